@@ -187,7 +187,10 @@ class Authentication:
             if self._offered == ("scram",):
                 raise AuthenticationError("the router welcomes us without having asked who we are")
             return
-        signature = authextra.get("scram_server_signature")
+        known = (
+            authextra if isinstance(authextra, dict) else {}
+        )  # the router's, so it may be anything
+        signature = known.get("scram_server_signature")
         if not isinstance(signature, str) or not _equal(signature, self._server_signature):
             raise AuthenticationError(
                 "the router's scram signature is wrong: it does not know the secret"

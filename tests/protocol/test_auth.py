@@ -573,6 +573,7 @@ def test_bad_cryptosign_challenge(extra: dict[str, t.Any], cryptography: t.Any) 
     "authextra",
     [
         {},
+        ["scram_server_signature"],
         {"scram_server_signature": None},
         {"scram_server_signature": b"bytes"},
         {"scram_server_signature": ""},
@@ -580,7 +581,7 @@ def test_bad_cryptosign_challenge(extra: dict[str, t.Any], cryptography: t.Any) 
         {"scram_server_signature": base64.b64encode(bytes(32)).decode()},
     ],
 )
-def test_router_that_cannot_sign_is_not_trusted(authextra: dict[str, t.Any]) -> None:
+def test_router_that_cannot_sign_is_not_trusted(authextra: t.Any) -> None:
     authentication = Authentication(SCRAM)
     authentication.authenticate("scram", pbkdf2_router().challenge(authentication.hello()))
     with pytest.raises(AuthenticationError, match="does not know the secret"):
