@@ -1,0 +1,157 @@
+import { ApplicationError, CallTimeout, NotJoined, SessionLost, Wamp } from "./wamp.js";
+
+const PREFIX = "com.example.poll";
+const NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure";
+const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const MESSAGE = 6000; // milliseconds that a message stays
+const WIRE_LINES = 5;
+
+// What the badge and the line below the bars say.
+const STATES = {
+  connecting: ["connecting…", ""],
+  connected: ["connected", ""],
+  waiting: ["waiting for the app…", "The poll app is not connected yet, retrying."],
+  reconnecting: ["reconnecting…", "The router does not answer, retrying."],
+};
+
+const find = (id) => document.getElementById(id);
+const buttons = [...document.querySelectorAll("button[data-choice]")];
+const { routerUrl, realm } = document.body.dataset;
+
+let state = "connecting";
+let events = 0; // totals that arrived as an event
+let retry = null;
+let message = null; // the timer that takes it away again
+
+const wamp = new Wamp(routerUrl, realm, {
+  onOpen: refresh,
+  onClose() {
+    clearTimeout(retry);
+    setState("reconnecting");
+  },
+});
+
+wamp.subscribe(`${PREFIX}.changed`, ([totals], kwargs, { topic }) => {
+  events += 1;
+  log("event", `${topic} ${Object.entries(totals).flat().join(" ")}`);
+  show(totals);
+});
+
+/** Ask for the totals: whatever happened while we were away, nobody told us. */
+async function refresh() {
+  clearTimeout(retry);
+  const before = events;
+  try {
+    const totals = await wamp.call(`${PREFIX}.votes`);
+    if (events === before) show(totals); // an event that came meanwhile is at least as new
+    setState("connected");
+  } catch (error) {
+    if (wamp.session === null) return; // onOpen is next
+    setState("waiting");
+    retry = setTimeout(refresh, RETRY);
+  }
+}
+
+async function vote(choice) {
+  const procedure = `${PREFIX}.vote`;
+  const started = performance.now();
+  try {
+    if (state !== "connected") throw new NotJoined("not connected, nothing was sent");
+    log("call", `${procedure} ${choice}`);
+    await wamp.call(procedure, [choice]);
+    log("result", `after ${(performance.now() - started).toFixed(1)} ms`);
+    say("");
+  } catch (error) {
+    log("error", error.message);
+    say(explain(error));
+    if (wamp.session !== null) refresh();
+  }
+}
+
+function explain(error) {
+  if (error instanceof NotJoined) return "Not connected right now: this vote was not sent.";
+  if (error instanceof SessionLost) return "The connection was lost: this vote may have counted.";
+  if (error instanceof CallTimeout) return "No answer: this vote may have counted.";
+  if (!(error instanceof ApplicationError)) throw error;
+  if (error.uri === NO_SUCH_PROCEDURE) return "The poll app is gone: this vote was not counted.";
+  return `Not counted: ${error.kwargs.description ?? error.uri}`;
+}
+
+// What the page shows.
+
+function show(totals) {
+  const sum = Object.values(totals).reduce((a, b) => a + b, 0);
+  const most = Math.max(1, ...Object.values(totals));
+  for (const button of buttons) {
+    const count = totals[button.dataset.choice];
+    const share = sum ? count / sum : 0;
+    button.style.setProperty("--share", share);
+    button.toggleAttribute("data-leading", count === most);
+    button.querySelector(".percent").textContent = `${Math.round(share * 100)}%`;
+    setCount(button.querySelector(".count"), count);
+  }
+  find("total").textContent = sum === 1 ? "1 vote" : `${sum} votes`;
+}
+
+function setCount(element, count) {
+  if (element.textContent === String(count)) return;
+  element.textContent = count;
+  const duration = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 400;
+  element.animate([{ scale: 1.4 }, { scale: 1 }], { duration, easing: "ease-out" });
+}
+
+function setState(now) {
+  state = now;
+  const badge = find("connection");
+  badge.dataset.state = now;
+  setText(badge, STATES[now][0]);
+  setText(find("session"), wamp.session === null ? "no session" : `session ${wamp.session}`);
+  for (const button of buttons) button.setAttribute("aria-disabled", now !== "connected");
+  if (message === null) say("");
+}
+
+/** Show a message for a while, then what the state has to say. */
+function say(text) {
+  clearTimeout(message);
+  message = text ? setTimeout(say, MESSAGE, "") : null;
+  setText(find("message"), text || STATES[state][1]);
+}
+
+/** Screen readers read out again what is set again. */
+function setText(element, text) {
+  if (element.textContent.trim() !== text) element.textContent = text;
+}
+
+/** Add a line to "On the wire". */
+function log(kind, text) {
+  const line = document.createElement("li");
+  const name = document.createElement("b");
+  name.textContent = line.dataset.kind = kind;
+  line.append(name, text);
+  find("wire").prepend(line);
+  while (find("wire").children.length > WIRE_LINES) find("wire").lastChild.remove();
+}
+
+// What the user does.
+
+for (const button of buttons) {
+  button.addEventListener("click", () => vote(button.dataset.choice));
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && wamp.session !== null) refresh();
+});
+
+find("copy").addEventListener("click", async ({ target }) => {
+  getSelection().selectAllChildren(find("command"));
+  if (!navigator.clipboard) return; // as on a plain HTTP page elsewhere; Ctrl-C still works
+  await navigator.clipboard.writeText(find("command").textContent);
+  target.textContent = "Copied";
+  setTimeout(() => (target.textContent = "Copy"), 1500);
+});
+
+// The server counted these into the page; from here on it is WAMP.
+show(Object.fromEntries(buttons.map((button) => [
+  button.dataset.choice, Number(button.querySelector(".count").textContent),
+])));
+wamp.connect();

@@ -1,0 +1,200 @@
+"""A headless Chromium, and the quickstart app as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1000,1000",
+]
+
+
+def absent(what: str) -> t.NoReturn:
+    """Skip, or fail where a browser was promised."""
+    if os.environ.get("FLASK_WAMP_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{what}, and FLASK_WAMP_REQUIRE_BROWSER=1 asks for it")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
+    try:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        absent("selenium is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        absent("chromium or chromedriver is not on PATH")
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    # Naming the executable keeps Selenium from downloading one.
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def window(driver: t.Any) -> t.Iterator[t.Callable[[str], Page]]:
+    """Open a page in a window of its own; the window closes with the test."""
+    blank = driver.current_window_handle
+    opened: list[str] = []
+
+    def open_window(url: str) -> Page:
+        driver.switch_to.window(blank)
+        driver.switch_to.new_window("window")
+        opened.append(driver.current_window_handle)
+        driver.get(url)
+        return Page(driver, opened[-1])
+
+    yield open_window
+    for handle in opened:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(blank)
+
+
+class Page:
+    """The poll in one window."""
+
+    def __init__(self, driver: t.Any, handle: str) -> None:
+        self.driver = driver
+        self.handle = handle
+
+    def element(self, testid: str) -> t.Any:
+        self.driver.switch_to.window(self.handle)
+        return self.driver.find_element("css selector", f"[data-testid={testid}]")
+
+    def text(self, testid: str) -> str:
+        return t.cast(str, self.element(testid).text)
+
+    def vote(self, choice: str) -> None:
+        self.element(f"choice-{choice}").click()
+
+    def bar(self, choice: str) -> float:
+        """Measure how much of its button the bar covers, from 0 to 1."""
+        bar, button = self.element(f"bar-{choice}").rect, self.element(f"choice-{choice}").rect
+        return t.cast(float, (bar["x"] + bar["width"] - button["x"]) / button["width"])
+
+    def events(self) -> int:
+        """Count the events that the page shows to have received."""
+        return len(self.element("wire").find_elements("css selector", "[data-kind=event]"))
+
+    def wait(self, condition: t.Callable[[], t.Any], message: str) -> None:
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, SECONDS, 0.05).until(lambda _: condition(), message)
+
+    def wait_for(self, testid: str, text: str) -> None:
+        self.wait(lambda: self.text(testid) == text, f"{testid} did not become {text!r}")
+
+    def wait_for_bars(self, totals: dict[str, int]) -> None:
+        for choice, count in totals.items():
+            share = count / max(1, sum(totals.values()))
+            self.wait_for(f"count-{choice}", str(count))
+            self.wait_for(f"percent-{choice}", f"{int(share * 100 + 0.5)}%")
+            self.wait_for_bar(choice, share)
+
+    def wait_for_bar(self, choice: str, share: float) -> None:
+        message = f"the bar of {choice} did not move to {share:.2f}"
+        self.wait(lambda: abs(self.bar(choice) - share) < 0.01, message)
+
+    def run(self, script: str) -> t.Any:
+        """Run the body of an async function in the page, and return what it returns."""
+        self.driver.switch_to.window(self.handle)
+        outcome = self.driver.execute_async_script(
+            "const done = arguments[0];"
+            f"(async () => {{ {script} }})().then((value) => done({{ value }}),"
+            " (error) => done({ error: String(error) }));"
+        )
+        assert "error" not in outcome, outcome["error"]
+        return outcome["value"]
+
+
+class Quickstart:
+    """``flask run`` of the quickstart in a process."""
+
+    def __init__(self, router: t.Any, log: Path) -> None:
+        self.router = router
+        self.log = log
+        self.url = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        # What else is FLASK_... here is meant for this test run, not for the app.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
+        env |= {"FLASK_WAMP_ROUTER_URL": self.router.url, "FLASK_WAMP_REALM": self.router.realm}
+        command = [sys.executable, "-m", "flask", "--app", "examples/quickstart/app.py", "run"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", "0"], cwd=ROOT, env=env, stdout=log, stderr=log
+            )
+        self.url = self._wait_for_url(self.process)
+
+    def _wait_for_url(self, process: subprocess.Popen[bytes]) -> str:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            try:
+                process.wait(0.05)
+                break
+            except subprocess.TimeoutExpired:
+                if found := re.search(r"Running on (http://\S+)", self.log.read_text()):
+                    return found[1]
+        self.stop()
+        raise RuntimeError(f"the quickstart did not start:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def vote(self, choice: str) -> dict[str, int]:
+        """Vote as curl would."""
+        return self._json(urllib.request.Request(f"{self.url}/vote/{choice}", method="POST"))
+
+    def votes(self) -> dict[str, int]:
+        return self._json(urllib.request.Request(f"{self.url}/votes"))
+
+    def _json(self, request: urllib.request.Request) -> dict[str, int]:
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            return t.cast("dict[str, int]", json.load(response))
+
+
+@pytest.fixture
+def quickstart(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[Quickstart]:
+    quickstart = Quickstart(wamp_router, tmp_path / "quickstart.log")
+    quickstart.start()
+    yield quickstart
+    quickstart.stop()
