@@ -1,0 +1,68 @@
+"""The ``flask wamp`` commands."""
+
+from __future__ import annotations
+
+import typing as t
+from urllib.parse import urlsplit
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+wamp = AppGroup("wamp", help="Commands for the app's WAMP side.")
+
+
+@wamp.command("router")
+@click.option("--url", help="The router URL to serve, in place of the app's WAMP_ROUTER_URL.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Another port than the one of that URL."
+)
+@click.option("--realm", help="The realm to serve, in place of the app's WAMP_REALM.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["error", "warn", "info", "debug"]),
+    default="info",
+    show_default=True,
+    help="How much Crossbar.io says.",
+)
+def router(url: str | None, port: int | None, realm: str | None, log_level: str) -> None:
+    """Run a development router for this app.
+
+    It is a Crossbar.io node that serves the app's router URL and realm to this machine, and lets
+    everybody do everything. Crossbar.io is taken from FLASK_WAMP_CROSSBAR or PATH; where there
+    is none, an environment of its own is built in the user's cache folder first.
+    """
+    from .router import DEFAULT_REALM, DEFAULT_URL, RouterError, serve
+
+    url = url or _setting("WAMP_ROUTER_URL", "CROSSBAR_URL") or DEFAULT_URL
+    realm = realm or _setting("WAMP_REALM", "REALM") or DEFAULT_REALM
+    _warn_of_authentication()
+    try:
+        serve([_with_port(url, port)], realm, echo=click.echo, log_level=log_level)
+    except RouterError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _setting(*names: str) -> str | None:
+    """What the app configured; read here and not by the extension, which the app need not have."""
+    return next(
+        (str(current_app.config[name]) for name in names if current_app.config.get(name)), None
+    )
+
+
+def _with_port(url: str, port: int | None) -> str:
+    if port is None:
+        return url
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return parts._replace(netloc=f"{host}:{port}").geturl()
+
+
+def _warn_of_authentication() -> None:
+    methods: t.Any = current_app.config.get("WAMP_AUTHMETHODS")
+    if methods and "anonymous" not in methods:
+        click.echo(
+            f"Note: the app's WAMP_AUTHMETHODS is {methods!r}, and a development router knows "
+            "'anonymous' only: the app cannot join it.",
+            err=True,
+        )

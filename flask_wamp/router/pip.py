@@ -1,0 +1,121 @@
+"""Run pip, show how far it is, and say in one sentence why it failed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+from .errors import RouterError
+
+_PROGRESS = re.compile(
+    r"(?P<collect>Collecting|Processing) (?P<package>[^\s(\[;]+)"
+    r"|Building wheel for (?P<build>\S+) .*started"
+    r"|Installing collected packages: (?P<install>.*)"
+    r"|WARNING: (?P<retry>Retrying) "
+)
+
+#: What pip's output says, and what that means; the first that matches.  A compiler that is
+#: missing comes first: pip may have retried a connection before it got that far.
+_REASONS: list[tuple[str, str]] = [
+    (
+        r"error: command '.*(cc|gcc|clang|c\+\+|g\+\+)\S*'? failed|unable to execute '|Python\.h"
+        r"|No such file or directory: '(cc|gcc|clang|c\+\+|g\+\+)'",
+        "one of its dependencies has no ready-made wheel for this machine, and there is no C "
+        "compiler that works to build it: install one, and Python's headers (on Debian and "
+        "Ubuntu, apt install build-essential python3-dev), and try again",
+    ),
+    (
+        r"No space left on device",
+        "the disk is full: it needs about 380 MB in the cache folder, and the temporary folder "
+        "as much for a while",
+    ),
+    (
+        r"NewConnectionError|Failed to establish a new connection|name resolution"
+        r"|Max retries exceeded|Connect(ion)?TimeoutError|Read timed out|ProxyError|SSLError"
+        r"|Connection refused|Network is unreachable|Connection broken|Retrying \(Retry",
+        "pip cannot reach its package index: check the network, and pip's proxy and index "
+        "settings, and try again",
+    ),
+]
+
+#: Two dependencies have an optional C extension: without it no compiler is needed.
+_NO_EXTENSIONS = {"PYBJDATA_NO_EXTENSION": "1", "PYUBJSON_NO_EXTENSION": "1"}
+
+
+def install(
+    command: list[str], requirement: str, *, log: Path, echo: t.Callable[[str], object]
+) -> None:
+    """Install one requirement.
+
+    :param command: What pip is in the environment to install into.
+    :param log: Gets all that pip says.
+    :param echo: Called once a package.
+    :raises RouterError: With the reason.
+    """
+    environ = {**clean_environ(), **_NO_EXTENSIONS, "PYTHONUNBUFFERED": "1"}
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [*command, "install", "--progress-bar", "off", requirement],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environ,
+        start_new_session=True,
+    )
+    output: list[str] = []
+    with process, log.open("w") as file:
+        try:
+            for line in t.cast(t.IO[str], process.stdout):
+                file.write(line)
+                output.append(line)
+                news = _progress(line)
+                if news:
+                    echo(f"  {time.monotonic() - started:4.0f} s  {news}")
+        except BaseException:
+            _interrupt(process)
+            raise
+    if process.returncode != 0:
+        raise RouterError(f"Crossbar.io cannot be installed: {_reason(output, log)}")
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Let pip remove its temporary folders; it is in a session of its own, so Ctrl-C is ours."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def clean_environ() -> dict[str, str]:
+    """Our environment without what bends another Python: ``PYTHONPATH``, ``PYTHONWARNINGS``."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
+def _progress(line: str) -> str:
+    match = _PROGRESS.match(line.strip())
+    if not match:
+        return ""
+    if match["build"]:
+        return f"building {match['build']}"
+    if match["install"]:
+        return f"installing {match['install'].count(',') + 1} packages"
+    if match["retry"]:
+        return "no answer from the package index, trying again"
+    return f"collecting {match['package'].rpartition('/')[2]}"
+
+
+def _reason(output: list[str], log: Path) -> str:
+    text = "".join(output)
+    for pattern, reason in _REASONS:
+        if re.search(pattern, text):
+            return reason
+    errors = [line.strip() for line in output if line.startswith("ERROR")] or ["pip failed"]
+    return f"{errors[-1]} (all that pip said is in {log})"

@@ -1,0 +1,139 @@
+"""Look at addresses of this machine: free, in use, answering."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import socket
+import ssl
+import time
+import typing as t
+from pathlib import Path
+
+from .config import Endpoint
+from .errors import RouterError
+
+#: Below the ephemeral ports of Linux (32768) and of the IANA (49152).  On those a client that tries
+#: to reconnect can, once in a while, connect to itself and keep the router from listening.
+_FREE_PORTS = range(20000, 32000)
+
+_PROBE_TIMEOUT = 1.0
+
+_UPGRADE = (
+    "GET /{path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Zmxhc2std2FtcC1wcm9iZQ==\r\n"
+    "Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
+)
+
+#: RawSocket: magic octet, longest message and serializer (msgpack), two reserved.
+_RAWSOCKET = b"\x7f\xf2\x00\x00"
+
+
+def free_port(*preferred: int) -> int:
+    """Find a free TCP port of 127.0.0.1.
+
+    :param preferred: Taken if they are free, the first first.
+    """
+    # A generator of its own: tests seed the shared one, and then all ask for the same port.
+    choices = random.SystemRandom().sample(_FREE_PORTS, k=100)
+    for port in (*preferred, *choices):
+        with contextlib.suppress(OSError):
+            _bind(socket.AF_INET, ("127.0.0.1", port))
+            return port
+    raise RouterError("there is no free TCP port on 127.0.0.1")
+
+
+def check_free(endpoint: Endpoint) -> None:
+    """Make sure that a router can listen there.
+
+    :raises RouterError: With the sentence that says why not.
+    """
+    if endpoint.scheme == "unix":
+        _check_unix(endpoint)
+        return
+    where = f"port {endpoint.port} on {endpoint.host}"
+    try:
+        _bind(endpoint.family, endpoint.address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise RouterError(
+                f"{where} is in use by another program: stop it, or choose another port "
+                f"(WAMP_ROUTER_URL, now {endpoint.url})"
+            ) from None
+        raise RouterError(f"{where} cannot be listened on: {error.strerror}") from None
+
+
+def wait_until_free(endpoint: Endpoint, timeout: float) -> None:
+    """Wait until a router that has ended has let go of its address, at most ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            check_free(endpoint)
+        except RouterError:
+            time.sleep(0.02)
+        else:
+            return
+
+
+def answers(endpoint: Endpoint) -> bool:
+    """Whether a WAMP router takes clients there.
+
+    A mere connection is not enough: Crossbar opens the port of a Web transport before it serves
+    its paths.
+    """
+    try:
+        with _connect(endpoint) as connection:
+            if endpoint.websocket:
+                request = _UPGRADE.format(
+                    path=endpoint.path, host=endpoint.host, port=endpoint.port
+                )
+                connection.sendall(request.encode())
+                return b" 101 " in connection.recv(64)
+            connection.sendall(_RAWSOCKET)
+            return connection.recv(4)[:1] == _RAWSOCKET[:1]
+    except OSError:
+        return False
+
+
+def _bind(family: socket.AddressFamily, address: t.Any) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # What Crossbar does too: connections of a router that has just ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
+
+
+def _check_unix(endpoint: Endpoint) -> None:
+    path = Path(endpoint.path)
+    if not path.parent.is_dir():
+        raise RouterError(f"{endpoint.url}: there is no folder {path.parent}")
+    if path.exists() and not path.is_socket():
+        raise RouterError(f"{endpoint.url}: there is a file of that name, which is not a socket")
+    try:
+        _connect(endpoint).close()
+    except OSError:
+        path.unlink(missing_ok=True)  # nobody listens: a router that was killed left it behind
+    else:
+        raise RouterError(
+            f"{endpoint.url} is in use by another program: stop it, or choose another path"
+        )
+
+
+def _connect(endpoint: Endpoint) -> socket.socket:
+    connection = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_PROBE_TIMEOUT)
+        connection.connect(endpoint.address)
+        return _unverified(connection) if endpoint.secure else connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _unverified(connection: socket.socket) -> socket.socket:
+    """TLS with a router of our own, whose certificate nobody needs to have signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)

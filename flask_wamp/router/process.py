@@ -1,0 +1,270 @@
+"""Run a Crossbar node, and see to it that it does not outlive us."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+from . import ports
+from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config
+from .crossbar import find_crossbar
+from .errors import RouterError
+from .pip import clean_environ
+
+#: Runs in place of the program for a moment.  ``PR_SET_PDEATHSIG`` outlives ``exec``; setting it
+#: here and not in a ``preexec_fn`` is what makes it safe in a process that has threads.
+_BOUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+_LOG_LINES = 15
+
+
+def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
+    """Start a program that gets SIGTERM when we die, however we die.
+
+    It runs in a session of its own, so a Ctrl-C at the terminal reaches us alone and we stop it
+    in our own order. Dying with us is Linux's ``PR_SET_PDEATHSIG``, which is tied to the **thread**
+    that calls this: call it from the main thread, or from one that stays. Elsewhere the
+    program survives our being killed.
+
+    :param command: The program's absolute path and its arguments.
+    :param options: What :class:`subprocess.Popen` takes.
+    """
+    wrapper = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())]
+    return subprocess.Popen([*wrapper, *command], start_new_session=True, **options)
+
+
+def stop_process(
+    process: subprocess.Popen[bytes], timeout: float, signum: int = signal.SIGTERM
+) -> None:
+    """Ask a program of :func:`spawn_bound` to end; kill what is left after ``timeout`` seconds."""
+    if process.poll() is None:
+        process.send_signal(signum)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout)
+    kill_process(process)
+
+
+def kill_process(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program of :func:`spawn_bound` and its children."""
+    # The session outlives its leader for as long as a child is left in it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class DevRouter:
+    """A Crossbar node of our own on this machine.
+
+    ::
+
+        with DevRouter("ws://127.0.0.1:8080/ws", "realm1") as router:
+            router.wait()
+
+    It can be stopped or killed and started again, on the same URLs. Start it from the main
+    thread: see :func:`spawn_bound`.
+
+    :param urls: One router URL, or several: a transport each.
+    :param realm: The realm to serve.
+    :param crossbar: Crossbar's executable; found by default.
+    :param log: The file its log is appended to; by default it goes to our own output.
+    :param log_level: How much it says: ``error``, ``warn``, ``info`` or ``debug``.
+    :param config: A whole configuration of a node, in place of the one made from ``options``;
+        ``urls`` are then those to wait for.
+    :param options: What :func:`node_config` takes.
+    :raises RouterError: No such URL can be served, or there is no Crossbar.
+    """
+
+    def __init__(
+        self,
+        urls: str | t.Sequence[str] = DEFAULT_URL,
+        realm: str = DEFAULT_REALM,
+        *,
+        crossbar: Path | str | None = None,
+        log: Path | str | None = None,
+        log_level: str = "info",
+        config: t.Mapping[str, t.Any] | None = None,
+        **options: t.Any,
+    ) -> None:
+        self.urls = (urls,) if isinstance(urls, str) else tuple(urls)
+        self.realm = realm
+        self.log = Path(log) if log else None
+        self.log_level = log_level
+        self.config = dict(config or node_config(self.urls, realm, **options))
+        self._endpoints = [Endpoint.parse(url) for url in self.urls]
+        self._crossbar = Path(crossbar) if crossbar else _find_crossbar()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cbdir = ""
+        self._log_start = 0
+        self._owner = 0
+
+    @property
+    def url(self) -> str:
+        """The first WebSocket URL."""
+        return self._first("ws", "wss")
+
+    @property
+    def rawsocket_url(self) -> str:
+        """The first URL of RawSocket over TCP."""
+        return self._first("tcp", "tls")
+
+    @property
+    def unix_url(self) -> str:
+        """The first URL of RawSocket over a Unix socket."""
+        return self._first("unix")
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of Crossbar's controller; None where it was not started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether Crossbar runs: ready or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start Crossbar, and do not wait until it is ready.
+
+        :raises RouterError: A port is in use; then nothing was started.
+        """
+        if self.running:
+            raise RuntimeError("this router is running: stop() it before you start() it again")
+        self.stop()
+        for endpoint in self._endpoints:
+            ports.check_free(endpoint)
+        self._cbdir = tempfile.mkdtemp(prefix="flask-wamp-")
+        self._owner = os.getpid()
+        atexit.register(self.stop)
+        Path(self._cbdir, "config.json").write_text(json.dumps(self.config, indent=2))
+        command = [
+            str(self._crossbar),
+            "start",
+            "--cbdir",
+            self._cbdir,
+            "--loglevel",
+            self.log_level,
+        ]
+        with self._open_log() as output:
+            self._process = spawn_bound(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**clean_environ(), "PYTHONUNBUFFERED": "1"},
+            )
+
+    def wait_until_ready(self, timeout: float = 60) -> None:
+        """Wait until all URLs take WAMP clients.
+
+        :param timeout: Seconds. It takes 4 on an idle machine, 10 on a busy one.
+        :raises RouterError: Crossbar ended before, with the last lines of its log; or the time
+            is over.
+        """
+        deadline = time.monotonic() + timeout
+        for endpoint in self._endpoints:
+            while not ports.answers(endpoint):
+                if self.wait(0.05) is not None:
+                    raise RouterError(f"Crossbar ended before it was ready; {self._last_words()}")
+                if time.monotonic() > deadline:
+                    raise RouterError(
+                        f"Crossbar is not ready on {endpoint.url} after {timeout:g} s"
+                    )
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until Crossbar has ended by itself; return its exit code, None if it has not."""
+        if self._process is None:
+            raise RuntimeError("this router was not started: start() it first")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout)
+        return None
+
+    def stop(self, timeout: float = 10) -> None:
+        """Stop Crossbar as its service manager would; does nothing where it does not run.
+
+        :param timeout: Seconds until it is killed. It takes one.
+        """
+        self._end(lambda process: stop_process(process, timeout))
+
+    def kill(self) -> None:
+        """Kill Crossbar, controller and worker, without a warning."""
+        self._end(kill_process)
+
+    def restart(self, timeout: float = 60) -> None:
+        """Stop it, start it on the same URLs, and wait until it is ready."""
+        self.stop()
+        self.start()
+        self.wait_until_ready(timeout)
+
+    def __enter__(self) -> DevRouter:
+        self.start()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _first(self, *schemes: str) -> str:
+        for endpoint in self._endpoints:
+            if endpoint.scheme in schemes:
+                return endpoint.url
+        raise AttributeError(f"this router has no {schemes[0]}:// URL")
+
+    def _open_log(self) -> t.ContextManager[t.Any]:
+        if self.log is None:
+            return contextlib.nullcontext()
+        file = self.log.open("ab")
+        self._log_start = file.tell()
+        return file
+
+    def _last_words(self) -> str:
+        if self.log is None:
+            return "its log above says why"
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(["its last words:", *lines[-_LOG_LINES:]])
+
+    def _end(self, end: t.Callable[[subprocess.Popen[bytes]], None]) -> None:
+        if self._process is None or self._owner != os.getpid():
+            return  # a fork of the process that started it
+        process, self._process = self._process, None
+        atexit.unregister(self.stop)
+        end(process)
+        shutil.rmtree(self._cbdir, ignore_errors=True)
+        # The worker may hold the ports a moment longer than the controller lives.
+        for endpoint in self._endpoints:
+            ports.wait_until_free(endpoint, timeout=5)
+
+
+def _find_crossbar() -> Path:
+    crossbar = find_crossbar()
+    if crossbar is None:
+        raise RouterError(
+            "there is no Crossbar.io on this machine: run `python -m flask_wamp.router --build` "
+            "once, or name one with FLASK_WAMP_CROSSBAR"
+        )
+    return crossbar

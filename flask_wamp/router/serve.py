@@ -1,0 +1,54 @@
+"""Run a router in the foreground, until somebody stops it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import typing as t
+
+from .crossbar import Echo, ensure_crossbar, say
+from .errors import RouterError
+from .process import DevRouter
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def interruptible() -> t.Iterator[None]:
+    """End the block, and nothing else, on Ctrl-C, SIGTERM or a terminal that went away.
+
+    Further signals are ignored while it cleans up. For the main thread.
+    """
+    before = {signum: signal.signal(signum, _interrupt) for signum in _SIGNALS}
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _interrupt(signum: int, frame: object) -> t.NoReturn:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def serve(urls: t.Sequence[str], realm: str, *, echo: Echo = say, log_level: str = "info") -> None:
+    """Run a development router until Ctrl-C or SIGTERM.
+
+    Builds Crossbar's environment before, if there is none.
+
+    :param urls: Router URLs of this machine.
+    :param realm: The realm to serve.
+    :param echo: Called with each line for the person at the terminal.
+    :param log_level: How much Crossbar says: ``error``, ``warn``, ``info`` or ``debug``.
+    :raises RouterError: It cannot start, or ended by itself.
+    """
+    with interruptible():
+        with DevRouter(urls, realm, crossbar=ensure_crossbar(echo), log_level=log_level) as router:
+            echo(f"router ready on {', '.join(urls)}, realm {realm}")
+            code = router.wait()
+        raise RouterError(
+            f"Crossbar ended by itself, with exit code {code}; its log above says why"
+        )
