@@ -32,7 +32,7 @@ CHROMIUM_FLAGS = [
 def absent(what: str) -> t.NoReturn:
     """Skip, or fail where a browser was promised."""
     if os.environ.get("FLASK_WAMP_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"{what}, and FLASK_WAMP_REQUIRE_BROWSER=1 asks for it")
+        pytest.fail(f"{what}, and FLASK_WAMP_REQUIRE_BROWSER=1 asks for it", pytrace=False)
     pytest.skip(what)
 
 

@@ -160,3 +160,38 @@ def test_wamp_js_restores_what_it_had_after_a_router_restart(
     page.run('await other.publish("com.example.js.topic", ["hello"], {}, { acknowledge: true });')
     page.wait(lambda: page.run("return seen.length;") == 1, "the subscription did not come back")
     page.run("wamp.close(); other.close();")
+
+
+def test_wamp_js_tells_why_it_is_not_joined_and_tries_again(page: Page) -> None:
+    outcome = page.run(
+        """
+        const { Wamp } = await import("/static/wamp.js");
+        const { routerUrl, realm } = document.body.dataset;
+        const start = (realm, onOpen, onClose) => {
+          const wamp = new Wamp(routerUrl, realm, { onOpen, onClose, minDelay: 1 });
+          wamp.connect();
+          return wamp;
+        };
+        let wamp;
+        const reasons = [];
+        await new Promise((twice) => {
+          wamp = start("nowhere", null, (reason) => reasons.push(reason) === 2 && twice());
+        });
+        wamp.close();
+
+        const log = [];
+        await new Promise((back) => {
+          const opened = () => {
+            if (log.push("open") === 3) return back();
+            const how = { reason: "com.example.go", message: "away" };
+            wamp.call("wamp.session.kill", [wamp.session], how).catch(() => {});
+          };
+          wamp = start(realm, opened, (reason) => log.push(reason));
+        });
+        wamp.close();
+        return { reasons, log };
+        """
+    )
+    refused = "wamp.error.no_such_realm"
+    assert outcome["reasons"] == [refused, refused, "closed"]
+    assert outcome["log"] == ["open", "com.example.go", "open", "closed"]
