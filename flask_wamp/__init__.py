@@ -1,0 +1,46 @@
+"""Flask apps that speak WAMP: routed RPC and PubSub over one connection to a router."""
+
+from __future__ import annotations
+
+from .context import event, invocation
+from .exceptions import (
+    ApplicationError,
+    AuthenticationError,
+    CallCanceled,
+    CallTimeout,
+    InvalidURI,
+    NotJoined,
+    ProtocolError,
+    SerializationError,
+    SessionLost,
+    TransportError,
+    WAMPError,
+)
+from .extension import FlaskWAMP, __version__
+from .handlers import CallResult
+from .registry import callee, subscriber
+
+#: The name in flask-wamp 0.1.0.
+WAMP = FlaskWAMP
+
+__all__ = [
+    "WAMP",
+    "ApplicationError",
+    "AuthenticationError",
+    "CallCanceled",
+    "CallResult",
+    "CallTimeout",
+    "FlaskWAMP",
+    "InvalidURI",
+    "NotJoined",
+    "ProtocolError",
+    "SerializationError",
+    "SessionLost",
+    "TransportError",
+    "WAMPError",
+    "__version__",
+    "callee",
+    "event",
+    "invocation",
+    "subscriber",
+]

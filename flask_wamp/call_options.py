@@ -1,0 +1,80 @@
+"""What ``with_options`` takes, and what of it goes on the wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .messages import Details
+
+Check = t.Callable[[t.Any], bool]
+
+
+def _is_bool(value: t.Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_seconds(value: t.Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_session_ids(value: t.Any) -> bool:
+    return isinstance(value, list | tuple) and all(type(item) is int for item in value)
+
+
+def _is_names(value: t.Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+#: Option, what it must be, how to say so. Crossbar closes the session for one of a wrong type.
+_OPTIONS: dict[str, tuple[Check, str]] = {
+    "timeout": (_is_seconds, "a positive number of seconds"),
+    "cancel_mode": (lambda value: value in ("kill", "killnowait"), "'kill' or 'killnowait'"),
+    "disclose_me": (_is_bool, "True or False"),
+    "acknowledge": (_is_bool, "True or False"),
+    "exclude_me": (_is_bool, "True or False"),
+    "retain": (_is_bool, "True or False"),
+    "exclude": (_is_session_ids, "a list of session ids"),
+    "exclude_authid": (_is_names, "a list of strings"),
+    "exclude_authrole": (_is_names, "a list of strings"),
+    "eligible": (_is_session_ids, "a list of session ids"),
+    "eligible_authid": (_is_names, "a list of strings"),
+    "eligible_authrole": (_is_names, "a list of strings"),
+}
+
+_CALL = ("disclose_me",)
+_PUBLISH = tuple(name for name in _OPTIONS if name not in ("timeout", "cancel_mode"))
+
+
+@dataclasses.dataclass(frozen=True)
+class CallOptions:
+    """Options of calls and publications, checked."""
+
+    timeout: float | None = None
+    cancel_mode: str = "killnowait"
+    call: Details = dataclasses.field(default_factory=dict)
+    """CALL.Options."""
+    publish: Details = dataclasses.field(default_factory=dict)
+    """PUBLISH.Options."""
+
+    def merged(self, options: t.Mapping[str, t.Any]) -> CallOptions:
+        """Return these options with some changed.
+
+        :raises TypeError: An unknown name, or a value that is not what the option takes.
+        """
+        for name, value in options.items():
+            if name not in _OPTIONS:
+                raise TypeError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}")
+            check, kind = _OPTIONS[name]
+            if not check(value):
+                raise TypeError(f"option {name}={value!r} must be {kind}")
+        return CallOptions(
+            timeout=options.get("timeout", self.timeout),
+            cancel_mode=options.get("cancel_mode", self.cancel_mode),
+            call={**self.call, **_only(_CALL, options)},
+            publish={**self.publish, **_only(_PUBLISH, options)},
+        )
+
+
+def _only(names: t.Iterable[str], options: t.Mapping[str, t.Any]) -> Details:
+    return {name: options[name] for name in names if name in options}

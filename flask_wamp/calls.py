@@ -1,0 +1,140 @@
+"""Calls that wait for their answer: tickets, futures, and what an answer means."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import typing as t
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
+from .execution import Pool, Waiter
+from .handlers import CallResult
+from .session import Session
+
+CANCELED = "wamp.error.canceled"
+
+
+class CallTicket(Waiter):
+    """The ticket of a CALL somebody waits for."""
+
+    __slots__ = ()
+
+    def resolve(self, value: t.Any) -> None:
+        """Take RESULT or ERROR. Crossbar forwards progressive results nobody asked for."""
+        if type(value) is m.Result and value.details.get("progress"):
+            return
+        super().resolve(value)
+
+    def result(self) -> t.Any:
+        """What the call returns, or raises."""
+        if self.error is not None:
+            raise self.error
+        return outcome(self.value)
+
+
+def outcome(message: t.Any) -> t.Any:
+    """Return what RESULT means, or raise what ERROR means."""
+    if isinstance(message, m.Error):
+        raise remote_error(message)
+    args, kwargs = message.args, message.kwargs
+    if not kwargs:
+        if len(args) == 1:
+            return args[0]
+        if not args:
+            return None
+    elif len(args) == 1 and kwargs.keys() == {"message", "meta"}:  # how wampy's callees answer
+        return args[0]
+    return CallResult(*args, **kwargs)
+
+
+def remote_error(message: m.Error) -> ApplicationError:
+    """The exception for an ERROR message."""
+    if message.error == CANCELED:
+        return CallCanceled(*message.args, **message.kwargs)
+    return ApplicationError(message.error, *message.args, **message.kwargs)
+
+
+def give_up(connection: Connection, request_id: int, mode: str) -> None:
+    """CANCEL a call nobody waits for any more; its answer will be ignored. Does not wait."""
+    with contextlib.suppress(NotJoined):
+        connection.put(_cancel, request_id, mode)
+
+
+def _cancel(session: Session, request_id: int, mode: str) -> None:
+    session.cancel(request_id, mode)
+    session.forget(request_id)
+
+
+class CallFuture(concurrent.futures.Future[t.Any]):
+    """The future of a submitted call. ``cancel()`` sends CANCEL."""
+
+    def __init__(self, procedure: str, timeout: float, pool: Pool) -> None:
+        super().__init__()
+        self._procedure = procedure
+        self._timeout = timeout
+        self._pool = pool
+        self._give_up: t.Callable[[], None] = lambda: None
+        self._stop_timer: t.Callable[[], None] = lambda: None
+
+    def sent(
+        self, give_up: t.Callable[[], None], call_at: t.Callable[[t.Callable[[], None]], t.Any]
+    ) -> None:
+        """Note how to cancel the call, and have its timeout watched."""
+        self._give_up = give_up
+        self._stop_timer = call_at(self.expire).cancel
+        if self.done():
+            self._stop_timer()
+
+    # As a ticket: the reader calls these.
+
+    def resolve(self, message: t.Any) -> None:
+        """Take RESULT or ERROR."""
+        if type(message) is m.Result and message.details.get("progress"):
+            return
+        self._stop_timer()
+        try:
+            value = outcome(message)
+        except ApplicationError as error:
+            self.fail(error)
+        else:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                self.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        """Take an error instead."""
+        self._stop_timer()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.set_exception(error)
+
+    def expire(self) -> None:
+        """The call took too long."""
+        if not self.done():
+            self._give_up()
+            self.fail(CallTimeout(self._procedure, self._timeout))
+
+    # As a future: users call these.
+
+    def cancel(self) -> bool:
+        """Cancel the call with the options' ``cancel_mode``; False when it has ended already."""
+        if not super().cancel():
+            return False
+        self._stop_timer()
+        self._give_up()
+        self.set_running_or_notify_cancel()
+        return True
+
+    def result(self, timeout: float | None = None) -> t.Any:
+        """Wait for the result; a handler gives its place to another meanwhile."""
+        with self._pool.yield_place():
+            return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end; a handler gives its place to another meanwhile."""
+        with self._pool.yield_place():
+            return super().exception(timeout)
+
+    def add_done_callback(self, fn: t.Callable[[t.Any], object]) -> None:
+        """Have ``fn(future)`` called on a worker: the reader runs nobody's code."""
+        super().add_done_callback(lambda future: self._pool.submit(lambda: fn(future), force=True))

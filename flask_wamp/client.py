@@ -1,0 +1,472 @@
+"""The client, ``g.wampy``: wampy's API on an engine of our own.
+
+Where wampy is installed it is a ``wampy.peers.clients.Client``; wampy's code below that class is not
+used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+import typing as t
+
+import msgspec
+
+from . import messages as m
+from .call_options import CallOptions
+from .calls import CallFuture, CallTicket, give_up, outcome
+from .connection import Connection, payload
+from .exceptions import CallTimeout, NotJoined
+from .execution import Waiter
+from .handlers import Declaration, Registration, Subscription, key
+from .peer import Peer, Settings
+from .session import Session
+from .uris import check_uri
+from .wampy_compat import bases
+
+if t.TYPE_CHECKING:
+    _WampyClient = object
+else:
+    _WampyClient = bases.client
+
+Adapt = t.Callable[..., t.Any]
+
+
+@dataclasses.dataclass
+class StartPolicy:
+    """When a client starts by itself."""
+
+    on_first_use: bool = True
+    on_first_request: bool = True
+    before_start: t.Callable[[], None] = lambda: None
+    """Called before it starts: to find what is to be served."""
+
+
+class _Shared:
+    """What all views of one client share. Plain values: no lock is made before ``start()``."""
+
+    def __init__(self, settings: Settings, callee: Adapt, subscriber: Adapt, name: str) -> None:
+        self.settings = settings
+        self.callee = callee
+        self.subscriber = subscriber
+        self.name = name
+        self.declarations: dict[tuple[type, str, str], Declaration] = {}
+        self.peers: dict[int, Peer] = {}
+        """By process id: a forked child has none."""
+        self.start_policy = StartPolicy()
+        self.stopped_in: int | None = None
+
+
+class Client(_WampyClient):
+    """A WAMP client that all threads and greenlets of a process share.
+
+    :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
+    :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
+    """
+
+    def __init__(
+        self, settings: Settings, *, callee: Adapt, subscriber: Adapt, name: str = "flask-wamp"
+    ) -> None:
+        # wampy's own constructor is not called: it would open a socket.
+        self._shared = _Shared(settings, callee, subscriber, name)
+        self._options = CallOptions()
+
+    # Calling and publishing.
+
+    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Call a remote procedure and wait for its result.
+
+        Blocks the current thread (or greenlet) only. Safe from any thread, including from inside an
+        invocation.
+
+        :param procedure: Full procedure URI, ``com.example.add``.
+        :returns: The single positional result; None for none; a :class:`CallResult` for several or
+            any keyword results.
+        :raises CallTimeout: No answer in time, see :meth:`with_options`. A ``CANCEL`` is sent.
+        :raises ApplicationError: The callee or router answered ``ERROR``; see ``uri``.
+        :raises SessionLost: The session ended before an answer. The call may have run.
+        :raises NotJoined: There is no session; nothing was sent.
+        :raises SerializationError: The arguments cannot be sent.
+
+        Source: WAMP Basic Profile, "Remote Procedure Calls".
+
+        .. versionadded:: 0.1
+        """
+        connection, peer = self._connected()
+        timeout = self._timeout
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        check_uri(procedure, "procedure")
+        ticket = CallTicket()
+        request_id = connection.ask(
+            Session.call, procedure, args, kwargs, self._options.call, ticket
+        )
+        with peer.pool.yield_place():
+            answered = ticket.wait(timeout)
+        if not answered:
+            give_up(connection, request_id, self._options.cancel_mode)
+            raise CallTimeout(procedure, timeout)
+        return ticket.result()
+
+    def submit(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> CallFuture:
+        """Call a remote procedure and return at once.
+
+        :returns: A ``concurrent.futures.Future`` that ends as :meth:`call` would. Its callbacks run
+            on a worker, ``cancel()`` sends CANCEL.
+        :raises NotJoined: There is no session; nothing was sent.
+
+        .. versionadded:: 0.1
+        """
+        connection, peer = self._connected()
+        timeout = self._timeout
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        check_uri(procedure, "procedure")
+        future = CallFuture(procedure, timeout, peer.pool)
+        deadline = time.monotonic() + timeout
+        request_id = connection.ask(
+            Session.call, procedure, args, kwargs, self._options.call, future
+        )
+        future.sent(
+            functools.partial(give_up, connection, request_id, self._options.cancel_mode),
+            functools.partial(peer.call_at, deadline),
+        )
+        return future
+
+    @property
+    def rpc(self) -> RPC:
+        """Procedures as attributes: ``client.rpc.com.example.add(1, 2)``."""
+        return RPC(self, "")
+
+    def publish(self, *args: t.Any, **kwargs: t.Any) -> int | None:
+        """Publish an event: ``publish("com.example.hello", 1, name="x")``.
+
+        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as
+        the event is in line, unless ``acknowledge`` is set in :meth:`with_options`.
+
+        :returns: The publication id where the router acknowledges, else None.
+        :raises ApplicationError: The router refused it, where it acknowledges.
+        :raises NotJoined: There is no session; nothing was sent.
+        :raises SerializationError: The payload cannot be sent.
+
+        Source: WAMP Basic Profile, "Publish and Subscribe".
+
+        .. versionadded:: 0.1
+        """
+        options = self._options
+        if args:
+            topic, args = args[0], args[1:]
+        else:
+            topic = kwargs.pop("topic", None)
+            if topic is None:
+                raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
+            options = options.merged(kwargs.pop("options", {}))
+        check_uri(topic, "topic")
+        connection, peer = self._connected()
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        if not options.publish.get("acknowledge"):
+            connection.ask(Session.publish, topic, args, kwargs, options.publish)
+            return None
+        ticket = CallTicket()
+        connection.ask(Session.publish, topic, args, kwargs, options.publish, ticket)
+        published = self._await(peer, ticket, topic)
+        return int(published.publication_id)
+
+    def with_options(self, **options: t.Any) -> Client:
+        """Return a view of this client whose calls and publications have these options.
+
+        :param timeout: Seconds to wait for an answer, instead of ``WAMP_CALL_TIMEOUT``.
+        :param cancel_mode: ``kill`` or ``killnowait``, for calls that are given up.
+        :param acknowledge: Wait until the router has a publication.
+        :param exclude_me: False: this session gets its own events too.
+        :param exclude: Session ids that do not get the event; ``exclude_authid`` and
+            ``exclude_authrole`` likewise.
+        :param eligible: Session ids that alone get the event; ``eligible_authid`` and
+            ``eligible_authrole`` likewise.
+        :param retain: The router keeps the event for subscribers to come.
+        :param disclose_me: Ask the router to tell who calls or publishes.
+        :raises TypeError: An unknown option, or a value it cannot have.
+
+        .. versionadded:: 0.1
+        """
+        view = object.__new__(type(self))
+        view._shared = self._shared
+        view._options = self._options.merged(options)
+        return view
+
+    # Registering and subscribing.
+
+    def register(self, f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> None:
+        """Register a function as a procedure, now and after every reconnect.
+
+        :param options: As for ``wamp.callee``.
+        :raises ValueError: This client has that procedure already.
+        :raises ApplicationError: The router refused it; it is forgotten then.
+        """
+        self.declare(self._shared.callee(f, uri, **options), forget=True)
+
+    def unregister(self, uri: str, match: str = "exact") -> None:
+        """Take a procedure back; calls in hand are finished.
+
+        :raises ValueError: This client has no such procedure.
+        """
+        self._withdraw(Registration, uri, match)
+
+    def subscribe(self, f: t.Callable[..., t.Any], topic: str, **options: t.Any) -> None:
+        """Subscribe a function to a topic, now and after every reconnect.
+
+        :param options: As for ``wamp.subscriber``.
+        :raises ValueError: This client has subscribed to that topic already.
+        :raises ApplicationError: The router refused it; it is forgotten then.
+        """
+        self.declare(self._shared.subscriber(f, topic, **options), forget=True)
+
+    def unsubscribe(self, topic: str, match: str = "exact") -> None:
+        """Get no more events of a topic.
+
+        :raises ValueError: This client has not subscribed to it.
+        """
+        self._withdraw(Subscription, topic, match)
+
+    def declare(self, declaration: Declaration, *, forget: bool = False) -> None:
+        """Serve a declaration, at once where there is a session.
+
+        :param forget: Raise and forget it when the router refuses it; else keep it for the next session.
+        """
+        declarations = self._shared.declarations
+        present = declarations.setdefault(key(declaration), declaration)
+        if present is not declaration:
+            raise ValueError(
+                f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
+                f"by {present.name} and by {declaration.name}"
+            )
+        peer = self._peer
+        connection = peer.connection if peer is not None else None
+        if peer is None or connection is None:
+            return
+        try:
+            self._await(peer, peer.declare(declaration, connection), declaration.uri)
+        except Exception:
+            if not forget:
+                return  # logged, and tried again with the next session
+            del declarations[key(declaration)]
+            raise
+
+    def _withdraw(self, kind: type, uri: str, match: str) -> None:
+        declaration = self._shared.declarations.pop((kind, uri, match), None)
+        if declaration is None:
+            known = sorted(name for (k, name, _) in self._shared.declarations if k is kind)
+            raise ValueError(f"{uri!r} is not declared; there are {known}")
+        peer = self._peer
+        if peer is None or peer.connection is None:
+            return
+        answer = peer.withdraw(peer.connection, declaration)
+        if answer is not None:
+            self._await(peer, answer, uri)
+
+    # Life.
+
+    @property
+    def start_policy(self) -> StartPolicy:
+        """When this client starts by itself; may be changed."""
+        return self._shared.start_policy
+
+    def start(self) -> Client:
+        """Begin to connect, and return at once; does nothing when begun already."""
+        self._shared.stopped_in = None
+        self._start_peer()
+        return self
+
+    def stop(self) -> None:
+        """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``."""
+        self._shared.stopped_in = os.getpid()
+        peer = self._shared.peers.pop(os.getpid(), None)
+        if peer is not None:
+            peer.stop()
+
+    def __enter__(self) -> Client:
+        self.start().wait_until_joined()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def wait_until_joined(self, timeout: float | None = None) -> None:
+        """Wait until there is a session and everything declared has been registered.
+
+        :param timeout: Seconds; by default ``WAMP_CONNECT_TIMEOUT``.
+        :raises NotJoined: Not in time; says what the last attempt came to.
+        """
+        limit = self._shared.settings.connect_timeout if timeout is None else timeout
+        self._start_peer().wait(limit, ready=True)
+
+    @property
+    def joined(self) -> bool:
+        """Whether there is a session with the router."""
+        return self.session_id is not None
+
+    @property
+    def session_id(self) -> int | None:
+        """The id of the session; None while there is none."""
+        peer = self._peer
+        return peer.session_id if peer is not None else None
+
+    @property
+    def realm(self) -> str:
+        """The realm, ``WAMP_REALM``."""
+        return self._shared.settings.realm
+
+    def forget_parents(self) -> None:
+        """After a fork, in the child: let go of the sockets of other processes."""
+        own = os.getpid()
+        for pid in [pid for pid in self._shared.peers if pid != own]:
+            self._shared.peers.pop(pid).forget()
+
+    # What wampy's users know.
+
+    @property
+    def url(self) -> str:
+        """The router's URL, ``WAMP_ROUTER_URL``."""
+        return self._shared.settings.router_url.url
+
+    @property
+    def name(self) -> str:
+        """The client's name, for logs."""
+        return self._shared.name
+
+    @property
+    def call_timeout(self) -> float:
+        """Seconds, ``WAMP_CALL_TIMEOUT``."""
+        return self._shared.settings.call_timeout
+
+    @property
+    def session(self) -> SessionView | None:
+        """The session, with its ``id``; None while there is none."""
+        return SessionView(self) if self.joined else None
+
+    @property
+    def _session(self) -> SessionView:
+        return SessionView(self)
+
+    @property
+    def registration_map(self) -> dict[str, int]:
+        """Registration ids by procedure."""
+        return self._ids(Registration)
+
+    @property
+    def subscription_map(self) -> dict[str, int]:
+        """Subscription ids by topic."""
+        return self._ids(Subscription)
+
+    @property
+    def request_ids(self) -> dict[int, t.Any]:
+        """wampy keeps registrations by request id here; we have none to show."""
+        return {}
+
+    def send_message(self, message: t.Any) -> None:
+        """Send one of wampy's message objects; its request id is replaced by the next one."""
+        typed = msgspec.convert(list(message.message), m.AnyMessage)
+        self._connected()[0].ask(Session.send_message, typed)
+
+    def _ids(self, kind: type) -> dict[str, int]:
+        declarations = list(self._shared.declarations.values())
+        return {d.uri: d.id for d in declarations if type(d) is kind and d.id is not None}
+
+    # Helpers.
+
+    @property
+    def _timeout(self) -> float:
+        timeout = self._options.timeout
+        return self._shared.settings.call_timeout if timeout is None else timeout
+
+    @property
+    def _peer(self) -> Peer | None:
+        return self._shared.peers.get(os.getpid())
+
+    def _connected(self) -> tuple[Connection, Peer]:
+        """The session's connection; waits for a first attempt to join, starts where it must."""
+        peer = self._shared.peers.get(os.getpid())
+        if peer is None:
+            peer = self._autostart()
+        connection = peer.connection
+        if connection is None:
+            connection = peer.wait(self._shared.settings.connect_timeout)
+        return connection, peer
+
+    def _autostart(self) -> Peer:
+        shared = self._shared
+        if shared.stopped_in == os.getpid():
+            raise NotJoined("the client was stopped; call wamp.start() to join again")
+        if not shared.start_policy.on_first_use:
+            raise NotJoined("WAMP_AUTOSTART is False; call wamp.start() first")
+        return self._start_peer()
+
+    def _start_peer(self) -> Peer:
+        shared = self._shared
+        peer = self._peer
+        if peer is None:
+            shared.start_policy.before_start()
+            new = Peer(shared.settings, shared.declarations.values())
+            peer = shared.peers.setdefault(os.getpid(), new)  # one wins, without a lock
+        peer.start()
+        return peer
+
+    def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:
+        """Wait for the answer to a request that is no call."""
+        with peer.pool.yield_place():
+            answered = waiter.wait(self._timeout)
+        if not answered:
+            raise CallTimeout(uri, self._timeout)
+        if waiter.error is not None:
+            raise waiter.error
+        return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
+
+    def __repr__(self) -> str:
+        state = f"session {self.session_id}" if self.joined else "not joined"
+        return f"<{type(self).__name__} {self.name!r} realm {self.realm!r} {state}>"
+
+
+class RPC:
+    """A procedure whose URI is spelled with attributes."""
+
+    __slots__ = ("_client", "_uri")
+
+    def __init__(self, client: Client, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> RPC:
+        if name.startswith("__"):  # what copy, pickle and others look for
+            raise AttributeError(name)
+        return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
+
+    def __call__(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return self._client.call(self._uri, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<rpc {self._uri}>"
+
+
+class SessionView:
+    """What wampy's users look at on a session."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def id(self) -> int | None:
+        """The session id."""
+        return self._client.session_id
+
+    session_id = id
+
+    @property
+    def registration_map(self) -> dict[str, int]:
+        """Registration ids by procedure."""
+        return self._client.registration_map
+
+    @property
+    def subscription_map(self) -> dict[str, int]:
+        """Subscription ids by topic."""
+        return self._client.subscription_map
+

@@ -1,0 +1,229 @@
+"""The configuration: ``WAMP_*`` keys of ``app.config``, read once in ``init_app``."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+import warnings
+
+from .auth import METHODS, Credentials
+from .peer import Settings
+from .serializers import NAMES, available
+from .transports import StreamSettings, parse_router_url
+from .uris import check_uri
+
+
+class Key(t.NamedTuple):
+    """One configuration key."""
+
+    name: str
+    default: t.Any
+    check: t.Callable[[t.Any], bool]
+    allowed: str
+
+
+def _text(value: t.Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _seconds(value: t.Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _seconds_or_none_at_all(value: t.Any) -> bool:
+    return _seconds(value) or (value == 0 and not isinstance(value, bool))
+
+
+def _count(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _bool(value: t.Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _url(value: t.Any) -> bool:
+    try:
+        parse_router_url(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _uri(value: t.Any) -> bool:
+    try:
+        check_uri(value, "URI prefix")
+    except ValueError:
+        return False
+    return True
+
+
+def _names_of(allowed: t.Collection[str]) -> t.Callable[[t.Any], bool]:
+    def check(value: t.Any) -> bool:
+        return isinstance(value, list | tuple) and bool(value) and set(value) <= set(allowed)
+
+    return check
+
+
+def _size(value: t.Any) -> bool:
+    return _count(value) and 512 <= value <= 16777216
+
+
+_FORMS = "ws://host:port/path, wss://host:port/path, tcp://host:port, tls://host:port, unix:///path"
+_SECONDS = "a number of seconds above 0"
+
+#: Every key, in the order of the README's table.
+KEYS: tuple[Key, ...] = (
+    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", _url, _FORMS),
+    Key("WAMP_REALM", "realm1", _text, "the name of a realm"),
+    Key("WAMP_URI_PREFIX", None, _uri, "a URI such as 'com.example'"),
+    Key("WAMP_SERIALIZERS", ["msgpack", "json", "cbor"], _names_of(NAMES), f"a list of {NAMES}"),
+    Key("WAMP_AUTHMETHODS", None, _names_of(METHODS), f"a list of {tuple(METHODS)}"),
+    Key("WAMP_AUTHID", None, _text, "text"),
+    Key("WAMP_SECRET", None, _text, "text"),
+    Key("WAMP_TICKET", None, _text, "text"),
+    Key("WAMP_PRIVATE_KEY", None, _text, "64 hex digits, or the path of a key file"),
+    Key("WAMP_AUTHEXTRA", None, lambda value: isinstance(value, dict), "a dictionary"),
+    Key("WAMP_TLS_CA", None, _text, "the path of a PEM file"),
+    Key("WAMP_TLS_CERT", None, _text, "the path of a PEM file"),
+    Key("WAMP_TLS_KEY", None, _text, "the path of a PEM file"),
+    Key("WAMP_TLS_VERIFY", True, _bool, "True or False"),
+    Key("WAMP_CALL_TIMEOUT", 10.0, _seconds, _SECONDS),
+    Key("WAMP_CONNECT_TIMEOUT", 5.0, _seconds, _SECONDS),
+    Key("WAMP_DRAIN_TIMEOUT", 10.0, _seconds_or_none_at_all, "a number of seconds, or 0"),
+    Key("WAMP_RECONNECT_MIN", 0.05, _seconds, _SECONDS),
+    Key("WAMP_RECONNECT_MAX", 1.0, _seconds, _SECONDS),
+    Key("WAMP_LINGER", None, _seconds_or_none_at_all, "a number of seconds, or 0"),
+    Key("WAMP_HEARTBEAT", 10.0, _seconds, _SECONDS),
+    Key("WAMP_WORKERS", None, _count, "a whole number above 0"),
+    Key("WAMP_MAX_PENDING", 10000, _count, "a whole number above 0"),
+    Key("WAMP_EVENT_QUEUE", 10000, _count, "a whole number above 0"),
+    Key("WAMP_MAX_MESSAGE_SIZE", 16777216, _size, "bytes, from 512 to 16777216"),
+    Key("WAMP_AUTOSTART", "auto", lambda v: v in ("auto", "lazy") or v is False, "'auto', 'lazy', False"),
+    Key("WAMP_SCHEDULE", "once", lambda v: v in ("once", "every") or v is False, "'once', 'every', False"),
+    Key("WAMP_VALIDATE", True, _bool, "True or False"),
+)
+
+#: Keys of code written for flask-wamp 0.1.0, and what replaced them.
+_FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
+
+#: Environment variables of our commands and tests, which ``app.config.from_prefixed_env()`` also reads.
+_NOT_OURS = {"WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_ROUTER", "WAMP_REQUIRE_BROWSER"}
+
+
+class Config:
+    """The checked configuration of one app, by key: ``config["WAMP_REALM"]``."""
+
+    def __init__(self, values: dict[str, t.Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self._values[name]
+
+    def settings(self, agent: str) -> Settings:
+        """What the client needs of it.
+
+        :raises ValueError: What one key says does not go with another; names them.
+        """
+        value = self._values
+        credentials = Credentials(
+            authmethods=tuple(value["WAMP_AUTHMETHODS"] or ()),
+            authid=value["WAMP_AUTHID"],
+            secret=value["WAMP_SECRET"],
+            ticket=value["WAMP_TICKET"],
+            private_key=value["WAMP_PRIVATE_KEY"],
+            authextra=value["WAMP_AUTHEXTRA"] or {},
+        )
+        credentials.check()
+        url = parse_router_url(value["WAMP_ROUTER_URL"])
+        tls = StreamSettings(
+            ca=value["WAMP_TLS_CA"],
+            cert=value["WAMP_TLS_CERT"],
+            key=value["WAMP_TLS_KEY"],
+            verify=value["WAMP_TLS_VERIFY"],
+        )
+        if url.secure:
+            tls.context()  # a file that cannot be read is said now
+        return Settings(
+            router_url=url,
+            realm=value["WAMP_REALM"],
+            serializers=self._serializers(),
+            credentials=credentials,
+            tls=tls,
+            call_timeout=float(value["WAMP_CALL_TIMEOUT"]),
+            connect_timeout=float(value["WAMP_CONNECT_TIMEOUT"]),
+            drain_timeout=float(value["WAMP_DRAIN_TIMEOUT"]),
+            reconnect_min=float(value["WAMP_RECONNECT_MIN"]),
+            reconnect_max=float(value["WAMP_RECONNECT_MAX"]),
+            heartbeat=float(value["WAMP_HEARTBEAT"]),
+            workers=value["WAMP_WORKERS"],
+            max_pending=value["WAMP_MAX_PENDING"],
+            event_queue=value["WAMP_EVENT_QUEUE"],
+            max_message_size=value["WAMP_MAX_MESSAGE_SIZE"],
+            agent=agent,
+        )
+
+    def _serializers(self) -> list[str]:
+        names = available(self["WAMP_SERIALIZERS"])
+        if not names:
+            raise ValueError(
+                "WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install flask-wamp[cbor]"
+            )
+        return names
+
+
+def load_config(config: t.Mapping[str, t.Any]) -> Config:
+    """Read and check ``app.config``.
+
+    :raises ValueError: An unknown ``WAMP_*`` key, or a value that is not allowed; names the key, the
+        value and what is allowed.
+    """
+    _check_known(config)
+    values = {}
+    for name, default, check, allowed in KEYS:
+        value = config.get(name)
+        if value is None:
+            value = _fallback(config, name)
+        if value is None:
+            values[name] = default
+            continue
+        if not check(value):
+            shown = "..." if name in _SECRET else repr(value)
+            raise ValueError(f"{name}={shown} is not allowed; it takes {allowed}")
+        values[name] = value
+    if values["WAMP_RECONNECT_MIN"] > values["WAMP_RECONNECT_MAX"]:
+        raise ValueError(
+            f"WAMP_RECONNECT_MIN={values['WAMP_RECONNECT_MIN']!r} must not be above "
+            f"WAMP_RECONNECT_MAX={values['WAMP_RECONNECT_MAX']!r}"
+        )
+    return Config(_with_environment(values))
+
+
+_SECRET = {"WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA"}
+
+
+def _check_known(config: t.Mapping[str, t.Any]) -> None:
+    known = {key.name for key in KEYS} | _NOT_OURS
+    for name in config:
+        if name.startswith("WAMP_") and name not in known:
+            allowed = ", ".join(key.name for key in KEYS)
+            shown = "..." if name in _SECRET else repr(config[name])
+            raise ValueError(f"unknown configuration key {name}={shown}; there are {allowed}")
+
+
+def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
+    for old, new in _FALLBACKS.items():
+        if new == name and config.get(old) is not None:
+            warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=5)
+            return config[old]
+    return None
+
+
+def _with_environment(values: dict[str, t.Any]) -> dict[str, t.Any]:
+    """``FLASK_WAMP_AUTOSTART`` overrides, for commands and tests that must not connect."""
+    override = os.environ.get("FLASK_WAMP_AUTOSTART", "").lower()
+    if override in ("auto", "lazy"):
+        values["WAMP_AUTOSTART"] = override
+    elif override in ("false", "0", "off"):
+        values["WAMP_AUTOSTART"] = False
+    return values

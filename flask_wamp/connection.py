@@ -1,0 +1,253 @@
+"""One connection to a router, and the session on it.
+
+The reader takes in what the router sends. Any thread may ask for something: the request id is
+allocated and the message put in line under one lock, and whoever finds nobody sending sends all that
+is in line, the others' messages too. So many answers leave in one system call under load, and a
+single one leaves at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import typing as t
+
+from .exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
+from .execution import spawn
+from .messages import Details
+from .serializers import Buffer
+from .session import Session, State
+from .session_events import Happening, Ignored, Joined, Left
+from .transports import Transport
+
+logger = logging.getLogger("flask_wamp.connection")
+
+T = t.TypeVar("T")
+
+MAX_UNSENT = 4 * 1024 * 1024
+"""Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
+
+
+class Connection:
+    """A transport with a session on it.
+
+    :param on_events: Called by the reader with what has happened, in order; must not wait.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        on_events: t.Callable[[Connection, list[t.Any]], None],
+    ) -> None:
+        self.transport = transport
+        self.session = session
+        self.last_received = time.monotonic()
+        self.left: Left | None = None
+        self.works: dict[int, t.Any] = {}
+        """Invocations in hand by request id, for who serves them."""
+        self._on_events = on_events
+        self._lock = threading.Lock()
+        self._sent = threading.Condition(self._lock)
+        self._unsent = 0
+        self._sending = False
+        self._closing = False
+        self._nudge = threading.Event()
+        self._error: Exception | None = None
+
+    # Life.
+
+    def join(self, deadline: float) -> Joined:
+        """Say HELLO and wait for the answer; the reader's thread calls it.
+
+        :raises NotJoined: The router said ABORT.
+        :raises WAMPError: The connection broke, or the router's answer is none.
+        """
+        self.transport.settimeout(deadline)
+        self.ask(Session.join)
+        while True:
+            messages = self.transport.receive()
+            if messages is None:
+                raise TransportError("the router closed the connection instead of answering HELLO")
+            for at, data in enumerate(messages):
+                with self._lock:
+                    event = self._receive(data)
+                self._send_rest()
+                if isinstance(event, Left):
+                    text = event.details.get("message")
+                    raise NotJoined(f"{event.reason}: {text}" if text else event.reason)
+                if isinstance(event, Joined):
+                    self.transport.settimeout(None)
+                    self._early = messages[at + 1 :]
+                    return event
+
+    def run(self) -> Exception:
+        """Take in what the router sends until the session ends; return why it did."""
+        writer = spawn(self._write_for_reader, "wamp-writer")
+        try:
+            self._take(self._early)
+            while self.left is None:
+                messages = self.transport.receive()
+                if messages is None:
+                    raise TransportError("the router closed the connection")
+                self.last_received = time.monotonic()
+                self._take(messages)
+                if self.transport.pending():
+                    self._nudge.set()
+            reason: Exception = SessionLost(f"the router ended the session: {self.left.reason}")
+        except ProtocolError as error:
+            self._complain(error)
+            reason = error
+        except WAMPError as error:
+            reason = self._error or error
+        finally:
+            self._send_last_words()
+            self.close()
+            writer.join(1.0)
+        return reason
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close the transport; :meth:`run` returns, with this error as the reason if it is given."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._error = error
+            self._sent.notify_all()
+        self._nudge.set()
+        self.transport.close()
+
+    def abandon(self) -> list[t.Any]:
+        """Return the tickets of all requests that wait for an answer, after the end."""
+        with self._lock:
+            return self.session.abandon()
+
+    # What this peer says.
+
+    def ask(self, request: t.Callable[..., T], *args: t.Any, **kwargs: t.Any) -> T:
+        """Call a method of the session and send what it says: ``ask(Session.call, uri, ...)``.
+
+        :raises NotJoined: The session is not joined, or not any more.
+        :raises SerializationError: It was refused, nothing was sent.
+        """
+        session = self.session
+        with self._lock:
+            if self._unsent > MAX_UNSENT and self._sending:
+                self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
+            self._check_open()
+            result = request(session, *args, **kwargs)
+            if self._sending:
+                self._unsent += sum(map(len, session.outgoing[-1:]))
+                return result
+            batch = self._take_outgoing()
+        self._send(batch)
+        return result
+
+    def put(self, request: t.Callable[..., T], *args: t.Any) -> T:
+        """Do as :meth:`ask`, for threads that must never wait: another one sends it."""
+        with self._lock:
+            self._check_open()
+            result = request(self.session, *args)
+        self._nudge.set()
+        return result
+
+    def ping(self) -> None:
+        """Ask the router for a sign of life; does not wait."""
+        self.transport.ping()
+        self._nudge.set()
+
+    def _check_open(self) -> None:
+        if self._closing or self.session.state not in (State.NEW, State.JOINED):
+            raise NotJoined("the session has ended")
+
+    # Sending.
+
+    def _take_outgoing(self) -> list[bytes]:
+        batch = self.session.outgoing
+        self._sending = True
+        self.session.outgoing = []
+        self._unsent = 0
+        return batch
+
+    def _send(self, batch: list[bytes]) -> None:
+        """Send, and go on as long as others have put more in line."""
+        try:
+            while batch or self.transport.pending():
+                self.transport.send(batch)
+                with self._lock:
+                    batch = self._take_outgoing()
+                    self._sending = bool(batch)
+                    self._sent.notify_all()
+                if not batch:
+                    return
+        except WAMPError as error:
+            self.close(error)
+        with self._lock:
+            self._sending = False
+
+    def _send_rest(self) -> None:
+        with self._lock:
+            if self._sending:
+                return
+            batch = self._take_outgoing()
+        self._send(batch)
+
+    def _write_for_reader(self) -> None:
+        """Send what the reader has to say (pongs, refusals): it must never wait itself."""
+        while True:
+            self._nudge.wait()
+            if self._closing:
+                return
+            self._nudge.clear()
+            self._send_rest()
+
+    def _send_last_words(self) -> None:
+        """GOODBYE or ABORT, if the transport still takes it without waiting long."""
+        if not self._closing:
+            self.transport.settimeout(time.monotonic() + 0.5)
+            self._send_rest()
+
+    # Receiving.
+
+    _early: list[Buffer]
+
+    def _take(self, messages: t.Iterable[Buffer]) -> None:
+        events: list[t.Any] = []
+        try:
+            with self._lock:  # once for all: decoding holds the interpreter anyway
+                for data in messages:
+                    self._sort(self._receive(data), events)
+        finally:  # a broken message does not take away what came before it
+            if events:
+                self._on_events(self, events)
+            if self.session.outgoing:
+                self._nudge.set()
+
+    def _sort(self, event: Happening, events: list[t.Any]) -> None:
+        if isinstance(event, Left):
+            self.left = event
+        elif isinstance(event, Ignored):
+            logger.debug("nobody waits for %s", type(event.message).__name__)
+        elif event is not None:
+            events.append(event)
+
+    def _receive(self, data: Buffer) -> Happening:
+        return self.session.receive(self.transport.serializer.decode(data))
+
+    def _complain(self, error: ProtocolError) -> None:
+        logger.error("the router broke the protocol: %s", error)
+        with self._lock:
+            if self.session.state is not State.ENDED:
+                self.session.abort("wamp.error.protocol_violation", str(error)[:500])
+
+
+def payload(
+    transport: Transport, args: t.Sequence[t.Any], kwargs: Details
+) -> tuple[t.Sequence[t.Any], Details]:
+    """Return a payload as the transport's serializer carries it.
+
+    :raises SerializationError: It cannot be carried.
+    """
+    plain = transport.serializer.plain
+    return plain(args), plain(kwargs) if kwargs else kwargs

@@ -1,0 +1,170 @@
+"""What a handler sees: ``invocation`` and ``event``, and ``g.wampy``."""
+
+from __future__ import annotations
+
+import contextvars
+import datetime as dt
+import typing as t
+
+from flask import Flask
+from werkzeug.local import LocalProxy
+
+from .handlers import Work
+
+
+class _InHand:
+    """What invocations and events have in common."""
+
+    __slots__ = ("_work", "options")
+
+    def __init__(self, work: Work, options: t.Mapping[str, t.Any]) -> None:
+        self._work = work
+        self.options = options
+        """The decorator's options, for middlewares."""
+
+    @property
+    def args(self) -> list[t.Any]:
+        """The positional payload, as it came."""
+        return t.cast("list[t.Any]", self._work.message.args)
+
+    @property
+    def kwargs(self) -> dict[str, t.Any]:
+        """The keyword payload, as it came."""
+        return t.cast("dict[str, t.Any]", self._work.message.kwargs)
+
+    @property
+    def details(self) -> dict[str, t.Any]:
+        """The details of the WAMP message."""
+        return t.cast("dict[str, t.Any]", self._work.message.details)
+
+    @property
+    def received_at(self) -> dt.datetime:
+        """When it came, aware, in UTC."""
+        return dt.datetime.fromtimestamp(self._work.received_at, dt.timezone.utc)
+
+
+class Invocation(_InHand):
+    """The call a handler answers. Identities are None where the router does not disclose them.
+
+    Source: WAMP Basic Profile, "INVOCATION", and Advanced Profile, "Caller Identification".
+    """
+
+    __slots__ = ()
+
+    @property
+    def procedure(self) -> str:
+        """The URI that was called."""
+        return self._work.uri
+
+    @property
+    def caller(self) -> int | None:
+        """The caller's session id."""
+        return self.details.get("caller")
+
+    @property
+    def caller_authid(self) -> str | None:
+        """Who the caller is."""
+        return self.details.get("caller_authid")
+
+    @property
+    def caller_authrole(self) -> str | None:
+        """The caller's role."""
+        return self.details.get("caller_authrole")
+
+    @property
+    def request_id(self) -> int:
+        """The invocation's request id in this session."""
+        return t.cast(int, self._work.message.request_id)
+
+    @property
+    def deadline(self) -> float | None:
+        """The ``time.monotonic()`` at which the caller is told that it took too long, or None."""
+        return self._work.deadline
+
+    @property
+    def canceled(self) -> bool:
+        """Whether nobody wants the answer any more."""
+        return self._work.canceled
+
+    def progress(self, *args: t.Any, **kwargs: t.Any) -> None:
+        """Send a progressive result, if the caller asked for them; else do nothing."""
+        self._work.progress(args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Invocation {self.request_id} of {self.procedure}>"
+
+
+class Event(_InHand):
+    """The event a handler is told of. Identities are None where the router does not disclose them.
+
+    Source: WAMP Basic Profile, "EVENT", and Advanced Profile, "Publisher Identification".
+    """
+
+    __slots__ = ()
+
+    @property
+    def topic(self) -> str:
+        """The URI it was published to."""
+        return self._work.uri
+
+    @property
+    def publication(self) -> int:
+        """The publication id: the same for all who get this event."""
+        return t.cast(int, self._work.message.publication_id)
+
+    @property
+    def publisher(self) -> int | None:
+        """The publisher's session id."""
+        return self.details.get("publisher")
+
+    @property
+    def publisher_authid(self) -> str | None:
+        """Who the publisher is."""
+        return self.details.get("publisher_authid")
+
+    @property
+    def publisher_authrole(self) -> str | None:
+        """The publisher's role."""
+        return self.details.get("publisher_authrole")
+
+    @property
+    def retained(self) -> bool:
+        """Whether the router had kept it for new subscribers."""
+        return bool(self.details.get("retained"))
+
+    def __repr__(self) -> str:
+        return f"<Event {self.publication} on {self.topic}>"
+
+
+_UNBOUND = """Working outside of {0}.
+
+flask_wamp.{1} is there while a function decorated with @wamp.{2} handles {0}; an HTTP request, a \
+script or a test has none. Pass what you need of it to functions that run elsewhere."""
+
+current_invocation: contextvars.ContextVar[Invocation] = contextvars.ContextVar("wamp_invocation")
+current_event: contextvars.ContextVar[Event] = contextvars.ContextVar("wamp_event")
+
+invocation: Invocation = LocalProxy(  # type: ignore[assignment]
+    current_invocation,
+    unbound_message=_UNBOUND.format("an invocation", "invocation", "callee"),
+)
+"""The invocation that is being handled, as ``flask.request`` is the request."""
+
+event: Event = LocalProxy(  # type: ignore[assignment]
+    current_event,
+    unbound_message=_UNBOUND.format("an event", "event", "subscriber"),
+)
+"""The event that is being handled."""
+
+
+def offer_client(app: Flask, client: t.Any) -> None:
+    """Make ``g.wampy`` the client, in every app context of the app; costs nothing where unused."""
+    base: t.Any = app.app_ctx_globals_class
+
+    class Globals(base):  # type: ignore[misc]
+        @property
+        def wampy(self) -> t.Any:
+            """The app's WAMP client."""
+            return client
+
+    app.app_ctx_globals_class = Globals

@@ -1,0 +1,148 @@
+"""Everything this library raises.
+
+::
+
+    WAMPError
+    ├── ApplicationError       a peer or the router answered ERROR
+    │   └── CallCanceled       the call was canceled
+    ├── CallTimeout            no answer in time
+    ├── NotJoined              there is no session, nothing was sent
+    ├── SessionLost            the session ended while waiting, the outcome is unknown
+    ├── SerializationError     a payload that must not be sent
+    ├── InvalidURI             a URI that must not be sent (also a ValueError)
+    ├── ProtocolError          the router broke the WAMP protocol
+    ├── TransportError         no connection to the router, or it broke
+    └── AuthenticationError    the router's challenge cannot be answered
+
+Where wampy is installed, ``WAMPError`` is a ``wampy.errors.WampyError`` and ``CallTimeout`` a
+``wampy.errors.WampyTimeOutError``.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .wampy_compat import bases
+
+if t.TYPE_CHECKING:
+
+    class _WampyError(Exception): ...
+
+    class _WampyTimeOutError(Exception): ...
+
+else:
+    _WampyError = bases.error
+    _WampyTimeOutError = bases.timeout_error
+
+
+class WAMPError(_WampyError):
+    """The root of all errors of this library."""
+
+
+class ApplicationError(WAMPError):
+    """An ERROR message: raised to a caller, and raised by a handler to answer one.
+
+    ``ApplicationError("com.example.error.sold_out", "tea")`` names its URI first. A subclass names it as
+    a class attribute ``uri``, or not at all: ``class SoldOut(ApplicationError)`` raised as
+    ``SoldOut("tea")`` is answered as ``<prefix>.error.sold_out``. All its arguments are payload.
+
+    :param args: The error URI (not for subclasses), then the positional payload, JSON types.
+    :param kwargs: Keyword payload, JSON types.
+
+    Source: WAMP Basic Profile, "ERROR".
+    """
+
+    uri: str | None = None
+    """The error URI; None for a subclass whose URI is made from its name when it is answered."""
+
+    kwargs: dict[str, t.Any]
+    """The keyword payload."""
+
+    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+        if type(self) is ApplicationError:
+            if not args or not isinstance(args[0], str):
+                raise TypeError("ApplicationError needs an error URI as its first argument")
+            self.uri, args = args[0], args[1:]
+        super().__init__(*args)
+        self.kwargs = kwargs
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        args = (self.uri, *self.args) if type(self) is ApplicationError else self.args
+        return _rebuild, (type(self), args, self.kwargs)
+
+    def __str__(self) -> str:
+        details = ", ".join(
+            [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
+        )
+        name = self.uri or type(self).__name__
+        return f"{name}: {details}" if details else name
+
+
+def _rebuild(cls: type[ApplicationError], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> ApplicationError:
+    """Unpickle an error: keyword arguments do not travel by themselves."""
+    return cls(*args, **kwargs)
+
+
+class CallTimeout(WAMPError, _WampyTimeOutError):
+    """No answer came in time. The call was canceled; it may have run all the same.
+
+    :param procedure: The URI that was called.
+    :param timeout: Seconds that were waited.
+    """
+
+    def __init__(self, procedure: str, timeout: float) -> None:
+        super().__init__(procedure, timeout)
+        self.procedure = procedure
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"{self.procedure} did not answer within {self.timeout:g} s"
+
+
+class CallCanceled(ApplicationError):
+    """The call was canceled, or its callee left, before an answer came; it may have run all the same."""
+
+    uri = "wamp.error.canceled"
+
+
+class NotJoined(WAMPError):
+    """There is no session with the router, so nothing was sent."""
+
+
+class SessionLost(WAMPError):
+    """The session ended while an answer was awaited. What was asked for may have happened."""
+
+
+class SerializationError(WAMPError):
+    """A payload that no serializer can carry, or that the router would answer by hanging up."""
+
+
+class InvalidURI(WAMPError, ValueError):
+    """A URI the router would answer by closing the session.
+
+    :param uri: What was given.
+    :param what: ``procedure``, ``topic`` or ``error URI``.
+    """
+
+    def __init__(self, uri: object, what: str) -> None:
+        super().__init__(uri, what)
+        self.uri = uri
+        self.what = what
+
+    def __str__(self) -> str:
+        return (
+            f"{self.uri!r} is not a valid {self.what}: parts joined by dots, none of them empty, "
+            "without spaces and '#', such as 'com.example.add'"
+        )
+
+
+class ProtocolError(WAMPError):
+    """The router sent what WAMP, or the transport below it, does not allow."""
+
+
+class TransportError(WAMPError):
+    """The router cannot be reached, or the connection to it broke."""
+
+
+class AuthenticationError(WAMPError):
+    """The router's challenge cannot be answered with what is configured."""

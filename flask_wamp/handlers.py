@@ -1,0 +1,164 @@
+"""What the i/o floor and the application agree on: who handles what, and how it ends.
+
+The client carries messages and knows no Flask; the application knows Flask and sends nothing. Between
+them stand these plain classes.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import messages as m
+
+
+class CallResult:
+    """A result of several values, positional and keyword.
+
+    Returned by a handler to answer with more than one value, and by a call whose result is not just
+    one positional value.
+    """
+
+    __slots__ = ("args", "kwargs")
+
+    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        items = [*map(repr, self.args), *(f"{key}={item!r}" for key, item in self.kwargs.items())]
+        return f"CallResult({', '.join(items)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CallResult):
+            return NotImplemented
+        return self.args == other.args and self.kwargs == other.kwargs
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Result(t.NamedTuple):
+    """An invocation ended well: the YIELD to send. Its payload is plain already."""
+
+    args: t.Sequence[t.Any] = ()
+    kwargs: m.Details = {}
+
+
+class Failure(t.NamedTuple):
+    """An invocation failed: the ERROR to send. Its payload is plain already."""
+
+    uri: str
+    args: t.Sequence[t.Any] = ()
+    kwargs: m.Details = {}
+
+
+Outcome = t.Union[Result, Failure]
+
+
+class Work(t.Protocol):
+    """An invocation or event in hand, as a handler sees it."""
+
+    message: t.Any
+    """The ``messages.Invocation`` or ``messages.Event``."""
+
+    received_at: float
+    """When it came, seconds since the epoch."""
+
+    deadline: float | None
+    """The ``time.monotonic()`` at which its caller is told that it took too long."""
+
+    canceled: bool
+    """Whether its caller does not want the answer any more."""
+
+    uri: str
+    """The procedure or topic."""
+
+    def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
+        """Return a payload as it can be sent; raises ``SerializationError``."""
+
+    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+        """Send a progressive result, if the caller asked for them."""
+
+
+InvocationHandler = t.Callable[[Work], Outcome]
+EventHandler = t.Callable[[Work], None]
+
+
+class Registration:
+    """A procedure that is to be registered with every session.
+
+    :param options: What REGISTER says: ``match``, ``invoke``, ``force_reregister``.
+    :param concurrency: How many invocations run at once; None: as many as there are workers.
+    :param timeout: Seconds after which the caller gets ``wamp.error.timeout``.
+    """
+
+    def __init__(
+        self,
+        procedure: str,
+        handler: InvocationHandler,
+        *,
+        options: m.Details | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.uri = procedure
+        self.name = procedure
+        """The function's name, for messages."""
+        self.handler = handler
+        self.options = options or {}
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.id: int | None = None
+        """The registration id in the present session; None: not registered."""
+        self.refused: Exception | None = None
+        """Why the router refused it, in the present session."""
+        self.asked: tuple[object, t.Any] | None = None
+        """The session it was asked for in, and the ticket: nothing is asked for twice."""
+
+    @property
+    def match(self) -> str:
+        """``exact``, ``prefix`` or ``wildcard``."""
+        return str(self.options.get("match", "exact"))
+
+
+class Subscription:
+    """A topic that is to be subscribed to with every session.
+
+    :param options: What SUBSCRIBE says: ``match``, ``get_retained``.
+    :param concurrency: How many events are handled at once; 1 keeps their order.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        handler: EventHandler,
+        *,
+        options: m.Details | None = None,
+        concurrency: int = 1,
+    ) -> None:
+        self.uri = topic
+        self.name = topic
+        """The function's name, for messages."""
+        self.handler = handler
+        self.options = options or {}
+        self.concurrency = concurrency
+        self.id: int | None = None
+        """The subscription id in the present session; None: not subscribed."""
+        self.refused: Exception | None = None
+        """Why the router refused it, in the present session."""
+        self.asked: tuple[object, t.Any] | None = None
+        """The session it was asked for in, and the ticket: nothing is asked for twice."""
+        self.dropped = 0
+        """How many events were dropped because too many waited."""
+
+    @property
+    def match(self) -> str:
+        """``exact``, ``prefix`` or ``wildcard``."""
+        return str(self.options.get("match", "exact"))
+
+
+Declaration = t.Union[Registration, Subscription]
+
+
+def key(declaration: Declaration) -> tuple[type, str, str]:
+    """What may be declared once in an app: a procedure or a topic, by URI and match."""
+    return type(declaration), declaration.uri, declaration.match

@@ -1,0 +1,67 @@
+"""HTTP's side: WAMP errors an HTTP view lets pass, and the first request."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from flask import Flask
+from werkzeug.exceptions import BadGateway, GatewayTimeout, HTTPException, ServiceUnavailable
+
+from .exceptions import (
+    ApplicationError,
+    CallTimeout,
+    NotJoined,
+    SessionLost,
+    TransportError,
+    WAMPError,
+)
+
+logger = logging.getLogger("flask_wamp.http")
+
+#: Unhandled WAMP errors in an HTTP view, and what its client is told.
+ANSWERS: dict[type[WAMPError], tuple[type[HTTPException], str]] = {
+    ApplicationError: (BadGateway, "A service this page needs answered with an error."),
+    CallTimeout: (GatewayTimeout, "A service this page needs did not answer in time."),
+    NotJoined: (ServiceUnavailable, "A service this page needs cannot be reached."),
+    SessionLost: (ServiceUnavailable, "The connection to a service this page needs was lost."),
+    TransportError: (ServiceUnavailable, "A service this page needs cannot be reached."),
+}
+
+
+def answer_errors(app: Flask) -> None:
+    """Answer unhandled WAMP errors with 502, 503 or 504, unless the app has its own error handler."""
+
+    def answer(error: WAMPError) -> t.Any:
+        own = _own_handler(app, error, answer)
+        if own is not None:
+            return app.ensure_sync(own)(error)
+        logger.error("a view let pass: %s", error, exc_info=error)
+        for kind, (http, description) in ANSWERS.items():
+            if isinstance(error, kind):
+                return app.handle_http_exception(http(description))
+        return app.handle_exception(error)
+
+    for kind in ANSWERS:
+        if kind not in app.error_handler_spec[None][None]:
+            app.register_error_handler(kind, answer)
+
+
+def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t.Any] | None:
+    """The app's handler for a base class: Flask prefers ours, which is more specific."""
+    handlers = app.error_handler_spec[None][None]
+    for kind in type(error).__mro__:
+        handler = handlers.get(kind)
+        if handler is not None and handler is not ours:
+            return t.cast("t.Callable[..., t.Any]", handler)
+    return None
+
+
+def start_at_first_request(app: Flask, start: t.Callable[[], object]) -> None:
+    """Start the client with the first HTTP request, in servers nobody recognized; not in tests."""
+
+    def first_request() -> None:
+        if not app.testing:
+            start()
+
+    app.before_request_funcs.setdefault(None, []).insert(0, first_request)

@@ -1,0 +1,147 @@
+"""Invocations and events in hand: run the handler on a worker, answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import NotJoined, SerializationError
+from .execution import Alarm, Timer
+from .handlers import Failure, Outcome, Registration, Result, Subscription
+from .payload import Default
+from .session import Session
+
+logger = logging.getLogger("flask_wamp.inbound")
+
+
+class InvocationWork:
+    """One invocation, from its arrival to its answer."""
+
+    __slots__ = (
+        "_alarm",
+        "canceled",
+        "connection",
+        "deadline",
+        "message",
+        "received_at",
+        "registration",
+    )
+
+    def __init__(
+        self, connection: Connection, registration: Registration, message: m.Invocation, timer: Timer
+    ) -> None:
+        self.connection = connection
+        self.registration = registration
+        self.message = message
+        self.received_at = time.time()
+        self.canceled = False
+        self.deadline: float | None = None
+        self._alarm: Alarm | None = None
+        connection.works[message.request_id] = self
+        if registration.timeout is not None:
+            self.deadline = time.monotonic() + registration.timeout
+            self._alarm = timer.call_at(self.deadline, self.expire)
+
+    @property
+    def uri(self) -> str:
+        """The procedure that was called; for a pattern, the real one."""
+        return self.message.details.get("procedure") or self.registration.uri
+
+    def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
+        """Return a payload as this connection's serializer carries it."""
+        return self.connection.transport.serializer.plain(value, default)
+
+    def run(self) -> None:
+        """Run the handler and answer; on a worker."""
+        if self.canceled:
+            return
+        outcome = self.registration.handler(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.connection.works.pop(self.message.request_id, None)
+        self._answer(outcome)
+
+    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+        """Send a progressive result, if the caller asked for them."""
+        if not self.message.details.get("receive_progress") or self.canceled:
+            return
+        args, kwargs = self.plain(args), self.plain(kwargs)
+        self.connection.ask(Session.yield_, self.message.request_id, args, kwargs, progress=True)
+
+    def refuse(self) -> None:
+        """Answer that there is too much to do; the handler never ran. Does not wait."""
+        text = f"too many calls are waiting for {self.uri}"
+        self._give_up("wamp.error.unavailable", text)
+
+    def cancel(self) -> None:
+        """The caller does not want the answer any more. Does not wait."""
+        self._give_up("wamp.error.canceled", f"{self.uri} was canceled")
+
+    def expire(self) -> None:
+        """The deadline has passed. Does not wait."""
+        self._give_up("wamp.error.timeout", f"{self.uri} took too long")
+
+    def _give_up(self, uri: str, text: str) -> None:
+        self.canceled = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.connection.works.pop(self.message.request_id, None)
+        try:
+            self.connection.put(Session.error, self.message.request_id, uri, [text], {})
+        except NotJoined:
+            logger.debug("no session to answer %s", self.uri)
+
+    def _answer(self, outcome: Outcome) -> None:
+        try:
+            in_time = self._send(outcome)
+        except NotJoined:
+            logger.warning("the session ended before %s was answered", self.uri)
+        except SerializationError as error:
+            logger.error("the result of %s is not sent: %s", self.uri, error)
+            self._answer(Failure("wamp.error.payload_size_exceeded", ["the result is too large"]))
+        else:
+            if not in_time:
+                logger.warning("%s ended too late; its result is dropped", self.uri)
+
+    def _send(self, outcome: Outcome) -> bool:
+        request_id = self.message.request_id
+        if isinstance(outcome, Result):
+            return self.connection.ask(Session.yield_, request_id, outcome.args, outcome.kwargs)
+        return self.connection.ask(Session.error, request_id, *outcome)
+
+
+class EventWork:
+    """One event for one subscription."""
+
+    __slots__ = ("connection", "message", "received_at", "subscription")
+
+    canceled = False
+    deadline: float | None = None
+
+    def __init__(
+        self, connection: Connection, subscription: Subscription, message: m.Event
+    ) -> None:
+        self.connection = connection
+        self.subscription = subscription
+        self.message = message
+        self.received_at = time.time()
+
+    @property
+    def uri(self) -> str:
+        """The topic of the event; for a pattern, the real one."""
+        return self.message.details.get("topic") or self.subscription.uri
+
+    def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
+        """Return a payload as this connection's serializer carries it."""
+        return self.connection.transport.serializer.plain(value, default)
+
+    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+        """An event has no results."""
+        raise TypeError("an event has no results")
+
+    def run(self) -> None:
+        """Run the handler; on a worker."""
+        self.subscription.handler(self)

@@ -1,0 +1,217 @@
+"""The WAMP messages, one class each.
+
+``msgspec`` decodes a tagged array straight into the class and checks every field on the way; a
+message that is none is a ``msgspec.ValidationError``. Fields have the names of the spec in snake case.
+
+Source: WAMP Basic Profile, "Messages", and Advanced Profile, "Call Canceling".
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+Details = dict[str, t.Any]
+
+
+class Message(msgspec.Struct, array_like=True, gc=False):
+    """Base of all messages. ``gc=False``: a payload is a tree, it can't hold its own message."""
+
+    def wire(self) -> tuple[t.Any, ...]:
+        """The message as the array to send, without trailing payload that is empty."""
+        values = msgspec.structs.astuple(self)
+        required = len(values) - len(self.__struct_defaults__)
+        end = len(values)
+        while end > required and not values[end - 1]:
+            end -= 1
+        return (self.__struct_config__.tag, *values[:end])
+
+
+class Hello(Message, tag=1):
+    realm: str
+    details: Details
+
+
+class Welcome(Message, tag=2):
+    session_id: int
+    details: Details
+
+
+class Abort(Message, tag=3):
+    details: Details
+    reason: str
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Challenge(Message, tag=4):
+    authmethod: str
+    extra: Details
+
+
+class Authenticate(Message, tag=5):
+    signature: str
+    extra: Details
+
+
+class Goodbye(Message, tag=6):
+    details: Details
+    reason: str
+
+
+class Error(Message, tag=8):
+    request_type: int
+    request_id: int
+    details: Details
+    error: str
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Publish(Message, tag=16):
+    request_id: int
+    options: Details
+    topic: str
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Published(Message, tag=17):
+    request_id: int
+    publication_id: int
+
+
+class Subscribe(Message, tag=32):
+    request_id: int
+    options: Details
+    topic: str
+
+
+class Subscribed(Message, tag=33):
+    request_id: int
+    subscription_id: int
+
+
+class Unsubscribe(Message, tag=34):
+    request_id: int
+    subscription_id: int
+
+
+class Unsubscribed(Message, tag=35):
+    """An answer; with request id 0 the router took the subscription away, ``details`` say which."""
+
+    request_id: int
+    details: Details = {}
+
+
+class Event(Message, tag=36):
+    subscription_id: int
+    publication_id: int
+    details: Details
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Call(Message, tag=48):
+    request_id: int
+    options: Details
+    procedure: str
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Cancel(Message, tag=49):
+    request_id: int
+    options: Details
+
+
+class Result(Message, tag=50):
+    request_id: int
+    details: Details
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Register(Message, tag=64):
+    request_id: int
+    options: Details
+    procedure: str
+
+
+class Registered(Message, tag=65):
+    request_id: int
+    registration_id: int
+
+
+class Unregister(Message, tag=66):
+    request_id: int
+    registration_id: int
+
+
+class Unregistered(Message, tag=67):
+    """An answer; with request id 0 the router took the registration away, ``details`` say which."""
+
+    request_id: int
+    details: Details = {}
+
+
+class Invocation(Message, tag=68):
+    request_id: int
+    registration_id: int
+    details: Details
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+class Interrupt(Message, tag=69):
+    request_id: int
+    options: Details
+
+
+class Yield(Message, tag=70):
+    request_id: int
+    options: Details
+    args: list[t.Any] = []
+    kwargs: Details = {}
+
+
+#: Everything a router may send to us.
+FromRouter = t.Union[
+    Welcome,
+    Abort,
+    Challenge,
+    Goodbye,
+    Error,
+    Published,
+    Subscribed,
+    Unsubscribed,
+    Event,
+    Result,
+    Registered,
+    Unregistered,
+    Invocation,
+    Interrupt,
+]
+
+#: Every message, for peers that stand in for a router.
+AnyMessage = t.Union[
+    FromRouter,
+    Hello,
+    Authenticate,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Call,
+    Cancel,
+    Register,
+    Unregister,
+    Yield,
+]
+
+
+def code(message_type: type[Message]) -> int:
+    """The message type's number on the wire."""
+    tag = message_type.__struct_config__.tag
+    assert isinstance(tag, int)
+    return tag

@@ -1,0 +1,181 @@
+"""Payloads: what may be sent, and how Python's types become it.
+
+Only what JSON has travels safely through a router that translates between serializers: text, bytes,
+numbers, booleans, None, lists, and dictionaries with text keys. Crossbar drops a session, or never
+answers, for some of the rest (a dictionary with integer keys, NaN, a CBOR datetime).
+"""
+
+from __future__ import annotations
+
+import base64
+import collections.abc as c
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import math
+import typing as t
+import uuid
+
+import msgspec
+
+from .exceptions import SerializationError
+
+Default = t.Callable[[t.Any], t.Any]
+
+MAX_DEPTH = 100
+"""How deep lists and dictionaries may be nested: deeper ones overflow a stack somewhere."""
+
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+_TEXT = frozenset({str, bool, type(None)})
+_SAFE = _TEXT | {bytes}
+_NUMBERS = frozenset({int, float, bool})
+
+
+def plain(value: t.Any, default: Default | None = None, *, binary: bool = True) -> t.Any:
+    """Return the value made of nothing but what WAMP can carry.
+
+    Dataclasses, pydantic models and mappings become dictionaries, other collections lists, dates ISO
+    8601 text, ``Decimal`` and ``UUID`` text, an ``Enum`` its value, a ``timedelta`` seconds.
+
+    :param default: Asked for anything else: returns something that can be carried, or raises ``TypeError``.
+    :param binary: False where the serializer has no bytes: they become text, NUL and Base64.
+    :raises SerializationError: Something in it cannot be sent; says what and why.
+    """
+    return _Plain(default, binary).value(value, 0)
+
+
+class _Plain:
+    """One walk through a payload; copies only where something has to change."""
+
+    __slots__ = ("default", "safe", "scalars")
+
+    def __init__(self, default: Default | None, binary: bool) -> None:
+        self.default = default
+        self.safe = _SAFE if binary else _TEXT
+        self.scalars = self.safe | _NUMBERS
+
+    def value(self, value: t.Any, depth: int) -> t.Any:
+        kind = type(value)
+        if kind in self.safe:
+            return value
+        if kind is int or kind is float:
+            _check_numbers((value,))
+            return value
+        if depth > MAX_DEPTH:
+            raise SerializationError(
+                f"the payload is nested more than {MAX_DEPTH} deep, or contains itself"
+            )
+        if kind is dict:
+            return self.dict(value, depth)
+        if kind is list or kind is tuple:
+            return self.items(value, depth)
+        if kind is bytes:
+            return "\0" + base64.b64encode(value).decode("ascii")
+        return self.value(_convert(value, self.default), depth + 1)
+
+    def dict(self, value: dict[t.Any, t.Any], depth: int) -> dict[str, t.Any]:
+        for key in value:
+            if type(key) is not str:
+                return self.dict(_text_keys(value), depth)
+        if self.are_plain(value.values()):
+            return value
+        return {key: self.value(item, depth + 1) for key, item in value.items()}
+
+    def items(self, value: t.Sequence[t.Any], depth: int) -> t.Sequence[t.Any]:
+        if self.are_plain(value):
+            return value
+        return [self.value(item, depth + 1) for item in value]
+
+    def are_plain(self, values: t.Collection[t.Any]) -> bool:
+        """Check a flat collection at the speed of C; False means: look at each."""
+        kinds = set(map(type, values))
+        if kinds <= self.safe:
+            return True
+        if not kinds <= self.scalars:
+            return False
+        numbers = values if kinds <= _NUMBERS else [v for v in values if type(v) in _NUMBERS]
+        _check_numbers(numbers)
+        return True
+
+
+def _check_numbers(values: t.Collection[t.Any]) -> None:
+    try:
+        finite = all(map(math.isfinite, values))
+    except OverflowError:
+        finite = True  # an integer beyond every float: refused below
+    if not finite:
+        raise SerializationError("NaN and infinity cannot be sent: JSON has no such numbers")
+    if (min(values) < _MIN_INT or max(values) > _MAX_INT) and _has_big_int(values):
+        raise SerializationError("an integer of more than 64 bits cannot be sent; send it as text")
+
+
+def _has_big_int(values: t.Collection[t.Any]) -> bool:
+    return any(type(v) is int and not _MIN_INT <= v <= _MAX_INT for v in values)
+
+
+def _text_keys(value: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
+    for key in value:
+        if not isinstance(key, str):
+            raise SerializationError(
+                f"the key {_short(key)} is not a string; the keys of a dictionary must be strings"
+            )
+    return {str.__str__(_text_of(key)): item for key, item in value.items()}
+
+
+def _text_of(value: str) -> str:
+    return str(value.value) if isinstance(value, enum.Enum) else str(value)
+
+
+def _convert(value: t.Any, default: Default | None) -> t.Any:
+    """One step from a type WAMP does not have towards one it has."""
+    for kind, convert in _CONVERSIONS:
+        if isinstance(value, kind):
+            return convert(value)
+    for attribute, convert in _DUCKS:
+        if hasattr(type(value), attribute):
+            return convert(value)
+    if default is not None:
+        try:
+            return default(value)
+        except TypeError as error:
+            raise SerializationError(str(error)) from error
+    raise SerializationError(
+        f"{_short(value)} of type {type(value).__qualname__} cannot be sent; give text, bytes, numbers, "
+        "lists, dictionaries, dataclasses or pydantic models"
+    )
+
+
+def _short(value: t.Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = object.__repr__(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _fields(value: t.Any) -> dict[str, t.Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+#: First match wins; an ``Enum`` stands before ``str`` and ``int``, which it may also be.
+_CONVERSIONS: tuple[tuple[t.Any, Default], ...] = (
+    (enum.Enum, lambda value: value.value),
+    (str, lambda value: str.__str__(value)),
+    (int, lambda value: int.__int__(value)),
+    (float, lambda value: float.__float__(value)),
+    ((bytearray, memoryview, bytes), bytes),
+    ((dt.datetime, dt.date, dt.time), lambda value: value.isoformat()),
+    (dt.timedelta, lambda value: value.total_seconds()),
+    ((decimal.Decimal, uuid.UUID), str),
+    (msgspec.Struct, msgspec.structs.asdict),
+    (c.Mapping, dict),
+    ((c.Sequence, c.Set, c.ValuesView, c.KeysView), list),
+)
+
+#: What is known by an attribute of its class.
+_DUCKS: tuple[tuple[str, Default], ...] = (
+    ("model_dump", lambda value: value.model_dump()),
+    ("__dataclass_fields__", _fields),
+    ("__html__", lambda value: str(value.__html__())),
+)

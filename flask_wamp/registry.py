@@ -1,0 +1,218 @@
+"""Who handles what: what the decorators note down, before there is an app or a session."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import types
+import typing as t
+
+from .handlers import Registration, Subscription
+from .uris import MATCHES, check_uri, resolve
+
+F = t.TypeVar("F", bound=t.Callable[..., t.Any])
+
+INVOKES = ("single", "roundrobin", "random", "first", "last")
+"""The values of ``invoke=``; Crossbar closes the session for others."""
+
+_MARK = "_flask_wamp_specs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One decoration of one function.
+
+    :param uri: As given: absolute, relative to the prefix (``.add``), or None for the function's name.
+    :param options: All the decorator's options.
+    :param localns: Where the function was defined, for annotations that are text.
+    """
+
+    kind: type[Registration] | type[Subscription]
+    function: t.Callable[..., t.Any]
+    uri: str | None
+    options: dict[str, t.Any]
+    localns: dict[str, t.Any] | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The function's full name, for messages."""
+        f = self.function
+        module = getattr(f, "__module__", None) or "?"
+        return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
+
+    def full_uri(self, prefix: str | None) -> str:
+        """The URI in an app with that prefix.
+
+        :raises InvalidURI: It is none.
+        """
+        uri = self.uri if self.uri is not None else f".{_own_name(self.function)}"
+        what = "procedure" if self.kind is Registration else "topic"
+        return check_uri(resolve(uri, prefix), what, self.options["match"])
+
+
+def _own_name(f: t.Callable[..., t.Any]) -> str:
+    name = getattr(f, "__name__", None)
+    if not name or name == "<lambda>":
+        raise ValueError(f"{f!r} has no name of its own; give a URI")
+    return str(name)
+
+
+def callee_spec(
+    f: t.Callable[..., t.Any],
+    uri: str | None,
+    *,
+    match: str = "exact",
+    invoke: str = "roundrobin",
+    concurrency: int | None = None,
+    validate: bool | None = None,
+    timeout: float | None = None,
+    request_context: bool = False,
+    force_reregister: bool = False,
+    middlewares: t.Any = None,
+    localns: dict[str, t.Any] | None = None,
+) -> Spec:
+    """Note down a procedure; see ``FlaskWAMP.callee``."""
+    _one_of("match", match, MATCHES)
+    _one_of("invoke", invoke, INVOKES)
+    _positive("concurrency", concurrency, int)
+    _positive("timeout", timeout, (int, float))
+    options = {
+        "match": match,
+        "invoke": invoke,
+        "concurrency": concurrency,
+        "validate": validate,
+        "timeout": timeout,
+        "request_context": request_context,
+        "force_reregister": force_reregister,
+        "middlewares": middlewares,
+    }
+    return Spec(Registration, _function(f), _uri(uri), options, localns)
+
+
+def subscriber_spec(
+    f: t.Callable[..., t.Any],
+    topic: str | None,
+    *,
+    match: str = "exact",
+    validate: bool | None = None,
+    concurrency: int = 1,
+    delivery: str = "every",
+    get_retained: bool = False,
+    request_context: bool = False,
+    middlewares: t.Any = None,
+    localns: dict[str, t.Any] | None = None,
+) -> Spec:
+    """Note down a subscription; see ``FlaskWAMP.subscriber``."""
+    _one_of("match", match, MATCHES)
+    _one_of("delivery", delivery, ("every", "one"))
+    _positive("concurrency", concurrency, int)
+    options = {
+        "match": match,
+        "validate": validate,
+        "concurrency": concurrency,
+        "delivery": delivery,
+        "get_retained": get_retained,
+        "request_context": request_context,
+        "middlewares": middlewares,
+    }
+    return Spec(Subscription, _function(f), _uri(topic), options, localns)
+
+
+def decorator(
+    make: t.Callable[..., Spec],
+    uri: str | t.Callable[..., t.Any] | None,
+    options: dict[str, t.Any],
+    keep: t.Callable[[Spec], None],
+) -> t.Any:
+    """A decorator that works with and without parentheses and returns the function unchanged."""
+    localns = _caller_locals()
+
+    def decorate(f: F) -> F:
+        names = localns if _has_text_annotations(f) else None
+        keep(make(f, None if callable(uri) else uri, localns=names, **options))
+        return f
+
+    return decorate(uri) if callable(uri) else decorate
+
+
+def _has_text_annotations(f: t.Any) -> bool:
+    return any(isinstance(hint, str) for hint in getattr(f, "__annotations__", {}).values())
+
+
+def _caller_locals() -> dict[str, t.Any] | None:
+    """The local names where a decorator is written, if that is inside of a function."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None
+
+
+def _is_ours(module: str) -> bool:
+    package = __package__ or "flask_wamp"
+    return module == package or module.startswith(package + ".")
+
+
+# The free decorators: they mark a function, an app finds it.
+
+
+def callee(uri: t.Any = None, **options: t.Any) -> t.Any:
+    """Mark a function as a procedure, without an extension object at hand.
+
+    Marked views of an app and its blueprints are found when the app starts, others with
+    ``wamp.include(...)``. Takes what :meth:`FlaskWAMP.callee` takes.
+    """
+    return decorator(callee_spec, uri, options, _mark)
+
+
+def subscriber(topic: t.Any = None, **options: t.Any) -> t.Any:
+    """Mark a function as a subscriber, without an extension object at hand; see :func:`callee`."""
+    return decorator(subscriber_spec, topic, options, _mark)
+
+
+def _mark(spec: Spec) -> None:
+    specs = spec.function.__dict__.setdefault(_MARK, [])
+    specs.append(spec)
+
+
+def marked(f: t.Any) -> list[Spec]:
+    """What the free decorators noted down on a function."""
+    found = getattr(f, _MARK, None)
+    return list(found) if isinstance(found, list) else []
+
+
+def marked_members(thing: t.Any) -> list[Spec]:
+    """What they noted down on the functions of a module, the methods of an object, or a function."""
+    specs = marked(thing)
+    for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
+        if isinstance(inspect.getattr_static(thing, name, None), property):
+            continue  # looking must not run anybody's code
+        member = getattr(thing, name, None)
+        if inspect.isroutine(member):
+            specs += [dataclasses.replace(spec, function=member) for spec in marked(member)]
+    return specs
+
+
+# Checks.
+
+
+def _function(f: t.Any) -> t.Callable[..., t.Any]:
+    if not callable(f) or inspect.isclass(f):
+        raise TypeError(f"only functions can be decorated, not {f!r}")
+    return t.cast("t.Callable[..., t.Any]", f)
+
+
+def _uri(uri: t.Any) -> str | None:
+    if uri is not None and not isinstance(uri, str):
+        raise TypeError(f"a URI must be a string, not {uri!r}")
+    return uri
+
+
+def _one_of(name: str, value: t.Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+
+
+def _positive(name: str, value: t.Any, kind: t.Any) -> None:
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value <= 0):
+        raise ValueError(f"{name}={value!r} must be a positive number")

@@ -1,0 +1,147 @@
+"""What a handler returns or raises, and what its caller is told."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.wrappers import Response
+
+from .context import Invocation
+from .exceptions import ApplicationError, CallTimeout, InvalidURI, SerializationError
+from .handlers import CallResult, Failure, Outcome, Result
+from .uris import check_uri, resolve, snake_case
+from .validation import InvalidArgument
+
+INVALID_ARGUMENT = "wamp.error.invalid_argument"
+NOT_AUTHORIZED = "wamp.error.not_authorized"
+RUNTIME_ERROR = "wamp.error.runtime_error"
+TIMEOUT = "wamp.error.timeout"
+
+logger = logging.getLogger("flask_wamp.dispatch")
+
+Plain = t.Callable[[t.Any], t.Any]
+
+
+class Results:
+    """Turns what handlers of one app return and raise into what is sent.
+
+    :param prefix: ``WAMP_URI_PREFIX``; the error URIs made here are below it.
+    """
+
+    def __init__(self, app: Flask, prefix: str | None) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    def returned(self, value: t.Any, plain: Plain, *, is_view: bool) -> Outcome:
+        """The outcome of a returned value.
+
+        :param is_view: Whether it may be what an HTTP view returns, a ``(body, status)`` tuple.
+        :raises SerializationError: It cannot be sent.
+        """
+        if isinstance(value, CallResult):
+            return Result(plain(value.args), plain(value.kwargs))
+        if isinstance(value, Response):
+            return self._http(_body(value), value.status_code, plain)
+        if is_view and isinstance(value, tuple) and len(value) in (2, 3):
+            return self._view_tuple(value, plain)
+        return Result([plain(value)])
+
+    def raised(self, error: BaseException, plain: Plain, message: Invocation) -> Outcome:
+        """The outcome of an exception. What nobody expected is logged here, in full."""
+        try:
+            for kind, outcome in _RAISED:
+                if isinstance(error, kind):
+                    return outcome(self, error, plain)
+        except (SerializationError, InvalidURI) as defect:
+            logger.error("the error raised by %s cannot be sent: %s", message.procedure, defect)
+        logger.error(
+            "%s failed, called by %s, request %s",
+            message.procedure,
+            message.caller or "an undisclosed caller",
+            message.request_id,
+            exc_info=error,
+        )
+        return Failure(RUNTIME_ERROR, self._detail(error))
+
+    # What may be raised.
+
+    def _application_error(self, error: t.Any, plain: Plain) -> Outcome:
+        uri = error.uri
+        if uri is None:
+            uri = self.error_uri(type(error).__name__)
+        check_uri(uri, "error URI")
+        return Failure(uri, plain(error.args), plain(error.kwargs))
+
+    def _invalid_argument(self, error: t.Any, plain: Plain) -> Outcome:
+        return Failure(INVALID_ARGUMENT, (), {"errors": plain(error.errors)})
+
+    def _timeout(self, error: t.Any, plain: Plain) -> Outcome:
+        return Failure(TIMEOUT, [str(error)])
+
+    def _http_exception(self, error: t.Any, plain: Plain) -> Outcome:
+        if error.response is not None:
+            return self.returned(error.response, plain, is_view=True)
+        return self._http_failure(error.code or 500, error.description or "", ())
+
+    # HTTP.
+
+    def _view_tuple(self, value: tuple[t.Any, ...], plain: Plain) -> Outcome:
+        body, status = value[0], value[1]
+        if isinstance(body, Response):
+            code, body = body.status_code, _body(body)
+        else:
+            code = 200
+        if isinstance(status, str):
+            status = int(status.split()[0])
+        return self._http(body, int(status) if isinstance(status, int) else code, plain)
+
+    def _http(self, body: t.Any, code: int, plain: Plain) -> Outcome:
+        if code < 400:
+            return Result([plain(body)])
+        description = body if isinstance(body, str) else ""
+        return self._http_failure(code, description, [] if description else [plain(body)])
+
+    def _http_failure(self, code: int, description: str, args: t.Sequence[t.Any]) -> Failure:
+        if code in (401, 403):
+            return Failure(NOT_AUTHORIZED, args or [description])
+        known = default_exceptions.get(code)
+        name = known().name if known else "Unknown Error"
+        kwargs = {"code": code, "name": name, "description": description}
+        return Failure(self.error_uri(name), args, kwargs)
+
+    # Helpers.
+
+    def error_uri(self, name: str) -> str:
+        """``<prefix>.error.<name in snake case>``."""
+        return resolve(f".error.{snake_case(name)}", self._prefix)
+
+    def _detail(self, error: BaseException) -> list[str]:
+        """What the caller learns of a defect: nothing, but while developing."""
+        if self._app.debug or self._app.testing:
+            return [f"{type(error).__name__}: {error}"]
+        return []
+
+
+def _body(response: Response) -> t.Any:
+    """The body of an HTTP response as data, text or bytes."""
+    response.direct_passthrough = False
+    if response.is_json:
+        return response.get_json()
+    if response.mimetype.startswith("text/"):
+        return response.get_data(as_text=True)
+    return response.get_data()
+
+
+_Raised = t.Callable[[Results, t.Any, Plain], Outcome]
+
+#: Exceptions a handler may raise, and who makes an ERROR of them. First match wins; others are
+#: defects. Source: DESIGN, "What it raises is the ERROR".
+_RAISED: tuple[tuple[type[BaseException], _Raised], ...] = (
+    (ApplicationError, Results._application_error),
+    (InvalidArgument, Results._invalid_argument),
+    (CallTimeout, Results._timeout),
+    (HTTPException, Results._http_exception),
+)

@@ -1,0 +1,367 @@
+"""The WAMP session of a client, as a state machine without I/O.
+
+Messages of the router go into :meth:`Session.receive`, which returns what they mean; what this peer
+wants to say becomes bytes in :attr:`Session.outgoing`. No socket, no thread, no clock, no lock: the
+driver calls it under a lock of its own.
+
+A caller's *ticket* (any object) is stored with its request and handed back with the answer.
+
+Source: WAMP Basic Profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls".
+"""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+
+from . import messages as m
+from .auth import Authentication
+from .exceptions import ProtocolError, SerializationError
+from .serializers import Serializer
+from .session_events import (
+    ROLES,
+    Answered,
+    Delivered,
+    Happening,
+    Ignored,
+    Interrupted,
+    Invoked,
+    Joined,
+    Left,
+    Revoked,
+)
+
+class State(enum.Enum):
+    """Where a session is in its life."""
+
+    NEW = "new"
+    JOINING = "joining"
+    JOINED = "joined"
+    LEAVING = "leaving"
+    ENDED = "ended"
+
+
+class _Pending(t.NamedTuple):
+    ticket: t.Any
+    request_type: type[m.Message]
+    target: t.Any
+
+
+class Session:
+    """One session of one client.
+
+    :param serializer: What the transport negotiated.
+    :param max_message_size: Bytes; larger messages are refused with ``SerializationError``.
+    """
+
+    def __init__(
+        self,
+        serializer: Serializer,
+        realm: str,
+        authentication: Authentication,
+        *,
+        agent: str,
+        max_message_size: int,
+    ) -> None:
+        self.state = State.NEW
+        self.session_id: int | None = None
+        self.outgoing: list[bytes] = []
+        self.registrations: dict[int, t.Any] = {}
+        self.subscriptions: dict[int, tuple[t.Any, ...]] = {}
+        self.in_hand: set[int] = set()
+        self._serializer = serializer
+        self._realm = realm
+        self._authentication = authentication
+        self._agent = agent
+        self._max_message_size = max_message_size
+        self._last_request_id = 0
+        self._pending: dict[int, _Pending] = {}
+        self._legal: dict[type, t.Callable[[t.Any], Happening]] = {}
+
+    # Life: joining and leaving the realm.
+
+    def join(self) -> None:
+        """Say HELLO."""
+        details = {"roles": ROLES, "agent": self._agent, **self._authentication.hello()}
+        self._send(m.Hello(self._realm, details))
+        self._enter(State.JOINING)
+
+    def leave(self, reason: str = "wamp.close.normal") -> None:
+        """Say GOODBYE; :class:`Left` follows when the router has answered."""
+        self._send(m.Goodbye({}, reason))
+        self._enter(State.LEAVING)
+
+    def abort(self, reason: str, message: str) -> None:
+        """Say ABORT: the session is over at once."""
+        self._send(m.Abort({"message": message}, reason))
+        self._enter(State.ENDED)
+
+    def abandon(self) -> list[t.Any]:
+        """End without a word, as after a lost transport; return the tickets that still wait."""
+        self._enter(State.ENDED)
+        tickets = [pending.ticket for pending in self._pending.values() if pending.ticket is not None]
+        self._pending.clear()
+        self.in_hand.clear()
+        return tickets
+
+    # Requests: what this peer wants to say. Each returns its request id.
+
+    def call(
+        self,
+        procedure: str,
+        args: t.Sequence[t.Any],
+        kwargs: m.Details,
+        options: m.Details,
+        ticket: t.Any,
+    ) -> int:
+        """CALL; the ticket comes back with every RESULT and with ERROR."""
+        return self._request(m.Call(0, options, procedure, args, kwargs), ticket)  # type: ignore[arg-type]
+
+    def publish(
+        self,
+        topic: str,
+        args: t.Sequence[t.Any],
+        kwargs: m.Details,
+        options: m.Details,
+        ticket: t.Any = None,
+    ) -> int:
+        """PUBLISH; the router answers only where ``options`` say ``acknowledge``."""
+        message = m.Publish(0, options, topic, args, kwargs)  # type: ignore[arg-type]
+        return self._request(message, ticket, answered=bool(options.get("acknowledge")))
+
+    def register(self, procedure: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
+        """REGISTER; ``target`` comes with every :class:`Invoked`."""
+        return self._request(m.Register(0, options, procedure), ticket, target)
+
+    def unregister(self, registration_id: int, ticket: t.Any) -> int:
+        """UNREGISTER; invocations may arrive until the answer has."""
+        return self._request(m.Unregister(0, registration_id), ticket, registration_id)
+
+    def subscribe(self, topic: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
+        """SUBSCRIBE; ``target`` comes with every :class:`Delivered`."""
+        return self._request(m.Subscribe(0, options, topic), ticket, target)
+
+    def unsubscribe(self, subscription_id: int, ticket: t.Any) -> int:
+        """UNSUBSCRIBE."""
+        return self._request(m.Unsubscribe(0, subscription_id), ticket, subscription_id)
+
+    def cancel(self, request_id: int, mode: str) -> None:
+        """CANCEL a call; its ERROR comes back to the ticket."""
+        if request_id in self._pending:
+            self._send(m.Cancel(request_id, {"mode": mode}))
+
+    def send_message(self, message: t.Any) -> None:
+        """Send any message; a request gets the next request id, its answer is ignored."""
+        if isinstance(message, _REQUESTS):
+            self._request(message, None, answered=False)
+        else:
+            self._send(message)
+
+    def forget(self, request_id: int) -> None:
+        """Drop a request's ticket: an answer that still comes is :class:`Ignored`."""
+        self._pending.pop(request_id, None)
+
+    def drop_target(self, subscription_id: int, target: t.Any) -> bool:
+        """Stop delivering to one target; True when it was the last of the subscription."""
+        rest = tuple(x for x in self.subscriptions.get(subscription_id, ()) if x is not target)
+        self.subscriptions[subscription_id] = rest
+        return not rest
+
+    # Answers: what this peer has to say as a callee.
+
+    def yield_(
+        self,
+        request_id: int,
+        args: t.Sequence[t.Any],
+        kwargs: m.Details,
+        *,
+        progress: bool = False,
+    ) -> bool:
+        """YIELD; False when the invocation has been answered or the caller is gone."""
+        if request_id not in self.in_hand:
+            return False
+        options = {"progress": True} if progress else {}
+        self._send(m.Yield(request_id, options, args, kwargs))  # type: ignore[arg-type]
+        if not progress:
+            self.in_hand.discard(request_id)
+        return True
+
+    def error(
+        self, request_id: int, uri: str, args: t.Sequence[t.Any], kwargs: m.Details
+    ) -> bool:
+        """ERROR; False when the invocation has been answered or the caller is gone."""
+        if request_id not in self.in_hand:
+            return False
+        self._send(m.Error(m.code(m.Invocation), request_id, {}, uri, args, kwargs))  # type: ignore[arg-type]
+        self.in_hand.discard(request_id)
+        return True
+
+    # The router's messages.
+
+    def receive(self, message: m.Message) -> Happening:
+        """Take a message in and return what it means.
+
+        :raises ProtocolError: It is not legal in this state.
+        """
+        legal = self._legal.get(type(message))
+        if legal is None:
+            raise ProtocolError(f"{type(message).__name__} is not legal while {self.state.value}")
+        return legal(message)
+
+    def _on_challenge(self, message: m.Challenge) -> None:
+        signature, extra = self._authentication.authenticate(message.authmethod, message.extra)
+        self._send(m.Authenticate(signature, extra))
+
+    def _on_welcome(self, message: m.Welcome) -> Joined:
+        self._authentication.verify(message.details.get("authextra") or {})
+        self.session_id = message.session_id
+        self._enter(State.JOINED)
+        return Joined(message.session_id, message.details)
+
+    def _on_abort(self, message: m.Abort) -> Left:
+        self._enter(State.ENDED)
+        return Left(message.reason, message.details, aborted=True)
+
+    def _on_goodbye(self, message: m.Goodbye) -> Left:
+        if self.state is State.JOINED:
+            self._send(m.Goodbye({}, "wamp.close.goodbye_and_out"))
+        self._enter(State.ENDED)
+        return Left(message.reason, message.details, aborted=False)
+
+    def _on_result(self, message: m.Result) -> Happening:
+        pending = self._pending.get(message.request_id)
+        if pending is None or pending.request_type is not m.Call:
+            return Ignored(message)
+        if not message.details.get("progress"):
+            del self._pending[message.request_id]
+        return Answered(pending.ticket, message)
+
+    def _on_error(self, message: m.Error) -> Happening:
+        pending = self._pending.get(message.request_id)
+        if pending is None or m.code(pending.request_type) != message.request_type:
+            return Ignored(message)
+        del self._pending[message.request_id]
+        return Answered(pending.ticket, message)
+
+    def _on_published(self, message: m.Published) -> Happening:
+        return self._acknowledged(m.Publish, message)
+
+    def _on_registered(self, message: m.Registered) -> Happening:
+        pending = self._pending.get(message.request_id)
+        if pending is not None:
+            self.registrations[message.registration_id] = pending.target
+        return self._acknowledged(m.Register, message)
+
+    def _on_subscribed(self, message: m.Subscribed) -> Happening:
+        pending = self._pending.get(message.request_id)
+        if pending is not None:
+            others = self.subscriptions.get(message.subscription_id, ())
+            self.subscriptions[message.subscription_id] = (*others, pending.target)
+        return self._acknowledged(m.Subscribe, message)
+
+    def _on_unregistered(self, message: m.Unregistered) -> Happening:
+        if message.request_id == 0:
+            target = self.registrations.pop(message.details.get("registration", 0), None)
+            return Revoked((target,), message.details) if target is not None else Ignored(message)
+        pending = self._pending.get(message.request_id)
+        if pending is not None and pending.request_type is m.Unregister:
+            self.registrations.pop(pending.target, None)
+        return self._acknowledged(m.Unregister, message)
+
+    def _on_unsubscribed(self, message: m.Unsubscribed) -> Happening:
+        if message.request_id == 0:
+            targets = self.subscriptions.pop(message.details.get("subscription", 0), ())
+            return Revoked(targets, message.details) if targets else Ignored(message)
+        pending = self._pending.get(message.request_id)
+        if pending is not None and pending.request_type is m.Unsubscribe:
+            self.subscriptions.pop(pending.target, None)
+        return self._acknowledged(m.Unsubscribe, message)
+
+    def _on_invocation(self, message: m.Invocation) -> Happening:
+        target = self.registrations.get(message.registration_id)
+        self.in_hand.add(message.request_id)
+        if target is None:
+            self.error(message.request_id, "wamp.error.no_such_procedure", (), {})
+            return Ignored(message)
+        return Invoked(target, message)
+
+    def _on_interrupt(self, message: m.Interrupt) -> Happening:
+        if message.request_id not in self.in_hand:
+            return Ignored(message)
+        return Interrupted(message)
+
+    def _on_event(self, message: m.Event) -> Happening:
+        targets = self.subscriptions.get(message.subscription_id)
+        return Delivered(targets, message) if targets else Ignored(message)
+
+    def _on_anything(self, message: m.Message) -> Ignored:
+        return Ignored(message)
+
+    # Helpers.
+
+    def _acknowledged(self, request_type: type[m.Message], message: t.Any) -> Happening:
+        pending = self._pending.get(message.request_id)
+        if pending is None or pending.request_type is not request_type:
+            return Ignored(message)
+        del self._pending[message.request_id]
+        return Answered(pending.ticket, message)
+
+    def _request(
+        self, message: t.Any, ticket: t.Any, target: t.Any = None, answered: bool = True
+    ) -> int:
+        # Basic Profile, "IDs": session-scope ids are incremented by 1. The id counts as used only
+        # when the message could be encoded, or a refused payload would leave a gap.
+        message.request_id = self._last_request_id + 1
+        self._send(message)
+        self._last_request_id += 1
+        if answered:
+            self._pending[self._last_request_id] = _Pending(ticket, type(message), target)
+        return self._last_request_id
+
+    def _send(self, message: m.Message) -> None:
+        data = self._serializer.encode(message)
+        if len(data) > self._max_message_size:
+            raise SerializationError(
+                f"a {type(message).__name__} message of {len(data)} bytes is over the limit of "
+                f"{self._max_message_size} bytes (WAMP_MAX_MESSAGE_SIZE, or the router's limit)"
+            )
+        self.outgoing.append(data)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._legal = {
+            message_type: getattr(self, name) for message_type, name in _LEGAL[state].items()
+        }
+
+
+_REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)
+
+_ENDING: dict[t.Any, str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
+
+#: What a router may say while this peer leaves: it has not read our GOODBYE yet.
+_CROSSING: dict[t.Any, str] = dict.fromkeys((m.Invocation, m.Interrupt, m.Event), "_on_anything")
+
+_ANSWERS: dict[t.Any, str] = {
+    m.Result: "_on_result",
+    m.Error: "_on_error",
+    m.Published: "_on_published",
+    m.Registered: "_on_registered",
+    m.Unregistered: "_on_unregistered",
+    m.Subscribed: "_on_subscribed",
+    m.Unsubscribed: "_on_unsubscribed",
+}
+
+#: What is legal in which state, and who handles it.
+_LEGAL: dict[State, dict[t.Any, str]] = {
+    State.NEW: {},
+    State.JOINING: {m.Challenge: "_on_challenge", m.Welcome: "_on_welcome", m.Abort: "_on_abort"},
+    State.JOINED: {
+        **_ANSWERS,
+        **_ENDING,
+        m.Invocation: "_on_invocation",
+        m.Interrupt: "_on_interrupt",
+        m.Event: "_on_event",
+    },
+    State.LEAVING: {**_ANSWERS, **_CROSSING, **_ENDING},
+    State.ENDED: {},
+}

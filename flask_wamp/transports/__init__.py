@@ -1,0 +1,43 @@
+"""Transports: open a connection to a router and carry whole messages over it.
+
+A transport has four verbs: ``open_transport`` makes one, then ``receive``, ``send``, ``close``. One
+thread receives, one at a time sends, any may close.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .base import Transport
+from .rawsocket import RawSocketTransport
+from .streams import StreamSettings, open_stream
+from .urls import RouterURL, parse_router_url
+
+__all__ = ["RouterURL", "StreamSettings", "Transport", "open_transport", "parse_router_url"]
+
+
+def open_transport(
+    url: RouterURL,
+    *,
+    serializers: t.Sequence[str],
+    max_message_size: int,
+    timeout: float,
+    tls: StreamSettings,
+) -> Transport:
+    """Connect to a router and agree on a serializer.
+
+    :param serializers: Names in order of preference.
+    :param max_message_size: Bytes this side takes.
+    :param timeout: Seconds for all of it.
+    :raises TransportError: The router cannot be reached, or is none.
+    """
+    deadline = time.monotonic() + timeout
+    if url.websocket:
+        from .websocket import WebSocketTransport  # websockets takes a while to import
+
+        stream = open_stream(url, tls, deadline)
+        return WebSocketTransport.open(stream, url, serializers, max_message_size, deadline)
+    return RawSocketTransport.open(
+        lambda: open_stream(url, tls, deadline), serializers, max_message_size, deadline
+    )

@@ -1,0 +1,186 @@
+"""RawSocket: a handshake of four bytes, then a header of four bytes before each message.
+
+Source: WAMP Advanced Profile, "RawSocket Transport".
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..exceptions import ProtocolError, TransportError
+from ..serializers import Buffer, Serializer, get_serializer
+from .streams import Stream
+
+_MAGIC = 0x7F
+_MESSAGE, _PING, _PONG = range(3)
+
+#: Answers of a router that declines. Source: the same, "Handshake".
+_ERRORS = {
+    0: "it gave no reason",
+    1: "it does not speak this serializer",
+    2: "it does not take our maximum message length",
+    3: "a reserved bit was used",
+    4: "it has too many connections",
+}
+
+
+def length_exponent(max_message_size: int) -> int:
+    """The handshake's four bits: messages of at most ``2 ** (9 + bits)`` bytes."""
+    return min(15, max(0, (max_message_size - 1).bit_length() - 9))
+
+
+class RawSocketFraming:
+    """Bytes to messages and back, without I/O.
+
+    :param max_receive_size: Bytes; a longer message ends the connection before it is read.
+    """
+
+    def __init__(self, max_receive_size: int) -> None:
+        self.pongs: list[bytes] = []
+        self._max_receive_size = max_receive_size
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._wanted = 4
+
+    def feed(self, data: bytes) -> list[Buffer]:
+        """Take bytes in and return the messages that are complete.
+
+        :raises ProtocolError: A frame of unknown type, or too long.
+        """
+        if self._chunks:
+            # Only joined when enough is there: a large message in many pieces stays linear.
+            self._chunks.append(data)
+            self._size += len(data)
+            if self._size < self._wanted:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+        return self._frames(data)
+
+    def _frames(self, data: bytes) -> list[Buffer]:
+        messages: list[Buffer] = []
+        view, at, end = memoryview(data), 0, len(data)
+        wanted = 4
+        while end - at >= 4:
+            kind = data[at]
+            length = data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+            self._check(kind, length)
+            if end - at < 4 + length:
+                wanted = 4 + length
+                break
+            if kind == _MESSAGE:
+                messages.append(view[at + 4 : at + 4 + length])
+            elif kind == _PING:
+                self.pongs.append(bytes([_PONG]) + data[at + 1 : at + 4 + length])
+            at += 4 + length
+        if at < end:
+            self._chunks, self._size, self._wanted = [data[at:]], end - at, wanted
+        return messages
+
+    def _check(self, kind: int, length: int) -> None:
+        if kind > _PONG:
+            raise ProtocolError(f"a RawSocket frame of unknown type {kind}")
+        if length > self._max_receive_size:
+            raise ProtocolError(
+                f"a message of {length} bytes is over the limit of {self._max_receive_size} bytes "
+                "(WAMP_MAX_MESSAGE_SIZE)"
+            )
+
+    @staticmethod
+    def frame(message: bytes) -> bytes:
+        """A message with its header."""
+        return len(message).to_bytes(4, "big") + message
+
+
+class RawSocketTransport:
+    """A RawSocket connection."""
+
+    #: Crossbar 26.10 drops the connection at a RawSocket PING, so there is none.
+    has_ping = False
+
+    def __init__(
+        self, stream: Stream, framing: RawSocketFraming, serializer: Serializer, max_send_size: int
+    ) -> None:
+        self.serializer = serializer
+        self.max_send_size = max_send_size
+        self._stream = stream
+        self._framing = framing
+
+    @classmethod
+    def open(
+        cls,
+        connect: t.Callable[[], Stream],
+        serializers: t.Sequence[str],
+        max_message_size: int,
+        deadline: float,
+    ) -> RawSocketTransport:
+        """Shake hands; a router that declines a serializer is asked again for the next.
+
+        Crossbar 26.10 resets the connection where it should decline.
+        """
+        error: TransportError | ProtocolError | None = None
+        for name in serializers:
+            stream = connect()
+            try:
+                max_send_size = _shake_hands(stream, name, max_message_size)
+            except (TransportError, ProtocolError) as failed:
+                stream.close()
+                error = failed
+                if "in time" in str(failed):
+                    break
+            else:
+                framing = RawSocketFraming(max_message_size)
+                return cls(stream, framing, get_serializer(name), max_send_size)
+        raise error or TransportError("no serializer to offer: see WAMP_SERIALIZERS")
+
+    def receive(self) -> list[Buffer] | None:
+        """Wait for messages; None at the end of the connection."""
+        data = self._stream.receive()
+        return self._framing.feed(data) if data else None
+
+    def pending(self) -> bool:
+        """Whether a pong, or TLS, has something to send."""
+        return bool(self._framing.pongs) or self._stream.pending()
+
+    def send(self, messages: t.Sequence[bytes]) -> None:
+        """Send messages with one system call."""
+        frames = []
+        while self._framing.pongs:
+            frames.append(self._framing.pongs.pop(0))
+        frames.extend(map(self._framing.frame, messages))
+        self._stream.send(b"".join(frames))
+
+    def ping(self) -> None:
+        """There is no ping, see ``has_ping``."""
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        self._stream.settimeout(deadline)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket only."""
+        self._stream.forget()
+
+
+def _shake_hands(stream: Stream, serializer: str, max_message_size: int) -> int:
+    """Agree on a serializer; return the bytes of the largest message the router takes."""
+    number = get_serializer(serializer).rawsocket_id
+    stream.send(bytes([_MAGIC, length_exponent(max_message_size) << 4 | number, 0, 0]))
+    reply = b""
+    while len(reply) < 4:
+        data = stream.receive()
+        if not data:
+            raise TransportError(f"the router closed the connection when offered {serializer}")
+        reply += data
+    magic, answer = reply[0], reply[1]
+    if magic != _MAGIC or len(reply) > 4:
+        raise ProtocolError("this is not a RawSocket router")
+    if not answer & 0x0F:
+        raise TransportError(f"the router declined: {_ERRORS.get(answer >> 4, answer >> 4)}")
+    if answer & 0x0F != number:
+        raise ProtocolError(f"the router chose a serializer that was not offered: {answer & 0x0F}")
+    return int(2 ** (9 + (answer >> 4)))

@@ -1,0 +1,216 @@
+"""Byte streams: TCP, Unix sockets, and TLS over them.
+
+TLS runs over memory buffers, because one OpenSSL connection must not be read and written by two
+threads at once, and a lock must not be held while the network is slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import time
+import typing as t
+
+from ..exceptions import TransportError
+from .urls import RouterURL
+
+RECEIVE_SIZE = 65536
+"""Bytes of one receive: many small messages arrive with one system call."""
+
+
+class StreamSettings(t.NamedTuple):
+    """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """The TLS context: at least TLS 1.2, certificates verified unless told otherwise.
+
+        :raises ValueError: A file cannot be read, naming the configuration key.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise ValueError(f"WAMP_TLS_CA {self.ca!r}: {error}") from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.cert:
+            try:
+                context.load_cert_chain(self.cert, self.key)
+            except OSError as error:
+                raise ValueError(f"WAMP_TLS_CERT {self.cert!r}: {error}") from error
+        return context
+
+
+class Stream:
+    """A connected socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._deadline: float | None = None
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        self._deadline = deadline
+        if deadline is None:
+            self.sock.settimeout(None)
+
+    def receive(self) -> bytes:
+        """Wait for bytes; empty at the end of the stream."""
+        with self._translated():
+            return self.sock.recv(RECEIVE_SIZE)
+
+    def pending(self) -> bool:
+        """Whether receiving left something to send."""
+        return False
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        with self._translated():
+            self.sock.sendall(data)
+
+    def close(self) -> None:
+        """Close, and wake who waits in :meth:`receive` or :meth:`send`."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket; the connection itself lives on."""
+        with contextlib.suppress(OSError):
+            os.close(self.sock.detach())
+
+    @contextlib.contextmanager
+    def _translated(self) -> t.Iterator[None]:
+        try:
+            if self._deadline is not None:
+                self.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
+            yield
+        except TimeoutError as error:
+            raise TransportError("the router did not answer in time") from error
+        except OSError as error:
+            raise TransportError(f"the connection broke: {_reason(error)}") from error
+
+
+class TLSStream(Stream):
+    """TLS over a connected socket."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        super().__init__(sock)
+        self._lock = threading.Lock()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def handshake(self) -> None:
+        """Agree on keys and check the certificate."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                super().send(self._outgoing.read())
+                self._feed(super().receive())
+            except ssl.SSLError as error:
+                with contextlib.suppress(TransportError):
+                    super().send(self._outgoing.read())  # tell the router why
+                raise TransportError(f"no TLS connection: {_reason(error)}") from error
+            else:
+                return super().send(self._outgoing.read())
+
+    def receive(self) -> bytes:
+        """Wait for bytes; empty at the end of the stream."""
+        while True:
+            data = self._decrypted()
+            if data is not None:
+                return data
+            with self._lock:
+                closed = self._incoming.eof
+            if closed:
+                return b""
+            self._feed(super().receive())
+
+    def pending(self) -> bool:
+        """Whether receiving left something to send: TLS answers on its own, as for a key update."""
+        return bool(self._outgoing.pending)
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        with self._lock:
+            if data:
+                self._tls.write(data)
+            encrypted = self._outgoing.read()
+        super().send(encrypted)
+
+    def _feed(self, data: bytes) -> None:
+        with self._lock:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def _decrypted(self) -> bytes | None:
+        """What is there, as far as it is complete; None: more has to be received."""
+        parts = []
+        with self._lock:
+            try:
+                while part := self._tls.read(RECEIVE_SIZE):
+                    parts.append(part)
+            except ssl.SSLWantReadError:
+                return b"".join(parts) if parts else None
+            except ssl.SSLError as error:
+                if not parts and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                    raise TransportError(f"TLS failed: {_reason(error)}") from error
+        return b"".join(parts)
+
+
+def open_stream(url: RouterURL, settings: StreamSettings, deadline: float) -> Stream:
+    """Connect, with TLS where the URL says so.
+
+    :raises TransportError: Nobody listens, or not in time, or the certificate is not to be trusted.
+    """
+    try:
+        sock = _connect(url, deadline)
+    except OSError as error:
+        raise TransportError(f"cannot connect to {url.url}: {_reason(error)}") from error
+    try:
+        if not url.secure:
+            stream = Stream(sock)
+            stream.settimeout(deadline)
+            return stream
+        secure = TLSStream(sock, settings.context(), url.host)
+        secure.settimeout(deadline)
+        secure.handshake()
+        return secure
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connect(url: RouterURL, deadline: float) -> socket.socket:
+    timeout = max(0.001, deadline - time.monotonic())
+    if not url.unix:
+        sock = socket.create_connection((url.host, url.port), timeout)
+        # Answers are small and somebody waits for each.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(url.path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the router's certificate was refused: {error.verify_message}"
+    return error.strerror or str(error) or (os.strerror(error.errno) if error.errno else "unknown")

@@ -1,0 +1,192 @@
+"""WebSocket: framing, masking and handshake are those of ``websockets``, without its I/O."""
+
+from __future__ import annotations
+
+import typing as t
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus, NegotiationError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from ..exceptions import ProtocolError, TransportError
+from ..serializers import Buffer, Serializer, get_serializer
+from .streams import Stream
+from .urls import RouterURL
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class WebSocketFraming:
+    """Bytes to messages and back, without I/O.
+
+    :param max_receive_size: Bytes; a longer message ends the connection before it is read.
+    """
+
+    def __init__(self, url: str, subprotocols: t.Sequence[str], max_receive_size: int) -> None:
+        self.control: list[bytes] = []
+        """What the protocol itself wants to send: the handshake, pongs, the answer to a close."""
+        self._protocol = ClientProtocol(
+            parse_uri(url),
+            subprotocols=[Subprotocol(name) for name in subprotocols],
+            max_size=max_receive_size,
+        )
+        self._fragments: list[Buffer] = []
+        self._protocol.send_request(self._protocol.connect())
+        self._collect()
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the router chose; None until the handshake is complete."""
+        return self._protocol.subprotocol if self._protocol.state is not State.CONNECTING else None
+
+    def feed(self, data: bytes) -> list[Buffer]:
+        """Take bytes in (none: the end of the stream) and return the messages that are complete.
+
+        :raises TransportError: The router declined, or closed the connection.
+        :raises ProtocolError: What came is not WebSocket, or too long.
+        """
+        protocol = self._protocol
+        if data:
+            protocol.receive_data(data)
+        else:
+            protocol.receive_eof()
+        self._collect()
+        messages: list[Buffer] = []
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event, messages)
+        self._check()
+        return messages
+
+    def _take(self, frame: Frame, messages: list[Buffer]) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            close = self._protocol.close_rcvd
+            why = f"{close.code} {close.reason}".rstrip() if close else "without a reason"
+            raise TransportError(f"the router closed the WebSocket: {why}")
+        if frame.opcode not in _DATA:
+            return
+        if frame.fin and not self._fragments:
+            messages.append(frame.data)
+            return
+        self._fragments.append(frame.data)
+        if frame.fin:
+            messages.append(b"".join(self._fragments))
+            self._fragments.clear()
+
+    def _check(self) -> None:
+        declined = self._protocol.handshake_exc
+        if isinstance(declined, InvalidStatus):
+            raise TransportError(_explain(declined.response)) from declined
+        if isinstance(declined, NegotiationError):
+            raise TransportError(f"no common serializer: {declined}") from declined
+        if declined is not None:
+            raise ProtocolError(f"this is not a WebSocket router: {declined}") from declined
+        if self._protocol.parser_exc is not None and not isinstance(
+            self._protocol.parser_exc, EOFError
+        ):
+            raise ProtocolError(f"not WebSocket: {self._protocol.parser_exc}")
+
+    def _collect(self) -> None:
+        self.control += [data for data in self._protocol.data_to_send() if data]
+
+    @staticmethod
+    def frame(message: bytes, binary: bool) -> bytes:
+        """A message as a masked frame. Does not touch the state that receiving uses."""
+        return Frame(Opcode.BINARY if binary else Opcode.TEXT, message).serialize(mask=True)
+
+    def ping(self) -> None:
+        """Put a ping into :attr:`control`."""
+        self.control.append(Frame(Opcode.PING, b"wamp").serialize(mask=True))
+
+
+def _explain(response: Response) -> str:
+    status = f"{response.status_code} {response.reason_phrase}".rstrip()
+    hint = "check the path of WAMP_ROUTER_URL" if response.status_code != 400 else "see its log"
+    return f"the router answered HTTP {status} instead of opening a WebSocket; {hint}"
+
+
+class WebSocketTransport:
+    """A WebSocket connection."""
+
+    has_ping = True
+
+    def __init__(self, stream: Stream, framing: WebSocketFraming, serializer: Serializer) -> None:
+        self.serializer = serializer
+        self.max_send_size = 2**31
+        self._stream = stream
+        self._framing = framing
+        self._received: list[Buffer] = []
+
+    @classmethod
+    def open(
+        cls,
+        stream: Stream,
+        url: RouterURL,
+        serializers: t.Sequence[str],
+        max_message_size: int,
+        deadline: float,
+    ) -> WebSocketTransport:
+        """Shake hands over a connected stream."""
+        by_subprotocol = {get_serializer(name).subprotocol: name for name in serializers}
+        framing = WebSocketFraming(url.url, list(by_subprotocol), max_message_size)
+        early: list[Buffer] = []
+        try:
+            _send_control(stream, framing)
+            while framing.subprotocol is None:
+                early += framing.feed(stream.receive())
+            if framing.subprotocol not in by_subprotocol:
+                raise TransportError("the router chose no serializer, so it does not speak WAMP")
+        except BaseException:
+            stream.close()
+            raise
+        transport = cls(stream, framing, get_serializer(by_subprotocol[framing.subprotocol]))
+        transport._received = early
+        return transport
+
+    def receive(self) -> list[Buffer] | None:
+        """Wait for messages; None at the end of the connection."""
+        if self._received:
+            early, self._received = self._received, []
+            return early
+        data = self._stream.receive()
+        messages = self._framing.feed(data)
+        return messages if data else None
+
+    def pending(self) -> bool:
+        """Whether a pong, or TLS, has something to send."""
+        return bool(self._framing.control) or self._stream.pending()
+
+    def send(self, messages: t.Sequence[bytes]) -> None:
+        """Send messages with one system call."""
+        frames = []
+        control = self._framing.control
+        while control:
+            frames.append(control.pop(0))
+        binary = self.serializer.binary
+        frames.extend(self._framing.frame(message, binary) for message in messages)
+        self._stream.send(b"".join(frames))
+
+    def ping(self) -> None:
+        """Ask for a pong."""
+        self._framing.ping()
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        self._stream.settimeout(deadline)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket only."""
+        self._stream.forget()
+
+
+def _send_control(stream: Stream, framing: WebSocketFraming) -> None:
+    data, framing.control[:] = b"".join(framing.control), []
+    stream.send(data)

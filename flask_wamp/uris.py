@@ -1,0 +1,54 @@
+"""URIs: what may be sent, relative ones, and names made from class names.
+
+Crossbar closes the whole session for a CALL, REGISTER or PUBLISH with an invalid URI, so nothing
+leaves this process unchecked.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from .exceptions import InvalidURI
+
+_STRICT = re.compile(r"([^\s.#]+\.)*[^\s.#]+")
+
+#: What a URI may look like by ``match``. Source: WAMP Basic Profile, "URIs", and Advanced Profile,
+#: "Pattern-based Registrations": a wildcard has empty parts, a prefix may end in a dot.
+_PATTERNS = {
+    "exact": _STRICT,
+    "prefix": re.compile(r"([^\s.#]+\.)*[^\s.#]*"),
+    "wildcard": re.compile(r"(([^\s.#]+\.)|\.)*[^\s.#]*"),
+}
+
+MATCHES = tuple(_PATTERNS)
+"""The three values of ``match=``."""
+
+
+@functools.lru_cache(maxsize=8192)
+def _is_valid(uri: str, match: str) -> bool:
+    return bool(uri) and _PATTERNS[match].fullmatch(uri) is not None
+
+
+def check_uri(uri: object, what: str, match: str = "exact") -> str:
+    """Return the URI if it may be sent.
+
+    :param what: ``procedure``, ``topic`` or ``error URI``, for the message.
+    :raises InvalidURI: It is not a string, or the router would refuse it.
+    """
+    if not isinstance(uri, str) or not _is_valid(uri, match):
+        raise InvalidURI(uri, what)
+    return uri
+
+
+def resolve(uri: str, prefix: str | None) -> str:
+    """Make a relative URI absolute: ``.add`` below the prefix; others stay as they are."""
+    if not uri.startswith("."):
+        return uri
+    return f"{prefix}{uri}" if prefix else uri[1:]
+
+
+def snake_case(name: str) -> str:
+    """``OutOfStock`` and ``Not Found`` become ``out_of_stock`` and ``not_found``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+", " ", name)
+    return "_".join(words.lower().split())

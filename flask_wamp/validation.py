@@ -1,0 +1,68 @@
+"""Arguments against annotations: pydantic's ``validate_call``, in two steps.
+
+First the arguments are validated and coerced, then the function is called. So an error of the
+arguments is never mixed up with one that the function itself makes.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
+Validate = t.Callable[..., Arguments]
+
+
+class InvalidArgument(Exception):
+    """The arguments do not fit.
+
+    :param errors: What is wrong, each with ``loc``, ``msg`` and ``type``.
+    """
+
+    def __init__(self, errors: list[dict[str, t.Any]]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None = None) -> Validate:
+    """Return a function that takes the arguments of ``f`` and returns them validated.
+
+    :param localns: Names the annotations may use, from where ``f`` was defined.
+    :raises NameError: An annotation names what does not exist.
+    """
+    # Imported when first needed: it takes longer than all the rest.
+    import pydantic
+
+    @functools.wraps(f)
+    def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
+        return args, kwargs
+
+    function = getattr(f, "__func__", f)
+    if any(isinstance(hint, str) for hint in getattr(function, "__annotations__", {}).values()):
+        hints = t.get_type_hints(function, localns=localns, include_extras=True)
+        collect.__annotations__ = hints
+    collect.__annotations__.pop("return", None)
+    validated = pydantic.validate_call(config={"arbitrary_types_allowed": True})(collect)
+
+    def validate(*args: t.Any, **kwargs: t.Any) -> Arguments:
+        try:
+            return t.cast(Arguments, validated(*args, **kwargs))
+        except pydantic.ValidationError as error:
+            raise InvalidArgument(_errors(error)) from None
+
+    return validate
+
+
+def _errors(error: t.Any) -> list[dict[str, t.Any]]:
+    """What is wrong; without the input, which may be secret."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in found]
+
+
+def misfit(error: TypeError) -> InvalidArgument | None:
+    """What an unvalidated call's ``TypeError`` means, if it is the call itself that failed."""
+    traceback = error.__traceback__
+    # One frame is ours; a second would be the function's, which then raised it itself.
+    if traceback is None or traceback.tb_next is not None:
+        return None
+    return InvalidArgument([{"loc": [], "msg": str(error), "type": "signature"}])
