@@ -250,7 +250,7 @@ class Authentication:
         client_signature = _hmac(hashlib.sha256(client_key).digest(), auth_message)
         server_key = _hmac(salted_password, b"Server Key")
         self._server_signature = _base64(_hmac(server_key, auth_message))
-        return _base64(bytes(a ^ b for a, b in zip(client_key, client_signature)))
+        return _base64(bytes(a ^ b for a, b in zip(client_key, client_signature, strict=False)))
 
     def _answer_cryptosign(self, extra: dict[str, t.Any]) -> str:
         challenge = _text(extra, "challenge")

@@ -21,15 +21,11 @@ from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined
 from .execution import Waiter
 from .handlers import Declaration, Registration, Subscription, key
-from .peer import Peer, Settings
+from .peer import Peer
 from .session import Session
+from .settings import Settings
 from .uris import check_uri
-from .wampy_compat import bases
-
-if t.TYPE_CHECKING:
-    _WampyClient = object
-else:
-    _WampyClient = bases.client
+from .wampy_api import WampyAPI
 
 Adapt = t.Callable[..., t.Any]
 
@@ -59,7 +55,7 @@ class _Shared:
         self.stopped_in: int | None = None
 
 
-class Client(_WampyClient):
+class Client(WampyAPI):
     """A WAMP client that all threads and greenlets of a process share.
 
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
@@ -284,13 +280,6 @@ class Client(_WampyClient):
         if peer is not None:
             peer.stop()
 
-    def __enter__(self) -> Client:
-        self.start().wait_until_joined()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.
 
@@ -312,9 +301,14 @@ class Client(_WampyClient):
         return peer.session_id if peer is not None else None
 
     @property
-    def realm(self) -> str:
-        """The realm, ``WAMP_REALM``."""
-        return self._shared.settings.realm
+    def settings(self) -> Settings:
+        """What it was configured with."""
+        return self._shared.settings
+
+    @property
+    def declarations(self) -> list[Declaration]:
+        """What it serves, or tries to."""
+        return list(self._shared.declarations.values())
 
     def forget_parents(self) -> None:
         """After a fork, in the child: let go of the sockets of other processes."""
@@ -322,55 +316,12 @@ class Client(_WampyClient):
         for pid in [pid for pid in self._shared.peers if pid != own]:
             self._shared.peers.pop(pid).forget()
 
-    # What wampy's users know.
-
-    @property
-    def url(self) -> str:
-        """The router's URL, ``WAMP_ROUTER_URL``."""
-        return self._shared.settings.router_url.url
-
-    @property
-    def name(self) -> str:
-        """The client's name, for logs."""
-        return self._shared.name
-
-    @property
-    def call_timeout(self) -> float:
-        """Seconds, ``WAMP_CALL_TIMEOUT``."""
-        return self._shared.settings.call_timeout
-
-    @property
-    def session(self) -> SessionView | None:
-        """The session, with its ``id``; None while there is none."""
-        return SessionView(self) if self.joined else None
-
-    @property
-    def _session(self) -> SessionView:
-        return SessionView(self)
-
-    @property
-    def registration_map(self) -> dict[str, int]:
-        """Registration ids by procedure."""
-        return self._ids(Registration)
-
-    @property
-    def subscription_map(self) -> dict[str, int]:
-        """Subscription ids by topic."""
-        return self._ids(Subscription)
-
-    @property
-    def request_ids(self) -> dict[int, t.Any]:
-        """wampy keeps registrations by request id here; we have none to show."""
-        return {}
+    # Messages of wampy's.
 
     def send_message(self, message: t.Any) -> None:
         """Send one of wampy's message objects; its request id is replaced by the next one."""
         typed = msgspec.convert(list(message.message), m.AnyMessage)
         self._connected()[0].ask(Session.send_message, typed)
-
-    def _ids(self, kind: type) -> dict[str, int]:
-        declarations = list(self._shared.declarations.values())
-        return {d.uri: d.id for d in declarations if type(d) is kind and d.id is not None}
 
     # Helpers.
 
@@ -378,6 +329,11 @@ class Client(_WampyClient):
     def _timeout(self) -> float:
         timeout = self._options.timeout
         return self._shared.settings.call_timeout if timeout is None else timeout
+
+    @property
+    def name(self) -> str:
+        """The client's name, for logs."""
+        return self._shared.name
 
     @property
     def _peer(self) -> Peer | None:
@@ -445,28 +401,3 @@ class RPC:
 
     def __repr__(self) -> str:
         return f"<rpc {self._uri}>"
-
-
-class SessionView:
-    """What wampy's users look at on a session."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    @property
-    def id(self) -> int | None:
-        """The session id."""
-        return self._client.session_id
-
-    session_id = id
-
-    @property
-    def registration_map(self) -> dict[str, int]:
-        """Registration ids by procedure."""
-        return self._client.registration_map
-
-    @property
-    def subscription_map(self) -> dict[str, int]:
-        """Subscription ids by topic."""
-        return self._client.subscription_map
-

@@ -7,8 +7,8 @@ import typing as t
 import warnings
 
 from .auth import METHODS, Credentials
-from .peer import Settings
 from .serializers import NAMES, available
+from .settings import Settings
 from .transports import StreamSettings, parse_router_url
 from .uris import check_uri
 
@@ -99,8 +99,18 @@ KEYS: tuple[Key, ...] = (
     Key("WAMP_MAX_PENDING", 10000, _count, "a whole number above 0"),
     Key("WAMP_EVENT_QUEUE", 10000, _count, "a whole number above 0"),
     Key("WAMP_MAX_MESSAGE_SIZE", 16777216, _size, "bytes, from 512 to 16777216"),
-    Key("WAMP_AUTOSTART", "auto", lambda v: v in ("auto", "lazy") or v is False, "'auto', 'lazy', False"),
-    Key("WAMP_SCHEDULE", "once", lambda v: v in ("once", "every") or v is False, "'once', 'every', False"),
+    Key(
+        "WAMP_AUTOSTART",
+        "auto",
+        lambda v: v in ("auto", "lazy") or v is False,
+        "'auto', 'lazy', False",
+    ),
+    Key(
+        "WAMP_SCHEDULE",
+        "once",
+        lambda v: v in ("once", "every") or v is False,
+        "'once', 'every', False",
+    ),
     Key("WAMP_VALIDATE", True, _bool, "True or False"),
 )
 
@@ -166,9 +176,7 @@ class Config:
     def _serializers(self) -> list[str]:
         names = available(self["WAMP_SERIALIZERS"])
         if not names:
-            raise ValueError(
-                "WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install flask-wamp[cbor]"
-            )
+            raise ValueError("WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install flask-wamp[cbor]")
         return names
 
 

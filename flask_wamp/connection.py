@@ -56,6 +56,11 @@ class Connection:
         self._nudge = threading.Event()
         self._error: Exception | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self._closing
+
     # Life.
 
     def join(self, deadline: float) -> Joined:

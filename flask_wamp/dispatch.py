@@ -185,9 +185,9 @@ def _with_default(
     return lambda value: work.plain(value, default)
 
 
-def _exhaust(work: Work, generator: t.Generator[t.Any, None, t.Any]) -> t.Any:
+def _exhaust(work: Work, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
     """Send what a generator yields as progressive results; its return value is the result."""
-    sent = []
+    sent: list[t.Any] = []
     while True:
         try:
             item = next(generator)

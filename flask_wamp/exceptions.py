@@ -78,7 +78,9 @@ class ApplicationError(WAMPError):
         return f"{name}: {details}" if details else name
 
 
-def _rebuild(cls: type[ApplicationError], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> ApplicationError:
+def _rebuild(
+    cls: type[ApplicationError], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+) -> ApplicationError:
     """Unpickle an error: keyword arguments do not travel by themselves."""
     return cls(*args, **kwargs)
 

@@ -17,7 +17,7 @@ import threading
 import time
 import typing as t
 
-Job = t.Callable[[], None]
+Job = t.Callable[[], object]
 
 logger = logging.getLogger("flask_wamp.execution")
 

@@ -187,7 +187,9 @@ class FlaskWAMP:
             return _state_of(next(iter(self._apps)))
         if not self._apps:
             raise RuntimeError("no app yet: use FlaskWAMP(app), or call wamp.init_app(app) first")
-        raise RuntimeError("several apps have this FlaskWAMP; use it inside 'with app.app_context():'")
+        raise RuntimeError(
+            "several apps have this FlaskWAMP; use it inside 'with app.app_context():'"
+        )
 
 
 #: Where an app keeps its state: in the app, so that it goes with it.

@@ -69,8 +69,9 @@ class Work(t.Protocol):
     canceled: bool
     """Whether its caller does not want the answer any more."""
 
-    uri: str
-    """The procedure or topic."""
+    @property
+    def uri(self) -> str:
+        """The procedure or topic."""
 
     def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
         """Return a payload as it can be sent; raises ``SerializationError``."""

@@ -31,7 +31,11 @@ class InvocationWork:
     )
 
     def __init__(
-        self, connection: Connection, registration: Registration, message: m.Invocation, timer: Timer
+        self,
+        connection: Connection,
+        registration: Registration,
+        message: m.Invocation,
+        timer: Timer,
     ) -> None:
         self.connection = connection
         self.registration = registration

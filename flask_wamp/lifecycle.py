@@ -28,7 +28,7 @@ def manage(client: Client, autostart: str | bool) -> None:
     arrange = servers.find_start() if autostart == "auto" else None
     if arrange is not None:
         policy.on_first_request = False
-        arrange(lambda: client.start() and None)
+        arrange(client.start)
 
 
 def _after_fork() -> None:

@@ -6,7 +6,6 @@ again. Lives in one process: after a fork the child makes its own.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import random
@@ -15,39 +14,19 @@ import time
 import typing as t
 
 from . import messages as m
-from .auth import Authentication, Credentials
+from .auth import Authentication
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, SessionLost, WAMPError
-from .execution import Lane, Pool, Timer, Waiter, default_workers, spawn
+from .execution import Alarm, Lane, Pool, Timer, Waiter, default_workers, spawn
 from .handlers import Declaration, Registration, Subscription
+from .heartbeat import Heartbeat
 from .inbound import EventWork, InvocationWork
 from .session import Session
 from .session_events import Answered, Delivered, Interrupted, Invoked, Joined, Revoked
-from .transports import RouterURL, StreamSettings, open_transport
+from .settings import Settings
+from .transports import open_transport
 
 logger = logging.getLogger("flask_wamp")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a peer needs to know; the configuration's values, in seconds and bytes."""
-
-    router_url: RouterURL
-    realm: str
-    serializers: t.Sequence[str]
-    credentials: Credentials
-    tls: StreamSettings
-    call_timeout: float
-    connect_timeout: float
-    drain_timeout: float
-    reconnect_min: float
-    reconnect_max: float
-    heartbeat: float
-    workers: int | None
-    max_pending: int
-    event_queue: int
-    max_message_size: int
-    agent: str
 
 
 class _Restoring:
@@ -272,7 +251,7 @@ class Peer:
             connection.ask(lambda session: self._restore(session, declarations, restoring))
         else:
             self._is_ready()
-        self._schedule_heartbeat(connection)
+        Heartbeat(connection, self._timer, self.settings.heartbeat).start()
         if self._stopping.is_set():
             connection.close()
         reason = connection.run()
@@ -398,41 +377,9 @@ class Peer:
         limit = settings.max_pending if is_call else settings.event_queue
         self._lanes[declaration] = Lane(self.pool, declaration.concurrency, limit)
 
-    # Signs of life.
-
-    def call_at(self, deadline: float, function: t.Callable[[], None]) -> t.Any:
+    def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:
         """Call a short function at a ``time.monotonic()``, see :meth:`.execution.Timer.call_at`."""
         return self._timer.call_at(deadline, function)
-
-    def _schedule_heartbeat(self, connection: Connection, pinged_at: float = 0.0) -> None:
-        at = time.monotonic() + self.settings.heartbeat / 4
-        self.call_at(at, lambda: self._heartbeat(connection, pinged_at))
-
-    def _heartbeat(self, connection: Connection, pinged_at: float) -> None:
-        """Ask a silent router for a sign of life; give it up within the limit.
-
-        Looked at four times per ``WAMP_HEARTBEAT``: asked after half of it, a quarter to answer.
-        """
-        if connection is not self.connection:
-            return
-        now, limit = time.monotonic(), self.settings.heartbeat
-        if pinged_at > connection.last_received:
-            if now - pinged_at >= limit * 0.2:
-                connection.close(SessionLost("the router gave no sign of life (WAMP_HEARTBEAT)"))
-                return
-        elif now - connection.last_received >= limit * 0.45:
-            pinged_at = now
-            try:
-                self._ask_for_life(connection)
-            except NotJoined:
-                return
-        self._schedule_heartbeat(connection, pinged_at)
-
-    def _ask_for_life(self, connection: Connection) -> None:
-        if connection.transport.has_ping:
-            connection.ping()
-        else:  # any answer is a sign of life, an error too
-            connection.put(Session.call, "wamp.session.count", (), {}, {}, None)
 
     # After a fork.
 

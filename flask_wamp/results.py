@@ -130,7 +130,7 @@ def _body(response: Response) -> t.Any:
     response.direct_passthrough = False
     if response.is_json:
         return response.get_json()
-    if response.mimetype.startswith("text/"):
+    if (response.mimetype or "").startswith("text/"):
         return response.get_data(as_text=True)
     return response.get_data()
 

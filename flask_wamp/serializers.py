@@ -68,7 +68,6 @@ class Serializer:
         return plain(value, default, binary=self.binary)
 
 
-
 class MsgPackSerializer(Serializer):
     """MsgPack, the default: half of JSON's cost at the router."""
 
@@ -159,7 +158,7 @@ def available(names: t.Iterable[str]) -> list[str]:
     return [name for name in names if name != "cbor" or importlib.util.find_spec("cbor2")]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def get_serializer(name: str) -> Serializer:
     """The serializer of that name, for what a router sends. It has no state, so one serves all."""
     return _SERIALIZERS[name]()

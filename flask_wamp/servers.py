@@ -16,7 +16,7 @@ import click
 
 from .execution import poll
 
-Start = t.Callable[[], None]
+Start = t.Callable[[], object]
 Arrange = t.Callable[[Start], None]
 
 #: Packages that load an application; below their frames begins what is the user's.

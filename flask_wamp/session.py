@@ -31,6 +31,7 @@ from .session_events import (
     Revoked,
 )
 
+
 class State(enum.Enum):
     """Where a session is in its life."""
 
@@ -99,7 +100,9 @@ class Session:
     def abandon(self) -> list[t.Any]:
         """End without a word, as after a lost transport; return the tickets that still wait."""
         self._enter(State.ENDED)
-        tickets = [pending.ticket for pending in self._pending.values() if pending.ticket is not None]
+        tickets = [
+            pending.ticket for pending in self._pending.values() if pending.ticket is not None
+        ]
         self._pending.clear()
         self.in_hand.clear()
         return tickets
@@ -186,9 +189,7 @@ class Session:
             self.in_hand.discard(request_id)
         return True
 
-    def error(
-        self, request_id: int, uri: str, args: t.Sequence[t.Any], kwargs: m.Details
-    ) -> bool:
+    def error(self, request_id: int, uri: str, args: t.Sequence[t.Any], kwargs: m.Details) -> bool:
         """ERROR; False when the invocation has been answered or the caller is gone."""
         if request_id not in self.in_hand:
             return False

@@ -101,6 +101,4 @@ class Ignored(t.NamedTuple):
     message: m.Message
 
 
-Happening = (
-    Joined | Left | Answered | Invoked | Delivered | Interrupted | Revoked | Ignored | None
-)
+Happening = Joined | Left | Answered | Invoked | Delivered | Interrupted | Revoked | Ignored | None

@@ -46,7 +46,7 @@ def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None =
 
     def validate(*args: t.Any, **kwargs: t.Any) -> Arguments:
         try:
-            return t.cast(Arguments, validated(*args, **kwargs))
+            return validated(*args, **kwargs)
         except pydantic.ValidationError as error:
             raise InvalidArgument(_errors(error)) from None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import RouterError
 
 _PROGRESS = re.compile(
-    r"(?P<collect>Collecting|Processing) (?P<package>[^\s(\[;]+)"
+    r"(Collecting|Processing) (\S*/)?(?P<collect>[\w.-]+?)(-\d\S*|[^\w.-]\S*)?( |$)"
     r"|Building wheel for (?P<build>\S+) .*started"
     r"|Installing collected packages: (?P<install>.*)"
     r"|WARNING: (?P<retry>Retrying) "
@@ -37,7 +37,8 @@ _REASONS: list[tuple[str, str]] = [
     (
         r"NewConnectionError|Failed to establish a new connection|name resolution"
         r"|Max retries exceeded|Connect(ion)?TimeoutError|Read timed out|ProxyError|SSLError"
-        r"|Connection refused|Network is unreachable|Connection broken|Retrying \(Retry",
+        r"|Connection refused|Network is unreachable|Connection broken|Retrying \(Retry"
+        r"|\(from versions: none\)",
         "pip cannot reach its package index: check the network, and pip's proxy and index "
         "settings, and try again",
     ),
@@ -109,7 +110,7 @@ def _progress(line: str) -> str:
         return f"installing {match['install'].count(',') + 1} packages"
     if match["retry"]:
         return "no answer from the package index, trying again"
-    return f"collecting {match['package'].rpartition('/')[2]}"
+    return f"collecting {match['collect']}"
 
 
 def _reason(output: list[str], log: Path) -> str:

@@ -184,7 +184,7 @@ class DevRouter:
         for endpoint in self._endpoints:
             while not ports.answers(endpoint):
                 if self.wait(0.05) is not None:
-                    raise RouterError(f"Crossbar ended before it was ready; {self._last_words()}")
+                    raise RouterError(f"Crossbar ended before it was ready; {self.last_words()}")
                 if time.monotonic() > deadline:
                     raise RouterError(
                         f"Crossbar is not ready on {endpoint.url} after {timeout:g} s"
@@ -215,6 +215,15 @@ class DevRouter:
         self.start()
         self.wait_until_ready(timeout)
 
+    def last_words(self) -> str:
+        """What it said at the end, for a sentence about an end that nobody wanted."""
+        if self.log is None:
+            return "its log above says why"
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(["its last words:", *lines[-_LOG_LINES:]])
+
     def __enter__(self) -> DevRouter:
         self.start()
         try:
@@ -239,14 +248,6 @@ class DevRouter:
         file = self.log.open("ab")
         self._log_start = file.tell()
         return file
-
-    def _last_words(self) -> str:
-        if self.log is None:
-            return "its log above says why"
-        with self.log.open("rb") as file:
-            file.seek(self._log_start)
-            lines = file.read().decode(errors="replace").splitlines()
-        return "\n".join(["its last words:", *lines[-_LOG_LINES:]])
 
     def _end(self, end: t.Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is None or self._owner != os.getpid():

@@ -6,7 +6,9 @@ import typing as t
 import urllib.parse
 
 _PORTS = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
-_FORMS = "ws://host:port/path, wss://host:port/path, tcp://host:port, tls://host:port or unix:///path"
+_FORMS = (
+    "ws://host:port/path, wss://host:port/path, tcp://host:port, tls://host:port or unix:///path"
+)
 
 
 class RouterURL(t.NamedTuple):

@@ -1,0 +1,79 @@
+"""What all tests share: apps, clients, and a look at what a test leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import typing as t
+
+import pytest
+from flask import Flask, has_app_context, has_request_context
+
+from flask_wamp import FlaskWAMP
+
+pytest_plugins = ["flask_wamp.testing"]
+
+
+def eventually(condition: t.Callable[[], t.Any], timeout: float = 5.0) -> t.Any:
+    """Wait for a condition that nothing announces; return what it returned."""
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            assert value, f"still not so after {timeout} s"
+            return value
+        pause.wait(0.005)
+
+
+def our_threads() -> list[str]:
+    """The library's threads that are alive."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("wamp-")]
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> t.Iterator[None]:
+    """Fail a test that leaves a thread or a pushed context behind."""
+    assert not our_threads(), "left behind by an earlier test"
+    yield
+    assert not has_app_context(), "an app context is still pushed"
+    assert not has_request_context(), "a request context is still pushed"
+    eventually(lambda: not our_threads(), 3.0)
+
+
+@pytest.fixture
+def make_app() -> t.Iterator[t.Callable[..., Flask]]:
+    """Make apps with configuration given by keyword; their clients are stopped afterwards."""
+    apps: list[Flask] = []
+
+    def make(name: str = "tests", **config: t.Any) -> Flask:
+        app = Flask(name)
+        app.config.update(TESTING=True, WAMP_URI_PREFIX="com.example", **config)
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        extension = app.extensions.get("wamp")
+        if extension is not None:
+            with app.app_context():
+                extension.stop()
+    gc.collect()
+
+
+@pytest.fixture
+def join(make_app: t.Callable[..., Flask]) -> t.Callable[..., tuple[Flask, FlaskWAMP]]:
+    """Make an app with the extension; ``setup(wamp)`` declares its handlers, then it joins."""
+
+    def joined(
+        url: str, setup: t.Callable[[FlaskWAMP], t.Any] = lambda wamp: None, **config: t.Any
+    ) -> tuple[Flask, FlaskWAMP]:
+        app = make_app(WAMP_ROUTER_URL=url, **config)
+        wamp = FlaskWAMP(app)
+        setup(wamp)
+        wamp.start()
+        wamp.client.wait_until_joined(10)
+        return app, wamp
+
+    return joined
