@@ -51,7 +51,7 @@ class Failure(t.NamedTuple):
     kwargs: m.Details = {}
 
 
-Outcome = t.Union[Result, Failure]
+Outcome = Result | Failure
 
 
 class Work(t.Protocol):
@@ -157,7 +157,7 @@ class Subscription:
         return str(self.options.get("match", "exact"))
 
 
-Declaration = t.Union[Registration, Subscription]
+Declaration = Registration | Subscription
 
 
 def key(declaration: Declaration) -> tuple[type, str, str]:

@@ -177,37 +177,37 @@ class Yield(Message, tag=70):
 
 
 #: Everything a router may send to us.
-FromRouter = t.Union[
-    Welcome,
-    Abort,
-    Challenge,
-    Goodbye,
-    Error,
-    Published,
-    Subscribed,
-    Unsubscribed,
-    Event,
-    Result,
-    Registered,
-    Unregistered,
-    Invocation,
-    Interrupt,
-]
+FromRouter = (
+    Welcome
+    | Abort
+    | Challenge
+    | Goodbye
+    | Error
+    | Published
+    | Subscribed
+    | Unsubscribed
+    | Event
+    | Result
+    | Registered
+    | Unregistered
+    | Invocation
+    | Interrupt
+)
 
 #: Every message, for peers that stand in for a router.
-AnyMessage = t.Union[
-    FromRouter,
-    Hello,
-    Authenticate,
-    Publish,
-    Subscribe,
-    Unsubscribe,
-    Call,
-    Cancel,
-    Register,
-    Unregister,
-    Yield,
-]
+AnyMessage = (
+    FromRouter
+    | Hello
+    | Authenticate
+    | Publish
+    | Subscribe
+    | Unsubscribe
+    | Call
+    | Cancel
+    | Register
+    | Unregister
+    | Yield
+)
 
 
 def code(message_type: type[Message]) -> int:

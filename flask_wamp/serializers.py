@@ -19,7 +19,7 @@ from .exceptions import ProtocolError, SerializationError
 from .messages import FromRouter, Message
 from .payload import Default, plain
 
-Buffer = t.Union[bytes, bytearray, memoryview]
+Buffer = bytes | bytearray | memoryview
 
 
 class Serializer:
