@@ -50,7 +50,7 @@ class Serializer:
             return self._dump(message.wire())
         except SerializationError:
             raise
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except Exception as error:  # each library below has errors of its own
             raise SerializationError(f"not sent, {self.name} cannot carry it: {error}") from error
 
     def decode(self, data: Buffer) -> Message:

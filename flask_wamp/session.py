@@ -245,38 +245,43 @@ class Session:
         return Answered(pending.ticket, message)
 
     def _on_published(self, message: m.Published) -> Happening:
-        return self._acknowledged(m.Publish, message)
+        pending = self._take(m.Publish, message.request_id)
+        return Answered(pending.ticket, message) if pending else Ignored(message)
 
     def _on_registered(self, message: m.Registered) -> Happening:
-        pending = self._pending.get(message.request_id)
-        if pending is not None:
-            self.registrations[message.registration_id] = pending.target
-        return self._acknowledged(m.Register, message)
+        pending = self._take(m.Register, message.request_id)
+        if pending is None:
+            return Ignored(message)
+        self.registrations[message.registration_id] = pending.target
+        return Answered(pending.ticket, message)
 
     def _on_subscribed(self, message: m.Subscribed) -> Happening:
-        pending = self._pending.get(message.request_id)
-        if pending is not None:
-            others = self.subscriptions.get(message.subscription_id, ())
-            self.subscriptions[message.subscription_id] = (*others, pending.target)
-        return self._acknowledged(m.Subscribe, message)
+        pending = self._take(m.Subscribe, message.request_id)
+        if pending is None:
+            return Ignored(message)
+        others = self.subscriptions.get(message.subscription_id, ())
+        self.subscriptions[message.subscription_id] = (*others, pending.target)
+        return Answered(pending.ticket, message)
 
     def _on_unregistered(self, message: m.Unregistered) -> Happening:
         if message.request_id == 0:
-            target = self.registrations.pop(message.details.get("registration", 0), None)
+            target = self.registrations.pop(_id(message.details, "registration"), None)
             return Revoked((target,), message.details) if target is not None else Ignored(message)
-        pending = self._pending.get(message.request_id)
-        if pending is not None and pending.request_type is m.Unregister:
-            self.registrations.pop(pending.target, None)
-        return self._acknowledged(m.Unregister, message)
+        pending = self._take(m.Unregister, message.request_id)
+        if pending is None:
+            return Ignored(message)
+        self.registrations.pop(pending.target, None)
+        return Answered(pending.ticket, message)
 
     def _on_unsubscribed(self, message: m.Unsubscribed) -> Happening:
         if message.request_id == 0:
-            targets = self.subscriptions.pop(message.details.get("subscription", 0), ())
+            targets = self.subscriptions.pop(_id(message.details, "subscription"), ())
             return Revoked(targets, message.details) if targets else Ignored(message)
-        pending = self._pending.get(message.request_id)
-        if pending is not None and pending.request_type is m.Unsubscribe:
-            self.subscriptions.pop(pending.target, None)
-        return self._acknowledged(m.Unsubscribe, message)
+        pending = self._take(m.Unsubscribe, message.request_id)
+        if pending is None:
+            return Ignored(message)
+        self.subscriptions.pop(pending.target, None)
+        return Answered(pending.ticket, message)
 
     def _on_invocation(self, message: m.Invocation) -> Happening:
         target = self.registrations.get(message.registration_id)
@@ -300,12 +305,13 @@ class Session:
 
     # Helpers.
 
-    def _acknowledged(self, request_type: type[m.Message], message: t.Any) -> Happening:
-        pending = self._pending.get(message.request_id)
+    def _take(self, request_type: type[m.Message], request_id: int) -> _Pending | None:
+        """The request that is answered; None: there is none of that kind (any more)."""
+        pending = self._pending.get(request_id)
         if pending is None or pending.request_type is not request_type:
-            return Ignored(message)
-        del self._pending[message.request_id]
-        return Answered(pending.ticket, message)
+            return None
+        del self._pending[request_id]
+        return pending
 
     def _request(
         self, message: t.Any, ticket: t.Any, target: t.Any = None, answered: bool = True
@@ -333,6 +339,12 @@ class Session:
         self._legal = {
             message_type: getattr(self, name) for message_type, name in _LEGAL[state].items()
         }
+
+
+def _id(details: m.Details, name: str) -> int:
+    """An id in details, which nobody has checked; 0, which no router assigns, where there is none."""
+    value = details.get(name)
+    return value if isinstance(value, int) else 0
 
 
 _REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)
