@@ -1,0 +1,218 @@
+"""What a session does for who registered and subscribed: invocations, events, revocations."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from flask_wamp import messages as m
+from flask_wamp.exceptions import SerializationError
+from flask_wamp.session import Session
+from flask_wamp.session_events import Delivered, Ignored, Interrupted, Invoked, Revoked
+from tests.support.wire import joined_session, said
+
+
+def registered() -> Session:
+    """A session with registration 7, whose target is "f"."""
+    session = joined_session()
+    session.register("com.x", {}, "f", None)
+    session.receive(m.Registered(1, 7))
+    session.outgoing.clear()
+    return session
+
+
+def invoked() -> Session:
+    """The same, with invocation 1 in hand."""
+    session = registered()
+    session.receive(m.Invocation(1, 7, {}, [1], {"a": 2}))
+    return session
+
+
+def subscribed(*targets: str) -> Session:
+    """A session with subscription 8 for some targets."""
+    session = joined_session()
+    for target in targets:
+        request_id = session.subscribe("com.x", {}, target, None)
+        session.receive(m.Subscribed(request_id, 8))
+    session.outgoing.clear()
+    return session
+
+
+EVENT = m.Event(8, 4711, {}, ["hello"])
+
+# Invocations.
+
+
+def test_invocation_finds_its_target() -> None:
+    message = m.Invocation(1, 7, {"caller": 5}, [1], {"a": 2})
+    assert registered().receive(message) == Invoked("f", message)
+
+
+def test_invocation_of_nothing_is_answered_and_ignored() -> None:
+    session = registered()
+    message = m.Invocation(1, 99, {})
+    assert session.receive(message) == Ignored(message)
+    assert said(session) == [m.Error(68, 1, {}, "wamp.error.no_such_procedure")]
+
+
+def test_yield_answers() -> None:
+    session = invoked()
+    assert session.yield_(1, [3], {"b": 4}) is True
+    assert said(session) == [m.Yield(1, {}, [3], {"b": 4})]
+
+
+def test_error_answers() -> None:
+    session = invoked()
+    assert session.error(1, "com.x.error", ["no"], {"b": 4}) is True
+    assert said(session) == [m.Error(68, 1, {}, "com.x.error", ["no"], {"b": 4})]
+
+
+ANSWERS: dict[str, t.Callable[[Session], bool]] = {
+    "yield": lambda session: session.yield_(1, [], {}),
+    "progress": lambda session: session.yield_(1, [], {}, progress=True),
+    "error": lambda session: session.error(1, "wamp.error.x", [], {}),
+}
+
+
+@pytest.mark.parametrize("first", ["yield", "error"])
+@pytest.mark.parametrize("second", list(ANSWERS))
+def test_second_answer_is_refused(first: str, second: str) -> None:
+    session = invoked()
+    ANSWERS[first](session)
+    session.outgoing.clear()
+    assert ANSWERS[second](session) is False
+    assert session.outgoing == []
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_answer_to_no_invocation_is_refused(answer: t.Callable[[Session], bool]) -> None:
+    session = registered()
+    assert answer(session) is False
+    assert session.outgoing == []
+
+
+def test_progress_does_not_answer() -> None:
+    session = invoked()
+    for number in range(3):
+        assert session.yield_(1, [number], {}, progress=True) is True
+    assert session.yield_(1, ["end"], {}) is True
+    assert [message.options for message in said(session)] == [{"progress": True}] * 3 + [{}]
+
+
+def test_refused_result_can_still_be_answered() -> None:
+    session = invoked()
+    with pytest.raises(SerializationError):
+        session.yield_(1, [object()], {})
+    with pytest.raises(SerializationError):
+        session.error(1, "com.x.error", [object()], {})
+    assert session.outgoing == []
+    assert session.error(1, "wamp.error.runtime_error", [], {}) is True
+
+
+def test_request_ids_of_the_router_are_its_own() -> None:
+    session = registered()
+    session.receive(m.Invocation(1, 7, {}))
+    session.yield_(1, [], {})
+    assert session.call("com.x", [], {}, {}, None) == 2
+
+
+def test_interrupt_of_what_is_in_hand() -> None:
+    message = m.Interrupt(1, {"mode": "kill"})
+    assert invoked().receive(message) == Interrupted(message)
+
+
+def test_interrupt_leaves_the_answer_to_the_handler() -> None:
+    session = invoked()
+    session.receive(m.Interrupt(1, {}))
+    assert session.error(1, "wamp.error.canceled", [], {}) is True
+
+
+def test_interrupt_of_nothing_is_ignored() -> None:
+    session = invoked()
+    session.yield_(1, [], {})
+    message = m.Interrupt(1, {"mode": "kill"})
+    assert session.receive(message) == Ignored(message)
+
+
+def test_unregistering_serves_until_it_is_granted() -> None:
+    session = registered()
+    session.unregister(7, None)
+    assert isinstance(session.receive(m.Invocation(1, 7, {})), Invoked)
+    session.receive(m.Unregistered(2))
+    assert session.registrations == {}
+    assert isinstance(session.receive(m.Invocation(2, 7, {})), Ignored)
+    assert session.yield_(1, [], {}) is True  # what was in hand is answered
+
+
+def test_unregistering_that_is_refused_changes_nothing() -> None:
+    session = registered()
+    session.unregister(7, None)
+    session.receive(m.Error(66, 2, {}, "wamp.error.no_such_registration"))
+    assert session.registrations == {7: "f"}
+
+
+# Events.
+
+
+def test_event_finds_its_target() -> None:
+    assert subscribed("f").receive(EVENT) == Delivered(("f",), EVENT)
+
+
+def test_event_of_nothing_is_ignored() -> None:
+    message = m.Event(9, 4711, {})
+    assert subscribed("f").receive(message) == Ignored(message)
+
+
+def test_two_targets_share_a_subscription() -> None:
+    # The router gives one id to all who subscribe to the same topic in one session.
+    assert subscribed("f", "g").receive(EVENT) == Delivered(("f", "g"), EVENT)
+
+
+def test_shared_subscription_lives_until_the_last_target_is_dropped() -> None:
+    session = subscribed("f", "g")
+    assert session.drop_target(8, "f") is False
+    assert session.receive(EVENT) == Delivered(("g",), EVENT)
+    assert session.drop_target(8, "g") is True
+    assert session.receive(EVENT) == Ignored(EVENT)
+
+
+def test_dropping_a_target_nobody_knows() -> None:
+    assert joined_session().drop_target(8, "f") is True
+
+
+def test_subscribing_again_while_unsubscribing() -> None:
+    session = subscribed("f")
+    session.drop_target(8, "f")
+    session.unsubscribe(8, None)
+    session.subscribe("com.x", {}, "g", None)
+    session.receive(m.Unsubscribed(2))
+    session.receive(m.Subscribed(3, 8))  # the router knew it still, for another peer
+    assert session.receive(EVENT) == Delivered(("g",), EVENT)
+
+
+# Revocation. Source: WAMP Advanced Profile, "Registration Revocation".
+
+
+def test_registration_is_taken_away() -> None:
+    session = registered()
+    details = {"registration": 7, "reason": "wamp.error.unregistered"}
+    assert session.receive(m.Unregistered(0, details)) == Revoked(("f",), details)
+    assert isinstance(session.receive(m.Invocation(1, 7, {})), Ignored)
+
+
+def test_subscription_is_taken_away_from_all_targets() -> None:
+    session = subscribed("f", "g")
+    details = {"subscription": 8, "reason": "wamp.error.unsubscribed"}
+    assert session.receive(m.Unsubscribed(0, details)) == Revoked(("f", "g"), details)
+    assert session.receive(EVENT) == Ignored(EVENT)
+
+
+@pytest.mark.parametrize("number", [None, 99, "7", [7], {"id": 7}])
+@pytest.mark.parametrize("kind", [m.Unregistered, m.Unsubscribed])
+def test_revocation_of_nothing_is_ignored(kind: t.Any, number: t.Any) -> None:
+    session = registered()
+    name = "registration" if kind is m.Unregistered else "subscription"
+    details = {} if number is None else {name: number}
+    assert isinstance(session.receive(kind(0, details)), Ignored)
+    assert session.registrations == {7: "f"}

@@ -1,0 +1,84 @@
+"""The vectors of the WAMP specification: https://github.com/wamp-proto/wamp-proto, ``testsuite``.
+
+Not used of them: the serializers we do not have (ubjson, flatbuffers); samples with a payload that is
+encrypted for a peer ("payload transparency"), which no message class here carries; EVENT_RECEIVED
+(337), which is no message of the specification; and samples of ``options_validation``, which want a
+wrong type in details refused: we ignore what we do not understand, as the specification asks.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flask_wamp import messages as m
+from tests.support.wire import SERIALIZERS, router_serializer
+
+Sample = dict[str, t.Any]
+
+#: Names in the vectors that are not those of the specification.
+FIELDS = {
+    "method": "authmethod",
+    "subscription": "subscription_id",
+    "publication": "publication_id",
+}
+
+CLASSES = {m.code(cls): cls for cls in t.get_args(m.AnyMessage)}
+
+
+def samples() -> t.Iterator[t.Any]:
+    for path in sorted(Path(__file__).with_name("vectors").glob("*/*.json")):
+        for number, sample in enumerate(json.loads(path.read_text())["samples"]):
+            if "serializers" in sample and not is_encrypted(sample):
+                for name in SERIALIZERS:
+                    yield pytest.param(sample, name, id=f"{path.stem}-{number}-{name}")
+
+
+def is_encrypted(sample: Sample) -> bool:
+    return bool(sample["expected_attributes"].get("payload"))
+
+
+def encodings(sample: Sample, name: str) -> list[bytes]:
+    return [bytes.fromhex(each["bytes_hex"]) for each in sample["serializers"][name]]
+
+
+def expected(sample: Sample) -> m.Message:
+    """The message as an object of ours."""
+    attributes = dict(sample["expected_attributes"])
+    attributes.pop("payload", None)
+    if "roles" in attributes:
+        attributes["details"] = {"roles": attributes.pop("roles")}
+    cls = CLASSES[attributes.pop("message_type")]
+    fields = {FIELDS.get(name, name): value for name, value in attributes.items()}
+    return cls(**{name: value for name, value in fields.items() if value is not None})
+
+
+@pytest.mark.parametrize(("sample", "name"), list(samples()))
+def test_decoding_a_vector(sample: Sample, name: str) -> None:
+    for data in encodings(sample, name):
+        assert router_serializer(name).decode(data) == expected(sample)
+
+
+@pytest.mark.parametrize(("sample", "name"), list(samples()))
+def test_encoding_a_vector(sample: Sample, name: str) -> None:
+    assert router_serializer(name).encode(expected(sample)) in encodings(sample, name)
+
+
+def test_vectors_cover_every_message() -> None:
+    covered = {type(expected(param.values[0])) for param in samples()}
+    assert covered == set(CLASSES.values())
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=lambda cls: cls.__name__)
+def test_unknown_elements_at_the_end_are_ignored(cls: type[m.Message]) -> None:
+    fields = [0 if kind is int else kind() for kind in plain_types(cls)]
+    data = msgspec.msgpack.encode([m.code(cls), *fields, {"from": "the future"}])
+    assert type(router_serializer("msgpack").decode(data)) is cls
+
+
+def plain_types(cls: type[m.Message]) -> list[t.Any]:
+    return [t.get_origin(kind) or kind for kind in t.get_type_hints(cls).values()]

@@ -1,0 +1,62 @@
+"""The router's end of a session, without a wire: what the session says, decoded."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask_wamp.auth import Authentication, Credentials
+from flask_wamp.messages import AnyMessage, Message, Welcome
+from flask_wamp.serializers import (
+    CBORSerializer,
+    JSONSerializer,
+    MsgPackSerializer,
+    Serializer,
+    get_serializer,
+)
+from flask_wamp.session import Session
+
+SERIALIZERS = ("json", "msgpack", "cbor")
+
+SESSION_ID = 9129137332
+
+
+def router_serializer(name: str) -> Serializer:
+    """A serializer that decodes what clients send, too."""
+    classes: dict[str, t.Any] = {
+        "json": JSONSerializer,
+        "msgpack": MsgPackSerializer,
+        "cbor": CBORSerializer,
+    }
+    return t.cast(Serializer, classes[name](AnyMessage))
+
+
+def new_session(
+    *,
+    serializer: str = "msgpack",
+    credentials: Credentials | None = None,
+    max_message_size: int = 2**24,
+) -> Session:
+    """A session that has said nothing yet."""
+    return Session(
+        get_serializer(serializer),
+        "realm1",
+        Authentication(credentials or Credentials()),
+        agent="tests",
+        max_message_size=max_message_size,
+    )
+
+
+def joined_session(**options: t.Any) -> Session:
+    """A session that has been welcomed."""
+    session = new_session(**options)
+    session.join()
+    session.receive(Welcome(SESSION_ID, {}))
+    session.outgoing.clear()
+    return session
+
+
+def said(session: Session) -> list[Message]:
+    """What the session has said since the last time."""
+    data, session.outgoing = session.outgoing, []
+    decode = router_serializer(session._serializer.name).decode
+    return [decode(each) for each in data]
