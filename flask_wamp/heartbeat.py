@@ -1,0 +1,52 @@
+"""Heartbeat: a router that gives no sign of life is given up."""
+
+from __future__ import annotations
+
+import time
+
+from .connection import Connection
+from .exceptions import NotJoined, SessionLost
+from .execution import Timer
+from .session import Session
+
+
+class Heartbeat:
+    """Watches one connection, on the timer's thread.
+
+    Looks four times per ``limit``: after half of it in silence the router is asked for a sign of life,
+    and has a quarter to give one. So a dead router is noticed within the limit.
+
+    :param limit: ``WAMP_HEARTBEAT``, seconds.
+    """
+
+    def __init__(self, connection: Connection, timer: Timer, limit: float) -> None:
+        self._connection = connection
+        self._timer = timer
+        self._limit = limit
+        self._asked_at = 0.0
+
+    def start(self) -> None:
+        """Look again after a quarter of the limit."""
+        self._timer.call_at(time.monotonic() + self._limit / 4, self._look)
+
+    def _look(self) -> None:
+        connection, now = self._connection, time.monotonic()
+        if connection.closed:
+            return
+        if self._asked_at > connection.last_received:
+            if now - self._asked_at >= self._limit * 0.2:
+                connection.close(SessionLost("the router gave no sign of life (WAMP_HEARTBEAT)"))
+                return
+        elif now - connection.last_received >= self._limit * 0.45:
+            self._asked_at = now
+            try:
+                self._ask_for_life()
+            except NotJoined:
+                return
+        self.start()
+
+    def _ask_for_life(self) -> None:
+        if self._connection.transport.has_ping:
+            self._connection.ping()
+        else:  # any answer is a sign of life, an error too
+            self._connection.put(Session.call, "wamp.session.count", (), {}, {}, None)

@@ -1,0 +1,31 @@
+"""What a peer needs to know, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .auth import Credentials
+from .transports import RouterURL, StreamSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a peer needs to know; the configuration's values, in seconds and bytes."""
+
+    router_url: RouterURL
+    realm: str
+    serializers: t.Sequence[str]
+    credentials: Credentials
+    tls: StreamSettings
+    call_timeout: float
+    connect_timeout: float
+    drain_timeout: float
+    reconnect_min: float
+    reconnect_max: float
+    heartbeat: float
+    workers: int | None
+    max_pending: int
+    event_queue: int
+    max_message_size: int
+    agent: str
