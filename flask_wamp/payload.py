@@ -120,11 +120,7 @@ def _text_keys(value: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
             raise SerializationError(
                 f"the key {_short(key)} is not a string; the keys of a dictionary must be strings"
             )
-    return {str.__str__(_text_of(key)): item for key, item in value.items()}
-
-
-def _text_of(value: str) -> str:
-    return str(value.value) if isinstance(value, enum.Enum) else str(value)
+    return {str.__str__(key): item for key, item in value.items()}
 
 
 def _convert(value: t.Any, default: Default | None) -> t.Any:
