@@ -67,7 +67,7 @@ class ScramRouter:
 
     def accepts(self, proof: str) -> bool:
         signature = hmac.digest(self.stored_key, self.auth_message, "sha256")
-        client_key = bytes(a ^ b for a, b in zip(signature, base64.b64decode(proof)))
+        client_key = bytes(a ^ b for a, b in zip(signature, base64.b64decode(proof), strict=True))
         return hashlib.sha256(client_key).digest() == self.stored_key
 
     def welcome(self) -> dict[str, str]:
