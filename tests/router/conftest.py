@@ -1,0 +1,48 @@
+"""Routers, peers and apps the router tests share."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from tests.support.peers import AutobahnPeer
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+
+Joined = tuple[Flask, FlaskWAMP]
+
+
+@pytest.fixture(scope="session")
+def autobahn(wamp_router: DevRouter) -> t.Iterator[AutobahnPeer]:
+    """One autobahn session on the shared router; use ``peer``."""
+    with AutobahnPeer(wamp_router.rawsocket_url) as peer:
+        yield peer
+
+
+@pytest.fixture
+def peer(autobahn: AutobahnPeer) -> t.Iterator[AutobahnPeer]:
+    """An autobahn session on the shared router, with nothing declared."""
+    yield autobahn
+    autobahn.reset()
+
+
+@pytest.fixture
+def joined(join: t.Callable[..., Joined], wamp_router: DevRouter) -> Joined:
+    """An app, and its extension, that has joined the shared router."""
+    return join(wamp_router.rawsocket_url)
+
+
+@pytest.fixture
+def app(joined: Joined) -> Flask:
+    """An app that has joined the shared router."""
+    return joined[0]
+
+
+@pytest.fixture
+def wamp(joined: Joined) -> FlaskWAMP:
+    """Its extension: what is decorated is registered at once."""
+    return joined[1]

@@ -1,0 +1,286 @@
+"""autobahn-python as the other side of a test, in a process of its own: it knows nothing of ours.
+
+Reads commands from stdin and writes what happens to stdout, both one JSON object a line. Ends when
+stdin does. ``peers.AutobahnPeer`` drives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import functools
+import itertools
+import json
+import ssl
+import sys
+import typing as t
+import urllib.parse
+
+#: Bytes of one line: a 16 MB payload in Base64, with room to spare.
+LONGEST_LINE = 32 * 1024 * 1024
+
+
+def to_line(value: t.Any) -> bytes:
+    """Encode a line; bytes become ``{"__bytes__": Base64}``."""
+    return json.dumps(value, default=_from_bytes, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> t.Any:
+    """Decode a line."""
+    return json.loads(line, object_hook=_to_bytes)
+
+
+def _from_bytes(value: t.Any) -> t.Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"__bytes__": base64.b64encode(value).decode()}
+    return repr(value)
+
+
+def _to_bytes(value: dict[str, t.Any]) -> t.Any:
+    return base64.b64decode(value["__bytes__"]) if value.keys() == {"__bytes__"} else value
+
+
+def say(**line: t.Any) -> None:
+    """Write a line."""
+    sys.stdout.buffer.write(to_line(line))
+    sys.stdout.buffer.flush()
+
+
+class Commands:
+    """What a line of stdin may ask for: one method each, the line's members are its arguments."""
+
+    def __init__(self, session: t.Any) -> None:
+        self._session = session
+        self._tokens = itertools.count(1)
+        self._calls: dict[int, t.Any] = {}
+        self._held: dict[int, list[asyncio.Event]] = {}
+        self._declared: dict[int, t.Any] = {}
+
+    async def run(self, id: int, do: str, **arguments: t.Any) -> None:
+        """Carry out a command and write its reply."""
+        from autobahn.wamp.exception import ApplicationError
+
+        try:
+            value = await getattr(self, do)(id, **arguments)
+        except ApplicationError as error:
+            details = {"args": list(error.args), "kwargs": error.kwargs}
+            say(reply=id, error={"uri": error.error, **details})
+        except asyncio.CancelledError:
+            say(reply=id, canceled=True)
+        except Exception as error:
+            say(reply=id, raised=f"{type(error).__name__}: {error}")
+        else:
+            say(reply=id, value=value)
+
+    async def call(self, id: int, uri: str, args: t.Any, kwargs: t.Any, progress: bool) -> t.Any:
+        from autobahn.wamp.types import CallOptions, CallResult
+
+        def on_progress(*args: t.Any, **kwargs: t.Any) -> None:
+            say(note=id, kind="progress", args=args, kwargs=kwargs)
+
+        # autobahn 26.10 drops its session at a progressive result when it was asked for details.
+        options = CallOptions(on_progress=on_progress) if progress else CallOptions(details=True)
+        future = self._session.call(uri, *args, options=options, **kwargs)
+        self._calls[id] = future
+        try:
+            result = await future
+        finally:
+            del self._calls[id]
+        if not isinstance(result, CallResult):
+            result = CallResult(result)
+        details = {name: getattr(result, name) for name in ("callee", "callee_authrole")}
+        return {"args": result.results, "kwargs": result.kwresults, "details": details}
+
+    async def cancel(self, id: int, call: int) -> None:
+        self._calls[call].cancel()
+
+    async def publish(
+        self, id: int, uri: str, args: t.Any, kwargs: t.Any, options: dict[str, t.Any]
+    ) -> int | None:
+        from autobahn.wamp.types import PublishOptions
+
+        acknowledgement = self._session.publish(
+            uri, *args, options=PublishOptions(**options), **kwargs
+        )
+        return (await acknowledgement).id if acknowledgement is not None else None
+
+    async def subscribe(self, id: int, uri: str, options: dict[str, t.Any]) -> int:
+        from autobahn.wamp.types import SubscribeOptions
+
+        def on_event(*args: t.Any, _details: t.Any, **kwargs: t.Any) -> None:
+            say(note=id, kind="event", args=args, kwargs=kwargs, details=_facts(_details))
+
+        wanted = SubscribeOptions(details_arg="_details", **options)
+        self._declared[id] = await self._session.subscribe(on_event, uri, options=wanted)
+        return int(self._declared[id].id)
+
+    async def register(
+        self, id: int, uri: str, options: dict[str, t.Any], behaviour: dict[str, t.Any]
+    ) -> int:
+        from autobahn.wamp.types import RegisterOptions
+
+        answer = functools.partial(getattr(self, f"_{behaviour.pop('kind')}"), id, **behaviour)
+
+        async def on_invocation(*args: t.Any, _details: t.Any, **kwargs: t.Any) -> t.Any:
+            details = _facts(_details)
+            say(note=id, kind="invocation", args=args, kwargs=kwargs, details=details)
+            try:
+                return await answer(args, kwargs, _details)
+            except asyncio.CancelledError:
+                say(note=id, kind="interrupted")
+                raise
+
+        wanted = RegisterOptions(details_arg="_details", **options)
+        self._declared[id] = await self._session.register(on_invocation, uri, options=wanted)
+        return int(self._declared[id].id)
+
+    async def withdraw(self, id: int, declared: int) -> None:
+        """Unregister or unsubscribe."""
+        thing = self._declared.pop(declared)
+        await (thing.unregister() if hasattr(thing, "unregister") else thing.unsubscribe())
+
+    async def release(self, id: int, declared: int) -> None:
+        """Let the calls that a ``hold`` procedure holds end."""
+        for event in self._held.pop(declared, []):
+            event.set()
+
+    async def reset(self, id: int) -> None:
+        """Withdraw everything."""
+        for declared in list(self._held):
+            await self.release(id, declared)
+        await asyncio.gather(*(self.withdraw(id, declared) for declared in list(self._declared)))
+
+    # Behaviours of procedures.
+
+    async def _echo(self, id: int, args: t.Any, kwargs: t.Any, details: t.Any) -> t.Any:
+        return _result(args, kwargs)
+
+    async def _give(
+        self, id: int, args: t.Any, kwargs: t.Any, details: t.Any, *, given: t.Any
+    ) -> t.Any:
+        return _result(*given)
+
+    async def _fail(
+        self, id: int, args: t.Any, kwargs: t.Any, details: t.Any, *, error: t.Any
+    ) -> t.Any:
+        from autobahn.wamp.exception import ApplicationError
+
+        raise ApplicationError(error["uri"], *error["args"], **error["kwargs"])
+
+    async def _hold(self, id: int, args: t.Any, kwargs: t.Any, details: t.Any) -> t.Any:
+        released = asyncio.Event()
+        self._held.setdefault(id, []).append(released)
+        await released.wait()
+        return _result(args, kwargs)
+
+    async def _progress(
+        self, id: int, args: t.Any, kwargs: t.Any, details: t.Any, *, items: t.Any
+    ) -> t.Any:
+        if details.progress is not None:
+            for item in items:
+                details.progress(item)
+        return _result(args, kwargs)
+
+
+def _result(args: t.Any, kwargs: t.Any) -> t.Any:
+    from autobahn.wamp.types import CallResult
+
+    return CallResult(*args, **kwargs)
+
+
+_FACTS = ("caller", "caller_authid", "caller_authrole", "procedure", "topic", "publication")
+_FACTS += ("publisher", "publisher_authid", "publisher_authrole", "retained")
+
+
+def _facts(details: t.Any) -> dict[str, t.Any]:
+    """What autobahn's details of a call or an event say."""
+    return {name: getattr(details, name) for name in _FACTS if hasattr(details, name)}
+
+
+# Connecting.
+
+
+def _serializer(name: str) -> t.Any:
+    from autobahn.wamp import serializer
+
+    classes = {"json": "JsonSerializer", "msgpack": "MsgPackSerializer", "cbor": "CBORSerializer"}
+    return getattr(serializer, classes[name])()
+
+
+def _session_class(joined: asyncio.Future[t.Any]) -> t.Any:
+    from autobahn.asyncio.wamp import ApplicationSession
+
+    class Session(ApplicationSession):  # type: ignore[misc]
+        def onJoin(self, details: t.Any) -> None:
+            facts = ("session", "realm", "authid", "authrole", "authmethod")
+            say(joined={name: getattr(details, name) for name in facts})
+            joined.set_result(self)
+
+        def onUserError(self, fail: t.Any, message: str) -> None:
+            pass  # autobahn would print it; the caller is told anyway
+
+        def onDisconnect(self) -> None:
+            say(lost=True)
+            if not joined.done():
+                joined.set_exception(ConnectionError("not joined"))
+
+    return Session
+
+
+async def _connect(url: str, realm: str, serializer: str, ca: str | None) -> t.Any:
+    from autobahn.asyncio.rawsocket import WampRawSocketClientFactory
+    from autobahn.asyncio.websocket import WampWebSocketClientFactory
+    from autobahn.wamp.types import ComponentConfig
+
+    loop = asyncio.get_running_loop()
+    joined = loop.create_future()
+    Session = _session_class(joined)
+
+    def session() -> t.Any:
+        return Session(ComponentConfig(realm))
+
+    parts = urllib.parse.urlsplit(url)
+    factory: t.Any
+    if parts.scheme in ("ws", "wss"):
+        factory = WampWebSocketClientFactory(
+            session, url=url, serializers=[_serializer(serializer)], loop=loop
+        )
+    else:
+        factory = WampRawSocketClientFactory(session, serializer=_serializer(serializer))
+    if parts.scheme == "unix":
+        await loop.create_unix_connection(factory, parts.path)
+    else:
+        context = None
+        if parts.scheme in ("wss", "tls"):
+            context = ssl.create_default_context(cafile=ca)
+        await loop.create_connection(factory, parts.hostname, parts.port, ssl=context)
+    return await joined
+
+
+async def main(url: str, realm: str, serializer: str, ca: str | None) -> None:
+    loop = asyncio.get_running_loop()
+    stdin = asyncio.StreamReader(limit=LONGEST_LINE)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    commands = Commands(await _connect(url, realm, serializer, ca))
+    tasks: set[asyncio.Task[None]] = set()
+    while line := await stdin.readline():
+        task = loop.create_task(commands.run(**from_line(line)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+if __name__ == "__main__":
+    import txaio
+
+    txaio.use_asyncio()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("realm")
+    parser.add_argument("serializer")
+    parser.add_argument("--ca")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(main(**vars(arguments)))
+    except Exception as error:
+        say(failed=f"{type(error).__name__}: {error}")
