@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing as t
 from pathlib import Path
 
 from . import ports
 from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config
-from .crossbar import find_crossbar
+from .crossbar import Echo, find_crossbar
 from .errors import RouterError
 from .pip import clean_environ
 
@@ -36,6 +37,8 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 _LOG_LINES = 15
+
+_COLOR = {True: "true", False: "false", None: "auto"}
 
 
 def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
@@ -86,8 +89,10 @@ class DevRouter:
     :param urls: One router URL, or several: a transport each.
     :param realm: The realm to serve.
     :param crossbar: Crossbar's executable; found by default.
-    :param log: The file its log is appended to; by default it goes to our own output.
+    :param log: The file its log is appended to, or a function that is called with each line of it,
+        on a thread; by default it goes to our own output.
     :param log_level: How much it says: ``error``, ``warn``, ``info`` or ``debug``.
+    :param color: Whether it may use colors; by default where its output is a terminal.
     :param config: A whole configuration of a node, in place of the one made from ``options``;
         ``urls`` are then those to wait for.
     :param options: What :func:`node_config` takes.
@@ -100,19 +105,21 @@ class DevRouter:
         realm: str = DEFAULT_REALM,
         *,
         crossbar: Path | str | None = None,
-        log: Path | str | None = None,
+        log: Path | str | Echo | None = None,
         log_level: str = "info",
+        color: bool | None = None,
         config: t.Mapping[str, t.Any] | None = None,
         **options: t.Any,
     ) -> None:
         self.urls = (urls,) if isinstance(urls, str) else tuple(urls)
         self.realm = realm
-        self.log = Path(log) if log else None
-        self.log_level = log_level
+        self.log = Path(log) if isinstance(log, str) else log
         self.config = dict(config or node_config(self.urls, realm, **options))
         self._endpoints = [Endpoint.parse(url) for url in self.urls]
         self._crossbar = Path(crossbar) if crossbar else _find_crossbar()
+        self._options = ["--loglevel", log_level, "--color", _COLOR[color]]
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_thread: threading.Thread | None = None
         self._cbdir = ""
         self._log_start = 0
         self._owner = 0
@@ -156,14 +163,7 @@ class DevRouter:
         self._owner = os.getpid()
         atexit.register(self.stop)
         Path(self._cbdir, "config.json").write_text(json.dumps(self.config, indent=2))
-        command = [
-            str(self._crossbar),
-            "start",
-            "--cbdir",
-            self._cbdir,
-            "--loglevel",
-            self.log_level,
-        ]
+        command = [str(self._crossbar), "start", "--cbdir", self._cbdir, *self._options]
         with self._open_log() as output:
             self._process = spawn_bound(
                 command,
@@ -172,6 +172,14 @@ class DevRouter:
                 stderr=subprocess.STDOUT,
                 env={**clean_environ(), "PYTHONUNBUFFERED": "1"},
             )
+        if callable(self.log):
+            self._log_thread = threading.Thread(
+                target=_pass_on,
+                args=[self._process.stdout, self.log],
+                name="wamp-router-log",
+                daemon=True,  # or it would keep us from the exit at which the router is stopped
+            )
+            self._log_thread.start()
 
     def wait_until_ready(self, timeout: float = 60) -> None:
         """Wait until all URLs take WAMP clients.
@@ -217,7 +225,7 @@ class DevRouter:
 
     def last_words(self) -> str:
         """What it said at the end, for a sentence about an end that nobody wanted."""
-        if self.log is None:
+        if not isinstance(self.log, Path):
             return "its log above says why"
         with self.log.open("rb") as file:
             file.seek(self._log_start)
@@ -243,8 +251,8 @@ class DevRouter:
         raise AttributeError(f"this router has no {schemes[0]}:// URL")
 
     def _open_log(self) -> t.ContextManager[t.Any]:
-        if self.log is None:
-            return contextlib.nullcontext()
+        if not isinstance(self.log, Path):
+            return contextlib.nullcontext(subprocess.PIPE if self.log else None)
         file = self.log.open("ab")
         self._log_start = file.tell()
         return file
@@ -255,10 +263,19 @@ class DevRouter:
         process, self._process = self._process, None
         atexit.unregister(self.stop)
         end(process)
+        if self._log_thread is not None:
+            self._log_thread.join()
         shutil.rmtree(self._cbdir, ignore_errors=True)
         # The worker may hold the ports a moment longer than the controller lives.
         for endpoint in self._endpoints:
             ports.wait_until_free(endpoint, timeout=5)
+
+
+def _pass_on(stream: t.IO[bytes], tell: Echo) -> None:
+    """Pass the log on by the line: Crossbar writes a line and its end in two goes."""
+    with stream:
+        for line in stream:
+            tell(line.decode(errors="replace").rstrip("\n"))
 
 
 def _find_crossbar() -> Path:

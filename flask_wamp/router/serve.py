@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import typing as t
 
 from .crossbar import Echo, ensure_crossbar, say
@@ -46,9 +48,15 @@ def serve(urls: t.Sequence[str], realm: str, *, echo: Echo = say, log_level: str
     :raises RouterError: It cannot start, or ended by itself.
     """
     with interruptible():
-        with DevRouter(urls, realm, crossbar=ensure_crossbar(echo), log_level=log_level) as router:
+        crossbar = ensure_crossbar(echo)
+        options: dict[str, t.Any] = {"log": echo, "log_level": log_level, "color": _color()}
+        with DevRouter(urls, realm, crossbar=crossbar, **options) as router:
             echo(f"router ready on {', '.join(urls)}, realm {realm}")
             code = router.wait()
         raise RouterError(
             f"Crossbar ended by itself, with exit code {code}; its log above says why"
         )
+
+
+def _color() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -1,0 +1,142 @@
+"""The quickstart poll and a router for it, in one go. ``tox -e demo`` runs this.
+
+Builds Crossbar.io an environment of its own when there is none, starts it and the app on free
+ports, says where to look, and stops both on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from flask_wamp.router import (
+    DevRouter,
+    RouterError,
+    ensure_crossbar,
+    free_port,
+    interruptible,
+    spawn_bound,
+    stop_process,
+)
+
+APP = Path(__file__).parent / "quickstart" / "app.py"
+STARTUP_TIMEOUT = 60
+
+App = subprocess.Popen[bytes]
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Run the quickstart poll, and a router for it.")
+    parser.add_argument("--port", type=int, help="the app's port; 5000 or a free one by default")
+    parser.add_argument("--check", action="store_true", help="start, fetch the page, and stop")
+    options = parser.parse_args()
+    try:
+        with interruptible():
+            demo(options.port, check=options.check)
+    except RouterError as error:
+        sys.exit(f"Error: {error}")
+    print("Stopped.")
+
+
+def demo(port: int | None, *, check: bool = False) -> None:
+    """Run the router and the app until one of them ends; with ``check`` only fetch the page."""
+    port = choose_port(port)
+    crossbar = ensure_crossbar()
+    url = f"ws://127.0.0.1:{free_port(8080)}/ws"
+    page = f"http://127.0.0.1:{port}/"
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flask-wamp-demo-"))
+        router = DevRouter(url, crossbar=crossbar, log=Path(folder, "crossbar.log"))
+        stack.callback(router.stop)
+        say("Starting Crossbar.io and the app ...")
+        router.start()
+        app = stack.enter_context(running_app(port, url))
+        router.wait_until_ready(STARTUP_TIMEOUT)
+        wait_until_served(app, page)
+        say(f"\nRouter ready on {url}, realm {router.realm}")
+        if check:
+            say(f"The page has {len(fetch(page))} bytes.")
+            return
+        say(f"Open {page} in two tabs. Press Ctrl-C to stop.\n")
+        wait_until_one_ends(router, app)
+
+
+def choose_port(port: int | None) -> int:
+    """The port that was asked for, if it is free; else 5000 or a free one."""
+    free = free_port(port or 5000)
+    if port is not None and free != port:
+        raise RouterError(
+            f"port {port} on 127.0.0.1 is in use by another program: "
+            "stop it, or choose another --port"
+        )
+    return free
+
+
+@contextlib.contextmanager
+def running_app(port: int, router_url: str) -> t.Iterator[App]:
+    """The quickstart app under ``flask run``: configured by its environment, as any Flask app."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
+    environ["FLASK_WAMP_ROUTER_URL"] = router_url
+    command = [sys.executable, "-m", "flask", "--app", str(APP), "run", "--port", str(port)]
+    app = spawn_bound(command, stdin=subprocess.DEVNULL, env=environ)
+    try:
+        yield app
+    finally:
+        # Before it listens, Ctrl-C would be a traceback; from then on it is a clean end.
+        served = free_port(port) != port
+        stop_process(app, 10, signal.SIGINT if served else signal.SIGTERM)
+
+
+def wait_until_served(app: App, page: str) -> None:
+    """Wait for the app's first answer."""
+    deadline = time.monotonic() + STARTUP_TIMEOUT
+    while not fetch(page):
+        check_runs(app, 0.1)
+        if time.monotonic() > deadline:
+            raise RouterError(f"the app does not answer on {page} after {STARTUP_TIMEOUT} s")
+
+
+def wait_until_one_ends(router: DevRouter, app: App) -> t.NoReturn:
+    """Wait until the router or the app ends by itself, and say which."""
+    while True:
+        check_runs(app, 0.5)
+        if not router.running:
+            raise RouterError(f"Crossbar.io ended by itself, {router.last_words()}")
+
+
+def check_runs(app: App, timeout: float) -> None:
+    """Wait a moment for the app's end, which nobody wants."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        code = app.wait(timeout)
+        raise RouterError(f"the app ended by itself, with exit code {code}; its output is above")
+
+
+def fetch(page: str) -> bytes | None:
+    """Get the page; None where nobody answers."""
+    try:
+        with urllib.request.urlopen(page, timeout=5) as response:
+            return t.cast(bytes, response.read())
+    except urllib.error.HTTPError as error:
+        raise RouterError(f"{page} answers {error}") from None
+    except OSError:
+        return None
+
+
+def say(line: str) -> None:
+    """Print at once, also into a pipe."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
