@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .blueprints import WAMPBlueprint
 from .context import event, invocation
 from .exceptions import (
     ApplicationError,
@@ -37,6 +38,7 @@ __all__ = [
     "SerializationError",
     "SessionLost",
     "TransportError",
+    "WAMPBlueprint",
     "WAMPError",
     "__version__",
     "callee",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import time
 import typing as t
@@ -18,14 +19,16 @@ from . import messages as m
 from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
 from .connection import Connection, payload
-from .exceptions import CallTimeout, NotJoined
+from .exceptions import CallTimeout, NotJoined, WAMPError
 from .execution import Waiter
 from .handlers import Declaration, Registration, Subscription, key
-from .peer import Peer
+from .peer import Notify, Peer
 from .session import Session
 from .settings import Settings
 from .uris import check_uri
 from .wampy_api import WampyAPI
+
+logger = logging.getLogger("flask_wamp")
 
 Adapt = t.Callable[..., t.Any]
 
@@ -43,8 +46,11 @@ class StartPolicy:
 class _Shared:
     """What all views of one client share. Plain values: no lock is made before ``start()``."""
 
-    def __init__(self, settings: Settings, callee: Adapt, subscriber: Adapt, name: str) -> None:
+    def __init__(
+        self, settings: Settings, callee: Adapt, subscriber: Adapt, notify: Notify, name: str
+    ) -> None:
         self.settings = settings
+        self.notify = notify
         self.callee = callee
         self.subscriber = subscriber
         self.name = name
@@ -60,13 +66,20 @@ class Client(WampyAPI):
 
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
     :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
+    :param notify: Called with the name and payload of each signal, on a worker.
     """
 
     def __init__(
-        self, settings: Settings, *, callee: Adapt, subscriber: Adapt, name: str = "flask-wamp"
+        self,
+        settings: Settings,
+        *,
+        callee: Adapt,
+        subscriber: Adapt,
+        notify: Notify = lambda name, **payload: None,
+        name: str = "flask-wamp",
     ) -> None:
         # wampy's own constructor is not called: it would open a socket.
-        self._shared = _Shared(settings, callee, subscriber, name)
+        self._shared = _Shared(settings, callee, subscriber, notify, name)
         self._options = CallOptions()
 
     # Calling and publishing.
@@ -242,11 +255,11 @@ class Client(WampyAPI):
             return
         try:
             self._await(peer, peer.declare(declaration, connection), declaration.uri)
-        except Exception:
-            if not forget:
-                return  # logged, and tried again with the next session
-            del declarations[key(declaration)]
-            raise
+        except WAMPError as error:
+            if forget:
+                del declarations[key(declaration)]
+                raise
+            logger.warning("%s is not declared in this session: %s", declaration.uri, error)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
         declaration = self._shared.declarations.pop((kind, uri, match), None)
@@ -362,7 +375,7 @@ class Client(WampyAPI):
         peer = self._peer
         if peer is None:
             shared.start_policy.before_start()
-            new = Peer(shared.settings, shared.declarations.values())
+            new = Peer(shared.settings, shared.declarations.values(), shared.notify)
             peer = shared.peers.setdefault(os.getpid(), new)  # one wins, without a lock
         peer.start()
         return peer

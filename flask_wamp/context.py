@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import datetime as dt
+import time
 import typing as t
 
 from flask import Flask
@@ -23,6 +24,20 @@ class _InHand:
         """The decorator's options, for middlewares."""
 
     @property
+    def uri(self) -> str:
+        """The procedure or topic."""
+        return self._work.uri
+
+    @property
+    def sender(self) -> int | None:
+        """The session id of who called or published."""
+        return None
+
+    def limit(self, seconds: float) -> None:
+        """Have the caller told ``wamp.error.timeout`` unless it is answered in so many seconds."""
+        self._work.limit(seconds)
+
+    @property
     def args(self) -> list[t.Any]:
         """The positional payload, as it came."""
         return t.cast("list[t.Any]", self._work.message.args)
@@ -38,6 +53,11 @@ class _InHand:
         return t.cast("dict[str, t.Any]", self._work.message.details)
 
     @property
+    def age(self) -> float:
+        """Seconds since it came."""
+        return time.time() - self._work.received_at
+
+    @property
     def received_at(self) -> dt.datetime:
         """When it came, aware, in UTC."""
         return dt.datetime.fromtimestamp(self._work.received_at, dt.timezone.utc)
@@ -50,6 +70,11 @@ class Invocation(_InHand):
     """
 
     __slots__ = ()
+
+    @property
+    def sender(self) -> int | None:
+        """The caller's session id."""
+        return self.caller
 
     @property
     def procedure(self) -> str:
@@ -101,6 +126,16 @@ class Event(_InHand):
     """
 
     __slots__ = ()
+
+    @property
+    def sender(self) -> int | None:
+        """The publisher's session id."""
+        return self.publisher
+
+    @property
+    def subscription_id(self) -> int:
+        """The id of the subscription it came by."""
+        return t.cast(int, self._work.message.subscription_id)
 
     @property
     def topic(self) -> str:

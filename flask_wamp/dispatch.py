@@ -5,17 +5,23 @@ Returns an outcome and sends nothing.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import inspect
 import logging
 import typing as t
 
 from flask import Flask
 
+from . import signals
 from .context import Event, Invocation, current_event, current_invocation
-from .handlers import Outcome, Registration, Subscription, Work
+from .exceptions import ApplicationError
+from .handlers import Failure, Outcome, Registration, Subscription, Work
+from .hooks import Chain, Hooks
 from .registry import Spec
+from .request_context import request_context, run_as_request
 from .results import Results
-from .validation import InvalidArgument, Validate, make_validator, misfit
+from .validation import Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
@@ -28,19 +34,25 @@ class Dispatcher:
     """
 
     def __init__(self, app: Flask, prefix: str | None, validate: bool) -> None:
-        self._app = app
-        self._prefix = prefix
-        self._validate = validate
-        self._results = Results(app, prefix)
+        self.app = app
+        self.prefix = prefix
+        self.validate = validate
+        self.results = Results(app, prefix)
 
-    def declaration(self, spec: Spec) -> Registration | Subscription:
-        """What the client has to register or subscribe for a decorated function."""
-        uri = spec.full_uri(self._prefix)
+    def declaration(
+        self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
+    ) -> Registration | Subscription:
+        """What the client has to register or subscribe for a decorated function.
+
+        :param prefix: What a relative URI is below.
+        :param scopes: Whose hooks run around it, from the outermost to the innermost.
+        """
+        uri = spec.full_uri(prefix)
         made: Registration | Subscription
         if spec.kind is Registration:
             made = Registration(
                 uri,
-                _Callee(self, spec),
+                _Callee(self, spec, scopes),
                 options=_wire(spec.options, ("match", "invoke", "force_reregister")),
                 concurrency=spec.options["concurrency"],
                 timeout=spec.options["timeout"],
@@ -48,16 +60,12 @@ class Dispatcher:
         else:
             made = Subscription(
                 uri,
-                _Subscriber(self, spec),
+                _Subscriber(self, spec, scopes),
                 options=_wire(spec.options, ("match", "get_retained")),
                 concurrency=spec.options["concurrency"],
             )
         made.name = spec.name
         return made
-
-    def default(self) -> t.Callable[[t.Any], t.Any] | None:
-        """What the app's JSON provider makes of types of its own."""
-        return getattr(self._app.json, "default", None)
 
 
 def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t.Any]:
@@ -68,121 +76,162 @@ def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t
     return wire
 
 
-class _Handler:
-    """A decorated function, ready to be called with a payload."""
+class Handler:
+    """A decorated function with all that runs around it."""
 
-    def __init__(self, dispatcher: Dispatcher, spec: Spec) -> None:
+    message_class: type[Invocation] | type[Event]
+    current: contextvars.ContextVar[t.Any]
+
+    def __init__(self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks]) -> None:
         validate = spec.options["validate"]
-        self._app = dispatcher._app
-        self._results = dispatcher._results
-        self._default = dispatcher.default()
+        self._app = dispatcher.app
+        self._results = dispatcher.results
         self._spec = spec
-        self._function = spec.function
-        self._validated = dispatcher._validate if validate is None else validate
+        self._options = spec.options
+        self._scopes = scopes
+        self._in_request = bool(spec.options["request_context"])
+        # A view that takes its payload from the request, as views do, takes no arguments.
+        self._takes_nothing = self._in_request and not _parameters(spec.function)
+        self._validated = dispatcher.validate if validate is None else validate
         self._validate: Validate | None = None
-        self._call = dispatcher._app.ensure_sync(spec.function)
+        self._call = dispatcher.app.ensure_sync(spec.function)
+        self._chain: Chain | None = None
 
-    def call(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
-        """Validate the arguments and call the function.
+    def __call__(self, work: Work) -> t.Any:
+        message = self.message_class(work, self._options)
+        context = self._context(message)
+        context.push()
+        token = self.current.set(message)
+        chain, failed = None, None
+        try:
+            chain = self.chain()
+            outcome, failed = self._run(chain, work, message)
+        except BaseException as error:
+            failed = error
+            outcome = self._failed(error, work, message)
+        if chain is not None:
+            chain.tear_down(message, failed)
+        self.current.reset(token)
+        _pop(context, failed, message.uri)
+        return outcome
 
-        :raises InvalidArgument: They do not fit.
+    def chain(self) -> Chain:
+        """What runs around the function, as of now.
+
+        :raises ValueError: The handler configures a middleware that is not there.
         """
+        chain = self._chain
+        if chain is None or chain.generation != Hooks.generation:
+            chain = self._chain = Chain(self._scopes, self.handle, self._options["middlewares"])
+        return chain
+
+    def handle(self, message: t.Any) -> t.Any:
+        """Validate the payload and call the function.
+
+        :raises InvalidArgument: It does not fit.
+        """
+        if self._takes_nothing:
+            return self._call()
         if self._validated:
             validate = self._validate or self._make_validator()
-            valid_args, valid_kwargs = validate(*args, **kwargs)
-            return self._call(*valid_args, **valid_kwargs)
-        try:
+            args, kwargs = validate(*message.args, **self._kwargs(message))
             return self._call(*args, **kwargs)
+        try:
+            return self._call(*message.args, **self._kwargs(message))
         except TypeError as error:
             invalid = misfit(error)
             if invalid is None:
                 raise
             raise invalid from None
 
+    def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", message.kwargs)
+
     def _make_validator(self) -> Validate:
         # At the first call: by then every name in the annotations exists, and an app with a thousand
         # procedures starts at once.
-        self._validate = make_validator(self._function, self._spec.localns)
+        self._validate = make_validator(self._spec.function, self._spec.localns)
         return self._validate
 
+    def _context(self, message: t.Any) -> t.Any:
+        if self._in_request:
+            return request_context(self._app, message)
+        return self._app.app_context()
 
-class _Callee(_Handler):
-    """Handles invocations of one procedure."""
+    def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
+        """The outcome, and the error that it is."""
+        signals.send(signals.dispatch_started, self._app, message=message)
+        run = chain.run
+        if self._in_request:
+            run = functools.partial(run_as_request, self._app, run)
+        value = run(message)
+        outcome = self._returned(value, work)
+        if isinstance(outcome, Failure):
+            error = ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
+            signals.send(signals.dispatch_failed, self._app, message=message, error=error)
+            return outcome, error
+        signals.send(signals.dispatch_finished, self._app, message=message, result=value)
+        return outcome, None
 
-    def __init__(self, dispatcher: Dispatcher, spec: Spec) -> None:
-        super().__init__(dispatcher, spec)
-        self._is_view: bool | None = None
+    def _returned(self, value: t.Any, work: Work) -> t.Any:
+        raise NotImplementedError
 
-    def __call__(self, work: Work) -> Outcome:
-        message = Invocation(work, self._spec.options)
-        context = self._app.app_context()
-        context.push()
-        token = current_invocation.set(message)
-        failed: BaseException | None = None
-        try:
-            outcome = self._succeed(work, self.call(message.args, message.kwargs))
-        except BaseException as error:
-            failed = error
-            outcome = self._results.raised(error, work.plain, message)
-        finally:
-            current_invocation.reset(token)
-        _pop(context, failed, message.procedure)
+    def _failed(self, error: BaseException, work: Work, message: t.Any) -> t.Any:
+        outcome = self._results.raised(error, work.plain, message)
+        signals.send(signals.dispatch_failed, self._app, message=message, error=error)
         return outcome
 
-    def _succeed(self, work: Work, value: t.Any) -> Outcome:
+
+class _Callee(Handler):
+    """Handles invocations of one procedure."""
+
+    message_class = Invocation
+    current = current_invocation
+    _is_view: bool | None = None
+
+    def _returned(self, value: t.Any, work: Work) -> Outcome:
         if inspect.isgenerator(value):
             value = _exhaust(work, value)
         if self._is_view is None:
-            self._is_view = _is_view(self._app, self._function)
-        plain = _with_default(work, self._default)
+            self._is_view = _is_view(self._app, self._spec.function)
+        # The app's JSON provider knows types of its own.
+        default = getattr(self._app.json, "default", None)
+        plain = functools.partial(work.plain, default=default)
         return self._results.returned(value, plain, is_view=self._is_view)
 
 
-class _Subscriber(_Handler):
+class _Subscriber(Handler):
     """Handles events of one topic."""
 
-    def __init__(self, dispatcher: Dispatcher, spec: Spec) -> None:
-        super().__init__(dispatcher, spec)
-        self._takes_meta = "meta" in inspect.signature(spec.function).parameters
+    message_class = Event
+    current = current_event
 
-    def __call__(self, work: Work) -> None:
-        message = Event(work, self._spec.options)
-        context = self._app.app_context()
-        context.push()
-        token = current_event.set(message)
-        failed: BaseException | None = None
-        try:
-            self.call(message.args, self._kwargs(work, message))
-        except InvalidArgument as error:
-            failed = error
-            logger.error(
-                "an event of %s does not fit %s: %s", message.topic, self._spec.name, error.errors
-            )
-        except BaseException as error:
-            failed = error
-            logger.error(
-                "%s failed, event of %s, publication %s",
-                self._spec.name,
-                message.topic,
-                message.publication,
-                exc_info=error,
-            )
-        finally:
-            current_event.reset(token)
-        _pop(context, failed, message.topic)
+    def __init__(self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks]) -> None:
+        super().__init__(dispatcher, spec, scopes)
+        self._takes_meta = "meta" in _parameters(spec.function)
 
-    def _kwargs(self, work: Work, message: Event) -> dict[str, t.Any]:
-        if not self._takes_meta or "meta" in message.kwargs:
-            return message.kwargs
+    def _returned(self, value: t.Any, work: Work) -> bool:
+        return True
+
+    def _failed(self, error: BaseException, work: Work, message: t.Any) -> bool:
+        super()._failed(error, work, message)
+        return False
+
+    def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
+        kwargs: dict[str, t.Any] = message.kwargs
+        if not self._takes_meta or "meta" in kwargs:
+            return kwargs
         # What wampy's subscribers get.
-        meta = {"topic": message.topic, "subscription_id": work.message.subscription_id}
-        return {**message.kwargs, "meta": meta}
+        meta = {"topic": message.topic, "subscription_id": message.subscription_id}
+        return {**kwargs, "meta": meta}
 
 
-def _with_default(
-    work: Work, default: t.Callable[[t.Any], t.Any] | None
-) -> t.Callable[[t.Any], t.Any]:
-    return lambda value: work.plain(value, default)
+def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
+    """The names of a function's parameters."""
+    try:
+        return inspect.signature(f).parameters
+    except (TypeError, ValueError):  # nobody can tell, as of some that are written in C
+        return ("?",)
 
 
 def _exhaust(work: Work, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
@@ -203,7 +252,7 @@ def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:
 
 
 def _pop(context: t.Any, failed: BaseException | None, uri: str) -> None:
-    """End the app context; a teardown function that raises does not take the answer away."""
+    """End the context; a teardown function that raises does not take the answer away."""
     try:
         context.pop(failed)
     except Exception:

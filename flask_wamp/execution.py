@@ -51,6 +51,27 @@ def is_monkey_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
+@contextlib.contextmanager
+def time_limit(deadline: float | None) -> t.Iterator[None]:
+    """End what runs inside at a ``time.monotonic()``, where that can be done: in a greenlet.
+
+    There ``gevent.Timeout`` is raised, a ``BaseException``; a thread cannot be ended from outside.
+    """
+    if deadline is None or not is_monkey_patched():
+        yield
+        return
+    import gevent
+
+    with gevent.Timeout(max(0.001, deadline - time.monotonic())):
+        yield
+
+
+def is_time_limit(error: BaseException) -> bool:
+    """Whether an exception is that of :func:`time_limit`."""
+    gevent = sys.modules.get("gevent")
+    return gevent is not None and isinstance(error, gevent.Timeout)
+
+
 def default_workers() -> int:
     """How many jobs run at once where nothing is configured: greenlets cost next to nothing."""
     return 1000 if is_monkey_patched() else 32

@@ -7,13 +7,16 @@ import weakref
 
 from flask import Flask, current_app, has_app_context
 
-from . import http, lifecycle
+from . import http, lifecycle, signals
 from .client import Client
 from .config import Config, load_config
 from .context import offer_client
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, Handler
 from .handlers import Declaration
-from .registry import Spec, callee_spec, decorator, marked, marked_members, subscriber_spec
+from .hooks import Hooks
+from .registry import Spec, callee_spec, marked, subscriber_spec
+from .scaffold import Scaffold
+from .uris import resolve
 
 __version__ = "0.1.0"
 
@@ -21,39 +24,54 @@ __version__ = "0.1.0"
 class _AppState:
     """What one app has of the extension: its own configuration, client and handlers."""
 
-    def __init__(self, app: Flask, config: Config) -> None:
+    def __init__(self, app: Flask, config: Config, hooks: Hooks) -> None:
         self._app = app
+        self._hooks = hooks
         self.config = config
-        self.dispatcher = Dispatcher(app, config["WAMP_URI_PREFIX"], config["WAMP_VALIDATE"])
+        self.prefix: str | None = config["WAMP_URI_PREFIX"]
+        self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"])
         self.client = Client(
             config.settings(agent=f"flask-wamp/{__version__}"),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
+            notify=self._notify,
             name=app.name,
         )
-        self.client.start_policy.before_start = self.find_marked
+        self.client.start_policy.before_start = self._before_start
         self._found: set[int] = set()
 
-    def add(self, spec: Spec) -> None:
+    def add(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
         """Serve a decorated function; at once where a session is joined."""
-        self.client.declare(self.dispatcher.declaration(spec))
+        prefix = self.prefix
+        for part in prefixes:
+            prefix = resolve(part, prefix)
+        self.client.declare(self.dispatcher.declaration(spec, prefix, scopes))
 
-    def find_marked(self) -> None:
-        """Serve the app's views, and its blueprints', that the free decorators marked."""
+    def _before_start(self) -> None:
+        """Find the app's and its blueprints' views that the free decorators marked; check all."""
         for view in list(self._app.view_functions.values()):
             for spec in marked(view):
                 if id(spec) not in self._found:
                     self._found.add(id(spec))
-                    self.add(spec)
+                    self.add(spec, (), (self._hooks,))
+        for declaration in self.client.declarations:
+            t.cast(Handler, declaration.handler).chain()
 
     def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
         def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
-            return self.dispatcher.declaration(make(f, uri, **options))
+            return self.dispatcher.declaration(make(f, uri, **options), self.prefix, (self._hooks,))
 
         return declaration
 
+    def _notify(self, name: str, **payload: t.Any) -> None:
+        """Send a signal of the client's, in an app context."""
+        signal = getattr(signals, name)
+        if signal.receivers:
+            with self._app.app_context():
+                signals.send(signal, self._app, realm=self.client.realm, **payload)
 
-class FlaskWAMP:
+
+class FlaskWAMP(Scaffold):
     """Connects Flask apps to a WAMP router.
 
     ::
@@ -69,7 +87,7 @@ class FlaskWAMP:
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        self._specs: list[Spec] = []
+        super().__init__()
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         if app is not None:
             self.init_app(app)
@@ -85,9 +103,9 @@ class FlaskWAMP:
                 "this app has a FlaskWAMP already; call init_app once, and use "
                 "app.extensions['wamp'] elsewhere"
             )
-        state = _AppState(app, load_config(app.config))
-        for spec in self._specs:
-            state.add(spec)
+        state = _AppState(app, load_config(app.config), self.hooks)
+        for spec, prefixes, scopes in self.walk():
+            state.add(spec, prefixes, scopes)
         self._apps.add(app)
         app.extensions["wamp"] = app.extensions["flask_wamp"] = self
         app.extensions[_STATE] = state
@@ -97,70 +115,9 @@ class FlaskWAMP:
         if state.client.start_policy.on_first_request:
             http.start_at_first_request(app, state.client.start)
 
-    # Decorators.
-
-    def callee(self, uri: t.Any = None, **options: t.Any) -> t.Any:
-        """Register a function as a procedure. Works with and without parentheses.
-
-        :param uri: ``com.example.add``, or ``.add`` relative to ``WAMP_URI_PREFIX``; by default the
-            function's name below the prefix.
-        :param match: ``exact``, ``prefix`` or ``wildcard``.
-        :param invoke: How the router shares calls among all who register it: ``roundrobin`` (so that N
-            workers of an app share the work), ``single``, ``random``, ``first`` or ``last``.
-        :param concurrency: How many calls run at once in this process.
-        :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
-        :param timeout: Seconds after which the caller is told ``wamp.error.timeout``.
-        :param force_reregister: Take the procedure away from who has it.
-        :returns: The function, unchanged: as an HTTP view it goes on working.
-        :raises ValueError: A URI or option that is not allowed, or the URI is taken in this app.
-
-        Source: WAMP Basic Profile, "Registering a Procedure".
-
-        .. versionadded:: 0.1
-        """
-        return decorator(callee_spec, uri, options, self._add)
-
-    def subscriber(self, topic: t.Any = None, **options: t.Any) -> t.Any:
-        """Subscribe a function to a topic. Works with and without parentheses.
-
-        :param topic: As ``uri`` of :meth:`callee`.
-        :param match: ``exact``, ``prefix`` or ``wildcard``.
-        :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
-        :param concurrency: How many events are handled at once; more than 1 gives up their order.
-        :param get_retained: Also get the event the router has kept.
-        :returns: The function, unchanged.
-        :raises ValueError: A topic or option that is not allowed, or the topic is taken in this app.
-
-        Source: WAMP Basic Profile, "Subscribing and Unsubscribing".
-
-        .. versionadded:: 0.1
-        """
-        return decorator(subscriber_spec, topic, options, self._add)
-
-    def consume(self, topic: t.Any = None, **options: t.Any) -> t.Any:
-        """The name of :meth:`subscriber` in flask-wamp 0.1.0."""
-        return self.subscriber(topic, **options)
-
-    def include(self, thing: t.Any) -> t.Any:
-        """Serve what the free decorators marked on a module, an object's methods, or a function.
-
-        :returns: What was given.
-        :raises ValueError: There is nothing marked on it.
-        """
-        specs = marked_members(thing)
-        if not specs:
-            raise ValueError(
-                f"nothing in {thing!r} is marked; decorate its functions with flask_wamp.callee or "
-                "flask_wamp.subscriber"
-            )
-        for spec in specs:
-            self._add(spec)
-        return thing
-
-    def _add(self, spec: Spec) -> None:
+    def _offer(self, spec: Spec, prefixes: tuple[str, ...], scopes: tuple[Hooks, ...]) -> None:
         for app in list(self._apps):
-            _state_of(app).add(spec)
-        self._specs.append(spec)
+            _state_of(app).add(spec, prefixes, (self.hooks, *scopes))
 
     # The client.
 

@@ -76,12 +76,19 @@ class Work(t.Protocol):
     def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
         """Return a payload as it can be sent; raises ``SerializationError``."""
 
+    def limit(self, seconds: float) -> None:
+        """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
+
+    def when_done(self, callback: t.Callable[[bool], object]) -> None:
+        """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
+
     def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
         """Send a progressive result, if the caller asked for them."""
 
 
 InvocationHandler = t.Callable[[Work], Outcome]
-EventHandler = t.Callable[[Work], None]
+EventHandler = t.Callable[[Work], bool]
+"""Returns whether the event was handled without an error."""
 
 
 class Registration:

@@ -9,7 +9,7 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, SerializationError
-from .execution import Alarm, Timer
+from .execution import Alarm, Timer, time_limit
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .payload import Default
 from .session import Session
@@ -22,6 +22,8 @@ class InvocationWork:
 
     __slots__ = (
         "_alarm",
+        "_callbacks",
+        "_timer",
         "canceled",
         "connection",
         "deadline",
@@ -43,11 +45,12 @@ class InvocationWork:
         self.received_at = time.time()
         self.canceled = False
         self.deadline: float | None = None
+        self._timer = timer
         self._alarm: Alarm | None = None
+        self._callbacks: list[t.Callable[[bool], object]] | None = None
         connection.works[message.request_id] = self
         if registration.timeout is not None:
-            self.deadline = time.monotonic() + registration.timeout
-            self._alarm = timer.call_at(self.deadline, self.expire)
+            self.limit(registration.timeout)
 
     @property
     def uri(self) -> str:
@@ -62,11 +65,33 @@ class InvocationWork:
         """Run the handler and answer; on a worker."""
         if self.canceled:
             return
-        outcome = self.registration.handler(self)
+        outcome = self._outcome()
         if self._alarm is not None:
             self._alarm.cancel()
         self.connection.works.pop(self.message.request_id, None)
-        self._answer(outcome)
+        well = self._answer(outcome)
+        for callback in self._callbacks or ():
+            callback(well)
+
+    def _outcome(self) -> Outcome:
+        if self.deadline is None:
+            return self.registration.handler(self)
+        with time_limit(self.deadline):
+            return self.registration.handler(self)
+
+    def limit(self, seconds: float) -> None:
+        """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
+        deadline = time.monotonic() + seconds
+        if self.deadline is not None and self.deadline <= deadline:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.deadline = deadline
+        self._alarm = self._timer.call_at(deadline, self.expire)
+
+    def when_done(self, callback: t.Callable[[bool], object]) -> None:
+        """Call ``callback(well)`` after the answer was sent."""
+        self._callbacks = [*(self._callbacks or ()), callback]
 
     def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
         """Send a progressive result, if the caller asked for them."""
@@ -98,7 +123,8 @@ class InvocationWork:
         except NotJoined:
             logger.debug("no session to answer %s", self.uri)
 
-    def _answer(self, outcome: Outcome) -> None:
+    def _answer(self, outcome: Outcome) -> bool:
+        """Send the answer; whether it was a result, and sent."""
         try:
             in_time = self._send(outcome)
         except NotJoined:
@@ -107,8 +133,10 @@ class InvocationWork:
             logger.error("the result of %s is not sent: %s", self.uri, error)
             self._answer(Failure("wamp.error.payload_size_exceeded", ["the result is too large"]))
         else:
-            if not in_time:
+            if not in_time and isinstance(outcome, Result):
                 logger.warning("%s ended too late; its result is dropped", self.uri)
+            return in_time and isinstance(outcome, Result)
+        return False
 
     def _send(self, outcome: Outcome) -> bool:
         request_id = self.message.request_id
@@ -120,7 +148,7 @@ class InvocationWork:
 class EventWork:
     """One event for one subscription."""
 
-    __slots__ = ("connection", "message", "received_at", "subscription")
+    __slots__ = ("_callbacks", "connection", "message", "received_at", "subscription")
 
     canceled = False
     deadline: float | None = None
@@ -132,6 +160,7 @@ class EventWork:
         self.subscription = subscription
         self.message = message
         self.received_at = time.time()
+        self._callbacks: list[t.Callable[[bool], object]] = []
 
     @property
     def uri(self) -> str:
@@ -146,6 +175,15 @@ class EventWork:
         """An event has no results."""
         raise TypeError("an event has no results")
 
+    def limit(self, seconds: float) -> None:
+        """Nobody waits for an answer."""
+
+    def when_done(self, callback: t.Callable[[bool], object]) -> None:
+        """Call ``callback(well)`` after the event was handled."""
+        self._callbacks.append(callback)
+
     def run(self) -> None:
         """Run the handler; on a worker."""
-        self.subscription.handler(self)
+        well = self.subscription.handler(self)
+        for callback in self._callbacks:
+            callback(well)

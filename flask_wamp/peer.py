@@ -6,6 +6,7 @@ again. Lives in one process: after a fork the child makes its own.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -27,6 +28,9 @@ from .settings import Settings
 from .transports import open_transport
 
 logger = logging.getLogger("flask_wamp")
+
+
+Notify = t.Callable[..., None]
 
 
 class _Restoring:
@@ -71,10 +75,14 @@ class Peer:
     """One process's session with the router, and the threads that serve it.
 
     :param declarations: What is served; read at every join.
+    :param notify: Called with the name and payload of each signal, on a worker.
     """
 
-    def __init__(self, settings: Settings, declarations: t.Collection[Declaration]) -> None:
+    def __init__(
+        self, settings: Settings, declarations: t.Collection[Declaration], notify: Notify
+    ) -> None:
         self.settings = settings
+        self._notify = notify
         self.pid = os.getpid()
         self.pool = Pool(settings.workers or default_workers(), settings.max_pending)
         self.connection: Connection | None = None
@@ -118,11 +126,14 @@ class Peer:
         if connection is not None:
             self._withdraw(connection, deadline)
         self.pool.stop(max(0.0, deadline - time.monotonic()))
+        session_id = self.session_id
         if connection is not None:
             self._leave(connection)
         if self._started:
             self._join_reader()
             self._timer.stop()
+        if session_id is not None:
+            self._notify("session_left", session_id=session_id)
 
     def wait(self, timeout: float, *, ready: bool = False) -> Connection:
         """Wait for a session, or with ``ready`` until everything is registered too.
@@ -244,29 +255,43 @@ class Peer:
             self.failure = None
             self._changed.notify_all()
             declarations = list(self._declarations)
-        restoring = _Restoring(len(declarations), self._is_ready)
-        for declaration in declarations:
-            declaration.id = declaration.refused = None
-        if declarations:
-            connection.ask(lambda session: self._restore(session, declarations, restoring))
-        else:
-            self._is_ready()
-        Heartbeat(connection, self._timer, self.settings.heartbeat).start()
-        if self._stopping.is_set():
-            connection.close()
-        reason = connection.run()
-        self._lost(connection, reason)
+        try:
+            self._restore(connection, declarations, lambda: self._is_ready(joined))
+            Heartbeat(connection, self._timer, self.settings.heartbeat).start()
+            if self._stopping.is_set():
+                connection.close()
+            reason = connection.run()
+        except WAMPError as error:  # lost before everything was asked for
+            reason = error
+        except Exception as error:  # a defect of ours must not end the reader: it joins again
+            logger.exception("the reader failed")
+            reason = error
+        connection.close()
+        self._lost(connection, joined, reason)
 
     def _restore(
-        self, session: Session, declarations: list[Declaration], restoring: _Restoring
+        self,
+        connection: Connection,
+        declarations: list[Declaration],
+        done: t.Callable[[], None],
     ) -> None:
         """Ask for everything at once and wait for nothing: the answers count themselves."""
-        for declaration in declarations:
-            ticket = Acknowledgement(declaration, restoring)
-            if self._ask_for(session, declaration, ticket) is not ticket:
-                restoring.answered()  # somebody declared it just now, and waits for it
+        restoring = _Restoring(len(declarations), done)
 
-    def _is_ready(self) -> None:
+        def ask_for_all(session: Session) -> None:
+            for declaration in declarations:
+                ticket = Acknowledgement(declaration, restoring)
+                if self._ask_for(session, declaration, ticket) is not ticket:
+                    restoring.answered()  # somebody declared it just now, and waits for it
+
+        if not declarations:
+            done()
+            return
+        for declaration in declarations:
+            declaration.id = declaration.refused = None
+        connection.ask(ask_for_all)
+
+    def _is_ready(self, joined: Joined) -> None:
         refused = sum(1 for declaration in self._declarations if declaration.refused)
         logger.info(
             "joined realm %s at %s as session %s: %d procedures and topics%s",
@@ -279,8 +304,13 @@ class Peer:
         with self._changed:
             self._ready = True
             self._changed.notify_all()
+        self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
-    def _lost(self, connection: Connection, reason: Exception) -> None:
+    def _tell(self, name: str, **payload: t.Any) -> None:
+        """Send a signal from a worker: receivers may do what they like."""
+        self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
+
+    def _lost(self, connection: Connection, joined: Joined, reason: Exception) -> None:
         with self._changed:
             self.connection = self.session_id = None
             self._ready = False
@@ -288,12 +318,15 @@ class Peer:
         tickets = connection.abandon()
         for work in list(connection.works.values()):
             work.canceled = True
-        if not self._stopping.is_set():
-            logger.warning("session lost, %d requests unanswered: %s", len(tickets), reason)
         for ticket in tickets:
             error = SessionLost(f"the session was lost before an answer came: {reason}")
             error.__cause__ = reason
             ticket.fail(error)
+        session_id, unanswered = joined.session_id, len(tickets)
+        if self._stopping.is_set():
+            return
+        logger.warning("session lost, %d requests unanswered: %s", unanswered, reason)
+        self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
     # What happens on a connection; the reader calls these.
 
@@ -325,6 +358,7 @@ class Peer:
                 subscription.dropped,
                 subscription.uri,
             )
+            self._tell("event_dropped", topic=subscription.uri, count=subscription.dropped)
 
     def _on_interrupted(self, connection: Connection, event: Interrupted) -> None:
         work = connection.works.get(event.message.request_id)

@@ -9,8 +9,9 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
-from .context import Invocation
+from .context import Event, Invocation
 from .exceptions import ApplicationError, CallTimeout, InvalidURI, SerializationError
+from .execution import is_time_limit
 from .handlers import CallResult, Failure, Outcome, Result
 from .uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
@@ -22,6 +23,7 @@ TIMEOUT = "wamp.error.timeout"
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
+Message = Invocation | Event
 Plain = t.Callable[[t.Any], t.Any]
 
 
@@ -49,22 +51,27 @@ class Results:
             return self._view_tuple(value, plain)
         return Result([plain(value)])
 
-    def raised(self, error: BaseException, plain: Plain, message: Invocation) -> Outcome:
+    def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:
         """The outcome of an exception. What nobody expected is logged here, in full."""
+        if is_time_limit(error):
+            return Failure(TIMEOUT, [f"{message.uri} took too long"])
         try:
-            for kind, outcome in _RAISED:
-                if isinstance(error, kind):
-                    return outcome(self, error, plain)
+            outcome = self._expected(error, plain)
         except (SerializationError, InvalidURI) as defect:
-            logger.error("the error raised by %s cannot be sent: %s", message.procedure, defect)
-        logger.error(
-            "%s failed, called by %s, request %s",
-            message.procedure,
-            message.caller or "an undisclosed caller",
-            message.request_id,
-            exc_info=error,
-        )
+            logger.error("the error raised for %s cannot be sent: %s", message.uri, defect)
+            outcome = None
+        who = message.sender or "an undisclosed session"
+        if outcome is not None:
+            logger.info("%r from %s: %s", message, who, error)
+            return outcome
+        logger.error("%r from %s failed", message, who, exc_info=error)
         return Failure(RUNTIME_ERROR, self._detail(error))
+
+    def _expected(self, error: BaseException, plain: Plain) -> Outcome | None:
+        for kind, outcome in _RAISED:
+            if isinstance(error, kind):
+                return outcome(self, error, plain)
+        return None
 
     # What may be raised.
 

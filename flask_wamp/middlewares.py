@@ -1,0 +1,149 @@
+"""Middlewares that come with the library: ``wamp.middleware(Timeout(5))``.
+
+Configure or leave out one of them for a handler by its name: ``@wamp.callee(middlewares={"timeout":
+{"duration": 60}})``, ``{"timeout": False}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+import typing as t
+
+from werkzeug.exceptions import HTTPException, TooManyRequests
+
+from .context import Invocation
+from .exceptions import ApplicationError
+from .execution import time_limit
+from .hooks import Handle, Message
+
+logger = logging.getLogger("flask_wamp.middlewares")
+access_logger = logging.getLogger("flask_wamp.access")
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeout:
+    """Answers ``wamp.error.timeout`` at the deadline.
+
+    Under gevent the handler's greenlet is ended there (by ``gevent.Timeout``). A thread cannot be: it
+    goes on, its late result is dropped and a warning logged.
+
+    :param duration: Seconds.
+    """
+
+    duration: float
+
+    def __call__(self, next_: Handle, message: Message) -> t.Any:
+        """Set the deadline and go on."""
+        begun = time.monotonic()
+        message.limit(self.duration)
+        with time_limit(begun + self.duration):
+            result = next_(message)
+        if not isinstance(message, Invocation) and time.monotonic() - begun > self.duration:
+            logger.warning("%r took longer than %g s", message, self.duration)
+        return result
+
+    def configured(self, **options: t.Any) -> Timeout:
+        """The same with other options."""
+        return dataclasses.replace(self, **options)
+
+
+class AccessLog:
+    """Logs one line a message to ``flask_wamp.access``: URI, caller, outcome, milliseconds.
+
+    The milliseconds are from the arrival of the message, so they contain its time in line.
+
+    :param level: The level it logs at.
+    """
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._level = level
+
+    def teardown_dispatch(self, message: Message, error: BaseException | None) -> None:
+        """Log the line."""
+        if not access_logger.isEnabledFor(self._level):
+            return
+        access_logger.log(
+            self._level,
+            "%s from %s: %s in %.1f ms",
+            message.uri,
+            message.sender or "an undisclosed session",
+            _outcome(error),
+            message.age * 1000,
+        )
+
+    def configured(self, **options: t.Any) -> AccessLog:
+        """The same with other options."""
+        return AccessLog(**options)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    if isinstance(error, ApplicationError) and error.uri:
+        return error.uri
+    if isinstance(error, HTTPException):
+        return f"{error.code} {error.name}"
+    return type(error).__name__
+
+
+class RateLimit:
+    """Refuses messages that come too often, with ``<prefix>.error.too_many_requests``.
+
+    A bucket of ``limit`` tokens, filled evenly within ``period``: bursts up to the limit are let pass.
+    Events that come too often are dropped. Counts in this process only.
+
+    :param limit: Messages per period.
+    :param period: Seconds.
+    :param per: ``caller``: each session for itself (all undisclosed ones are one), or ``procedure``.
+    """
+
+    #: Buckets kept; when there are more, those that are full again go.
+    MAX_BUCKETS = 10_000
+
+    def __init__(self, limit: int, period: float = 1.0, per: str = "caller") -> None:
+        if per not in ("caller", "procedure"):
+            raise ValueError(f"per={per!r} must be 'caller' or 'procedure'")
+        if limit <= 0 or period <= 0:
+            raise ValueError("limit and period must be positive")
+        self._options = {"limit": limit, "period": period, "per": per}
+        self._limit, self._period, self._per = limit, period, per
+        self._buckets: dict[t.Any, tuple[float, float]] = {}
+        self._lock: t.Any = None
+
+    def __call__(self, next_: Handle, message: Message) -> t.Any:
+        """Let it pass, or not."""
+        if self._take(message.sender if self._per == "caller" else message.uri):
+            return next_(message)
+        if isinstance(message, Invocation):
+            raise TooManyRequests(f"At most {self._limit} calls in {self._period:g} s.")
+        logger.warning("%r is dropped: more than %d in %g s", message, self._limit, self._period)
+        return None
+
+    def configured(self, **options: t.Any) -> RateLimit:
+        """The same with other options, and buckets of its own."""
+        return RateLimit(**{**self._options, **options})  # type: ignore[arg-type]
+
+    def _take(self, key: t.Any) -> bool:
+        now = time.monotonic()
+        with self._guard():
+            tokens, at = self._buckets.get(key, (float(self._limit), now))
+            tokens = min(self._limit, tokens + (now - at) * self._limit / self._period)
+            allowed = tokens >= 1.0
+            self._buckets[key] = tokens - 1.0 if allowed else tokens, now
+            if len(self._buckets) > self.MAX_BUCKETS:
+                self._forget(now)
+        return allowed
+
+    def _guard(self) -> t.Any:
+        # Not made in the constructor, which runs before a gevent server has patched.
+        if self._lock is None:
+            self._lock = threading.Lock()
+        return self._lock
+
+    def _forget(self, now: float) -> None:
+        full = [key for key, (_, at) in self._buckets.items() if now - at >= self._period]
+        for key in full or list(self._buckets)[: self.MAX_BUCKETS // 2]:
+            del self._buckets[key]
