@@ -8,7 +8,6 @@ Source: WAMP Basic Profile, "Serializers" and "Binary conversion of JSON Strings
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import importlib.util
 import typing as t
@@ -123,7 +122,7 @@ def _to_bytes(value: t.Any) -> t.Any:
     if kind is str and value.startswith("\0"):
         try:
             return base64.b64decode(value[1:], validate=True)
-        except binascii.Error:
+        except ValueError:  # no Base64, or no ASCII
             return value
     if kind is dict:
         return {key: _to_bytes(item) for key, item in value.items()}
