@@ -138,8 +138,10 @@ class FlaskWAMP(Scaffold):
         self.client.stop()
 
     def _state(self) -> _AppState:
-        if has_app_context() and current_app in self._apps:
-            return _state_of(current_app)
+        if has_app_context():
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+            if app in self._apps:  # the proxy itself never is: it has no weak references
+                return _state_of(app)
         if len(self._apps) == 1:
             return _state_of(next(iter(self._apps)))
         if not self._apps:
