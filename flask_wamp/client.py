@@ -20,7 +20,7 @@ from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
 from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined, WAMPError
-from .execution import Waiter
+from .execution import Pool, Waiter
 from .handlers import Declaration, Registration, Subscription, key
 from .peer import Notify, Peer
 from .session import Session
@@ -303,6 +303,11 @@ class Client(WampyAPI):
         self._start_peer().wait(limit, ready=True)
 
     @property
+    def pool(self) -> Pool:
+        """The workers of this process; there also without a session."""
+        return self._make_peer().pool
+
+    @property
     def joined(self) -> bool:
         """Whether there is a session with the router."""
         return self.session_id is not None
@@ -359,6 +364,8 @@ class Client(WampyAPI):
             peer = self._autostart()
         connection = peer.connection
         if connection is None:
+            if not peer.started:
+                self._autostart()
             connection = peer.wait(self._shared.settings.connect_timeout)
         return connection, peer
 
@@ -371,13 +378,18 @@ class Client(WampyAPI):
         return self._start_peer()
 
     def _start_peer(self) -> Peer:
+        peer = self._make_peer()
+        if not peer.started:
+            self._shared.start_policy.before_start()
+            peer.start()
+        return peer
+
+    def _make_peer(self) -> Peer:
         shared = self._shared
         peer = self._peer
         if peer is None:
-            shared.start_policy.before_start()
             new = Peer(shared.settings, shared.declarations.values(), shared.notify)
             peer = shared.peers.setdefault(os.getpid(), new)  # one wins, without a lock
-        peer.start()
         return peer
 
     def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:

@@ -15,7 +15,6 @@ import typing as t
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from .context import Invocation
-from .exceptions import ApplicationError
 from .execution import time_limit
 from .hooks import Handle, Message
 
@@ -82,8 +81,8 @@ class AccessLog:
 def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "ok"
-    if isinstance(error, ApplicationError) and error.uri:
-        return error.uri
+    if getattr(error, "uri", None):
+        return str(error.uri)  # type: ignore[attr-defined]
     if isinstance(error, HTTPException):
         return f"{error.code} {error.name}"
     return type(error).__name__
@@ -111,7 +110,6 @@ class RateLimit:
         self._options = {"limit": limit, "period": period, "per": per}
         self._limit, self._period, self._per = limit, period, per
         self._buckets: dict[t.Any, tuple[float, float]] = {}
-        self._lock: t.Any = None
 
     def __call__(self, next_: Handle, message: Message) -> t.Any:
         """Let it pass, or not."""
@@ -124,7 +122,7 @@ class RateLimit:
 
     def configured(self, **options: t.Any) -> RateLimit:
         """The same with other options, and buckets of its own."""
-        return RateLimit(**{**self._options, **options})  # type: ignore[arg-type]
+        return RateLimit(**{**self._options, **options})
 
     def _take(self, key: t.Any) -> bool:
         now = time.monotonic()
@@ -139,9 +137,7 @@ class RateLimit:
 
     def _guard(self) -> t.Any:
         # Not made in the constructor, which runs before a gevent server has patched.
-        if self._lock is None:
-            self._lock = threading.Lock()
-        return self._lock
+        return self.__dict__.get("_lock") or self.__dict__.setdefault("_lock", threading.Lock())
 
     def _forget(self, now: float) -> None:
         full = [key for key, (_, at) in self._buckets.items() if now - at >= self._period]

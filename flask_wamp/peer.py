@@ -93,7 +93,7 @@ class Peer:
         self._lanes: dict[Declaration, Lane] = {}
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._started = False
+        self.started = False
         self._ready = False
         self._timer: Timer
         self._reader: threading.Thread
@@ -110,9 +110,9 @@ class Peer:
     def start(self) -> None:
         """Begin to connect, and return at once. Does nothing when begun already."""
         with self._changed:
-            if self._started:
+            if self.started:
                 return
-            self._started = True
+            self.started = True
             self._timer = Timer()
             self._reader = spawn(self._run, "wamp-reader")
 
@@ -129,7 +129,7 @@ class Peer:
         session_id = self.session_id
         if connection is not None:
             self._leave(connection)
-        if self._started:
+        if self.started:
             self._join_reader()
             self._timer.stop()
         if session_id is not None:

@@ -16,7 +16,6 @@ from .handlers import CallResult, Failure, Outcome, Result
 from .uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 
-INVALID_ARGUMENT = "wamp.error.invalid_argument"
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 RUNTIME_ERROR = "wamp.error.runtime_error"
 TIMEOUT = "wamp.error.timeout"
@@ -83,7 +82,7 @@ class Results:
         return Failure(uri, plain(error.args), plain(error.kwargs))
 
     def _invalid_argument(self, error: t.Any, plain: Plain) -> Outcome:
-        return Failure(INVALID_ARGUMENT, (), {"errors": plain(error.errors)})
+        return Failure(InvalidArgument.uri, (), {"errors": plain(error.errors)})
 
     def _timeout(self, error: t.Any, plain: Plain) -> Outcome:
         return Failure(TIMEOUT, [str(error)])

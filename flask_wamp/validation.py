@@ -19,6 +19,8 @@ class InvalidArgument(Exception):
     :param errors: What is wrong, each with ``loc``, ``msg`` and ``type``.
     """
 
+    uri = "wamp.error.invalid_argument"
+
     def __init__(self, errors: list[dict[str, t.Any]]) -> None:
         super().__init__(errors)
         self.errors = errors

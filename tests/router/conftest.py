@@ -8,10 +8,12 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
+from tests.support.nodes import Node
 from tests.support.peers import AutobahnPeer
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
+    from flask_wamp.testing import MakeRouter
 
 Joined = tuple[Flask, FlaskWAMP]
 
@@ -46,3 +48,11 @@ def app(joined: Joined) -> Flask:
 def wamp(joined: Joined) -> FlaskWAMP:
     """Its extension: what is decorated is registered at once."""
     return joined[1]
+
+
+@pytest.fixture(scope="session")
+def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """A node with authentication, pings, TLS, and a realm that discloses nobody."""
+    node = Node.make(tmp_path_factory.mktemp("certificate"))
+    make_wamp_router(node.urls, config=node.config)
+    return node
