@@ -149,7 +149,8 @@ class Commands:
         """Withdraw everything."""
         for declared in list(self._held):
             await self.release(id, declared)
-        await asyncio.gather(*(self.withdraw(id, declared) for declared in list(self._declared)))
+        withdrawals = [self.withdraw(id, declared) for declared in list(self._declared)]
+        await asyncio.gather(*withdrawals, return_exceptions=True)  # some are gone already
 
     # Behaviours of procedures.
 

@@ -235,6 +235,11 @@ class AutobahnPeer:
             self._stdin.flush()
         return reply
 
+    def kill(self) -> None:
+        """Kill the process: it leaves without a word."""
+        self._process.kill()
+        self._process.wait()
+
     def close(self) -> None:
         """End the process."""
         with contextlib.suppress(OSError):

@@ -1,0 +1,124 @@
+"""A node that has what the shared router has not: authentication, pings, TLS, secrets kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import ipaddress
+import json
+import typing as t
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from flask_wamp.router import free_port, node_config
+
+AUTH_CONFIG = Path(__file__).parent.parent / "router" / "auth-config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """A certificate that signs itself, for 127.0.0.1; paths of PEM files."""
+
+    certificate: str
+    key: str
+
+    @classmethod
+    def make(cls, folder: Path) -> Certificate:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a router of the tests")])
+        now = dt.datetime.now(dt.timezone.utc)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                critical=False,
+            )
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        paths = cls(str(folder / "certificate.pem"), str(folder / "key.pem"))
+        pem = serialization.Encoding.PEM
+        Path(paths.certificate).write_bytes(certificate.public_bytes(pem))
+        Path(paths.key).write_bytes(
+            key.private_bytes(
+                pem, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+            )
+        )
+        return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """The node's URLs, and its configuration."""
+
+    auth_url: str
+    """WebSocket, all methods of authentication."""
+
+    auth_rawsocket_url: str
+    """RawSocket, the same."""
+
+    pinging_url: str
+    """WebSocket; clients are pinged every second, Crossbar's shortest interval."""
+
+    wss_url: str
+    tls_url: str
+    certificate: Certificate
+    config: dict[str, t.Any]
+
+    DISCREET_REALM = "discreet"
+    """A realm that discloses nobody."""
+
+    @property
+    def urls(self) -> list[str]:
+        """All of them."""
+        return [
+            self.auth_url,
+            self.auth_rawsocket_url,
+            self.pinging_url,
+            self.wss_url,
+            self.tls_url,
+        ]
+
+    @classmethod
+    def make(cls, folder: Path) -> Node:
+        """Choose ports and write the configuration; starts nothing."""
+        certificate = Certificate.make(folder)
+        auth_port = free_port()
+        pinging_url = f"ws://127.0.0.1:{free_port()}/ws"
+        wss_url = f"wss://127.0.0.1:{free_port()}/ws"
+        tls_url = f"tls://127.0.0.1:{free_port()}"
+        config = json.loads(AUTH_CONFIG.read_text().replace('"PORT"', str(auth_port)))
+        (worker,) = config["workers"]
+        worker["realms"].append(_discreet_realm())
+        pinging = node_config([pinging_url], auto_ping_interval_ms=1000, auto_ping_timeout_ms=1000)
+        secure = node_config(
+            [wss_url, tls_url], tls={"key": certificate.key, "certificate": certificate.certificate}
+        )
+        for other in (pinging, secure):
+            worker["transports"] += other["workers"][0]["transports"]
+        return cls(
+            f"ws://127.0.0.1:{auth_port}/ws",
+            f"tcp://127.0.0.1:{auth_port}",
+            pinging_url,
+            wss_url,
+            tls_url,
+            certificate,
+            config,
+        )
+
+
+def _discreet_realm() -> dict[str, t.Any]:
+    everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
+    permission = {"uri": "", "match": "prefix", "allow": everything}
+    role = {"name": "anonymous", "permissions": [permission]}
+    return {"name": Node.DISCREET_REALM, "roles": [role]}
