@@ -12,7 +12,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from ..exceptions import ProtocolError, TransportError
+from ..exceptions import ProtocolError, TransportError, WAMPError
 from ..serializers import Buffer, Serializer, get_serializer
 from .streams import Stream
 from .urls import RouterURL
@@ -29,6 +29,8 @@ class WebSocketFraming:
     def __init__(self, url: str, subprotocols: t.Sequence[str], max_receive_size: int) -> None:
         self.control: list[bytes] = []
         """What the protocol itself wants to send: the handshake, pongs, the answer to a close."""
+        self.failure: WAMPError | None = None
+        """Why nothing more can come, where messages came before that: raised when those are read."""
         self._protocol = ClientProtocol(
             parse_uri(url),
             subprotocols=[Subprotocol(name) for name in subprotocols],
@@ -39,9 +41,14 @@ class WebSocketFraming:
         self._collect()
 
     @property
+    def connected(self) -> bool:
+        """Whether the handshake is complete."""
+        return self._protocol.state is not State.CONNECTING
+
+    @property
     def subprotocol(self) -> str | None:
-        """What the router chose; None until the handshake is complete."""
-        return self._protocol.subprotocol if self._protocol.state is not State.CONNECTING else None
+        """What the router chose; None where it chose nothing."""
+        return self._protocol.subprotocol
 
     def feed(self, data: bytes) -> list[Buffer]:
         """Take bytes in (none: the end of the stream) and return the messages that are complete.
@@ -56,10 +63,15 @@ class WebSocketFraming:
             protocol.receive_eof()
         self._collect()
         messages: list[Buffer] = []
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._take(event, messages)
-        self._check()
+        try:
+            for event in protocol.events_received():
+                if isinstance(event, Frame):
+                    self._take(event, messages)
+            self._check()
+        except WAMPError as error:
+            if not messages:
+                raise
+            self.failure = error  # ABORT often comes in one piece with the close that follows it
         return messages
 
     def _take(self, frame: Frame, messages: list[Buffer]) -> None:
@@ -136,14 +148,15 @@ class WebSocketTransport:
         early: list[Buffer] = []
         try:
             _send_control(stream, framing)
-            while framing.subprotocol is None:
+            while not framing.connected:
                 early += framing.feed(stream.receive())
-            if framing.subprotocol not in by_subprotocol:
+            name = by_subprotocol.get(framing.subprotocol or "")
+            if name is None:
                 raise TransportError("the router chose no serializer, so it does not speak WAMP")
         except BaseException:
             stream.close()
             raise
-        transport = cls(stream, framing, get_serializer(by_subprotocol[framing.subprotocol]))
+        transport = cls(stream, framing, get_serializer(name))
         transport._received = early
         return transport
 
@@ -152,6 +165,8 @@ class WebSocketTransport:
         if self._received:
             early, self._received = self._received, []
             return early
+        if self._framing.failure is not None:
+            raise self._framing.failure
         data = self._stream.receive()
         messages = self._framing.feed(data)
         return messages if data else None
