@@ -20,15 +20,13 @@ from tests.support.wire import SERIALIZERS, joined_session, new_session, router_
 each_serializer = pytest.mark.parametrize("name", SERIALIZERS)
 
 ids = st.one_of(st.integers(0, 4), st.integers(0, 2**53))
+#: What the session reads of details.
+READ = ("progress", "registration", "subscription", "authextra", "message")
+
 details = st.one_of(
     st.just({}),
     kwargs,
-    st.fixed_dictionaries(
-        {},
-        optional=dict.fromkeys(
-            ("progress", "registration", "subscription", "authextra", "message"), payloads
-        ),
-    ),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(READ, payloads)),
 )
 uris = st.sampled_from(["wamp.error.x", "", "com..x", "com.example.add"])
 args = st.lists(payloads, max_size=3)
