@@ -188,6 +188,13 @@ class Connection:
                     return
         except WAMPError as error:
             self.close(error)
+        except BaseException:
+            self._stop_sending()
+            self._nudge.set()  # a greenlet was ended while it sent: the writer sends the rest
+            raise
+        self._stop_sending()
+
+    def _stop_sending(self) -> None:
         with self._lock:
             self._sending = False
 

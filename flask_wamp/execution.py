@@ -303,7 +303,21 @@ class _Away:
             turn = threading.Lock()
             turn.acquire()
             pool._returning.append(turn)
-        turn.acquire()
+        _acquire_in_any_case(turn)
+
+
+def _acquire_in_any_case(turn: threading.Lock) -> None:
+    """Wait though a greenlet's time limit ends here: its job goes on to end, and needs its place."""
+    ended: BaseException | None = None
+    while True:
+        try:
+            turn.acquire()
+        except BaseException as error:
+            ended = error
+        else:
+            break
+    if ended is not None:
+        raise ended
 
 
 class _Nothing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import weakref
 
@@ -21,14 +22,18 @@ def manage(client: Client, autostart: str | bool) -> None:
     """
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
-    if not _clients:
-        os.register_at_fork(after_in_child=_after_fork)
-        atexit.register(_stop_all)
+    _register_once()
     _clients.add(client)
     arrange = servers.find_start() if autostart == "auto" else None
     if arrange is not None:
         policy.on_first_request = False
         arrange(client.start)
+
+
+@functools.cache
+def _register_once() -> None:
+    os.register_at_fork(after_in_child=_after_fork)
+    atexit.register(_stop_all)
 
 
 def _after_fork() -> None:

@@ -56,6 +56,7 @@ class Stream:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._deadline: float | None = None
+        self._rest = b""
 
     def settimeout(self, deadline: float | None) -> None:
         """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
@@ -69,13 +70,21 @@ class Stream:
             return self.sock.recv(RECEIVE_SIZE)
 
     def pending(self) -> bool:
-        """Whether receiving left something to send."""
-        return False
+        """Whether something is left to send."""
+        return bool(self._rest)
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
-        with self._translated():
-            self.sock.sendall(data)
+        """Send all of it, after what an interrupted call has left.
+
+        A greenlet may be ended while it sends; half a message on the wire would break the stream.
+        """
+        view = memoryview(self._rest + data if self._rest else data)
+        try:
+            with self._translated():
+                while view:
+                    view = view[self.sock.send(view) :]
+        finally:
+            self._rest = bytes(view)
 
     def close(self) -> None:
         """Close, and wake who waits in :meth:`receive` or :meth:`send`."""
@@ -138,7 +147,7 @@ class TLSStream(Stream):
 
     def pending(self) -> bool:
         """Whether receiving left something to send: TLS answers on its own, as for a key update."""
-        return bool(self._outgoing.pending)
+        return bool(self._outgoing.pending) or super().pending()
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
