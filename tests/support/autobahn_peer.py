@@ -175,6 +175,11 @@ class Commands:
         await released.wait()
         return _result(args, kwargs)
 
+    async def _relay(
+        self, id: int, args: t.Any, kwargs: t.Any, details: t.Any, *, to: str
+    ) -> t.Any:
+        return await self._session.call(to, *args, **kwargs)
+
     async def _progress(
         self, id: int, args: t.Any, kwargs: t.Any, details: t.Any, *, items: t.Any
     ) -> t.Any:

@@ -205,7 +205,8 @@ class AutobahnPeer:
         """Register a procedure; its invocations are in what is returned.
 
         :param kind: ``echo``; ``give`` with ``given=[args, kwargs]``; ``fail`` with
-            ``error={"uri", "args", "kwargs"}``; ``hold`` until released; ``progress`` with ``items``.
+            ``error={"uri", "args", "kwargs"}``; ``hold`` until released; ``progress`` with
+            ``items``; ``relay`` with ``to``, the procedure it calls in turn.
         """
         registration = self.command(
             "register",
