@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .execution import is_seconds
 from .messages import Details
 
 Check = t.Callable[[t.Any], bool]
@@ -12,10 +13,6 @@ Check = t.Callable[[t.Any], bool]
 
 def _is_bool(value: t.Any) -> bool:
     return isinstance(value, bool)
-
-
-def _is_seconds(value: t.Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _is_session_ids(value: t.Any) -> bool:
@@ -28,7 +25,7 @@ def _is_names(value: t.Any) -> bool:
 
 #: Option, what it must be, how to say so. Crossbar closes the session for one of a wrong type.
 _OPTIONS: dict[str, tuple[Check, str]] = {
-    "timeout": (_is_seconds, "a positive number of seconds"),
+    "timeout": (is_seconds, "a positive number of seconds"),
     "cancel_mode": (lambda value: value in ("kill", "killnowait"), "'kill' or 'killnowait'"),
     "disclose_me": (_is_bool, "True or False"),
     "acknowledge": (_is_bool, "True or False"),

@@ -7,6 +7,7 @@ import typing as t
 import warnings
 
 from .auth import METHODS, Credentials
+from .execution import is_seconds
 from .serializers import NAMES, available
 from .settings import Settings
 from .transports import StreamSettings, parse_router_url
@@ -26,12 +27,8 @@ def _text(value: t.Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _seconds(value: t.Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
 def _seconds_or_none_at_all(value: t.Any) -> bool:
-    return _seconds(value) or (value == 0 and not isinstance(value, bool))
+    return is_seconds(value) or (value == 0 and not isinstance(value, bool))
 
 
 def _count(value: t.Any) -> bool:
@@ -88,13 +85,13 @@ KEYS: tuple[Key, ...] = (
     Key("WAMP_TLS_CERT", None, _text, "the path of a PEM file"),
     Key("WAMP_TLS_KEY", None, _text, "the path of a PEM file"),
     Key("WAMP_TLS_VERIFY", True, _bool, "True or False"),
-    Key("WAMP_CALL_TIMEOUT", 10.0, _seconds, _SECONDS),
-    Key("WAMP_CONNECT_TIMEOUT", 5.0, _seconds, _SECONDS),
+    Key("WAMP_CALL_TIMEOUT", 10.0, is_seconds, _SECONDS),
+    Key("WAMP_CONNECT_TIMEOUT", 5.0, is_seconds, _SECONDS),
     Key("WAMP_DRAIN_TIMEOUT", 10.0, _seconds_or_none_at_all, "a number of seconds, or 0"),
-    Key("WAMP_RECONNECT_MIN", 0.05, _seconds, _SECONDS),
-    Key("WAMP_RECONNECT_MAX", 1.0, _seconds, _SECONDS),
+    Key("WAMP_RECONNECT_MIN", 0.05, is_seconds, _SECONDS),
+    Key("WAMP_RECONNECT_MAX", 1.0, is_seconds, _SECONDS),
     Key("WAMP_LINGER", None, _seconds_or_none_at_all, "a number of seconds, or 0"),
-    Key("WAMP_HEARTBEAT", 10.0, _seconds, _SECONDS),
+    Key("WAMP_HEARTBEAT", 10.0, is_seconds, _SECONDS),
     Key("WAMP_WORKERS", None, _count, "a whole number above 0"),
     Key("WAMP_MAX_PENDING", 10000, _count, "a whole number above 0"),
     Key("WAMP_EVENT_QUEUE", 10000, _count, "a whole number above 0"),

@@ -21,6 +21,9 @@ Job = t.Callable[[], object]
 
 logger = logging.getLogger("flask_wamp.execution")
 
+MAX_SECONDS = 1e9
+"""The longest wait: the system refuses those above ``threading.TIMEOUT_MAX``, infinity too."""
+
 #: The worker this code runs on, in whatever thread or coroutine it has wandered to.
 _current_worker: contextvars.ContextVar[_Worker | None] = contextvars.ContextVar(
     "flask_wamp_worker", default=None
@@ -43,6 +46,11 @@ def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float =
         then()
 
     spawn(look, name)
+
+
+def is_seconds(value: t.Any) -> bool:
+    """Whether a value is a time to wait: a number above 0, and not more than can be waited for."""
+    return isinstance(value, int | float) and value is not True and 0 < value <= MAX_SECONDS
 
 
 def is_monkey_patched() -> bool:

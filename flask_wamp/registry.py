@@ -8,6 +8,7 @@ import sys
 import types
 import typing as t
 
+from .execution import is_seconds
 from .handlers import Registration, Subscription
 from .uris import MATCHES, check_uri, resolve
 
@@ -75,8 +76,8 @@ def callee_spec(
     """Note down a procedure; see ``FlaskWAMP.callee``."""
     _one_of("match", match, MATCHES)
     _one_of("invoke", invoke, INVOKES)
-    _positive("concurrency", concurrency, int)
-    _positive("timeout", timeout, (int, float))
+    _positive("concurrency", concurrency)
+    _seconds("timeout", timeout)
     options = {
         "match": match,
         "invoke": invoke,
@@ -106,7 +107,7 @@ def subscriber_spec(
     """Note down a subscription; see ``FlaskWAMP.subscriber``."""
     _one_of("match", match, MATCHES)
     _one_of("delivery", delivery, ("every", "one"))
-    _positive("concurrency", concurrency, int)
+    _positive("concurrency", concurrency)
     options = {
         "match": match,
         "validate": validate,
@@ -213,6 +214,11 @@ def _one_of(name: str, value: t.Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
 
 
-def _positive(name: str, value: t.Any, kind: t.Any) -> None:
-    if value is not None and (not isinstance(value, kind) or isinstance(value, bool) or value <= 0):
-        raise ValueError(f"{name}={value!r} must be a positive number")
+def _positive(name: str, value: t.Any) -> None:
+    if value is not None and (not isinstance(value, int) or value is True or value <= 0):
+        raise ValueError(f"{name}={value!r} must be a whole number above 0")
+
+
+def _seconds(name: str, value: t.Any) -> None:
+    if value is not None and not is_seconds(value):
+        raise ValueError(f"{name}={value!r} must be a number of seconds above 0")
