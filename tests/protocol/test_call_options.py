@@ -1,0 +1,90 @@
+"""What ``with_options`` takes, and what of it goes on the wire."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from flask_wamp.call_options import CallOptions
+
+NOTHING = CallOptions()
+
+PUBLISH: dict[str, list[t.Any]] = {
+    "acknowledge": [True, False],
+    "exclude_me": [True, False],
+    "retain": [True, False],
+    "exclude": [[], [1, 2], (3,)],
+    "eligible": [[1]],
+    "exclude_authid": [["joe"]],
+    "exclude_authrole": [["admin", "user"]],
+    "eligible_authid": [["joe"]],
+    "eligible_authrole": [[]],
+}
+
+WRONG: dict[str, list[t.Any]] = {
+    "timeout": [0, -1, "5", True, None, float("nan"), float("inf"), 1e10],
+    "cancel_mode": ["skip", "", None, True],
+    "disclose_me": [1, "yes", None],
+    "acknowledge": [1, "yes", None],
+    "exclude_me": [0, None],
+    "retain": ["no"],
+    "exclude": [1, "joe", [1.0], [True], ["joe"], {1}],
+    "eligible": [None, [None]],
+    "exclude_authid": ["joe", [1], [None]],
+    "exclude_authrole": ["admin", {"admin"}],
+    "eligible_authid": [b"joe", [b"joe"]],
+    "eligible_authrole": [1],
+}
+
+
+def pairs(table: dict[str, list[t.Any]]) -> list[tuple[str, t.Any]]:
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(PUBLISH))
+def test_option_of_publications(name: str, value: t.Any) -> None:
+    options = NOTHING.merged({name: value})
+    assert options.publish == {name: value}
+    assert options.call == {}
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_disclose_me_is_for_both(value: bool) -> None:
+    options = NOTHING.merged({"disclose_me": value})
+    assert options.publish == options.call == {"disclose_me": value}
+
+
+def test_timeout_and_cancel_mode_stay_here() -> None:
+    options = NOTHING.merged({"timeout": 2.5, "cancel_mode": "kill"})
+    assert (options.timeout, options.cancel_mode) == (2.5, "kill")
+    assert options.publish == options.call == {}
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(WRONG))
+def test_wrong_value_names_option_and_value(name: str, value: t.Any) -> None:
+    with pytest.raises(TypeError, match=f"option {name}=.* must be ") as info:
+        NOTHING.merged({name: value})
+    assert repr(value) in str(info.value)
+
+
+def test_unknown_option_names_those_there_are() -> None:
+    with pytest.raises(TypeError, match=r"unknown option 'acknowlege'.*acknowledge"):
+        NOTHING.merged({"acknowlege": True})
+
+
+def test_every_option_is_tested() -> None:
+    with pytest.raises(TypeError) as info:
+        NOTHING.merged({"?": 1})
+    known = str(info.value).partition("there are ")[2].split(", ")
+    assert set(known) == {*PUBLISH, "timeout", "cancel_mode", "disclose_me"} == set(WRONG)
+
+
+def test_merging_keeps_what_is_not_named() -> None:
+    first = NOTHING.merged({"timeout": 1, "acknowledge": True, "disclose_me": True})
+    second = first.merged({"timeout": 2, "exclude_me": False})
+    assert second.timeout == 2
+    assert second.publish == {"acknowledge": True, "disclose_me": True, "exclude_me": False}
+    assert second.call == {"disclose_me": True}
+    assert first.timeout == 1
+    assert "exclude_me" not in first.publish
