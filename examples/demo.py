@@ -61,8 +61,8 @@ def demo(port: int | None, *, check: bool = False) -> None:
         stack.callback(router.stop)
         say("Starting Crossbar.io and the app ...")
         router.start()
-        app = stack.enter_context(running_app(port, url))
         router.wait_until_ready(STARTUP_TIMEOUT)
+        app = stack.enter_context(running_app(port, url))
         wait_until_served(app, page)
         say(f"\nRouter ready on {url}, realm {router.realm}")
         if check:
@@ -107,9 +107,13 @@ def wait_until_served(app: App, page: str) -> None:
             raise RouterError(f"the app does not answer on {page} after {STARTUP_TIMEOUT} s")
 
 
-def wait_until_one_ends(router: DevRouter, app: App) -> t.NoReturn:
-    """Wait until the router or the app ends by itself, and say which."""
-    while True:
+def wait_until_one_ends(router: DevRouter, app: App) -> None:
+    """Wait until the router or the app ends by itself, and say which.
+
+    Also ends with tox, or whatever else started us, when that was killed.
+    """
+    parent = os.getppid()
+    while os.getppid() == parent:
         check_runs(app, 0.5)
         if not router.running:
             raise RouterError(f"Crossbar.io ended by itself, {router.last_words()}")

@@ -156,9 +156,10 @@ with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
 
 @linux
 @pytest.mark.router
-def test_it_dies_with_its_parent(wamp_router: DevRouter) -> None:
+def test_it_dies_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
     endpoint = Endpoint.parse(free_url())
-    with running("-c", PARENT, endpoint.url, os.devnull) as parent:
+    env = environ(TMPDIR=str(tmp_path))  # nobody is left to remove its folder
+    with running("-c", PARENT, endpoint.url, os.devnull, env=env) as parent:
         assert said(parent, "ready")
         assert answers(endpoint)
         parent.kill()
@@ -237,6 +238,14 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> Non
             router.start()
     assert not router.running
     assert not started.exists()
+
+
+def test_a_preferred_port_is_taken_if_it_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        free = free_port()
+        assert free_port(taken, free) == free
+        assert free_port(taken) != taken
 
 
 def test_a_unix_socket_in_use_is_no_leftover_one_is(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""``examples/demo.py``: one command, a router and an app, and nothing left of both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import typing as t
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from flask_wamp.router import DevRouter, Endpoint, find_crossbar, free_port
+from flask_wamp.router.ports import answers
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def demo(*args: object) -> t.Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "examples" / "demo.py"), *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def read_until(process: subprocess.Popen[str], what: str) -> str:
+    """Its output up to the line with this in it."""
+    lines: list[str] = []
+    for line in t.cast(t.IO[str], process.stdout):
+        lines.append(line)
+        if what in line:
+            break
+    return "".join(lines)
+
+
+@pytest.mark.router
+def test_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> None:
+    with demo() as process:
+        output = read_until(process, "Press Ctrl-C to stop")
+        url = re.search(r"ws://127\.0\.0\.1:\d+/ws", output)
+        page = re.search(r"Open (http://127\.0\.0\.1:\d+/) in two tabs", output)
+        assert url and page, output
+        with urllib.request.urlopen(page[1], timeout=10) as response:
+            assert url[0] in response.read().decode()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate()
+    assert process.returncode == 0
+    assert "Traceback" not in output + rest
+    assert rest.endswith("Stopped.\n")
+    assert not answers(Endpoint.parse(url[0]))
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(page[1], timeout=10)
+
+
+def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with demo("--port", port) as process:
+            output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output == (
+        f"Error: port {port} on 127.0.0.1 is in use by another program: "
+        "stop it, or choose another --port\n"
+    )
+
+
+@pytest.mark.router
+def test_it_says_when_the_router_ended_and_stops_the_app(
+    wamp_router: DevRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, crossbar = tmp_path / "pid", tmp_path / "crossbar"
+    crossbar.write_text(f'#!/bin/sh\necho $$ > {pid}\nexec "{find_crossbar()}" "$@"\n')
+    crossbar.chmod(0o755)
+    monkeypatch.setenv("FLASK_WAMP_CROSSBAR", str(crossbar))
+    port = free_port()
+    with demo("--port", port) as process:
+        assert f"Open http://127.0.0.1:{port}/" in read_until(process, "Press Ctrl-C to stop")
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "Error: Crossbar.io ended by itself" in output
+    assert free_port(port) == port
