@@ -22,6 +22,7 @@ from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined, WAMPError
 from .execution import Pool, Waiter
 from .handlers import Declaration, Registration, Subscription, key
+from .linger import Linger
 from .peer import Notify, Peer
 from .session import Session
 from .settings import Settings
@@ -41,6 +42,17 @@ class StartPolicy:
     on_first_request: bool = True
     before_start: t.Callable[[], None] = lambda: None
     """Called before it starts: to find what is to be served."""
+    linger: float = 0.0
+    """Seconds the last callee of a procedure stays for its successor."""
+    grace: float | None = None
+    """Seconds the server leaves the process for its end; None: as many as it needs."""
+
+    def limits(self, drain: float) -> tuple[float, float]:
+        """How long to linger and how long to drain, in seconds, within what the server leaves."""
+        if self.grace is None:
+            return self.linger, drain
+        linger = min(self.linger, self.grace * 0.3)
+        return linger, min(drain, self.grace * 0.9 - linger)
 
 
 class _Shared:
@@ -287,11 +299,22 @@ class Client(WampyAPI):
         return self
 
     def stop(self) -> None:
-        """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``."""
+        """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``.
+
+        Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
+        """
         self._shared.stopped_in = os.getpid()
-        peer = self._shared.peers.pop(os.getpid(), None)
-        if peer is not None:
-            peer.stop()
+        peer = self._peer
+        if peer is None:
+            return
+        linger, drain = self.start_policy.limits(self.settings.drain_timeout)
+        leaving: t.Callable[[], None] = lambda: None  # noqa: E731
+        if linger and peer.connection is not None:
+            way_out = Linger(peer.connection, self.declarations, self.submit)
+            way_out.wait(linger)
+            leaving = way_out.release
+        peer.stop(drain, withdrawn=leaving)
+        self._shared.peers.pop(os.getpid(), None)
 
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.

@@ -74,7 +74,7 @@ def time_limit(deadline: float | None) -> t.Iterator[None]:
         yield
 
 
-def is_time_limit(error: BaseException) -> bool:
+def is_time_limit(error: BaseException | None) -> bool:
     """Whether an exception is that of :func:`time_limit`."""
     gevent = sys.modules.get("gevent")
     return gevent is not None and isinstance(error, gevent.Timeout)
@@ -140,6 +140,7 @@ class Pool:
         self._numbers = itertools.count(1)
         self._stopping = False
         self._all_idle: threading.Event | None = None
+        self._drainer: _Worker | None = None
 
     @property
     def pending(self) -> int:
@@ -193,15 +194,15 @@ class Pool:
 
     def _drain(self, timeout: float) -> bool:
         with self._lock:
+            self._drainer = _current_worker.get()  # a job that stops the pool: not waited for
             if not self._busy():
                 return True
             self._all_idle = threading.Event()
         return self._all_idle.wait(timeout)
 
     def _busy(self) -> bool:
-        own = _current_worker.get()  # a job that stops the pool does not wait for itself
-        others = len(self._workers) - len(self._idle) - (1 if own in self._workers else 0)
-        return bool(self._jobs) or others > 0
+        busy = len(self._workers) - len(self._idle)
+        return bool(self._jobs) or busy > (self._drainer in self._workers)
 
     # Called by workers and under the lock.
 

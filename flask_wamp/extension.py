@@ -111,7 +111,9 @@ class FlaskWAMP(Scaffold):
         app.extensions[_STATE] = state
         offer_client(app, state.client)
         http.answer_errors(app)
-        lifecycle.manage(state.client, state.config["WAMP_AUTOSTART"])
+        lifecycle.manage(
+            state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]
+        )
         if state.client.start_policy.on_first_request:
             http.start_at_first_request(app, state.client.start)
 
@@ -131,6 +133,7 @@ class FlaskWAMP(Scaffold):
 
     def start(self) -> None:
         """Connect now, where no server is recognized; returns at once, does nothing when started."""
+        lifecycle.exit_at_sigterm()
         self.client.start()
 
     def stop(self) -> None:

@@ -1,46 +1,101 @@
-"""When a client starts and ends: once in every process that serves, and in no other."""
+"""When a client starts and ends: once in every process that serves, and in no other.
+
+Knows no server; what each one needs is told by :mod:`.servers`.
+"""
 
 from __future__ import annotations
 
 import atexit
 import functools
 import os
+import signal
+import sys
+import threading
+import typing as t
 import weakref
+
+from flask import Flask
 
 from . import servers
 from .client import Client
+
+#: Seconds the last callee stays for its successor, in servers that restart workers.
+LINGER = 2.0
 
 #: All clients of this process, for forks and for the end.
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
-def manage(client: Client, autostart: str | bool) -> None:
+def manage(client: Client, app: Flask, autostart: str | bool, linger: float | None) -> None:
     """Have a client start by itself as ``WAMP_AUTOSTART`` says, and end with the process.
 
     :param autostart: ``"auto"``: when a server is recognized, else on first use; ``"lazy"``: on first
         use; False: by ``start()`` only.
+    :param linger: ``WAMP_LINGER``, seconds; None: as the server needs.
     """
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
+    policy.linger = linger or 0.0
     _register_once()
     _clients.add(client)
-    arrange = servers.find_start() if autostart == "auto" else None
-    if arrange is not None:
-        policy.on_first_request = False
-        arrange(client.start)
+    if autostart != "auto":
+        return
+    begin = functools.partial(start, client)
+    server = servers.recognize(app)
+    if server is None:
+        servers.watch_app_run(app, begin)
+        return
+    policy.on_first_request = False
+    if linger is None and server.restarts_workers:
+        policy.linger = LINGER
+    exit_at_sigterm()
+    server.arrange(begin)
+
+
+def start(client: Client, *, grace: float | None = None) -> None:
+    """Start a client in a process that serves.
+
+    :param grace: Seconds the server leaves the process for its end; the drain stays below.
+    """
+    client.start_policy.grace = grace
+    client.start()
+
+
+def start_all(*, grace: float | None = None) -> None:
+    """Start all clients of this process; see :func:`start`."""
+    for client in list(_clients):
+        start(client, grace=grace)
+
+
+def stop_all() -> None:
+    """Stop all clients of this process."""
+    for client in list(_clients):
+        client.stop()
+
+
+def exit_at_sigterm() -> None:
+    """Let SIGTERM end the process as ``sys.exit`` does, where nobody handles it.
+
+    Its default ends the process on the spot, and callers would be left with what was in hand. Only in
+    the main thread can that be changed; elsewhere nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(signum: int, frame: t.Any) -> t.NoReturn:
+    sys.exit(128 + signum)
 
 
 @functools.cache
 def _register_once() -> None:
     os.register_at_fork(after_in_child=_after_fork)
-    atexit.register(_stop_all)
+    atexit.register(stop_all)
+    servers.stop_at_exit = stop_all
 
 
 def _after_fork() -> None:
     for client in list(_clients):
         client.forget_parents()
-
-
-def _stop_all() -> None:
-    for client in list(_clients):
-        client.stop()

@@ -116,15 +116,20 @@ class Peer:
             self._timer = Timer()
             self._reader = spawn(self._run, "wamp-reader")
 
-    def stop(self) -> None:
-        """Leave: take no more, finish what is in hand, say GOODBYE, end all threads."""
+    def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
+        """Leave: take no more, finish what is in hand, say GOODBYE, end all threads.
+
+        :param drain: Seconds for what is in hand.
+        :param withdrawn: Called when nothing is registered any more.
+        """
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
-        deadline = time.monotonic() + self.settings.drain_timeout
+        deadline = time.monotonic() + drain
         connection = self.connection
         if connection is not None:
             self._withdraw(connection, deadline)
+        withdrawn()
         self.pool.stop(max(0.0, deadline - time.monotonic()))
         session_id = self.session_id
         if connection is not None:

@@ -1,7 +1,20 @@
 """What is known of each server: when a process serves, and when its application is loaded.
 
-:func:`find_start` looks at who is importing the application. Only where a server is recognized does
-the client start by itself; everywhere else it starts on first use.
+:func:`recognize` looks at who is importing the application. Only where a server is recognized does
+the client start by itself; everywhere else it starts on first use, or with ``wamp.start()``.
+
+==================== ======================================= =====================================
+server               seen by                                 the client starts
+==================== ======================================= =====================================
+flask run            click's context                         when the app is loaded; not in the
+                                                             reloader's parent
+app.run              it is called                            at once; not in the reloader's parent
+gunicorn             its worker on the stack                 in ``post_worker_init``
+gunicorn --preload   its arbiter on the stack                the same, in each forked worker
+uWSGI                the module ``uwsgi``                    in ``post_fork_hook``; when the app is
+                                                             loaded, where workers load it
+waitress-serve       its runner on the stack                 when the app is loaded
+==================== ======================================= =====================================
 """
 
 from __future__ import annotations
@@ -13,59 +26,98 @@ import types
 import typing as t
 
 import click
+from flask import Flask
+from flask.helpers import get_debug_flag
 
 from .execution import poll
 
-Start = t.Callable[[], object]
-Arrange = t.Callable[[Start], None]
+
+class Start(t.Protocol):
+    """Starts the client."""
+
+    def __call__(self, *, grace: float | None = None) -> object:
+        """Start; ``grace`` is how many seconds the server leaves a process for its end."""
+
+
+class Server(t.NamedTuple):
+    """A server that was recognized."""
+
+    arrange: t.Callable[[Start], object]
+    """Has the client started at the right time in every process that serves."""
+
+    restarts_workers: bool = False
+    """Whether it replaces processes one by one while others serve."""
+
 
 #: Packages that load an application; below their frames begins what is the user's.
-_LOADERS = ("flask", "click", "gunicorn", "werkzeug")
+_LOADERS = ("flask", "click", "gunicorn", "werkzeug", "waitress")
 
 
-def find_start() -> Arrange | None:
-    """Return how to start the client in this process, or None: only on first use.
+def recognize(app: Flask) -> Server | None:
+    """Return the server this process is loading an app for; None where nobody can tell.
 
     Called by ``init_app``, with the server still on the stack.
     """
-    for recognize in (_flask_run, _gunicorn_worker, _gunicorn_arbiter):
-        arrange = recognize()
-        if arrange is not None:
-            return arrange
+    for server in (_flask_run, _gunicorn_worker, _gunicorn_arbiter, _uwsgi, _waitress):
+        recognized = server()
+        if recognized is not None:
+            return recognized
     return None
 
 
-# flask run: in the process that serves, not in the reloader's parent.
+# flask run and app.run: in the process that serves, not in the reloader's parent.
 
 
-def _flask_run() -> Arrange | None:
+def _flask_run() -> Server | None:
     context = click.get_current_context(silent=True)
     if context is None or context.command.name != "run" or "reload" not in context.params:
         return None
-    if _reloads(context.params["reload"]) and os.environ.get("WERKZEUG_RUN_MAIN") != "true":
-        return _never
-    return after_loading
+    reload = context.params["reload"]
+    return Server(
+        _never if _is_parent(get_debug_flag() if reload is None else reload) else after_loading
+    )
 
 
-def _reloads(reload: bool | None) -> bool:
-    from flask.helpers import get_debug_flag
+def watch_app_run(app: Flask, start: Start) -> None:
+    """Start when ``app.run()`` is called, which nothing announces before."""
+    run = app.run
 
-    return get_debug_flag() if reload is None else reload
+    def run_with_wamp(
+        host: str | None = None,
+        port: int | None = None,
+        debug: bool | None = None,
+        load_dotenv: bool = True,
+        **options: t.Any,
+    ) -> None:
+        # Under ``flask run`` Flask ignores the call.
+        if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+            debugs = get_debug_flag() if debug is None else debug
+            if not _is_parent(options.get("use_reloader", debugs)):
+                start()
+        run(host, port, debug, load_dotenv, **options)
+
+    app.run = run_with_wamp  # type: ignore[method-assign]
+
+
+def _is_parent(reloads: bool) -> bool:
+    return bool(reloads) and os.environ.get("WERKZEUG_RUN_MAIN") != "true"
 
 
 # gunicorn: in its workers, after they have loaded the application and patched what they patch.
 
 
-def _gunicorn_worker() -> Arrange | None:
+def _gunicorn_worker() -> Server | None:
     worker = _on_stack("gunicorn.workers", "init_process", "self")
-    return (lambda start: _post_worker_init(worker, start)) if worker is not None else None
+    if worker is None:
+        return None
+    return Server(lambda start: _post_worker_init(worker, start), restarts_workers=True)
 
 
-def _gunicorn_arbiter() -> Arrange | None:
+def _gunicorn_arbiter() -> Server | None:
     """``--preload``: the arbiter imports the application, workers are forked later."""
     if _on_stack("gunicorn.arbiter", "setup", "self") is None:
         return None
-    return _in_forked_workers
+    return Server(_in_forked_workers, restarts_workers=True)
 
 
 def _in_forked_workers(start: Start) -> None:
@@ -83,9 +135,56 @@ def _post_worker_init(worker: t.Any, start: Start) -> None:
 
     def post_worker_init(worker: t.Any) -> None:
         previous(worker)
-        start()
+        start(grace=worker.cfg.graceful_timeout)
 
     worker.cfg.set("post_worker_init", post_worker_init)
+
+
+# uWSGI: in its workers. It forks without telling Python, so the process id decides later.
+
+
+def _uwsgi() -> Server | None:
+    try:
+        import uwsgi
+    except ImportError:  # the module exists inside of uWSGI only
+        return None
+    grace = float(uwsgi.opt.get("worker-reload-mercy", 60) or 60)
+    preforks = uwsgi.worker_id() == 0 and uwsgi.masterpid() != 0
+
+    def arrange(start: Start) -> None:
+        def begin() -> None:
+            _chain(uwsgi, "atexit", stop_at_exit)
+            start(grace=grace)
+
+        if preforks:
+            _chain(uwsgi, "post_fork_hook", begin)
+        else:
+            after_loading(lambda *, grace=None: begin())
+
+    return Server(arrange, restarts_workers=True)
+
+
+#: Set by ``lifecycle``: uWSGI ends its workers without Python's ``atexit``.
+stop_at_exit: t.Callable[[], None] = lambda: None  # noqa: E731
+
+
+def _chain(module: t.Any, name: str, then: t.Callable[[], object]) -> None:
+    previous = getattr(module, name, None)
+
+    def both() -> None:
+        if previous is not None:
+            previous()
+        then()
+
+    setattr(module, name, both)
+
+
+# waitress-serve.
+
+
+def _waitress() -> Server | None:
+    on_stack = any(_module(frame) == "waitress.runner" for frame in _stack())
+    return Server(after_loading) if on_stack else None
 
 
 # Helpers.

@@ -1,0 +1,22 @@
+"""Hooks for a ``gunicorn.conf.py``, for those who want to see them there. They are not needed.
+
+::
+
+    from flask_wamp.gunicorn import post_worker_init, worker_exit
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import lifecycle
+
+
+def post_worker_init(worker: t.Any) -> None:
+    """Connect, in a worker that has loaded the application."""
+    lifecycle.start_all(grace=worker.cfg.graceful_timeout)
+
+
+def worker_exit(server: t.Any, worker: t.Any) -> None:
+    """Drain and leave."""
+    lifecycle.stop_all()

@@ -1,0 +1,99 @@
+"""The last callee lingers: nobody leaves before another serves what it served.
+
+A server that restarts its workers ends old ones before new ones are up. HTTP hides that in the listen
+backlog; WAMP has none, and callers would be told that there is no such procedure.
+
+Leaving is one at a time: who wants to leave registers a procedure that only one can have, and lets go of
+it when its own are unregistered. So two workers never take each other for the one that stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+import typing as t
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import ApplicationError, NotJoined, WAMPError
+from .execution import Waiter
+from .handlers import Declaration, Failure, Registration
+from .session import Session
+
+#: Asks how many callees a registration has. Source: WAMP Advanced Profile, "Registration Meta API".
+COUNT_CALLEES = "wamp.registration.count_callees"
+
+#: Seconds between two looks.
+PAUSE = 0.05
+
+Submit = t.Callable[..., t.Any]
+
+
+class Linger:
+    """One process's way out.
+
+    :param declarations: What it serves; only shared procedures are waited for.
+    :param submit: Calls a procedure and returns a future, as ``Client.submit``.
+    """
+
+    def __init__(
+        self, connection: Connection, declarations: t.Iterable[Declaration], submit: Submit
+    ) -> None:
+        self._connection = connection
+        self._submit = submit
+        self._shared = sorted(
+            (d for d in declarations if isinstance(d, Registration) and _is_shared(d)),
+            key=lambda registration: registration.uri,
+        )
+        self._turn: int | None = None
+        self._pause = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Serve on until others serve the same, at most so long. Then leave, and :meth:`release`."""
+        deadline = time.monotonic() + seconds
+        alone = self._shared
+        with contextlib.suppress(WAMPError):  # not permitted, or no router: nothing to wait for
+            while alone and time.monotonic() < deadline:
+                if self._turn is not None or self._take_turn():
+                    alone = self._without_successor(alone)
+                if alone:
+                    self._pause.wait(random.uniform(0.5, 1.0) * PAUSE)
+
+    def release(self) -> None:
+        """Let the next one leave."""
+        if self._turn is not None:
+            with contextlib.suppress(NotJoined):
+                self._connection.ask(Session.unregister, self._turn, None)
+            self._turn = None
+
+    def _take_turn(self) -> bool:
+        """Try to become the one that may leave.
+
+        :raises ApplicationError: Not permitted.
+        """
+        uri = f"{self._shared[0].uri}.leaving"
+        answer = Waiter()
+        target = Registration(uri, lambda work: Failure("wamp.error.not_authorized"))
+        self._connection.ask(Session.register, uri, {}, target, answer)
+        answer.wait(1.0)
+        if isinstance(answer.value, m.Error):
+            if answer.value.error == "wamp.error.procedure_already_exists":
+                return False
+            raise ApplicationError(answer.value.error)
+        self._turn = answer.value.registration_id if answer.value is not None else None
+        return self._turn is not None
+
+    def _without_successor(self, registrations: list[Registration]) -> list[Registration]:
+        """Those that nobody else serves yet.
+
+        :raises ApplicationError: Not permitted to know.
+        """
+        counts = [(r, self._submit(COUNT_CALLEES, r.id)) for r in registrations if r.id is not None]
+        return [r for r, count in counts if count.result() < 2]
+
+
+def _is_shared(registration: Registration) -> bool:
+    policy = registration.options.get("invoke", "single")
+    return policy != "single" and registration.match == "exact" and registration.id is not None
