@@ -129,7 +129,8 @@ class RawSocketTransport:
                 if "in time" in str(failed):
                     break
             else:
-                framing = RawSocketFraming(max_message_size)
+                # The handshake knows powers of two only: what was announced is taken.
+                framing = RawSocketFraming(2 ** (9 + length_exponent(max_message_size)))
                 return cls(stream, framing, get_serializer(name), max_send_size)
         raise error or TransportError("no serializer to offer: see WAMP_SERIALIZERS")
 
