@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus, NegotiationError
+from websockets.exceptions import InvalidStatus, NegotiationError, PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -97,10 +97,11 @@ class WebSocketFraming:
             raise TransportError(f"no common serializer: {declined}") from declined
         if declined is not None:
             raise ProtocolError(f"this is not a WebSocket router: {declined}") from declined
-        if self._protocol.parser_exc is not None and not isinstance(
-            self._protocol.parser_exc, EOFError
-        ):
-            raise ProtocolError(f"not WebSocket: {self._protocol.parser_exc}")
+        broken = self._protocol.parser_exc
+        if isinstance(broken, PayloadTooBig):
+            raise ProtocolError(f"{broken} (WAMP_MAX_MESSAGE_SIZE)")
+        if broken is not None and not isinstance(broken, EOFError):
+            raise ProtocolError(f"not WebSocket: {broken}")
 
     def _collect(self) -> None:
         self.control += [data for data in self._protocol.data_to_send() if data]
