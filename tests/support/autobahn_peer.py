@@ -219,6 +219,7 @@ def _session_class(joined: asyncio.Future[t.Any]) -> t.Any:
 
     class Session(ApplicationSession):  # type: ignore[misc]
         def onJoin(self, details: t.Any) -> None:
+            self._uri_to_ecls.clear()  # some URIs become exceptions without args
             facts = ("session", "realm", "authid", "authrole", "authmethod")
             say(joined={name: getattr(details, name) for name in facts})
             joined.set_result(self)
