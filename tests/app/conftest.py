@@ -1,0 +1,32 @@
+"""Apps on a router in memory."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from tests.support.memory import MemoryRouter
+
+Setup = t.Callable[[FlaskWAMP], t.Any]
+Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
+
+
+@pytest.fixture
+def router(monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
+    """The router that every client of this process finds, whatever its URL."""
+    router = MemoryRouter()
+    monkeypatch.setattr("flask_wamp.peer.open_transport", router.open)
+    return router
+
+
+@pytest.fixture
+def serve(router: MemoryRouter, join: t.Callable[..., tuple[Flask, FlaskWAMP]]) -> Serve:
+    """Make an app that has joined the router; ``setup(wamp)`` declares its handlers."""
+
+    def serve(setup: Setup = lambda wamp: None, **config: t.Any) -> tuple[Flask, FlaskWAMP]:
+        return join("ws://router.in.memory/ws", setup, **config)
+
+    return serve

@@ -1,0 +1,252 @@
+"""Lanes keep the order, waiters carry one answer, timers call at their time."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+import weakref
+
+import pytest
+
+from flask_wamp.execution import Alarm, Lane, Pool, Timer, Waiter, is_seconds
+from tests.app.test_pool import TIMEOUT, Gate, Gauge
+from tests.conftest import eventually
+
+
+@pytest.fixture
+def pool() -> t.Iterator[Pool]:
+    pool = Pool(4, 1000)
+    yield pool
+    pool.stop(TIMEOUT)
+
+
+# Lanes.
+
+
+def test_lane_runs_jobs_in_order(pool: Pool) -> None:
+    lane, ran, done = Lane(pool, 1, 1000), [], threading.Event()
+    for number in range(200):
+        assert lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    lane.submit(done.set)
+    assert done.wait(TIMEOUT)
+    assert ran == list(range(200))
+
+
+def test_lane_runs_no_more_than_its_concurrency(pool: Pool) -> None:
+    lane, gauge, gates = Lane(pool, 2, 1000), Gauge(), [Gate() for _ in range(6)]
+
+    def job(gate: Gate) -> None:
+        with gauge:
+            gate()
+
+    for gate in gates:
+        lane.submit(lambda gate=gate: job(gate))  # type: ignore[misc]
+    assert gates[0].began.wait(TIMEOUT)
+    assert gates[1].began.wait(TIMEOUT)
+    assert lane.pending == 4
+    assert not gates[2].began.is_set()
+    for gate in gates:
+        gate.may_end.set()
+    for gate in gates:
+        assert gate.ended.wait(TIMEOUT)
+    assert gauge.most == 2
+
+
+def test_lanes_run_side_by_side(pool: Pool) -> None:
+    first, second = Lane(pool, 1, 10), Lane(pool, 1, 10)
+    gate, done = Gate(), threading.Event()
+    first.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+    second.submit(done.set)
+    assert done.wait(TIMEOUT)
+    gate.may_end.set()
+
+
+def test_lane_that_is_full_refuses(pool: Pool) -> None:
+    lane, gate = Lane(pool, 1, 2), Gate()
+    lane.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+    assert [lane.submit(lambda: None) for _ in range(3)] == [True, True, False]
+    gate.may_end.set()
+    eventually(lambda: lane.pending == 0)
+    assert lane.submit(lambda: None) is True
+
+
+def test_lane_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
+    lane, done = Lane(pool, 1, 10), threading.Event()
+    lane.submit(lambda: t.cast(t.Any, None).broken)
+    lane.submit(done.set)
+    assert done.wait(TIMEOUT)
+    assert "a job failed" in caplog.text
+
+
+def test_long_lane_lets_others_in_between() -> None:
+    pool = Pool(1, 1000)
+    lane, ran, gate, done = Lane(pool, 1, 1000), [], Gate(), threading.Event()
+    lane.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+    for number in range(Lane.TURN * 3):
+        lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    lane.submit(done.set)
+    pool.submit(lambda: ran.append("other"))
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)
+    pool.stop(TIMEOUT)
+    assert ran.index("other") < Lane.TURN
+    assert [each for each in ran if each != "other"] == list(range(Lane.TURN * 3))
+
+
+# Waiters.
+
+
+def test_waiter_gets_what_came_before_it_waits() -> None:
+    waiter = Waiter()
+    waiter.resolve(42)
+    assert waiter.wait(0) is True
+    assert (waiter.value, waiter.error) == (42, None)
+
+
+def test_waiter_is_woken_from_another_thread() -> None:
+    waiter, waits = Waiter(), threading.Event()
+    outcome: list[bool] = []
+
+    def wait() -> None:
+        waits.set()
+        outcome.append(waiter.wait(TIMEOUT))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waits.wait(TIMEOUT)
+    waiter.resolve("answer")
+    thread.join(TIMEOUT)
+    assert outcome == [True]
+
+
+def test_waiter_gets_an_error() -> None:
+    waiter, error = Waiter(), KeyError("x")
+    waiter.fail(error)
+    assert waiter.wait(0) is True
+    assert waiter.error is error
+
+
+@pytest.mark.parametrize("timeout", [0, 0.01, -1])
+def test_waiter_waits_no_longer_than_it_may(timeout: float) -> None:
+    assert Waiter().wait(timeout) is False
+
+
+def test_waiter_that_is_answered_twice() -> None:
+    waiter = Waiter()
+    waiter.resolve(1)
+    waiter.resolve(1)
+    waiter.fail(KeyError())
+    assert waiter.wait(0) is True
+
+
+# Timers.
+
+
+@pytest.fixture
+def timer() -> t.Iterator[Timer]:
+    timer = Timer()
+    yield timer
+    timer.stop()
+
+
+def test_timer_calls_in_the_order_of_time(timer: Timer) -> None:
+    gate, done, order, now = Gate(), threading.Event(), [], time.monotonic()
+    timer.call_at(now - 9, gate)  # the timer's only thread waits here until all are in line
+    assert gate.began.wait(TIMEOUT)
+    for at in (-1, -3, -2, -3, -4):
+        timer.call_at(now + at, lambda at=at: order.append(at))  # type: ignore[misc]
+    timer.call_at(now, done.set)
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)
+    assert order == [-4, -3, -3, -2, -1]
+
+
+def test_timer_calls_at_its_time_not_before(timer: Timer) -> None:
+    called: list[float] = []
+    done = threading.Event()
+    deadline = time.monotonic() + 0.05
+    timer.call_at(deadline, lambda: (called.append(time.monotonic()), done.set()))
+    assert done.wait(TIMEOUT)
+    assert called[0] >= deadline
+
+
+def test_timer_wakes_up_for_an_earlier_one(timer: Timer) -> None:
+    done = threading.Event()
+    timer.call_at(time.monotonic() + 1000, lambda: None)
+    timer.call_at(time.monotonic() + 0.01, done.set)
+    assert done.wait(TIMEOUT)
+
+
+def test_canceled_alarm_is_not_called(timer: Timer) -> None:
+    gate, done, called, now = Gate(), threading.Event(), [], time.monotonic()
+    timer.call_at(now - 9, gate)
+    assert gate.began.wait(TIMEOUT)
+    alarm = timer.call_at(now - 1, lambda: called.append("canceled"))
+    timer.call_at(now, done.set)
+    alarm.cancel()
+    alarm.cancel()
+    assert alarm.canceled
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)
+    assert called == []
+
+
+def test_canceled_alarm_lets_go_of_what_it_holds(timer: Timer) -> None:
+    class Big:
+        def method(self) -> None: ...
+
+    big = Big()
+    gone = weakref.ref(big)
+    alarm = timer.call_at(time.monotonic() + 1000, big.method)
+    del big
+    assert gone() is not None
+    alarm.cancel()
+    assert gone() is None
+
+
+def test_alarm_is_called_once() -> None:
+    called: list[int] = []
+    alarm = Alarm(lambda: called.append(1))
+    alarm.fire()
+    alarm.fire()
+    assert called == [1]
+    assert alarm.canceled
+
+
+def test_timer_goes_on_after_a_function_that_raises(timer: Timer, caplog: t.Any) -> None:
+    done = threading.Event()
+    timer.call_at(0, lambda: t.cast(t.Any, None).broken)
+    timer.call_at(0, done.set)
+    assert done.wait(TIMEOUT)
+    assert "a timer failed" in caplog.text
+
+
+def test_timer_stops_with_alarms_left() -> None:
+    timer = Timer()
+    timer.call_at(time.monotonic() + 1000, lambda: None)
+    timer.stop()
+    assert not timer._thread.is_alive()
+
+
+def test_timer_stops_by_its_own_function() -> None:
+    timer, done = Timer(), threading.Event()
+    timer.call_at(0, lambda: (timer.stop(), done.set()))
+    assert done.wait(TIMEOUT)
+    eventually(lambda: not timer._thread.is_alive())
+
+
+# Times to wait.
+
+
+@pytest.mark.parametrize("value", [1, 0.5, 1e9])
+def test_seconds(value: float) -> None:
+    assert is_seconds(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e10, True, None, "1"])
+def test_what_is_no_time_to_wait(value: t.Any) -> None:
+    assert not is_seconds(value)

@@ -1,0 +1,376 @@
+"""The pool: bounded, and yet nobody starves who waits inside of somebody else."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+import pytest
+
+from flask_wamp.execution import Pool, Waiter
+from tests.conftest import eventually
+
+TIMEOUT = 10.0
+
+
+@pytest.fixture
+def make_pool() -> t.Iterator[t.Callable[..., Pool]]:
+    """Make pools; they are stopped afterwards."""
+    pools: list[Pool] = []
+
+    def make(size: int = 2, max_pending: int = 1000, **options: t.Any) -> Pool:
+        pools.append(Pool(size, max_pending, **options))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.stop(TIMEOUT)
+
+
+class Gauge:
+    """Counts how many are inside at once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = self.most = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self.lock:
+            self.inside -= 1
+
+
+class Gate:
+    """A job that says it has begun, and ends when it may."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.may_end = threading.Event()
+        self.ended = threading.Event()
+
+    def __call__(self) -> None:
+        self.began.set()
+        assert self.may_end.wait(TIMEOUT)
+        self.ended.set()
+
+
+def workers() -> int:
+    return sum(1 for thread in threading.enumerate() if thread.name.startswith("wamp-worker"))
+
+
+Make = t.Callable[..., Pool]
+
+# Places and the line.
+
+
+def test_job_runs_on_a_worker_of_its_own(make_pool: Make) -> None:
+    names: list[str] = []
+    done = threading.Event()
+
+    def job() -> None:
+        names.append(threading.current_thread().name)
+        done.set()
+
+    assert make_pool().submit(job) is True
+    assert done.wait(TIMEOUT)
+    assert names == ["wamp-worker-1"]
+
+
+def test_no_thread_before_the_first_job(make_pool: Make) -> None:
+    make_pool()
+    assert workers() == 0
+
+
+def test_worker_is_used_again(make_pool: Make) -> None:
+    pool = make_pool(size=8)
+    for _ in range(20):
+        done = threading.Event()
+        pool.submit(done.set)
+        assert done.wait(TIMEOUT)
+        eventually(lambda: pool.running == 0)
+    assert workers() == 1
+
+
+def test_no_more_than_size_run_at_once(make_pool: Make) -> None:
+    pool = make_pool(size=3)
+    gates = [Gate() for _ in range(10)]
+    for gate in gates:
+        assert pool.submit(gate)
+    for gate in gates[:3]:
+        assert gate.began.wait(TIMEOUT)
+    assert (pool.running, pool.pending) == (3, 7)
+    assert not any(gate.began.is_set() for gate in gates[3:])
+    gates[0].may_end.set()
+    assert gates[3].began.wait(TIMEOUT)  # in order
+    assert not gates[4].began.is_set()
+    for gate in gates:
+        gate.may_end.set()
+    for gate in gates:
+        assert gate.ended.wait(TIMEOUT)
+    eventually(lambda: (pool.running, pool.pending) == (0, 0))
+
+
+def test_job_is_refused_when_the_line_is_full(make_pool: Make) -> None:
+    pool = make_pool(size=1, max_pending=2)
+    gate = Gate()
+    ran: list[int] = []
+    done = threading.Event()
+    pool.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+    assert [pool.submit(lambda n=n: ran.append(n)) for n in range(3)] == [True, True, False]  # type: ignore[misc]
+    assert pool.submit(done.set, force=True) is True
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)
+    assert ran == [0, 1]
+
+
+def test_line_may_be_full_while_there_is_a_place(make_pool: Make) -> None:
+    pool = make_pool(size=1, max_pending=0)
+    done = threading.Event()
+    assert pool.submit(done.set) is True
+    assert done.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_job_that_raises_is_logged_and_keeps_its_worker(
+    make_pool: Make, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    pool = make_pool(size=1)
+
+    def broken() -> None:
+        raise error("a defect")
+
+    done = threading.Event()
+    pool.submit(broken)
+    pool.submit(done.set)
+    assert done.wait(TIMEOUT)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [error]
+
+
+# Places given away.
+
+
+def test_waiting_job_gives_its_place_to_another(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    inner, outer = threading.Event(), threading.Event()
+
+    def job() -> None:
+        pool.submit(inner.set)
+        with pool.yield_place():
+            assert inner.wait(TIMEOUT)
+        outer.set()
+
+    pool.submit(job)
+    assert outer.wait(TIMEOUT)
+
+
+def test_job_takes_a_place_back_before_it_goes_on(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    away, answered, back = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        with pool.yield_place():
+            away.set()
+            assert answered.wait(TIMEOUT)
+        back.set()
+
+    other = Gate()
+    pool.submit(job)
+    assert away.wait(TIMEOUT)
+    pool.submit(other)
+    assert other.began.wait(TIMEOUT)
+    answered.set()
+    eventually(lambda: len(pool._returning) == 1)
+    assert not back.is_set()  # the other has the place
+    other.may_end.set()
+    assert back.wait(TIMEOUT)
+
+
+def test_who_returns_comes_before_who_waits_in_line(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    order: list[str] = []
+    away, answered, done = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        with pool.yield_place():
+            away.set()
+            assert answered.wait(TIMEOUT)
+        order.append("returned")
+
+    other = Gate()
+    pool.submit(job)
+    assert away.wait(TIMEOUT)
+    pool.submit(other)
+    assert other.began.wait(TIMEOUT)
+    pool.submit(lambda: (order.append("line"), done.set()))
+    answered.set()
+    eventually(lambda: len(pool._returning) == 1)
+    other.may_end.set()
+    assert done.wait(TIMEOUT)
+    assert order == ["returned", "line"]
+
+
+def test_fifty_jobs_ten_deep_on_four_places(make_pool: Make) -> None:
+    # A plain pool of four, or of forty, deadlocks here.
+    pool = make_pool(size=4)
+    gauge = Gauge()
+
+    def job(depth: int, done: Waiter) -> None:
+        with gauge:
+            pass
+        if depth:
+            inner = Waiter()
+            pool.submit(lambda: job(depth - 1, inner))
+            with pool.yield_place():
+                assert inner.wait(TIMEOUT * 3)
+        with gauge:
+            done.resolve(depth)
+
+    waiters = [Waiter() for _ in range(50)]
+    for waiter in waiters:
+        pool.submit(lambda waiter=waiter: job(9, waiter))  # type: ignore[misc]
+    assert all(waiter.wait(TIMEOUT * 3) for waiter in waiters)
+    assert gauge.most <= 4
+    eventually(lambda: pool.running == 0)
+    assert workers() <= 4  # those beyond size have ended
+
+
+def test_giving_a_place_away_twice_gives_one(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    done = threading.Event()
+    seen: list[int] = []
+
+    def job() -> None:
+        with pool.yield_place(), pool.yield_place():
+            seen.append(pool.running)
+        seen.append(pool.running)
+        done.set()
+
+    pool.submit(job)
+    assert done.wait(TIMEOUT)
+    assert seen == [0, 1]
+
+
+def test_giving_away_a_place_one_does_not_have(make_pool: Make) -> None:
+    pool, other, gate = make_pool(size=1), make_pool(size=1), Gate()
+    with pool.yield_place():
+        assert pool.running == 0
+
+    def job() -> None:
+        with other.yield_place():
+            gate()
+
+    pool.submit(job)
+    assert gate.began.wait(TIMEOUT)
+    assert pool.running == 1
+    gate.may_end.set()
+
+
+def test_place_is_taken_back_after_an_error(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    done = threading.Event()
+    seen: list[int] = []
+
+    def job() -> None:
+        try:
+            with pool.yield_place():
+                raise KeyError
+        except KeyError:
+            seen.append(pool.running)
+        done.set()
+
+    pool.submit(job)
+    assert done.wait(TIMEOUT)
+    assert seen == [1]
+
+
+def test_threads_are_bounded(make_pool: Make) -> None:
+    pool = make_pool(size=2, max_threads=3)
+    gates = [Gate() for _ in range(3)]
+
+    def waits(gate: Gate) -> None:
+        with pool.yield_place():
+            gate()
+
+    for gate in gates:
+        pool.submit(lambda gate=gate: waits(gate))  # type: ignore[misc]
+    for gate in gates:
+        assert gate.began.wait(TIMEOUT)
+    last = threading.Event()
+    assert pool.submit(last.set) is True
+    assert workers() == 3
+    assert not last.is_set()
+    gates[0].may_end.set()
+    assert last.wait(TIMEOUT)
+    for gate in gates:
+        gate.may_end.set()
+
+
+# The end.
+
+
+def test_stop_lets_everything_in_hand_finish(make_pool: Make) -> None:
+    pool = make_pool(size=2)
+    gates = [Gate() for _ in range(6)]
+    for gate in gates:
+        pool.submit(gate)
+    assert gates[0].began.wait(TIMEOUT)
+    for gate in gates:
+        gate.may_end.set()
+    assert pool.stop(TIMEOUT) is True
+    assert all(gate.ended.is_set() for gate in gates)
+    assert pool.submit(gates[0]) is False
+    eventually(lambda: workers() == 0)
+
+
+def test_stop_gives_up_after_its_time(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    gate, never = Gate(), Gate()
+    pool.submit(gate)
+    pool.submit(never)
+    assert gate.began.wait(TIMEOUT)
+    assert pool.stop(0.01) is False
+    gate.may_end.set()
+    eventually(lambda: workers() == 0)
+    assert not never.began.is_set()
+
+
+def test_stop_by_one_of_its_own_jobs(make_pool: Make) -> None:
+    pool = make_pool(size=2)
+    outcome = Waiter()
+    pool.submit(lambda: outcome.resolve(pool.stop(TIMEOUT)))
+    assert outcome.wait(TIMEOUT)
+    assert outcome.value is True
+    eventually(lambda: workers() == 0)
+
+
+def test_stop_of_an_idle_pool_ends_its_threads(make_pool: Make) -> None:
+    pool = make_pool(size=4)
+    gates = [Gate() for _ in range(4)]
+    for gate in gates:
+        pool.submit(gate)
+        gate.may_end.set()
+    for gate in gates:
+        assert gate.ended.wait(TIMEOUT)
+    eventually(lambda: pool.running == 0)
+    assert pool.stop(0) is True
+    eventually(lambda: workers() == 0)
+
+
+def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
+    pool = make_pool(size=1)
+    gate = Gate()
+
+    def job() -> None:
+        with pool.yield_place():
+            gate()
+
+    pool.submit(job)
+    assert gate.began.wait(TIMEOUT)
+    assert pool.stop(0.01) is False
+    gate.may_end.set()
+    eventually(lambda: workers() == 0)
