@@ -9,6 +9,7 @@
     ├── NotJoined              there is no session, nothing was sent
     ├── SessionLost            the session ended while waiting, the outcome is unknown
     ├── SerializationError     a payload that must not be sent
+    │   └── PayloadTooLarge    a message over the limit
     ├── InvalidURI             a URI that must not be sent (also a ValueError)
     ├── ProtocolError          the router broke the WAMP protocol
     ├── TransportError         no connection to the router, or it broke
@@ -117,6 +118,10 @@ class SessionLost(WAMPError):
 
 class SerializationError(WAMPError):
     """A payload that no serializer can carry, or that the router would answer by hanging up."""
+
+
+class PayloadTooLarge(SerializationError):
+    """A message over ``WAMP_MAX_MESSAGE_SIZE``, or over the router's limit."""
 
 
 class InvalidURI(WAMPError, ValueError):

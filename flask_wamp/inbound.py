@@ -8,7 +8,7 @@ import typing as t
 
 from . import messages as m
 from .connection import Connection
-from .exceptions import NotJoined, SerializationError
+from .exceptions import NotJoined, PayloadTooLarge, SerializationError
 from .execution import Alarm, Timer, time_limit
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .payload import Default
@@ -131,7 +131,7 @@ class InvocationWork:
             logger.warning("the session ended before %s was answered", self.uri)
         except SerializationError as error:
             logger.error("the result of %s is not sent: %s", self.uri, error)
-            self._answer(Failure("wamp.error.payload_size_exceeded", ["the result is too large"]))
+            self._answer(_unsent(error))
         else:
             if not in_time and isinstance(outcome, Result):
                 logger.warning("%s ended too late; its result is dropped", self.uri)
@@ -143,6 +143,12 @@ class InvocationWork:
         if isinstance(outcome, Result):
             return self.connection.ask(Session.yield_, request_id, outcome.args, outcome.kwargs)
         return self.connection.ask(Session.error, request_id, *outcome)
+
+
+def _unsent(error: SerializationError) -> Failure:
+    if isinstance(error, PayloadTooLarge):
+        return Failure("wamp.error.payload_size_exceeded", ["the result is too large"])
+    return Failure("wamp.error.runtime_error")
 
 
 class EventWork:

@@ -61,7 +61,9 @@ class Results:
             outcome = None
         who = message.sender or "an undisclosed session"
         if outcome is not None:
-            logger.info("%r from %s: %s", message, who, error)
+            # A caller is told; a publisher is not.
+            level = logging.WARNING if isinstance(message, Event) else logging.INFO
+            logger.log(level, "%r from %s: %s", message, who, error)
             return outcome
         logger.error("%r from %s failed", message, who, exc_info=error)
         return Failure(RUNTIME_ERROR, self._detail(error))
@@ -127,8 +129,16 @@ class Results:
     def _detail(self, error: BaseException) -> list[str]:
         """What the caller learns of a defect: nothing, but while developing."""
         if self._app.debug or self._app.testing:
-            return [f"{type(error).__name__}: {error}"]
+            return [f"{type(error).__name__}: {_text(error)}"]
         return []
+
+
+def _text(error: BaseException) -> str:
+    """The error's text, even where it has none to give: its caller waits for an answer."""
+    try:
+        return str(error)
+    except Exception as failed:
+        return f"<str() failed: {type(failed).__name__}>"
 
 
 def _body(response: Response) -> t.Any:

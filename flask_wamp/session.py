@@ -16,7 +16,7 @@ import typing as t
 
 from . import messages as m
 from .auth import Authentication
-from .exceptions import ProtocolError, SerializationError
+from .exceptions import PayloadTooLarge, ProtocolError
 from .serializers import Serializer
 from .session_events import (
     ROLES,
@@ -328,7 +328,7 @@ class Session:
     def _send(self, message: m.Message) -> None:
         data = self._serializer.encode(message)
         if len(data) > self._max_message_size:
-            raise SerializationError(
+            raise PayloadTooLarge(
                 f"a {type(message).__name__} message of {len(data)} bytes is over the limit of "
                 f"{self._max_message_size} bytes (WAMP_MAX_MESSAGE_SIZE, or the router's limit)"
             )
