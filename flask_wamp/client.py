@@ -266,7 +266,7 @@ class Client(WampyAPI):
         if peer is None or connection is None:
             return
         try:
-            self._await(peer, peer.declare(declaration, connection), declaration.uri)
+            self._await(peer, peer.serving.declare(declaration, connection), declaration.uri)
         except WAMPError as error:
             if forget:
                 del declarations[key(declaration)]
@@ -281,7 +281,7 @@ class Client(WampyAPI):
         peer = self._peer
         if peer is None or peer.connection is None:
             return
-        answer = peer.withdraw(peer.connection, declaration)
+        answer = peer.serving.withdraw(peer.connection, declaration)
         if answer is not None:
             self._await(peer, answer, uri)
 

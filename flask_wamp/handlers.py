@@ -119,6 +119,8 @@ class Registration:
         """The registration id in the present session; None: not registered."""
         self.refused: Exception | None = None
         """Why the router refused it, in the present session."""
+        self.refusals = 0
+        """How often it did."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
 
@@ -153,6 +155,8 @@ class Subscription:
         """The subscription id in the present session; None: not subscribed."""
         self.refused: Exception | None = None
         """Why the router refused it, in the present session."""
+        self.refusals = 0
+        """How often it did."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.dropped = 0

@@ -14,16 +14,15 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .auth import Authentication
 from .connection import Connection
-from .exceptions import ApplicationError, NotJoined, SessionLost, WAMPError
-from .execution import Alarm, Lane, Pool, Timer, Waiter, default_workers, spawn
-from .handlers import Declaration, Registration, Subscription
+from .exceptions import NotJoined, SessionLost, WAMPError
+from .execution import Alarm, Pool, Timer, default_workers, spawn
+from .handlers import Declaration
 from .heartbeat import Heartbeat
-from .inbound import EventWork, InvocationWork
+from .serving import Serving
 from .session import Session
-from .session_events import Answered, Delivered, Interrupted, Invoked, Joined, Revoked
+from .session_events import Joined
 from .settings import Settings
 from .transports import open_transport
 
@@ -31,44 +30,6 @@ logger = logging.getLogger("flask_wamp")
 
 
 Notify = t.Callable[..., None]
-
-
-class _Restoring:
-    """Counts the answers to what a new session registers and subscribes."""
-
-    def __init__(self, count: int, done: t.Callable[[], None]) -> None:
-        self._left = count
-        self._done = done
-
-    def answered(self) -> None:
-        """One more; called by the reader only."""
-        self._left -= 1
-        if not self._left:
-            self._done()
-
-
-class Acknowledgement(Waiter):
-    """The ticket of a REGISTER or SUBSCRIBE: notes the outcome with what was declared."""
-
-    __slots__ = ("_declaration", "_restoring")
-
-    def __init__(self, declaration: Declaration, restoring: _Restoring | None = None) -> None:
-        super().__init__()
-        self._declaration = declaration
-        self._restoring = restoring
-
-    def resolve(self, value: t.Any) -> None:
-        declaration = self._declaration
-        if isinstance(value, m.Error):
-            declaration.refused = ApplicationError(value.error, *value.args, **value.kwargs)
-            logger.error("%s was refused: %s", declaration.uri, declaration.refused)
-        elif isinstance(value, m.Registered):
-            declaration.id = value.registration_id
-        else:
-            declaration.id = value.subscription_id
-        super().resolve(value)
-        if self._restoring is not None:
-            self._restoring.answered()
 
 
 class Peer:
@@ -90,20 +51,13 @@ class Peer:
         self.failure: Exception | None = None
         """Why there is no session, after an attempt to join has failed."""
         self._declarations = declarations
-        self._lanes: dict[Declaration, Lane] = {}
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self.started = False
         self._ready = False
         self._timer: Timer
         self._reader: threading.Thread
-        self._handlers: dict[type, t.Callable[[Connection, t.Any], None]] = {
-            Answered: self._on_answered,
-            Invoked: self._on_invoked,
-            Delivered: self._on_delivered,
-            Interrupted: self._on_interrupted,
-            Revoked: self._on_revoked,
-        }
+        self.serving: Serving
 
     # Life.
 
@@ -112,9 +66,12 @@ class Peer:
         with self._changed:
             if self.started:
                 return
-            self.started = True
             self._timer = Timer()
+            self.serving = Serving(
+                self.settings, self._declarations, self.pool, self._timer, self._tell
+            )
             self._reader = spawn(self._run, "wamp-reader")
+            self.started = True
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
         """Leave: take no more, finish what is in hand, say GOODBYE, end all threads.
@@ -128,7 +85,7 @@ class Peer:
         deadline = time.monotonic() + drain
         connection = self.connection
         if connection is not None:
-            self._withdraw(connection, deadline)
+            self.serving.withdraw_all(connection, deadline)
         withdrawn()
         self.pool.stop(max(0.0, deadline - time.monotonic()))
         session_id = self.session_id
@@ -171,19 +128,6 @@ class Peer:
             connection.close()
         if self._reader is not threading.current_thread():
             self._reader.join(self.settings.connect_timeout + 1.0)
-
-    def _withdraw(self, connection: Connection, deadline: float) -> None:
-        """UNREGISTER and UNSUBSCRIBE; calls may arrive until the router has answered."""
-        answers = []
-        try:
-            for declaration in list(self._declarations):
-                answer = self.withdraw(connection, declaration)
-                if answer is not None:
-                    answers.append(answer)
-        except NotJoined:
-            return
-        for answer in answers:
-            answer.wait(min(deadline - time.monotonic(), 2.0))
 
     def _leave(self, connection: Connection) -> None:
         try:
@@ -235,7 +179,7 @@ class Peer:
                 agent=settings.agent,
                 max_message_size=min(settings.max_message_size, transport.max_send_size),
             )
-            connection = Connection(transport, session, self._on_events)
+            connection = Connection(transport, session, self.serving.on_events)
             return connection, connection.join(deadline)
         except BaseException:
             transport.close()
@@ -261,7 +205,7 @@ class Peer:
             self._changed.notify_all()
             declarations = list(self._declarations)
         try:
-            self._restore(connection, declarations, lambda: self._is_ready(joined))
+            self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()
             if self._stopping.is_set():
                 connection.close()
@@ -274,30 +218,8 @@ class Peer:
         connection.close()
         self._lost(connection, joined, reason)
 
-    def _restore(
-        self,
-        connection: Connection,
-        declarations: list[Declaration],
-        done: t.Callable[[], None],
-    ) -> None:
-        """Ask for everything at once and wait for nothing: the answers count themselves."""
-        restoring = _Restoring(len(declarations), done)
-
-        def ask_for_all(session: Session) -> None:
-            for declaration in declarations:
-                ticket = Acknowledgement(declaration, restoring)
-                if self._ask_for(session, declaration, ticket) is not ticket:
-                    restoring.answered()  # somebody declared it just now, and waits for it
-
-        if not declarations:
-            done()
-            return
-        for declaration in declarations:
-            declaration.id = declaration.refused = None
-        connection.ask(ask_for_all)
-
     def _is_ready(self, joined: Joined) -> None:
-        refused = sum(1 for declaration in self._declarations if declaration.refused)
+        refused = len(self.serving.refused)
         logger.info(
             "joined realm %s at %s as session %s: %d procedures and topics%s",
             self.settings.realm,
@@ -332,89 +254,6 @@ class Peer:
             return
         logger.warning("session lost, %d requests unanswered: %s", unanswered, reason)
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
-
-    # What happens on a connection; the reader calls these.
-
-    def _on_events(self, connection: Connection, events: list[t.Any]) -> None:
-        for event in events:
-            self._handlers[type(event)](connection, event)
-
-    def _on_answered(self, connection: Connection, event: Answered) -> None:
-        if event.ticket is not None:
-            event.ticket.resolve(event.message)
-
-    def _on_invoked(self, connection: Connection, event: Invoked) -> None:
-        work = InvocationWork(connection, event.target, event.message, self._timer)
-        lane = self._lanes.get(event.target)
-        if not (self.pool.submit(work.run) if lane is None else lane.submit(work.run)):
-            work.refuse()
-
-    def _on_delivered(self, connection: Connection, event: Delivered) -> None:
-        for subscription in event.targets:
-            work = EventWork(connection, subscription, event.message)
-            if not self._lanes[subscription].submit(work.run):
-                self._dropped(subscription)
-
-    def _dropped(self, subscription: Subscription) -> None:
-        subscription.dropped += 1
-        if subscription.dropped & (subscription.dropped - 1) == 0:  # 1, 2, 4, 8: seen, not flooded
-            logger.warning(
-                "%d events of %s dropped so far: its subscriber is too slow (WAMP_EVENT_QUEUE)",
-                subscription.dropped,
-                subscription.uri,
-            )
-            self._tell("event_dropped", topic=subscription.uri, count=subscription.dropped)
-
-    def _on_interrupted(self, connection: Connection, event: Interrupted) -> None:
-        work = connection.works.get(event.message.request_id)
-        if work is not None:
-            work.cancel()
-
-    def _on_revoked(self, connection: Connection, event: Revoked) -> None:
-        for declaration in event.targets:
-            declaration.id = None
-            declaration.refused = NotJoined(f"the router took it away: {event.details}")
-            logger.error("%s was taken away by the router: %s", declaration.uri, event.details)
-
-    # Declarations, at run time.
-
-    def declare(self, declaration: Declaration, connection: Connection) -> Acknowledgement:
-        """REGISTER or SUBSCRIBE now; wait for what is returned."""
-        return connection.ask(self._ask_for, declaration, Acknowledgement(declaration))
-
-    def withdraw(self, connection: Connection, declaration: Declaration) -> Waiter | None:
-        """UNREGISTER or UNSUBSCRIBE; wait for what is returned. None: there is nothing to do."""
-        number, declaration.id, declaration.asked = declaration.id, None, None
-        if number is None:
-            return None
-        answer = Waiter()
-        if isinstance(declaration, Registration):
-            connection.ask(Session.unregister, number, answer)
-        elif connection.ask(Session.drop_target, number, declaration):
-            connection.ask(Session.unsubscribe, number, answer)
-        else:
-            return None
-        return answer
-
-    def _ask_for(
-        self, session: Session, declaration: Declaration, ticket: Acknowledgement
-    ) -> Acknowledgement:
-        """Ask, unless a join that runs at the same time has; return the ticket that counts."""
-        if declaration.asked is not None and declaration.asked[0] is session:
-            return t.cast(Acknowledgement, declaration.asked[1])
-        self._lane(declaration)
-        request = session.register if isinstance(declaration, Registration) else session.subscribe
-        request(declaration.uri, declaration.options, declaration, ticket)
-        declaration.asked = session, ticket
-        return ticket
-
-    def _lane(self, declaration: Declaration) -> None:
-        if declaration in self._lanes or declaration.concurrency is None:
-            return
-        settings = self.settings
-        is_call = isinstance(declaration, Registration)
-        limit = settings.max_pending if is_call else settings.event_queue
-        self._lanes[declaration] = Lane(self.pool, declaration.concurrency, limit)
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:
         """Call a short function at a ``time.monotonic()``, see :meth:`.execution.Timer.call_at`."""
