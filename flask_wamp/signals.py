@@ -1,6 +1,7 @@
 """Signals, as ``flask.signals``: the sender is the app, receivers get keyword arguments.
 
-What a receiver raises is logged and changes nothing. Without receivers a signal costs nothing.
+What a receiver raises is logged and changes nothing. A receiver may be ``async def``. Without receivers a
+signal costs nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ session_lost = _signals.signal(
     "session-lost",
     "The session ended without being left. ``session_id``, ``realm``, ``reason`` (an exception), "
     "``unanswered`` (how many requests waited). Sent on a worker, in an app context.",
+)
+
+registration_refused = _signals.signal(
+    "registration-refused",
+    "The router refused a procedure or topic; it is tried again. ``uri``, ``error``, ``realm``. Sent on "
+    "a worker, in an app context; once in a row of refusals.",
 )
 
 dispatch_started = _signals.signal(
@@ -64,11 +71,14 @@ event_dropped = _signals.signal(
 
 
 def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
-    """Send a signal, if anybody listens; each receiver on its own."""
+    """Send a signal, if anybody listens; each receiver on its own.
+
+    :param sender: The app.
+    """
     if not signal.receivers:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            receiver(sender, **payload)
+            sender.ensure_sync(receiver)(sender, **payload)
         except Exception:
             logger.exception("a receiver of %s failed", signal.name)

@@ -1,0 +1,262 @@
+"""Serving: what is declared is registered, and what arrives for it gets to a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import typing as t
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import ApplicationError, NotJoined
+from .execution import Lane, Pool, Timer, Waiter
+from .handlers import Declaration, Registration, Subscription
+from .inbound import EventWork, InvocationWork
+from .session import Session
+from .session_events import Answered, Delivered, Interrupted, Invoked, Revoked
+from .settings import Settings
+
+logger = logging.getLogger("flask_wamp")
+
+Tell = t.Callable[..., None]
+
+#: Seconds before a refused declaration is tried again: the first pause, then doubled, and the longest.
+RETRY_MIN, RETRY_MAX = 0.5, 30.0
+
+
+class _Restoring:
+    """Counts the answers to what a new session registers and subscribes."""
+
+    def __init__(self, count: int, done: t.Callable[[], None]) -> None:
+        self._left = count
+        self._done = done
+
+    def answered(self) -> None:
+        """One more; called by the reader only."""
+        self._left -= 1
+        if not self._left:
+            self._done()
+
+
+class Acknowledgement(Waiter):
+    """The ticket of a REGISTER or SUBSCRIBE: notes the outcome with what was declared."""
+
+    __slots__ = ("_declaration", "_refused", "_restoring")
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        refused: t.Callable[[Declaration, ApplicationError], None],
+        restoring: _Restoring | None = None,
+    ) -> None:
+        super().__init__()
+        self._declaration = declaration
+        self._refused = refused
+        self._restoring = restoring
+
+    def resolve(self, value: t.Any) -> None:
+        """Note the outcome; the reader calls it."""
+        declaration = self._declaration
+        if isinstance(value, m.Error):
+            self._refused(declaration, ApplicationError(value.error, *value.args, **value.kwargs))
+        else:
+            if declaration.refused is not None:
+                logger.info("%s is declared now", declaration.uri)
+            declaration.refused = None
+            declaration.id = (
+                value.registration_id if isinstance(value, m.Registered) else value.subscription_id
+            )
+        super().resolve(value)
+        if self._restoring is not None:
+            self._restoring.answered()
+
+
+class Serving:
+    """Serves declarations on one connection after the other.
+
+    :param declarations: What is served; read at every join.
+    :param tell: Called with the name and payload of a signal to send.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        declarations: t.Collection[Declaration],
+        pool: Pool,
+        timer: Timer,
+        tell: Tell,
+    ) -> None:
+        self._settings = settings
+        self._declarations = declarations
+        self._pool = pool
+        self._timer = timer
+        self._tell = tell
+        self._lanes: dict[Declaration, Lane] = {}
+        self._connection: Connection | None = None
+        self._handlers: dict[type, t.Callable[[Connection, t.Any], None]] = {
+            Answered: self._on_answered,
+            Invoked: self._on_invoked,
+            Delivered: self._on_delivered,
+            Interrupted: self._on_interrupted,
+            Revoked: self._on_revoked,
+        }
+
+    @property
+    def refused(self) -> list[Declaration]:
+        """What the router refused, in the present session."""
+        return [d for d in list(self._declarations) if d.refused is not None]
+
+    def restore(
+        self,
+        connection: Connection,
+        declarations: list[Declaration],
+        done: t.Callable[[], None],
+    ) -> None:
+        """Ask for everything at once and wait for nothing: the answers count themselves.
+
+        :param done: Called when all are answered.
+        """
+        restoring = _Restoring(len(declarations), done)
+
+        def ask_for_all(session: Session) -> None:
+            for declaration in declarations:
+                ticket = Acknowledgement(declaration, self._refused, restoring)
+                if self._ask_for(session, declaration, ticket) is not ticket:
+                    restoring.answered()  # somebody declared it just now, and waits for it
+
+        self._connection = connection
+        if not declarations:
+            done()
+            return
+        for declaration in declarations:
+            declaration.id = declaration.refused = None
+            declaration.refusals = 0
+        connection.ask(ask_for_all)
+
+    def withdraw_all(self, connection: Connection, deadline: float) -> None:
+        """UNREGISTER and UNSUBSCRIBE; calls may arrive until the router has answered."""
+        answers = []
+        try:
+            for declaration in list(self._declarations):
+                answer = self.withdraw(connection, declaration)
+                if answer is not None:
+                    answers.append(answer)
+        except NotJoined:
+            return
+        for answer in answers:
+            answer.wait(min(deadline - time.monotonic(), 2.0))
+
+    # What happens on a connection; the reader calls these.
+
+    def on_events(self, connection: Connection, events: list[t.Any]) -> None:
+        """Take in what has happened, in order; must not wait."""
+        for event in events:
+            try:
+                self._handlers[type(event)](connection, event)
+            except Exception:  # a defect of ours must not take the session away
+                logger.exception("cannot handle %r", event)
+
+    def _on_answered(self, connection: Connection, event: Answered) -> None:
+        if event.ticket is not None:
+            event.ticket.resolve(event.message)
+
+    def _on_invoked(self, connection: Connection, event: Invoked) -> None:
+        work = InvocationWork(connection, event.target, event.message, self._timer)
+        lane = self._lanes.get(event.target)
+        if not (self._pool.submit(work.run) if lane is None else lane.submit(work.run)):
+            work.refuse()
+
+    def _on_delivered(self, connection: Connection, event: Delivered) -> None:
+        for subscription in event.targets:
+            work = EventWork(connection, subscription, event.message)
+            if not self._lanes[subscription].submit(work.run):
+                self._dropped(subscription)
+
+    def _dropped(self, subscription: Subscription) -> None:
+        subscription.dropped += 1
+        if subscription.dropped & (subscription.dropped - 1) == 0:  # 1, 2, 4, 8: seen, not flooded
+            logger.warning(
+                "%d events of %s dropped so far: its subscriber is too slow (WAMP_EVENT_QUEUE)",
+                subscription.dropped,
+                subscription.uri,
+            )
+            self._tell("event_dropped", topic=subscription.uri, count=subscription.dropped)
+
+    def _on_interrupted(self, connection: Connection, event: Interrupted) -> None:
+        work = connection.works.get(event.message.request_id)
+        if work is not None:
+            work.cancel()
+
+    def _refused(self, declaration: Declaration, error: ApplicationError) -> None:
+        """Note, tell, and try again: another app may let go of it."""
+        first = declaration.refused is None
+        declaration.refused = error
+        declaration.refusals += 1
+        log = logger.error if first else logger.debug
+        log("%s was refused, trying again: %s", declaration.uri, error)
+        if first:
+            self._tell("registration_refused", uri=declaration.uri, error=error)
+        session = declaration.asked[0] if declaration.asked is not None else None
+        delay = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(declaration.refusals - 1, 10))
+        at = time.monotonic() + delay
+        self._timer.call_at(at, lambda: self._ask_again(declaration, session))
+
+    def _ask_again(self, declaration: Declaration, session: object) -> None:
+        connection = self._connection
+        if connection is None or connection.session is not session:
+            return  # a new session asked for it anyway
+        if declaration in list(self._declarations):
+            declaration.asked = None
+            with contextlib.suppress(NotJoined):
+                connection.put(
+                    self._ask_for, declaration, Acknowledgement(declaration, self._refused)
+                )
+
+    def _on_revoked(self, connection: Connection, event: Revoked) -> None:
+        for declaration in event.targets:
+            declaration.id = None
+            declaration.refused = NotJoined(f"the router took it away: {event.details}")
+            logger.error("%s was taken away by the router: %s", declaration.uri, event.details)
+
+    # Declarations, at run time.
+
+    def declare(self, declaration: Declaration, connection: Connection) -> Acknowledgement:
+        """REGISTER or SUBSCRIBE now; wait for what is returned."""
+        return connection.ask(
+            self._ask_for, declaration, Acknowledgement(declaration, self._refused)
+        )
+
+    def withdraw(self, connection: Connection, declaration: Declaration) -> Waiter | None:
+        """UNREGISTER or UNSUBSCRIBE; wait for what is returned. None: there is nothing to do."""
+        number, declaration.id, declaration.asked = declaration.id, None, None
+        if number is None:
+            return None
+        answer = Waiter()
+        if isinstance(declaration, Registration):
+            connection.ask(Session.unregister, number, answer)
+        elif connection.ask(Session.drop_target, number, declaration):
+            connection.ask(Session.unsubscribe, number, answer)
+        else:
+            return None
+        return answer
+
+    def _ask_for(
+        self, session: Session, declaration: Declaration, ticket: Acknowledgement
+    ) -> Acknowledgement:
+        """Ask, unless a join that runs at the same time has; return the ticket that counts."""
+        if declaration.asked is not None and declaration.asked[0] is session:
+            return t.cast(Acknowledgement, declaration.asked[1])
+        self._lane(declaration)
+        request = session.register if isinstance(declaration, Registration) else session.subscribe
+        request(declaration.uri, declaration.options, declaration, ticket)
+        declaration.asked = session, ticket
+        return ticket
+
+    def _lane(self, declaration: Declaration) -> None:
+        if declaration in self._lanes or declaration.concurrency is None:
+            return
+        settings = self._settings
+        is_call = isinstance(declaration, Registration)
+        limit = settings.max_pending if is_call else settings.event_queue
+        self._lanes[declaration] = Lane(self._pool, declaration.concurrency, limit)
