@@ -354,6 +354,8 @@ class Lane:
         self._lock = threading.Lock()
         self._waiting: collections.deque[Job] = collections.deque()
         self._free = concurrency
+        self._starting = 0
+        """How many turns have a place and have not come to their first job yet."""
         self._limit = limit
 
     @property
@@ -364,18 +366,22 @@ class Lane:
     def submit(self, job: Job) -> bool:
         """Append a job; False when too many wait."""
         with self._lock:
-            if len(self._waiting) >= self._limit:
+            # A job whose turn is on its way does not wait: a limit of 1 is one beside those that run.
+            if len(self._waiting) - self._starting >= self._limit:
                 return False
             self._waiting.append(job)
             if not self._free:
                 return True
             self._free -= 1
+            self._starting += 1
         self._pool.submit(self._turn, force=True)
         return True
 
     def _turn(self) -> None:
-        for _ in range(self.TURN):
+        for number in range(self.TURN):
             with self._lock:
+                if number == 0:
+                    self._starting -= 1
                 if not self._waiting:
                     self._free += 1
                     return
@@ -384,6 +390,8 @@ class Lane:
                 job()
             except BaseException:
                 logger.exception("a job failed")
+        with self._lock:
+            self._starting += 1
         self._pool.submit(self._turn, force=True)
 
 
