@@ -5,6 +5,7 @@ Returns an outcome and sends nothing.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -16,6 +17,7 @@ from flask import Flask
 from . import signals
 from .context import Event, Invocation, current_event, current_invocation
 from .exceptions import ApplicationError
+from .execution import time_limit
 from .handlers import Failure, Outcome, Registration, Subscription, Work
 from .hooks import Chain, Hooks
 from .registry import Spec
@@ -24,6 +26,8 @@ from .results import Results
 from .validation import Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")
+
+_IN_TIME: t.ContextManager[None] = contextlib.nullcontext()
 
 
 class Dispatcher:
@@ -99,13 +103,18 @@ class Handler:
 
     def __call__(self, work: Work) -> t.Any:
         message = self.message_class(work, self._options)
-        context = self._context(message)
-        context.push()
+        try:
+            context = self._enter(message)
+        except Exception as error:  # the app's session interface, for one
+            with self._app.app_context():
+                return self._failed(error, work, message)
         token = self.current.set(message)
         chain, failed = None, None
         try:
             chain = self.chain()
-            outcome, failed = self._run(chain, work, message)
+            # Not around the teardown: what began in time is torn down in full.
+            with _IN_TIME if work.deadline is None else time_limit(work.deadline):
+                outcome, failed = self._run(chain, work, message)
         except BaseException as error:
             failed = error
             outcome = self._failed(error, work, message)
@@ -122,8 +131,15 @@ class Handler:
         """
         chain = self._chain
         if chain is None or chain.generation != Hooks.generation:
-            chain = self._chain = Chain(self._scopes, self.handle, self._options["middlewares"])
+            chain = self._chain = self._make_chain()
         return chain
+
+    def _make_chain(self) -> Chain:
+        middlewares = self._options["middlewares"]
+        try:
+            return Chain(self._scopes, self.handle, middlewares, self._app.ensure_sync)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self._spec.name}: {error}") from error
 
     def handle(self, message: t.Any) -> t.Any:
         """Validate the payload and call the function.
@@ -153,10 +169,19 @@ class Handler:
         self._validate = make_validator(self._spec.function, self._spec.localns)
         return self._validate
 
-    def _context(self, message: t.Any) -> t.Any:
-        if self._in_request:
-            return request_context(self._app, message)
-        return self._app.app_context()
+    def _enter(self, message: t.Any) -> t.Any:
+        """Push the handler's context."""
+        if not self._in_request:
+            context: t.Any = self._app.app_context()
+            context.push()
+            return context
+        context = request_context(self._app, message)
+        try:
+            context.push()
+        except BaseException as error:
+            context.pop(error)
+            raise
+        return context
 
     def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
         """The outcome, and the error that it is."""

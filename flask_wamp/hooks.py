@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import typing as t
+from inspect import iscoroutinefunction
 
 from .context import Event, Invocation
 from .exceptions import ApplicationError
@@ -22,6 +23,7 @@ Teardown = t.Callable[[t.Any, "BaseException | None"], t.Any]
 Handle = t.Callable[[t.Any], t.Any]
 Middleware = t.Callable[[Handle, t.Any], t.Any]
 ErrorHandler = t.Callable[[t.Any], t.Any]
+Sync = t.Callable[[t.Any], t.Any]
 
 
 class Hooks:
@@ -35,10 +37,26 @@ class Hooks:
         self.after: list[After] = []
         self.teardown: list[Teardown] = []
         self.middlewares: list[Middleware] = []
+        self.objects: list[t.Any] = []
+        """All middlewares, those that only have hooks too."""
         self.error_handlers: dict[type[Exception], ErrorHandler] = {}
 
     def add_middleware(self, middleware: t.Any) -> None:
         """Add a middleware: ``f(next_, message)``, an object with hooks as methods, or both."""
+        self._sort_in(middleware)
+        self.changed()
+
+    @classmethod
+    def of_handler(cls, middlewares: t.Any) -> Hooks:
+        """The innermost scope: a handler's own middlewares."""
+        scope = cls()
+        if not isinstance(middlewares, list | tuple):
+            raise TypeError(f"middlewares={middlewares!r}: give a list, or a dictionary of options")
+        for middleware in middlewares:
+            scope._sort_in(middleware)
+        return scope
+
+    def _sort_in(self, middleware: t.Any) -> None:
         found = False
         for name, hooks in (
             ("before_dispatch", self.before),
@@ -56,7 +74,9 @@ class Hooks:
                 f"{middleware!r} is no middleware: give a function f(next_, message), or an object "
                 "with before_dispatch, after_dispatch or teardown_dispatch"
             )
-        self.changed()
+        if iscoroutinefunction(middleware) or iscoroutinefunction(type(middleware).__call__):
+            raise TypeError(f"{middleware!r} is async; a middleware must not be: next_() waits")
+        self.objects.append(middleware)
 
     @staticmethod
     def changed() -> None:
@@ -77,20 +97,29 @@ class Chain:
     :param handler: Calls the handler with a message.
     :param middlewares: The handler's own: a list of middlewares, innermost; or a dictionary that
         configures or disables those of its scopes by name.
+    :param sync: Makes plain functions of coroutine functions, as ``Flask.ensure_sync``.
     :raises ValueError: It configures a middleware that is not there.
     """
 
-    def __init__(self, scopes: t.Sequence[Hooks], handler: Handle, middlewares: t.Any) -> None:
-        inward, outward = list(scopes), list(reversed(scopes))
+    def __init__(
+        self, scopes: t.Sequence[Hooks], handler: Handle, middlewares: t.Any, sync: Sync
+    ) -> None:
         self.generation = Hooks.generation
-        self._before = [hook for scope in inward for hook in scope.before]
-        self._after = [hook for scope in outward for hook in reversed(scope.after)]
-        self._teardown = [hook for scope in outward for hook in reversed(scope.teardown)]
+        inward = list(scopes)
+        options = middlewares if isinstance(middlewares, dict) else {}
+        if middlewares and not options:
+            inward.append(Hooks.of_handler(middlewares))
+        chosen = _Choice(inward, options).of
+        outward = list(reversed(inward))
+        self._sync = sync
+        self._before = [sync(hook) for scope in inward for hook in chosen(scope.before)]
+        self._after = [sync(hook) for scope in outward for hook in chosen(scope.after)[::-1]]
+        self._teardown = [sync(hook) for scope in outward for hook in chosen(scope.teardown)[::-1]]
         self._error_handlers = [scope.error_handlers for scope in outward if scope.error_handlers]
-        wrapping = [middleware for scope in inward for middleware in scope.middlewares]
         self._handle = handler
-        for middleware in reversed(_configured(wrapping, middlewares)):
-            self._handle = _wrapped(middleware, self._handle)
+        for scope in outward:
+            for middleware in chosen(scope.middlewares)[::-1]:
+                self._handle = _wrapped(middleware, self._handle)
 
     def run(self, message: Message) -> t.Any:
         """Preprocess, dispatch, handle an error, finalize; return what is to be answered."""
@@ -100,7 +129,7 @@ class Chain:
             handler = self._error_handler(type(error)) if self._error_handlers else None
             if handler is None:
                 raise
-            value = _answered(handler, error)
+            value = _answered(self._sync(handler), error)
         for hook in self._after:
             value = hook(message, value)
         return value
@@ -139,29 +168,40 @@ def _wrapped(middleware: Middleware, next_: Handle) -> Handle:
     return lambda message: middleware(next_, message)
 
 
-def _configured(scopes: list[Middleware], own: t.Any) -> list[Middleware]:
-    """The middlewares of one handler, outermost first."""
-    if not own:
-        return scopes
-    if not isinstance(own, dict):
-        return [*scopes, *own]
-    names = {middleware_name(middleware) for middleware in scopes}
-    for name in own:
-        if name not in names:
-            known = ", ".join(sorted(names)) or "none"
-            raise ValueError(
-                f"middlewares={{{name!r}: ...}}: there is no such middleware, but {known}"
-            )
-    return [changed for middleware in scopes if (changed := _changed(middleware, own)) is not None]
+class _Choice:
+    """What a handler makes of the middlewares around it: ``{"timeout": {"duration": 1}}``."""
+
+    def __init__(self, scopes: t.Sequence[Hooks], options: dict[str, t.Any]) -> None:
+        named = [(middleware_name(each), each) for scope in scopes for each in scope.objects]
+        names = {name for name, _ in named}
+        for name in options:
+            if name not in names:
+                known = ", ".join(sorted(names)) or "none"
+                raise ValueError(
+                    f"middlewares={{{name!r}: ...}}: there is no such middleware, but {known}"
+                )
+        self._instead = {
+            id(each): _configured(each, name, options[name])
+            for name, each in named
+            if name in options
+        }
+
+    def of(self, hooks: t.Sequence[t.Any]) -> list[t.Any]:
+        """Those of some hooks, or middlewares, that are wanted, as they are wanted."""
+        return [chosen for hook in hooks if (chosen := self._chosen(hook)) is not None]
+
+    def _chosen(self, hook: t.Any) -> t.Any:
+        if id(hook) in self._instead:
+            return self._instead[id(hook)]
+        owner = getattr(hook, "__self__", None)  # of a method, the middleware it belongs to
+        if id(owner) not in self._instead:
+            return hook
+        return getattr(self._instead[id(owner)], hook.__name__, None)
 
 
-def _changed(middleware: t.Any, own: dict[str, t.Any]) -> Middleware | None:
-    name = middleware_name(middleware)
-    if name not in own:
-        return t.cast(Middleware, middleware)
-    options = own[name]
+def _configured(middleware: t.Any, name: str, options: t.Any) -> t.Any:
     if options is None or options is False:
         return None
     if not hasattr(middleware, "configured"):
         raise ValueError(f"the middleware {name} takes no options; give False to leave it out")
-    return t.cast(Middleware, middleware.configured(**options))
+    return middleware.configured(**options)

@@ -9,7 +9,7 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
-from .execution import Alarm, Timer, time_limit
+from .execution import Alarm, Timer
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .payload import Default
 from .session import Session
@@ -65,19 +65,13 @@ class InvocationWork:
         """Run the handler and answer; on a worker."""
         if self.canceled:
             return
-        outcome = self._outcome()
+        outcome = self.registration.handler(self)
         if self._alarm is not None:
             self._alarm.cancel()
         self.connection.works.pop(self.message.request_id, None)
         well = self._answer(outcome)
         for callback in self._callbacks or ():
             callback(well)
-
-    def _outcome(self) -> Outcome:
-        if self.deadline is None:
-            return self.registration.handler(self)
-        with time_limit(self.deadline):
-            return self.registration.handler(self)
 
     def limit(self, seconds: float) -> None:
         """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""

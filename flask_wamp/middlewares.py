@@ -15,11 +15,14 @@ import typing as t
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from .context import Invocation
-from .execution import time_limit
+from .execution import is_time_limit, time_limit
 from .hooks import Handle, Message
 
 logger = logging.getLogger("flask_wamp.middlewares")
 access_logger = logging.getLogger("flask_wamp.access")
+
+TIMEOUT = "wamp.error.timeout"
+CANCELED = "wamp.error.canceled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class AccessLog:
             "%s from %s: %s in %.1f ms",
             message.uri,
             message.sender or "an undisclosed session",
-            _outcome(error),
+            _outcome(message, error),
             message.age * 1000,
         )
 
@@ -78,7 +81,13 @@ class AccessLog:
         return AccessLog(**options)
 
 
-def _outcome(error: BaseException | None) -> str:
+def _outcome(message: Message, error: BaseException | None) -> str:
+    """What the caller was told; an error URI, where there is one at hand."""
+    if is_time_limit(error):
+        return TIMEOUT
+    if isinstance(message, Invocation) and message.canceled:
+        too_late = message.deadline is not None and time.monotonic() >= message.deadline
+        return TIMEOUT if too_late else CANCELED
     if error is None:
         return "ok"
     if getattr(error, "uri", None):

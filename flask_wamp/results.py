@@ -52,14 +52,15 @@ class Results:
 
     def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:
         """The outcome of an exception. What nobody expected is logged here, in full."""
+        who = message.sender or "an undisclosed session"
         if is_time_limit(error):
+            logger.warning("%r from %s took too long and was ended", message, who)
             return Failure(TIMEOUT, [f"{message.uri} took too long"])
         try:
             outcome = self._expected(error, plain)
         except (SerializationError, InvalidURI) as defect:
             logger.error("the error raised for %s cannot be sent: %s", message.uri, defect)
             outcome = None
-        who = message.sender or "an undisclosed session"
         if outcome is not None:
             # A caller is told; a publisher is not.
             level = logging.WARNING if isinstance(message, Event) else logging.INFO
