@@ -9,11 +9,16 @@ from __future__ import annotations
 import typing as t
 
 from flask import Flask
-from flask.ctx import RequestContext
-from flask.wrappers import Response
 from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Response
 
 from .context import Event, Invocation
+from .exceptions import SerializationError
+from .payload import plain
+
+if t.TYPE_CHECKING:
+    import flask
+    from flask.ctx import RequestContext
 
 Message = Invocation | Event
 
@@ -40,24 +45,38 @@ def request_context(app: Flask, message: Message) -> RequestContext:
 
 
 def _payload(message: Message) -> t.Any:
+    """As JSON has it: bytes are text, NUL and Base64."""
     if not message.args:
-        return message.kwargs
-    return {"args": message.args, "kwargs": message.kwargs} if message.kwargs else message.args
+        payload: t.Any = message.kwargs
+    elif not message.kwargs:
+        payload = message.args
+    else:
+        payload = {"args": message.args, "kwargs": message.kwargs}
+    return plain(payload, binary=False)
 
 
 def run_as_request(app: Flask, run: t.Callable[[Message], t.Any], message: Message) -> t.Any:
     """Run a handler between the app's before and after request functions."""
-    response = app.ensure_sync(app.preprocess_request)()
+    response = app.preprocess_request()
     if response is not None:
         return app.process_response(app.make_response(response))
     value = run(message)
+    if isinstance(value, Response):
+        return app.process_response(t.cast("flask.Response", value))
     # What after request functions see is a response; the value stays as it is unless they change that.
-    known = isinstance(value, _VIEW_VALUES)
-    shown = app.make_response(value if known else app.json.response(None))
+    shown = _shown(app, value)
     before = shown.status_code, shown.get_data()
     processed = app.process_response(shown)
     unchanged = (processed.status_code, processed.get_data()) == before
-    return value if unchanged and not isinstance(value, Response) else processed
+    return value if unchanged else processed
 
 
-_VIEW_VALUES = (Response, str, bytes, list, dict)
+def _shown(app: Flask, value: t.Any) -> flask.Response:
+    """A handler's result as a response; null for what is none, such as a generator."""
+    if isinstance(value, str | bytes):
+        return app.make_response(value)
+    try:
+        value = plain(value, getattr(app.json, "default", None), binary=False)
+    except SerializationError:
+        value = None
+    return t.cast("flask.Response", app.json.response(value))
