@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from .hooks import Hooks
 from .registry import Spec
 from .scaffold import Scaffold
@@ -35,10 +37,11 @@ class WAMPBlueprint(Scaffold):
             check_uri(uri_prefix.removeprefix("."), "URI prefix")
         self.name = name
         self.uri_prefix = uri_prefix
-        self.parents: list[Scaffold] = []
+        # Weak: a blueprint lives as long as its module, apps and extensions in tests do not.
+        self.parents: weakref.WeakSet[Scaffold] = weakref.WeakSet()
 
     def _offer(self, spec: Spec, prefixes: tuple[str, ...], scopes: tuple[Hooks, ...]) -> None:
-        for parent in self.parents:
+        for parent in list(self.parents):
             parent._offer(spec, (*self._prefixes(), *prefixes), (self.hooks, *scopes))
 
     def _prefixes(self) -> tuple[str, ...]:

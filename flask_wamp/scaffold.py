@@ -140,16 +140,22 @@ class Scaffold:
     def register_blueprint(self, blueprint: t.Any) -> None:
         """Serve a :class:`WAMPBlueprint`: its handlers of now and those that are added later.
 
-        :raises ValueError: It is registered here already.
+        :raises ValueError: It is registered here already, or would be in itself.
         """
         if not hasattr(blueprint, "uri_prefix") or not isinstance(blueprint, Scaffold):
             raise TypeError(f"register_blueprint takes a WAMPBlueprint, not {blueprint!r}")
-        if blueprint in self._blueprints or blueprint is self:
+        if blueprint in self._blueprints:
             raise ValueError(f"{blueprint!r} is registered here already")
+        if blueprint.contains(self):
+            raise ValueError(f"{blueprint!r} cannot be registered in itself")
         self._blueprints.append(blueprint)
-        blueprint.parents.append(self)  # type: ignore[attr-defined]
+        blueprint.parents.add(self)  # type: ignore[attr-defined]
         for spec, prefixes, scopes in blueprint.walk():
             self._offer(spec, prefixes, scopes)
+
+    def contains(self, other: Scaffold) -> bool:
+        """Whether the other is this one, or a blueprint somewhere in it."""
+        return other is self or any(blueprint.contains(other) for blueprint in self._blueprints)
 
     def walk(self) -> t.Iterator[tuple[Spec, tuple[str, ...], tuple[Hooks, ...]]]:
         """All handlers here and in blueprints, each with the prefixes and scopes it is in."""
