@@ -19,7 +19,7 @@ from . import messages as m
 from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
 from .connection import Connection, payload
-from .exceptions import CallTimeout, NotJoined, WAMPError
+from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .execution import Pool, Waiter
 from .handlers import Declaration, Registration, Subscription, key
 from .linger import Linger
@@ -271,7 +271,8 @@ class Client(WampyAPI):
             if forget:
                 del declarations[key(declaration)]
                 raise
-            logger.warning("%s is not declared in this session: %s", declaration.uri, error)
+            if not isinstance(error, ApplicationError):  # that is logged, and tried again
+                logger.warning("%s is not declared in this session: %s", declaration.uri, error)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
         declaration = self._shared.declarations.pop((kind, uri, match), None)

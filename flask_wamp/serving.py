@@ -194,7 +194,7 @@ class Serving:
         declaration.refused = error
         declaration.refusals += 1
         log = logger.error if first else logger.debug
-        log("%s was refused, trying again: %s", declaration.uri, error)
+        log("%s was refused: %s; it is tried again", declaration.uri, error)
         if first:
             self._tell("registration_refused", uri=declaration.uri, error=error)
         session = declaration.asked[0] if declaration.asked is not None else None
