@@ -1,0 +1,247 @@
+"""Where there is no router, or not the right one: one clear sentence, and it goes on trying."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP, NotJoined
+from flask_wamp.router import free_port
+from tests.conftest import eventually
+from tests.support.peers import PATIENCE
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+
+pytestmark = pytest.mark.router
+
+MakeApp = t.Callable[..., Flask]
+
+
+class Impostor(socketserver.ThreadingTCPServer):
+    """Answers whatever comes with the same bytes, and hangs up."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.answer = answer
+        self.asked = threading.Semaphore(0)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Answer(socketserver.BaseRequestHandler):
+    server: Impostor
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            self.request.recv(4096)
+            self.request.sendall(self.server.answer)
+            self.server.asked.release()
+
+
+@contextlib.contextmanager
+def impostor(answer: bytes) -> t.Iterator[Impostor]:
+    with Impostor(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01], name="impostor")
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def assert_not_joined(make_app: MakeApp, url: str, why: str, **config: t.Any) -> FlaskWAMP:
+    """An app pointed there says why it is not joined, at once; and stops at once."""
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **{"WAMP_CONNECT_TIMEOUT": 2.0, **config}))
+    started = time.monotonic()
+    for use in (wamp.client.call, wamp.client.publish, wamp.client.submit):
+        with pytest.raises(NotJoined, match=why):
+            use("com.shop.echo")
+    assert time.monotonic() - started < 1.5, "it has waited though there was nothing to wait for"
+    with pytest.raises(NotJoined, match=why) as raised:
+        wamp.client.wait_until_joined(0.05)
+    assert url in str(raised.value)
+    assert not wamp.client.joined
+    started = time.monotonic()
+    wamp.stop()
+    assert time.monotonic() - started < 1.5
+    return wamp
+
+
+def test_nobody_listens(make_app: MakeApp) -> None:
+    assert_not_joined(make_app, f"ws://127.0.0.1:{free_port()}/ws", "Connection refused")
+
+
+def test_no_such_unix_socket(make_app: MakeApp, tmp_path: Path) -> None:
+    assert_not_joined(make_app, f"unix://{tmp_path}/nobody.sock", "No such file or directory")
+
+
+def test_a_wrong_realm(make_app: MakeApp, wamp_router: DevRouter) -> None:
+    assert_not_joined(
+        make_app,
+        wamp_router.url,
+        r"realm nowhere .*wamp\.error\.no_such_realm",
+        WAMP_REALM="nowhere",
+    )
+
+
+def test_a_wrong_path(make_app: MakeApp, wamp_router: DevRouter) -> None:
+    url = wamp_router.url.removesuffix("/ws") + "/nope"
+    assert_not_joined(make_app, url, "HTTP 404 .*check the path")
+
+
+def test_a_websocket_url_for_a_rawsocket_port(make_app: MakeApp, wamp_router: DevRouter) -> None:
+    url = wamp_router.rawsocket_url.replace("tcp://", "ws://") + "/ws"
+    assert_not_joined(make_app, url, r"not a WebSocket router|closed the connection|broke")
+
+
+IMPOSTORS: dict[str, tuple[str, bytes, str]] = {
+    "a web server": (
+        "ws",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP 200 OK instead of opening a WebSocket; check the path",
+    ),
+    "a web server that minds": (
+        "ws",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        "HTTP 400 Bad Request instead of opening a WebSocket",
+    ),
+    "a websocket that is not ours": (
+        "ws",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+        "not a WebSocket router",
+    ),
+    "ssh for ws": ("ws", b"SSH-2.0-OpenSSH_9.6\r\n", "not a WebSocket router"),
+    "half an answer for ws": ("ws", b"HTTP/1.1 101 Swi", "not a WebSocket router|closed"),
+    "a closed door for ws": ("ws", b"", "not a WebSocket router|closed"),
+    "a web server for tcp": (
+        "tcp",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        "not a RawSocket router",
+    ),
+    "ssh for tcp": ("tcp", b"SSH-2.0-OpenSSH_9.6\r\n", "not a RawSocket router"),
+    "a closed door for tcp": ("tcp", b"", "closed the connection"),
+    "half an answer for tcp": ("tcp", b"\x7f\xf2", "closed the connection"),
+    "a router of another tongue": ("tcp", b"\x7f\x10\x00\x00", "declined.*serializer"),
+    "a full router": ("tcp", b"\x7f\x40\x00\x00", "declined.*too many connections"),
+    "an unasked serializer": ("tcp", b"\x7f\xff\x00\x00", "serializer that was not offered"),
+    "a router that leaves": ("tcp", b"\x7f\xf2\x00\x00", "closed the connection"),
+    "no message in msgpack": (
+        "tcp",
+        b"\x7f\xf2\x00\x00\x00\x00\x00\x02hi",
+        "not a WAMP message|not a RawSocket router",
+    ),
+}
+
+
+@pytest.mark.parametrize(("scheme", "answer", "why"), IMPOSTORS.values(), ids=IMPOSTORS)
+def test_somebody_else_listens(make_app: MakeApp, scheme: str, answer: bytes, why: str) -> None:
+    with impostor(answer) as server:
+        path = "/ws" if scheme == "ws" else ""
+        url = f"{scheme}://127.0.0.1:{server.port}{path}"
+        assert_not_joined(make_app, url, why, WAMP_SERIALIZERS=["msgpack"])
+
+
+def assert_silent(make_app: MakeApp, url: str) -> None:
+    """An app pointed there waits as long as it is allowed to, then says why it is not joined."""
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_CONNECT_TIMEOUT=0.2))
+    started = time.monotonic()
+    with pytest.raises(NotJoined, match="still connecting|did not answer in time"):
+        wamp.client.call("com.shop.echo")
+    assert 0.2 <= time.monotonic() - started < 1.5
+    with pytest.raises(NotJoined, match="did not answer in time"):
+        wamp.client.wait_until_joined(0.4)
+    wamp.stop()
+
+
+@pytest.mark.parametrize("form", ["ws://127.0.0.1:{}/ws", "tcp://127.0.0.1:{}"])
+def test_somebody_who_says_nothing(make_app: MakeApp, form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system takes the connection
+        assert_silent(make_app, form.format(silent.getsockname()[1]))
+
+
+def test_a_rawsocket_url_for_a_websocket_port(make_app: MakeApp, wamp_router: DevRouter) -> None:
+    # Crossbar waits for the rest of an HTTP request.
+    assert_silent(make_app, wamp_router.url.replace("ws://", "tcp://").removesuffix("/ws"))
+
+
+def test_it_goes_on_trying_and_says_so_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    with impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+        url = f"tcp://127.0.0.1:{server.port}"
+        config = {"WAMP_RECONNECT_MIN": 0.01, "WAMP_RECONNECT_MAX": 0.02}
+        FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **config)).start()
+        for _ in range(10):
+            assert server.asked.acquire(timeout=PATIENCE)
+    eventually(lambda: "Connection refused" in caplog.text)  # a new reason is said
+    assert caplog.text.count("not a RawSocket router") == 1
+
+
+def test_it_joins_the_right_router_when_the_wrong_one_has_left(
+    make_app: MakeApp, wamp_router: DevRouter
+) -> None:
+    # A proxy of the test's own, which lets the client through to the router after a while.
+    with impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+        port = server.port
+        app = make_app(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}", WAMP_RECONNECT_MAX=0.05)
+        wamp = FlaskWAMP(app)
+        wamp.start()
+        assert server.asked.acquire(timeout=PATIENCE)
+    host, router_port = wamp_router.rawsocket_url.removeprefix("tcp://").split(":")
+    with Forwarder(port, (host, int(router_port))):
+        wamp.client.wait_until_joined(PATIENCE)
+        assert wamp.client.call("wamp.session.count") >= 1
+        wamp.stop()
+
+
+class Forwarder(socketserver.ThreadingTCPServer):
+    """Forwards connections to another port."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, port: int, to: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", port), _Forward)
+        self.to = to
+        self._thread = threading.Thread(target=self.serve_forever, args=[0.01], name="forwarder")
+        self._thread.start()
+
+    def server_close(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        super().server_close()
+
+
+class _Forward(socketserver.BaseRequestHandler):
+    server: Forwarder
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.to) as router:
+            back = threading.Thread(target=_pump, args=[router, self.request], name="forwarder")
+            back.start()
+            _pump(self.request, router)
+            back.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
