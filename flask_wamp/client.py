@@ -261,7 +261,7 @@ class Client(WampyAPI):
                 f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
                 f"by {present.name} and by {declaration.name}"
             )
-        peer = self._peer
+        peer = self.peer
         connection = peer.connection if peer is not None else None
         if peer is None or connection is None:
             return
@@ -279,7 +279,7 @@ class Client(WampyAPI):
         if declaration is None:
             known = sorted(name for (k, name, _) in self._shared.declarations if k is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")
-        peer = self._peer
+        peer = self.peer
         if peer is None or peer.connection is None:
             return
         answer = peer.serving.withdraw(peer.connection, declaration)
@@ -305,7 +305,7 @@ class Client(WampyAPI):
         Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
         """
         self._shared.stopped_in = os.getpid()
-        peer = self._peer
+        peer = self.peer
         if peer is None:
             return
         linger, drain = self.start_policy.limits(self.settings.drain_timeout)
@@ -339,7 +339,7 @@ class Client(WampyAPI):
     @property
     def session_id(self) -> int | None:
         """The id of the session; None while there is none."""
-        peer = self._peer
+        peer = self.peer
         return peer.session_id if peer is not None else None
 
     @property
@@ -378,7 +378,8 @@ class Client(WampyAPI):
         return self._shared.name
 
     @property
-    def _peer(self) -> Peer | None:
+    def peer(self) -> Peer | None:
+        """What keeps the session in this process; None before ``start()``."""
         return self._shared.peers.get(os.getpid())
 
     def _connected(self) -> tuple[Connection, Peer]:
@@ -410,7 +411,7 @@ class Client(WampyAPI):
 
     def _make_peer(self) -> Peer:
         shared = self._shared
-        peer = self._peer
+        peer = self.peer
         if peer is None:
             new = Peer(shared.settings, shared.declarations.values(), shared.notify)
             peer = shared.peers.setdefault(os.getpid(), new)  # one wins, without a lock

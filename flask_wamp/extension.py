@@ -13,6 +13,7 @@ from .config import Config, load_config
 from .context import offer_client
 from .dispatch import Dispatcher, Handler
 from .handlers import Declaration
+from .health import health
 from .hooks import Hooks
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
@@ -45,7 +46,15 @@ class _AppState:
         prefix = self.prefix
         for part in prefixes:
             prefix = resolve(part, prefix)
-        self.client.declare(self.dispatcher.declaration(spec, prefix, scopes))
+        self.client.declare(self._declaration(spec, prefix, scopes))
+
+    def _declaration(
+        self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
+    ) -> Declaration:
+        declaration = self.dispatcher.declaration(spec, prefix, scopes)
+        if self.client.joined:  # otherwise before the start, when all middlewares are there
+            t.cast(Handler, declaration.handler).chain()
+        return declaration
 
     def _before_start(self) -> None:
         """Find the app's and its blueprints' views that the free decorators marked; check all."""
@@ -59,7 +68,7 @@ class _AppState:
 
     def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
         def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
-            return self.dispatcher.declaration(make(f, uri, **options), self.prefix, (self._hooks,))
+            return self._declaration(make(f, uri, **options), self.prefix, (self._hooks,))
 
         return declaration
 
@@ -139,6 +148,18 @@ class FlaskWAMP(Scaffold):
     def stop(self) -> None:
         """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``."""
         self.client.stop()
+
+    def health(self) -> dict[str, t.Any]:
+        """How the connection is doing: see :func:`.health.health`."""
+        return health(self.client)
+
+    def health_view(self) -> tuple[dict[str, t.Any], int]:
+        """A view for load balancers: :meth:`health` as JSON, with 503 while not joined.
+
+        ``app.add_url_rule("/wamp/health", view_func=wamp.health_view)``
+        """
+        found = self.health()
+        return found, 200 if found["joined"] else 503
 
     def _state(self) -> _AppState:
         if has_app_context():

@@ -50,6 +50,10 @@ class Peer:
         self.session_id: int | None = None
         self.failure: Exception | None = None
         """Why there is no session, after an attempt to join has failed."""
+        self.joined_at: float | None = None
+        """When the session was joined, seconds since the epoch."""
+        self.lost = 0
+        """How often a session was lost."""
         self._declarations = declarations
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -118,7 +122,7 @@ class Peer:
         return connection
 
     def _why_not(self) -> str:
-        where = f"realm {self.settings.realm} at {self.settings.router_url.url}"
+        where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
         why = "the client was stopped" if self._stopping.is_set() else self.failure
         return f"not joined to {where}: {why or 'still connecting'}"
 
@@ -190,7 +194,7 @@ class Peer:
             logger.warning(
                 "not joined to realm %s at %s, trying again: %s",
                 self.settings.realm,
-                self.settings.router_url.url,
+                self.settings.router_url.shown,
                 error,
             )
         with self._changed:
@@ -201,6 +205,7 @@ class Peer:
         with self._changed:
             self.connection = connection
             self.session_id = joined.session_id
+            self.joined_at = time.time()
             self.failure = None
             self._changed.notify_all()
             declarations = list(self._declarations)
@@ -223,7 +228,7 @@ class Peer:
         logger.info(
             "joined realm %s at %s as session %s: %d procedures and topics%s",
             self.settings.realm,
-            self.settings.router_url.url,
+            self.settings.router_url.shown,
             self.session_id,
             len(self._declarations) - refused,
             f", {refused} refused" if refused else "",
@@ -252,12 +257,18 @@ class Peer:
         session_id, unanswered = joined.session_id, len(tickets)
         if self._stopping.is_set():
             return
+        self.lost += 1
         logger.warning("session lost, %d requests unanswered: %s", unanswered, reason)
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:
         """Call a short function at a ``time.monotonic()``, see :meth:`.execution.Timer.call_at`."""
         return self._timer.call_at(deadline, function)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls and events stand in line."""
+        return self.pool.pending + (self.serving.waiting if self.started else 0)
 
     # After a fork.
 

@@ -103,6 +103,11 @@ class Serving:
         }
 
     @property
+    def waiting(self) -> int:
+        """How many calls and events wait for one of their own kind to end."""
+        return sum(lane.pending for lane in list(self._lanes.values()))
+
+    @property
     def refused(self) -> list[Declaration]:
         """What the router refused, in the present session."""
         return [d for d in list(self._declarations) if d.refused is not None]

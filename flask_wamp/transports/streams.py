@@ -187,7 +187,7 @@ def open_stream(url: RouterURL, settings: StreamSettings, deadline: float) -> St
     try:
         sock = _connect(url, deadline)
     except OSError as error:
-        raise TransportError(f"cannot connect to {url.url}: {_reason(error)}") from error
+        raise TransportError(f"cannot connect to {url.shown}: {_reason(error)}") from error
     try:
         if not url.secure:
             stream = Stream(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 import urllib.parse
 
@@ -19,6 +20,16 @@ class RouterURL(t.NamedTuple):
     host: str
     port: int
     path: str
+
+    @property
+    def shown(self) -> str:
+        """The URL for logs: without user and password."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
+
+    @property
+    def transport(self) -> str:
+        """``websocket`` or ``rawsocket``."""
+        return "websocket" if self.websocket else "rawsocket"
 
     @property
     def websocket(self) -> bool:

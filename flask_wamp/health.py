@@ -1,0 +1,74 @@
+"""How a client is doing, as plain data."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from .client import Client
+from .handlers import Declaration, Registration, Subscription
+
+
+def health(client: Client) -> dict[str, t.Any]:
+    """Describe a client: JSON types only, no secrets.
+
+    ============== ===================================================================================
+    joined         whether there is a session
+    joined_since   ISO 8601, UTC; None while not joined
+    session_id     None while not joined
+    realm
+    router_url     without user and password
+    transport      ``websocket`` or ``rawsocket``; None while not joined
+    serializer     None while not joined
+    failure        why the last attempt to join failed; None while joined
+    reconnects     how often the session was lost since the client was started
+    procedures     ``registered``: how many, ``refused``: why, by URI
+    topics         ``subscribed``: how many, ``refused``: why, by URI, ``dropped``: events, by URI
+    in_hand        ``running``: handlers at work, ``waiting``: calls and events in line
+    ============== ===================================================================================
+    """
+    settings, peer = client.settings, client.peer
+    connection = peer.connection if peer is not None else None
+    since = peer.joined_at if peer is not None else None
+    return {
+        "joined": connection is not None,
+        "joined_since": _iso(since) if connection is not None else None,
+        "session_id": client.session_id,
+        "realm": settings.realm,
+        "router_url": settings.router_url.shown,
+        "transport": settings.router_url.transport if connection is not None else None,
+        "serializer": connection.transport.serializer.name if connection is not None else None,
+        "failure": str(peer.failure) if peer is not None and peer.failure is not None else None,
+        "reconnects": peer.lost if peer is not None else 0,
+        "procedures": {
+            "registered": len(client.registration_map),
+            "refused": _refused(client, Registration),
+        },
+        "topics": {
+            "subscribed": len(client.subscription_map),
+            "refused": _refused(client, Subscription),
+            "dropped": {
+                d.uri: d.dropped
+                for d in client.declarations
+                if isinstance(d, Subscription) and d.dropped
+            },
+        },
+        "in_hand": {
+            "running": peer.pool.running if peer is not None else 0,
+            "waiting": peer.waiting if peer is not None else 0,
+        },
+    }
+
+
+def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:
+    return {
+        d.uri: str(d.refused)
+        for d in client.declarations
+        if isinstance(d, kind) and d.refused is not None
+    }
+
+
+def _iso(timestamp: float | None) -> str | None:
+    if timestamp is None:
+        return None
+    return dt.datetime.fromtimestamp(timestamp, dt.timezone.utc).isoformat(timespec="seconds")
