@@ -55,9 +55,11 @@ def _uri(value: t.Any) -> bool:
     return True
 
 
-def _names_of(allowed: t.Collection[str]) -> t.Callable[[t.Any], bool]:
+def _names_of(allowed: t.Iterable[str]) -> t.Callable[[t.Any], bool]:
+    names = tuple(allowed)
+
     def check(value: t.Any) -> bool:
-        return isinstance(value, list | tuple) and bool(value) and set(value) <= set(allowed)
+        return isinstance(value, list | tuple) and bool(value) and all(v in names for v in value)
 
     return check
 
@@ -183,6 +185,7 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
     :raises ValueError: An unknown ``WAMP_*`` key, or a value that is not allowed; names the key, the
         value and what is allowed.
     """
+    config = _with_environment(config)
     _check_known(config)
     values = {}
     for name, default, check, allowed in KEYS:
@@ -201,7 +204,7 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
             f"WAMP_RECONNECT_MIN={values['WAMP_RECONNECT_MIN']!r} must not be above "
             f"WAMP_RECONNECT_MAX={values['WAMP_RECONNECT_MAX']!r}"
         )
-    return Config(_with_environment(values))
+    return Config(values)
 
 
 _SECRET = {"WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA"}
@@ -224,11 +227,10 @@ def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
     return None
 
 
-def _with_environment(values: dict[str, t.Any]) -> dict[str, t.Any]:
+def _with_environment(config: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
     """``FLASK_WAMP_AUTOSTART`` overrides, for commands and tests that must not connect."""
     override = os.environ.get("FLASK_WAMP_AUTOSTART", "").lower()
-    if override in ("auto", "lazy"):
-        values["WAMP_AUTOSTART"] = override
-    elif override in ("false", "0", "off"):
-        values["WAMP_AUTOSTART"] = False
-    return values
+    if not override:
+        return config
+    value = False if override in ("false", "0", "off") else override
+    return {**config, "WAMP_AUTOSTART": value}
