@@ -1,0 +1,286 @@
+"""The configuration: what each key takes, and what is said of what it does not take."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from flask_wamp.config import KEYS
+
+SECONDS = [0.5, 1, 10, 1e9]
+NO_SECONDS = [0, -1, "5", True, float("nan"), float("inf"), 1e10]
+COUNT = [1, 10_000]
+NO_COUNT = [0, -1, 1.5, "5", True]
+TEXT = ["text"]
+NO_TEXT = ["", 5, b"text", ["text"]]
+
+ACCEPTED: dict[str, list[t.Any]] = {
+    "WAMP_ROUTER_URL": [
+        "ws://localhost:8080/ws",
+        "wss://example.org/ws",
+        "tcp://127.0.0.1:8081",
+        "tls://example.org:8443",
+        "unix:///run/crossbar.sock",
+    ],
+    "WAMP_REALM": TEXT,
+    "WAMP_URI_PREFIX": ["com.example", "com"],
+    "WAMP_SERIALIZERS": [["json"], ("cbor", "msgpack"), ["msgpack", "json", "cbor"]],
+    "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",)],
+    "WAMP_AUTHID": TEXT,
+    "WAMP_SECRET": [],  # needs an authid, below
+    "WAMP_TICKET": TEXT,
+    "WAMP_PRIVATE_KEY": ["4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"],
+    "WAMP_AUTHEXTRA": [{}, {"x": 1}],
+    "WAMP_TLS_CA": [],  # a file, below
+    "WAMP_TLS_CERT": [],
+    "WAMP_TLS_KEY": [],
+    "WAMP_TLS_VERIFY": [True, False],
+    "WAMP_CALL_TIMEOUT": SECONDS,
+    "WAMP_CONNECT_TIMEOUT": SECONDS,
+    "WAMP_DRAIN_TIMEOUT": [0, *SECONDS],
+    "WAMP_RECONNECT_MIN": [0.001, 1],
+    "WAMP_RECONNECT_MAX": SECONDS,
+    "WAMP_LINGER": [0, *SECONDS],
+    "WAMP_HEARTBEAT": SECONDS,
+    "WAMP_WORKERS": COUNT,
+    "WAMP_MAX_PENDING": COUNT,
+    "WAMP_EVENT_QUEUE": COUNT,
+    "WAMP_MAX_MESSAGE_SIZE": [512, 65536, 16777216],
+    "WAMP_AUTOSTART": ["auto", "lazy", False],
+    "WAMP_SCHEDULE": ["once", "every", False],
+    "WAMP_VALIDATE": [True, False],
+}
+
+REFUSED: dict[str, list[t.Any]] = {
+    "WAMP_ROUTER_URL": ["http://localhost", "localhost:8080", "tcp://localhost", "", 8080],
+    "WAMP_REALM": NO_TEXT,
+    "WAMP_URI_PREFIX": ["com.", ".com", "com..example", "com.exam ple", "com.#", "", 5],
+    "WAMP_SERIALIZERS": [[], "json", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
+    "WAMP_AUTHMETHODS": [[], "ticket", ["password"], [["ticket"]], 5],
+    "WAMP_AUTHID": NO_TEXT,
+    "WAMP_SECRET": NO_TEXT,
+    "WAMP_TICKET": NO_TEXT,
+    "WAMP_PRIVATE_KEY": NO_TEXT,
+    "WAMP_AUTHEXTRA": ["text", [], 5],
+    "WAMP_TLS_CA": NO_TEXT,
+    "WAMP_TLS_CERT": NO_TEXT,
+    "WAMP_TLS_KEY": NO_TEXT,
+    "WAMP_TLS_VERIFY": [0, 1, "yes", "False"],
+    "WAMP_CALL_TIMEOUT": NO_SECONDS,
+    "WAMP_CONNECT_TIMEOUT": NO_SECONDS,
+    "WAMP_DRAIN_TIMEOUT": [*NO_SECONDS[1:], False],
+    "WAMP_RECONNECT_MIN": NO_SECONDS,
+    "WAMP_RECONNECT_MAX": NO_SECONDS,
+    "WAMP_LINGER": [*NO_SECONDS[1:], False],
+    "WAMP_HEARTBEAT": NO_SECONDS,
+    "WAMP_WORKERS": NO_COUNT,
+    "WAMP_MAX_PENDING": NO_COUNT,
+    "WAMP_EVENT_QUEUE": NO_COUNT,
+    "WAMP_MAX_MESSAGE_SIZE": [*NO_COUNT, 511, 16777217],
+    "WAMP_AUTOSTART": [True, "eager", 0, ""],
+    "WAMP_SCHEDULE": [True, "twice", 0, ""],
+    "WAMP_VALIDATE": [0, 1, "yes", []],
+}
+
+SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA")
+
+
+def pairs(table: dict[str, list[t.Any]]) -> list[tuple[str, t.Any]]:
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+def init(**config: t.Any) -> FlaskWAMP:
+    app = Flask("tests")
+    app.config.update(config)
+    return FlaskWAMP(app)
+
+
+def test_tables_have_every_key() -> None:
+    assert list(ACCEPTED) == list(REFUSED) == [key.name for key in KEYS]
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(ACCEPTED))
+def test_accepted(name: str, value: t.Any) -> None:
+    if name == "WAMP_PRIVATE_KEY":
+        pytest.importorskip("cryptography")
+    init(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(REFUSED))
+def test_refused_naming_key_value_and_what_is_allowed(name: str, value: t.Any) -> None:
+    with pytest.raises(ValueError, match=f"{name}=") as info:
+        init(**{name: value})
+    message = str(info.value)
+    allowed = next(key.allowed for key in KEYS if key.name == name)
+    assert (
+        message
+        == f"{name}={'...' if name in SECRET else repr(value)} is not allowed; it takes {allowed}"
+    )
+
+
+@pytest.mark.parametrize("name", [key.name for key in KEYS])
+def test_none_means_the_default(name: str) -> None:
+    init(**{name: None})
+
+
+def test_defaults() -> None:
+    settings = init().client.settings
+    assert settings.router_url.url == "ws://127.0.0.1:8080/ws"
+    assert settings.realm == "realm1"
+    assert settings.serializers == ["msgpack", "json", "cbor"]
+    assert settings.credentials.offered == ("anonymous",)
+    assert (settings.call_timeout, settings.connect_timeout, settings.drain_timeout) == (10, 5, 10)
+    assert (settings.reconnect_min, settings.reconnect_max) == (0.05, 1)
+    assert settings.heartbeat == 10
+    assert settings.workers is None
+    assert (settings.max_pending, settings.event_queue) == (10_000, 10_000)
+    assert settings.max_message_size == 16_777_216
+    assert settings.tls.verify is True
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", ["WAMP_URL", "WAMP_CALL_TIMOUT", "WAMP_", "WAMP_realm"])
+def test_unknown_key_is_refused_naming_those_there_are(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown configuration key {name}='x'") as info:
+        init(**{name: "x"})
+    assert all(key.name in str(info.value) for key in KEYS)
+
+
+def test_other_keys_are_left_alone() -> None:
+    init(WAMPUM=1, MY_WAMP_REALM=2, SECRET_KEY="x", wamp_url=3)
+
+
+def test_environment_variables_of_ours_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_WAMP_CROSSBAR", "/usr/bin/crossbar")
+    monkeypatch.setenv("FLASK_WAMP_REQUIRE_ROUTER", "1")
+    monkeypatch.setenv("FLASK_WAMP_REALM", "from the environment")
+    app = Flask("tests")
+    app.config.from_prefixed_env()
+    assert FlaskWAMP(app).client.realm == "from the environment"
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize("name", SECRET)
+@pytest.mark.parametrize("value", [b"hunter2", ["hunter2"]])
+def test_secret_is_not_shown_where_it_is_wrong(name: str, value: t.Any) -> None:
+    with pytest.raises(ValueError, match=name) as info:
+        init(**{name: value})
+    assert "hunter2" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"WAMP_SECRET": "hunter2"},
+        {"WAMP_PRIVATE_KEY": "hunter2"},
+        {"WAMP_AUTHID": "joe", "WAMP_SECRET": "hunter2", "WAMP_AUTHMETHODS": ["ticket"]},
+        {"WAMP_TICKET": "hunter2", "WAMP_AUTHEXTRA": {"x": "hunter2", "channel_binding": "y"}},
+    ],
+)
+def test_secret_is_not_shown_where_something_else_is_wrong(config: dict[str, t.Any]) -> None:
+    with pytest.raises(ValueError, match="WAMP_") as info:
+        init(**config)
+    assert "hunter2" not in f"{info.value!r}{info.value.__cause__!r}"
+
+
+def test_secret_is_not_shown_by_anything_else() -> None:
+    wamp = init(WAMP_AUTHID="joe", WAMP_SECRET="hunter2", WAMP_TICKET="hunter2")
+    client = wamp.client
+    assert "hunter2" not in f"{client!r}{client.settings!r}{wamp!r}{client.rpc.x!r}"
+
+
+# Keys that belong together.
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"WAMP_SECRET": "x"}, "WAMP_AUTHID"),
+        ({"WAMP_AUTHMETHODS": ["wampcra"], "WAMP_AUTHID": "joe"}, "WAMP_SECRET"),
+        ({"WAMP_AUTHMETHODS": ["ticket"]}, "WAMP_TICKET"),
+        ({"WAMP_AUTHMETHODS": ["cryptosign"]}, "WAMP_PRIVATE_KEY"),
+        ({"WAMP_RECONNECT_MIN": 5, "WAMP_RECONNECT_MAX": 1}, "WAMP_RECONNECT_MIN=5"),
+        ({"WAMP_RECONNECT_MIN": 5}, "WAMP_RECONNECT_MAX=1"),
+    ],
+)
+def test_keys_that_need_each_other(config: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        init(**config)
+
+
+def test_secret_with_an_authid() -> None:
+    assert "wampcra" in init(WAMP_AUTHID="joe", WAMP_SECRET="x").client.settings.credentials.offered
+
+
+@pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
+@pytest.mark.parametrize("url", ["wss://localhost/ws", "tls://localhost:8443"])
+def test_tls_file_that_is_not_there(name: str, url: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}.*nowhere\.pem"):
+        init(WAMP_ROUTER_URL=url, **{name: "/nowhere.pem"})
+
+
+@pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
+def test_tls_file_that_is_none(name: str, tmp_path: t.Any) -> None:
+    path = tmp_path / "file.pem"
+    path.write_text("not a certificate")
+    with pytest.raises(ValueError, match=rf"{name}.*file\.pem"):
+        init(WAMP_ROUTER_URL="wss://localhost/ws", **{name: str(path)})
+
+
+def test_tls_files_are_not_read_without_tls() -> None:
+    init(WAMP_ROUTER_URL="ws://localhost/ws", WAMP_TLS_CA="/nowhere.pem")
+
+
+def test_cbor_alone_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert init().client.settings.serializers == ["msgpack", "json"]
+    with pytest.raises(ValueError, match=r"WAMP_SERIALIZERS.*pip install flask-wamp\[cbor\]"):
+        init(WAMP_SERIALIZERS=["cbor"])
+
+
+# The environment.
+
+
+@pytest.mark.parametrize(
+    ("override", "on_first_use"),
+    [("false", False), ("0", False), ("off", False), ("False", False), ("lazy", True)],
+)
+def test_environment_overrides_autostart(
+    monkeypatch: pytest.MonkeyPatch, override: str, on_first_use: bool
+) -> None:
+    monkeypatch.setenv("FLASK_WAMP_AUTOSTART", override)
+    assert init(WAMP_AUTOSTART="auto").client.start_policy.on_first_use is on_first_use
+
+
+@pytest.mark.parametrize(
+    ("value", "on_first_use"), [("auto", True), ("lazy", True), (False, False)]
+)
+def test_autostart(value: t.Any, on_first_use: bool) -> None:
+    policy = init(WAMP_AUTOSTART=value).client.start_policy
+    assert policy.on_first_use is on_first_use
+    assert policy.on_first_request is on_first_use
+
+
+def test_environment_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "maybe")
+    with pytest.raises(ValueError, match="WAMP_AUTOSTART='maybe' is not allowed"):
+        init()
+
+
+def test_environment_that_is_empty_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "")
+    assert init(WAMP_AUTOSTART=False).client.start_policy.on_first_use is False
+
+
+def test_environment_that_the_app_reads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "0")
+    app = Flask("tests")
+    app.config.from_prefixed_env()
+    assert FlaskWAMP(app).client.start_policy.on_first_use is False
