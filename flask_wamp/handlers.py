@@ -91,6 +91,26 @@ EventHandler = t.Callable[[Work], bool]
 """Returns whether the event was handled without an error."""
 
 
+class Attendant(t.Protocol):
+    """What comes and goes with the sessions of one process. Lives as long as its peer does."""
+
+    def joined(self, connection: t.Any) -> None:
+        """There is a session, and everything is registered. Must not wait."""
+
+    def lost(self) -> None:
+        """There is none any more. Must not wait."""
+
+    def leave(self, deadline: float) -> None:
+        """The process is about to leave, and takes no more afterwards.
+
+        :param deadline: The ``time.monotonic()`` at which it does.
+        """
+
+
+MakeAttendant = t.Callable[[t.Any], Attendant]
+"""Called with the peer, in every process that starts one."""
+
+
 class Registration:
     """A procedure that is to be registered with every session.
 
@@ -123,6 +143,18 @@ class Registration:
         """How often it did."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
+        self.insistent = False
+        """Run it though the caller is gone: what it was asked for is done in any case."""
+        self.revoked: t.Callable[[], None] | None = None
+        """Called by the reader when the router takes it away; must not wait."""
+
+    attendant: MakeAttendant | None = None
+    """Makes what has to be there in every process that serves it."""
+
+    @property
+    def subject(self) -> Declaration:
+        """What the app declared; this is how it is served."""
+        return self
 
     @property
     def match(self) -> str:
@@ -161,6 +193,17 @@ class Subscription:
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.dropped = 0
         """How many events were dropped because too many waited."""
+        self.take: t.Callable[[m.Event], bool] | None = None
+        """Called by the reader with each event, in place of the handler on a worker; must not wait.
+        False: it is dropped."""
+
+    attendant: MakeAttendant | None = None
+    """Makes what has to be there in every process that serves it."""
+
+    @property
+    def subject(self) -> Declaration:
+        """What the app declared; this is how it is served."""
+        return self
 
     @property
     def match(self) -> str:
@@ -173,4 +216,5 @@ Declaration = Registration | Subscription
 
 def key(declaration: Declaration) -> tuple[type, str, str]:
     """What may be declared once in an app: a procedure or a topic, by URI and match."""
-    return type(declaration), declaration.uri, declaration.match
+    subject = declaration.subject
+    return type(subject), subject.uri, subject.match

@@ -63,7 +63,7 @@ class InvocationWork:
 
     def run(self) -> None:
         """Run the handler and answer; on a worker."""
-        if self.canceled:
+        if self.canceled and not self.registration.insistent:
             return
         outcome = self.registration.handler(self)
         if self._alarm is not None:

@@ -18,8 +18,9 @@ from .auth import Authentication
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost, WAMPError
 from .execution import Alarm, Pool, Timer, default_workers, spawn
-from .handlers import Declaration
+from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
+from .lease import Leases
 from .serving import Serving
 from .session import Session
 from .session_events import Joined
@@ -62,6 +63,8 @@ class Peer:
         self._timer: Timer
         self._reader: threading.Thread
         self.serving: Serving
+        self.leases: Leases
+        self._attendants: dict[object, Attendant] = {}
 
     # Life.
 
@@ -74,6 +77,8 @@ class Peer:
             self.serving = Serving(
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
+            self.leases = Leases(self)
+            self._attendants[Leases] = self.leases
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
 
@@ -87,6 +92,8 @@ class Peer:
         with self._changed:
             self._changed.notify_all()
         deadline = time.monotonic() + drain
+        for key in reversed(list(self._attendants)):
+            self.dismiss(key, deadline)
         connection = self.connection
         if connection is not None:
             self.serving.withdraw_all(connection, deadline)
@@ -120,6 +127,30 @@ class Peer:
         if connection is None or (ready and not self._ready):
             raise NotJoined(self._why_not())
         return connection
+
+    def attend(self, key: object, make: MakeAttendant) -> None:
+        """Have something come and go with the sessions of this process.
+
+        :param key: What there is one of: made once.
+        """
+        with self._changed:  # so that the reader cannot lose the session in between
+            if key in self._attendants or self._stopping.is_set():
+                return
+            self._attendants[key] = attendant = make(self)
+            if self._ready and self.connection is not None:
+                attendant.joined(self.connection)
+
+    def dismiss(self, key: object, deadline: float) -> None:
+        """Have it leave, by a ``time.monotonic()``."""
+        attendant = self._attendants.get(key)
+        if attendant is None:
+            return
+        try:
+            attendant.leave(deadline)
+        except Exception:
+            logger.exception("cannot leave in order")
+        finally:
+            self._attendants.pop(key, None)
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
@@ -236,6 +267,13 @@ class Peer:
         with self._changed:
             self._ready = True
             self._changed.notify_all()
+            attendants = list(self._attendants.values())
+        if self.connection is not None:
+            for attendant in attendants:
+                attendant.joined(self.connection)
+        for declaration in list(self._declarations):
+            if declaration.attendant is not None:
+                self.attend(declaration, declaration.attendant)
         self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
     def _tell(self, name: str, **payload: t.Any) -> None:
@@ -247,6 +285,9 @@ class Peer:
             self.connection = self.session_id = None
             self._ready = False
             self._changed.notify_all()
+            attendants = list(self._attendants.values())
+        for attendant in attendants:
+            attendant.lost()
         tickets = connection.abandon()
         for work in list(connection.works.values()):
             work.canceled = True

@@ -174,9 +174,14 @@ class Serving:
 
     def _on_delivered(self, connection: Connection, event: Delivered) -> None:
         for subscription in event.targets:
-            work = EventWork(connection, subscription, event.message)
-            if not self._lanes[subscription].submit(work.run):
+            if not self._take(connection, subscription, event.message):
                 self._dropped(subscription)
+
+    def _take(self, connection: Connection, subscription: Subscription, message: m.Event) -> bool:
+        if subscription.take is not None:
+            return subscription.take(message)
+        work = EventWork(connection, subscription, message)
+        return self._lanes[subscription].submit(work.run)
 
     def _dropped(self, subscription: Subscription) -> None:
         subscription.dropped += 1
@@ -223,6 +228,8 @@ class Serving:
             declaration.id = None
             declaration.refused = NotJoined(f"the router took it away: {event.details}")
             logger.error("%s was taken away by the router: %s", declaration.uri, event.details)
+            if isinstance(declaration, Registration) and declaration.revoked is not None:
+                declaration.revoked()
 
     # Declarations, at run time.
 

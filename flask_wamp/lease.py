@@ -1,0 +1,356 @@
+"""A lease: what one process of an app has at a time, and another takes over when it is gone.
+
+It is a registration with ``invoke="single"``: the router gives it to one session, refuses it to all
+others, and frees it when that session ends. Who was refused tries again in a second or so; where the
+``wamp.`` meta API is permitted, at once when the router says that the registration is gone, and
+otherwise rarely.
+
+**What it cannot do.** The router decides, so as far as it can tell there are never two holders. A holder
+that is cut off from the router does not know it at once: the router drops its session, and gives the
+lease to another, when its own pings are not answered; the old holder finds out at its next heartbeat
+(``WAMP_HEARTBEAT``), or when a send fails. For so long two processes may believe that they hold it. The
+same goes for a process that was suspended, and for a cluster of routers that lost each other, where each
+part has a holder of its own.
+
+Source: WAMP Advanced Profile, "Registration Meta API" and "Shared Registration".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import random
+import socket
+import threading
+import time
+import typing as t
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import CallTimeout, NotJoined
+from .execution import Alarm, Lane, Waiter
+from .handlers import Outcome, Registration, Result, Subscription, Work
+from .session import Session
+
+if t.TYPE_CHECKING:
+    from .peer import Peer
+
+logger = logging.getLogger("flask_wamp.lease")
+
+LOOKUP = "wamp.registration.lookup"
+ON_DELETE = "wamp.registration.on_delete"
+
+TAKEN = "wamp.error.procedure_already_exists"
+"""What the router answers while another session has the lease."""
+
+#: Mean seconds between two tries: where nobody tells when the lease is free, and where the router does.
+PAUSE, PAUSE_WATCHED = 1.0, 5.0
+
+#: How long the router may take to answer, where somebody waits for it.
+PATIENCE = 2.0
+
+State = dict[str, t.Any]
+
+
+def _nothing(*args: t.Any) -> None:
+    """What a lease does when nobody wants to know."""
+
+
+def request(
+    connection: Connection, method: t.Callable[..., object], *args: t.Any, timeout: float
+) -> t.Any:
+    """Ask the router for something and wait for the message that answers, ERROR included.
+
+    :param method: A method of the session that takes a ticket last.
+    :raises NotJoined: There is no session.
+    :raises SessionLost: It ended before the answer.
+    :raises CallTimeout: There was no answer in time.
+    """
+    waiter = Waiter()
+    connection.ask(method, *args, waiter)
+    if not waiter.wait(timeout):
+        raise CallTimeout(str(args[0]), timeout)
+    if waiter.error is not None:
+        raise waiter.error
+    return waiter.value
+
+
+class Ticket:
+    """The ticket of a request: calls a function with the message that answers, if one does."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: t.Callable[[t.Any], object]) -> None:
+        self._function = function
+
+    def resolve(self, message: t.Any) -> None:
+        """Called by the reader; the function must not wait."""
+        self._function(message)
+
+    def fail(self, error: BaseException) -> None:
+        """The session ended; whoever has to know is told otherwise."""
+
+
+class Lease:
+    """One lease of one process.
+
+    :param on_acquired: Called on a worker when this process has got it.
+    :param on_lost: Called on a worker when it has it no more, whatever the reason. These two and
+        ``on_told`` are called one after another, in order.
+    :param on_told: Called on a worker, in processes that have not got it, with what the holder says: its
+        ``state`` after this process was refused, and what it gives to :meth:`tell`.
+    :param state: What the holder answers when it is asked.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        uri: str,
+        *,
+        on_acquired: t.Callable[[], object] = _nothing,
+        on_lost: t.Callable[[], object] = _nothing,
+        on_told: t.Callable[[State], object] | None = None,
+        state: t.Callable[[], State] = dict,
+    ) -> None:
+        self.uri = uri
+        self.taken = False
+        """Whether the router said that another session has it."""
+        self._peer = peer
+        self._on_acquired = on_acquired
+        self._on_lost = on_lost
+        self._on_told = on_told
+        self._state = state
+        self._lock = threading.Lock()
+        self._callbacks = Lane(peer.pool, 1, peer.settings.event_queue)
+        self._wanted = True
+        self._connection: Connection | None = None
+        self._asking = False
+        self._id: int | None = None
+        self._others: int | None = None
+        """The registration id of who has it, where we may know."""
+        self._alarm: Alarm | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has it. False as soon as its session is lost."""
+        return self._id is not None
+
+    def tell(self, state: State) -> None:
+        """Have ``on_told`` called in the other processes, where publishing is permitted."""
+        connection = self._connection
+        if connection is not None and self.held:
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.publish, self.uri, [state], {}, {})
+
+    def release(self, timeout: float = PATIENCE) -> None:
+        """Let go of it for good; returns when the router has freed it.
+
+        :raises WAMPError: The session ended, or the router does not answer.
+        """
+        connection, number = self._let_go(wanted=False)
+        if connection is not None and number is not None:
+            request(connection, Session.unregister, number, timeout=timeout)
+
+    def retake(self, timeout: float = PATIENCE) -> bool:
+        """After :meth:`release`: have it once more, unless another session has it by now.
+
+        :raises WAMPError: The session ended, or the router does not answer.
+        """
+        connection = self._connection
+        if connection is None:
+            raise NotJoined("the session has ended")
+        answer = request(connection, *self._registering(connection), timeout=timeout)
+        if isinstance(answer, m.Registered):
+            self._id = answer.registration_id
+        return self.held
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until the callbacks for all that has happened have returned."""
+        done = threading.Event()
+        self._callbacks.submit(done.set)
+        return done.wait(timeout)
+
+    # What happens. None of this waits: the reader and the timer call it.
+
+    def joined(self, connection: Connection) -> None:
+        """There is a session: try to get it."""
+        self._connection = connection
+        if self._on_told is not None:
+            topic = Subscription(self.uri, _unused, options={})
+            topic.take = self._told
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.subscribe, self.uri, {}, topic, Ticket(_nothing))
+        self.ask()
+
+    def lost(self) -> None:
+        """The session has ended, and the lease with it."""
+        self._let_go(wanted=self._wanted)
+        self._connection = None
+
+    def deleted(self, registration_id: int) -> None:
+        """Some registration is gone: try at once, if it was that of who has it."""
+        if self._others in (None, registration_id):
+            self.ask()
+
+    def ask(self) -> None:
+        """Try to get it."""
+        with self._lock:
+            connection = self._connection
+            if connection is None or self._asking or self.held or not self._wanted:
+                return
+            self._asking = True
+        with contextlib.suppress(NotJoined):  # lost() follows
+            ticket = Ticket(functools.partial(self._answered, connection))
+            connection.put(*self._registering(connection), ticket)
+
+    def _registering(self, connection: Connection) -> tuple[t.Any, ...]:
+        registration = Registration(self.uri, self._answer)
+        registration.revoked = functools.partial(self._revoked, connection)
+        return Session.register, self.uri, {"invoke": "single"}, registration
+
+    def _answered(self, connection: Connection, message: t.Any) -> None:
+        with self._lock:
+            if connection is not self._connection:
+                return
+            self._asking = False
+            refused = isinstance(message, m.Error)
+            self.taken, self._others = refused and message.error == TAKEN, None
+            if not refused and self._wanted:
+                self._id = message.registration_id
+        if refused:
+            self._refused(connection, message)
+        elif self.held:
+            self._callbacks.submit(self._on_acquired)
+        else:  # it was released meanwhile
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
+
+    def _refused(self, connection: Connection, message: m.Error) -> None:
+        self._try_again(PAUSE)
+        if not self.taken:
+            logger.warning("cannot have the lease %s: %s %s", self.uri, message.error, message.args)
+            return
+        with contextlib.suppress(NotJoined):
+            connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
+            if self._on_told is not None:
+                connection.put(_call, self.uri, [], Ticket(self._answered_by_holder))
+
+    def _looked_up(self, message: t.Any) -> None:
+        """Now we know whose end to watch for, and need not try so often."""
+        if isinstance(message, m.Result) and message.args and isinstance(message.args[0], int):
+            self._others = message.args[0]
+            if self._peer.leases.watching:
+                self._try_again(PAUSE_WATCHED)
+
+    def _try_again(self, pause: float) -> None:
+        """Have it tried later; never at the same moment as other processes do."""
+        self._cancel_alarm()
+        at = time.monotonic() + pause * random.uniform(0.5, 1.5)
+        self._alarm = self._peer.call_at(at, self.ask)
+
+    def _cancel_alarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.cancel()
+
+    def _let_go(self, wanted: bool) -> tuple[Connection | None, int | None]:
+        self._cancel_alarm()
+        with self._lock:
+            self._wanted = wanted
+            number, self._id = self._id, None
+            self._asking = self.taken = False
+        if number is not None:
+            self._callbacks.submit(self._on_lost)
+        return self._connection, number
+
+    def _revoked(self, connection: Connection) -> None:
+        if connection is self._connection:
+            self._let_go(self._wanted)
+            self._try_again(PAUSE)
+
+    # What the holder says.
+
+    def _answer(self, work: Work) -> Outcome:
+        """The procedure: who has it."""
+        who = {"session": self._peer.session_id, "pid": self._peer.pid}
+        answer = {**who, "host": socket.gethostname(), "state": self._state()}
+        return Result([work.plain(answer)])
+
+    def _answered_by_holder(self, message: t.Any) -> None:
+        if isinstance(message, m.Result) and message.args and isinstance(message.args[0], dict):
+            self._hear(message.args[0].get("state"))
+
+    def _told(self, event: m.Event) -> bool:
+        self._hear(event.args[0] if event.args else None)
+        return True
+
+    def _hear(self, state: t.Any) -> None:
+        if isinstance(state, dict) and self._on_told is not None and not self.held:
+            self._callbacks.submit(functools.partial(self._on_told, state))
+
+
+def _unused(work: Work) -> bool:
+    raise AssertionError("an event that is taken has no handler")
+
+
+def _call(session: Session, procedure: str, args: t.Sequence[t.Any], ticket: Ticket) -> int:
+    return session.call(procedure, args, {}, {}, ticket)
+
+
+class Leases:
+    """The leases of one process, and its watch for registrations that are gone."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.watching = False
+        """Whether the router tells when a registration is gone."""
+        self._peer = peer
+        self._leases: list[Lease] = []
+        self._connection: Connection | None = None
+        self._watched: Connection | None = None
+
+    def add(self, uri: str, **callbacks: t.Any) -> Lease:
+        """Make a lease, and begin to want it. Takes what :class:`Lease` takes."""
+        lease = Lease(self._peer, uri, **callbacks)
+        self._leases.append(lease)
+        if self._connection is not None:
+            self._joined(lease, self._connection)
+        return lease
+
+    def remove(self, lease: Lease) -> None:
+        """Forget a lease that was released."""
+        self._leases.remove(lease)
+
+    def joined(self, connection: Connection) -> None:
+        """There is a session: try to get them all."""
+        self._connection = connection
+        for lease in list(self._leases):
+            self._joined(lease, connection)
+
+    def lost(self) -> None:
+        """The session has ended, and they with it."""
+        self._connection = None
+        self.watching = False
+        for lease in list(self._leases):
+            lease.lost()
+
+    def leave(self, deadline: float) -> None:
+        """Each was released by who asked for it."""
+
+    def _joined(self, lease: Lease, connection: Connection) -> None:
+        if self._watched is not connection:
+            self._watched = connection
+            topic = Subscription(ON_DELETE, _unused)
+            topic.take = self._deleted
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.subscribe, ON_DELETE, {}, topic, Ticket(self._subscribed))
+        lease.joined(connection)
+
+    def _subscribed(self, message: t.Any) -> None:
+        self.watching = isinstance(message, m.Subscribed)  # else it is not permitted: no matter
+
+    def _deleted(self, event: m.Event) -> bool:
+        if len(event.args) > 1:
+            for lease in list(self._leases):
+                lease.deleted(event.args[1])
+        return True
