@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import sys
 import types
@@ -138,7 +139,24 @@ def decorator(
 
 
 def _has_text_annotations(f: t.Any) -> bool:
-    return any(isinstance(hint, str) for hint in getattr(f, "__annotations__", {}).values())
+    hints = getattr(underlying(f), "__annotations__", {})
+    return any(isinstance(hint, str) for hint in hints.values())
+
+
+def underlying(f: t.Any) -> t.Any:
+    """The function that was written: of a method, a partial, a wrapper, or an object to be called."""
+    while not inspect.isfunction(f):
+        if isinstance(f, functools.partial):
+            f = f.func
+        elif inspect.ismethod(f):
+            f = f.__func__
+        elif hasattr(f, "__wrapped__"):
+            f = f.__wrapped__
+        elif inspect.isroutine(f):
+            break  # written in C
+        else:
+            f = type(f).__call__
+    return inspect.unwrap(f)
 
 
 def _caller_locals() -> dict[str, t.Any] | None:

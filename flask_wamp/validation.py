@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from .registry import underlying
+
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
 Validate = t.Callable[..., Arguments]
 
@@ -39,11 +41,12 @@ def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None =
     def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
         return args, kwargs
 
-    function = getattr(f, "__func__", f)
-    if any(isinstance(hint, str) for hint in getattr(function, "__annotations__", {}).values()):
-        hints = t.get_type_hints(function, localns=localns, include_extras=True)
-        collect.__annotations__ = hints
-    collect.__annotations__.pop("return", None)
+    function = underlying(f)
+    hints = dict(getattr(function, "__annotations__", {}))
+    hints.pop("return", None)  # often a name that is imported for type checkers only
+    collect.__annotations__ = hints  # a copy: the function's own stay as they are
+    names = getattr(function, "__globals__", {})
+    collect.__annotations__ = t.get_type_hints(collect, names, localns, include_extras=True)
     validated = pydantic.validate_call(config={"arbitrary_types_allowed": True})(collect)
 
     def validate(*args: t.Any, **kwargs: t.Any) -> Arguments:
