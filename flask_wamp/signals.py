@@ -46,8 +46,8 @@ dispatch_started = _signals.signal(
 
 dispatch_finished = _signals.signal(
     "dispatch-finished",
-    "A handler ended well. ``message``, ``result`` (the value that is answered; None for an event). "
-    "Sent in its context, before teardown.",
+    "A handler ended well. ``message``, ``result`` (the value that is answered, what after hooks made of "
+    "it). Sent in its context, before teardown.",
 )
 
 dispatch_failed = _signals.signal(
