@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import socketserver
-import threading
 import time
 import typing as t
 from pathlib import Path
@@ -17,6 +14,7 @@ from flask_wamp import FlaskWAMP, NotJoined
 from flask_wamp.router import free_port
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE
+from tests.support.sockets import Forwarder, Impostor
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
@@ -24,44 +22,6 @@ if t.TYPE_CHECKING:
 pytestmark = pytest.mark.router
 
 MakeApp = t.Callable[..., Flask]
-
-
-class Impostor(socketserver.ThreadingTCPServer):
-    """Answers whatever comes with the same bytes, and hangs up."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.answer = answer
-        self.asked = threading.Semaphore(0)
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-
-class _Answer(socketserver.BaseRequestHandler):
-    server: Impostor
-
-    def handle(self) -> None:
-        with contextlib.suppress(OSError):
-            self.request.recv(4096)
-            self.request.sendall(self.server.answer)
-            self.server.asked.release()
-
-
-@contextlib.contextmanager
-def impostor(answer: bytes) -> t.Iterator[Impostor]:
-    with Impostor(answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01], name="impostor")
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def assert_not_joined(make_app: MakeApp, url: str, why: str, **config: t.Any) -> FlaskWAMP:
@@ -151,7 +111,7 @@ IMPOSTORS: dict[str, tuple[str, bytes, str]] = {
 
 @pytest.mark.parametrize(("scheme", "answer", "why"), IMPOSTORS.values(), ids=IMPOSTORS)
 def test_somebody_else_listens(make_app: MakeApp, scheme: str, answer: bytes, why: str) -> None:
-    with impostor(answer) as server:
+    with Impostor(answer) as server:
         path = "/ws" if scheme == "ws" else ""
         url = f"{scheme}://127.0.0.1:{server.port}{path}"
         assert_not_joined(make_app, url, why, WAMP_SERIALIZERS=["msgpack"])
@@ -183,7 +143,7 @@ def test_a_rawsocket_url_for_a_websocket_port(make_app: MakeApp, wamp_router: De
 def test_it_goes_on_trying_and_says_so_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+    with Impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
         url = f"tcp://127.0.0.1:{server.port}"
         config = {"WAMP_RECONNECT_MIN": 0.01, "WAMP_RECONNECT_MAX": 0.02}
         FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **config)).start()
@@ -196,52 +156,13 @@ def test_it_goes_on_trying_and_says_so_once(
 def test_it_joins_the_right_router_when_the_wrong_one_has_left(
     make_app: MakeApp, wamp_router: DevRouter
 ) -> None:
-    # A proxy of the test's own, which lets the client through to the router after a while.
-    with impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+    with Impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
         port = server.port
         app = make_app(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}", WAMP_RECONNECT_MAX=0.05)
         wamp = FlaskWAMP(app)
         wamp.start()
         assert server.asked.acquire(timeout=PATIENCE)
-    host, router_port = wamp_router.rawsocket_url.removeprefix("tcp://").split(":")
-    with Forwarder(port, (host, int(router_port))):
+    with Forwarder(wamp_router.rawsocket_url, port):
         wamp.client.wait_until_joined(PATIENCE)
         assert wamp.client.call("wamp.session.count") >= 1
         wamp.stop()
-
-
-class Forwarder(socketserver.ThreadingTCPServer):
-    """Forwards connections to another port."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, port: int, to: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", port), _Forward)
-        self.to = to
-        self._thread = threading.Thread(target=self.serve_forever, args=[0.01], name="forwarder")
-        self._thread.start()
-
-    def server_close(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        super().server_close()
-
-
-class _Forward(socketserver.BaseRequestHandler):
-    server: Forwarder
-
-    def handle(self) -> None:
-        with socket.create_connection(self.server.to) as router:
-            back = threading.Thread(target=_pump, args=[router, self.request], name="forwarder")
-            back.start()
-            _pump(self.request, router)
-            back.join()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

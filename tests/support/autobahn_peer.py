@@ -267,6 +267,8 @@ async def _connect(url: str, realm: str, serializer: str, ca: str | None) -> t.A
 
 async def main(url: str, realm: str, serializer: str, ca: str | None) -> None:
     loop = asyncio.get_running_loop()
+    # autobahn answers a call that it cancels when it ends, on a connection that is no more.
+    loop.set_exception_handler(lambda loop, context: None)
     stdin = asyncio.StreamReader(limit=LONGEST_LINE)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     commands = Commands(await _connect(url, realm, serializer, ca))
