@@ -234,6 +234,9 @@ class Peer:
 
     def _serve(self, connection: Connection, joined: Joined) -> None:
         with self._changed:
+            if self._stopping.is_set():  # stop() has looked for a session already and saw none
+                connection.close()
+                return
             self.connection = connection
             self.session_id = joined.session_id
             self.joined_at = time.time()
@@ -243,8 +246,6 @@ class Peer:
         try:
             self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()
-            if self._stopping.is_set():
-                connection.close()
             reason = connection.run()
         except WAMPError as error:  # lost before everything was asked for
             reason = error
