@@ -14,12 +14,14 @@ from .exceptions import (
     ProtocolError,
     SerializationError,
     SessionLost,
+    TaskAborted,
     TransportError,
     WAMPError,
 )
 from .extension import FlaskWAMP, __version__
 from .handlers import CallResult
 from .registry import callee, subscriber
+from .tasks import background_tasks
 
 #: The name in flask-wamp 0.1.0.
 WAMP = FlaskWAMP
@@ -37,10 +39,12 @@ __all__ = [
     "ProtocolError",
     "SerializationError",
     "SessionLost",
+    "TaskAborted",
     "TransportError",
     "WAMPBlueprint",
     "WAMPError",
     "__version__",
+    "background_tasks",
     "callee",
     "event",
     "invocation",

@@ -46,6 +46,8 @@ class StartPolicy:
     """Seconds the last callee of a procedure stays for its successor."""
     grace: float | None = None
     """Seconds the server leaves the process for its end; None: as many as it needs."""
+    serves: bool = True
+    """False: it calls and publishes, and what the app declares is not served in this process."""
 
     def limits(self, drain: float) -> tuple[float, float]:
         """How long to linger and how long to drain, in seconds, within what the server leaves."""
@@ -53,6 +55,16 @@ class StartPolicy:
             return self.linger, drain
         linger = min(self.linger, self.grace * 0.3)
         return linger, min(drain, self.grace * 0.9 - linger)
+
+
+class Companion(t.Protocol):
+    """What lives and ends with a client."""
+
+    def stop(self, deadline: float) -> None:
+        """The client stops, and what was in hand has ended or had its time, until then."""
+
+    def forget_parents(self) -> None:
+        """After a fork, in the child: let go of what is the parent's."""
 
 
 class _Shared:
@@ -70,6 +82,7 @@ class _Shared:
         self.peers: dict[int, Peer] = {}
         """By process id: a forked child has none."""
         self.start_policy = StartPolicy()
+        self.companions: list[Companion] = []
         self.stopped_in: int | None = None
 
 
@@ -254,6 +267,8 @@ class Client(WampyAPI):
 
         :param forget: Raise and forget it when the router refuses it; else keep it for the next session.
         """
+        if not (self.start_policy.serves or forget):
+            return
         declarations = self._shared.declarations
         present = declarations.setdefault(key(declaration), declaration)
         if present is not declaration:
@@ -294,9 +309,13 @@ class Client(WampyAPI):
         return self._shared.start_policy
 
     def start(self) -> Client:
-        """Begin to connect, and return at once; does nothing when begun already."""
+        """Begin to connect, and return at once; does nothing when begun already.
+
+        A process that runs background tasks connects on first use only.
+        """
         self._shared.stopped_in = None
-        self._start_peer()
+        if self.start_policy.serves:
+            self._start_peer()
         return self
 
     def stop(self) -> None:
@@ -314,8 +333,11 @@ class Client(WampyAPI):
             way_out = Linger(peer.connection, self.declarations, self.submit)
             way_out.wait(linger)
             leaving = way_out.release
+        deadline = time.monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
         self._shared.peers.pop(os.getpid(), None)
+        for companion in self.companions:
+            companion.stop(deadline)
 
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.
@@ -342,6 +364,17 @@ class Client(WampyAPI):
         peer = self.peer
         return peer.session_id if peer is not None else None
 
+    def only_call(self) -> None:
+        """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""
+        policy = self.start_policy
+        policy.serves, policy.on_first_use, policy.on_first_request = False, True, False
+        self._shared.declarations.clear()
+
+    @property
+    def companions(self) -> list[Companion]:
+        """What is told of its end; may be added to."""
+        return self._shared.companions
+
     @property
     def settings(self) -> Settings:
         """What it was configured with."""
@@ -357,6 +390,8 @@ class Client(WampyAPI):
         own = os.getpid()
         for pid in [pid for pid in self._shared.peers if pid != own]:
             self._shared.peers.pop(pid).forget()
+        for companion in self.companions:
+            companion.forget_parents()
 
     # Messages of wampy's.
 
@@ -405,7 +440,8 @@ class Client(WampyAPI):
     def _start_peer(self) -> Peer:
         peer = self._make_peer()
         if not peer.started:
-            self._shared.start_policy.before_start()
+            if self.start_policy.serves:
+                self.start_policy.before_start()
             peer.start()
         return peer
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import dataclasses
 import datetime as dt
 import time
 import typing as t
@@ -13,10 +15,37 @@ from werkzeug.local import LocalProxy
 from .handlers import Work
 
 
+@dataclasses.dataclass
+class PastWork:
+    """A message that was in hand in another process: nobody here can answer it."""
+
+    uri: str
+    message: t.Any
+    received_at: float
+    deadline: float | None
+    canceled: bool
+
+    def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
+        """Nothing of it is sent."""
+        return value
+
+    def limit(self, seconds: float) -> None:
+        """Nobody waits for an answer."""
+
+    def when_done(self, callback: t.Callable[[bool], object]) -> None:
+        """The answer was sent elsewhere."""
+
+    def progress(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> None:
+        """The answer was sent elsewhere."""
+
+
 class _InHand:
     """What invocations and events have in common."""
 
-    __slots__ = ("_work", "options")
+    __slots__ = ("_work", "options", "tasks")
+
+    tasks: t.Any
+    """The background tasks to run after the answer; not set while there are none."""
 
     def __init__(self, work: Work, options: t.Mapping[str, t.Any]) -> None:
         self._work = work
@@ -36,6 +65,17 @@ class _InHand:
     def limit(self, seconds: float) -> None:
         """Have the caller told ``wamp.error.timeout`` unless it is answered in so many seconds."""
         self._work.limit(seconds)
+
+    def when_done(self, callback: t.Callable[[bool], object]) -> None:
+        """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
+        self._work.when_done(callback)
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """In another process it can be read, no more."""
+        work = self._work
+        past = PastWork(work.uri, work.message, work.received_at, work.deadline, work.canceled)
+        options = {name: value for name, value in self.options.items() if name != "middlewares"}
+        return type(self), (past, options)
 
     @property
     def args(self) -> list[t.Any]:
@@ -190,6 +230,27 @@ event: Event = LocalProxy(  # type: ignore[assignment]
     unbound_message=_UNBOUND.format("an event", "event", "subscriber"),
 )
 """The event that is being handled."""
+
+
+def current_message() -> Invocation | Event | None:
+    """The invocation or event that is being handled, or whose background task runs."""
+    return current_invocation.get(None) or current_event.get(None)
+
+
+@contextlib.contextmanager
+def readable(message: Invocation | Event | None) -> t.Iterator[None]:
+    """Let ``invocation`` or ``event`` be a message while inside."""
+    if message is None:
+        yield
+        return
+    current: contextvars.ContextVar[t.Any] = (
+        current_invocation if isinstance(message, Invocation) else current_event
+    )
+    token = current.set(message)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 def offer_client(app: Flask, client: t.Any) -> None:

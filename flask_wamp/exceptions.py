@@ -13,7 +13,8 @@
     ├── InvalidURI             a URI that must not be sent (also a ValueError)
     ├── ProtocolError          the router broke the WAMP protocol
     ├── TransportError         no connection to the router, or it broke
-    └── AuthenticationError    the router's challenge cannot be answered
+    ├── AuthenticationError    the router's challenge cannot be answered
+    └── TaskAborted            a background task did not come to its end
 
 Where wampy is installed, ``WAMPError`` is a ``wampy.errors.WampyError`` and ``CallTimeout`` a
 ``wampy.errors.WampyTimeOutError``.
@@ -153,3 +154,7 @@ class TransportError(WAMPError):
 
 class AuthenticationError(WAMPError):
     """The router's challenge cannot be answered with what is configured."""
+
+
+class TaskAborted(WAMPError):
+    """A background task did not come to its end: its process died, or there was no time left for it."""

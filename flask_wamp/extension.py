@@ -17,6 +17,7 @@ from .health import health
 from .hooks import Hooks
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
+from .tasks import offer_tasks
 from .uris import resolve
 
 __version__ = "0.1.0"
@@ -119,6 +120,7 @@ class FlaskWAMP(Scaffold):
         app.extensions["wamp"] = app.extensions["flask_wamp"] = self
         app.extensions[_STATE] = state
         offer_client(app, state.client)
+        offer_tasks(app, state.client)
         http.answer_errors(app)
         lifecycle.manage(
             state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]

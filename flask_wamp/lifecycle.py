@@ -38,6 +38,9 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     policy.linger = linger or 0.0
     _register_once()
     _clients.add(client)
+    if servers.in_task_process():
+        client.only_call()
+        return
     if autostart != "auto":
         return
     begin = functools.partial(start, client)

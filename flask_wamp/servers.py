@@ -27,9 +27,11 @@ import typing as t
 
 import click
 from flask import Flask
+from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 
 from .execution import poll
+from .task_process import NAME as TASK_PROCESS
 
 
 class Start(t.Protocol):
@@ -63,6 +65,24 @@ def recognize(app: Flask) -> Server | None:
         if recognized is not None:
             return recognized
     return None
+
+
+def in_task_process() -> bool:
+    """Whether this process runs background tasks for another one, and serves nothing."""
+    return TASK_PROCESS in sys.modules
+
+
+def app_import_path() -> str | None:
+    """What the server was told of where the app is, ``module:create_app()``; None where it is unknown.
+
+    Called by ``init_app``, as :func:`recognize`.
+    """
+    context = click.get_current_context(silent=True)
+    info = context.find_object(ScriptInfo) if context is not None else None
+    if info is not None and info.app_import_path:
+        return info.app_import_path
+    gunicorn = _on_stack("gunicorn.app.wsgiapp", "load_wsgiapp", "self")
+    return str(gunicorn.app_uri) if gunicorn is not None else None
 
 
 # flask run and app.run: in the process that serves, not in the reloader's parent.

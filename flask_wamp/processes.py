@@ -1,0 +1,201 @@
+"""Processes for CPU-heavy background tasks: started when there is work, used again, replaced when they die.
+
+Not forked: a copy of a process with threads may hold locks nobody will release, and would have the
+socket. A new Python is started, which imports the app (:mod:`.task_process`). The socket to it is one
+that waits as all sockets do, so the same lines work in threads and in greenlets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+from . import task_process
+from .exceptions import TaskAborted
+from .task_process import Answer, Setup, receive, send
+
+#: Seconds an idle process has for its end, though there is no time left.
+GRACE = 1.0
+
+_BOOTSTRAP = """\
+import importlib.util, sys
+sys.path[:] = {path!r}
+spec = importlib.util.spec_from_file_location({name!r}, {file!r})
+module = sys.modules[{name!r}] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.main({fd})
+"""
+
+
+class Processes:
+    """The processes of one app in this process. As many as there are tasks at the same time.
+
+    :param setup: Says what they have to know; called at the first use.
+    """
+
+    def __init__(self, setup: t.Callable[[], Setup]) -> None:
+        self._make_setup = setup
+        self._setup: bytes | None = None
+        self._lock = threading.Lock()
+        self._idle: list[_Child] = []
+        self._children: set[_Child] = set()
+        self._stopping = False
+
+    def run(self, job: bytes) -> Answer:
+        """Run a task in a process, and wait for its end.
+
+        :raises TaskAborted: The process died, or cannot be started.
+        """
+        while True:
+            child = self._take()
+            answer = child.ask(job)
+            if answer is not None:
+                with self._lock:
+                    self._idle.append(child)
+                return answer
+            with self._lock:
+                self._children.discard(child)
+            how = child.end()
+            # One that was idle may have died long before: the task has not begun, and goes to another.
+            if child.begun or not child.used:
+                raise TaskAborted(f"the process that ran it {how}")
+
+    def stop(self, deadline: float) -> None:
+        """End all processes: those that are idle in peace, at a ``time.monotonic()``; others at once."""
+        with self._lock:
+            self._stopping = True
+            children, self._children = self._children, set()
+            idle, self._idle = self._idle, []
+        for child in children.difference(idle):
+            child.kill()
+        for child in idle:
+            child.leave()
+        deadline = max(deadline, time.monotonic() + GRACE)
+        for child in idle:
+            child.end(deadline)
+
+    def forget(self) -> None:
+        """After a fork, in the child: let go of the sockets, or their ends would go unnoticed."""
+        for child in self._children:
+            child.forget()
+
+    def _take(self) -> _Child:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            if self._setup is None:
+                self._setup = pickle.dumps(tuple(self._make_setup()))
+            setup = self._setup
+        try:
+            child = _Child(setup)
+        except OSError as error:
+            raise TaskAborted(f"no process can be started to run it: {error}") from error
+        with self._lock:
+            self._children.add(child)
+            stopping = self._stopping
+        if stopping:
+            child.kill()
+        return child
+
+
+class _Child:
+    """One process. Used by one thread at a time.
+
+    :param setup: The pickled ``Setup``.
+    """
+
+    def __init__(self, setup: bytes) -> None:
+        self.used = False
+        """Whether it has ended a task before the present one."""
+        self.begun = False
+        """Whether it has begun the present one."""
+        self._setup: bytes | None = setup
+        self._socket, theirs = socket.socketpair()
+        try:
+            with theirs, _signals_held_back():
+                self._process = _spawn(theirs.fileno())
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def ask(self, job: bytes) -> Answer | None:
+        """Have a task run; None when the process died."""
+        self.begun = False
+        try:
+            if self._setup is not None:
+                send(self._socket, self._setup)
+                self._setup = None
+            send(self._socket, job)
+            answer = receive(self._socket)
+            if answer == b"":
+                self.begun = True
+                answer = receive(self._socket)
+        except OSError:
+            return None
+        if answer is None:
+            return None
+        self.used = True
+        return Answer(*pickle.loads(answer))
+
+    def leave(self) -> None:
+        """Have it end, when it is idle: the parent is gone for it."""
+        self._socket.close()
+
+    def kill(self) -> None:
+        """End it at once; who waits for it goes on."""
+        self._process.kill()
+
+    def end(self, deadline: float | None = None) -> str:
+        """Wait for its end, at most until a ``time.monotonic()``, and say what it was."""
+        self._socket.close()
+        timeout = GRACE if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        if status < 0:
+            return f"was ended by signal {-status} ({signal.strsignal(-status)})"
+        return f"ended with exit status {status}"
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket."""
+        with contextlib.suppress(OSError):
+            os.close(self._socket.detach())
+
+
+def _spawn(fd: int) -> subprocess.Popen[bytes]:
+    code = _BOOTSTRAP.format(
+        path=[entry for entry in sys.path if isinstance(entry, str)],
+        name=task_process.NAME,
+        file=task_process.__file__,
+        fd=fd,
+    )
+    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
+    command = [_python(), *flags, "-c", code]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
+
+
+def _python() -> str:
+    """This Python; in a server with a Python inside, such as uWSGI, ``sys.executable`` is the server."""
+    if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
+        return sys.executable
+    return os.path.join(sys.exec_prefix, "bin", "python3")
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> t.Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal: a new one is told when it can ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

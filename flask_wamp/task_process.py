@@ -1,0 +1,319 @@
+"""A process that runs background tasks, and how one finds the app of its parent.
+
+Its file is run by :mod:`.processes`, not imported: nothing but the standard library is imported before
+the app is, because an app may monkey-patch first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+import types
+import typing as t
+
+#: What this file is called among the modules of such a process, and of no other.
+NAME = "flask_wamp_task_process"
+
+#: What the parent's main module is called here, as in :mod:`multiprocessing`: what its
+#: ``if __name__ == "__main__"`` guards is not run.
+MAIN = "__mp_main__"
+
+#: Seconds to end in peace when the parent is gone.
+PATIENCE = 5.0
+
+_LENGTH = struct.Struct("!Q")
+
+
+class Setup(t.NamedTuple):
+    """What a process has to know. Plain values: it is read before anything else is imported."""
+
+    argv: list[str]
+    main: tuple[str | None, str | None]
+    """The main module's name, where it was run with ``-m``, and its file."""
+    import_name: str
+    """The app's."""
+    attribute: tuple[str, str] | None
+    """The module and attribute that is the app, where there is one."""
+    import_path: str | None
+    """What the server was told, ``module:create_app()``."""
+
+
+class Answer(t.NamedTuple):
+    """How a task ended."""
+
+    error: bytes | None
+    """The pickled exception, where it failed and that can be pickled."""
+    traceback: str
+    """Empty where it did not fail."""
+    added: list[tuple[str, bytes]]
+    """The tasks it added itself: the executor, and what :func:`load` takes."""
+
+
+def describe(app: t.Any, import_path: str | None) -> Setup:
+    """In the parent: what another process has to know to find an app."""
+    return Setup(
+        list(sys.argv),
+        describe_main(),
+        app.import_name,
+        _attribute(app),
+        import_path or os.environ.get("FLASK_APP"),
+    )
+
+
+def describe_main() -> tuple[str | None, str | None]:
+    """The main module's name and file; neither in an interactive session."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    file = getattr(main, "__file__", None)
+    return spec.name if spec is not None else None, os.path.abspath(file) if file else None
+
+
+def _attribute(app: t.Any) -> tuple[str, str] | None:
+    for name in (app.import_name, "__main__", *list(sys.modules)):
+        module = sys.modules.get(name)
+        if isinstance(module, types.ModuleType):
+            for attribute, value in list(vars(module).items()):
+                if value is app:
+                    return name, attribute
+    return None
+
+
+# Messages: a length of 8 bytes, and a pickle. An empty one says that a task has begun.
+
+
+def send(channel: socket.socket, data: bytes) -> None:
+    """Send a message."""
+    channel.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(channel: socket.socket) -> bytes | None:
+    """Receive a message; None when the other side is gone."""
+    head = _receive(channel, _LENGTH.size)
+    return None if head is None else _receive(channel, _LENGTH.unpack(head)[0])
+
+
+def _receive(channel: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        try:
+            part = channel.recv(min(size - len(data), 1 << 20))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> t.Any:
+        if module in ("__main__", MAIN):
+            module = main_module()
+        return super().find_class(module, name)
+
+
+def load(data: bytes) -> t.Any:
+    """Unpickle what comes from a relative: what lives in its main module is found in ours."""
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+#: In a process for tasks: the parent's main module, see :class:`Setup`.
+_parents_main: tuple[str | None, str | None] | None = None
+
+
+def main_module() -> str:
+    """The name under which the main module of the app is loaded; loads it where it is not."""
+    if _parents_main is None:
+        return "__main__"
+    if MAIN not in sys.modules:
+        _load_main(*_parents_main)
+    return MAIN
+
+
+def _load_main(name: str | None, file: str | None) -> None:
+    module = types.ModuleType(MAIN)
+    spec = importlib.util.find_spec(name) if name not in (None, "__main__") else None
+    if spec is not None:  # python -m package.module: its relative imports need the package
+        module.__spec__, module.__package__, file = spec, spec.parent, spec.origin
+    if file is None:
+        raise ImportError("the main module of the app has no file")
+    module.__file__ = file
+    with open(file, "rb") as source:
+        code = compile(source.read(), file, "exec", dont_inherit=True)
+    sys.modules[MAIN] = sys.modules["__main__"] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[MAIN]
+        raise
+
+
+# In the process.
+
+
+def main(fd: int) -> None:
+    """Run tasks until the parent is gone.
+
+    :param fd: The socket to the parent.
+    """
+    global _parents_main
+    os.set_inheritable(fd, False)
+    ours = [fd]  # what a task forks must not keep: our end would go unnoticed
+    os.register_at_fork(after_in_child=lambda: os.close(ours.pop()) if ours else None)
+    channel = socket.socket(fileno=fd)
+    channel.setblocking(True)  # gevent makes it otherwise in the parent, for both
+    process = _Process(fd)
+    received = receive(channel)
+    if received is None:
+        return
+    setup = Setup(*pickle.loads(received))
+    sys.argv[:] = setup.argv
+    _parents_main = setup.main
+    try:
+        app = find_app(setup)
+    except BaseException as error:
+        send(channel, answer(error))
+        return
+    # Again, of the kind the app has made of sockets if it has patched them.
+    process.serve(app, socket.socket(fileno=channel.detach()))
+
+
+class _Process:
+    """Takes one task after the other; ends when its parent does, even in the midst of one.
+
+    Ctrl-C is for the parent, which drains. SIGTERM, as systemd sends to all processes of a service,
+    ends it when nothing is in hand.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._waiting = False
+        self._leaving = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._leave)
+        # The parent has held them back until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        # A thread in any case, because it begins before anything is patched: a greenlet would not run
+        # while a task computes.
+        threading.Thread(target=self._watch, args=(fd,), name="parent", daemon=True).start()
+
+    def serve(self, app: t.Any, channel: socket.socket) -> None:
+        """Run what comes."""
+        while True:
+            self._waiting = True
+            if self._leaving:
+                return
+            job = receive(channel)
+            self._waiting = False
+            if job is None:
+                return
+            send(channel, b"")
+            send(channel, run(app, job))
+
+    def _leave(self, signum: int, frame: types.FrameType | None) -> None:
+        self._leaving = True
+        if self._waiting:
+            sys.exit()
+
+    def _watch(self, fd: int) -> None:
+        hangup = select.poll()
+        hangup.register(fd, 0)
+        ended = threading.Event()
+        hangup.poll()
+        if self._waiting:  # it sees that too
+            ended.wait(PATIENCE)
+        os._exit(1)
+
+
+def run(app: t.Any, job: bytes) -> bytes:
+    """Run one task; return the pickled :class:`Answer`."""
+    from flask_wamp.task_runner import Batch, perform
+
+    added: list[t.Any] = []
+    try:
+        function, args, kwargs, message = load(job)
+    except BaseException as failure:
+        error: BaseException | None = failure
+    else:
+        batch = Batch(message)
+        error = perform(app, function, args, kwargs, batch)
+        added = batch.tasks if error is None else []
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    return answer(error, [(task.executor, task.call) for task in added])
+
+
+def answer(error: BaseException | None, added: t.Sequence[t.Any] = ()) -> bytes:
+    """The pickled :class:`Answer`."""
+    text = "" if error is None else "".join(traceback.format_exception(error))
+    return pickle.dumps(tuple(Answer(_pickled(error), text, list(added))))
+
+
+def _pickled(error: BaseException | None) -> bytes | None:
+    if error is None:
+        return None
+    try:
+        data = pickle.dumps(error)
+        load(data)
+    except Exception:
+        return None
+    return data
+
+
+# The app.
+
+
+def find_app(setup: Setup) -> t.Any:
+    """Import the app, or make one as the server did.
+
+    :raises RuntimeError: There is none; says how to help.
+    """
+    failures: list[Exception] = []
+    for find in (_by_attribute, _by_import_path, _in_module):
+        try:
+            app = find(setup)
+        except Exception as error:
+            failures.append(error)
+            continue
+        if app is not None and app.import_name.replace(MAIN, "__main__") == setup.import_name:
+            return app
+    raise RuntimeError(
+        f"a process for background tasks cannot find the app {setup.import_name!r}: make it an "
+        "attribute of a module, give that module a factory create_app() that needs no arguments, or "
+        "set FLASK_APP to 'module:create_app(...)'"
+    ) from (failures[0] if failures else None)
+
+
+def _by_attribute(setup: Setup) -> t.Any:
+    if setup.attribute is None:
+        return None
+    module, attribute = setup.attribute
+    return getattr(_module(module), attribute, None)
+
+
+def _by_import_path(setup: Setup) -> t.Any:
+    if setup.import_path is None:
+        return None
+    from flask.cli import ScriptInfo
+
+    return ScriptInfo(app_import_path=setup.import_path, set_debug_flag=False).load_app()
+
+
+def _in_module(setup: Setup) -> t.Any:
+    from flask.cli import find_best_app
+
+    return find_best_app(_module(setup.import_name))
+
+
+def _module(name: str) -> types.ModuleType:
+    return importlib.import_module(main_module() if name == "__main__" else name)

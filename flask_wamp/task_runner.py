@@ -1,0 +1,290 @@
+"""How background tasks run: on the workers of an app, or in other processes (:mod:`.processes`)."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import functools
+import logging
+import os
+import sys
+import threading
+import typing as t
+
+from flask import Flask
+
+from . import signals, task_process
+from .client import Client
+from .context import Event, Invocation, readable
+from .exceptions import TaskAborted
+from .execution import Lane
+
+if t.TYPE_CHECKING:
+    from .processes import Processes
+
+Message = Invocation | Event
+
+logger = logging.getLogger("flask_wamp.tasks")
+
+
+@dataclasses.dataclass(eq=False)
+class Task:
+    """A function that is to run once."""
+
+    runner: Runner
+    function: t.Callable[..., t.Any]
+    args: t.Sequence[t.Any]
+    kwargs: dict[str, t.Any]
+    executor: str
+    """``thread`` or ``process``."""
+    message: Message | None
+    """What was answered before; None for an HTTP request."""
+    call: bytes = b""
+    """Function, arguments and message, pickled, where another process needs them."""
+    added: Batch | None = None
+    """What it adds itself, since it runs."""
+
+    def __repr__(self) -> str:
+        where = "an HTTP request" if self.message is None else repr(self.message)
+        return f"<background task {name(self.function)} of {where}>"
+
+
+def name(f: t.Any) -> str:
+    """The name of a function, for messages."""
+    qualified = getattr(f, "__qualname__", None)
+    return f"{f.__module__}.{qualified}" if qualified else repr(f)
+
+
+class Batch:
+    """The tasks of one answer, in the order in which they were added.
+
+    :param message: What is answered; None for an HTTP request.
+    """
+
+    def __init__(self, message: Message | None) -> None:
+        self.message = message
+        self.tasks: list[Task] = []
+        self._started = False
+
+    def add(self, task: Task) -> None:
+        """Append a task; it starts at once where the answer is gone already."""
+        self.tasks.append(task)
+        if self._started:
+            self.start()
+
+    def done(self, well: bool) -> None:
+        """The answer was sent, or an error."""
+        if well:
+            self.start()
+        else:
+            self.tasks = []
+
+    def start(self) -> None:
+        """Run them."""
+        self._started = True
+        tasks, self.tasks = self.tasks, []
+        for runner in {task.runner: None for task in tasks}:  # one, but for nested app contexts
+            runner.start([task for task in tasks if task.runner is runner])
+
+
+#: In a task: what it adds.
+running: contextvars.ContextVar[Batch | None] = contextvars.ContextVar(
+    "wamp_running_task", default=None
+)
+
+
+def perform(
+    app: Flask,
+    f: t.Callable[..., t.Any],
+    args: t.Sequence[t.Any],
+    kwargs: dict[str, t.Any],
+    added: Batch,
+    failed: t.Callable[[BaseException], object] = lambda error: None,
+) -> BaseException | None:
+    """Run a function in an app context of its own; return what it raised.
+
+    :param added: Gets the tasks that it adds itself, and has the message that was answered before.
+    :param failed: Called with what it raised, in that context.
+    """
+    failure = None
+    context = app.app_context()
+    context.push()
+    token = running.set(added)
+    with readable(added.message):
+        try:
+            app.ensure_sync(f)(*args, **kwargs)
+        except BaseException as error:
+            failure = error
+            failed(error)
+    running.reset(token)
+    try:
+        context.pop(failure)
+    except Exception:
+        logger.exception("a teardown function failed after the background task %s", name(f))
+    return failure
+
+
+class _Shift:
+    """What an app has in hand in one process."""
+
+    def __init__(self, make_processes: t.Callable[[], Processes], client: Client) -> None:
+        self.in_hand: set[Task] = set()
+        self.closed = False
+        self.pool = client.pool
+        self.processes: Processes | None = None
+        self._lane: Lane | None = None
+        self._lock = threading.Lock()
+        self._make_processes = make_processes
+
+    def lane(self) -> Lane:
+        """Where tasks for other processes wait for a CPU."""
+        with self._lock:
+            if self._lane is None:
+                self.processes = self._make_processes()
+                self._lane = Lane(self.pool, os.cpu_count() or 1, sys.maxsize)
+            return self._lane
+
+    def claim(self, task: Task) -> bool:
+        """Take a task out of hand; False when it was before: nothing is told twice."""
+        try:
+            self.in_hand.remove(task)
+        except KeyError:
+            return False
+        return True
+
+
+class Runner:
+    """Runs the background tasks of one app. Makes no lock and no thread before there is a task.
+
+    :param import_path: Where the server was told to find the app, if that is known.
+    """
+
+    def __init__(self, app: Flask, client: Client, import_path: str | None) -> None:
+        self._app = app
+        self._client = client
+        self._import_path = import_path
+        self._shifts: dict[int, _Shift] = {}
+        """By process id: a forked child has its own."""
+
+    def start(self, tasks: t.Sequence[Task]) -> None:
+        """Run tasks: those for threads in turn, those for processes side by side."""
+        shift = self._shift()
+        shift.in_hand.update(tasks)
+        here = [task for task in tasks if task.executor == "thread"]
+        taken = not here or shift.pool.submit(
+            functools.partial(self._run_in_turn, shift, here), force=True
+        )
+        for task in tasks:
+            if task.executor == "process":
+                shift.lane().submit(functools.partial(self._run_elsewhere, shift, task))
+        if not taken or shift.closed:
+            self._give_up(shift, tasks, "the client was stopped")
+
+    def stop(self, deadline: float) -> None:
+        """Give up what has not ended, and end the processes.
+
+        :param deadline: The ``time.monotonic()`` until which idle ones may take their time.
+        """
+        shift = self._shifts.pop(os.getpid(), None)
+        if shift is None:
+            return
+        shift.closed = True
+        self._give_up(shift, list(shift.in_hand), "WAMP_DRAIN_TIMEOUT left it no time")
+        if shift.processes is not None:
+            shift.processes.stop(deadline)
+
+    def forget_parents(self) -> None:
+        """After a fork, in the child: let go of the parent's processes."""
+        for pid, shift in self._shifts.items():
+            if pid != os.getpid() and shift.processes is not None:
+                shift.processes.forget()
+
+    def _shift(self) -> _Shift:
+        shift = self._shifts.get(os.getpid())
+        if shift is None:
+            new = _Shift(self._make_processes, self._client)
+            shift = self._shifts.setdefault(os.getpid(), new)  # one wins, without a lock
+        return shift
+
+    def _make_processes(self) -> Processes:
+        from .processes import Processes  # here: most apps have none
+
+        return Processes(lambda: task_process.describe(self._app, self._import_path))
+
+    # On a worker.
+
+    def _run_in_turn(self, shift: _Shift, tasks: t.Sequence[Task]) -> None:
+        for task in tasks:
+            if task in shift.in_hand:
+                self._run(shift, task)
+
+    def _run(self, shift: _Shift, task: Task) -> None:
+        task.added = Batch(task.message)
+        failed = functools.partial(self._failed, shift, task)
+        error = perform(self._app, task.function, task.args, task.kwargs, task.added, failed)
+        task.added.done(error is None)
+        shift.in_hand.discard(task)
+
+    def _run_elsewhere(self, shift: _Shift, task: Task) -> None:
+        if task not in shift.in_hand or shift.processes is None:
+            return
+        try:
+            with shift.pool.yield_place():
+                answer = shift.processes.run(task.call)
+            _raise_remote(answer)
+            added = [self._returned(task, *returned) for returned in answer.added]
+        except BaseException as error:
+            self._fail(shift, task, error)
+            return
+        if added:
+            self.start(added)
+        shift.in_hand.discard(task)
+
+    def _returned(self, task: Task, executor: str, call: bytes) -> Task:
+        """A task that another one has added in its process."""
+        f, args, kwargs, _ = task_process.load(call)
+        return Task(self, f, args, kwargs, executor, task.message, call)
+
+    # Errors.
+
+    def _give_up(self, shift: _Shift, tasks: t.Sequence[Task], why: str) -> None:
+        stopping = running.get()  # of the task that stops the client, if one does
+        for task in tasks:
+            if stopping is None or task.added is not stopping:
+                self._fail(shift, task, TaskAborted(why))
+
+    def _fail(self, shift: _Shift, task: Task, error: BaseException) -> None:
+        with self._app.app_context(), readable(task.message):
+            self._failed(shift, task, error)
+
+    def _failed(self, shift: _Shift, task: Task, error: BaseException) -> None:
+        """Tell of an error, in an app context; once."""
+        if shift.claim(task):
+            logger.error("%r failed", task, exc_info=error)
+            signals.send(signals.task_failed, self._app, task=task.function, error=error)
+
+
+class RemoteTraceback(Exception):
+    """The cause of an error that was raised in another process: where it was raised there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"
+
+
+def _raise_remote(answer: task_process.Answer) -> None:
+    """Raise what was raised in another process."""
+    if not answer.traceback:
+        return
+    error: BaseException | None = None
+    if answer.error is not None:
+        try:
+            error = task_process.load(answer.error)
+        except Exception:
+            logger.debug("an error cannot be unpickled", exc_info=True)
+    if not isinstance(error, BaseException):
+        error = TaskAborted(answer.traceback.strip().rpartition("\n")[2])
+    raise error from RemoteTraceback(answer.traceback)

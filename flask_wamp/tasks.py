@@ -1,0 +1,161 @@
+"""Background tasks: functions that run after the answer was sent.
+
+``background_tasks.add(f, 1, 2)`` in a handler or an HTTP view. Here is when they run;
+:mod:`.task_runner` has how.
+"""
+
+from __future__ import annotations
+
+import pickle
+import typing as t
+
+from flask import Flask, current_app, has_request_context, request
+from flask.signals import request_finished
+from flask.wrappers import Response
+
+from . import servers, task_process
+from .client import Client
+from .context import current_message
+from .task_runner import Batch, Message, Runner, Task, name, running
+
+#: Where an app keeps what runs its tasks.
+RUNNER = "wamp_tasks"
+
+EXECUTORS = ("thread", "process")
+
+_OUTSIDE = """There is no answer to wait for.
+
+background_tasks.add(f) runs f after the answer of a WAMP handler or an HTTP view, and is called while that \
+runs. Elsewhere there is nothing to run it after: call f itself, or give it to a thread of your own."""
+
+
+class BackgroundTasks:
+    """Where handlers and views leave what is to be done after their answer.
+
+    Use the one there is, ``background_tasks``.
+    """
+
+    def add(
+        self, f: t.Callable[..., t.Any], /, *args: t.Any, executor: str = "thread", **kwargs: t.Any
+    ) -> None:
+        """Run a function after the answer was sent, if that is no error.
+
+        In a WAMP handler that is a result (for an event: it was handled without an exception), in an HTTP
+        view a response with a status below 400 that was sent to its end. The function runs in an app
+        context of its own, so ``g.wampy`` is there; ``invocation`` or ``event`` is still the message that
+        was answered; ``flask.request`` is not there. What it raises is logged, and sent with the signal
+        ``task_failed``. A task may add tasks: they run when it has ended well.
+
+        The tasks of one answer run one after another, in the order in which they were added, on a worker of
+        the app. Those with ``executor="process"`` run side by side, as many as the machine has CPUs.
+
+        :param f: ``async def`` is fine.
+        :param executor: ``thread``, or ``process`` for a function that computes for long. Function and
+            arguments are pickled then. The process imports the app, and its ``g.wampy`` has a session of
+            its own in which nothing is registered.
+        :raises RuntimeError: There is no handler and no view to run it after.
+        :raises TypeError: It cannot be called, or cannot be sent to another process.
+
+        .. versionadded:: 0.1
+        """
+        if not callable(f):
+            raise TypeError(f"{f!r} is no function; give its arguments apart: add(f, 1, 2)")
+        if executor not in EXECUTORS:
+            raise ValueError(f"executor={executor!r} is not allowed; it takes {EXECUTORS}")
+        batch = _batch()
+        call = b""
+        # In a process for tasks none is run: what is added there goes back to the parent.
+        if executor == "process" or servers.in_task_process():
+            call = _pickled(f, args, kwargs, batch.message)
+        batch.add(Task(_runner(), f, args, kwargs, executor, batch.message, call))
+
+    def __repr__(self) -> str:
+        return "<background_tasks>"
+
+
+background_tasks = BackgroundTasks()
+"""What is to be done after the answer: ``background_tasks.add(f, ...)``."""
+
+
+def offer_tasks(app: Flask, client: Client) -> None:
+    """Let an app have background tasks; they cost next to nothing where there are none."""
+    runner = app.extensions[RUNNER] = Runner(app, client, servers.app_import_path())
+    client.companions.append(runner)
+    request_finished.connect(_request_finished, app)
+
+
+def _runner() -> Runner:
+    runner = current_app.extensions.get(RUNNER)
+    if runner is None:
+        raise RuntimeError("this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)")
+    return t.cast(Runner, runner)
+
+
+def _pickled(f: t.Any, args: t.Any, kwargs: t.Any, message: Message | None) -> bytes:
+    try:
+        if getattr(f, "__module__", None) == "__main__" and task_process.describe_main()[1] is None:
+            raise TypeError("it is defined in an interactive session")
+        return pickle.dumps((f, args, kwargs, message))
+    except Exception as error:
+        raise TypeError(
+            f"{name(f)} cannot run in another process: {error}. With executor='process' give a "
+            "function that its module has under its name, and arguments that can be pickled"
+        ) from error
+
+
+def _batch() -> Batch:
+    """The batch of the innermost thing that is being answered."""
+    message = current_message()
+    fake = message is not None and message.options.get("request_context")
+    if has_request_context() and not fake:
+        return _batch_of_request()
+    added = running.get()
+    if added is not None:
+        return added
+    if message is None:
+        raise RuntimeError(_OUTSIDE)
+    return _batch_of_message(message)
+
+
+def _batch_of_message(message: Message) -> Batch:
+    batch: Batch | None = getattr(message, "tasks", None)
+    if batch is None:
+        batch = message.tasks = Batch(message)
+        message.when_done(batch.done)
+    return batch
+
+
+# HTTP: what counts is the last response, after all after-request functions and error handlers.
+
+_BATCH, _RESPONSE = "flask_wamp.tasks", "flask_wamp.response"
+
+
+def _batch_of_request() -> Batch:
+    environ = request.environ
+    batch: Batch | None = environ.get(_BATCH)
+    if batch is None:
+        batch = environ[_BATCH] = Batch(None)
+        if _RESPONSE in environ:  # it is being streamed
+            _run_after(environ[_RESPONSE], batch)
+    return batch
+
+
+def _request_finished(sender: Flask, response: Response, **extra: t.Any) -> None:
+    environ = request.environ
+    environ[_RESPONSE] = response
+    if _BATCH in environ:
+        _run_after(response, environ[_BATCH])
+
+
+def _run_after(response: Response, batch: Batch) -> None:
+    if response.status_code >= 400:
+        batch.done(False)
+    elif _is_test_client():
+        batch.start()
+    else:
+        response.call_on_close(batch.start)
+
+
+def _is_test_client() -> bool:
+    """Whether no server is there to close the response: few tests do."""
+    return not {"SERVER_SOFTWARE", "REMOTE_PORT"} & request.environ.keys()
