@@ -1,0 +1,64 @@
+"""An app for the servers of the tests: HTTP and WAMP on the same functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import typing as t
+
+from flask import Flask, g
+
+from flask_wamp import FlaskWAMP
+
+wamp = FlaskWAMP()
+
+
+def create_app() -> Flask:
+    """The factory; ``app`` is made of it."""
+    app = Flask(__name__)
+    app.config.update(
+        WAMP_ROUTER_URL=os.environ["SHOP_ROUTER_URL"],
+        WAMP_URI_PREFIX="com.shop",
+        WAMP_DRAIN_TIMEOUT=2,
+        WAMP_LINGER=0,
+    )
+    wamp.init_app(app)
+
+    @app.get("/add/<int:a>/<int:b>")
+    @wamp.callee
+    def add(a: int, b: int) -> dict[str, int]:
+        return {"sum": a + b}
+
+    @app.get("/who")
+    @wamp.callee
+    def who() -> dict[str, t.Any]:
+        monkey = sys.modules.get("gevent.monkey")
+        return {
+            "pid": os.getpid(),
+            "patched": monkey is not None and monkey.is_module_patched("threading"),
+            # That of the process, where threads are greenlets of its only thread.
+            "native_thread": threading.get_native_id(),
+            "session": g.wampy.session_id,
+        }
+
+    @app.get("/relay/<int:a>")
+    @wamp.callee
+    def relay(a: int) -> t.Any:
+        return g.wampy.rpc.com.shop.add(a, 1)
+
+    @app.post("/say/<text>")
+    def say(text: str) -> str:
+        g.wampy.publish("com.shop.said", text)
+        return "said"
+
+    return app
+
+
+app = create_app() if os.environ.get("SHOP_FACTORY") is None else None
+
+if __name__ == "__main__":
+    assert app is not None
+    wamp.start()
+    wamp.client.wait_until_joined()
+    sys.stdin.read()  # until the test has seen enough
