@@ -18,6 +18,8 @@ import pytest
 from flask_wamp.router import DevRouter, Endpoint, find_crossbar, free_port
 from flask_wamp.router.ports import answers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -154,6 +154,7 @@ with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
 """
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.router
 def test_it_dies_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
@@ -170,6 +171,7 @@ def test_it_dies_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None
 JOE = {"ticket": "secret", "role": "user"}
 
 
+@pytest.mark.slow
 @pytest.mark.router
 @pytest.mark.parametrize(
     ("urls", "options"),
@@ -469,6 +471,7 @@ def test_a_python_that_is_too_old_is_no_python(
 BUILD = "import sys, flask_wamp.router as r; r.build_crossbar(python=sys.argv[1])"
 
 
+@pytest.mark.slow
 def test_two_processes_build_it_once(
     cache: Path, tmp_path: Path, fake_python: t.Callable[[str], str]
 ) -> None:
@@ -513,6 +516,7 @@ def command(tmp_path: Path) -> RunCommand:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.router
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_the_apps_url_and_realm(
@@ -530,6 +534,7 @@ def test_the_command_serves_the_apps_url_and_realm(
     assert not answers(endpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.router
 def test_the_command_takes_other_urls_and_realms(
     wamp_router: DevRouter, command: RunCommand
@@ -542,6 +547,7 @@ def test_the_command_takes_other_urls_and_realms(
         router.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.router
 def test_the_command_fails_when_the_router_dies(
     wamp_router: DevRouter, command: RunCommand
@@ -555,6 +561,7 @@ def test_the_command_fails_when_the_router_dies(
     assert "Error: Crossbar ended by itself" in rest
 
 
+@pytest.mark.slow
 def test_the_command_says_in_a_line_what_is_wrong(command: RunCommand) -> None:
     with command("ws://example.com/ws") as router:
         output, _ = router.communicate()
@@ -573,6 +580,7 @@ def test_with_a_router(wamp_router):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("required", "outcome"), [("0", "1 skipped"), ("1", "1 error")])
 def test_without_a_crossbar_the_fixture_skips_or_fails(
     cache: Path, tmp_path: Path, required: str, outcome: str
