@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import typing as t
 from urllib.parse import urlsplit
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
 
 wamp = AppGroup("wamp", help="Commands for the app's WAMP side.")
 
@@ -41,6 +43,59 @@ def router(url: str | None, port: int | None, realm: str | None, log_level: str)
         serve([_with_port(url, port)], realm, echo=click.echo, log_level=log_level)
     except RouterError as error:
         raise click.ClickException(str(error)) from None
+
+
+@wamp.command("worker", with_appcontext=False)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--gevent", is_flag=True, help="Patch with gevent first: handlers are greenlets.")
+@click.option("--http", metavar="[HOST]:PORT", help="Serve HTTP too; needs --gevent.")
+@click.option("--reload", is_flag=True, help="Restart when the code changes, for development.")
+@click.option("--ready-fd", type=int, hidden=True)
+@click.option("--listen-fd", type=int, hidden=True)
+@click.pass_context
+def worker(
+    context: click.Context,
+    workers: int,
+    gevent: bool,
+    http: str | None,
+    reload: bool,
+    ready_fd: int | None,
+    listen_fd: int | None,
+) -> None:
+    """Serve the app's handlers, without an HTTP server.
+
+    SIGTERM and Ctrl-C finish what is in hand, SIGHUP restarts the processes one by one, one that
+    dies is replaced.
+    """
+    if http is not None and not gevent:
+        raise click.UsageError("--http needs --gevent: it is gevent's server")
+    if ready_fd is not None:
+        _work(context, ready_fd, listen_fd, reload)
+    else:
+        _supervise(workers, gevent, http)
+
+
+def _supervise(workers: int, gevent: bool, http: str | None) -> None:
+    from .supervisor import Supervisor, listen
+
+    try:
+        listener = listen(http) if http is not None else None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot listen on {http}: {error}") from None
+    Supervisor(sys.argv[1:], workers, gevent=gevent, http=listener, say=click.echo).run()
+
+
+def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: bool) -> None:
+    """What a worker process does."""
+    from .worker import NoExtension, tell_supervisor, work
+
+    app = context.ensure_object(ScriptInfo).load_app()
+    listener = socket.socket(fileno=listen_fd) if listen_fd is not None else None
+    try:
+        code = work(app, tell_supervisor(ready_fd), http=listener, reload=reload)
+    except NoExtension as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(code)
 
 
 def _setting(*names: str) -> str | None:

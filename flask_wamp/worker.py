@@ -1,0 +1,132 @@
+"""``flask wamp worker``: a process that serves handlers, and HTTP only when asked to.
+
+This is what runs in each worker process; :mod:`.supervisor` starts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+import typing as t
+
+from flask import Flask
+
+from . import lifecycle
+from .exceptions import NotJoined
+from .extension import FlaskWAMP
+
+#: Seconds between two looks whether the session is there, to be told when it is.
+READY_INTERVAL = 1.0
+
+
+#: The exit code of a worker that ended because its code has changed.
+CHANGED = 3
+
+logger = logging.getLogger("flask_wamp.worker")
+
+
+class NoExtension(RuntimeError):
+    """The app has no FlaskWAMP."""
+
+    def __str__(self) -> str:
+        return "this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)"
+
+
+def work(
+    app: Flask,
+    ready: t.Callable[[], object],
+    *,
+    http: socket.socket | None = None,
+    reload: bool = False,
+) -> int:
+    """Serve an app's handlers until SIGTERM or SIGINT, then drain.
+
+    :param ready: Called when everything is registered.
+    :param http: A listening socket to serve HTTP on, with gevent's server.
+    :param reload: End when a file of the app's changes, with the exit code :data:`CHANGED`.
+    :returns: The exit code.
+    :raises NoExtension: There is nothing to serve.
+    """
+    wamp = app.extensions.get("wamp")
+    if not isinstance(wamp, FlaskWAMP):
+        raise NoExtension
+    ended = _ended_by_signal()
+    with app.app_context():
+        client = wamp.client
+    if client.start_policy.linger == 0.0 and app.config.get("WAMP_LINGER") is None:
+        client.start_policy.linger = lifecycle.LINGER
+    server = _serve_http(app, http) if http is not None else None
+    client.start()
+    try:
+        _wait_until_ready(client, ended, ready)
+        return _wait_until_ended(ended, reload)
+    finally:
+        if server is not None:
+            server.stop(timeout=client.settings.drain_timeout)
+        client.stop()
+
+
+def _wait_until_ready(client: t.Any, ended: threading.Event, ready: t.Callable[[], object]) -> None:
+    while not ended.is_set():
+        try:
+            client.wait_until_joined(READY_INTERVAL)
+        except NotJoined:
+            continue
+        ready()
+        return
+
+
+def _wait_until_ended(ended: threading.Event, reload: bool) -> int:
+    before = _modified() if reload else {}
+    while not ended.wait(READY_INTERVAL if reload else None):
+        changed = [file for file, time in _modified().items() if before.get(file, time) != time]
+        if changed:
+            logger.warning("%s has changed", changed[0])
+            return CHANGED
+    return 0
+
+
+def _modified() -> dict[str, float]:
+    """When the files of all modules were last changed."""
+    times = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file:
+            with contextlib.suppress(OSError):
+                times[file] = os.stat(file).st_mtime
+    return times
+
+
+def _ended_by_signal() -> threading.Event:
+    ended = threading.Event()
+
+    def end(signum: int, frame: types.FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    return ended
+
+
+def _serve_http(app: Flask, listener: socket.socket) -> t.Any:
+    from gevent.pywsgi import WSGIServer
+
+    server = WSGIServer(listener, app, log=None)
+    server.start()
+    return server
+
+
+def tell_supervisor(fd: int) -> t.Callable[[], None]:
+    """What tells the supervisor, through a pipe, that this worker is ready."""
+
+    def ready() -> None:
+        os.write(fd, b"ready\n")
+        os.close(fd)
+
+    return ready
