@@ -21,7 +21,7 @@ from .calls import CallFuture, CallTicket, give_up, outcome
 from .connection import Connection, payload
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .execution import Pool, Waiter
-from .handlers import Declaration, Registration, Subscription, key
+from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
 from .linger import Linger
 from .peer import Notify, Peer
 from .session import Session
@@ -83,6 +83,7 @@ class _Shared:
         """By process id: a forked child has none."""
         self.start_policy = StartPolicy()
         self.companions: list[Companion] = []
+        self.attendants: list[MakeAttendant] = []
         self.stopped_in: int | None = None
 
 
@@ -288,6 +289,8 @@ class Client(WampyAPI):
                 raise
             if not isinstance(error, ApplicationError):  # that is logged, and tried again
                 logger.warning("%s is not declared in this session: %s", declaration.uri, error)
+        if declaration.attendant is not None:
+            peer.attend(declaration, declaration.attendant)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
         declaration = self._shared.declarations.pop((kind, uri, match), None)
@@ -297,6 +300,7 @@ class Client(WampyAPI):
         peer = self.peer
         if peer is None or peer.connection is None:
             return
+        peer.dismiss(declaration, time.monotonic() + self.settings.drain_timeout)
         answer = peer.serving.withdraw(peer.connection, declaration)
         if answer is not None:
             self._await(peer, answer, uri)
@@ -375,6 +379,13 @@ class Client(WampyAPI):
         """What is told of its end; may be added to."""
         return self._shared.companions
 
+    def attend(self, make: MakeAttendant) -> None:
+        """Have something come and go with the sessions of every process that serves."""
+        self._shared.attendants.append(make)
+        peer = self.peer
+        if peer is not None and peer.started and self.start_policy.serves:
+            peer.attend(make, make)
+
     @property
     def settings(self) -> Settings:
         """What it was configured with."""
@@ -443,6 +454,8 @@ class Client(WampyAPI):
             if self.start_policy.serves:
                 self.start_policy.before_start()
             peer.start()
+            for make in self._shared.attendants if self.start_policy.serves else ():
+                peer.attend(make, make)
         return peer
 
     def _make_peer(self) -> Peer:

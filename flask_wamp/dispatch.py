@@ -16,6 +16,8 @@ from flask import Flask
 
 from . import signals
 from .context import Event, Invocation, current_event, current_invocation
+from .coroutines import make_sync
+from .delivery import Delivery
 from .exceptions import ApplicationError
 from .execution import time_limit
 from .handlers import Failure, Outcome, Registration, Subscription, Work
@@ -23,6 +25,7 @@ from .hooks import Chain, Hooks
 from .registry import Spec
 from .request_context import request_context, run_as_request
 from .results import Results
+from .uris import own_prefix
 from .validation import Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")
@@ -42,6 +45,8 @@ class Dispatcher:
         self.prefix = prefix
         self.validate = validate
         self.results = Results(app, prefix)
+        self.own_prefix = own_prefix(prefix, app.name)
+        """What the URIs begin with that the processes of the app use among themselves."""
 
     def declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
@@ -69,6 +74,8 @@ class Dispatcher:
                 concurrency=spec.options["concurrency"],
             )
         made.name = spec.name
+        if isinstance(made, Subscription) and spec.options["delivery"] == "one":
+            return Delivery(made, self.own_prefix)
         return made
 
 
@@ -98,7 +105,7 @@ class Handler:
         self._takes_nothing = self._in_request and not _parameters(spec.function)
         self._validated = dispatcher.validate if validate is None else validate
         self._validate: Validate | None = None
-        self._call = dispatcher.app.ensure_sync(spec.function)
+        self._call = make_sync(dispatcher.app, spec.function)
         self._chain: Chain | None = None
 
     def __call__(self, work: Work) -> t.Any:
@@ -137,7 +144,8 @@ class Handler:
     def _make_chain(self) -> Chain:
         middlewares = self._options["middlewares"]
         try:
-            return Chain(self._scopes, self.handle, middlewares, self._app.ensure_sync)
+            sync = functools.partial(make_sync, self._app)
+            return Chain(self._scopes, self.handle, middlewares, sync)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self._spec.name}: {error}") from error
 

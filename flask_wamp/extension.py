@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 import weakref
 
@@ -19,6 +20,10 @@ from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
 from .tasks import offer_tasks
 from .uris import resolve
+
+if t.TYPE_CHECKING:
+    from .peer import Peer
+    from .scheduler import Scheduler
 
 __version__ = "0.1.0"
 
@@ -54,7 +59,7 @@ class _AppState:
     ) -> Declaration:
         declaration = self.dispatcher.declaration(spec, prefix, scopes)
         if self.client.joined:  # otherwise before the start, when all middlewares are there
-            t.cast(Handler, declaration.handler).chain()
+            t.cast(Handler, declaration.subject.handler).chain()
         return declaration
 
     def _before_start(self) -> None:
@@ -65,7 +70,21 @@ class _AppState:
                     self._found.add(id(spec))
                     self.add(spec, (), (self._hooks,))
         for declaration in self.client.declarations:
-            t.cast(Handler, declaration.handler).chain()
+            t.cast(Handler, declaration.subject.handler).chain()
+
+    def run_jobs(self, schedule: Scheduler) -> None:
+        """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
+        from .job_runner import Runner
+
+        once = self.config["WAMP_SCHEDULE"] == "once"
+        uri = f"{self.dispatcher.own_prefix}.lease.schedule"
+
+        def make(peer: Peer) -> Runner:
+            lease = functools.partial(peer.leases.add, uri) if once else None
+            return Runner(self._app, schedule, peer.pool, lease)
+
+        if self.config["WAMP_SCHEDULE"]:
+            self.client.attend(make)
 
     def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
         def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
@@ -99,6 +118,7 @@ class FlaskWAMP(Scaffold):
     def __init__(self, app: Flask | None = None) -> None:
         super().__init__()
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        self._schedule: Scheduler | None = None
         if app is not None:
             self.init_app(app)
 
@@ -122,6 +142,8 @@ class FlaskWAMP(Scaffold):
         offer_client(app, state.client)
         offer_tasks(app, state.client)
         http.answer_errors(app)
+        if self._schedule is not None:
+            state.run_jobs(self._schedule)
         lifecycle.manage(
             state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]
         )
@@ -131,6 +153,23 @@ class FlaskWAMP(Scaffold):
     def _offer(self, spec: Spec, prefixes: tuple[str, ...], scopes: tuple[Hooks, ...]) -> None:
         for app in list(self._apps):
             _state_of(app).add(spec, prefixes, (self.hooks, *scopes))
+
+    @property
+    def schedule(self) -> Scheduler:
+        """Jobs, with the whole API of the ``schedule`` library; see :class:`.scheduler.Scheduler`.
+
+        ::
+
+            wamp.schedule.every(10).seconds.do(job)
+            wamp.schedule.every().day.at("10:30").do(job)
+        """
+        if self._schedule is None:
+            from .scheduler import Scheduler  # here: most apps have no jobs
+
+            self._schedule = Scheduler(self._apps)
+            for app in list(self._apps):
+                _state_of(app).run_jobs(self._schedule)
+        return self._schedule
 
     # The client.
 

@@ -165,8 +165,11 @@ class Lease:
             self._id = answer.registration_id
         return self.held
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until the callbacks for all that has happened have returned."""
+    def stop_asking(self, timeout: float) -> bool:
+        """Keep it, or not get it any more; wait until the callbacks of what has happened returned."""
+        with self._lock:
+            self._wanted = False
+        self._cancel_alarm()
         done = threading.Event()
         self._callbacks.submit(done.set)
         return done.wait(timeout)

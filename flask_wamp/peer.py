@@ -92,8 +92,7 @@ class Peer:
         with self._changed:
             self._changed.notify_all()
         deadline = time.monotonic() + drain
-        for key in reversed(list(self._attendants)):
-            self.dismiss(key, deadline)
+        self._dismiss_all(deadline)
         connection = self.connection
         if connection is not None:
             self.serving.withdraw_all(connection, deadline)
@@ -151,6 +150,19 @@ class Peer:
             logger.exception("cannot leave in order")
         finally:
             self._attendants.pop(key, None)
+
+    def _dismiss_all(self, deadline: float) -> None:
+        """Side by side, for each may have to wait for another process; the leases last."""
+        keys = [key for key in self._attendants if key is not Leases]
+        threads = [
+            spawn(functools.partial(self.dismiss, key, deadline), "wamp-leaving")
+            for key in keys[1:]
+        ]
+        for key in keys[:1]:
+            self.dismiss(key, deadline)
+        for thread in threads:
+            thread.join()
+        self.dismiss(Leases, deadline)
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"

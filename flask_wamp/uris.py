@@ -52,3 +52,17 @@ def snake_case(name: str) -> str:
     """``OutOfStock`` and ``Not Found`` become ``out_of_stock`` and ``not_found``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+", " ", name)
     return "_".join(words.lower().split())
+
+
+def own_prefix(prefix: str | None, app_name: str) -> str:
+    """What the URIs begin with that the processes of an app use among themselves.
+
+    :param prefix: ``WAMP_URI_PREFIX``; without one the app's name takes its place.
+    """
+    return f"{prefix or snake_case(app_name) or 'app'}.flask_wamp"
+
+
+def as_parts(uri: str) -> str:
+    """Make a pattern the end of a URI: its empty parts, which no exact URI has, become ``_``."""
+    parts = (part if part.strip("_") else part + "_" for part in uri.split("."))
+    return ".".join(parts)

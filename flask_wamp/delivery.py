@@ -1,0 +1,240 @@
+"""``delivery="one"``: of all processes of an app one handles each event.
+
+Every process registers the same procedure, shared ``roundrobin``. One of them has a lease; it subscribes
+to the topic and forwards each event to that procedure, so the router spreads the events. At most
+:data:`WINDOW` of them are forwarded and unanswered at a time; the rest waits in line
+(``WAMP_EVENT_QUEUE``; more are dropped, as of any subscription).
+
+**Nothing is handled twice**: what was forwarded and not answered is not forwarded again, unless the
+answer says that nobody has begun with it.
+
+**Nothing is lost while processes come and go in order.** One that leaves takes no more, and gives back
+what it has not begun with. If it is the one that forwards, it first registers a procedure for its
+successor, then lets go of the lease, and stays subscribed. The successor subscribes, keeps what comes,
+and calls that procedure: from then on the old one takes no more events, and it answers which ones it took
+since it let go. Those the successor leaves out; the old one forwards the rest of its line and is gone.
+
+**What is lost when a process is killed**, or loses its session: of one that forwards, its line, what is
+published until another has the lease (some 10 ms where the ``wamp.`` meta API is permitted, else up to
+2 s) and what is on its way to it; what it has forwarded is handled. Of another one, what it has in hand,
+at most :data:`WINDOW`; how many is logged.
+
+Events are handled in no particular order: each goes to another process. Whoever may call these procedures
+can feed handlers with events; roles of browsers should not be granted the app's whole prefix.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+import typing as t
+
+import msgspec
+
+from . import messages as m
+from .connection import Connection
+from .exceptions import ApplicationError, WAMPError
+from .forwarder import AGAIN, Forwarder
+from .handlers import Failure, MakeAttendant, Outcome, Registration, Result, Subscription, Work
+from .inbound import EventWork, InvocationWork
+from .lease import request
+from .session import Session
+from .uris import as_parts
+
+if t.TYPE_CHECKING:
+    from .peer import Peer
+
+logger = logging.getLogger("flask_wamp.delivery")
+
+COUNT_CALLEES = "wamp.registration.count_callees"
+
+#: Seconds a leaving process waits for a successor, before it looks whether there is none.
+PAUSE = 1.0
+
+
+class Delivery(Registration):
+    """A subscription, as a process serves it that shares its events with others.
+
+    :param own: What the URIs begin with that the app uses itself, see :func:`.uris.own_prefix`.
+    """
+
+    def __init__(self, subscription: Subscription, own: str) -> None:
+        topic = f"{subscription.match}.{as_parts(subscription.uri)}"
+        super().__init__(
+            f"{own}.deliver.{topic}",
+            self._deliver,
+            options={"invoke": "roundrobin"},
+            concurrency=subscription.concurrency,
+        )
+        self.name = subscription.name
+        self.subscription = subscription
+        self.lease_uri = f"{own}.lease.deliver.{topic}"
+        self.handover_uri = f"{own}.handover.{topic}"
+        self.insistent = True
+        self.giving_back = False
+        """Whether this process leaves, and others handle what it has not begun with."""
+        self.attendant: MakeAttendant = functools.partial(Holder, self)
+
+    @property
+    def subject(self) -> Subscription:
+        """What the app declared."""
+        return self.subscription
+
+    def _deliver(self, work: Work) -> Outcome:
+        """The shared procedure: handle a forwarded event."""
+        if self.giving_back and not work.canceled:  # else there is nobody to give it back to
+            return Failure(AGAIN, ["this process leaves"])
+        try:
+            event = msgspec.convert([m.code(m.Event), *work.message.args], m.Event)
+        except msgspec.ValidationError as error:
+            return Failure("wamp.error.invalid_argument", [str(error)])
+        connection = t.cast(InvocationWork, work).connection
+        EventWork(connection, self.subscription, event).run()
+        return Result()
+
+
+class Holder:
+    """In each process: wants the lease, and subscribes and forwards while it has it."""
+
+    def __init__(self, delivery: Delivery, peer: Peer) -> None:
+        delivery.giving_back = False
+        self._delivery = delivery
+        self._peer = peer
+        self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription)
+        self._connection: Connection | None = None
+        self._topic: Subscription | None = None
+        self._handed_over = threading.Event()
+        self._lease = peer.leases.add(delivery.lease_uri, on_acquired=self._take_over)
+
+    def joined(self, connection: Connection) -> None:
+        """There is a session: the lease knows; what was left in line is forwarded."""
+        self._connection = connection
+        self._forwarder.joined(connection)
+
+    def lost(self) -> None:
+        """There is none any more."""
+        self._connection = self._topic = None
+        self._forwarder.lost()
+
+    # Coming: the lease is ours.
+
+    def _take_over(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        self._forwarder.hold()
+        try:
+            self._subscribe(connection)
+            taken = self._ask_predecessor(connection)
+        except WAMPError as error:
+            self._forwarder.forget()
+            if isinstance(error, ApplicationError):
+                self._delivery.refused = error
+            logger.error("%s is not delivered: %s", self._delivery.subscription.uri, error)
+        else:
+            self._forwarder.go_on(taken)
+
+    def _subscribe(self, connection: Connection) -> None:
+        wanted = self._delivery.subscription
+        topic = Subscription(wanted.uri, wanted.handler, options=wanted.options)
+        topic.take = self._forwarder.take
+        answer = self._request(connection, Session.subscribe, topic.uri, topic.options, topic)
+        if isinstance(answer, m.Error):
+            raise ApplicationError(answer.error, *answer.args)
+        topic.id = answer.subscription_id
+        self._topic = topic
+
+    def _ask_predecessor(self, connection: Connection) -> list[int] | None:
+        """What it took since it let go of the lease; None: there is none, or it was killed."""
+        uri = self._delivery.handover_uri
+        try:
+            answer = self._request(connection, Session.call, uri, [], {}, {})
+        except WAMPError as error:
+            logger.warning("%s does not answer: %s", uri, error)
+            return None
+        return list(answer.args) if isinstance(answer, m.Result) else None
+
+    # Going.
+
+    def leave(self, deadline: float) -> None:
+        """Hand over to another process, where there is one."""
+        try:
+            self._lease.stop_asking(_left(deadline))
+            if self._topic is not None:
+                self._hand_over(deadline)
+            else:
+                self._delivery.giving_back = True
+                self._lease.release()
+        except WAMPError as error:  # the session is gone, and with it all there was to hand over
+            logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
+        self._peer.leases.remove(self._lease)
+        self._forwarder.finish(deadline)
+
+    def _hand_over(self, deadline: float) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        registered = None
+        if self._has_others(connection) and _left(deadline):
+            self._forwarder.note()
+            registered = self._offer(connection)
+            self._lease.release()
+            self._wait_for_successor(deadline)
+        self._unsubscribe(connection)
+        self._lease.release()
+        if registered is not None:
+            connection.put(Session.unregister, registered, None)
+        if self._handed_over.is_set():
+            self._withdraw(connection)
+
+    def _has_others(self, connection: Connection) -> bool:
+        """Whether other processes handle the events too; True where we may not know."""
+        number = self._delivery.id
+        if number is None:
+            return True
+        answer = self._request(connection, Session.call, COUNT_CALLEES, [number], {}, {})
+        return not (isinstance(answer, m.Result) and answer.args == [1])
+
+    def _offer(self, connection: Connection) -> int | None:
+        """Register the procedure that a successor calls. Of two that leave, the last one is asked."""
+        uri = self._delivery.handover_uri
+        target = Registration(uri, self._on_handover)
+        answer = self._request(connection, Session.register, uri, {"invoke": "last"}, target)
+        return answer.registration_id if isinstance(answer, m.Registered) else None
+
+    def _on_handover(self, work: Work) -> Outcome:
+        taken = self._forwarder.stop_taking()
+        self._handed_over.set()
+        return Result(taken)
+
+    def _wait_for_successor(self, deadline: float) -> None:
+        """Wait until one has asked, or nobody wants to: then the lease can be had once more."""
+        while not self._handed_over.wait(min(PAUSE, _left(deadline))):
+            if not _left(deadline) or self._lease.retake():
+                return
+
+    def _unsubscribe(self, connection: Connection) -> None:
+        topic, self._topic = self._topic, None
+        self._forwarder.stop_taking()
+        if topic is not None and topic.id is not None:
+            answer = self._peer.serving.withdraw(connection, topic)
+            if answer is not None:
+                answer.wait(1.0)
+
+    def _withdraw(self, connection: Connection) -> None:
+        """Get no more events: what is in line here goes to the others, all of it."""
+        self._delivery.giving_back = True
+        answer = self._peer.serving.withdraw(connection, self._delivery)
+        if answer is not None:
+            answer.wait(1.0)
+        self._forwarder.open_wide()
+
+    def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
+        with self._peer.pool.yield_place():
+            return request(connection, method, *args, timeout=self._peer.settings.call_timeout)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

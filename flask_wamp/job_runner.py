@@ -1,0 +1,261 @@
+"""Who runs scheduled jobs: one thread in each process, for each app.
+
+It waits for what is due and hands it to a worker. Where jobs run once for all processes, only the runner
+that has the lease does, and tells the others when each job is due next. So another goes on where it
+stopped: nothing is run early, late or twice when the lease changes hands.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import datetime as dt
+import functools
+import logging
+import os
+import threading
+import typing as t
+
+import schedule
+from flask import Flask
+
+from . import signals
+from .execution import Pool, spawn
+from .scheduler import Function, Job, Scheduler, current_runner
+
+logger = logging.getLogger("flask_wamp.schedule")
+
+State = dict[str, t.Any]
+
+#: Seconds after which a job that another process should have run, and said nothing of, counts as run.
+GRACE = 5.0
+
+#: The longest wait while a job has a wall time: the wall clock may be set meanwhile.
+MAX_WAIT = 30.0
+
+
+class Lease(t.Protocol):
+    """What a runner needs to know of a lease; see :class:`.lease.Lease`."""
+
+    taken: bool
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has it."""
+
+    def tell(self, state: State) -> None:
+        """Have the other processes told."""
+
+    def release(self) -> None:
+        """Let go of it for good."""
+
+
+class Runner:
+    """Runs the jobs of one app in one process.
+
+    :param make_lease: Makes the lease that says whether to run them; None: run them in any case.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        scheduler: Scheduler,
+        pool: Pool,
+        make_lease: t.Callable[..., Lease] | None = None,
+    ) -> None:
+        self.pid = os.getpid()
+        self._app = app
+        self._scheduler = scheduler
+        self._pool = pool
+        # Two apps must not share what is due next: the second one has jobs of its own.
+        self._copies: dict[Job, Job] | None = {} if scheduler.runners else None
+        self._running: set[Job] = set()
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        for job in self._jobs():
+            if job.should_run:  # planned long ago, by a process that forked this one
+                job._schedule_next_run()
+        self._once = make_lease is not None
+        self._lease: Lease | None = None
+        if make_lease is not None:
+            self._lease = make_lease(on_acquired=self.wake, on_told=self._told, state=self._state)
+        scheduler.add(self)
+        self.wake()
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether this process runs the jobs now."""
+        if self._stopping or not self._once:
+            return not self._stopping
+        return self._lease is not None and self._lease.held
+
+    @property
+    def _in_waiting(self) -> bool:
+        """Whether another process runs them."""
+        return not self._stopping and self._lease is not None and self._lease.taken
+
+    def wake(self) -> None:
+        """Look what is due: there is a new job, or the lease."""
+        with self._lock:
+            if self._thread is None and self._scheduler.jobs and not self._stopping:
+                self._thread = spawn(self._run, "wamp-scheduler")
+        self._bell.set()
+
+    def joined(self, connection: t.Any) -> None:
+        """There is a session: the lease knows."""
+
+    def lost(self) -> None:
+        """There is none any more: the lease knows."""
+
+    def leave(self, deadline: float) -> None:
+        """Start no more jobs; those that run are finished by their workers."""
+        with self._lock:
+            self._stopping = True
+        self._bell.set()
+        self._scheduler.remove(self)
+        try:
+            if self._lease is not None:
+                self._lease.release()
+        finally:
+            if self._thread is not None and self._thread is not threading.current_thread():
+                self._thread.join(1.0)
+
+    # On the thread.
+
+    def _run(self) -> None:
+        current_runner.set(self)
+        while not self._stopping:
+            try:
+                if self.in_charge:
+                    self._run_due()
+                elif self._in_waiting:
+                    self._pass_over()
+            except Exception:
+                logger.exception("the scheduler failed")
+            self._bell.wait(self._delay())
+            self._bell.clear()
+
+    def _run_due(self) -> None:
+        due = [(job, original) for original, job in self._by_original().items() if job.should_run]
+        for job, original in sorted(due):
+            if not self.in_charge:
+                return
+            self._run_job(job, original)
+
+    def _run_job(self, job: Job, original: Job) -> None:
+        try:
+            result = job.run()  # type: ignore[no-untyped-call]  # hands it over, and plans anew
+        except Exception:
+            logger.exception("%s cannot be scheduled any more", job)
+            result = schedule.CancelJob
+        if result is schedule.CancelJob:
+            self._cancel(original)
+        else:
+            self._tell(original, job.remaining)
+
+    def _pass_over(self) -> None:
+        """Plan anew what is long overdue: who has the lease ran it, and could not tell."""
+        for job in self._jobs():
+            if job.remaining < -GRACE:
+                job._schedule_next_run()
+
+    def _delay(self) -> float | None:
+        """Seconds until there is something to do; None: until :meth:`wake`."""
+        jobs = self._jobs()
+        in_charge = self.in_charge
+        if not jobs or not (in_charge or self._in_waiting):
+            return None
+        delay = min(job.remaining for job in jobs) + (0 if in_charge else GRACE)
+        if any(job.has_wall_time for job in jobs):
+            delay = min(delay, MAX_WAIT)
+        return max(0.0, min(delay, threading.TIMEOUT_MAX))
+
+    def _jobs(self) -> list[Job]:
+        return list(self._by_original().values())
+
+    def _by_original(self) -> dict[Job, Job]:
+        """The jobs of this runner, by the job the extension knows."""
+        jobs = list(self._scheduler.jobs)
+        if self._copies is None:
+            return {job: job for job in jobs}
+        known = self._copies
+        self._copies = {job: known[job] if job in known else copy.copy(job) for job in jobs}
+        return self._copies
+
+    # Jobs.
+
+    def hand_over(self, job: Job, function: Function) -> None:
+        """Have a worker run a job, unless it still runs."""
+        with self._lock:
+            if job in self._running:
+                logger.warning("%s still runs, and is not started again", job)
+                return
+            self._running.add(job)
+        if not self._pool.submit(functools.partial(self._work, job, function), force=True):
+            self._running.discard(job)
+
+    def _work(self, job: Job, function: Function) -> None:
+        """Run a job; on a worker."""
+        try:
+            with self._app.app_context():
+                result = self._call(job, function)
+            if result is schedule.CancelJob or isinstance(result, schedule.CancelJob):
+                self._cancel(job)
+        except Exception:
+            logger.exception("a teardown function failed after %s", job)
+        finally:
+            self._running.discard(job)
+
+    def _call(self, job: Job, function: Function) -> t.Any:
+        try:
+            return self._app.ensure_sync(function)()
+        except BaseException as error:
+            logger.exception("%s failed", job)
+            task = getattr(function, "func", function)
+            signals.send(signals.task_failed, self._app, task=task, error=error)
+            return None
+
+    def _cancel(self, original: Job) -> None:
+        self._tell(original, None)
+        self._scheduler.cancel_job(original)
+
+    # What the processes of an app tell each other: in how many seconds each job is due; None: never.
+
+    def _names(self) -> dict[str, Job]:
+        """The jobs the extension knows, by names that are the same in all processes."""
+        count: collections.Counter[str] = collections.Counter()
+        names = {}
+        for original in list(self._scheduler.jobs):
+            names[f"{original.what}#{count[original.what]}"] = original
+            count[original.what] += 1
+        return names
+
+    def _state(self) -> State:
+        jobs = self._by_original()
+        names = self._names().items()
+        return {name: jobs[original].remaining for name, original in names if original in jobs}
+
+    def _tell(self, original: Job, due: float | None) -> None:
+        if self._lease is not None and self._lease.held:
+            for name, known in self._names().items():
+                if known is original:
+                    self._lease.tell({name: due})
+
+    def _told(self, state: State) -> None:
+        """Take over what the process that runs the jobs says."""
+        jobs = self._by_original()
+        for name, original in self._names().items():
+            due = state.get(name, ...)
+            if due is None:
+                self._scheduler.cancel_job(original)
+            elif isinstance(due, int | float) and original in jobs:
+                jobs[original].next_run = _at(jobs[original], due)
+
+
+def _at(job: Job, seconds: float) -> dt.datetime:
+    when = dt.datetime.now() + dt.timedelta(seconds=seconds)
+    if job.has_wall_time:  # a whole second, which it was before it travelled
+        when = (when + dt.timedelta(seconds=0.5)).replace(microsecond=0)
+    return when

@@ -1,0 +1,182 @@
+"""Scheduled jobs: ``wamp.schedule``, the whole API of the ``schedule`` library.
+
+The library says what is due when; a :class:`.job_runner.Runner` in each process runs it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import datetime as dt
+import functools
+import os
+import time
+import typing as t
+
+import schedule
+from flask import Flask, current_app, has_app_context
+
+if t.TYPE_CHECKING:
+    from .job_runner import Runner
+
+Function = t.Callable[..., t.Any]
+
+#: Seconds by which the wall clock may differ from the steady one before a next run is corrected.
+_TOLERANCE = 0.05
+
+#: The runner whose thread this is.
+current_runner: contextvars.ContextVar[Runner | None] = contextvars.ContextVar(
+    "flask_wamp_runner", default=None
+)
+
+
+class Clock:
+    """What time it is."""
+
+    def now(self) -> dt.datetime:
+        """The wall clock, local time: it can be set, and jumps to daylight saving time."""
+        return dt.datetime.now()
+
+    def monotonic(self) -> float:
+        """The steady clock, seconds."""
+        return time.monotonic()
+
+
+class Job(schedule.Job):
+    """A job that a clock that jumps does not disturb.
+
+    An interval is measured by the steady clock: :attr:`next_run` follows the wall clock when that is
+    set, or changes to daylight saving time. A job with a wall time, as ``.day.at("10:30")``, keeps it.
+    """
+
+    scheduler: Scheduler
+    _next_run: dt.datetime | None = None
+    _due: float = 0.0
+
+    @property
+    def next_run(self) -> dt.datetime | None:
+        """When it is due."""
+        planned = self._next_run
+        if planned is None or self.has_wall_time:
+            return planned
+        due = self.scheduler.clock.now() + dt.timedelta(seconds=self.remaining)
+        moved = abs((due - planned).total_seconds()) > _TOLERANCE
+        return due if moved else planned
+
+    @next_run.setter
+    def next_run(self, when: dt.datetime | None) -> None:
+        self._next_run = when
+        if when is not None:
+            seconds = (when - dt.datetime.now()).total_seconds()  # as the base class counts
+            self._due = self.scheduler.clock.monotonic() + seconds
+
+    @property
+    def has_wall_time(self) -> bool:
+        """Whether it is due at a time of day or on a day of the week, not after an interval."""
+        return self.at_time is not None or self.start_day is not None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it is due; negative when it is late."""
+        clock = self.scheduler.clock
+        if self._next_run is not None and self.has_wall_time:
+            return (self._next_run - clock.now()).total_seconds()
+        return self._due - clock.monotonic()
+
+    @property
+    def should_run(self) -> bool:
+        """Whether it is due."""
+        return self.remaining <= 0
+
+    @property
+    def what(self) -> str:
+        """What it is, the same in all processes of an app."""
+        function = getattr(self.job_func, "func", None)
+        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+        when = (self.interval, self.latest, self.unit, self.start_day, self.at_time)
+        return ":".join([name, *map(str, when)])
+
+    def do(self, job_func: Function, *args: t.Any, **kwargs: t.Any) -> Job:
+        """Say which function to call, and begin to schedule it.
+
+        The function runs on a worker, in an app context, unless ``run_pending`` or ``run_all`` is called
+        by hand: then at once.
+        """
+
+        @functools.wraps(job_func)
+        def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
+            function = functools.partial(job_func, *args, **kwargs)
+            runner = current_runner.get()
+            if runner is not None:
+                return runner.hand_over(self, function)
+            return self.scheduler.call(function)
+
+        if not hasattr(job_func, "__name__"):  # what the base class shows
+            call.__name__ = repr(job_func)
+        super().do(call, *args, **kwargs)
+        self.scheduler.wake()
+        return self
+
+
+class Scheduler(schedule.Scheduler):
+    """The jobs of an extension, with the whole API of ``schedule.Scheduler``.
+
+    ::
+
+        wamp.schedule.every(10).seconds.do(job)
+        wamp.schedule.every().day.at("10:30").do(report, "daily").tag("reports")
+
+    Jobs run while the client is started, on its workers, in an app context of their own. What a job
+    raises is logged and sent as ``task_failed``; it runs again when it is due. While it still runs it is
+    not started again. With ``WAMP_SCHEDULE="once"`` one of all processes of an app runs them, with a
+    session; with ``"every"`` each process does, with and without one.
+
+    Every process has the jobs it was told of: add and cancel them where all processes do, as when the
+    module is imported. A job that cancels itself is canceled in the others too, where the router lets
+    the one that runs it publish to them.
+
+    An extension of several apps has one list of jobs for all of them: each app whose client is started
+    runs them, at times of its own. ``next_run`` and ``last_run`` of a job are those of the first one.
+
+    .. versionadded:: 0.1
+    """
+
+    jobs: list[Job]  # type: ignore[assignment]
+
+    def __init__(self, apps: t.Iterable[Flask] = (), clock: Clock | None = None) -> None:
+        super().__init__()
+        self.clock = clock or Clock()
+        self._apps = apps
+        self._runners: list[Runner] = []
+
+    def every(self, interval: int = 1) -> Job:
+        """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
+        return Job(interval, self)
+
+    def call(self, function: Function) -> t.Any:
+        """Call a function in the context of the current app, or of each app; return the last result."""
+        apps = list(self._apps)
+        if has_app_context():
+            return current_app.ensure_sync(function)()
+        result = None
+        for app in apps:
+            with app.app_context():
+                result = app.ensure_sync(function)()
+        return result if apps else function()
+
+    @property
+    def runners(self) -> list[Runner]:
+        """Those of this process: a forked child has none of its parent's."""
+        return [runner for runner in list(self._runners) if runner.pid == os.getpid()]
+
+    def add(self, runner: Runner) -> None:
+        """Have a runner woken when there is a new job."""
+        self._runners.append(runner)
+
+    def remove(self, runner: Runner) -> None:
+        """Forget a runner."""
+        self._runners.remove(runner)
+
+    def wake(self) -> None:
+        """There is something new."""
+        for runner in self.runners:
+            runner.wake()
