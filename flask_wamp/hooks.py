@@ -97,7 +97,7 @@ class Chain:
     :param handler: Calls the handler with a message.
     :param middlewares: The handler's own: a list of middlewares, innermost; or a dictionary that
         configures or disables those of its scopes by name.
-    :param sync: Makes plain functions of coroutine functions, as ``Flask.ensure_sync``.
+    :param sync: Makes plain functions of coroutine functions.
     :raises ValueError: It configures a middleware that is not there.
     """
 

@@ -11,6 +11,8 @@ import typing as t
 
 from blinker import Namespace
 
+from .coroutines import make_sync
+
 logger = logging.getLogger("flask_wamp.signals")
 
 _signals = Namespace()
@@ -79,6 +81,6 @@ def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            sender.ensure_sync(receiver)(sender, **payload)
+            make_sync(sender, receiver)(sender, **payload)
         except Exception:
             logger.exception("a receiver of %s failed", signal.name)
