@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import typing as t
 
 import pytest
@@ -16,6 +17,13 @@ if t.TYPE_CHECKING:
     from flask_wamp.testing import MakeRouter
 
 Joined = tuple[Flask, FlaskWAMP]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_garbage_collection() -> None:
+    """Spare the collection after each test a look at all that is imported: 60 ms, 500 times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
