@@ -20,6 +20,7 @@ import schedule
 from flask import Flask
 
 from . import signals
+from .coroutines import make_sync
 from .execution import Pool, spawn
 from .scheduler import Function, Job, Scheduler, current_runner
 
@@ -210,7 +211,7 @@ class Runner:
 
     def _call(self, job: Job, function: Function) -> t.Any:
         try:
-            return self._app.ensure_sync(function)()
+            return make_sync(self._app, function)()
         except BaseException as error:
             logger.exception("%s failed", job)
             task = getattr(function, "func", function)

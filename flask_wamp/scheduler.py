@@ -15,6 +15,8 @@ import typing as t
 import schedule
 from flask import Flask, current_app, has_app_context
 
+from .coroutines import make_sync
+
 if t.TYPE_CHECKING:
     from .job_runner import Runner
 
@@ -156,11 +158,11 @@ class Scheduler(schedule.Scheduler):
         """Call a function in the context of the current app, or of each app; return the last result."""
         apps = list(self._apps)
         if has_app_context():
-            return current_app.ensure_sync(function)()
+            return make_sync(current_app._get_current_object(), function)()  # type: ignore[attr-defined]
         result = None
         for app in apps:
             with app.app_context():
-                result = app.ensure_sync(function)()
+                result = make_sync(app, function)()
         return result if apps else function()
 
     @property

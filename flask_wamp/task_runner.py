@@ -16,6 +16,7 @@ from flask import Flask
 from . import signals, task_process
 from .client import Client
 from .context import Event, Invocation, readable
+from .coroutines import make_sync
 from .exceptions import TaskAborted
 from .execution import Lane
 
@@ -112,7 +113,7 @@ def perform(
     token = running.set(added)
     with readable(added.message):
         try:
-            app.ensure_sync(f)(*args, **kwargs)
+            make_sync(app, f)(*args, **kwargs)
         except BaseException as error:
             failure = error
             failed(error)
