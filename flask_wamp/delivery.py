@@ -104,7 +104,7 @@ class Holder:
         self._peer = peer
         self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription)
         self._connection: Connection | None = None
-        self._topic: Subscription | None = None
+        self._subscribed = False
         self._handed_over = threading.Event()
         self._lease = peer.leases.add(delivery.lease_uri, on_acquired=self._take_over)
 
@@ -115,7 +115,8 @@ class Holder:
 
     def lost(self) -> None:
         """There is none any more."""
-        self._connection = self._topic = None
+        self._connection = None
+        self._subscribed = False
         self._forwarder.lost()
 
     # Coming: the lease is ours.
@@ -137,14 +138,13 @@ class Holder:
             self._forwarder.go_on(taken)
 
     def _subscribe(self, connection: Connection) -> None:
-        wanted = self._delivery.subscription
-        topic = Subscription(wanted.uri, wanted.handler, options=wanted.options)
+        topic = self._delivery.subscription
         topic.take = self._forwarder.take
         answer = self._request(connection, Session.subscribe, topic.uri, topic.options, topic)
         if isinstance(answer, m.Error):
             raise ApplicationError(answer.error, *answer.args)
         topic.id = answer.subscription_id
-        self._topic = topic
+        self._subscribed = True
 
     def _ask_predecessor(self, connection: Connection) -> list[int] | None:
         """What it took since it let go of the lease; None: there is none, or it was killed."""
@@ -162,7 +162,7 @@ class Holder:
         """Hand over to another process, where there is one."""
         try:
             self._lease.stop_asking(_left(deadline))
-            if self._topic is not None:
+            if self._subscribed and self._lease.held:
                 self._hand_over(deadline)
             else:
                 self._delivery.giving_back = True
@@ -216,12 +216,11 @@ class Holder:
                 return
 
     def _unsubscribe(self, connection: Connection) -> None:
-        topic, self._topic = self._topic, None
+        self._subscribed = False
         self._forwarder.stop_taking()
-        if topic is not None and topic.id is not None:
-            answer = self._peer.serving.withdraw(connection, topic)
-            if answer is not None:
-                answer.wait(1.0)
+        answer = self._peer.serving.withdraw(connection, self._delivery.subscription)
+        if answer is not None:
+            answer.wait(1.0)
 
     def _withdraw(self, connection: Connection) -> None:
         """Get no more events: what is in line here goes to the others, all of it."""

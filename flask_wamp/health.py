@@ -45,12 +45,12 @@ def health(client: Client) -> dict[str, t.Any]:
             "refused": _refused(client, Registration),
         },
         "topics": {
-            "subscribed": len(client.subscription_map),
+            "subscribed": sum(d.id is not None for d in _topics(client)),
             "refused": _refused(client, Subscription),
             "dropped": {
-                d.uri: d.dropped
-                for d in client.declarations
-                if isinstance(d, Subscription) and d.dropped
+                topic.uri: topic.dropped
+                for topic in (d.subject for d in _topics(client))
+                if isinstance(topic, Subscription) and topic.dropped
             },
         },
         "in_hand": {
@@ -62,10 +62,15 @@ def health(client: Client) -> dict[str, t.Any]:
 
 def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:
     return {
-        d.uri: str(d.refused)
+        d.subject.uri: str(d.refused)
         for d in client.declarations
-        if isinstance(d, kind) and d.refused is not None
+        if isinstance(d.subject, kind) and d.refused is not None
     }
+
+
+def _topics(client: Client) -> list[Declaration]:
+    """Those with ``delivery="one"`` too, which are served by a registration."""
+    return [d for d in client.declarations if isinstance(d.subject, Subscription)]
 
 
 def _iso(timestamp: float | None) -> str | None:
