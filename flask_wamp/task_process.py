@@ -34,12 +34,15 @@ PATIENCE = 5.0
 _LENGTH = struct.Struct("!Q")
 
 
+Main = tuple[str | None, str | None]
+"""The main module's name, where it was run with ``-m``, and its file."""
+
+
 class Setup(t.NamedTuple):
     """What a process has to know. Plain values: it is read before anything else is imported."""
 
     argv: list[str]
-    main: tuple[str | None, str | None]
-    """The main module's name, where it was run with ``-m``, and its file."""
+    main: Main
     import_name: str
     """The app's."""
     attribute: tuple[str, str] | None
@@ -59,19 +62,19 @@ class Answer(t.NamedTuple):
     """The tasks it added itself: the executor, and what :func:`load` takes."""
 
 
-def describe(app: t.Any, import_path: str | None) -> Setup:
+def describe(app: t.Any, main: Main, import_path: str | None) -> Setup:
     """In the parent: what another process has to know to find an app."""
     return Setup(
         list(sys.argv),
-        describe_main(),
+        main,
         app.import_name,
         _attribute(app),
         import_path or os.environ.get("FLASK_APP"),
     )
 
 
-def describe_main() -> tuple[str | None, str | None]:
-    """The main module's name and file; neither in an interactive session."""
+def describe_main() -> Main:
+    """In the parent: its main module; without a file in an interactive session, or when it has ended."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
@@ -128,7 +131,7 @@ def load(data: bytes) -> t.Any:
 
 
 #: In a process for tasks: the parent's main module, see :class:`Setup`.
-_parents_main: tuple[str | None, str | None] | None = None
+_parents_main: Main | None = None
 
 
 def main_module() -> str:
@@ -170,22 +173,24 @@ def main(fd: int) -> None:
     os.set_inheritable(fd, False)
     ours = [fd]  # what a task forks must not keep: our end would go unnoticed
     os.register_at_fork(after_in_child=lambda: os.close(ours.pop()) if ours else None)
-    channel = socket.socket(fileno=fd)
-    channel.setblocking(True)  # gevent makes it otherwise in the parent, for both
-    process = _Process(fd)
-    received = receive(channel)
-    if received is None:
-        return
-    setup = Setup(*pickle.loads(received))
-    sys.argv[:] = setup.argv
-    _parents_main = setup.main
-    try:
-        app = find_app(setup)
-    except BaseException as error:
-        send(channel, answer(error))
-        return
+    with socket.socket(fileno=fd) as channel:
+        channel.setblocking(True)  # gevent makes it otherwise in the parent, for both
+        process = _Process(fd)
+        received = receive(channel)
+        if received is None:
+            return
+        setup = Setup(*pickle.loads(received))
+        sys.argv[:] = setup.argv
+        _parents_main = setup.main
+        try:
+            app = find_app(setup)
+        except BaseException as error:
+            send(channel, answer(error))
+            return
+        fd = channel.detach()
     # Again, of the kind the app has made of sockets if it has patched them.
-    process.serve(app, socket.socket(fileno=channel.detach()))
+    with socket.socket(fileno=fd) as channel:
+        process.serve(app, channel)
 
 
 class _Process:

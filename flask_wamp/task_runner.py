@@ -164,6 +164,8 @@ class Runner:
         self._app = app
         self._client = client
         self._import_path = import_path
+        self.main = task_process.describe_main()
+        """Where functions of the main module are. Seen now: at the end of a script it has no file."""
         self._shifts: dict[int, _Shift] = {}
         """By process id: a forked child has its own."""
 
@@ -210,7 +212,7 @@ class Runner:
     def _make_processes(self) -> Processes:
         from .processes import Processes  # here: most apps have none
 
-        return Processes(lambda: task_process.describe(self._app, self._import_path))
+        return Processes(lambda: task_process.describe(self._app, self.main, self._import_path))
 
     # On a worker.
 

@@ -13,7 +13,7 @@ from flask import Flask, current_app, has_request_context, request
 from flask.signals import request_finished
 from flask.wrappers import Response
 
-from . import servers, task_process
+from . import servers
 from .client import Client
 from .context import current_message
 from .task_runner import Batch, Message, Runner, Task, name, running
@@ -62,12 +62,14 @@ class BackgroundTasks:
             raise TypeError(f"{f!r} is no function; give its arguments apart: add(f, 1, 2)")
         if executor not in EXECUTORS:
             raise ValueError(f"executor={executor!r} is not allowed; it takes {EXECUTORS}")
-        batch = _batch()
+        batch, runner = _batch(), _runner()
         call = b""
         # In a process for tasks none is run: what is added there goes back to the parent.
         if executor == "process" or servers.in_task_process():
+            if getattr(f, "__module__", None) == "__main__" and runner.main[1] is None:
+                raise TypeError(f"{name(f)} is defined in an interactive session, not in a module")
             call = _pickled(f, args, kwargs, batch.message)
-        batch.add(Task(_runner(), f, args, kwargs, executor, batch.message, call))
+        batch.add(Task(runner, f, args, kwargs, executor, batch.message, call))
 
     def __repr__(self) -> str:
         return "<background_tasks>"
@@ -93,8 +95,6 @@ def _runner() -> Runner:
 
 def _pickled(f: t.Any, args: t.Any, kwargs: t.Any, message: Message | None) -> bytes:
     try:
-        if getattr(f, "__module__", None) == "__main__" and task_process.describe_main()[1] is None:
-            raise TypeError("it is defined in an interactive session")
         return pickle.dumps((f, args, kwargs, message))
     except Exception as error:
         raise TypeError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
 from tests.support.memory import MemoryRouter
+from tests.support.reports import Reports
 
 Setup = t.Callable[[FlaskWAMP], t.Any]
 Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
@@ -30,3 +33,10 @@ def serve(router: MemoryRouter, join: t.Callable[..., tuple[Flask, FlaskWAMP]]) 
         return join("ws://router.in.memory/ws", setup, **config)
 
     return serve
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> t.Iterator[Reports]:
+    """Where other processes tell what they do."""
+    with contextlib.closing(Reports(tmp_path)) as reports:
+        yield reports
