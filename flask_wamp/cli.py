@@ -8,8 +8,11 @@ import typing as t
 from urllib.parse import urlsplit
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup, ScriptInfo
+
+from .exceptions import WAMPError
+from .extension import FlaskWAMP
 
 wamp = AppGroup("wamp", help="Commands for the app's WAMP side.")
 
@@ -75,6 +78,36 @@ def worker(
         _supervise(workers, gevent, http)
 
 
+@wamp.command("status")
+def status() -> None:
+    """Tell who serves the app's procedures.
+
+    Joins the app's realm as the app would, without serving anything, and counts the callees of each
+    procedure. The exit code is 1 where the router cannot be joined, or a procedure has no callee.
+    """
+    from .status import callees_of
+
+    client = _extension_of(current_app).client
+    click.echo(f"router {client.settings.router_url.shown}, realm {client.settings.realm}")
+    try:
+        callees = callees_of(client)
+    except WAMPError as error:
+        raise click.ClickException(str(error)) from None
+    for uri, count in sorted(callees.items()):
+        click.echo(f"{count:>6} {'callee ' if count == 1 else 'callees'}  {uri}")
+    unserved = sorted(uri for uri, count in callees.items() if not count)
+    for uri in unserved:
+        click.echo(f"Error: {uri} has no callee", err=True)
+    sys.exit(bool(unserved))
+
+
+def _extension_of(app: Flask) -> FlaskWAMP:
+    found = app.extensions.get("wamp")
+    if not isinstance(found, FlaskWAMP):
+        raise click.ClickException("this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)")
+    return found
+
+
 def _supervise(workers: int, gevent: bool, http: str | None) -> None:
     from .supervisor import Supervisor, listen
 
@@ -82,20 +115,18 @@ def _supervise(workers: int, gevent: bool, http: str | None) -> None:
         listener = listen(http) if http is not None else None
     except (OSError, ValueError) as error:
         raise click.ClickException(f"cannot listen on {http}: {error}") from None
-    Supervisor(sys.argv[1:], workers, gevent=gevent, http=listener, say=click.echo).run()
+    supervisor = Supervisor(sys.argv[1:], workers, gevent=gevent, http=listener, say=click.echo)
+    sys.exit(supervisor.run())
 
 
 def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: bool) -> None:
     """What a worker process does."""
-    from .worker import NoExtension, tell_supervisor, work
+    from .worker import tell_supervisor, work
 
     app = context.ensure_object(ScriptInfo).load_app()
+    wamp = _extension_of(app)
     listener = socket.socket(fileno=listen_fd) if listen_fd is not None else None
-    try:
-        code = work(app, tell_supervisor(ready_fd), http=listener, reload=reload)
-    except NoExtension as error:
-        raise click.ClickException(str(error)) from None
-    sys.exit(code)
+    sys.exit(work(app, wamp, tell_supervisor(ready_fd), http=listener, reload=reload))
 
 
 def _setting(*names: str) -> str | None:

@@ -63,7 +63,7 @@ class Acknowledgement(Waiter):
         else:
             if declaration.refused is not None:
                 logger.info("%s is declared now", declaration.uri)
-            declaration.refused = None
+            declaration.refused, declaration.refusals = None, 0
             declaration.id = (
                 value.registration_id if isinstance(value, m.Registered) else value.subscription_id
             )

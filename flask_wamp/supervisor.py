@@ -13,12 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import types
 import typing as t
 
 from .router.process import spawn_bound, stop_process
+from .wakeup import Wakeup
 
 #: How a worker begins under ``--gevent``: patched before anything is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"
@@ -29,7 +29,7 @@ READY_TIMEOUT, HEALTHY_AFTER = 60.0, 10.0
 
 BACKOFF_MIN, BACKOFF_MAX = 0.5, 30.0
 
-#: As in ``worker``, which would import the app's world here.
+#: The exit code of a worker that ended because its code has changed.
 CHANGED = 3
 
 Say = t.Callable[[str], object]
@@ -42,7 +42,7 @@ def listen(address: str) -> socket.socket:
     :raises OSError: It is in use, or not ours.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdigit() or int(port) > 65535:
         raise ValueError("give [HOST]:PORT")
     listener = socket.create_server((host or "127.0.0.1", int(port)), backlog=1024)
     listener.setblocking(False)
@@ -101,29 +101,39 @@ class Supervisor:
         self._say = say
         self._workers: list[_Worker] = []
         self._deaths = 0
-        self._stopping = False
-        self._rolling = False
-        self._wake = threading.Event()
+        self._once_ready = self._unfit = False
+        self._stopping = self._rolling = False
+        self._wake = Wakeup()
 
-    def run(self) -> None:
-        """Keep the workers alive until SIGTERM or SIGINT; SIGHUP restarts them one by one."""
+    def run(self) -> int:
+        """Keep the workers alive until SIGTERM or SIGINT; SIGHUP restarts them one by one.
+
+        :returns: The exit code: 1 where the first workers end before they are ready, for others
+            would end the same way.
+        """
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, self._on_signal)
         try:
             self._workers = [self._spawn() for _ in range(self._count)]
             announced = False
-            while not self._stopping:
+            while not (self._stopping or self._unfit):
                 self._wake.wait(self.INTERVAL)
                 self._wake.clear()
                 self._replace_the_dead()
                 if not announced and self._all_ready():
-                    announced = True
-                    self._say(f"{self._count} worker{'s' * (self._count > 1)} ready")
+                    announced = self._once_ready = True
+                    self._say(f"{self._workers_text} ready")
                 if self._rolling:
                     self._rolling = False
                     self._restart_one_by_one()
+            return int(self._unfit)
         finally:
             self._stop(self._workers)
+            self._wake.close()
+
+    @property
+    def _workers_text(self) -> str:
+        return f"{self._count} worker{'s' * (self._count > 1)}"
 
     def _all_ready(self) -> bool:
         return sum(worker.look() for worker in self._workers) == self._count
@@ -151,6 +161,9 @@ class Supervisor:
             code = worker.process.poll()
             if code is None:
                 continue
+            if code > 0 and code != CHANGED and not (worker.look() or self._once_ready):
+                self._unfit = True
+                return
             worker.close()
             if code == CHANGED:
                 self._workers[at] = self._spawn()
@@ -180,7 +193,7 @@ class Supervisor:
                 return
             self._workers[at] = new
             self._stop([old])
-        self._say(f"{self._count} restarted")
+        self._say(f"{self._workers_text} restarted")
 
     def _becomes_ready(self, worker: _Worker) -> bool:
         deadline = time.monotonic() + READY_TIMEOUT

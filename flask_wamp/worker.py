@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import types
 import typing as t
 
@@ -20,26 +19,18 @@ from flask import Flask
 from . import lifecycle
 from .exceptions import NotJoined
 from .extension import FlaskWAMP
+from .supervisor import CHANGED
+from .wakeup import Wakeup
 
 #: Seconds between two looks whether the session is there, to be told when it is.
 READY_INTERVAL = 1.0
 
-
-#: The exit code of a worker that ended because its code has changed.
-CHANGED = 3
-
 logger = logging.getLogger("flask_wamp.worker")
-
-
-class NoExtension(RuntimeError):
-    """The app has no FlaskWAMP."""
-
-    def __str__(self) -> str:
-        return "this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)"
 
 
 def work(
     app: Flask,
+    wamp: FlaskWAMP,
     ready: t.Callable[[], object],
     *,
     http: socket.socket | None = None,
@@ -51,11 +42,7 @@ def work(
     :param http: A listening socket to serve HTTP on, with gevent's server.
     :param reload: End when a file of the app's changes, with the exit code :data:`CHANGED`.
     :returns: The exit code.
-    :raises NoExtension: There is nothing to serve.
     """
-    wamp = app.extensions.get("wamp")
-    if not isinstance(wamp, FlaskWAMP):
-        raise NoExtension
     ended = _ended_by_signal()
     with app.app_context():
         client = wamp.client
@@ -72,7 +59,7 @@ def work(
         client.stop()
 
 
-def _wait_until_ready(client: t.Any, ended: threading.Event, ready: t.Callable[[], object]) -> None:
+def _wait_until_ready(client: t.Any, ended: Wakeup, ready: t.Callable[[], object]) -> None:
     while not ended.is_set():
         try:
             client.wait_until_joined(READY_INTERVAL)
@@ -82,7 +69,7 @@ def _wait_until_ready(client: t.Any, ended: threading.Event, ready: t.Callable[[
         return
 
 
-def _wait_until_ended(ended: threading.Event, reload: bool) -> int:
+def _wait_until_ended(ended: Wakeup, reload: bool) -> int:
     before = _modified() if reload else {}
     while not ended.wait(READY_INTERVAL if reload else None):
         changed = [file for file, time in _modified().items() if before.get(file, time) != time]
@@ -103,8 +90,8 @@ def _modified() -> dict[str, float]:
     return times
 
 
-def _ended_by_signal() -> threading.Event:
-    ended = threading.Event()
+def _ended_by_signal() -> Wakeup:
+    ended = Wakeup()
 
     def end(signum: int, frame: types.FrameType | None) -> None:
         ended.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import typing as t
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from flask import Flask
 from flask_wamp import FlaskWAMP
 from tests.support.nodes import Node
 from tests.support.peers import AutobahnPeer
+from tests.support.served import Serve, Served
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
@@ -64,3 +66,13 @@ def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory)
     node = Node.make(tmp_path_factory.mktemp("certificate"))
     make_wamp_router(node.urls, config=node.config)
     return node
+
+
+@pytest.fixture
+def serve(wamp_router: DevRouter, tmp_path: Path) -> Serve:
+    """Start servers of ``apps/shop.py`` on the shared router."""
+
+    def serve(*command: str, **environ: str) -> Served:
+        return Served(command, wamp_router.rawsocket_url, tmp_path / "server.log", **environ)
+
+    return serve

@@ -7,27 +7,16 @@ import signal
 import subprocess
 import sys
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from tests.support.peers import AutobahnPeer
-from tests.support.served import APPS, PACKAGE, Served
+from tests.support.served import APPS, PACKAGE, Serve, Served
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
 
-pytestmark = pytest.mark.router
-
-Serve = t.Callable[..., Served]
-
-
-@pytest.fixture
-def serve(wamp_router: DevRouter, tmp_path: Path) -> Serve:
-    def serve(*command: str, **environ: str) -> Served:
-        return Served(command, wamp_router.rawsocket_url, tmp_path / "server.log", **environ)
-
-    return serve
+pytestmark = [pytest.mark.router, pytest.mark.slow]
 
 
 def assert_serves(server: Served, peer: AutobahnPeer) -> None:

@@ -27,7 +27,7 @@ STARTS_WITHIN = 30.0
 class Served:
     """A server in a process of its own; ``with Served([...], url, log) as server:``.
 
-    :param command: A module and its arguments; ``{port}`` is a free port.
+    :param command: A module and its arguments, or a program's path; ``{port}`` is a free port.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class Served:
     def __enter__(self) -> Served:
         with self._log.open("wb") as log:
             self.process = spawn_bound(
-                [sys.executable, "-m", *self._command],
+                self._command
+                if os.path.isabs(self._command[0])
+                else [sys.executable, "-m", *self._command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -101,3 +103,7 @@ class Served:
     def log(self) -> str:
         """What it has said."""
         return self._log.read_text(errors="replace")
+
+
+Serve = t.Callable[..., Served]
+"""What the fixture ``serve`` is: ``serve("flask", "--app", "shop", "run", ...)``."""

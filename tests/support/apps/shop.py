@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import typing as t
 
 from flask import Flask, g
@@ -47,6 +48,12 @@ def create_app() -> Flask:
     def relay(a: int) -> t.Any:
         return g.wampy.rpc.com.shop.add(a, 1)
 
+    @wamp.callee
+    def nap(seconds: float) -> float:
+        g.wampy.publish("com.shop.napping", os.getpid())
+        time.sleep(seconds)
+        return seconds
+
     @app.post("/say/<text>")
     def say(text: str) -> str:
         g.wampy.publish("com.shop.said", text)
@@ -59,6 +66,9 @@ app = create_app() if os.environ.get("SHOP_FACTORY") is None else None
 
 if __name__ == "__main__":
     assert app is not None
+    if len(sys.argv) > 1:  # app.run(), with a port and perhaps "debug"
+        app.run(port=int(sys.argv[1]), debug="debug" in sys.argv)
+        sys.exit()
     wamp.start()
     wamp.client.wait_until_joined()
     sys.stdin.read()  # until the test has seen enough

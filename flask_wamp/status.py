@@ -1,0 +1,67 @@
+"""``flask wamp status``: whether the app's procedures are served, asked from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import typing as t
+
+from .client import Client
+from .exceptions import ApplicationError
+from .handlers import Registration
+
+
+def callees_of(client: Client) -> dict[str, int]:
+    """Join as the app would, serve nothing, and count who serves what the app declares.
+
+    :param client: The app's; it is left as it is.
+    :returns: How many sessions have registered each procedure.
+    :raises WAMPError: The router cannot be joined, or does not tell.
+    """
+    client.start_policy.before_start()
+    procedures = [d for d in client.declarations if isinstance(d, Registration)]
+    with _quiet(), _caller(client) as caller:
+        return {procedure.uri: _count_callees(caller, procedure) for procedure in procedures}
+
+
+@contextlib.contextmanager
+def _caller(client: Client) -> t.Iterator[Client]:
+    caller = Client(
+        client.settings,
+        callee=_serves_nothing,
+        subscriber=_serves_nothing,
+        name="flask-wamp-status",
+    )
+    caller.only_call()
+    try:
+        yield caller
+    finally:
+        caller.stop()
+
+
+def _serves_nothing(*args: t.Any, **options: t.Any) -> t.NoReturn:
+    raise RuntimeError("this client only calls")
+
+
+def _count_callees(caller: Client, procedure: Registration) -> int:
+    options = {"match": procedure.match}
+    registration = caller.call("wamp.registration.lookup", procedure.uri, options)
+    if registration is None:
+        return 0
+    try:
+        return int(caller.call("wamp.registration.count_callees", registration))
+    except ApplicationError as error:
+        if error.uri == "wamp.error.no_such_registration":  # gone since
+            return 0
+        raise
+
+
+@contextlib.contextmanager
+def _quiet() -> t.Iterator[None]:
+    """The command says itself what is wrong."""
+    logger = logging.getLogger("flask_wamp")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled

@@ -1,0 +1,43 @@
+"""What a signal handler sets and the main thread waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+
+
+class Wakeup:
+    """As a ``threading.Event``, for signal handlers.
+
+    A handler runs in the main thread, wherever that is. An event's ``set`` would wait for the event's
+    lock for ever where the handler has interrupted ``wait`` while that held it.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def set(self) -> None:
+        """Wake who waits; for handlers."""
+        with contextlib.suppress(BlockingIOError):  # full: nobody will overlook it
+            os.write(self._writer, b"!")
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self.wait(0.0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; return whether it is."""
+        return bool(select.select([self._reader], [], [], timeout)[0])
+
+    def clear(self) -> None:
+        """Forget that it was set."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._reader)
+        os.close(self._writer)

@@ -1,0 +1,88 @@
+"""``flask wamp status``."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from flask_wamp.cli import wamp as commands
+from flask_wamp.router import free_port
+from tests.support.peers import AutobahnPeer
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+
+pytestmark = pytest.mark.router
+
+MakeApp = t.Callable[..., Flask]
+
+
+def declare(app: Flask) -> FlaskWAMP:
+    wamp = FlaskWAMP(app)
+    wamp.callee("com.example.add")(lambda a, b: a + b)
+    wamp.callee("com.example.files", match="prefix")(lambda name: name)
+    return wamp
+
+
+@pytest.fixture
+def another(make_app: MakeApp, wamp_router: DevRouter) -> Flask:
+    """The app, as another process has it: it does not serve."""
+    app = make_app(WAMP_ROUTER_URL=wamp_router.rawsocket_url)
+    declare(app)
+    return app
+
+
+def test_it_tells_how_many_serve_what(
+    joined: tuple[Flask, FlaskWAMP], another: Flask, wamp_router: DevRouter, peer: AutobahnPeer
+) -> None:
+    joins = peer.subscribe("wamp.session.on_join")
+    wamp = joined[1]
+    wamp.callee("com.example.add")(lambda a, b: a + b)
+    wamp.callee("com.example.files", match="prefix")(lambda name: name)
+    peer.register("com.example.add", options={"invoke": "roundrobin"})
+    result = another.test_cli_runner().invoke(commands, ["status"])
+    assert result.output.splitlines() == [
+        f"router {wamp_router.rawsocket_url}, realm realm1",
+        "     2 callees  com.example.add",
+        "     1 callee   com.example.files",
+    ]
+    assert result.exit_code == 0
+    joins.next()
+    assert joins.is_quiet()
+    assert not another.extensions["wamp"].client.joined
+
+
+def test_a_procedure_that_nobody_serves_is_an_error(another: Flask, peer: AutobahnPeer) -> None:
+    peer.register("com.example.add", options={"invoke": "roundrobin"})
+    result = another.test_cli_runner().invoke(commands, ["status"])
+    assert "     1 callee   com.example.add\n" in result.output
+    assert "     0 callees  com.example.files\n" in result.output
+    assert "Error: com.example.files has no callee\n" in result.output
+    assert result.exit_code == 1
+
+
+def test_a_router_that_is_not_there_is_one_line(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"tcp://joe:secret@127.0.0.1:{free_port()}"
+    app = make_app(WAMP_ROUTER_URL=url)
+    declare(app)
+    result = app.test_cli_runner().invoke(commands, ["status"])
+    router, error = result.output.splitlines()
+    assert router.endswith("realm realm1")
+    assert error.startswith("Error: not joined to realm realm1 at tcp://127.0.0.1:")
+    assert "refused" in error
+    assert "secret" not in result.output
+    assert result.exit_code == 1
+    assert not caplog.records
+
+
+def test_an_app_without_the_extension_is_one_line() -> None:
+    result = Flask("bare").test_cli_runner().invoke(commands, ["status"])
+    assert result.output == (
+        "Error: this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)\n"
+    )
+    assert result.exit_code == 1
