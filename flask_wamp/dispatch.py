@@ -288,5 +288,5 @@ def _pop(context: t.Any, failed: BaseException | None, uri: str) -> None:
     """End the context; a teardown function that raises does not take the answer away."""
     try:
         context.pop(failed)
-    except Exception:
+    except BaseException:
         logger.exception("a teardown function failed after %s", uri)

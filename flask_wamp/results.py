@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
 from .context import Event, Invocation
-from .exceptions import ApplicationError, CallTimeout, InvalidURI, SerializationError
+from .exceptions import ApplicationError, CallTimeout
 from .execution import is_time_limit
 from .handlers import CallResult, Failure, Outcome, Result
 from .uris import check_uri, resolve, snake_case
@@ -58,7 +58,7 @@ class Results:
             return Failure(TIMEOUT, [f"{message.uri} took too long"])
         try:
             outcome = self._expected(error, plain)
-        except (SerializationError, InvalidURI) as defect:
+        except Exception as defect:  # a payload's own code may raise anything
             logger.error("the error raised for %s cannot be sent: %s", message.uri, defect)
             outcome = None
         if outcome is not None:

@@ -6,6 +6,7 @@ import logging
 import queue
 import typing as t
 
+import pydantic
 import pytest
 from flask import Flask
 
@@ -207,3 +208,57 @@ def test_what_the_router_refuses_to_register_is_an_error_and_no_more(
     one.callee("wamp.session.list")(len)
     eventually(lambda: "wamp.session.list was refused" in caplog.text)
     assert one.client.session_id == session_id
+
+
+class Hollow(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+class Broken(pydantic.BaseModel):
+    @pydantic.model_serializer
+    def dump(self) -> t.Any:
+        raise LookupError("no data")
+
+
+def _raise(error: BaseException) -> t.Any:
+    raise error
+
+
+UNANSWERABLE: dict[str, t.Callable[[], t.Any]] = {
+    "an error without a text": lambda: _raise(Hollow()),
+    "a result that cannot be dumped": lambda: Broken(),
+    "an error that cannot be dumped": lambda: _raise(ApplicationError("com.shop.x", Broken())),
+    "a result that is too deep": _deep,
+    "an endless error": lambda: _raise(ApplicationError("com.shop.x", _endless())),
+}
+
+
+@pytest.mark.parametrize("handler", UNANSWERABLE.values(), ids=UNANSWERABLE)
+def test_a_caller_is_answered_whatever_happens(
+    one: FlaskWAMP, peer: AutobahnPeer, handler: t.Callable[[], t.Any]
+) -> None:
+    one.callee("com.example.fail")(lambda: handler())
+    one.callee("com.example.here")(lambda: "here")
+    assert peer.error("com.example.fail").uri == "wamp.error.runtime_error"
+    assert peer.call("com.example.here").value == "here"
+
+
+@pytest.mark.parametrize("kind", [LookupError, SystemExit])
+def test_a_teardown_that_fails_does_not_take_the_answer_away(
+    join: Join,
+    wamp_router: DevRouter,
+    peer: AutobahnPeer,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[BaseException],
+) -> None:
+    app, wamp = join(wamp_router.rawsocket_url)
+
+    @app.teardown_appcontext
+    def fail(error: BaseException | None) -> None:
+        raise kind("in teardown")
+
+    wamp.callee("com.example.fine")(lambda: "fine")
+    assert peer.call("com.example.fine").value == "fine"
+    assert "in teardown" in caplog.text
+    del app.teardown_appcontext_funcs[:]

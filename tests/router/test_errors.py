@@ -319,16 +319,3 @@ def test_an_error_of_another_peer_passes_through(wamp: FlaskWAMP, peer: Autobahn
 
     expected = ("com.shop.sold_out", ("tea", b"\x00"), {"left": 0})
     assert told(peer.error("com.example.buy")) == expected
-
-
-def test_a_teardown_that_fails_does_not_take_the_answer_away(
-    app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
-) -> None:
-    @app.teardown_appcontext
-    def fail(error: BaseException | None) -> None:
-        raise LookupError("in teardown")
-
-    wamp.callee("com.example.fine")(lambda: "fine")
-    assert peer.call("com.example.fine").value == "fine"
-    assert "in teardown" in caplog.text
-    del app.teardown_appcontext_funcs[:]
