@@ -251,6 +251,16 @@ def test_a_refused_decorator_is_logged_and_kept(
     assert [d.uri for d in wamp.client.declarations] == ["com.example.taken"]
 
 
+@pytest.mark.parametrize("invoke", ["single", "roundrobin", "random", "first", "last"])
+def test_every_way_to_share_is_known_to_the_router(
+    wamp: FlaskWAMP, peer: AutobahnPeer, invoke: str
+) -> None:
+    wamp.callee("com.example.shared", invoke=invoke)(lambda: "here")
+    assert peer.call("com.example.shared").value == "here"
+    registration = peer.call("wamp.registration.match", "com.example.shared").value
+    assert peer.call("wamp.registration.get", registration).value["invoke"] == invoke
+
+
 def test_force_reregister_takes_a_procedure_away(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     peer.register("com.example.taken")
     wamp.callee("com.example.taken", invoke="single", force_reregister=True)(lambda: "ours")
