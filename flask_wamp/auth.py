@@ -37,7 +37,7 @@ class _Method(t.NamedTuple):
     """What a method needs from :class:`Credentials`, the telling one last, and from PyPI."""
 
     needs: tuple[str, ...] = ()
-    library: str | None = None
+    requires: str | None = None
 
 
 #: In the order in which inferred methods are offered: Crossbar takes the first that it is configured
@@ -364,7 +364,7 @@ def _number(extra: dict[str, t.Any], key: str, most: int) -> int:
 
 
 def _missing_library(authmethod: str) -> str | None:
-    library = METHODS[authmethod].library
+    library = METHODS[authmethod].requires
     if library is None or importlib.util.find_spec(library) is not None:
         return None
     return f"{authmethod!r} needs a library: pip install flask-wamp[{authmethod}]"

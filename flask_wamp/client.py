@@ -6,10 +6,8 @@ used.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
-import os
 import time
 import typing as t
 
@@ -18,12 +16,12 @@ import msgspec
 from . import messages as m
 from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
-from .connection import Connection, payload
-from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
+from .connection import payload
+from .exceptions import ApplicationError, CallTimeout, WAMPError
 from .execution import Pool, Waiter
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
-from .linger import Linger
 from .peer import Notify, Peer
+from .presence import Companion, Presence, StartPolicy
 from .session import Session
 from .settings import Settings
 from .uris import check_uri
@@ -32,59 +30,6 @@ from .wampy_api import WampyAPI
 logger = logging.getLogger("flask_wamp")
 
 Adapt = t.Callable[..., t.Any]
-
-
-@dataclasses.dataclass
-class StartPolicy:
-    """When a client starts by itself."""
-
-    on_first_use: bool = True
-    on_first_request: bool = True
-    before_start: t.Callable[[], None] = lambda: None
-    """Called before it starts: to find what is to be served."""
-    linger: float = 0.0
-    """Seconds the last callee of a procedure stays for its successor."""
-    grace: float | None = None
-    """Seconds the server leaves the process for its end; None: as many as it needs."""
-    serves: bool = True
-    """False: it calls and publishes, and what the app declares is not served in this process."""
-
-    def limits(self, drain: float) -> tuple[float, float]:
-        """How long to linger and how long to drain, in seconds, within what the server leaves."""
-        if self.grace is None:
-            return self.linger, drain
-        linger = min(self.linger, self.grace * 0.3)
-        return linger, min(drain, self.grace * 0.9 - linger)
-
-
-class Companion(t.Protocol):
-    """What lives and ends with a client."""
-
-    def stop(self, deadline: float) -> None:
-        """The client stops, and what was in hand has ended or had its time, until then."""
-
-    def forget_parents(self) -> None:
-        """After a fork, in the child: let go of what is the parent's."""
-
-
-class _Shared:
-    """What all views of one client share. Plain values: no lock is made before ``start()``."""
-
-    def __init__(
-        self, settings: Settings, callee: Adapt, subscriber: Adapt, notify: Notify, name: str
-    ) -> None:
-        self.settings = settings
-        self.notify = notify
-        self.callee = callee
-        self.subscriber = subscriber
-        self.name = name
-        self.declarations: dict[tuple[type, str, str], Declaration] = {}
-        self.peers: dict[int, Peer] = {}
-        """By process id: a forked child has none."""
-        self.start_policy = StartPolicy()
-        self.companions: list[Companion] = []
-        self.attendants: list[MakeAttendant] = []
-        self.stopped_in: int | None = None
 
 
 class Client(WampyAPI):
@@ -105,7 +50,10 @@ class Client(WampyAPI):
         name: str = "flask-wamp",
     ) -> None:
         # wampy's own constructor is not called: it would open a socket.
-        self._shared = _Shared(settings, callee, subscriber, notify, name)
+        self._presence = Presence(settings, notify)
+        self._callee = callee
+        self._subscriber = subscriber
+        self._name = name
         self._options = CallOptions()
 
     # Calling and publishing.
@@ -129,7 +77,7 @@ class Client(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._connected()
+        connection, peer = self._presence.connected()
         timeout = self._timeout
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
@@ -153,7 +101,7 @@ class Client(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._connected()
+        connection, peer = self._presence.connected()
         timeout = self._timeout
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
@@ -197,7 +145,7 @@ class Client(WampyAPI):
                 raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
             options = options.merged(kwargs.pop("options", {}))
         check_uri(topic, "topic")
-        connection, peer = self._connected()
+        connection, peer = self._presence.connected()
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         if not options.publish.get("acknowledge"):
             connection.ask(Session.publish, topic, args, kwargs, options.publish)
@@ -225,8 +173,7 @@ class Client(WampyAPI):
         .. versionadded:: 0.1
         """
         view = object.__new__(type(self))
-        view._shared = self._shared
-        view._options = self._options.merged(options)
+        view.__dict__ = {**self.__dict__, "_options": self._options.merged(options)}
         return view
 
     # Registering and subscribing.
@@ -238,7 +185,7 @@ class Client(WampyAPI):
         :raises ValueError: This client has that procedure already.
         :raises ApplicationError: The router refused it; it is forgotten then.
         """
-        self.declare(self._shared.callee(f, uri, **options), forget=True)
+        self.declare(self._callee(f, uri, **options), forget=True)
 
     def unregister(self, uri: str, match: str = "exact") -> None:
         """Take a procedure back; calls in hand are finished.
@@ -254,7 +201,7 @@ class Client(WampyAPI):
         :raises ValueError: This client has subscribed to that topic already.
         :raises ApplicationError: The router refused it; it is forgotten then.
         """
-        self.declare(self._shared.subscriber(f, topic, **options), forget=True)
+        self.declare(self._subscriber(f, topic, **options), forget=True)
 
     def unsubscribe(self, topic: str, match: str = "exact") -> None:
         """Get no more events of a topic.
@@ -270,7 +217,7 @@ class Client(WampyAPI):
         """
         if not (self.start_policy.serves or forget):
             return
-        declarations = self._shared.declarations
+        declarations = self._presence.declarations
         present = declarations.setdefault(key(declaration), declaration)
         if present is not declaration:
             raise ValueError(
@@ -293,9 +240,9 @@ class Client(WampyAPI):
             peer.attend(declaration, declaration.attendant)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
-        declaration = self._shared.declarations.pop((kind, uri, match), None)
+        declaration = self._presence.declarations.pop((kind, uri, match), None)
         if declaration is None:
-            known = sorted(name for (k, name, _) in self._shared.declarations if k is kind)
+            known = sorted(name for (k, name, _) in self._presence.declarations if k is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")
         peer = self.peer
         if peer is None or peer.connection is None:
@@ -310,16 +257,14 @@ class Client(WampyAPI):
     @property
     def start_policy(self) -> StartPolicy:
         """When this client starts by itself; may be changed."""
-        return self._shared.start_policy
+        return self._presence.policy
 
     def start(self) -> Client:
         """Begin to connect, and return at once; does nothing when begun already.
 
         A process that runs background tasks connects on first use only.
         """
-        self._shared.stopped_in = None
-        if self.start_policy.serves:
-            self._start_peer()
+        self._presence.start()
         return self
 
     def stop(self) -> None:
@@ -327,21 +272,7 @@ class Client(WampyAPI):
 
         Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
         """
-        self._shared.stopped_in = os.getpid()
-        peer = self.peer
-        if peer is None:
-            return
-        linger, drain = self.start_policy.limits(self.settings.drain_timeout)
-        leaving: t.Callable[[], None] = lambda: None  # noqa: E731
-        if linger and peer.connection is not None:
-            way_out = Linger(peer.connection, self.declarations, self.submit)
-            way_out.wait(linger)
-            leaving = way_out.release
-        deadline = time.monotonic() + drain
-        peer.stop(drain, withdrawn=leaving)
-        self._shared.peers.pop(os.getpid(), None)
-        for companion in self.companions:
-            companion.stop(deadline)
+        self._presence.stop(self.submit)
 
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.
@@ -349,13 +280,22 @@ class Client(WampyAPI):
         :param timeout: Seconds; by default ``WAMP_CONNECT_TIMEOUT``.
         :raises NotJoined: Not in time; says what the last attempt came to.
         """
-        limit = self._shared.settings.connect_timeout if timeout is None else timeout
-        self._start_peer().wait(limit, ready=True)
+        limit = self.settings.connect_timeout if timeout is None else timeout
+        self._presence.start_peer().wait(limit, ready=True)
 
-    @property
-    def pool(self) -> Pool:
-        """The workers of this process; there also without a session."""
-        return self._make_peer().pool
+    def only_call(self) -> None:
+        """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""
+        self._presence.only_call()
+
+    def attend(self, make: MakeAttendant) -> None:
+        """Have something come and go with the sessions of every process that serves."""
+        self._presence.attend(make)
+
+    def forget_parents(self) -> None:
+        """After a fork, in the child: let go of the sockets of other processes."""
+        self._presence.forget_parents()
+
+    # How it is.
 
     @property
     def joined(self) -> bool:
@@ -368,103 +308,49 @@ class Client(WampyAPI):
         peer = self.peer
         return peer.session_id if peer is not None else None
 
-    def only_call(self) -> None:
-        """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""
-        policy = self.start_policy
-        policy.serves, policy.on_first_use, policy.on_first_request = False, True, False
-        self._shared.declarations.clear()
-
     @property
-    def companions(self) -> list[Companion]:
-        """What is told of its end; may be added to."""
-        return self._shared.companions
-
-    def attend(self, make: MakeAttendant) -> None:
-        """Have something come and go with the sessions of every process that serves."""
-        self._shared.attendants.append(make)
-        peer = self.peer
-        if peer is not None and peer.started and self.start_policy.serves:
-            peer.attend(make, make)
+    def name(self) -> str:
+        """The client's name, for logs."""
+        return self._name
 
     @property
     def settings(self) -> Settings:
         """What it was configured with."""
-        return self._shared.settings
+        return self._presence.settings
 
     @property
     def declarations(self) -> list[Declaration]:
         """What it serves, or tries to."""
-        return list(self._shared.declarations.values())
+        return list(self._presence.declarations.values())
 
-    def forget_parents(self) -> None:
-        """After a fork, in the child: let go of the sockets of other processes."""
-        own = os.getpid()
-        for pid in [pid for pid in self._shared.peers if pid != own]:
-            self._shared.peers.pop(pid).forget()
-        for companion in self.companions:
-            companion.forget_parents()
+    @property
+    def companions(self) -> list[Companion]:
+        """What is told of its end; may be added to."""
+        return self._presence.companions
+
+    @property
+    def pool(self) -> Pool:
+        """The workers of this process; there also without a session."""
+        return self._presence.pool
+
+    @property
+    def peer(self) -> Peer | None:
+        """What keeps the session in this process; None before ``start()``."""
+        return self._presence.peer
 
     # Messages of wampy's.
 
     def send_message(self, message: t.Any) -> None:
         """Send one of wampy's message objects; its request id is replaced by the next one."""
         typed = msgspec.convert(list(message.message), m.AnyMessage)
-        self._connected()[0].ask(Session.send_message, typed)
+        self._presence.connected()[0].ask(Session.send_message, typed)
 
     # Helpers.
 
     @property
     def _timeout(self) -> float:
         timeout = self._options.timeout
-        return self._shared.settings.call_timeout if timeout is None else timeout
-
-    @property
-    def name(self) -> str:
-        """The client's name, for logs."""
-        return self._shared.name
-
-    @property
-    def peer(self) -> Peer | None:
-        """What keeps the session in this process; None before ``start()``."""
-        return self._shared.peers.get(os.getpid())
-
-    def _connected(self) -> tuple[Connection, Peer]:
-        """The session's connection; waits for a first attempt to join, starts where it must."""
-        peer = self._shared.peers.get(os.getpid())
-        if peer is None:
-            peer = self._autostart()
-        connection = peer.connection
-        if connection is None:
-            if not peer.started:
-                self._autostart()
-            connection = peer.wait(self._shared.settings.connect_timeout)
-        return connection, peer
-
-    def _autostart(self) -> Peer:
-        shared = self._shared
-        if shared.stopped_in == os.getpid():
-            raise NotJoined("the client was stopped; call wamp.start() to join again")
-        if not shared.start_policy.on_first_use:
-            raise NotJoined("WAMP_AUTOSTART is False; call wamp.start() first")
-        return self._start_peer()
-
-    def _start_peer(self) -> Peer:
-        peer = self._make_peer()
-        if not peer.started:
-            if self.start_policy.serves:
-                self.start_policy.before_start()
-            peer.start()
-            for make in self._shared.attendants if self.start_policy.serves else ():
-                peer.attend(make, make)
-        return peer
-
-    def _make_peer(self) -> Peer:
-        shared = self._shared
-        peer = self.peer
-        if peer is None:
-            new = Peer(shared.settings, shared.declarations.values(), shared.notify)
-            peer = shared.peers.setdefault(os.getpid(), new)  # one wins, without a lock
-        return peer
+        return self.settings.call_timeout if timeout is None else timeout
 
     def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:
         """Wait for the answer to a request that is no call."""
