@@ -41,6 +41,8 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     if servers.in_task_process():
         client.only_call()
         return
+    if autostart is not False:
+        exit_at_sigterm()  # now: whoever uses it first need not be in the main thread
     if autostart != "auto":
         return
     begin = functools.partial(start, client)
@@ -51,7 +53,6 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     policy.on_first_request = False
     if linger is None and server.restarts_workers:
         policy.linger = LINGER
-    exit_at_sigterm()
     server.arrange(begin)
 
 
@@ -77,7 +78,7 @@ def stop_all() -> None:
 
 
 def exit_at_sigterm() -> None:
-    """Let SIGTERM end the process as ``sys.exit`` does, where nobody handles it.
+    """Let SIGTERM end a process that has a client as ``sys.exit`` does, where nobody handles it.
 
     Its default ends the process on the spot, and callers would be left with what was in hand. Only in
     the main thread can that be changed; elsewhere nothing happens.
@@ -88,8 +89,11 @@ def exit_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, _exit)
 
 
-def _exit(signum: int, frame: t.Any) -> t.NoReturn:
-    sys.exit(128 + signum)
+def _exit(signum: int, frame: t.Any) -> None:
+    if any(client.peer is not None and client.peer.started for client in list(_clients)):
+        sys.exit(128 + signum)
+    signal.signal(signum, signal.SIG_DFL)  # nothing to be left in order here
+    os.kill(os.getpid(), signum)
 
 
 @functools.cache

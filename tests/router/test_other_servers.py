@@ -1,0 +1,174 @@
+"""Servers other than ``flask run`` and gunicorn: who joins, when, and how it ends.
+
+Sessions are counted by the router, before any HTTP request.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eventually
+from tests.support.peers import AutobahnPeer, Topic
+from tests.support.served import Serve, Served
+
+pytestmark = [pytest.mark.router, pytest.mark.slow]
+
+
+@pytest.fixture
+def joins(peer: AutobahnPeer) -> Topic:
+    """Who joins the realm."""
+    return peer.subscribe("wamp.session.on_join")
+
+
+def assert_only_these_join(
+    server: Served, peer: AutobahnPeer, joins: Topic, count: int
+) -> list[dict[str, t.Any]]:
+    """So many processes serve, and nobody else has joined."""
+    workers = server.workers(peer, count)
+    sessions = {joins.next().value["session"] for _ in workers}
+    assert sessions == {who["session"] for who in workers}
+    peer.call("wamp.session.count")  # what the router had to say before is here now
+    assert joins.is_quiet()
+    return workers
+
+
+def assert_drains(
+    server: Served, peer: AutobahnPeer, signum: int = signal.SIGTERM, pid: int | None = None
+) -> None:
+    """It answers a call in flight when it is told to end, and leaves nothing registered."""
+    napping = peer.subscribe("com.shop.napping")
+    nap = peer.submit("com.shop.nap", 0.5)
+    napping.next()
+    server.process.send_signal(signum)
+    assert nap.wait().value == 0.5
+    server.process.wait(20)
+    assert peer.error("com.shop.add", 1, 2).uri == "wamp.error.no_such_procedure"
+
+
+# uWSGI.
+
+
+@pytest.fixture
+def uwsgi() -> list[str]:
+    """The command, for an app without workers yet."""
+    program = Path(sys.executable).with_name("uwsgi")
+    found = str(program) if program.exists() else shutil.which("uwsgi")
+    if found is None:
+        pytest.skip("uwsgi is not installed")
+    home = ["--home", sys.prefix, "--python-path", "."]
+    return [found, "--http-socket", "127.0.0.1:{port}", *home, "--module", "shop:app"]
+
+
+UWSGI = {
+    "prefork": (["--master", "--processes", "2"], 2),
+    "lazy-apps": (["--master", "--processes", "2", "--lazy-apps"], 2),
+    "threads": (["--master", "--processes", "2", "--threads", "2"], 2),
+    "no master": ([], 1),
+}
+
+
+@pytest.mark.parametrize("kind", UWSGI)
+def test_uwsgi(serve: Serve, peer: AutobahnPeer, joins: Topic, uwsgi: list[str], kind: str) -> None:
+    options, count = UWSGI[kind]
+    with serve(*uwsgi, "--die-on-term", *options) as server:
+        workers = assert_only_these_join(server, peer, joins, count)
+        if "--master" in options:
+            assert server.process.pid not in {who["pid"] for who in workers}
+        assert server.get("/relay/3") == {"sum": 4}
+        assert server.get("/say/hello", "POST") == "said"
+        assert_drains(server, peer)
+        assert "Traceback" not in server.log
+
+
+def test_uwsgi_restarts_its_workers(
+    serve: Serve, peer: AutobahnPeer, joins: Topic, uwsgi: list[str]
+) -> None:
+    with serve(*uwsgi, "--die-on-term", "--master", "--lazy-apps") as server:
+        (old,) = assert_only_these_join(server, peer, joins, 1)
+        server.process.send_signal(signal.SIGHUP)
+        assert joins.next(20).value["session"] != old["session"]
+        (new,) = server.workers(peer)
+        assert new["pid"] != old["pid"]
+        assert_drains(server, peer, signal.SIGINT)
+
+
+# waitress.
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_waitress_serve(
+    serve: Serve, peer: AutobahnPeer, joins: Topic, signum: signal.Signals
+) -> None:
+    pytest.importorskip("waitress")
+    with serve("waitress", "--listen", "127.0.0.1:{port}", "shop:app") as server:
+        (who,) = assert_only_these_join(server, peer, joins, 1)
+        assert who["pid"] == server.process.pid
+        assert server.get("/relay/3") == {"sum": 4}
+        assert_drains(server, peer, signum)
+        assert "Traceback" not in server.log
+
+
+# Scripts.
+
+
+def test_app_run(serve: Serve, peer: AutobahnPeer, joins: Topic) -> None:
+    with serve("shop", "{port}") as server:
+        (who,) = assert_only_these_join(server, peer, joins, 1)
+        assert who["pid"] == server.process.pid
+        assert server.get("/relay/3") == {"sum": 4}
+        assert_drains(server, peer)
+
+
+def test_app_run_with_the_reloader(serve: Serve, peer: AutobahnPeer, joins: Topic) -> None:
+    with serve("shop", "{port}", "debug") as server:
+        (who,) = assert_only_these_join(server, peer, joins, 1)
+        assert who["pid"] != server.process.pid
+        assert server.get("/relay/3") == {"sum": 4}
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        assert peer.error("com.shop.add", 1, 2).uri == "wamp.error.no_such_procedure"
+
+
+@pytest.mark.parametrize("kind", ["run_simple", "pywsgi"])
+def test_a_server_that_nobody_can_tell_joins_at_the_first_request(
+    serve: Serve, peer: AutobahnPeer, joins: Topic, kind: str
+) -> None:
+    if kind == "pywsgi":
+        pytest.importorskip("gevent")
+    with serve("embedded", kind, "{port}") as server:
+        assert server.get("/health") == "well"  # of another app in the process: it listens
+        peer.call("wamp.session.count")
+        assert joins.is_quiet()
+        assert server.get("/add/1/2") == {"sum": 3}
+        assert_only_these_join(server, peer, joins, 1)
+        assert server.get("/relay/3") == {"sum": 4}
+        assert joins.is_quiet()
+        assert_drains(server, peer)
+
+
+# Forks.
+
+
+@pytest.mark.parametrize("how", ["os.fork", "multiprocessing"])
+def test_a_fork_leaves_the_session_to_its_parent(
+    serve: Serve, peer: AutobahnPeer, joins: Topic, how: str
+) -> None:
+    """The child has none of the parent's socket, and a session of its own once it starts."""
+    with serve("forking", how) as server:
+        (who,) = assert_only_these_join(server, peer, joins, 1)
+        child = peer.call("com.shop.fork", "look").value
+        assert child == {"session": None, "shared_sockets": []}
+        assert peer.call("com.shop.who").value["session"] == who["session"]
+        assert peer.call("com.shop.relay", 3).value == {"sum": 4}
+        assert joins.is_quiet()
+        child = peer.call("com.shop.fork", "start").value
+        assert child["session"] not in (None, who["session"])
+        assert joins.next().value["session"] == child["session"]
+        assert peer.call("com.shop.who").value["session"] == who["session"]
+        eventually(lambda: len(server.workers(peer, 1)) == 1)
