@@ -1,0 +1,231 @@
+"""Leases: one process at a time has it, and another takes over within two seconds."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from flask_wamp.lease import Lease
+from flask_wamp.router import free_port, node_config
+from tests.conftest import eventually
+from tests.support.members import Members
+from tests.support.peers import AutobahnPeer
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+    from flask_wamp.testing import MakeRouter
+
+pytestmark = pytest.mark.router
+
+PATIENCE = 10.0
+TAKEOVER = 2.0
+URI = "com.example.flask_wamp.lease.test"
+
+Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
+
+
+class Wanting:
+    """Wants a lease in an app's process, and notes how it fares."""
+
+    def __init__(self, wamp: FlaskWAMP, uri: str = URI, **callbacks: t.Any) -> None:
+        self.notes: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self.lease: Lease
+        self._arguments = {"uri": uri, **callbacks}
+        wamp.client.attend(self._make)
+
+    def _make(self, peer: t.Any) -> Wanting:
+        self.lease = peer.leases.add(
+            on_acquired=lambda: self._note("acquired"),
+            on_lost=lambda: self._note("lost"),
+            **self._arguments,
+        )
+        return self
+
+    def _note(self, what: str) -> None:
+        self.notes.put((what, threading.current_thread().name))
+
+    def next(self) -> str:
+        what, thread = self.notes.get(timeout=PATIENCE)
+        assert thread.startswith("wamp-worker")
+        return what
+
+    def joined(self, connection: t.Any) -> None:
+        pass
+
+    def lost(self) -> None:
+        pass
+
+    def leave(self, deadline: float) -> None:
+        self.lease.release()
+
+
+@pytest.fixture
+def url(wamp_router: DevRouter) -> str:
+    return wamp_router.rawsocket_url
+
+
+@pytest.fixture(scope="module")
+def closed_router(make_wamp_router: MakeRouter) -> DevRouter:
+    """A router that permits no meta API, and nobody to have a lease called ``denied``."""
+    url = f"tcp://127.0.0.1:{free_port()}"
+    config = copy.deepcopy(node_config([url]))
+    nothing = dict.fromkeys(("call", "register", "publish", "subscribe"), False)
+    config["workers"][0]["realms"][0]["roles"][0]["permissions"][1:] = [
+        {"uri": "wamp.", "match": "prefix", "allow": nothing},
+        {"uri": "com.example.flask_wamp.lease.denied", "match": "exact", "allow": nothing},
+    ]
+    return make_wamp_router([url], config=config)
+
+
+def test_one_has_it_and_says_who_it_is(join: Join, url: str, peer: AutobahnPeer) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    one = Wanting(first)
+    assert one.next() == "acquired"
+    two = Wanting(second, state=lambda: {"a": 1})
+    eventually(lambda: two.lease.taken)
+    assert one.lease.held
+    assert not two.lease.held
+    assert peer.call(URI).value == {
+        "session": first.client.session_id,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "state": {},
+    }
+    assert two.notes.empty()
+
+
+def test_who_leaves_gives_it_up_first(join: Join, url: str) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    one = Wanting(first)
+    assert one.next() == "acquired"
+    two = Wanting(second)
+    eventually(lambda: two.lease.taken)
+    gate = threading.Event()
+    first.client.pool.submit(lambda: gate.wait(PATIENCE))  # it drains for long
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+    assert one.next() == "lost"
+    assert two.next() == "acquired"
+    assert stopping.is_alive()
+    gate.set()
+    stopping.join(PATIENCE)
+
+
+def test_to_be_refused_is_no_error(join: Join, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    assert Wanting(first).next() == "acquired"
+    two = Wanting(second)
+    eventually(lambda: two.lease.taken)
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+    health = second.health()
+    assert health["procedures"]["refused"] == health["topics"]["refused"] == {}
+
+
+def test_a_lost_session_loses_it_at_once(join: Join, url: str) -> None:
+    _, wamp = join(url)
+    one = Wanting(wamp)
+    assert one.next() == "acquired"
+    peer = wamp.client.peer
+    assert peer is not None
+    assert peer.connection is not None
+    peer.connection.close()
+    assert one.next() == "lost"
+    assert one.next() == "acquired"  # in the next session
+    assert one.lease.held
+
+
+def test_who_is_robbed_of_it_wants_it_back(join: Join, url: str, peer: AutobahnPeer) -> None:
+    _, wamp = join(url)
+    one = Wanting(wamp)
+    assert one.next() == "acquired"
+    robber = peer.register(URI, options={"force_reregister": True})
+    assert one.next() == "lost"
+    assert not one.lease.held
+    eventually(lambda: one.lease.taken)
+    robber.unregister()
+    assert one.next() == "acquired"
+
+
+def test_the_holder_tells_the_others(join: Join, url: str) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    state = {"a": 1.5}
+    one = Wanting(first, state=lambda: state, on_told=lambda state: pytest.fail("told itself"))
+    assert one.next() == "acquired"
+    told: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    two = Wanting(second, on_told=told.put)
+    assert told.get(timeout=PATIENCE) == {"a": 1.5}
+    one.lease.tell({"b": None})
+    assert told.get(timeout=PATIENCE) == {"b": None}
+    two.lease.tell({"c": 1})  # not the holder: nobody hears it
+    first.stop()
+    assert two.next() == "acquired"
+    assert told.empty()
+
+
+def test_it_is_taken_once_more_only_where_nobody_else_has_it(join: Join, url: str) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    one = Wanting(first)
+    assert one.next() == "acquired"
+    one.lease.release()
+    assert one.lease.retake()
+    assert one.lease.held
+    one.lease.release()
+    two = Wanting(second)
+    assert two.next() == "acquired"
+    assert not one.lease.retake()
+    assert not one.lease.held
+
+
+def test_without_the_meta_api_another_has_it_within_two_seconds(
+    join: Join, closed_router: DevRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    (_, first), (_, second) = join(closed_router.rawsocket_url), join(closed_router.rawsocket_url)
+    one = Wanting(first)
+    assert one.next() == "acquired"
+    two = Wanting(second)
+    eventually(lambda: two.lease.taken)
+    one.lease.release()
+    released = time.monotonic()
+    assert two.next() == "acquired"
+    took = time.monotonic() - released
+    print(f"taken over after {took:.3f} s, without the meta API")
+    assert took < TAKEOVER
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_who_may_not_have_it_is_told_so(
+    join: Join, closed_router: DevRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, wamp = join(closed_router.rawsocket_url)
+    Wanting(wamp, "com.example.flask_wamp.lease.denied")
+    eventually(lambda: "cannot have the lease" in caplog.text)
+    assert "wamp.error.not_authorized" in caplog.text
+    assert wamp.health()["joined"]
+
+
+@pytest.mark.slow
+def test_ten_holders_are_killed(url: str) -> None:
+    took = []
+    with Members(url, "--lease", URI) as members:
+        members.start(4)
+        for killed in range(10):
+            (holder,) = members.wait(lambda: members.said("acquired")[killed:])  # noqa: B023
+            at = time.monotonic()
+            members.all[holder["pid"]].kill()
+            successor = members.wait(lambda: members.said("acquired")[killed + 1 :])[0]  # noqa: B023
+            took.append(successor["at"] - at)
+            members.start()
+        assert members.said("lost") == []  # who is killed says nothing, and nobody else had it
+    print(f"taken over after {min(took):.3f} to {max(took):.3f} s")
+    assert min(took) > 0  # never two at once
+    assert max(took) < TAKEOVER
