@@ -134,7 +134,7 @@ class InvocationWork:
             logger.error("the result of %s is not sent: %s", self.uri, error)
             self._answer(_unsent(error))
         else:
-            if not in_time and isinstance(outcome, Result):
+            if not (in_time or self.registration.insistent) and isinstance(outcome, Result):
                 logger.warning("%s ended too late; its result is dropped", self.uri)
             return in_time and isinstance(outcome, Result)
         return False
