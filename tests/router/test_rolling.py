@@ -1,0 +1,53 @@
+"""A rolling restart fails no call: three workers, twenty callers that do not stop calling."""
+
+from __future__ import annotations
+
+import signal
+import typing as t
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from tests.support.rolling import SERVERS, Callers, restart, use_up, wait_until_served
+from tests.support.served import Served
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+
+pytestmark = [pytest.mark.router, pytest.mark.slow]
+
+RESTARTS = 2
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "gunicorn gthread",
+        "gunicorn gthread, preload",
+        "gunicorn gevent",
+        "gunicorn max-requests",
+        "wamp worker",
+    ],
+)
+def test_no_call_fails(
+    joined: tuple[Flask, FlaskWAMP], wamp_router: DevRouter, tmp_path: Path, server: str
+) -> None:
+    if "gunicorn" in server:
+        pytest.importorskip("gunicorn")
+    if "gevent" in server:
+        pytest.importorskip("gevent")
+    client = joined[1].client
+    with Served(SERVERS[server], wamp_router.rawsocket_url, tmp_path / "log") as served:
+        wait_until_served(client)
+        with Callers(client) as callers:
+            for _ in range(RESTARTS):
+                if "max-requests" in server:
+                    use_up(served, client)
+                else:
+                    restart(served, client, signal.SIGHUP)
+        print(f"{server}: {callers}")
+        assert all(callers.calls[procedure] > 20 for procedure in callers.calls)
+        assert not callers.failures, callers
+        assert "Traceback" not in served.log
