@@ -129,9 +129,10 @@ def test_death_of_the_parent_leaves_no_process(
 ) -> None:
     source = "add_to(app, task, address)\nadd_to(app, forever, address)\nwait()"
     process = script(source, patch=patch)
-    both = sorted((reports.next(), reports.next()), key=lambda report: len(report.facts))
-    for report in both:
-        report.answer()
+    both = []
+    for _ in range(2):
+        both.append(reports.next())
+        both[-1].answer()
     process.kill()
     for report in both:
         report.wait_for_end()
