@@ -55,7 +55,10 @@ def run(module: t.Any, source: str) -> None:
 
 def test_there_is_no_snippet_that_is_not_run() -> None:
     names = re.findall(r"\.\. code-block:: python\n    :name: (\S+)\n", README)
-    assert names == ["app.py", "factory.py", "handlers.py", "client.py", "conftest.py", "old.py"]
+    assert names == [
+        *("app.py", "factory.py", "handlers.py", "client.py", "conftest.py"),
+        *("health.py", "old.py"),
+    ]
     assert README.count(".. code-block:: python") == len(names)
     assert commands() == [
         "pip install tox && tox -e demo",  # tests/router/test_demo.py
@@ -64,6 +67,8 @@ def test_there_is_no_snippet_that_is_not_run() -> None:
         "flask --app app.py wamp router",
         "flask --app app.py run",
         "curl -X POST http://127.0.0.1:5000/greet/you",
+        "flask --app app.py wamp worker --workers 3",
+        "flask --app app.py wamp status",
     ]
 
 
@@ -86,7 +91,9 @@ def test_the_lines_that_matter_and_the_client(module: t.Any) -> None:
             assert raised.value.uri == uri
         whoami = call("com.example.whoami")
         assert whoami == module.CallResult(module.g.wampy.session_id, role="anonymous")
+    run(module, snippet("health.py"))
     assert module.app.test_client().get("/add/3/4").json == {"sum": 7}
+    assert module.app.test_client().get("/wamp/health").json == module.wamp.health()
 
 
 def test_the_factory_and_the_test_of_a_user(
@@ -143,6 +150,38 @@ def test_the_commands(tmp_path: Path) -> None:
             stop_process(process, 10)
     expected = re.search(r"/greet/you\n    (.*)\n", README)
     assert expected and answer == expected.group(1)
+
+
+def test_the_commands_in_production(tmp_path: Path, wamp_router: DevRouter) -> None:
+    worker, status = commands()[6:8]
+    (tmp_path / "app.py").write_text(snippet("app.py"))
+    environ = {**os.environ, "FLASK_WAMP_ROUTER_URL": wamp_router.url, "PYTHONUNBUFFERED": "1"}
+    options: dict[str, t.Any] = {"cwd": tmp_path, "env": environ, "stdin": subprocess.DEVNULL}
+    log = tmp_path / "worker.log"
+    with log.open("w") as out:
+        started = spawn_bound(
+            [sys.executable, "-m", *worker.split()], stdout=out, stderr=out, **options
+        )
+    try:
+        eventually(lambda: log.read_text() == said(worker), 30)
+        told = subprocess.run(
+            [sys.executable, "-m", *status.split()],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            **options,
+        )
+    finally:
+        stop_process(started, 10)
+    assert told.stdout == said(status).replace("ws://127.0.0.1:8080/ws", wamp_router.url)
+    assert (told.stderr, told.returncode) == ("", 0)
+
+
+def said(command: str) -> str:
+    """What the README says a command says."""
+    found = re.search(rf"\n    \$ {re.escape(command)}\n((?:    .*\n)+)", README)
+    assert found
+    return re.sub(r"^    ", "", found.group(1), flags=re.M)
 
 
 def post(url: str) -> str | None:
