@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import typing as t
 import warnings
@@ -44,17 +45,33 @@ def _without_side_effects() -> t.Iterator[None]:
 
     wampy_logger = logging.getLogger("wampy")
     root_handlers = list(logging.root.handlers)
-    saved = gevent.monkey.patch_all, logging.basicConfig, wampy_logger.disabled
+    saved = gevent.monkey.patch_all, logging.basicConfig, os.register_at_fork, wampy_logger.disabled
     gevent.monkey.patch_all = _nothing
     logging.basicConfig = _nothing
+    os.register_at_fork = _register_at_fork(os.register_at_fork)
     wampy_logger.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        gevent.monkey.patch_all, logging.basicConfig, wampy_logger.disabled = saved
+        (
+            gevent.monkey.patch_all,
+            logging.basicConfig,
+            os.register_at_fork,
+            wampy_logger.disabled,
+        ) = saved
         logging.root.handlers[:] = root_handlers
+
+
+def _register_at_fork(register: t.Callable[..., None]) -> t.Callable[..., None]:
+    """All but eventlet's hooks, which warn at every fork of whoever imports it (eventlet 0.40)."""
+
+    def registered(**hooks: t.Any) -> None:
+        if not sys._getframe(1).f_globals.get("__name__", "").startswith("eventlet"):
+            register(**hooks)
+
+    return registered
 
 
 def load_wampy() -> WampyBases:
