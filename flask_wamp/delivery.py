@@ -73,8 +73,8 @@ class Delivery(Registration):
         self.lease_uri = f"{own}.lease.deliver.{topic}"
         self.handover_uri = f"{own}.handover.{topic}"
         self.insistent = True
-        self.giving_back = False
-        """Whether this process leaves, and others handle what it has not begun with."""
+        self.pass_on: t.Callable[[m.Event], None] | None = None
+        """Gives an event to another process; there while this one leaves and others stay."""
         self.attendant: MakeAttendant = functools.partial(Holder, self)
 
     @property
@@ -84,12 +84,15 @@ class Delivery(Registration):
 
     def _deliver(self, work: Work) -> Outcome:
         """The shared procedure: handle a forwarded event."""
-        if self.giving_back and not work.canceled:  # else there is nobody to give it back to
+        if self.pass_on is not None and not work.canceled:
             return Failure(AGAIN, ["this process leaves"])
         try:
             event = msgspec.convert([m.code(m.Event), *work.message.args], m.Event)
         except msgspec.ValidationError as error:
             return Failure("wamp.error.invalid_argument", [str(error)])
+        if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
+            self.pass_on(event)
+            return Result()
         connection = t.cast(InvocationWork, work).connection
         EventWork(connection, self.subscription, event).run()
         return Result()
@@ -99,7 +102,7 @@ class Holder:
     """In each process: wants the lease, and subscribes and forwards while it has it."""
 
     def __init__(self, delivery: Delivery, peer: Peer) -> None:
-        delivery.giving_back = False
+        delivery.pass_on = None
         self._delivery = delivery
         self._peer = peer
         self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription)
@@ -165,7 +168,7 @@ class Holder:
             if self._subscribed and self._lease.held:
                 self._hand_over(deadline)
             else:
-                self._delivery.giving_back = True
+                self._delivery.pass_on = self._forwarder.add
                 self._lease.release()
         except WAMPError as error:  # the session is gone, and with it all there was to hand over
             logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
@@ -224,7 +227,7 @@ class Holder:
 
     def _withdraw(self, connection: Connection) -> None:
         """Get no more events: what is in line here goes to the others, all of it."""
-        self._delivery.giving_back = True
+        self._delivery.pass_on = self._forwarder.add
         answer = self._peer.serving.withdraw(connection, self._delivery)
         if answer is not None:
             answer.wait(1.0)

@@ -149,6 +149,12 @@ class Forwarder:
         self._pump()
         return True
 
+    def add(self, event: m.Event) -> None:
+        """Forward an event that another process had forwarded to this one."""
+        with self._lock:
+            self._line.append(event)
+        self._pump()
+
     def _pump(self) -> None:
         """Forward as many as may be in hand."""
         while True:

@@ -1,9 +1,8 @@
 """A lease: what one process of an app has at a time, and another takes over when it is gone.
 
 It is a registration with ``invoke="single"``: the router gives it to one session, refuses it to all
-others, and frees it when that session ends. Who was refused tries again in a second or so; where the
-``wamp.`` meta API is permitted, at once when the router says that the registration is gone, and
-otherwise rarely.
+others, and frees it when that session ends. Who was refused tries again every second or two, and where
+the ``wamp.`` meta API is permitted, at once when the router says that the registration is gone.
 
 **What it cannot do.** The router decides, so as far as it can tell there are never two holders. A holder
 that is cut off from the router does not know it at once: the router drops its session, and gives the
@@ -39,13 +38,17 @@ if t.TYPE_CHECKING:
 logger = logging.getLogger("flask_wamp.lease")
 
 LOOKUP = "wamp.registration.lookup"
-ON_DELETE = "wamp.registration.on_delete"
+
+#: Says that a session has lost a registration. Not ``on_delete``: when a session is lost, Crossbar 26.10
+#: publishes that for all its registrations or for none, as the one it looks at last has other callees or
+#: not (``_publish`` in ``Dealer.detach`` is called when the loop around it has ended).
+ON_UNREGISTER = "wamp.registration.on_unregister"
 
 TAKEN = "wamp.error.procedure_already_exists"
 """What the router answers while another session has the lease."""
 
-#: Mean seconds between two tries: where nobody tells when the lease is free, and where the router does.
-PAUSE, PAUSE_WATCHED = 1.0, 5.0
+#: The shortest and the longest pause between two tries, in seconds.
+PAUSE_MIN, PAUSE_MAX = 0.8, 1.8
 
 #: How long the router may take to answer, where somebody waits for it.
 PATIENCE = 2.0
@@ -194,6 +197,7 @@ class Lease:
     def deleted(self, registration_id: int) -> None:
         """Some registration is gone: try at once, if it was that of who has it."""
         if self._others in (None, registration_id):
+            self._others = None
             self.ask()
 
     def ask(self) -> None:
@@ -218,7 +222,7 @@ class Lease:
                 return
             self._asking = False
             refused = isinstance(message, m.Error)
-            self.taken, self._others = refused and message.error == TAKEN, None
+            self.taken = refused and message.error == TAKEN
             if not refused and self._wanted:
                 self._id = message.registration_id
         if refused:
@@ -230,9 +234,11 @@ class Lease:
                 connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
-        self._try_again(PAUSE)
+        self._try_again()
         if not self.taken:
             logger.warning("cannot have the lease %s: %s %s", self.uri, message.error, message.args)
+            return
+        if self._others is not None:
             return
         with contextlib.suppress(NotJoined):
             connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
@@ -240,16 +246,14 @@ class Lease:
                 connection.put(_call, self.uri, [], Ticket(self._answered_by_holder))
 
     def _looked_up(self, message: t.Any) -> None:
-        """Now we know whose end to watch for, and need not try so often."""
+        """Now we know whose end to watch for."""
         if isinstance(message, m.Result) and message.args and isinstance(message.args[0], int):
             self._others = message.args[0]
-            if self._peer.leases.watching:
-                self._try_again(PAUSE_WATCHED)
 
-    def _try_again(self, pause: float) -> None:
+    def _try_again(self) -> None:
         """Have it tried later; never at the same moment as other processes do."""
         self._cancel_alarm()
-        at = time.monotonic() + pause * random.uniform(0.5, 1.5)
+        at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
         self._alarm = self._peer.call_at(at, self.ask)
 
     def _cancel_alarm(self) -> None:
@@ -263,6 +267,7 @@ class Lease:
             self._wanted = wanted
             number, self._id = self._id, None
             self._asking = self.taken = False
+            self._others = None
         if number is not None:
             self._callbacks.submit(self._on_lost)
         return self._connection, number
@@ -270,7 +275,7 @@ class Lease:
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
             self._let_go(self._wanted)
-            self._try_again(PAUSE)
+            self._try_again()
 
     # What the holder says.
 
@@ -305,8 +310,6 @@ class Leases:
     """The leases of one process, and its watch for registrations that are gone."""
 
     def __init__(self, peer: Peer) -> None:
-        self.watching = False
-        """Whether the router tells when a registration is gone."""
         self._peer = peer
         self._leases: list[Lease] = []
         self._connection: Connection | None = None
@@ -333,7 +336,6 @@ class Leases:
     def lost(self) -> None:
         """The session has ended, and they with it."""
         self._connection = None
-        self.watching = False
         for lease in list(self._leases):
             lease.lost()
 
@@ -343,14 +345,11 @@ class Leases:
     def _joined(self, lease: Lease, connection: Connection) -> None:
         if self._watched is not connection:
             self._watched = connection
-            topic = Subscription(ON_DELETE, _unused)
+            topic = Subscription(ON_UNREGISTER, _unused)
             topic.take = self._deleted
-            with contextlib.suppress(NotJoined):
-                connection.put(Session.subscribe, ON_DELETE, {}, topic, Ticket(self._subscribed))
+            with contextlib.suppress(NotJoined):  # where it is not permitted: no matter
+                connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, Ticket(_nothing))
         lease.joined(connection)
-
-    def _subscribed(self, message: t.Any) -> None:
-        self.watching = isinstance(message, m.Subscribed)  # else it is not permitted: no matter
 
     def _deleted(self, event: m.Event) -> bool:
         if len(event.args) > 1:
