@@ -10,8 +10,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from tests.support.rolling import SERVERS, Callers, restart, use_up, wait_until_served
-from tests.support.served import Served
+from tests.support.rolling import Callers, restart, serve, use_up, wait_until_served
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
@@ -39,7 +38,7 @@ def test_no_call_fails(
     if "gevent" in server:
         pytest.importorskip("gevent")
     client = joined[1].client
-    with Served(SERVERS[server], wamp_router.rawsocket_url, tmp_path / "log") as served:
+    with serve(server, wamp_router.rawsocket_url, tmp_path / "log") as served:
         wait_until_served(client)
         with Callers(client) as callers:
             for _ in range(RESTARTS):

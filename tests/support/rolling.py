@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
 import typing as t
+from pathlib import Path
 
 from flask_wamp import ApplicationError, WAMPError
 from flask_wamp.client import Client
+from flask_wamp.router.process import kill_process
 from tests.conftest import eventually
 
 from .served import STARTS_WITHIN, Served
 
 WORKERS = 3
+
+LINGER = 8.0
 
 PROCEDURES = ("com.roll.fast", "com.roll.slow")
 
@@ -30,6 +35,20 @@ SERVERS = {
     "wamp worker, gevent": [*_WORKER, "--gevent"],
 }
 """Commands for :class:`Served`, of three workers each."""
+
+
+@contextlib.contextmanager
+def serve(server: str, router_url: str, log: Path, linger: float = LINGER) -> t.Iterator[Served]:
+    """One of :data:`SERVERS`, as soon as it serves.
+
+    :param linger: ``WAMP_LINGER``: more than a gunicorn worker takes to start beside busy threads.
+    """
+    is_gunicorn = server.startswith("gunicorn")
+    environ = {"FLASK_WAMP_LINGER": str(linger)} if is_gunicorn else {}
+    with Served(SERVERS[server], router_url, log, **environ) as served:
+        yield served
+        if is_gunicorn:  # not stopped: its last worker would linger, in vain
+            kill_process(served.process)
 
 
 class Callers:

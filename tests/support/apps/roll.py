@@ -12,6 +12,7 @@ from flask_wamp import FlaskWAMP
 app = Flask(__name__)
 app.config["WAMP_ROUTER_URL"] = os.environ["SHOP_ROUTER_URL"]
 app.config["WAMP_URI_PREFIX"] = "com.roll"
+app.config.from_prefixed_env()  # FLASK_WAMP_LINGER
 wamp = FlaskWAMP(app)
 
 
