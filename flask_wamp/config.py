@@ -117,7 +117,13 @@ KEYS: tuple[Key, ...] = (
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
 
 #: Environment variables of our commands and tests, which ``app.config.from_prefixed_env()`` also reads.
-_NOT_OURS = {"WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_ROUTER", "WAMP_REQUIRE_BROWSER"}
+_NOT_OURS = {
+    "WAMP_CROSSBAR",
+    "WAMP_BUILD_CROSSBAR",
+    "WAMP_REQUIRE_ROUTER",
+    "WAMP_REQUIRE_BROWSER",
+    "WAMP_REQUIRE_POSTGRES",
+}
 
 
 class Config:
