@@ -60,6 +60,7 @@ class Forwarder:
         self._taking = False
         self._taken: list[int] | None = None
         self._skip: frozenset[int] = frozenset()
+        self._finished = False
 
     # The session.
 
@@ -126,7 +127,7 @@ class Forwarder:
             self._changed.wait_for(lambda: not self._line, max(0, deadline - time.monotonic()))
             timeout = min(SETTLE, deadline - time.monotonic())
             self._changed.wait_for(lambda: not self._line and not self._in_hand, max(0, timeout))
-            left = len(self._line)
+            left, self._finished = len(self._line), True
         if left:
             logger.error("%d events of %s are lost: nobody took them in time", left, self._topic)
 
@@ -201,8 +202,10 @@ class Forwarder:
 
     def gone(self, why: object) -> None:
         """Nobody knows whether an event was handled; so it is not forwarded again."""
-        self.unknown += 1
-        if self.unknown & (self.unknown - 1) == 0:  # 1, 2, 4, 8: seen, not flooded
+        self.unknown += not self._finished
+        if (
+            not self._finished and self.unknown & (self.unknown - 1) == 0
+        ):  # 1, 2, 4, 8: seen, not flooded
             logger.warning(
                 "%d events of %s were forwarded, and may not have been handled: %s",
                 self.unknown,

@@ -48,7 +48,7 @@ TAKEN = "wamp.error.procedure_already_exists"
 """What the router answers while another session has the lease."""
 
 #: The shortest and the longest pause between two tries, in seconds.
-PAUSE_MIN, PAUSE_MAX = 0.8, 1.8
+PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
 
 #: How long the router may take to answer, where somebody waits for it.
 PATIENCE = 2.0
