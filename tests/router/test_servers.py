@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +125,17 @@ def test_nothing_joins_where_nothing_is_served(
     subprocess.run([sys.executable, *command], cwd=APPS, env=environ, check=True, timeout=30)
     peer.call("wamp.session.count")  # what the router had to say before is here now
     assert joins.is_quiet()
+
+
+def test_gunicorn_with_hooks_in_its_configuration(
+    serve: Serve, peer: AutobahnPeer, tmp_path: Path
+) -> None:
+    pytest.importorskip("gunicorn")
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text("from flask_wamp.gunicorn import post_worker_init, worker_exit\n")
+    command = ["gunicorn", "--bind", "127.0.0.1:{port}", "-c", str(config), "shop:app"]
+    with serve(*command, FLASK_WAMP_AUTOSTART="false") as server:
+        (who,) = server.workers(peer)
+        assert who["pid"] != server.process.pid
+        assert_serves(server, peer)
+        assert_ends(server, peer)

@@ -88,6 +88,25 @@ def test_sighup_restarts_them_one_by_one(serve: Serve, peer: AutobahnPeer) -> No
         assert callees(peer) == 2
 
 
+def test_a_restart_that_fails_leaves_the_old_ones(
+    serve: Serve, peer: AutobahnPeer, tmp_path: Path
+) -> None:
+    extra = tmp_path / "extra.py"
+    extra.write_text("from shop import app\n")
+    command = ["flask", "--app", str(extra), "wamp", "worker"]
+    with serve(*command) as server:
+        wait_for_line(server, "1 worker ready\n")
+        extra.write_text("from shop import no_such_app\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_line(server, "the new worker does not get ready, the old ones stay\n")
+        assert callees(peer) == 1
+        assert peer.call("com.shop.relay", 3).value == {"sum": 4}
+        extra.write_text("from shop import app\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for_line(server, "1 worker restarted\n")
+        assert callees(peer) == 1
+
+
 def test_workers_are_patched_before_anything_else(serve: Serve, peer: AutobahnPeer) -> None:
     pytest.importorskip("gevent")
     with serve(*WORKER, "--gevent") as server:
