@@ -8,7 +8,7 @@ import weakref
 
 from flask import Flask, current_app, has_app_context
 
-from . import http, lifecycle, signals
+from . import http, lifecycle, servers, signals
 from .client import Client
 from .config import Config, load_config
 from .context import offer_client
@@ -18,6 +18,7 @@ from .health import health
 from .hooks import Hooks
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
+from .task_runner import Runner
 from .tasks import offer_tasks
 from .uris import resolve
 
@@ -140,7 +141,14 @@ class FlaskWAMP(Scaffold):
         app.extensions["wamp"] = app.extensions["flask_wamp"] = self
         app.extensions[_STATE] = state
         offer_client(app, state.client)
-        offer_tasks(app, state.client)
+        runner = Runner(
+            app,
+            state.client,
+            import_path=servers.app_import_path(),
+            in_task_process=servers.in_task_process(),
+        )
+        state.client.companions.append(runner)
+        offer_tasks(app, runner)
         http.answer_errors(app)
         if self._schedule is not None:
             state.run_jobs(self._schedule)

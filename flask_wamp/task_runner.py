@@ -14,13 +14,13 @@ import typing as t
 from flask import Flask
 
 from . import signals, task_process
-from .client import Client
 from .context import Event, Invocation, readable
 from .coroutines import make_sync
 from .exceptions import TaskAborted
 from .execution import Lane
 
 if t.TYPE_CHECKING:
+    from .client import Client
     from .processes import Processes
 
 Message = Invocation | Event
@@ -157,13 +157,23 @@ class _Shift:
 class Runner:
     """Runs the background tasks of one app. Makes no lock and no thread before there is a task.
 
+    :param client: Has the pool they run on; their end comes with its end.
     :param import_path: Where the server was told to find the app, if that is known.
+    :param in_task_process: Whether this process runs tasks itself: those added here go to its parent.
     """
 
-    def __init__(self, app: Flask, client: Client, import_path: str | None) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        client: Client,
+        *,
+        import_path: str | None = None,
+        in_task_process: bool = False,
+    ) -> None:
         self._app = app
         self._client = client
         self._import_path = import_path
+        self.in_task_process = in_task_process
         self.main = task_process.describe_main()
         """Where functions of the main module are. Seen now: at the end of a script it has no file."""
         self._shifts: dict[int, _Shift] = {}

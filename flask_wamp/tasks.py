@@ -13,8 +13,6 @@ from flask import Flask, current_app, has_request_context, request
 from flask.signals import request_finished
 from flask.wrappers import Response
 
-from . import servers
-from .client import Client
 from .context import current_message
 from .task_runner import Batch, Message, Runner, Task, name, running
 
@@ -65,7 +63,7 @@ class BackgroundTasks:
         batch, runner = _batch(), _runner()
         call = b""
         # In a process for tasks none is run: what is added there goes back to the parent.
-        if executor == "process" or servers.in_task_process():
+        if executor == "process" or runner.in_task_process:
             if getattr(f, "__module__", None) == "__main__" and runner.main[1] is None:
                 raise TypeError(f"{name(f)} is defined in an interactive session, not in a module")
             call = _pickled(f, args, kwargs, batch.message)
@@ -79,10 +77,9 @@ background_tasks = BackgroundTasks()
 """What is to be done after the answer: ``background_tasks.add(f, ...)``."""
 
 
-def offer_tasks(app: Flask, client: Client) -> None:
+def offer_tasks(app: Flask, runner: Runner) -> None:
     """Let an app have background tasks; they cost next to nothing where there are none."""
-    runner = app.extensions[RUNNER] = Runner(app, client, servers.app_import_path())
-    client.companions.append(runner)
+    app.extensions[RUNNER] = runner
     request_finished.connect(_request_finished, app)
 
 
