@@ -6,8 +6,8 @@ import time
 
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost
-from .execution import Timer
 from .session import Session
+from .timer import Timer
 
 
 class Heartbeat:

@@ -9,10 +9,10 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
-from .execution import Alarm, Timer
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .payload import Default
 from .session import Session
+from .timer import Alarm, Timer
 
 logger = logging.getLogger("flask_wamp.inbound")
 

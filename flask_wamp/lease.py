@@ -28,9 +28,10 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import CallTimeout, NotJoined
-from .execution import Alarm, Lane, Waiter
+from .execution import Lane, Waiter
 from .handlers import Outcome, Registration, Result, Subscription, Work
 from .session import Session
+from .timer import Alarm
 
 if t.TYPE_CHECKING:
     from .peer import Peer

@@ -17,7 +17,7 @@ import typing as t
 from .auth import Authentication
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost, WAMPError
-from .execution import Alarm, Pool, Timer, default_workers, spawn
+from .execution import Pool, default_workers, spawn
 from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
 from .lease import Leases
@@ -25,6 +25,7 @@ from .serving import Serving
 from .session import Session
 from .session_events import Joined
 from .settings import Settings
+from .timer import Alarm, Timer
 from .transports import open_transport
 
 logger = logging.getLogger("flask_wamp")
@@ -316,7 +317,7 @@ class Peer:
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:
-        """Call a short function at a ``time.monotonic()``, see :meth:`.execution.Timer.call_at`."""
+        """Call a short function at a ``time.monotonic()``, see :meth:`.timer.Timer.call_at`."""
         return self._timer.call_at(deadline, function)
 
     @property

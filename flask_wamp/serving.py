@@ -10,12 +10,13 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined
-from .execution import Lane, Pool, Timer, Waiter
+from .execution import Lane, Pool, Waiter
 from .handlers import Declaration, Registration, Subscription
 from .inbound import EventWork, InvocationWork
 from .session import Session
 from .session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .settings import Settings
+from .timer import Timer
 
 logger = logging.getLogger("flask_wamp")
 
