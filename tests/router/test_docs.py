@@ -1,0 +1,241 @@
+"""The pages in ``docs``: valid, and every snippet of ours run."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from flask_wamp import ApplicationError, FlaskWAMP
+from flask_wamp.router import DevRouter
+from tests.conftest import eventually
+from tests.support.notes import publish
+from tests.support.peers import PATIENCE, AutobahnPeer
+
+pytestmark = pytest.mark.router
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks(page: str) -> t.Iterator[tuple[str | None, str]]:
+    """The Python snippets of a page, each with its name."""
+    path = DOCS / f"{page}.rst"
+    # A warning is an error.
+    settings = {"report_level": 2, "halt_level": 2}
+    tree = publish_doctree(path.read_text(), str(path), settings_overrides=settings)
+    for block in tree.findall(nodes.literal_block):
+        if "python" in block["classes"]:
+            yield (block["names"] or [None])[0], block.astext()
+
+
+class Page:
+    """A page whose snippets are run in one module.
+
+    :param module: Where they are run.
+    """
+
+    def __init__(self, page: str, module: types.ModuleType) -> None:
+        self._module = module
+        self._file = f"docs/{page}.rst"
+        self._snippets = {name: source for name, source in blocks(page) if name}
+
+    @property
+    def names(self) -> list[str]:
+        """The snippets, in order."""
+        return list(self._snippets)
+
+    def run(self, *names: str) -> FlaskWAMP:
+        """Run some of them, join, and return the extension."""
+        for name in names:
+            exec(compile(self._snippets[name], self._file, "exec"), vars(self._module))
+        wamp: FlaskWAMP = self._module.wamp  # type: ignore[attr-defined]
+        wamp.start()
+        wamp.client.wait_until_joined(PATIENCE)
+        return wamp
+
+
+@pytest.fixture
+def page(
+    monkeypatch: pytest.MonkeyPatch, wamp_router: DevRouter, request: pytest.FixtureRequest
+) -> t.Iterator[Page]:
+    """The page a test names, with a router configured."""
+    monkeypatch.setenv("FLASK_WAMP_ROUTER_URL", wamp_router.url)
+    monkeypatch.setenv("FLASK_WAMP_REALM", wamp_router.realm)
+    monkeypatch.setenv("FLASK_TESTING", "true")
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    yield Page(request.param, module)
+    if "wamp" in vars(module):
+        module.wamp.stop()
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.rst")), ids=lambda path: path.stem)
+def test_it_is_valid_and_so_are_its_snippets(path: Path) -> None:
+    for name, source in blocks(path.stem):
+        compile(source, name or path.name, "exec")
+
+
+def test_the_index_names_every_page_and_example() -> None:
+    index = (DOCS / "index.rst").read_text()
+    for path in DOCS.glob("*.rst"):
+        assert path.stem == "index" or f"<{path.name}>`_" in index
+    for path in (DOCS.parent / "examples").glob("*/README.rst"):
+        assert f"<../examples/{path.parent.name}>`_" in index
+
+
+def uri_of_error(wamp: FlaskWAMP, uri: str, *args: t.Any, **kwargs: t.Any) -> str | None:
+    """The error a call is answered with."""
+    with pytest.raises(ApplicationError) as raised:
+        wamp.client.call(f"com.example.{uri}", *args, **kwargs)
+    return raised.value.uri
+
+
+# handlers.rst
+
+on_handlers = pytest.mark.parametrize("page", ["handlers"], indirect=True)
+
+
+@on_handlers
+def test_no_snippet_of_handlers_is_left_out(page: Page) -> None:
+    assert [*blocks("handlers")] == [(name, page._snippets[name]) for name in page.names]
+    assert page.names == [
+        "app.py",
+        "hooks.py",
+        "middlewares.py",
+        "errors.py",
+        "signals.py",
+        "blueprints.py",
+        "requests.py",
+        "coroutines.py",
+        "background.py",
+        "schedules.py",
+        "delivery.py",
+    ]
+
+
+@on_handlers
+def test_hooks_middlewares_and_errors(page: Page) -> None:
+    wamp = page.run("app.py", "hooks.py", "middlewares.py", "errors.py")
+    call = wamp.client.rpc.com.example
+    assert call.buy("green")["seconds"] < 1
+    assert uri_of_error(wamp, "buy", "green", card="expired") == "wamp.error.not_authorized"
+    assert call.buy("nothing")["tea"] is None
+    assert call.buy("please")["tea"] == "of course"
+    assert call.shout("green")["tea"] == "GREEN"
+    assert call.brew("green")["tea"] == call.grow("green")["tea"] == "green"
+    assert uri_of_error(wamp, "sell", "green") == "com.example.error.sold_out"
+    assert call.sell("black")["tea"] == "water"
+
+
+@on_handlers
+def test_signals(page: Page, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture) -> None:
+    up = peer.subscribe("com.example.up")
+    wamp = page.run("app.py", "signals.py")
+    assert up.next().value == wamp.client.session_id
+    assert uri_of_error(wamp, "buy") == "wamp.error.invalid_argument"
+    assert "com.example.buy: InvalidArgument(" in caplog.text
+
+
+@on_handlers
+def test_blueprints_requests_and_coroutines(page: Page) -> None:
+    wamp = page.run("app.py", "blueprints.py", "requests.py", "coroutines.py")
+    call = wamp.client.rpc.com.example
+    assert call.users.rename(7, "Ada") == {"number": 7, "name": "Ada"}
+    assert uri_of_error(wamp, "users.admin.remove", 7) == "wamp.error.not_authorized"
+    assert call.order(tea="green") == {"ordered": "green", "see": "/orders"}
+    assert call.steep("green") == {"tea": "green"}
+
+
+@on_handlers
+def test_background_schedules_and_delivery(page: Page, peer: AutobahnPeer) -> None:
+    delivered = peer.subscribe("com.example.delivered")
+    tidied = peer.subscribe("com.example.tidied")
+    counted = peer.subscribe("com.example.counted")
+    wamp = page.run("app.py", "background.py", "schedules.py", "delivery.py")
+    assert wamp.client.call("com.example.deliver", "green") == {"delivered": "soon"}
+    assert delivered.next().value == "green"
+    assert tidied.next().value == "the kitchen"
+    assert len(wamp.schedule.jobs) == 1
+    eventually(lambda: peer.call("wamp.subscription.lookup", "com.example.bought").value)
+    number = peer.publish("com.example.bought", "green")
+    assert counted.next().args == ["green", number]
+
+
+# coming-from-wampify.rst
+
+on_wampify = pytest.mark.parametrize("page", ["coming-from-wampify"], indirect=True)
+
+
+@on_wampify
+def test_every_snippet_has_one_beside_it(page: Page) -> None:
+    names = [name for name, _ in blocks("coming-from-wampify")]
+    assert names[::2] == [None] * len(page.names)
+    assert names[1::2] == page.names
+    assert page.names == [
+        "app.py",
+        "procedures.py",
+        "topics.py",
+        "story.py",
+        "background.py",
+        "scheduling.py",
+        "signals.py",
+        "middlewares.py",
+        "errors.py",
+        "sqlalchemy.py",
+        "autobahn.py",
+    ]
+
+
+@on_wampify
+def test_what_wampify_has(
+    page: Page, peer: AutobahnPeer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    peer.register("com.counter.increment")
+    wamp = page.run(*page.names[:9])
+    call = wamp.client.rpc.com.example
+    assert (call.pow(3), call.pow(), wamp.client.call("math.square", "2")) == (9, 1, 4)
+    assert uri_of_error(wamp, "pow", "x") == "wamp.error.invalid_argument"
+    assert call.anything("x") == "x, please"
+    assert (call.quick(), call.slow()) == ("now, please", "later")
+    assert uri_of_error(wamp, "buy", "green") == "com.example.error.sold_out"
+    assert call.asap() is None
+    peer.publish("com.example.hello", name="Ada")
+    peer.publish("com.example.visit")
+    said = ""
+
+    def all_said() -> bool:
+        nonlocal said
+        said += capfd.readouterr().out
+        expected = ("im here", "Ada you are welcome!", str(peer.session_id))
+        return all(line in said for line in expected)
+
+    eventually(all_said)
+    (job,) = wamp.schedule.jobs
+    assert job.unit == "days"
+
+
+@on_wampify
+def test_sqlalchemy(page: Page) -> None:
+    wamp = page.run("app.py", "sqlalchemy.py")
+    assert wamp.client.call("com.example.count", 2) == 3
+
+
+@on_wampify
+def test_what_autobahn_has(
+    page: Page, peer: AutobahnPeer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    up, length = peer.subscribe("com.example.up"), peer.subscribe("com.example.length")
+    wamp = page.run("app.py", "autobahn.py")
+    up.next()
+    peer.publish("com.example.news", "tea")
+    assert length.next().value == 3
+    assert str(wamp.client.session_id) in capfd.readouterr().out
+    wamp.client.unregister("com.example.add")
+    publish(wamp, "com.example.news", "tea")
+    said: list[str] = []
+    eventually(lambda: said.append(capfd.readouterr().out) or "no_such_procedure" in "".join(said))
