@@ -70,7 +70,7 @@ class MemoryRouter:
         self.down = False
         """Whether connections are refused."""
         self.silent = False
-        """Whether nothing is answered at all."""
+        """Whether nothing is answered at all, not even HELLO (see :meth:`welcome`) or a ping."""
         self.abort: m.Abort | None = None
         """What HELLO is answered with in place of WELCOME."""
         self.attempts = 0
@@ -155,6 +155,11 @@ class MemoryRouter:
         with self._changed:
             for transport in list(self.transports):
                 self.hang_up(transport)
+
+    def welcome(self) -> None:
+        """Answer the HELLO of who connected last, after having been silent."""
+        self.silent = False
+        self._on_hello(self.transports[-1], self.sent(m.Hello)[-1])
 
     def send(self, message: m.Message) -> None:
         """Send any message to who connected last."""

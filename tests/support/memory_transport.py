@@ -6,16 +6,21 @@ import queue
 import time
 import typing as t
 
+import msgspec
+
 from flask_wamp.exceptions import TransportError
 from flask_wamp.messages import Message
 from flask_wamp.serializers import Buffer, Serializer, get_serializer
 from tests.support.wire import router_serializer
+
+PONG = b"pong"
 
 
 class Exchange(t.Protocol):
     """The other end of the line."""
 
     max_message_size: int
+    silent: bool
 
     def receive(self, transport: MemoryTransport, message: Message) -> None:
         """Handle a client's message."""
@@ -48,7 +53,8 @@ class MemoryTransport:
         messages: list[Buffer] = []
         data = self._next()
         while data is not None:
-            messages.append(data)
+            if data is not PONG:
+                messages.append(data)
             if self._incoming.empty():
                 return messages
             data = self._incoming.get()
@@ -76,8 +82,10 @@ class MemoryTransport:
             self._router.receive(self, self._router_serializer.decode(data))
 
     def ping(self) -> None:
-        """Count the pings."""
+        """Have the router answer, unless it is silent."""
         self.pings += 1
+        if not self._router.silent:
+            self._incoming.put(PONG)
 
     def settimeout(self, deadline: float | None) -> None:
         """Let :meth:`receive` fail at this ``time.monotonic()``."""
@@ -93,10 +101,14 @@ class MemoryTransport:
 
     # The router calls these.
 
-    def put(self, message: Message) -> None:
+    def put(self, message: t.Any) -> None:
         """Send a message, unless the line is cut."""
+        serializer = self._router_serializer
+        if hasattr(message, "kwargs"):
+            args, kwargs = serializer.plain(message.args), serializer.plain(message.kwargs)
+            message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
         if not self.cut:
-            self._incoming.put(self._router_serializer.encode(message))
+            self._incoming.put(serializer.encode(message))
 
     def put_bytes(self, data: bytes) -> None:
         """Send what is no message."""
