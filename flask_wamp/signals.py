@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import typing as t
+from inspect import iscoroutine
 
 from blinker import Namespace
 
@@ -81,6 +82,12 @@ def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            make_sync(sender, receiver)(sender, **payload)
+            returned = receiver(sender, **payload)
+            if iscoroutine(returned):
+                make_sync(sender, _finish)(returned)
         except Exception:
             logger.exception("a receiver of %s failed", signal.name)
+
+
+async def _finish(coroutine: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
+    await coroutine
