@@ -4,14 +4,11 @@
 
     python benchmarks/rolling_restart.py            # all of them, about two minutes
     python benchmarks/rolling_restart.py gevent     # those with that in their name
-    python benchmarks/rolling_restart.py --restarts 20 --linger 5
+    python benchmarks/rolling_restart.py --restarts 20
 
 It starts a router (Crossbar.io must be there: ``flask wamp router`` builds it), three workers of each
 server, and 20 threads in this process that call without a pause, half of them a procedure that takes 1 ms
 and half one that takes 500 ms. Run it in an environment that can run the tests.
-
-``--linger`` is ``WAMP_LINGER`` of gunicorn's workers. gunicorn stops old workers without waiting for new
-ones, so it has to be more than a worker takes to start: here, beside all those callers.
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ from flask import Flask
 from flask_wamp import FlaskWAMP
 from flask_wamp.router import DevRouter, free_port
 from tests.support.rolling import (
-    LINGER,
     PROCEDURES,
     SERVERS,
     Callers,
@@ -43,12 +39,10 @@ from tests.support.rolling import (
 ROW = "{:<27}{:>9}{:>9}{:>9}{:>9}{:>11}"
 
 
-def measure(
-    server: str, wamp: FlaskWAMP, url: str, log: Path, restarts: int, linger: float
-) -> Callers:
+def measure(server: str, wamp: FlaskWAMP, url: str, log: Path, restarts: int) -> Callers:
     """Restart one server so often while it is called."""
     client = wamp.client
-    with serve(server, url, log, linger) as served:
+    with serve(server, url, log) as served:
         wait_until_served(client)
         started = time.monotonic()
         with Callers(client) as callers:
@@ -71,7 +65,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only servers with this in their name")
     parser.add_argument("--restarts", type=int, default=5)
-    parser.add_argument("--linger", type=float, default=LINGER)
     arguments = parser.parse_args()
     failed = 0
     with (
@@ -93,7 +86,6 @@ def main() -> int:
                     router.rawsocket_url,
                     log,
                     arguments.restarts,
-                    arguments.linger,
                 )
                 failed += sum(callers.failures.values())
         wamp.stop()

@@ -19,8 +19,9 @@ from flask import Flask
 from . import servers
 from .client import Client
 
-#: Seconds the last callee stays for its successor, in servers that restart workers.
-LINGER = 2.0
+#: Seconds the last callee stays for its successor, in servers that restart workers: where nobody knows
+#: whether there will be one, and where one has been started.
+LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
 #: All clients of this process, for forks and for the end.
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -52,16 +53,24 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
         return
     policy.on_first_request = False
     if linger is None and server.restarts_workers:
-        policy.linger = LINGER
+        policy.linger, policy.linger_at_restart = LINGER, LINGER_AT_RESTART
     server.arrange(begin)
 
 
-def start(client: Client, *, grace: float | None = None) -> None:
+def start(
+    client: Client,
+    *,
+    grace: float | None = None,
+    restarting: t.Callable[[], bool] | None = None,
+) -> None:
     """Start a client in a process that serves.
 
     :param grace: Seconds the server leaves the process for its end; the drain stays below.
+    :param restarting: Tells, when the process is about to end, whether successors were started.
     """
     client.start_policy.grace = grace
+    if restarting is not None:
+        client.start_policy.restarting = restarting
     client.start()
 
 

@@ -26,6 +26,10 @@ class StartPolicy:
     """Called before it starts: to find what is to be served."""
     linger: float = 0.0
     """Seconds the last callee of a procedure stays for its successor."""
+    linger_at_restart: float = 0.0
+    """The same, where the server says that successors are being started."""
+    restarting: t.Callable[[], bool] = lambda: False
+    """Whether the server has started successors of this process, as far as it tells."""
     grace: float | None = None
     """Seconds the server leaves the process for its end; None: as many as it needs."""
     serves: bool = True
@@ -33,9 +37,12 @@ class StartPolicy:
 
     def limits(self, drain: float) -> tuple[float, float]:
         """How long to linger and how long to drain, in seconds, within what the server leaves."""
+        linger = self.linger
+        if self.linger_at_restart > linger and self.restarting():
+            linger = self.linger_at_restart
         if self.grace is None:
-            return self.linger, drain
-        linger = min(self.linger, self.grace * 0.3)
+            return linger, drain
+        linger = min(linger, self.grace * 0.3)
         return linger, min(drain, self.grace * 0.9 - linger)
 
 

@@ -19,11 +19,13 @@ waitress-serve       its runner on the stack                 when the app is loa
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
 import types
 import typing as t
+from pathlib import Path
 
 import click
 from flask import Flask
@@ -37,8 +39,10 @@ from .task_process import NAME as TASK_PROCESS
 class Start(t.Protocol):
     """Starts the client."""
 
-    def __call__(self, *, grace: float | None = None) -> object:
-        """Start; ``grace`` is how many seconds the server leaves a process for its end."""
+    def __call__(
+        self, *, grace: float | None = None, restarting: t.Callable[[], bool] | None = None
+    ) -> object:
+        """Start; see :func:`.lifecycle.start`."""
 
 
 class Server(t.NamedTuple):
@@ -155,9 +159,22 @@ def _post_worker_init(worker: t.Any, start: Start) -> None:
 
     def post_worker_init(worker: t.Any) -> None:
         previous(worker)
-        start(grace=worker.cfg.graceful_timeout)
+        start(grace=worker.cfg.graceful_timeout, restarting=functools.partial(_is_replaced, worker))
 
     worker.cfg.set("post_worker_init", post_worker_init)
+
+
+def _is_replaced(worker: t.Any) -> bool:
+    """Whether there are more workers than there should be.
+
+    At SIGHUP the arbiter starts new workers before it stops the old ones; at its end it starts none. Linux
+    tells; elsewhere nobody does.
+    """
+    try:
+        children = Path(f"/proc/{worker.ppid}/task/{worker.ppid}/children").read_text()
+    except OSError:
+        return False
+    return len(children.split()) > int(worker.cfg.workers)
 
 
 # uWSGI: in its workers. It forks without telling Python, so the process id decides later.
@@ -179,7 +196,7 @@ def _uwsgi() -> Server | None:
         if preforks:
             _chain(uwsgi, "post_fork_hook", begin)
         else:
-            after_loading(lambda *, grace=None: begin())
+            after_loading(lambda *, grace=None, restarting=None: begin())
 
     return Server(arrange, restarts_workers=True)
 

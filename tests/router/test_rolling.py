@@ -50,3 +50,17 @@ def test_no_call_fails(
         assert all(callers.calls[procedure] > 20 for procedure in callers.calls)
         assert not callers.failures, callers
         assert "Traceback" not in served.log
+
+
+def test_the_last_worker_stays_for_new_ones_that_start_slowly(
+    joined: tuple[Flask, FlaskWAMP], wamp_router: DevRouter, tmp_path: Path
+) -> None:
+    """gunicorn stops the old ones at once; they know that there are others."""
+    pytest.importorskip("gunicorn")
+    client = joined[1].client
+    url = wamp_router.rawsocket_url
+    with serve("gunicorn gthread", url, tmp_path / "log", ROLL_STARTS_IN="3.5") as served:
+        wait_until_served(client)
+        with Callers(client, 2) as callers:
+            restart(served, client, signal.SIGHUP)
+        assert not callers.failures, callers

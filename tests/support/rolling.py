@@ -17,8 +17,6 @@ from .served import STARTS_WITHIN, Served
 
 WORKERS = 3
 
-LINGER = 8.0
-
 PROCEDURES = ("com.roll.fast", "com.roll.slow")
 
 _GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", str(WORKERS)]
@@ -38,13 +36,11 @@ SERVERS = {
 
 
 @contextlib.contextmanager
-def serve(server: str, router_url: str, log: Path, linger: float = LINGER) -> t.Iterator[Served]:
-    """One of :data:`SERVERS`, as soon as it serves.
-
-    :param linger: ``WAMP_LINGER``: more than a gunicorn worker takes to start beside busy threads.
-    """
+def serve(server: str, router_url: str, log: Path, **environ: str) -> t.Iterator[Served]:
+    """One of :data:`SERVERS`."""
     is_gunicorn = server.startswith("gunicorn")
-    environ = {"FLASK_WAMP_LINGER": str(linger)} if is_gunicorn else {}
+    if "max-requests" in server:  # more than a worker takes to start beside busy threads
+        environ["FLASK_WAMP_LINGER"] = "8"
     with Served(SERVERS[server], router_url, log, **environ) as served:
         yield served
         if is_gunicorn:  # not stopped: its last worker would linger, in vain

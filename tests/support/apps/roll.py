@@ -9,6 +9,7 @@ from flask import Flask
 
 from flask_wamp import FlaskWAMP
 
+time.sleep(float(os.environ.get("ROLL_STARTS_IN", "0")))
 app = Flask(__name__)
 app.config["WAMP_ROUTER_URL"] = os.environ["SHOP_ROUTER_URL"]
 app.config["WAMP_URI_PREFIX"] = "com.roll"
