@@ -2,7 +2,8 @@
 
 It waits for what is due and hands it to a worker. Where jobs run once for all processes, only the runner
 that has the lease does, and tells the others when each job is due next. So another goes on where it
-stopped: nothing is run early, late or twice when the lease changes hands.
+stopped: nothing is run early, late or twice when the lease changes hands. Only who is killed in the very
+moment it starts a job may not have told so; then the job is run once more.
 """
 
 from __future__ import annotations
