@@ -8,6 +8,7 @@ nothing of that, so the functions it would call are replaced while it is being i
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -40,7 +41,7 @@ def _nothing(*args: t.Any, **kwargs: t.Any) -> None:
 
 @contextlib.contextmanager
 def _without_side_effects() -> t.Iterator[None]:
-    """Let wampy be imported: no patching, no logging set up, no warning, no record logged."""
+    """Let wampy be imported: no patching, no logging set up, no record logged."""
     import gevent.monkey
 
     wampy_logger = logging.getLogger("wampy")
@@ -51,9 +52,7 @@ def _without_side_effects() -> t.Iterator[None]:
     os.register_at_fork = _register_at_fork(os.register_at_fork)
     wampy_logger.disabled = True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         (
             gevent.monkey.patch_all,
@@ -62,6 +61,13 @@ def _without_side_effects() -> t.Iterator[None]:
             wampy_logger.disabled,
         ) = saved
         logging.root.handlers[:] = root_handlers
+
+
+@contextlib.contextmanager
+def _without_warnings() -> t.Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _register_at_fork(register: t.Callable[..., None]) -> t.Callable[..., None]:
@@ -81,8 +87,11 @@ def load_wampy() -> WampyBases:
     """
     try:
         if "wampy" in sys.modules:
-            return _import()
-        with _without_side_effects():
+            with _without_warnings():
+                return _import()
+        if importlib.util.find_spec("wampy") is None:  # gevent is not imported for nothing
+            return NO_WAMPY
+        with _without_side_effects(), _without_warnings():
             return _import()
     except ImportError:
         return NO_WAMPY
