@@ -26,7 +26,7 @@ from .session import Session
 from .session_events import Joined
 from .settings import Settings
 from .timer import Alarm, Timer
-from .transports import open_transport
+from .transports import Stream, open_transport
 
 logger = logging.getLogger("flask_wamp")
 
@@ -63,6 +63,7 @@ class Peer:
         self._ready = False
         self._timer: Timer
         self._reader: threading.Thread
+        self._opening: Stream | None = None
         self.serving: Serving
         self.leases: Leases
         self._attendants: dict[object, Attendant] = {}
@@ -171,9 +172,9 @@ class Peer:
         return f"not joined to {where}: {why or 'still connecting'}"
 
     def _join_reader(self) -> None:
-        connection = self.connection
-        if connection is not None:
-            connection.close()
+        for open_ in (self.connection, self._opening):
+            if open_ is not None:
+                open_.close()
         if self._reader is not threading.current_thread():
             self._reader.join(self.settings.connect_timeout + 1.0)
 
@@ -218,6 +219,7 @@ class Peer:
             max_message_size=settings.max_message_size,
             timeout=settings.connect_timeout,
             tls=settings.tls,
+            opened=self._opened,
         )
         try:
             session = Session(
@@ -233,7 +235,15 @@ class Peer:
             transport.close()
             raise
 
+    def _opened(self, stream: Stream) -> None:
+        """Note the stream: who stops does not wait for a router that says nothing."""
+        self._opening = stream
+        if self._stopping.is_set():
+            raise NotJoined("the client was stopped")
+
     def _failed(self, error: Exception) -> None:
+        if self._stopping.is_set():
+            return
         if str(error) != str(self.failure):  # once for each reason, not for each attempt
             logger.warning(
                 "not joined to realm %s at %s, trying again: %s",

@@ -11,10 +11,17 @@ import typing as t
 
 from .base import Transport
 from .rawsocket import RawSocketTransport
-from .streams import StreamSettings, open_stream
+from .streams import Stream, StreamSettings, open_stream
 from .urls import RouterURL, parse_router_url
 
-__all__ = ["RouterURL", "StreamSettings", "Transport", "open_transport", "parse_router_url"]
+__all__ = [
+    "RouterURL",
+    "Stream",
+    "StreamSettings",
+    "Transport",
+    "open_transport",
+    "parse_router_url",
+]
 
 
 def open_transport(
@@ -24,20 +31,22 @@ def open_transport(
     max_message_size: int,
     timeout: float,
     tls: StreamSettings,
+    opened: t.Callable[[Stream], None] = lambda stream: None,
 ) -> Transport:
     """Connect to a router and agree on a serializer.
 
     :param serializers: Names in order of preference.
     :param max_message_size: Bytes this side takes.
     :param timeout: Seconds for all of it.
+    :param opened: Called with every stream it opens; closing the stream ends the attempt.
     :raises TransportError: The router cannot be reached, or is none.
     """
     deadline = time.monotonic() + timeout
     if url.websocket:
         from .websocket import WebSocketTransport  # websockets takes a while to import
 
-        stream = open_stream(url, tls, deadline)
+        stream = open_stream(url, tls, deadline, opened)
         return WebSocketTransport.open(stream, url, serializers, max_message_size, deadline)
     return RawSocketTransport.open(
-        lambda: open_stream(url, tls, deadline), serializers, max_message_size, deadline
+        lambda: open_stream(url, tls, deadline, opened), serializers, max_message_size, deadline
     )

@@ -179,9 +179,15 @@ class TLSStream(Stream):
         return b"".join(parts)
 
 
-def open_stream(url: RouterURL, settings: StreamSettings, deadline: float) -> Stream:
+def open_stream(
+    url: RouterURL,
+    settings: StreamSettings,
+    deadline: float,
+    opened: t.Callable[[Stream], None] = lambda stream: None,
+) -> Stream:
     """Connect, with TLS where the URL says so.
 
+    :param opened: Called with the stream before anything is agreed on it; it may be closed from then on.
     :raises TransportError: Nobody listens, or not in time, or the certificate is not to be trusted.
     """
     try:
@@ -192,9 +198,11 @@ def open_stream(url: RouterURL, settings: StreamSettings, deadline: float) -> St
         if not url.secure:
             stream = Stream(sock)
             stream.settimeout(deadline)
+            opened(stream)
             return stream
         secure = TLSStream(sock, settings.context(), url.host)
         secure.settimeout(deadline)
+        opened(secure)
         secure.handshake()
         return secure
     except BaseException:

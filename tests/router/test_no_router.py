@@ -140,6 +140,25 @@ def test_a_rawsocket_url_for_a_websocket_port(make_app: MakeApp, wamp_router: De
     assert_silent(make_app, wamp_router.url.replace("ws://", "tcp://").removesuffix("/ws"))
 
 
+@pytest.mark.parametrize(
+    "form", ["ws://127.0.0.1:{}/ws", "tcp://127.0.0.1:{}", "wss://127.0.0.1:{}/ws"]
+)
+def test_stopping_does_not_wait_for_somebody_who_says_nothing(
+    make_app: MakeApp, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = form.format(silent.getsockname()[1])
+        wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_CONNECT_TIMEOUT=30))
+        wamp.start()
+        client, _ = silent.accept()
+        with client:
+            assert client.recv(1)  # it has begun to speak
+            started = time.monotonic()
+            wamp.stop()
+            assert time.monotonic() - started < 1.5
+    assert caplog.text == ""
+
+
 def test_it_goes_on_trying_and_says_so_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

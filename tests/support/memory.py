@@ -91,6 +91,7 @@ class MemoryRouter:
         max_message_size: int,
         timeout: float,
         tls: t.Any,
+        opened: t.Any,
     ) -> MemoryTransport:
         """Stand in for ``open_transport``."""
         with self._changed:
