@@ -1,0 +1,122 @@
+"""Importing does nothing: no thread, no patching, no logging set up, nothing big imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing as t
+
+import pytest
+
+from tests.support.scripts import script
+
+WITH_WAMPY = importlib.util.find_spec("wampy") is not None
+
+LOOK = """
+import json, logging, sys, threading, socket, time, select, subprocess, os
+before = socket.socket, threading.Lock, threading.Thread, time.sleep, select.select, os.fork
+logging.root.setLevel(logging.ERROR)
+{code}
+names = [name for name in logging.root.manager.loggerDict if name.startswith("flask_wamp")]
+loggers = [logging.root, *map(logging.getLogger, names)]
+print(json.dumps({{
+    "threads": [thread.name for thread in threading.enumerate()],
+    "handlers": sum(len(logger.handlers) for logger in loggers),
+    "levels": sorted({{logger.level for logger in loggers}}),
+    "unpatched": before == (
+        socket.socket, threading.Lock, threading.Thread, time.sleep, select.select, os.fork
+    ),
+    "modules": sorted({{name.partition(".")[0] for name in sys.modules}}),
+}}))
+"""
+
+IMPORT = "import flask_wamp"
+
+IMPORT_ALL = """
+import flask_wamp, pkgutil, importlib
+skipped = ("__main__", "testing", "gunicorn")  # commands, pytest's fixtures, hooks of a server
+for module in pkgutil.walk_packages(flask_wamp.__path__, "flask_wamp."):
+    if not module.name.endswith(skipped):
+        importlib.import_module(module.name)
+"""
+
+BUILD = """
+from flask import Flask
+from flask_wamp import FlaskWAMP
+app = Flask("tests")
+wamp = FlaskWAMP(app)
+
+@app.get("/add/<int:a>/<int:b>")
+@wamp.callee
+def add(a: int, b: int) -> dict:
+    return {"sum": a + b}
+
+@wamp.subscriber(".topic")
+def on_topic(text: str) -> None: ...
+
+with app.app_context():
+    from flask import g
+    assert not g.wampy.joined
+"""
+
+#: What takes long to import, and is for a few: it waits until it is needed.
+BIG = {"pydantic", "websockets", "cbor2", "cryptography", "argon2", "asyncio", "pytest", "schedule"}
+
+
+def look(code: str) -> t.Any:
+    return script(LOOK.format(code=code))
+
+
+@pytest.mark.parametrize("code", [IMPORT, IMPORT_ALL, BUILD], ids=["import", "all", "build"])
+def test_nothing_happens(code: str) -> None:
+    seen = look(code)
+    assert seen["threads"] == ["MainThread"]
+    assert seen["handlers"] == 0
+    assert seen["levels"] == [0, 40]
+    assert seen["unpatched"] is True
+
+
+@pytest.mark.parametrize("code", [IMPORT, BUILD], ids=["import", "build"])
+def test_nothing_big_is_imported(code: str) -> None:
+    modules = set(look(code)["modules"])
+    flask = set(look("import flask, blinker")["modules"])
+    unwanted = BIG - flask
+    if WITH_WAMPY:
+        unwanted -= {"asyncio", "cryptography"}  # wampy imports them
+        assert "wampy" in modules
+    else:
+        unwanted |= {"wampy", "gevent", "eventlet"}
+    assert modules & unwanted == set()
+
+
+def test_version_is_that_of_the_package() -> None:
+    import flask_wamp
+
+    assert flask_wamp.__version__ == "0.1.0"
+
+
+def test_public_names_are_there() -> None:
+    import flask_wamp
+
+    for name in flask_wamp.__all__:
+        assert getattr(flask_wamp, name) is not None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="imp was removed")
+def test_imports_point_down() -> None:
+    """Protocol code imports no Flask, no sockets, no threads, no clock."""
+    seen = script(
+        """
+        import json, sys
+        sys.modules["flask"] = sys.modules["threading_of_ours"] = None
+        import importlib.machinery, types
+        package = types.ModuleType("flask_wamp")
+        package.__path__ = ["flask_wamp"]
+        sys.modules["flask_wamp"] = package
+        import flask_wamp.session, flask_wamp.messages, flask_wamp.payload, flask_wamp.auth
+        import flask_wamp.serializers, flask_wamp.uris
+        print(json.dumps(sorted(name for name in sys.modules if name.startswith("flask_wamp."))))
+        """
+    )
+    above = {"client", "peer", "connection", "execution", "transports", "dispatch", "extension"}
+    assert not above & {name.split(".")[1] for name in seen}
