@@ -111,7 +111,8 @@ class Presence:
         if connection is None:
             if not peer.started:
                 self._autostart()
-            connection = peer.wait(self.settings.connect_timeout)
+            # A moment more than an attempt takes, to learn what came of it.
+            connection = peer.wait(self.settings.connect_timeout + 0.5)
         return connection, peer
 
     def stop(self, submit: t.Callable[..., t.Any]) -> None:

@@ -121,11 +121,11 @@ def assert_silent(make_app: MakeApp, url: str) -> None:
     """An app pointed there waits as long as it is allowed to, then says why it is not joined."""
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_CONNECT_TIMEOUT=0.2))
     started = time.monotonic()
-    with pytest.raises(NotJoined, match="still connecting|did not answer in time"):
+    with pytest.raises(NotJoined, match="did not answer in time"):
         wamp.client.call("com.shop.echo")
     assert 0.2 <= time.monotonic() - started < 1.5
     with pytest.raises(NotJoined, match="did not answer in time"):
-        wamp.client.wait_until_joined(0.4)
+        wamp.client.wait_until_joined(0.05)
     wamp.stop()
 
 
