@@ -218,9 +218,9 @@ class _Process:
             if self._leaving:
                 return
             job = receive(channel)
-            self._waiting = False
             if job is None:
                 return
+            self._waiting = False
             send(channel, b"")
             send(channel, run(app, job))
 
