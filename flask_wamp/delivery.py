@@ -39,7 +39,7 @@ from .exceptions import ApplicationError, WAMPError
 from .forwarder import AGAIN, Forwarder
 from .handlers import Failure, MakeAttendant, Outcome, Registration, Result, Subscription, Work
 from .inbound import EventWork, InvocationWork
-from .lease import request
+from .lease import PAUSE_MAX, request
 from .session import Session
 from .uris import as_parts
 
@@ -50,8 +50,12 @@ logger = logging.getLogger("flask_wamp.delivery")
 
 COUNT_CALLEES = "wamp.registration.count_callees"
 
-#: Seconds a leaving process waits for a successor, before it looks whether there is none.
-PAUSE = 1.0
+#: Seconds a leaving process waits for a successor before it concludes that nobody wants to be it: longer
+#: than a process pauses that wants the lease.
+PATIENCE = PAUSE_MAX * 1.25
+
+#: Seconds between two looks whether there are other processes, meanwhile.
+PAUSE = 0.2
 
 
 class Delivery(Registration):
@@ -184,7 +188,7 @@ class Holder:
             self._forwarder.note()
             registered = self._offer(connection)
             self._lease.release()
-            self._wait_for_successor(deadline)
+            self._wait_for_successor(connection, deadline)
         self._unsubscribe(connection)
         self._lease.release()
         if registered is not None:
@@ -212,10 +216,13 @@ class Holder:
         self._handed_over.set()
         return Result(taken)
 
-    def _wait_for_successor(self, deadline: float) -> None:
+    def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
         """Wait until one has asked, or nobody wants to: then the lease can be had once more."""
-        while not self._handed_over.wait(min(PAUSE, _left(deadline))):
-            if not _left(deadline) or self._lease.retake():
+        patience = time.monotonic() + PATIENCE
+        while _left(deadline) and not self._handed_over.wait(min(PAUSE, _left(deadline))):
+            if _left(patience) and self._has_others(connection):
+                continue
+            if self._lease.retake():
                 return
 
     def _unsubscribe(self, connection: Connection) -> None:
