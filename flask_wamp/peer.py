@@ -190,7 +190,8 @@ class Peer:
 
     def _run(self) -> None:
         attempts = 0
-        while not self._stopping.is_set():
+        # A fork copies greenlets, unlike threads: in a child this one must not join again.
+        while not self._stopping.is_set() and os.getpid() == self.pid:
             try:
                 connection, joined = self._connect()
             except WAMPError as error:
@@ -312,6 +313,7 @@ class Peer:
             attendants = list(self._attendants.values())
         for attendant in attendants:
             attendant.lost()
+        self._forget_ids()
         tickets = connection.abandon()
         for work in list(connection.works.values()):
             work.canceled = True
@@ -335,9 +337,15 @@ class Peer:
         """How many calls and events stand in line."""
         return self.pool.pending + (self.serving.waiting if self.started else 0)
 
+    def _forget_ids(self) -> None:
+        """What was registered and subscribed was so in the session that is over."""
+        for declaration in list(self._declarations):
+            declaration.id = None
+
     # After a fork.
 
     def forget(self) -> None:
         """In a child: let go of the parent's socket without a word. Nothing else is touched."""
+        self._forget_ids()
         if self.connection is not None:
             self.connection.transport.forget()
