@@ -96,7 +96,7 @@ class _AppState:
     def _notify(self, name: str, **payload: t.Any) -> None:
         """Send a signal of the client's, in an app context."""
         signal = getattr(signals, name)
-        if signal.receivers:
+        if signal.has_receivers_for(self._app):
             with self._app.app_context():
                 signals.send(signal, self._app, realm=self.client.realm, **payload)
 

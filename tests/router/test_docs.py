@@ -72,6 +72,9 @@ def page(
     yield Page(request.param, module)
     if "wamp" in vars(module):
         module.wamp.stop()
+    if "db" in vars(module):
+        with module.app.app_context():
+            module.db.engine.dispose()
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.rst")), ids=lambda path: path.stem)
