@@ -213,16 +213,17 @@ class _Process:
 
     def serve(self, app: t.Any, channel: socket.socket) -> None:
         """Run what comes."""
+        self._waiting = True
         while True:
-            self._waiting = True
-            if self._leaving:
-                return
             job = receive(channel)
             if job is None:
                 return
             self._waiting = False
             send(channel, b"")
             send(channel, run(app, job))
+            self._waiting = True
+            if self._leaving:
+                return
 
     def _leave(self, signum: int, frame: types.FrameType | None) -> None:
         self._leaving = True

@@ -379,6 +379,22 @@ def test_sigterm_waits_for_the_task(
     assert failures.empty()
 
 
+def test_sigterm_before_the_first_task_loses_nothing(
+    module: Module, reports: Reports, failures: queue.SimpleQueue[BaseException]
+) -> None:
+    """As systemd sends it to all processes of a service, one that just starts included."""
+    source = FACTORY.format(parameters="", more="")
+    shop = module.write(source)
+    app = shop.create_app()
+    module.path.write_text(source + "\nimport signal; os.kill(os.getpid(), signal.SIGTERM)\n")
+    add_to(app, shop.task, reports.address)
+    report = reports.next()
+    report.answer()
+    report.wait_for_end()
+    stop(app)
+    assert failures.empty()
+
+
 def test_without_a_python_the_task_fails(
     add: t.Callable[..., None],
     failures: queue.SimpleQueue[BaseException],
