@@ -277,7 +277,8 @@ class Peer:
             logger.exception("the reader failed")
             reason = error
         connection.close()
-        self._lost(connection, joined, reason)
+        if os.getpid() == self.pid:
+            self._lost(connection, joined, reason)
 
     def _is_ready(self, joined: Joined) -> None:
         refused = len(self.serving.refused)
