@@ -133,7 +133,6 @@ class Lease:
         self._id: int | None = None
         self._others: int | None = None
         """The registration id of who has it, where we may know."""
-        self._alarm: Alarm | None = None
 
     @property
     def held(self) -> bool:
@@ -173,7 +172,6 @@ class Lease:
         """Keep it, or not get it any more; wait until the callbacks of what has happened returned."""
         with self._lock:
             self._wanted = False
-        self._cancel_alarm()
         done = threading.Event()
         self._callbacks.submit(done.set)
         return done.wait(timeout)
@@ -235,7 +233,7 @@ class Lease:
                 connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
-        self._try_again()
+        self._peer.leases.try_again()
         if not self.taken:
             logger.warning("cannot have the lease %s: %s %s", self.uri, message.error, message.args)
             return
@@ -251,19 +249,7 @@ class Lease:
         if isinstance(message, m.Result) and message.args and isinstance(message.args[0], int):
             self._others = message.args[0]
 
-    def _try_again(self) -> None:
-        """Have it tried later; never at the same moment as other processes do."""
-        self._cancel_alarm()
-        at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
-        self._alarm = self._peer.call_at(at, self.ask)
-
-    def _cancel_alarm(self) -> None:
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None:
-            alarm.cancel()
-
     def _let_go(self, wanted: bool) -> tuple[Connection | None, int | None]:
-        self._cancel_alarm()
         with self._lock:
             self._wanted = wanted
             number, self._id = self._id, None
@@ -276,7 +262,7 @@ class Lease:
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
             self._let_go(self._wanted)
-            self._try_again()
+            self._peer.leases.try_again()
 
     # What the holder says.
 
@@ -315,6 +301,8 @@ class Leases:
         self._leases: list[Lease] = []
         self._connection: Connection | None = None
         self._watched: Connection | None = None
+        self._lock = threading.Lock()
+        self._alarm: Alarm | None = None
 
     def add(self, uri: str, **callbacks: t.Any) -> Lease:
         """Make a lease, and begin to want it. Takes what :class:`Lease` takes."""
@@ -327,6 +315,19 @@ class Leases:
     def remove(self, lease: Lease) -> None:
         """Forget a lease that was released."""
         self._leases.remove(lease)
+
+    def try_again(self) -> None:
+        """Have those that are not held tried later, all at once; when, no two processes agree."""
+        with self._lock:
+            if self._alarm is None:
+                at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
+                self._alarm = self._peer.call_at(at, self._ask_all)
+
+    def _ask_all(self) -> None:
+        with self._lock:
+            self._alarm = None
+        for lease in list(self._leases):
+            lease.ask()
 
     def joined(self, connection: Connection) -> None:
         """There is a session: try to get them all."""
