@@ -222,9 +222,12 @@ class _Callee(Handler):
     current = current_invocation
     _is_view: bool | None = None
 
+    def handle(self, message: t.Any) -> t.Any:
+        """Call the function; a generator runs to its end, inside of all that runs around a handler."""
+        value = super().handle(message)
+        return _exhaust(message, value) if inspect.isgenerator(value) else value
+
     def _returned(self, value: t.Any, work: Work) -> Outcome:
-        if inspect.isgenerator(value):
-            value = _exhaust(work, value)
         if self._is_view is None:
             self._is_view = _is_view(self._app, self._spec.function)
         # The app's JSON provider knows types of its own.
@@ -267,7 +270,7 @@ def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
         return ("?",)
 
 
-def _exhaust(work: Work, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
+def _exhaust(message: Invocation, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
     """Send what a generator yields as progressive results; its return value is the result."""
     sent: list[t.Any] = []
     while True:
@@ -276,7 +279,7 @@ def _exhaust(work: Work, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
         except StopIteration as end:
             return sent if end.value is None else end.value
         sent.append(item)
-        work.progress([item], {})
+        message.progress(item)
 
 
 def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:

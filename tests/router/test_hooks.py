@@ -269,6 +269,19 @@ def test_an_after_hook_that_raises_is_answered_as_an_error(wamp: FlaskWAMP, note
     assert notes.rest[-2:] == ["teardown app 2", "teardown app 1"]
 
 
+def test_generators_run_inside_of_all_that_runs_around_a_handler(wamp: FlaskWAMP) -> None:
+    wamp.after_dispatch(lambda message, result: {"counted": result})
+    wamp.errorhandler(ZeroDivisionError)(lambda error: "too far")
+
+    @wamp.callee("com.example.count")
+    def count(upto: int) -> t.Iterator[float]:
+        for n in range(upto):
+            yield 6 / (3 - n)
+
+    assert wamp.client.call("com.example.count", 2) == {"counted": [2, 3]}
+    assert wamp.client.call("com.example.count", 9) == {"counted": "too far"}
+
+
 def test_after_hooks_do_not_run_for_an_error(wamp: FlaskWAMP, notes: Notes) -> None:
     add_hooks(wamp, "app", notes)
     with pytest.raises(ApplicationError, match="ZeroDivisionError"):
