@@ -164,6 +164,7 @@ def test_it_tries_again_until_the_router_is_back(serve: Serve, router: MemoryRou
     router.wait_for_attempts(6)
     assert not client.joined
     assert client.session_id is None
+    assert client.registration_map == {}
     with pytest.raises(NotJoined, match="Connection refused"):
         client.call(ADD)
     router.down = False

@@ -42,7 +42,7 @@ class MemoryTransport:
         self.forgotten = False
         self.pings = 0
         self._router = router
-        self._router_serializer = router_serializer(serializer)
+        self.router_serializer = router_serializer(serializer)
         self._incoming: queue.Queue[bytes | None] = queue.Queue()
         self._deadline: float | None = None
 
@@ -79,7 +79,7 @@ class MemoryTransport:
         for data in messages:
             if self.cut:
                 raise TransportError("the connection broke: Broken pipe")
-            self._router.receive(self, self._router_serializer.decode(data))
+            self._router.receive(self, self.router_serializer.decode(data))
 
     def ping(self) -> None:
         """Have the router answer, unless it is silent."""
@@ -103,12 +103,12 @@ class MemoryTransport:
 
     def put(self, message: t.Any) -> None:
         """Send a message, unless the line is cut."""
-        serializer = self._router_serializer
+        serializer = self.router_serializer
         if hasattr(message, "kwargs"):
             args, kwargs = serializer.plain(message.args), serializer.plain(message.kwargs)
             message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
         if not self.cut:
-            self._incoming.put(serializer.encode(message))
+            self.put_bytes(serializer.encode(message))
 
     def put_bytes(self, data: bytes) -> None:
         """Send what is no message."""
