@@ -7,11 +7,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import FlaskWAMP, signals
 from tests.support.memory import MemoryRouter
 from tests.support.reports import Reports
+from tests.support.told import Told
 
 Setup = t.Callable[[FlaskWAMP], t.Any]
 Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
@@ -40,3 +41,20 @@ def reports(tmp_path: Path) -> t.Iterator[Reports]:
     """Where other processes tell what they do."""
     with contextlib.closing(Reports(tmp_path)) as reports:
         yield reports
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def failed() -> t.Iterator[Told]:
+    """What is sent with the signal: ``(app, task, error, whether in an app context)``."""
+    told = Told()
+
+    def receive(sender: Flask, task: t.Any, error: BaseException) -> None:
+        told.put((sender, task, error, current_app._get_current_object() is sender))  # type: ignore[attr-defined]
+
+    with signals.task_failed.connected_to(receive):
+        yield told

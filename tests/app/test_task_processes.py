@@ -395,6 +395,14 @@ def test_sigterm_before_the_first_task_loses_nothing(
     assert failures.empty()
 
 
+def test_in_a_server_with_a_python_inside(
+    add: t.Callable[..., None], reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+    add(task_app.report, reports.address)
+    reports.next().answer()
+
+
 def test_without_a_python_the_task_fails(
     add: t.Callable[..., None],
     failures: queue.SimpleQueue[BaseException],

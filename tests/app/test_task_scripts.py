@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import typing as t
@@ -70,6 +71,7 @@ def script(tmp_path: Path, reports: Reports) -> t.Iterator[t.Callable[..., t.Any
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                start_new_session=True,
             )
             stack.enter_context(process)
             stack.callback(process.kill)
@@ -121,6 +123,24 @@ def test_exit_of_the_parent_runs_what_waits(
     process.communicate("", TIMEOUT)
     assert seen == set(range(10))
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("patch", ["", PATCH], ids=["threads", "gevent"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_ctrl_c_runs_what_waits(
+    script: t.Callable[..., t.Any], reports: Reports, patch: str, begun: bool
+) -> None:
+    """It goes to all processes of a terminal, also to one that has just been started."""
+    source = "add_to(app, task, address, keep=False)\n"
+    process = script(source + ("wait()" if begun else "os.killpg(0, signal.SIGINT)"), patch=patch)
+    report = reports.next()
+    if begun:
+        os.killpg(process.pid, signal.SIGINT)
+    report.answer()
+    out, err = process.communicate(timeout=TIMEOUT)
+    assert out == "printed by the task\n"
+    assert err.count("Traceback") == 1, err  # the script's own
+    assert "task_process" not in err
 
 
 @pytest.mark.parametrize("patch", ["", PATCH], ids=["threads", "gevent"])
