@@ -245,9 +245,11 @@ class Client(WampyAPI):
             known = sorted(name for (k, name, _) in self._presence.declarations if k is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")
         peer = self.peer
-        if peer is None or peer.connection is None:
+        if peer is None:
             return
         peer.dismiss(declaration, time.monotonic() + self.settings.drain_timeout)
+        if peer.connection is None:
+            return
         answer = peer.serving.withdraw(peer.connection, declaration)
         if answer is not None:
             self._await(peer, answer, uri)

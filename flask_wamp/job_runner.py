@@ -89,14 +89,19 @@ class Runner:
     @property
     def in_charge(self) -> bool:
         """Whether this process runs the jobs now."""
-        if self._stopping or not self._once:
-            return not self._stopping
+        if self._over or not self._once:
+            return not self._over
         return self._lease is not None and self._lease.held
+
+    @property
+    def _over(self) -> bool:
+        """Whether to end: it was stopped, or a fork has copied this greenlet, as it copies no thread."""
+        return self._stopping or os.getpid() != self.pid
 
     @property
     def _in_waiting(self) -> bool:
         """Whether another process runs them."""
-        return not self._stopping and self._lease is not None and self._lease.taken
+        return self._lease is not None and self._lease.taken
 
     def wake(self) -> None:
         """Look what is due: there is a new job, or the lease."""
@@ -128,7 +133,7 @@ class Runner:
 
     def _run(self) -> None:
         current_runner.set(self)
-        while not self._stopping:
+        while not self._over:
             try:
                 if self.in_charge:
                     self._run_due()

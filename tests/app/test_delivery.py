@@ -206,6 +206,20 @@ def test_a_topic_that_is_refused_is_told(
     assert wamp.health()["topics"]["refused"] == {TOPIC: "wamp.error.not_authorized: 'not today'"}
 
 
+def test_who_unsubscribes_without_a_session_does_not_take_over_in_the_next(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    router.down = True
+    router.drop()
+    eventually(lambda: not wamp.client.joined)
+    wamp.client.unsubscribe(TOPIC)
+    router.down = False
+    wamp.client.wait_until_joined(TIMEOUT)
+    wamp.subscriber(".b", delivery="one")(lambda: None)
+    eventually(lambda: "com.example.b" in router.topics)
+    assert TOPIC not in router.topics
+
+
 # Handing over, between two apps that stand for two processes.
 
 

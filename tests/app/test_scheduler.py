@@ -393,6 +393,40 @@ def test_a_job_may_stop_the_client(run: Run) -> None:
     eventually(lambda: not our_threads())
 
 
+FORKING = """
+import os, sys, time
+if sys.argv[1] == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+from flask import Flask
+from flask_wamp import FlaskWAMP
+
+app = Flask("forking")
+app.config.update(WAMP_ROUTER_URL="tcp://127.0.0.1:9", WAMP_SCHEDULE="every")
+wamp = FlaskWAMP(app)
+ran = []
+wamp.schedule.every(0.02).seconds.do(lambda: ran.append(os.getpid()))
+wamp.start()
+while not ran:
+    time.sleep(0.01)
+pid = os.fork()
+if pid == 0:
+    time.sleep(0.3)
+    os._exit(os.getpid() in ran)
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+wamp.stop()
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("workers", ["threads", "gevent"])
+def test_a_forked_child_runs_no_jobs(workers: str) -> None:
+    if workers == "gevent":
+        pytest.importorskip("gevent")
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, workers]
+    subprocess.run(command, check=True, timeout=60)
+
+
 # Which processes, which apps.
 
 
