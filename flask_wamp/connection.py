@@ -32,6 +32,7 @@ MAX_UNSENT = 4 * 1024 * 1024
 class Connection:
     """A transport with a session on it.
 
+    :param max_receive_size: Bytes; a larger message is refused, not the session.
     :param on_events: Called by the reader with what has happened, in order; must not wait.
     """
 
@@ -39,6 +40,7 @@ class Connection:
         self,
         transport: Transport,
         session: Session,
+        max_receive_size: int,
         on_events: t.Callable[[Connection, list[t.Any]], None],
     ) -> None:
         self.transport = transport
@@ -47,6 +49,7 @@ class Connection:
         self.left: Left | None = None
         self.works: dict[int, t.Any] = {}
         """Invocations in hand by request id, for who serves them."""
+        self._max_receive_size = max_receive_size
         self._on_events = on_events
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
@@ -245,7 +248,13 @@ class Connection:
             events.append(event)
 
     def _receive(self, data: Buffer) -> Happening:
-        return self.session.receive(self.transport.serializer.decode(data))
+        message = self.transport.serializer.decode(data)
+        if len(data) <= self._max_receive_size:
+            return self.session.receive(message)
+        kind, limit = type(message).__name__, self._max_receive_size
+        why = f"{kind} of {len(data)} bytes is over the limit of {limit} bytes"
+        logger.warning("%s (WAMP_MAX_MESSAGE_SIZE); it is refused", why)
+        return self.session.refuse(message, why)
 
     def _complain(self, error: ProtocolError) -> None:
         logger.error("the router broke the protocol: %s", error)

@@ -11,7 +11,7 @@ from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .payload import Default
-from .session import Session
+from .session import PAYLOAD_SIZE_EXCEEDED, Session
 from .timer import Alarm, Timer
 
 logger = logging.getLogger("flask_wamp.inbound")
@@ -148,7 +148,7 @@ class InvocationWork:
 
 def _unsent(error: SerializationError) -> Failure:
     if isinstance(error, PayloadTooLarge):
-        return Failure("wamp.error.payload_size_exceeded", ["the result is too large"])
+        return Failure(PAYLOAD_SIZE_EXCEEDED, ["the result is too large"])
     return Failure("wamp.error.runtime_error")
 
 

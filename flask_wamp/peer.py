@@ -34,6 +34,12 @@ logger = logging.getLogger("flask_wamp")
 Notify = t.Callable[..., None]
 
 
+#: Bytes of the largest message a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's
+#: own limit. One that is over the app's limit is refused after it was read; to end the session for it,
+#: as a transport does, would let any caller take it away.
+RECEIVE_CEILING = 16 * 1024 * 1024
+
+
 class Peer:
     """One process's session with the router, and the threads that serve it.
 
@@ -217,7 +223,7 @@ class Peer:
         transport = open_transport(
             settings.router_url,
             serializers=settings.serializers,
-            max_message_size=settings.max_message_size,
+            max_message_size=RECEIVE_CEILING,
             timeout=settings.connect_timeout,
             tls=settings.tls,
             opened=self._opened,
@@ -230,7 +236,9 @@ class Peer:
                 agent=settings.agent,
                 max_message_size=min(settings.max_message_size, transport.max_send_size),
             )
-            connection = Connection(transport, session, self.serving.on_events)
+            connection = Connection(
+                transport, session, settings.max_message_size, self.serving.on_events
+            )
             return connection, connection.join(deadline)
         except BaseException:
             transport.close()

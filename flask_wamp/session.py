@@ -31,6 +31,9 @@ from .session_events import (
     Revoked,
 )
 
+#: Source: WAMP Advanced Profile, "Predefined URIs".
+PAYLOAD_SIZE_EXCEEDED = "wamp.error.payload_size_exceeded"
+
 
 class State(enum.Enum):
     """Where a session is in its life."""
@@ -52,7 +55,7 @@ class Session:
     """One session of one client.
 
     :param serializer: What the transport negotiated.
-    :param max_message_size: Bytes; larger messages are refused with ``SerializationError``.
+    :param max_message_size: Bytes; larger ones are not sent, but refused with ``SerializationError``.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Session:
         self._realm = realm
         self._authentication = authentication
         self._agent = agent
-        self._max_message_size = max_message_size
+        self.max_message_size = max_message_size
         self._last_request_id = 0
         self._pending: dict[int, _Pending] = {}
         self._legal: dict[type, t.Callable[[t.Any], Happening]] = {}
@@ -209,6 +212,23 @@ class Session:
             raise ProtocolError(f"{type(message).__name__} is not legal while {self.state.value}")
         return legal(message)
 
+    def refuse(self, message: m.Message, why: str) -> Happening:
+        """Take in a message that is larger than this peer takes: only it is refused.
+
+        An invocation is answered, a call gets an error in place of its result, an event is ignored.
+        """
+        if isinstance(message, m.Invocation):
+            self.in_hand.add(message.request_id)
+            self.error(message.request_id, PAYLOAD_SIZE_EXCEEDED, [why], {})
+        elif isinstance(message, m.Result):
+            number = m.code(m.Call)
+            return self.receive(
+                m.Error(number, message.request_id, {}, PAYLOAD_SIZE_EXCEEDED, [why])
+            )
+        elif not isinstance(message, m.Event):
+            return self.receive(message)
+        return Ignored(message)
+
     def _on_challenge(self, message: m.Challenge) -> None:
         signature, extra = self._authentication.authenticate(message.authmethod, message.extra)
         self._send(m.Authenticate(signature, extra))
@@ -327,10 +347,10 @@ class Session:
 
     def _send(self, message: m.Message) -> None:
         data = self._serializer.encode(message)
-        if len(data) > self._max_message_size:
+        if len(data) > self.max_message_size:
             raise PayloadTooLarge(
                 f"a {type(message).__name__} message of {len(data)} bytes is over the limit of "
-                f"{self._max_message_size} bytes (WAMP_MAX_MESSAGE_SIZE, or the router's limit)"
+                f"{self.max_message_size} bytes (WAMP_MAX_MESSAGE_SIZE, or the router's limit)"
             )
         self.outgoing.append(data)
 

@@ -8,8 +8,8 @@ import pytest
 
 from flask_wamp import messages as m
 from flask_wamp.exceptions import SerializationError
-from flask_wamp.session import Session
-from flask_wamp.session_events import Delivered, Ignored, Interrupted, Invoked, Revoked
+from flask_wamp.session import Session, State
+from flask_wamp.session_events import Answered, Delivered, Ignored, Interrupted, Invoked, Revoked
 from tests.support.wire import joined_session, said
 
 
@@ -216,3 +216,33 @@ def test_revocation_of_nothing_is_ignored(kind: t.Any, number: t.Any) -> None:
     details = {} if number is None else {name: number}
     assert isinstance(session.receive(kind(0, details)), Ignored)
     assert session.registrations == {7: "f"}
+
+
+# What is larger than this peer takes.
+
+TOO_LARGE = "wamp.error.payload_size_exceeded"
+
+
+def test_invocation_that_is_too_large_is_answered() -> None:
+    session = registered()
+    message = m.Invocation(1, 7, {}, ["large"])
+    assert session.refuse(message, "why") == Ignored(message)
+    assert said(session) == [m.Error(68, 1, {}, TOO_LARGE, ["why"])]
+    assert not session.in_hand
+
+
+def test_result_that_is_too_large_is_an_error() -> None:
+    session = joined_session()
+    session.call("com.x", (), {}, {}, "ticket")
+    event = session.refuse(m.Result(1, {}, ["large"]), "why")
+    assert event == Answered("ticket", m.Error(48, 1, {}, TOO_LARGE, ["why"]))
+
+
+def test_event_that_is_too_large_is_ignored() -> None:
+    assert subscribed("f").refuse(EVENT, "why") == Ignored(EVENT)
+
+
+def test_other_messages_count_whatever_their_size() -> None:
+    session = registered()
+    session.refuse(m.Goodbye({}, "wamp.close.system_shutdown"), "why")
+    assert session.state is State.ENDED

@@ -9,7 +9,6 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP, SerializationError
-from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
@@ -137,39 +136,38 @@ def test_an_error_over_the_limit_is_another_error(limited: FlaskWAMP, peer: Auto
 # From others: their limit is the router's.
 
 
-def test_a_message_of_a_size_we_announced_is_taken(
-    join: Join, wamp_router: DevRouter, peer: AutobahnPeer
+@pytest.mark.parametrize("size", [JUST_OVER, 5_000_000])
+def test_a_call_over_the_limit_is_refused_and_the_session_lives_on(
+    limited: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
-    # RawSocket knows powers of two only: a limit of 200,000 bytes is announced as 262,144.
-    _, wamp = join(wamp_router.rawsocket_url, WAMP_MAX_MESSAGE_SIZE=LIMIT)
-    wamp.callee("com.example.size")(lambda data: len(data))
-    session_id = wamp.client.session_id
-    assert peer.call("com.example.size", sent(LIMIT + 50_000)).value == LIMIT + 50_000
-    assert wamp.client.session_id == session_id
+    limited.callee("com.example.size")(lambda data: len(data))
+    session_id = limited.client.session_id
+    error = peer.error("com.example.size", sent(size))
+    assert error.uri == "wamp.error.payload_size_exceeded"
+    assert "over the limit of 200000 bytes (WAMP_MAX_MESSAGE_SIZE)" in caplog.text
+    assert peer.call("com.example.size", sent(JUST_UNDER)).value == JUST_UNDER
+    assert limited.client.session_id == session_id
 
 
 def test_a_result_that_is_too_large_for_us_is_an_error(
-    join: Join, wamp_router: DevRouter, peer: AutobahnPeer
+    limited: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
-    _, wamp = join(wamp_router.rawsocket_url, WAMP_MAX_MESSAGE_SIZE=LIMIT)
     peer.register("com.shop.give", "give", given=[[sent(300_000)], {}])
-    session_id = wamp.client.session_id
-    with pytest.raises(ApplicationError):
-        wamp.client.call("com.shop.give")
-    assert wamp.client.session_id == session_id
+    session_id = limited.client.session_id
+    with pytest.raises(ApplicationError) as raised:
+        limited.client.call("com.shop.give")
+    assert raised.value.uri == "wamp.error.payload_size_exceeded"
+    assert limited.client.session_id == session_id
 
 
-def test_a_larger_message_costs_the_session_and_a_new_one_comes(
-    join: Join, wamp_router: DevRouter, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
+def test_an_event_that_is_too_large_for_us_is_dropped(
+    limited: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A WebSocket client cannot announce its limit, and must not read without one.
-    _, wamp = join(wamp_router.url, WAMP_MAX_MESSAGE_SIZE=LIMIT)
-    wamp.callee("com.example.size")(lambda data: len(data))
-    session_id = wamp.client.session_id
-    call = peer.submit("com.example.size", sent(300_000))
-    eventually(lambda: wamp.client.session_id not in (None, session_id))
-    wamp.client.wait_until_joined(PATIENCE)
-    assert "limit of 200000 bytes (WAMP_MAX_MESSAGE_SIZE)" in caplog.text
-    with pytest.raises(Exception, match=r"wamp\.error\.canceled"):
-        call.wait()
-    assert peer.call("com.example.size", b"x").value == 1
+    seen: queue.SimpleQueue[int] = queue.SimpleQueue()
+    limited.subscriber("com.example.news")(lambda data: seen.put(len(data)))
+    session_id = limited.client.session_id
+    peer.publish("com.example.news", sent(300_000))
+    peer.publish("com.example.news", sent(1))
+    assert seen.get(timeout=PATIENCE) == 1
+    assert "Event of 300" in caplog.text
+    assert limited.client.session_id == session_id
