@@ -15,6 +15,12 @@ from flask_wamp import FlaskWAMP
 pytest_plugins = ["flask_wamp.testing"]
 
 
+def pytest_collection_finish() -> None:
+    """Leave out of garbage collections what is there already: one after each test is cheap then."""
+    gc.collect()
+    gc.freeze()
+
+
 def eventually(condition: t.Callable[[], t.Any], timeout: float = 5.0) -> t.Any:
     """Wait for a condition that nothing announces; return what it returned."""
     deadline = time.monotonic() + timeout
