@@ -63,10 +63,11 @@ class Processes:
                 return answer
             with self._lock:
                 self._children.discard(child)
-            how = child.end()
+            status = child.end()
             # One that was idle may have died long before: the task has not begun, and goes to another.
-            if child.begun or not child.used:
-                raise TaskAborted(f"the process that ran it {how}")
+            # So it does where SIGTERM came, as to all processes of a service, before it could be handled.
+            if child.begun or not (child.used or status == -signal.SIGTERM):
+                raise TaskAborted(f"the process that ran it {_how(status)}")
 
     def stop(self, deadline: float) -> None:
         """End all processes: those that are idle in peace, at a ``time.monotonic()``; others at once."""
@@ -120,7 +121,7 @@ class _Child:
         self._setup: bytes | None = setup
         self._socket, theirs = socket.socketpair()
         try:
-            with theirs, _signals_held_back():
+            with theirs:
                 self._process = _spawn(theirs.fileno())
         except BaseException:
             self._socket.close()
@@ -153,23 +154,25 @@ class _Child:
         """End it at once; who waits for it goes on."""
         self._process.kill()
 
-    def end(self, deadline: float | None = None) -> str:
-        """Wait for its end, at most until a ``time.monotonic()``, and say what it was."""
+    def end(self, deadline: float | None = None) -> int:
+        """Wait for its end, at most until a ``time.monotonic()``; return its status."""
         self._socket.close()
         timeout = GRACE if deadline is None else max(0.0, deadline - time.monotonic())
-        try:
-            status = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        if status < 0:
-            return f"was ended by signal {-status} ({signal.strsignal(-status)})"
-        return f"ended with exit status {status}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout)
+        self._process.kill()
+        return self._process.wait()
 
     def forget(self) -> None:
         """Close this process's copy of the socket."""
         with contextlib.suppress(OSError):
             os.close(self._socket.detach())
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
+    return f"ended with exit status {status}"
 
 
 def _spawn(fd: int) -> subprocess.Popen[bytes]:
@@ -181,7 +184,10 @@ def _spawn(fd: int) -> subprocess.Popen[bytes]:
     )
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
     command = [_python(), *flags, "-c", code]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
+    # A session of its own: Ctrl-C goes to all processes of a terminal, and is for the parent, which drains.
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, pass_fds=[fd], start_new_session=True
+    )
 
 
 def _python() -> str:
@@ -189,13 +195,3 @@ def _python() -> str:
     if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         return sys.executable
     return os.path.join(sys.exec_prefix, "bin", "python3")
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> t.Iterator[None]:
-    """Ctrl-C goes to all processes of a terminal: a new one is told when it can ignore it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -196,8 +196,8 @@ def main(fd: int) -> None:
 class _Process:
     """Takes one task after the other; ends when its parent does, even in the midst of one.
 
-    Ctrl-C is for the parent, which drains. SIGTERM, as systemd sends to all processes of a service,
-    ends it when nothing is in hand.
+    SIGINT is for the parent, which drains. SIGTERM, as systemd sends to all processes of a service, ends it
+    when nothing is in hand.
     """
 
     def __init__(self, fd: int) -> None:
@@ -205,8 +205,6 @@ class _Process:
         self._leaving = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
-        # The parent has held them back until here.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         # A thread in any case, because it begins before anything is patched: a greenlet would not run
         # while a task computes.
         threading.Thread(target=self._watch, args=(fd,), name="parent", daemon=True).start()
