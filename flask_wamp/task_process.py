@@ -6,6 +6,7 @@ the app is, because an app may monkey-patch first.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import io
@@ -183,7 +184,8 @@ def main(fd: int) -> None:
         sys.argv[:] = setup.argv
         _parents_main = setup.main
         try:
-            app = find_app(setup)
+            with _no_server():
+                app = find_app(setup)
         except BaseException as error:
             send(channel, answer(error))
             return
@@ -191,6 +193,19 @@ def main(fd: int) -> None:
     # Again, of the kind the app has made of sockets if it has patched them.
     with socket.socket(fileno=fd) as channel:
         process.serve(app, channel)
+
+
+@contextlib.contextmanager
+def _no_server() -> t.Iterator[None]:
+    """Have Flask ignore ``app.run()``, as in ``flask run``: no ``__name__`` may guard it."""
+    name = "FLASK_RUN_FROM_CLI"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    yield
+    if before is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = before
 
 
 class _Process:

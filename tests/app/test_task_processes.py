@@ -216,6 +216,16 @@ def test_app_that_cannot_be_imported_is_told(
     stop(shop.app)
 
 
+def test_it_does_not_serve_http_at_import(module: Module, reports: Reports) -> None:
+    source = FACTORY.format(parameters="", more="")
+    shop = module.write(source)
+    app = shop.create_app()
+    module.path.write_text(source + "\ncreate_app().run(port=0)\n")
+    add_to(app, shop.task, reports.address)
+    reports.next().answer()
+    stop(app)
+
+
 def test_it_does_not_connect_nor_start_at_import(module: Module, reports: Reports) -> None:
     """What a script would do where it serves."""
     started = """
