@@ -21,6 +21,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let the interpreter end as it does otherwise."""
+    gc.unfreeze()
+
+
 def eventually(condition: t.Callable[[], t.Any], timeout: float = 5.0) -> t.Any:
     """Wait for a condition that nothing announces; return what it returned."""
     deadline = time.monotonic() + timeout
