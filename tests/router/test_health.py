@@ -45,6 +45,7 @@ def test_joined(join: Join, wamp_router: DevRouter, transport: str) -> None:
         wamp.subscriber("com.example.hello")(lambda: None)
 
     app, wamp = join(url, declare, WAMP_SERIALIZERS=["json"])
+    eventually(lambda: not wamp.health()["in_hand"]["running"])  # session_joined is being sent
     health = wamp.health()
     assert before <= dt.datetime.fromisoformat(health.pop("joined_since"))
     assert health == {
