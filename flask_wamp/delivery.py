@@ -176,6 +176,7 @@ class Holder:
                 self._lease.release()
         except WAMPError as error:  # the session is gone, and with it all there was to hand over
             logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
+        self._forwarder.stop_taking()
         self._peer.leases.remove(self._lease)
         self._forwarder.finish(deadline)
 
@@ -187,6 +188,7 @@ class Holder:
         if self._has_others(connection) and _left(deadline):
             self._forwarder.note()
             registered = self._offer(connection)
+        if registered is not None:
             self._lease.release()
             self._wait_for_successor(connection, deadline)
         self._unsubscribe(connection)

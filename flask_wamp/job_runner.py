@@ -9,6 +9,7 @@ moment it starts a job may not have told so; then the job is run once more.
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import datetime as dt
 import functools
@@ -22,6 +23,7 @@ from flask import Flask
 
 from . import signals
 from .coroutines import make_sync
+from .exceptions import WAMPError
 from .execution import Pool, spawn
 from .scheduler import Function, Job, Scheduler, current_runner
 
@@ -122,12 +124,11 @@ class Runner:
             self._stopping = True
         self._bell.set()
         self._scheduler.remove(self)
-        try:
-            if self._lease is not None:
+        if self._lease is not None:
+            with contextlib.suppress(WAMPError):  # the session is gone, and the lease with it
                 self._lease.release()
-        finally:
-            if self._thread is not None and self._thread is not threading.current_thread():
-                self._thread.join(1.0)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
 
     # On the thread.
 
