@@ -171,31 +171,34 @@ class Connection:
 
     # Sending.
 
-    def _take_outgoing(self) -> list[bytes]:
+    def _take_outgoing(self) -> list[bytes] | None:
+        """What is in line, for this thread to send. None: nothing is, and nobody sends any more.
+
+        Called under the lock: whoever finds somebody sending leaves a message to that one.
+        """
         batch = self.session.outgoing
-        self._sending = True
+        self._sending = bool(batch) or self.transport.pending()
+        if not self._sending:
+            return None
         self.session.outgoing = []
         self._unsent = 0
         return batch
 
-    def _send(self, batch: list[bytes]) -> None:
+    def _send(self, batch: list[bytes] | None) -> None:
         """Send, and go on as long as others have put more in line."""
         try:
-            while batch or self.transport.pending():
+            while batch is not None:
                 self.transport.send(batch)
                 with self._lock:
                     batch = self._take_outgoing()
-                    self._sending = bool(batch)
                     self._sent.notify_all()
-                if not batch:
-                    return
         except WAMPError as error:
             self.close(error)
+            self._stop_sending()
         except BaseException:
             self._stop_sending()
             self._nudge.set()  # a greenlet was ended while it sent: the writer sends the rest
             raise
-        self._stop_sending()
 
     def _stop_sending(self) -> None:
         with self._lock:
