@@ -1,0 +1,208 @@
+"""One connection, many who send: nothing waits without need, nothing is left in line."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+import pytest
+
+from flask_wamp import NotJoined
+from flask_wamp import messages as m
+from flask_wamp.connection import MAX_UNSENT, Connection
+from flask_wamp.exceptions import TransportError
+from flask_wamp.session import Session
+from tests.app.test_pool import TIMEOUT
+from tests.conftest import eventually
+from tests.support.memory import MemoryRouter
+from tests.support.memory_transport import MemoryTransport
+from tests.support.wire import new_session
+
+
+class Transport(MemoryTransport):
+    """A transport that a test can hold up."""
+
+    def __init__(self, router: MemoryRouter) -> None:
+        super().__init__(router, "msgpack")
+        self.batches: list[int] = []
+        self.sending = threading.Event()
+        self.may_send = threading.Event()
+        self.may_send.set()
+        self.when_asked_for_more: t.Callable[[], object] | None = None
+        self.error: TransportError | None = None
+
+    def send(self, messages: t.Sequence[bytes]) -> None:
+        self.batches.append(len(messages))
+        self.sending.set()
+        assert self.may_send.wait(TIMEOUT)
+        if self.error is not None:
+            raise self.error
+        super().send(messages)
+
+    def pending(self) -> bool:
+        function, self.when_asked_for_more = self.when_asked_for_more, None
+        if function is not None:
+            function()
+        return False
+
+    def hold(self) -> None:
+        self.sending.clear()
+        self.may_send.clear()
+
+
+class Line:
+    """A joined connection, with its reader running."""
+
+    def __init__(self, router: MemoryRouter) -> None:
+        self.router = router
+        self.transport = Transport(router)
+        router.transports.append(self.transport)
+        self.connection = Connection(
+            self.transport, new_session(), 2**24, lambda connection, events: None
+        )
+        self.connection.join(deadline=1e12)
+        self.ended: list[Exception] = []
+        self._reader = threading.Thread(
+            target=lambda: self.ended.append(self.connection.run()), name="wamp-reader"
+        )
+        self._reader.start()
+        self.transport.batches.clear()
+
+    def publish(self, text: str = "") -> t.Any:
+        return self.connection.ask(Session.publish, "com.x", [text], {}, {})
+
+    def published(self) -> list[str]:
+        return [message.args[0] for message in self.router.sent(m.Publish)]
+
+    def close(self) -> None:
+        self.transport.may_send.set()
+        self.connection.close()
+        self._reader.join(TIMEOUT)
+
+
+@pytest.fixture
+def line(router: MemoryRouter) -> t.Iterator[Line]:
+    line = Line(router)
+    yield line
+    line.close()
+
+
+def test_single_message_leaves_at_once(line: Line) -> None:
+    line.publish("one")
+    assert line.published() == ["one"]
+    assert line.transport.batches == [1]
+
+
+def test_who_finds_somebody_sending_does_not_wait(line: Line) -> None:
+    line.transport.hold()
+    first = threading.Thread(target=line.publish, args=["0"])
+    first.start()
+    assert line.transport.sending.wait(TIMEOUT)
+    for number in range(1, 50):
+        line.publish(str(number))  # returns, though nothing can be sent
+    assert line.published() == []
+    line.transport.may_send.set()
+    first.join(TIMEOUT)
+    assert line.published() == [str(number) for number in range(50)]
+    assert line.transport.batches == [1, 49]  # with one system call
+
+
+def test_nobody_waits_who_must_not(line: Line) -> None:
+    line.transport.hold()
+    line.connection.put(Session.publish, "com.x", ["put"], {}, {})
+    assert line.transport.sending.wait(TIMEOUT)  # the writer sends it
+    line.connection.put(Session.publish, "com.x", ["more"], {}, {})
+    line.transport.may_send.set()
+    eventually(lambda: line.published() == ["put", "more"])
+
+
+def test_message_is_not_left_in_line_by_who_has_nothing_to_send(line: Line) -> None:
+    # The writer looks for something to send and finds nothing; meanwhile somebody sees that it is
+    # at it and leaves a message to it.
+    asked: list[threading.Thread] = []
+
+    def ask() -> None:
+        asked.append(threading.Thread(target=line.publish, args=["in between"]))
+        asked[0].start()
+        asked[0].join(0.05)
+
+    line.transport.when_asked_for_more = ask
+    line.connection._send_rest()
+    asked[0].join(TIMEOUT)
+    eventually(lambda: line.published() == ["in between"])
+
+
+def test_request_that_says_nothing_holds_nobody_up(line: Line) -> None:
+    assert line.connection.ask(Session.yield_, 999, [], {}) is False
+    assert line.transport.batches == []
+    line.publish("next")
+    assert line.published() == ["next"]
+
+
+def test_many_at_once_keep_request_ids_in_order(line: Line) -> None:
+    def publish_many() -> None:
+        for _ in range(200):
+            line.publish()
+
+    threads = [threading.Thread(target=publish_many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    sent = line.router.sent(m.Publish)
+    assert [message.request_id for message in sent] == list(range(1, 1601))
+
+
+# A router that does not read.
+
+
+def fill(line: Line) -> threading.Thread:
+    """Have more in line than may be; return who sends."""
+    line.transport.hold()
+    sender = threading.Thread(target=line.publish)
+    sender.start()
+    assert line.transport.sending.wait(TIMEOUT)
+    for _ in range(4):
+        line.publish("x" * (MAX_UNSENT // 4))
+    return sender
+
+
+def test_line_is_bounded(line: Line) -> None:
+    sender = fill(line)
+    waiting = threading.Thread(target=line.publish, args=["last"])
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    line.connection.put(Session.publish, "com.x", ["never waits"], {}, {})
+    line.transport.may_send.set()
+    for thread in (waiting, sender):
+        thread.join(TIMEOUT)
+    assert sorted(line.published()[-2:]) == ["last", "never waits"]
+
+
+def test_who_waits_is_told_when_it_is_over(line: Line) -> None:
+    sender, errors = fill(line), []
+
+    def publish() -> None:
+        try:
+            line.publish()
+        except NotJoined as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=publish)
+    waiting.start()
+    waiting.join(0.05)
+    line.connection.close()
+    waiting.join(TIMEOUT)
+    assert len(errors) == 1
+    line.transport.may_send.set()
+    sender.join(TIMEOUT)
+
+
+def test_line_that_breaks_while_sending_ends_the_connection(line: Line) -> None:
+    line.transport.error = TransportError("the connection broke: Broken pipe")
+    line.publish()
+    eventually(lambda: line.ended)
+    assert line.ended == [line.transport.error]
+    with pytest.raises(NotJoined):
+        line.publish()
