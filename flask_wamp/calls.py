@@ -118,6 +118,8 @@ class CallFuture(concurrent.futures.Future[t.Any]):
 
     def cancel(self) -> bool:
         """Cancel the call with the options' ``cancel_mode``; False when it has ended already."""
+        if self.cancelled():
+            return True
         if not super().cancel():
             return False
         self._stop_timer()
