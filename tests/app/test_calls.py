@@ -255,10 +255,12 @@ def test_future_is_canceled(client: Client, router: MemoryRouter) -> None:
     held = router.hold(ADD)
     future = client.submit(ADD)
     assert future.cancel() is True
+    assert future.cancel() is True
     assert future.cancelled()
     assert router.wait_for(m.Cancel).request_id == 1
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(TIMEOUT)
+    assert len(router.sent(m.Cancel)) == 1
     held.get(timeout=TIMEOUT).answer("too late")
     router.register("com.example.next", lambda: "next")
     assert client.call("com.example.next") == "next"
