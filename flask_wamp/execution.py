@@ -349,7 +349,7 @@ class Lane:
     TURN = 32
 
     def __init__(self, pool: Pool, concurrency: int, limit: int) -> None:
-        self._pool = pool
+        self.pool = pool
         self._lock = threading.Lock()
         self._waiting: collections.deque[Job] = collections.deque()
         self._free = concurrency
@@ -373,7 +373,7 @@ class Lane:
                 return True
             self._free -= 1
             self._starting += 1
-        self._pool.submit(self._turn, force=True)
+        self.pool.submit(self._turn, force=True)
         return True
 
     def _turn(self) -> None:
@@ -391,4 +391,4 @@ class Lane:
                 logger.exception("a job failed")
         with self._lock:
             self._starting += 1
-        self._pool.submit(self._turn, force=True)
+        self.pool.submit(self._turn, force=True)

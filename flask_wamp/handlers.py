@@ -141,6 +141,8 @@ class Registration:
         """Why the router refused it, in the present session."""
         self.refusals = 0
         """How often it did."""
+        self.lane: t.Any = None
+        """Where its work waits for its turn; made by who serves it."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.insistent = False
@@ -189,6 +191,8 @@ class Subscription:
         """Why the router refused it, in the present session."""
         self.refusals = 0
         """How often it did."""
+        self.lane: t.Any = None
+        """Where its work waits for its turn; made by who serves it."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.dropped = 0

@@ -93,7 +93,6 @@ class Serving:
         self._pool = pool
         self._timer = timer
         self._tell = tell
-        self._lanes: dict[Declaration, Lane] = {}
         self._connection: Connection | None = None
         self._handlers: dict[type, t.Callable[[Connection, t.Any], None]] = {
             Answered: self._on_answered,
@@ -106,7 +105,7 @@ class Serving:
     @property
     def waiting(self) -> int:
         """How many calls and events wait for one of their own kind to end."""
-        return sum(lane.pending for lane in list(self._lanes.values()))
+        return sum(d.lane.pending for d in list(self._declarations) if d.lane is not None)
 
     @property
     def refused(self) -> list[Declaration]:
@@ -169,7 +168,7 @@ class Serving:
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
         work = InvocationWork(connection, event.target, event.message, self._timer)
-        lane = self._lanes.get(event.target)
+        lane = event.target.lane
         if not (self._pool.submit(work.run) if lane is None else lane.submit(work.run)):
             work.refuse()
 
@@ -182,7 +181,7 @@ class Serving:
         if subscription.take is not None:
             return subscription.take(message)
         work = EventWork(connection, subscription, message)
-        return self._lanes[subscription].submit(work.run)
+        return bool(subscription.lane.submit(work.run))
 
     def _dropped(self, subscription: Subscription) -> None:
         subscription.dropped += 1
@@ -267,9 +266,10 @@ class Serving:
         return ticket
 
     def _lane(self, declaration: Declaration) -> None:
-        if declaration in self._lanes or declaration.concurrency is None:
+        lane = declaration.lane
+        if declaration.concurrency is None or (lane is not None and lane.pool is self._pool):
             return
         settings = self._settings
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
-        self._lanes[declaration] = Lane(self._pool, declaration.concurrency, limit)
+        declaration.lane = Lane(self._pool, declaration.concurrency, limit)
