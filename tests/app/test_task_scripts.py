@@ -131,7 +131,9 @@ def test_ctrl_c_runs_what_waits(
     script: t.Callable[..., t.Any], reports: Reports, patch: str, begun: bool
 ) -> None:
     """It goes to all processes of a terminal, also to one that has just been started."""
-    source = "add_to(app, task, address, keep=False)\n"
+    # Where pytest is a shell's background job, it and what it starts ignore Ctrl-C.
+    source = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    source += "add_to(app, task, address, keep=False)\n"
     process = script(source + ("wait()" if begun else "os.killpg(0, signal.SIGINT)"), patch=patch)
     report = reports.next()
     if begun:
