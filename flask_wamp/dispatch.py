@@ -160,10 +160,11 @@ class Handler:
             validate = self._validate or self._make_validator()
             args, kwargs = validate(*message.args, **self._kwargs(message))
             return self._call(*args, **kwargs)
+        args, kwargs = message.args, self._kwargs(message)
         try:
-            return self._call(*message.args, **self._kwargs(message))
-        except TypeError as error:
-            invalid = misfit(error)
+            return self._call(*args, **kwargs)
+        except TypeError:
+            invalid = misfit(self._spec.function, args, kwargs)
             if invalid is None:
                 raise
             raise invalid from None

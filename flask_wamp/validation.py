@@ -7,6 +7,7 @@ arguments is never mixed up with one that the function itself makes.
 from __future__ import annotations
 
 import functools
+import inspect
 import typing as t
 
 from .registry import underlying
@@ -64,10 +65,13 @@ def _errors(error: t.Any) -> list[dict[str, t.Any]]:
     return [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in found]
 
 
-def misfit(error: TypeError) -> InvalidArgument | None:
-    """What an unvalidated call's ``TypeError`` means, if it is the call itself that failed."""
-    traceback = error.__traceback__
-    # One frame is ours; a second would be the function's, which then raised it itself.
-    if traceback is None or traceback.tb_next is not None:
+def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:
+    """What is wrong with an unvalidated call that ended in a ``TypeError``; None: not its arguments."""
+    try:
+        inspect.signature(f).bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(f, "__name__", "the handler")
+        return InvalidArgument([{"loc": [], "msg": f"{name}() {error}", "type": "signature"}])
+    except ValueError:  # nobody knows its signature, as of some functions in C
         return None
-    return InvalidArgument([{"loc": [], "msg": str(error), "type": "signature"}])
+    return None

@@ -179,10 +179,13 @@ def test_arguments_that_do_not_fit_the_signature(
 def test_signature_counts_without_validation(handle: Handle, args: t.Any) -> None:
     def f(a: int, b: int = 0) -> None: ...
 
-    call = handle(f, validate=False)
-    [error] = errors(lambda: call(*args))
-    assert error["type"] == "signature"
-    assert "argument" in error["msg"]
+    async def g(a: int, b: int = 0) -> None: ...
+
+    for function in (f, g):
+        call = handle(function, validate=False)
+        [error] = errors(functools.partial(call, *args))
+        assert error["type"] == "signature"
+        assert "argument" in error["msg"]
 
 
 def test_bound_method(serve: Serve, router: MemoryRouter) -> None:
