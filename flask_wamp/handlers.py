@@ -111,7 +111,40 @@ MakeAttendant = t.Callable[[t.Any], Attendant]
 """Called with the peer, in every process that starts one."""
 
 
-class Registration:
+class _Declared:
+    """What is to be asked for with every session, and how that went in the present one."""
+
+    def __init__(self, uri: str, options: m.Details | None) -> None:
+        self.uri = uri
+        self.name = uri
+        """The function's name, for messages."""
+        self.options = options or {}
+        self.id: int | None = None
+        """The registration's or subscription's id in the present session; None: there is none."""
+        self.refused: Exception | None = None
+        """Why the router refused it, in the present session."""
+        self.refusals = 0
+        """How often it did."""
+        self.lane: t.Any = None
+        """Where its work waits for its turn; made by who serves it."""
+        self.asked: tuple[object, t.Any] | None = None
+        """The session it was asked for in, and the ticket: nothing is asked for twice."""
+
+    attendant: MakeAttendant | None = None
+    """Makes what has to be there in every process that serves it."""
+
+    @property
+    def subject(self) -> t.Any:
+        """What the app declared; this is how it is served."""
+        return self
+
+    @property
+    def match(self) -> str:
+        """``exact``, ``prefix`` or ``wildcard``."""
+        return str(self.options.get("match", "exact"))
+
+
+class Registration(_Declared):
     """A procedure that is to be registered with every session.
 
     :param options: What REGISTER says: ``match``, ``invoke``, ``force_reregister``.
@@ -128,43 +161,17 @@ class Registration:
         concurrency: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.uri = procedure
-        self.name = procedure
-        """The function's name, for messages."""
+        super().__init__(procedure, options)
         self.handler = handler
-        self.options = options or {}
         self.concurrency = concurrency
         self.timeout = timeout
-        self.id: int | None = None
-        """The registration id in the present session; None: not registered."""
-        self.refused: Exception | None = None
-        """Why the router refused it, in the present session."""
-        self.refusals = 0
-        """How often it did."""
-        self.lane: t.Any = None
-        """Where its work waits for its turn; made by who serves it."""
-        self.asked: tuple[object, t.Any] | None = None
-        """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.insistent = False
         """Run it though the caller is gone: what it was asked for is done in any case."""
         self.revoked: t.Callable[[], None] | None = None
         """Called by the reader when the router takes it away; must not wait."""
 
-    attendant: MakeAttendant | None = None
-    """Makes what has to be there in every process that serves it."""
 
-    @property
-    def subject(self) -> Declaration:
-        """What the app declared; this is how it is served."""
-        return self
-
-    @property
-    def match(self) -> str:
-        """``exact``, ``prefix`` or ``wildcard``."""
-        return str(self.options.get("match", "exact"))
-
-
-class Subscription:
+class Subscription(_Declared):
     """A topic that is to be subscribed to with every session.
 
     :param options: What SUBSCRIBE says: ``match``, ``get_retained``.
@@ -179,40 +186,14 @@ class Subscription:
         options: m.Details | None = None,
         concurrency: int = 1,
     ) -> None:
-        self.uri = topic
-        self.name = topic
-        """The function's name, for messages."""
+        super().__init__(topic, options)
         self.handler = handler
-        self.options = options or {}
         self.concurrency = concurrency
-        self.id: int | None = None
-        """The subscription id in the present session; None: not subscribed."""
-        self.refused: Exception | None = None
-        """Why the router refused it, in the present session."""
-        self.refusals = 0
-        """How often it did."""
-        self.lane: t.Any = None
-        """Where its work waits for its turn; made by who serves it."""
-        self.asked: tuple[object, t.Any] | None = None
-        """The session it was asked for in, and the ticket: nothing is asked for twice."""
         self.dropped = 0
         """How many events were dropped because too many waited."""
         self.take: t.Callable[[m.Event], bool] | None = None
         """Called by the reader with each event, in place of the handler on a worker; must not wait.
         False: it is dropped."""
-
-    attendant: MakeAttendant | None = None
-    """Makes what has to be there in every process that serves it."""
-
-    @property
-    def subject(self) -> Declaration:
-        """What the app declared; this is how it is served."""
-        return self
-
-    @property
-    def match(self) -> str:
-        """``exact``, ``prefix`` or ``wildcard``."""
-        return str(self.options.get("match", "exact"))
 
 
 Declaration = Registration | Subscription
