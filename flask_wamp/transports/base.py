@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from ..serializers import Buffer, Serializer
+from .streams import Stream
 
 
 class Transport(t.Protocol):
@@ -46,3 +47,22 @@ class Transport(t.Protocol):
 
     def forget(self) -> None:
         """In a forked child: close this copy of the socket; the parent's connection lives on."""
+
+
+class OverStream:
+    """What all transports over a byte stream have in common."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        self._stream.settimeout(deadline)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket only."""
+        self._stream.forget()

@@ -9,6 +9,7 @@ import typing as t
 
 from ..exceptions import ProtocolError, TransportError
 from ..serializers import Buffer, Serializer, get_serializer
+from .base import OverStream
 from .streams import Stream
 
 _MAGIC = 0x7F
@@ -92,7 +93,7 @@ class RawSocketFraming:
         return len(message).to_bytes(4, "big") + message
 
 
-class RawSocketTransport:
+class RawSocketTransport(OverStream):
     """A RawSocket connection."""
 
     #: Crossbar 26.10 drops the connection at a RawSocket PING, so there is none.
@@ -101,9 +102,9 @@ class RawSocketTransport:
     def __init__(
         self, stream: Stream, framing: RawSocketFraming, serializer: Serializer, max_send_size: int
     ) -> None:
+        super().__init__(stream)
         self.serializer = serializer
         self.max_send_size = max_send_size
-        self._stream = stream
         self._framing = framing
 
     @classmethod
@@ -153,18 +154,6 @@ class RawSocketTransport:
 
     def ping(self) -> None:
         """There is no ping, see ``has_ping``."""
-
-    def settimeout(self, deadline: float | None) -> None:
-        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
-        self._stream.settimeout(deadline)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def forget(self) -> None:
-        """Close this process's copy of the socket only."""
-        self._stream.forget()
 
 
 def _shake_hands(stream: Stream, serializer: str, max_message_size: int) -> int:

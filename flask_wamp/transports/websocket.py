@@ -14,6 +14,7 @@ from websockets.uri import parse_uri
 
 from ..exceptions import ProtocolError, TransportError, WAMPError
 from ..serializers import Buffer, Serializer, get_serializer
+from .base import OverStream
 from .streams import Stream
 from .urls import RouterURL
 
@@ -122,15 +123,15 @@ def _explain(response: Response) -> str:
     return f"the router answered HTTP {status} instead of opening a WebSocket; {hint}"
 
 
-class WebSocketTransport:
+class WebSocketTransport(OverStream):
     """A WebSocket connection."""
 
     has_ping = True
 
     def __init__(self, stream: Stream, framing: WebSocketFraming, serializer: Serializer) -> None:
+        super().__init__(stream)
         self.serializer = serializer
         self.max_send_size = 2**31
-        self._stream = stream
         self._framing = framing
         self._received: list[Buffer] = []
 
@@ -189,18 +190,6 @@ class WebSocketTransport:
     def ping(self) -> None:
         """Ask for a pong."""
         self._framing.ping()
-
-    def settimeout(self, deadline: float | None) -> None:
-        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
-        self._stream.settimeout(deadline)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def forget(self) -> None:
-        """Close this process's copy of the socket only."""
-        self._stream.forget()
 
 
 def _send_control(stream: Stream, framing: WebSocketFraming) -> None:
