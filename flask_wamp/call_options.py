@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from .execution import is_seconds
@@ -16,12 +17,22 @@ def _is_bool(value: t.Any) -> bool:
 
 
 def _is_session_ids(value: t.Any) -> bool:
-    return isinstance(value, list | tuple) and all(type(item) is int for item in value)
+    return isinstance(value, list | tuple) and all(
+        type(item) is int and 0 < item <= _MAX_ID for item in value
+    )
 
 
 def _is_names(value: t.Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list | tuple) and all(
+        type(item) is str and not _NO_TEXT.match(item) for item in value
+    )
 
+
+#: Source: WAMP Basic Profile, "IDs".
+_MAX_ID = 2**53
+
+#: Text that JSON takes for bytes, because it begins with NUL, or that has no encoding.
+_NO_TEXT = re.compile("\0|.*[\ud800-\udfff]", re.DOTALL)
 
 #: Option, what it must be, how to say so. Crossbar closes the session for one of a wrong type.
 _OPTIONS: dict[str, tuple[Check, str]] = {

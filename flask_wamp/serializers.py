@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import importlib.util
+import json
 import typing as t
 
 import msgspec
@@ -86,6 +87,7 @@ class JSONSerializer(Serializer):
     rawsocket_id = 1
 
     def __init__(self, accepts: t.Any = FromRouter) -> None:
+        self._accepts = accepts
         self._decoder = msgspec.json.Decoder(accepts)
         self._encode = msgspec.json.Encoder().encode
         self._dump, self._load = self._to_json, self._from_json
@@ -97,12 +99,26 @@ class JSONSerializer(Serializer):
         return data
 
     def _from_json(self, data: Buffer) -> t.Any:
-        message = self._decoder.decode(data)
+        message = self._decode(data)
         if b"\\u0000" in bytes(data):
             for field in ("args", "kwargs"):
                 if hasattr(message, field):
                     setattr(message, field, _to_bytes(getattr(message, field)))
         return message
+
+    def _decode(self, data: Buffer) -> t.Any:
+        try:
+            return self._decoder.decode(data)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError as error:
+            # Crossbar 26.10 passes on as they are NaN, infinity and lone surrogates, which are no JSON:
+            # another peer that publishes one must not end the session of this one.
+            try:
+                value = json.loads(str(data, "utf-8"))
+            except ValueError:
+                raise error from None
+            return msgspec.convert(value, self._accepts)
 
 
 def _check_binary(value: t.Any) -> None:

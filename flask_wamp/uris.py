@@ -1,7 +1,8 @@
 """URIs: what may be sent, relative ones, and names made from class names.
 
 Crossbar closes the whole session for a CALL, REGISTER or PUBLISH with an invalid URI, so nothing
-leaves this process unchecked.
+leaves this process unchecked. JSON takes text that begins with NUL for bytes, so there is no NUL in a
+URI either, and no lone surrogate, which has no encoding.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import re
 
 from .exceptions import InvalidURI
 
-_STRICT = re.compile(r"([^\s.#]+\.)*[^\s.#]+")
+#: What no part of a URI may contain.
+_NOT = r"\s.#\0\ud800-\udfff"
+
+_STRICT = re.compile(rf"([^{_NOT}]+\.)*[^{_NOT}]+")
 
 #: What a URI may look like by ``match``. Source: WAMP Basic Profile, "URIs", and Advanced Profile,
 #: "Pattern-based Registrations": a wildcard has empty parts, a prefix may end in a dot.
 _PATTERNS = {
     "exact": _STRICT,
-    "prefix": re.compile(r"([^\s.#]+\.)*[^\s.#]*"),
-    "wildcard": re.compile(r"(([^\s.#]+\.)|\.)*[^\s.#]*"),
+    "prefix": re.compile(rf"([^{_NOT}]+\.)*[^{_NOT}]*"),
+    "wildcard": re.compile(rf"(([^{_NOT}]+\.)|\.)*[^{_NOT}]*"),
 }
 
 MATCHES = tuple(_PATTERNS)

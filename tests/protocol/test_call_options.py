@@ -14,7 +14,7 @@ PUBLISH: dict[str, list[t.Any]] = {
     "acknowledge": [True, False],
     "exclude_me": [True, False],
     "retain": [True, False],
-    "exclude": [[], [1, 2], (3,)],
+    "exclude": [[], [1, 2], (3,), [2**53]],
     "eligible": [[1]],
     "exclude_authid": [["joe"]],
     "exclude_authrole": [["admin", "user"]],
@@ -29,11 +29,11 @@ WRONG: dict[str, list[t.Any]] = {
     "acknowledge": [1, "yes", None],
     "exclude_me": [0, None],
     "retain": ["no"],
-    "exclude": [1, "joe", [1.0], [True], ["joe"], {1}],
+    "exclude": [1, "joe", [1.0], [True], ["joe"], {1}, [0], [-1], [2**53 + 1]],
     "eligible": [None, [None]],
     "exclude_authid": ["joe", [1], [None]],
     "exclude_authrole": ["admin", {"admin"}],
-    "eligible_authid": [b"joe", [b"joe"]],
+    "eligible_authid": [b"joe", [b"joe"], ["\0"], ["\0YWJj"], ["joe", "a\n\udfffz"]],
     "eligible_authrole": [1],
 }
 

@@ -31,6 +31,11 @@ URIS: dict[str, set[str]] = {
     "com.exa#mple": set(),
     "#": set(),
     " ": set(),
+    "\0": set(),
+    "\0Y29t": set(),
+    "com.exa\0mple": set(),
+    "com.\ud800": set(),
+    "com.\udfff.add": set(),
 }
 
 
@@ -60,7 +65,7 @@ def test_invalid_uri_is_a_value_error_with_the_facts() -> None:
 @given(st.text(max_size=30))
 def test_exact_uri_has_no_empty_part_and_no_space(uri: str) -> None:
     parts = uri.split(".")
-    valid = all(parts) and not any(char.isspace() or char == "#" for char in uri)
+    valid = all(parts) and not any(char.isspace() or char in "#\0" for char in uri)
     try:
         check_uri(uri, "procedure")
     except InvalidURI:
