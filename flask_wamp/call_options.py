@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as c
 import dataclasses
 import re
 import typing as t
@@ -70,18 +71,25 @@ class CallOptions:
 
         :raises TypeError: An unknown name, or a value that is not what the option takes.
         """
-        for name, value in options.items():
-            if name not in _OPTIONS:
-                raise TypeError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}")
-            check, kind = _OPTIONS[name]
-            if not check(value):
-                raise TypeError(f"option {name}={value!r} must be {kind}")
+        check_options(options)
         return CallOptions(
             timeout=options.get("timeout", self.timeout),
             cancel_mode=options.get("cancel_mode", self.cancel_mode),
             call={**self.call, **_only(_CALL, options)},
             publish={**self.publish, **_only(_PUBLISH, options)},
         )
+
+
+def check_options(options: t.Mapping[str, t.Any]) -> None:
+    """Raise ``TypeError`` for an unknown name, or a value that is not what the option takes."""
+    if not isinstance(options, c.Mapping):
+        raise TypeError(f"options={options!r} must be a dictionary")
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise TypeError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}")
+        check, kind = _OPTIONS[name]
+        if not check(value):
+            raise TypeError(f"option {name}={value!r} must be {kind}")
 
 
 def _only(names: t.Iterable[str], options: t.Mapping[str, t.Any]) -> Details:

@@ -11,8 +11,6 @@ import logging
 import time
 import typing as t
 
-import msgspec
-
 from . import messages as m
 from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
@@ -25,7 +23,7 @@ from .presence import Companion, Presence, StartPolicy
 from .session import Session
 from .settings import Settings
 from .uris import check_uri
-from .wampy_api import WampyAPI
+from .wampy_api import WampyAPI, sendable
 
 logger = logging.getLogger("flask_wamp")
 
@@ -121,7 +119,7 @@ class Client(WampyAPI):
         """Procedures as attributes: ``client.rpc.com.example.add(1, 2)``."""
         return RPC(self, "")
 
-    def publish(self, *args: t.Any, **kwargs: t.Any) -> int | None:
+    def publish(self, /, *args: t.Any, **kwargs: t.Any) -> int | None:
         """Publish an event: ``publish("com.example.hello", 1, name="x")``.
 
         wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as
@@ -229,12 +227,15 @@ class Client(WampyAPI):
         if peer is None or connection is None:
             return
         try:
-            self._await(peer, peer.serving.declare(declaration, connection), declaration.uri)
+            answer = peer.serving.declare(declaration, connection, once=forget)
+            self._await(peer, answer, declaration.uri)
         except WAMPError as error:
             if forget:
                 del declarations[key(declaration)]
                 raise
-            if not isinstance(error, ApplicationError):  # that is logged, and tried again
+            if isinstance(error, CallTimeout):
+                peer.serving.unanswered(declaration)
+            elif not isinstance(error, ApplicationError):  # that is logged, and tried again
                 logger.warning("%s is not declared in this session: %s", declaration.uri, error)
         if declaration.attendant is not None:
             peer.attend(declaration, declaration.attendant)
@@ -343,9 +344,13 @@ class Client(WampyAPI):
     # Messages of wampy's.
 
     def send_message(self, message: t.Any) -> None:
-        """Send one of wampy's message objects; its request id is replaced by the next one."""
-        typed = msgspec.convert(list(message.message), m.AnyMessage)
-        self._presence.connected()[0].ask(Session.send_message, typed)
+        """Send wampy's ``Call`` or ``Publish``; its request id is replaced by the next one.
+
+        :raises TypeError: It is another message, or an option has a value it cannot have.
+        """
+        typed, connection = sendable(message), self._presence.connected()[0]
+        typed.args, typed.kwargs = payload(connection.transport, typed.args, typed.kwargs)
+        connection.ask(Session.send_message, typed)
 
     # Helpers.
 
@@ -383,7 +388,7 @@ class RPC:
             raise AttributeError(name)
         return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
 
-    def __call__(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def __call__(self, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         return self._client.call(self._uri, *args, **kwargs)
 
     def __repr__(self) -> str:

@@ -83,8 +83,7 @@ class Connection:
                     event = self._receive(data)
                 self._send_rest()
                 if isinstance(event, Left):
-                    text = event.details.get("message")
-                    raise NotJoined(f"{event.reason}: {text}" if text else event.reason)
+                    raise NotJoined(_why(event))
                 if isinstance(event, Joined):
                     self.transport.settimeout(None)
                     self._early = messages[at + 1 :]
@@ -103,10 +102,10 @@ class Connection:
                 self._take(messages)
                 if self.transport.pending():
                     self._nudge.set()
-            reason: Exception = SessionLost(f"the router ended the session: {self.left.reason}")
+            reason: Exception = SessionLost(f"the router ended the session: {_why(self.left)}")
         except ProtocolError as error:
             self._complain(error)
-            reason = error
+            reason = ProtocolError(f"the router broke the protocol: {error}")
         except WAMPError as error:
             reason = self._error or error
         finally:
@@ -246,7 +245,7 @@ class Connection:
         if isinstance(event, Left):
             self.left = event
         elif isinstance(event, Ignored):
-            logger.debug("nobody waits for %s", type(event.message).__name__)
+            logger.debug("dropped, nobody waits for it: %s", _ids(event.message))
         elif event is not None:
             events.append(event)
 
@@ -260,10 +259,22 @@ class Connection:
         return self.session.refuse(message, why)
 
     def _complain(self, error: ProtocolError) -> None:
-        logger.error("the router broke the protocol: %s", error)
         with self._lock:
             if self.session.state is not State.ENDED:
                 self.session.abort("wamp.error.protocol_violation", str(error)[:500])
+
+
+def _why(left: Left) -> str:
+    text = left.details.get("message")
+    return f"{left.reason}: {text}" if text else left.reason
+
+
+def _ids(message: t.Any) -> str:
+    """A message without its payload, for logs."""
+    names = [name for name in message.__struct_fields__ if name.endswith("_id")]
+    return " ".join(
+        [type(message).__name__, *(f"{name}={getattr(message, name)}" for name in names)]
+    )
 
 
 def payload(

@@ -39,6 +39,9 @@ Notify = t.Callable[..., None]
 #: as a transport does, would let any caller take it away.
 RECEIVE_CEILING = 16 * 1024 * 1024
 
+#: Seconds for GOODBYE and its answer, after the time for what is in hand.
+LAST_WORDS = 1.0
+
 
 class Peer:
     """One process's session with the router, and the threads that serve it.
@@ -58,6 +61,7 @@ class Peer:
         self.session_id: int | None = None
         self.failure: Exception | None = None
         """Why there is no session, after an attempt to join has failed."""
+        self._said: set[str] = set()  # of these reasons, since a session was joined
         self.joined_at: float | None = None
         """When the session was joined, seconds since the epoch."""
         self.lost = 0
@@ -103,6 +107,8 @@ class Peer:
         self._dismiss_all(deadline)
         connection = self.connection
         if connection is not None:
+            # A router that reads nothing holds up who sends, perhaps for ever.
+            self._timer.call_at(deadline + LAST_WORDS, connection.close)
             self.serving.withdraw_all(connection, deadline)
         withdrawn()
         self.pool.stop(max(0.0, deadline - time.monotonic()))
@@ -174,8 +180,15 @@ class Peer:
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
-        why = "the client was stopped" if self._stopping.is_set() else self.failure
-        return f"not joined to {where}: {why or 'still connecting'}"
+        if self._stopping.is_set():
+            return f"not joined to {where}: the client was stopped"
+        if self.connection is not None:
+            return f"joined {where}, but {self._unanswered()}"
+        return f"not joined to {where}: {self.failure or 'still connecting'}"
+
+    def _unanswered(self) -> str:
+        uris = [d.uri for d in list(self._declarations) if d.id is None and d.refused is None]
+        return f"the router has not registered {', '.join(uris[:5]) or 'everything'} yet"
 
     def _join_reader(self) -> None:
         for open_ in (self.connection, self._opening):
@@ -190,7 +203,7 @@ class Peer:
         except NotJoined:
             return
         if self._reader is not threading.current_thread():
-            self._reader.join(1.0)  # until the router's GOODBYE, or not
+            self._reader.join(LAST_WORDS)  # until the router's GOODBYE, or not
 
     # The reader's thread.
 
@@ -253,7 +266,8 @@ class Peer:
     def _failed(self, error: Exception) -> None:
         if self._stopping.is_set():
             return
-        if str(error) != str(self.failure):  # once for each reason, not for each attempt
+        if str(error) not in self._said:  # once for each reason, not for each attempt
+            self._said.add(str(error))
             logger.warning(
                 "not joined to realm %s at %s, trying again: %s",
                 self.settings.realm,
@@ -273,6 +287,7 @@ class Peer:
             self.session_id = joined.session_id
             self.joined_at = time.time()
             self.failure = None
+            self._said.clear()
             self._changed.notify_all()
             declarations = list(self._declarations)
         try:
@@ -334,7 +349,14 @@ class Peer:
         if self._stopping.is_set():
             return
         self.lost += 1
-        logger.warning("session lost, %d requests unanswered: %s", unanswered, reason)
+        logger.warning(
+            "session %s with realm %s at %s is lost, %d requests unanswered, joining again: %s",
+            session_id,
+            self.settings.realm,
+            self.settings.router_url.shown,
+            unanswered,
+            reason,
+        )
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:

@@ -79,6 +79,11 @@ def callee_spec(
     _one_of("invoke", invoke, INVOKES)
     _positive("concurrency", concurrency)
     _seconds("timeout", timeout)
+    _booleans(
+        validate=True if validate is None else validate,
+        request_context=request_context,
+        force_reregister=force_reregister,
+    )
     options = {
         "match": match,
         "invoke": invoke,
@@ -109,6 +114,11 @@ def subscriber_spec(
     _one_of("match", match, MATCHES)
     _one_of("delivery", delivery, ("every", "one"))
     _positive("concurrency", concurrency)
+    _booleans(
+        validate=True if validate is None else validate,
+        request_context=request_context,
+        get_retained=get_retained,
+    )
     options = {
         "match": match,
         "validate": validate,
@@ -240,3 +250,10 @@ def _positive(name: str, value: t.Any) -> None:
 def _seconds(name: str, value: t.Any) -> None:
     if value is not None and not is_seconds(value):
         raise ValueError(f"{name}={value!r} must be a number of seconds above 0")
+
+
+def _booleans(**options: t.Any) -> None:
+    """What is only truthy may end the session: the router takes no 1 for true."""
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r} must be True or False")

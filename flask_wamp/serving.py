@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import threading
 import time
 import typing as t
 
 from . import messages as m
 from .connection import Connection
-from .exceptions import ApplicationError, NotJoined
+from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Lane, Pool, Waiter
 from .handlers import Declaration, Registration, Subscription
 from .inbound import EventWork, InvocationWork
@@ -29,15 +31,25 @@ RETRY_MIN, RETRY_MAX = 0.5, 30.0
 class _Restoring:
     """Counts the answers to what a new session registers and subscribes."""
 
-    def __init__(self, count: int, done: t.Callable[[], None]) -> None:
-        self._left = count
+    def __init__(self, asked: t.Iterable[Declaration], done: t.Callable[[], None]) -> None:
+        self._open = set(asked)
         self._done = done
+        self._lock = threading.Lock()
 
-    def answered(self) -> None:
-        """One more; called by the reader only."""
-        self._left -= 1
-        if not self._left:
+    def answered(self, declaration: Declaration) -> None:
+        """One more, or its time is over."""
+        with self._lock:
+            was_open = bool(self._open)
+            self._open.discard(declaration)
+            is_last = was_open and not self._open
+        if is_last:
             self._done()
+
+    @property
+    def unanswered(self) -> list[Declaration]:
+        """What there is no answer to."""
+        with self._lock:
+            return list(self._open)
 
 
 class Acknowledgement(Waiter):
@@ -48,7 +60,7 @@ class Acknowledgement(Waiter):
     def __init__(
         self,
         declaration: Declaration,
-        refused: t.Callable[[Declaration, ApplicationError], None],
+        refused: t.Callable[[Declaration, WAMPError], None],
         restoring: _Restoring | None = None,
     ) -> None:
         super().__init__()
@@ -70,7 +82,7 @@ class Acknowledgement(Waiter):
             )
         super().resolve(value)
         if self._restoring is not None:
-            self._restoring.answered()
+            self._restoring.answered(declaration)
 
 
 class Serving:
@@ -120,15 +132,17 @@ class Serving:
     ) -> None:
         """Ask for everything at once and wait for nothing: the answers count themselves.
 
-        :param done: Called when all are answered.
+        :param done: Called when all are answered, or have had ``WAMP_CALL_TIMEOUT`` for it.
         """
-        restoring = _Restoring(len(declarations), done)
+        restoring = _Restoring(declarations, done)
 
         def ask_for_all(session: Session) -> None:
             for declaration in declarations:
                 ticket = Acknowledgement(declaration, self._refused, restoring)
                 if self._ask_for(session, declaration, ticket) is not ticket:
-                    restoring.answered()  # somebody declared it just now, and waits for it
+                    restoring.answered(
+                        declaration
+                    )  # somebody declared it just now, and waits for it
 
         self._connection = connection
         if not declarations:
@@ -138,6 +152,24 @@ class Serving:
             declaration.id = declaration.refused = None
             declaration.refusals = 0
         connection.ask(ask_for_all)
+        at = time.monotonic() + self._settings.call_timeout
+        self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
+
+    def _give_up(self, connection: Connection, restoring: _Restoring) -> None:
+        if connection is not self._connection or connection.closed:
+            return
+        for declaration in restoring.unanswered:
+            self.unanswered(declaration)
+            restoring.answered(declaration)
+
+    def unanswered(self, declaration: Declaration) -> None:
+        """The router has not answered in time: the others do not wait for it.
+
+        Crossbar 26.10 never answers REGISTER with ``force_reregister`` where several callees share the
+        procedure: it takes the procedure away from one of them, so that asking again helps in the end.
+        """
+        limit = self._settings.call_timeout
+        self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
 
     def withdraw_all(self, connection: Connection, deadline: float) -> None:
         """UNREGISTER and UNSUBSCRIBE; calls may arrive until the router has answered."""
@@ -198,13 +230,16 @@ class Serving:
         if work is not None:
             work.cancel()
 
-    def _refused(self, declaration: Declaration, error: ApplicationError) -> None:
+    def _refused(self, declaration: Declaration, error: WAMPError) -> None:
         """Note, tell, and try again: another app may let go of it."""
+        if declaration.id is not None:
+            return  # an earlier request was answered late, and well
         first = declaration.refused is None
         declaration.refused = error
         declaration.refusals += 1
         log = logger.error if first else logger.debug
-        log("%s was refused: %s; it is tried again", declaration.uri, error)
+        realm = self._settings.realm
+        log("%s was refused: %s (realm %s); it is tried again", declaration.uri, error, realm)
         if first:
             self._tell("registration_refused", uri=declaration.uri, error=error)
         session = declaration.asked[0] if declaration.asked is not None else None
@@ -214,30 +249,46 @@ class Serving:
 
     def _ask_again(self, declaration: Declaration, session: object) -> None:
         connection = self._connection
-        if connection is None or connection.session is not session:
-            return  # a new session asked for it anyway
+        if connection is None or connection.session is not session or declaration.id is not None:
+            return  # a new session asked for it anyway, or an answer came late
         if declaration in list(self._declarations):
             declaration.asked = None
+            answer = Acknowledgement(declaration, self._refused)
             with contextlib.suppress(NotJoined):
-                connection.put(
-                    self._ask_for, declaration, Acknowledgement(declaration, self._refused)
-                )
+                connection.put(self._ask_for, declaration, answer)
+                at = time.monotonic() + self._settings.call_timeout
+                self._timer.call_at(at, lambda: self._look_for(answer, declaration))
+
+    def _look_for(self, answer: Acknowledgement, declaration: Declaration) -> None:
+        asked = declaration.asked
+        if answer.value is None and asked is not None and asked[1] is answer:
+            self.unanswered(declaration)
 
     def _on_revoked(self, connection: Connection, event: Revoked) -> None:
         for declaration in event.targets:
             declaration.id = None
             declaration.refused = NotJoined(f"the router took it away: {event.details}")
-            logger.error("%s was taken away by the router: %s", declaration.uri, event.details)
+            logger.error(
+                "%s was taken away by the router: %s (realm %s); it is registered again when the "
+                "session is joined again",
+                declaration.uri,
+                event.details,
+                self._settings.realm,
+            )
             if isinstance(declaration, Registration) and declaration.revoked is not None:
                 declaration.revoked()
 
     # Declarations, at run time.
 
-    def declare(self, declaration: Declaration, connection: Connection) -> Acknowledgement:
-        """REGISTER or SUBSCRIBE now; wait for what is returned."""
-        return connection.ask(
-            self._ask_for, declaration, Acknowledgement(declaration, self._refused)
-        )
+    def declare(
+        self, declaration: Declaration, connection: Connection, *, once: bool = False
+    ) -> Acknowledgement:
+        """REGISTER or SUBSCRIBE now; wait for what is returned.
+
+        :param once: Who waits is told when it is refused, nobody else, and it is not tried again.
+        """
+        refused = _note_refusal if once else self._refused
+        return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
     def withdraw(self, connection: Connection, declaration: Declaration) -> Waiter | None:
         """UNREGISTER or UNSUBSCRIBE; wait for what is returned. None: there is nothing to do."""
@@ -273,3 +324,7 @@ class Serving:
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
         declaration.lane = Lane(self._pool, declaration.concurrency, limit)
+
+
+def _note_refusal(declaration: Declaration, error: WAMPError) -> None:
+    declaration.refused = error

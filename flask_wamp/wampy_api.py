@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
+
+from . import messages as m
+from .call_options import check_options
 from .handlers import Declaration, Registration, Subscription
 from .settings import Settings
+from .uris import check_uri
 from .wampy_compat import bases
 
 if t.TYPE_CHECKING:
@@ -120,3 +125,21 @@ class SessionView:
     def subscription_map(self) -> dict[str, int]:
         """Subscription ids by topic."""
         return self._client.subscription_map
+
+
+def sendable(message: t.Any) -> t.Any:
+    """One of wampy's message objects as ours, checked: for some of them the router ends the session.
+
+    :raises TypeError: It is neither a call nor a publication, or it has a wrong option.
+    :raises InvalidURI: So it is.
+    """
+    typed = msgspec.convert(list(message.message), m.AnyMessage)
+    if not isinstance(typed, m.Call | m.Publish):
+        kind = type(typed).__name__
+        raise TypeError(f"{kind} is not sent; use register(), subscribe() and the other methods")
+    check_options(typed.options)
+    if isinstance(typed, m.Call):
+        check_uri(typed.procedure, "procedure")
+    else:
+        check_uri(typed.topic, "topic")
+    return typed
