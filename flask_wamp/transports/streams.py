@@ -187,22 +187,20 @@ def open_stream(
 ) -> Stream:
     """Connect, with TLS where the URL says so.
 
-    :param opened: Called with the stream before anything is agreed on it; it may be closed from then on.
+    :param opened: Called with the stream before it connects; closing it ends the attempt.
     :raises TransportError: Nobody listens, or not in time, or the certificate is not to be trusted.
     """
     try:
-        sock = _connect(url, deadline)
+        sock = _connect(url, deadline, opened)
     except OSError as error:
         raise TransportError(f"cannot connect to {url.shown}: {_reason(error)}") from error
     try:
         if not url.secure:
             stream = Stream(sock)
             stream.settimeout(deadline)
-            opened(stream)
             return stream
         secure = TLSStream(sock, settings.context(), url.host)
         secure.settimeout(deadline)
-        opened(secure)
         secure.handshake()
         return secure
     except BaseException:
@@ -210,21 +208,33 @@ def open_stream(
         raise
 
 
-def _connect(url: RouterURL, deadline: float) -> socket.socket:
-    timeout = max(0.001, deadline - time.monotonic())
-    if not url.unix:
-        sock = socket.create_connection((url.host, url.port), timeout)
-        # Answers are small and somebody waits for each.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(url.path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def _connect(url: RouterURL, deadline: float, opened: t.Callable[[Stream], None]) -> socket.socket:
+    """As ``socket.create_connection``, but the socket is known while it connects, and can be closed."""
+    failed: OSError | None = None
+    for family, address in _addresses(url):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened(Stream(sock))
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.connect(address)
+            if not url.unix:  # answers are small and somebody waits for each
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            sock.close()
+            failed = error
+        except BaseException:
+            sock.close()
+            raise
+    raise failed or OSError("the host has no address")
+
+
+def _addresses(url: RouterURL) -> t.Iterator[tuple[int, t.Any]]:
+    if url.unix:
+        yield socket.AF_UNIX, url.path
+        return
+    for family, *_, address in socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM):
+        yield family, address
 
 
 def _reason(error: OSError) -> str:

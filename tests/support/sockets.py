@@ -15,8 +15,10 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, handler: type[socketserver.BaseRequestHandler], port: int) -> None:
-        super().__init__(("127.0.0.1", port), handler)
+    def __init__(
+        self, handler: type[socketserver.BaseRequestHandler], port: int, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__((host, port), handler)
         self._serving = threading.Thread(
             target=self.serve_forever, args=[0.01], name=type(self).__name__
         )
@@ -61,17 +63,17 @@ class Forwarder(_Server):
     :param url: The router's ``tcp://`` URL.
     """
 
-    def __init__(self, url: str, port: int = 0) -> None:
-        super().__init__(_Forward, port)
-        host, _, router_port = url.removeprefix("tcp://").partition(":")
-        self.router = (host, int(router_port))
+    def __init__(self, url: str, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__(_Forward, port, host)
+        router_host, _, router_port = url.removeprefix("tcp://").partition(":")
+        self.router = (router_host, int(router_port))
         self.passing = True
         self.sockets: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
         """Where to connect instead."""
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{self.server_address[0]}:{self.port}"
 
     def cut(self) -> None:
         """Break all connections, and let nobody through."""

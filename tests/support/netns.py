@@ -1,0 +1,110 @@
+"""A host of our own that can become unreachable: a network namespace at the end of a virtual cable.
+
+Needs root and iproute2. What listens in there is a socket of this process: it was made by a thread that
+was in the namespace for a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import typing as t
+
+_CLONE_NEWNET = 0x40000000
+
+#: A link-layer address that is nobody's: packets for it are dropped where they arrive.
+_NOBODY = "02:00:00:00:00:01"
+
+
+def why_not() -> str | None:
+    """Why there can be no such host here; None: there can."""
+    if os.geteuid() != 0:
+        return "a network namespace needs root"
+    if shutil.which("ip") is None:
+        return "a network namespace needs iproute2"
+    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    return f"no network namespaces: {probe.stderr.decode().strip()}" if probe.returncode else None
+
+
+class Host:
+    """A host that this one reaches over a cable, while a ``with`` block runs.
+
+    Its addresses are of the range for benchmarks (RFC 2544), chosen by process id.
+    """
+
+    def __init__(self) -> None:
+        self._name = f"wamp{os.getpid()}"
+        network = 4 * (os.getpid() % 32768)
+        prefix = f"198.{18 + network // 65536}.{network // 256 % 256}"
+        self.near, self.address = (f"{prefix}.{network % 256 + host}" for host in (1, 2))
+
+    def __enter__(self) -> Host:
+        name = self._name
+        _ip("netns", "add", name)
+        try:
+            _ip("link", "add", name, "type", "veth", "peer", "name", "far", "netns", name)
+            _ip("addr", "add", f"{self.near}/30", "dev", name)
+            _ip("link", "set", name, "up")
+            self._there("addr", "add", f"{self.address}/30", "dev", "far")
+            self._there("link", "set", "far", "up")
+            self._macs = (
+                _mac(_ip("-brief", "link", "show", "dev", name)),
+                _mac(self._there("-brief", "link", "show", "dev", "far")),
+            )
+            self.deliver()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("link", "del", self._name)
+        _ip("netns", "del", self._name)
+
+    def drop(self) -> None:
+        """Drop all packets from now on, in both directions, without a word to anybody."""
+        self._address_to(_NOBODY, _NOBODY)
+
+    def deliver(self) -> None:
+        """Let them through."""
+        self._address_to(*self._macs)
+
+    def _address_to(self, near: str, far: str) -> None:
+        # Permanent: what the system finds out by itself it also finds gone, and says "no route to host".
+        how = ("nud", "permanent", "dev")
+        _ip("neigh", "replace", self.address, "lladdr", far, *how, self._name)
+        self._there("neigh", "replace", self.near, "lladdr", near, *how, "far")
+
+    @contextlib.contextmanager
+    def inside(self) -> t.Iterator[None]:
+        """Be there; sockets made meanwhile stay there. Must not wait: it is this thread that moves."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._name}") as there:
+            _move(there.fileno())
+            try:
+                yield
+            finally:
+                _move(home.fileno())
+
+    def _there(self, *command: str) -> str:
+        return _ip("-netns", self._name, *command)
+
+
+def _mac(link: str) -> str:
+    return link.split()[2]
+
+
+def _ip(*command: str) -> str:
+    return subprocess.run(
+        ["ip", *command], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+
+
+def _move(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
