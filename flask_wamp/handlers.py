@@ -127,6 +127,8 @@ class _Declared:
         """How often it did."""
         self.lane: t.Any = None
         """Where its work waits for its turn; made by who serves it."""
+        self.dropped = 0
+        """How many events were dropped because too many waited."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
 
@@ -189,8 +191,6 @@ class Subscription(_Declared):
         super().__init__(topic, options)
         self.handler = handler
         self.concurrency = concurrency
-        self.dropped = 0
-        """How many events were dropped because too many waited."""
         self.take: t.Callable[[m.Event], bool] | None = None
         """Called by the reader with each event, in place of the handler on a worker; must not wait.
         False: it is dropped."""

@@ -33,7 +33,7 @@ def health(client: Client) -> dict[str, t.Any]:
     return {
         "joined": connection is not None,
         "joined_since": _iso(since) if connection is not None else None,
-        "session_id": client.session_id,
+        "session_id": connection.session.session_id if connection is not None else None,
         "realm": settings.realm,
         "router_url": settings.router_url.shown,
         "transport": settings.router_url.transport if connection is not None else None,
@@ -41,16 +41,16 @@ def health(client: Client) -> dict[str, t.Any]:
         "failure": str(peer.failure) if peer is not None and peer.failure is not None else None,
         "reconnects": peer.lost if peer is not None else 0,
         "procedures": {
-            "registered": len(client.registration_map),
+            "registered": sum(d.id is not None for d in _of(client, Registration)),
             "refused": _refused(client, Registration),
         },
         "topics": {
-            "subscribed": sum(d.id is not None for d in _topics(client)),
+            "subscribed": sum(d.id is not None for d in _of(client, Subscription)),
             "refused": _refused(client, Subscription),
             "dropped": {
                 topic.uri: topic.dropped
-                for topic in (d.subject for d in _topics(client))
-                if isinstance(topic, Subscription) and topic.dropped
+                for topic in (d.subject for d in _of(client, Subscription))
+                if topic.dropped
             },
         },
         "in_hand": {
@@ -61,16 +61,12 @@ def health(client: Client) -> dict[str, t.Any]:
 
 
 def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:
-    return {
-        d.subject.uri: str(d.refused)
-        for d in client.declarations
-        if isinstance(d.subject, kind) and d.refused is not None
-    }
+    return {d.subject.uri: str(d.refused) for d in _of(client, kind) if d.refused is not None}
 
 
-def _topics(client: Client) -> list[Declaration]:
-    """Those with ``delivery="one"`` too, which are served by a registration."""
-    return [d for d in client.declarations if isinstance(d.subject, Subscription)]
+def _of(client: Client, kind: type[Declaration]) -> list[Declaration]:
+    """Topics are those with ``delivery="one"`` too, which are served by a registration."""
+    return [d for d in client.declarations if isinstance(d.subject, kind)]
 
 
 def _iso(timestamp: float | None) -> str | None:

@@ -104,11 +104,11 @@ class Peer:
         with self._changed:
             self._changed.notify_all()
         deadline = time.monotonic() + drain
-        self._dismiss_all(deadline)
         connection = self.connection
-        if connection is not None:
-            # A router that reads nothing holds up who sends, perhaps for ever.
+        if connection is not None:  # a router that reads nothing holds up who sends, for long
             self._timer.call_at(deadline + LAST_WORDS, connection.close)
+        self._dismiss_all(deadline)
+        if connection is not None:
             self.serving.withdraw_all(connection, deadline)
         withdrawn()
         self.pool.stop(max(0.0, deadline - time.monotonic()))
@@ -371,12 +371,14 @@ class Peer:
     def _forget_ids(self) -> None:
         """What was registered and subscribed was so in the session that is over."""
         for declaration in list(self._declarations):
-            declaration.id = None
+            declaration.id = declaration.refused = None
 
     # After a fork.
 
     def forget(self) -> None:
-        """In a child: let go of the parent's socket without a word. Nothing else is touched."""
+        """In a child: let go of the parent's socket, and of what it counted, without a word."""
         self._forget_ids()
+        for declaration in list(self._declarations):
+            declaration.subject.dropped = 0
         if self.connection is not None:
             self.connection.transport.forget()

@@ -15,13 +15,17 @@ def callees_of(client: Client) -> dict[str, int]:
     """Join as the app would, serve nothing, and count who serves what the app declares.
 
     :param client: The app's; it is left as it is.
-    :returns: How many sessions have registered each procedure.
+    :returns: How many sessions have registered each procedure; of one URI with several ``match``, the fewest.
     :raises WAMPError: The router cannot be joined, or does not tell.
     """
     client.start_policy.before_start()
     procedures = [d for d in client.declarations if isinstance(d, Registration)]
     with _quiet(), _caller(client) as caller:
-        return {procedure.uri: _count_callees(caller, procedure) for procedure in procedures}
+        found: dict[str, int] = {}
+        for procedure in procedures:
+            count, uri = _count_callees(caller, procedure), procedure.uri
+            found[uri] = min(count, found.get(uri, count))
+        return found
 
 
 @contextlib.contextmanager

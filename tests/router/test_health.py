@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import queue
+import socket
 import typing as t
 
 import pytest
@@ -16,6 +18,8 @@ from flask_wamp.router import free_port
 from flask_wamp.signals import event_dropped, registration_refused
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
+from tests.support.scripts import script
+from tests.support.sockets import Forwarder, Impostor
 
 from .test_limits import Gate
 
@@ -207,3 +211,117 @@ def test_a_procedure_that_another_app_holds(
     errors = [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert len(errors) == 1
     assert "com.example.mine was refused" in errors[0].getMessage()
+
+
+# In each phase of a client's life.
+
+
+def facts(wamp: FlaskWAMP) -> tuple[t.Any, ...]:
+    """What must go together: joined or not, what is registered, and what the view answers."""
+    found, (view, status) = wamp.health(), wamp.health_view()
+    assert view["joined"] is (status == 200)
+    absent = [
+        found[key] is None for key in ("joined_since", "session_id", "transport", "serializer")
+    ]
+    assert absent == [not found["joined"]] * 4
+    failed = found["failure"] is not None
+    counts = found["procedures"]["registered"], found["topics"]["subscribed"]
+    return found["joined"], failed, *counts, found["reconnects"]
+
+
+def test_every_phase(
+    make_app: MakeApp, wamp_router: DevRouter, peer: AutobahnPeer, caplog: t.Any
+) -> None:
+    with Impostor(b"") as silent:  # a port that is free afterwards
+        port = silent.port
+    url = f"tcp://127.0.0.1:{port}"
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_RECONNECT_MAX=0.1))
+    for match in ("exact", "prefix", "wildcard"):
+        wamp.callee("com.example.same", match=match)(lambda: "here")
+        wamp.subscriber("com.example.same", match=match)(lambda: None)
+    assert facts(wamp) == (False, False, 0, 0, 0)  # before the start
+
+    with socket.create_server(("127.0.0.1", port)):
+        wamp.start()
+        assert facts(wamp) == (False, False, 0, 0, 0)  # connecting to who says nothing
+    eventually(lambda: wamp.health()["failure"])
+    assert facts(wamp) == (False, True, 0, 0, 0)
+
+    with Forwarder(wamp_router.rawsocket_url, port) as line:
+        wamp.client.wait_until_joined(PATIENCE)
+        assert facts(wamp) == (True, False, 3, 3, 0)
+        assert peer.call("wamp.session.get", wamp.health()["session_id"]).value
+    line.cut()
+    eventually(lambda: wamp.health()["failure"])
+    assert facts(wamp) == (False, True, 0, 0, 1)  # lost
+
+    held = peer.register("com.example.same", options={"invoke": "single"})
+    with Forwarder(wamp_router.rawsocket_url, port) as line:
+        wamp.client.wait_until_joined(PATIENCE)
+        assert facts(wamp) == (True, False, 2, 3, 1)  # refused
+        assert list(wamp.health()["procedures"]["refused"]) == ["com.example.same"]
+        wamp.stop()
+        line.cut()
+    held.unregister()
+    assert facts(wamp) == (False, False, 0, 0, 0)  # stopped
+    assert wamp.health()["procedures"]["refused"] == {}
+    assert len([r for r in caplog.records if "was refused" in r.getMessage()]) == 1
+
+
+def test_lost_nothing_is_refused(join: Join, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
+    """What was refused in a session that is over is asked for again."""
+    held = peer.register("com.example.mine", options={"invoke": "single"})
+    with Forwarder(wamp_router.rawsocket_url) as line:
+        _, wamp = join(line.url, lambda wamp: wamp.callee("com.example.mine")(lambda: 1))
+        assert wamp.health()["procedures"]["refused"]
+        line.cut()
+        eventually(lambda: not wamp.health()["joined"])
+        assert wamp.health()["procedures"]["refused"] == {}
+        wamp.stop()
+    held.unregister()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("signalled", [False, True], ids=["idle", "after events were dropped"])
+def test_a_forked_child_is_not_joined(wamp_router: DevRouter, signalled: bool) -> None:
+    code = FORKED.replace("DROP", str(signalled))
+    assert script(code, silent=False, URL=wamp_router.rawsocket_url) == {
+        "child": [False, None, None, 0, {}, 0, 0, {}, 503],
+        "parent": [True, 1, 200],
+    }
+
+
+FORKED = """
+import json, os, warnings
+warnings.simplefilter("ignore")
+from flask import Flask
+from flask_wamp import FlaskWAMP
+
+app = Flask(__name__)
+app.config.update(WAMP_ROUTER_URL=os.environ["URL"], WAMP_EVENT_QUEUE=1, WAMP_WORKERS=1)
+wamp = FlaskWAMP(app)
+wamp.callee("com.forked.here")(lambda: "here")
+wamp.subscriber("com.forked.news")(lambda: __import__("time").sleep(0.5))
+wamp.start()
+wamp.client.wait_until_joined(20)
+if DROP:
+    publish = wamp.client.with_options(exclude_me=False, acknowledge=True).publish
+    for _ in range(6):
+        publish("com.forked.news")
+    wamp.client.call("wamp.session.count")
+    assert wamp.health()["topics"]["dropped"]
+read, write = os.pipe()
+if not os.fork():
+    found, (_, status) = wamp.health(), wamp.health_view()
+    said = [found[key] for key in ("joined", "session_id", "failure", "reconnects")]
+    said += [found["procedures"]["refused"], found["procedures"]["registered"]]
+    said += [found["topics"]["subscribed"], found["topics"]["dropped"], status]
+    os.write(write, json.dumps(said).encode())
+    os._exit(0)
+os.wait()
+found, (_, status) = wamp.health(), wamp.health_view()
+child = json.loads(os.read(read, 10000))
+parent = [found["joined"], found["procedures"]["registered"], status]
+wamp.stop()
+print(json.dumps({"child": child, "parent": parent}))
+"""

@@ -86,3 +86,27 @@ def test_an_app_without_the_extension_is_one_line() -> None:
         "Error: this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)\n"
     )
     assert result.exit_code == 1
+
+
+def test_a_realm_that_is_not_there_is_one_line(make_app: MakeApp, wamp_router: DevRouter) -> None:
+    app = make_app(WAMP_ROUTER_URL=wamp_router.rawsocket_url, WAMP_REALM="nowhere")
+    declare(app)
+    result = app.test_cli_runner().invoke(commands, ["status"])
+    _, error = result.output.splitlines()
+    assert error.startswith("Error: not joined to realm nowhere at tcp://127.0.0.1:")
+    assert "wamp.error.no_such_realm" in error
+    assert result.exit_code == 1
+
+
+def test_one_uri_with_several_matches_needs_callees_of_each(
+    make_app: MakeApp, wamp_router: DevRouter, peer: AutobahnPeer
+) -> None:
+    app = make_app(WAMP_ROUTER_URL=wamp_router.rawsocket_url)
+    wamp = FlaskWAMP(app)
+    for match in ("prefix", "exact"):
+        wamp.callee("com.example.same", match=match)(lambda: None)
+    for count, match in enumerate(["exact", "prefix"]):
+        peer.register("com.example.same", options={"invoke": "roundrobin", "match": match})
+        result = app.test_cli_runner().invoke(commands, ["status"])
+        assert f"     {count} callee" in result.output
+        assert result.exit_code == (not count)
