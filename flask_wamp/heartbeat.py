@@ -14,7 +14,8 @@ class Heartbeat:
     """Watches one connection, on the timer's thread.
 
     Looks four times per ``limit``: after half of it in silence the router is asked for a sign of life,
-    and has a quarter to give one. So a dead router is noticed within the limit.
+    and has a quarter to give one. So a dead router is noticed within the limit, and one that reads
+    nothing while something is being sent to it.
 
     :param limit: ``WAMP_HEARTBEAT``, seconds.
     """
@@ -33,7 +34,15 @@ class Heartbeat:
         connection, now = self._connection, time.monotonic()
         if connection.closed:
             return
-        if self._asked_at > connection.last_received:
+        stuck_since = connection.transport.stuck_since
+        if stuck_since is not None:
+            # What is asked now would wait behind what is being sent. As long as that goes on, somebody
+            # reads it; if not, it does not help that events still come.
+            if now - stuck_since >= self._limit * 0.7:
+                connection.close(SessionLost("the router reads nothing (WAMP_HEARTBEAT)"))
+                return
+            self._asked_at = 0.0
+        elif self._asked_at > connection.last_received:
             if now - self._asked_at >= self._limit * 0.2:
                 connection.close(SessionLost("the router gave no sign of life (WAMP_HEARTBEAT)"))
                 return

@@ -20,6 +20,10 @@ class Transport(t.Protocol):
     has_ping: bool
     """Whether :meth:`ping` asks the router for a sign of life."""
 
+    @property
+    def stuck_since(self) -> float | None:
+        """While sending: the ``time.monotonic()`` at which the system last took something."""
+
     def receive(self) -> list[Buffer] | None:
         """Wait for messages and return those that are complete, perhaps none; None at the end.
 
@@ -54,6 +58,11 @@ class OverStream:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+
+    @property
+    def stuck_since(self) -> float | None:
+        """While sending: the ``time.monotonic()`` at which the system last took something."""
+        return self._stream.stuck_since
 
     def settimeout(self, deadline: float | None) -> None:
         """Let receiving and sending fail at this ``time.monotonic()``; None: never."""

@@ -55,6 +55,8 @@ class Stream:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.stuck_since: float | None = None
+        """While sending: the ``time.monotonic()`` at which the system last took something."""
         self._deadline: float | None = None
         self._rest = b""
 
@@ -82,8 +84,10 @@ class Stream:
         try:
             with self._translated():
                 while view:
+                    self.stuck_since = time.monotonic()
                     view = view[self.sock.send(view) :]
         finally:
+            self.stuck_since = None
             self._rest = bytes(view)
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ class MemoryTransport:
     """The client's end of a line; see ``flask_wamp.transports.base.Transport``."""
 
     has_ping = True
+    stuck_since = None
 
     def __init__(self, router: Exchange, serializer: str) -> None:
         self.serializer: Serializer = get_serializer(serializer)

@@ -1,0 +1,139 @@
+"""A TCP proxy whose lines can be delayed, stalled, cut, and cut in the middle of a message."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import struct
+import threading
+import time
+
+UP, DOWN = "up", "down"
+"""From the client to the router, and back."""
+
+#: Makes ``close`` send RST: what is under way is lost too.
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Line:
+    """One connection through the proxy: two sockets, and a thread for each direction."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, router: socket.socket) -> None:
+        self.left: dict[str, int] = {}
+        """Bytes a direction may still carry; then the line is cut."""
+        self.truncated: set[str] = set()
+        """Directions that carry a part of the next piece only; then the line is closed."""
+        self._proxy = proxy
+        self._sockets = client, router
+        self._lock = threading.Lock()
+        self._open = 2
+        for direction, source, target in ((UP, client, router), (DOWN, router, client)):
+            threading.Thread(
+                target=self._pump, args=[direction, source, target], name=f"pump-{direction}"
+            ).start()
+
+    def cut(self, *, reset: bool = True) -> None:
+        """End both directions at once."""
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                if reset:
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _pump(self, direction: str, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._proxy.hold(direction)
+                whole = len(data)
+                data = self._allowed(direction, data)
+                target.sendall(data)
+                if len(data) < whole:
+                    break
+        self.cut(reset=direction not in self.truncated)
+        self._ended()
+
+    def _allowed(self, direction: str, data: bytes) -> bytes:
+        if direction in self.truncated and len(data) > 1:
+            return data[: random.randrange(1, len(data))]
+        left = self.left.get(direction)
+        if left is None:
+            return data
+        self.left[direction] = max(0, left - len(data))
+        return data[:left]
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open:
+                return
+        for each in self._sockets:
+            each.close()
+        self._proxy.lines.discard(self)
+
+
+class Proxy:
+    """Listens on a port of its own and passes everything on to a router's port."""
+
+    def __init__(self, router_port: int) -> None:
+        self.lines: set[Line] = set()
+        self.delay = 0.0
+        """Seconds each piece is held back."""
+        self.refusing = False
+        """Whether who connects is thrown out."""
+        self._router_port = router_port
+        self._gates = {direction: threading.Event() for direction in (UP, DOWN)}
+        self.mend()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, name="proxy")
+        self._thread.start()
+
+    def stall(self, direction: str) -> None:
+        """Carry nothing more in a direction, and keep all connections."""
+        self._gates[direction].clear()
+
+    def hold(self, direction: str) -> None:
+        """Wait as long as the line is stalled or slow."""
+        self._gates[direction].wait()
+        if self.delay:
+            time.sleep(self.delay)
+
+    def cut(self, *, reset: bool = True) -> None:
+        """Cut all lines."""
+        for line in list(self.lines):
+            line.cut(reset=reset)
+
+    def mend(self) -> None:
+        """Be a good line again."""
+        self.delay, self.refusing = 0.0, False
+        for gate in self._gates.values():
+            gate.set()
+
+    def close(self) -> None:
+        """Cut all lines and listen no more."""
+        self.mend()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                if self.refusing:
+                    raise ConnectionRefusedError
+                router = socket.create_connection(("127.0.0.1", self._router_port), timeout=5)
+                router.settimeout(None)
+            except OSError:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                client.close()
+                continue
+            for each in (client, router):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.lines.add(Line(self, client, router))
