@@ -1,0 +1,123 @@
+"""Faults, one after the other, at random."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import signal
+import time
+import typing as t
+
+from flask_wamp.exceptions import WAMPError
+from flask_wamp.router import DevRouter
+
+from .ledger import Ledger
+from .members import HEARTBEAT, Member
+from .proxy import DOWN, UP, Proxy
+
+RESTART_EVERY = 40.0
+"""Seconds at least between two restarts of the router: it takes five to ten to start."""
+
+
+class Faults:
+    """What goes wrong. Call it in the main thread: a router dies with the thread that started it.
+
+    :param lines: Members, and the proxies they are behind.
+    :param control: A member on a good line.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        router: DevRouter,
+        lines: dict[Member, Proxy],
+        control: Member,
+        ledger: Ledger,
+    ) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self._rng = rng
+        self._router = router
+        self._lines = lines
+        self._control = control
+        self._ledger = ledger
+        self._restarted = time.monotonic() - RESTART_EVERY / 2
+        self._shares: dict[t.Callable[[Member, Proxy], None], int] = {
+            self.delay: 4,
+            self.cut: 6,
+            self.truncate: 6,
+            self.stall: 4,
+            self.stall_long: 1,
+            self.refuse: 3,
+            self.kill: 5,
+            self.freeze: 2,
+            self.restart: 2,
+        }
+
+    def next(self) -> None:
+        """Do one, and be good again afterwards."""
+        (fault,) = self._rng.choices(list(self._shares), list(self._shares.values()))
+        if fault == self.restart and time.monotonic() - self._restarted < RESTART_EVERY:
+            fault = self.cut
+        member = self._rng.choice(list(self._lines))
+        proxy = self._lines[member]
+        self.counts[fault.__name__] += 1
+        self._ledger.note(f"{fault.__name__} at {member.name}")
+        try:
+            fault(member, proxy)
+        finally:
+            proxy.mend()
+            self._ledger.note(f"{fault.__name__} is over")
+
+    def delay(self, member: Member, proxy: Proxy) -> None:
+        proxy.delay = self._rng.uniform(0.005, 0.15)
+        time.sleep(self._rng.uniform(1.0, 3.0))
+
+    def cut(self, member: Member, proxy: Proxy) -> None:
+        direction = self._rng.choice((UP, DOWN))
+        for line in list(proxy.lines):
+            line.left[direction] = int(100_000 ** self._rng.random())
+        time.sleep(self._rng.uniform(0.1, 1.0))
+        proxy.cut(reset=self._rng.random() < 0.5)
+
+    def truncate(self, member: Member, proxy: Proxy) -> None:
+        direction = self._rng.choice((UP, DOWN))
+        for line in list(proxy.lines):
+            line.truncated.add(direction)
+        time.sleep(self._rng.uniform(0.5, 1.0))
+
+    def stall(self, member: Member, proxy: Proxy) -> None:
+        for direction in self._rng.choice(((UP,), (DOWN,), (UP, DOWN))):
+            proxy.stall(direction)
+        time.sleep(HEARTBEAT * self._rng.uniform(0.5, 3.0))
+
+    def stall_long(self, member: Member, proxy: Proxy) -> None:
+        proxy.stall(self._rng.choice((UP, DOWN)))
+        time.sleep(HEARTBEAT * 12)
+
+    def refuse(self, member: Member, proxy: Proxy) -> None:
+        proxy.refusing = True
+        proxy.cut()
+        time.sleep(self._rng.uniform(0.2, 2.0))
+
+    def kill(self, member: Member, proxy: Proxy) -> None:
+        session_id = member.client.session_id
+        with contextlib.suppress(WAMPError):
+            if session_id is not None:
+                self._control.client.call("wamp.session.kill", session_id, reason="com.chaos.kill")
+
+    def freeze(self, member: Member, proxy: Proxy) -> None:
+        assert self._router.pid is not None
+        os.killpg(self._router.pid, signal.SIGSTOP)
+        try:
+            time.sleep(HEARTBEAT * self._rng.uniform(0.2, 2.0))
+        finally:
+            os.killpg(self._router.pid, signal.SIGCONT)
+
+    def restart(self, member: Member, proxy: Proxy) -> None:
+        self._router.kill()
+        time.sleep(self._rng.uniform(0.0, 1.0))
+        self._router.start()
+        self._router.wait_until_ready(120)
+        self._restarted = time.monotonic()

@@ -1,0 +1,155 @@
+"""What happened, and what of it must not have: calls, runs of handlers, publications, events."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import threading
+import time
+import typing as t
+
+SLACK = 8.0
+"""Seconds a call may take above its own limit: a heartbeat, and a machine that is busy."""
+
+
+class Publication(t.NamedTuple):
+    """One publication; ``acknowledged`` is None where the router did not say that it has it."""
+
+    begun: float
+    acknowledged: float | None
+
+
+class Receipt(t.NamedTuple):
+    """One event, as a subscriber handled it."""
+
+    key: tuple[str, int]
+    """Who published it, and the number it has there."""
+    session_id: int
+    """The subscriber's session on which it came."""
+    publisher: int
+    """The session that published it."""
+
+
+class Ledger:
+    """Everything members tell, and all that is wrong with it."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self.last: collections.deque[str] = collections.deque(maxlen=80)
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self.publications: dict[tuple[str, int], Publication] = {}
+        self.receipts: dict[str, list[Receipt]] = collections.defaultdict(list)
+        self.joined: dict[int, float] = {}
+        """When a session was known to have its subscription."""
+        self.checked = 0
+        """How many acknowledged publications were looked for at a subscriber."""
+        self._lock = threading.Lock()
+        self._tokens = itertools.count(1)
+        self._open: dict[int, tuple[float, str]] = {}
+        self._ran: set[int] = set()
+        self._received: set[tuple[str, tuple[str, int]]] = set()
+        self._highest: dict[tuple[str, int], int] = {}
+        self._started = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Keep it among the last things that happened."""
+        self.last.append(f"{time.monotonic() - self._started:8.3f}  {text}")
+
+    def violation(self, text: str) -> None:
+        """It must not have happened."""
+        self.note(f"VIOLATION {text}")
+        self.violations.append(text)
+
+    # Calls.
+
+    @contextlib.contextmanager
+    def call(self, what: str, limit: float) -> t.Iterator[int]:
+        """A call from its beginning to its end, of whatever kind; gives its token."""
+        with self._lock:
+            token = next(self._tokens)
+            self._open[token] = time.monotonic() + limit + SLACK, f"{what} #{token}"
+        try:
+            yield token
+        finally:
+            with self._lock:
+                late = time.monotonic() - self._open.pop(token)[0]
+            if late > 0:
+                self.violation(f"{what} #{token} ended {late + SLACK:.1f} s after its limit")
+
+    def ran(self, token: int, where: str) -> None:
+        """A handler has begun with a call."""
+        with self._lock:
+            twice = token in self._ran
+            self._ran.add(token)
+        if twice:
+            self.violation(f"#{token} was handled twice, now by {where}")
+
+    def overdue(self) -> list[str]:
+        """Calls that should have ended and hang."""
+        with self._lock:
+            now = time.monotonic()
+            return [what for limit, what in self._open.values() if limit < now]
+
+    @property
+    def open(self) -> int:
+        """How many calls wait."""
+        return len(self._open)
+
+    # Events.
+
+    def publishing(self, key: tuple[str, int]) -> None:
+        """Somebody is about to publish."""
+        with self._lock:
+            self.publications[key] = Publication(time.monotonic(), None)
+
+    def published(self, key: tuple[str, int]) -> None:
+        """The router has it."""
+        with self._lock:
+            self.publications[key] = self.publications[key]._replace(acknowledged=time.monotonic())
+
+    def received(self, subscriber: str, receipt: Receipt) -> None:
+        """A subscriber was given an event: never twice, and in order of each publishing session."""
+        key, number = receipt.key, receipt.key[1]
+        stream = subscriber, receipt.publisher
+        with self._lock:
+            self.receipts[subscriber].append(receipt)
+            twice = (subscriber, key) in self._received
+            self._received.add((subscriber, key))
+            before = self._highest.get(stream, -1)
+            self._highest[stream] = max(before, number)
+        if twice:
+            self.violation(f"{subscriber} got event {key} twice")
+        elif number <= before:
+            self.violation(f"{subscriber} got event {key} after number {before}")
+
+    def has(self, subscriber: str, key: tuple[str, int]) -> bool:
+        """Whether a subscriber was given an event."""
+        return (subscriber, key) in self._received
+
+    def settle(self) -> None:
+        """Look for every acknowledged publication at every subscriber whose line was up.
+
+        A session whose subscriber got an event that was published *after* the acknowledgement of
+        another was up for that one too, since a line carries everything in order: no clock and no
+        grace is needed. The session must have been joined before that other one was published.
+        """
+        for subscriber, receipts in self.receipts.items():
+            for session_id in {receipt.session_id for receipt in receipts}:
+                keys = [r.key for r in receipts if r.session_id == session_id]
+                self._settle(f"{subscriber} (session {session_id})", session_id, keys)
+
+    def _settle(self, who: str, session_id: int, keys: list[tuple[str, int]]) -> None:
+        latest = 0.0
+        for key in keys:
+            publication = self.publications[key]
+            if publication.acknowledged is not None and publication.acknowledged < latest:
+                self.violation(f"{who} got {key} after what was published later")
+            latest = max(latest, publication.begun)
+        got = set(keys)
+        since = self.joined.get(session_id, float("inf"))
+        for key, (begun, acknowledged) in self.publications.items():
+            if acknowledged is not None and since < begun and acknowledged < latest:
+                self.checked += 1
+                if key not in got:
+                    self.violation(f"{who} never got event {key}, though its line was up")

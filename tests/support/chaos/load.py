@@ -1,0 +1,238 @@
+"""Load: callers and publishers of every member, all at random."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import random
+import threading
+import typing as t
+
+from flask_wamp import ApplicationError, CallTimeout, NotJoined, SessionLost
+from flask_wamp.exceptions import PayloadTooLarge
+
+from .ledger import SLACK, Ledger
+from .members import INNER, PLANNED, Member
+from .payloads import payload
+
+PREFIX = "com.chaos"
+
+LARGEST = 1_000_000
+
+#: What any call may end in, on a line that fails: its callee or the router went away.
+_UNLUCKY = {"wamp.error.canceled", "wamp.error.no_such_procedure"}
+
+_TOO_LARGE = "wamp.error.payload_size_exceeded"
+
+CONNECT = 2.0
+"""Seconds a call may wait for the first attempt to join."""
+
+
+class Kind(t.NamedTuple):
+    """A kind of call: its procedure, its share, its arguments, the errors it may end in."""
+
+    procedure: str
+    share: int
+    arguments: t.Callable[[random.Random], list[t.Any]]
+    errors: frozenset[str] = frozenset()
+    returns: bool = True
+
+
+KINDS = (
+    Kind("echo", 50, lambda rng: [payload(rng, LARGEST)]),
+    Kind("slow", 14, lambda rng: [round(rng.uniform(0, 0.6), 3)]),
+    Kind("fail", 6, lambda rng: [], frozenset({PLANNED}), returns=False),
+    Kind("crash", 3, lambda rng: [], frozenset({"wamp.error.runtime_error"}), returns=False),
+    Kind("nest", 12, lambda rng: [rng.randrange(1, 6)], frozenset({INNER})),
+    Kind("large", 1, lambda rng: [5_000_000], frozenset({_TOO_LARGE}), returns=False),
+    Kind("echo", 1, lambda rng: ["x" * 3_000_000], frozenset({_TOO_LARGE})),  # some take it
+    Kind("echo", 1, lambda rng: ["x" * 5_000_000], frozenset({_TOO_LARGE}), returns=False),
+    Kind(
+        "limited",
+        8,
+        lambda rng: [round(rng.uniform(0, 0.8), 3)],
+        frozenset({"wamp.error.timeout"}),
+    ),
+)
+
+NEST = KINDS[4]
+
+
+class Load:
+    """All threads that call and publish; paused, they have nothing under way."""
+
+    def __init__(self, ledger: Ledger, seed: str, pause: float) -> None:
+        self.ledger = ledger
+        self._seed = seed
+        self._pause = pause
+        self._running = threading.Event()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._busy = 0
+
+    def add(self, member: Member, callers: int) -> None:
+        """Give a member callers and a publisher."""
+        for number in range(callers):
+            self._spawn(self._call_once, member, f"caller-{member.name}-{number}")
+        self._spawn(self._publish_once, member, f"publisher-{member.name}")
+
+    def go_on(self) -> None:
+        self._running.set()
+
+    def pause(self, limit: float) -> bool:
+        """Begin nothing more, and wait for what was begun; False: something hangs."""
+        self._running.clear()
+        wait = threading.Event()
+        for _ in range(int(limit * 20)):
+            if not self._busy:
+                return True
+            wait.wait(0.05)
+        return False
+
+    def stop(self) -> None:
+        """End all threads."""
+        self._stopped.set()
+        self._running.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _spawn(self, once: t.Callable[..., None], member: Member, name: str) -> None:
+        rng = random.Random(f"{self._seed} {name}")
+        thread = threading.Thread(target=self._run, args=[once, member, rng], name=name)
+        thread.daemon = True
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, once: t.Callable[..., None], member: Member, rng: random.Random) -> None:
+        while not self._stopped.wait(rng.expovariate(1 / self._pause)):
+            with self._lock:
+                self._busy += self._running.is_set()
+                free = self._running.is_set()
+            if not free:
+                self._running.wait()
+                continue
+            try:
+                once(member, rng)
+            except BaseException as error:
+                self.ledger.violation(f"{threading.current_thread().name} ended in {error!r}")
+                raise
+            finally:
+                with self._lock:
+                    self._busy -= 1
+
+    # Calls.
+
+    def _call_once(self, member: Member, rng: random.Random) -> None:
+        (kind,) = rng.choices(KINDS, [kind.share for kind in KINDS])
+        timeout = rng.choice((0.1, 0.5, 2.0, 5.0))
+        ways = (self._call, self._submit, self._cancel)
+        (way,) = rng.choices(ways, (6, 3, 1))
+        way(member, kind, kind.arguments(rng), timeout, rng)
+
+    def nested(self, member: Member, depth: int) -> None:
+        """The call of a handler; raises what it ends in."""
+        with self.ledger.call(f"nested call of {member.name}", 5.0 + CONNECT) as token:
+            result = member.client.call(f"{PREFIX}.nest", token, depth)
+            self._check(NEST, token, [depth], result)
+
+    def _call(
+        self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
+    ) -> None:
+        client = member.client.with_options(
+            timeout=timeout, cancel_mode=rng.choice(("kill", "killnowait"))
+        )
+        with self.ledger.call(f"call of {kind.procedure} by {member.name}", timeout + CONNECT) as n:
+            try:
+                result = client.call(f"{PREFIX}.{kind.procedure}", n, *args)
+            except Exception as error:
+                self._failed(kind, n, error)
+            else:
+                self._check(kind, n, args, result)
+
+    def _submit(
+        self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
+    ) -> None:
+        client = member.client.with_options(timeout=timeout)
+        limit = timeout + CONNECT
+        with self.ledger.call(f"future of {kind.procedure} by {member.name}", limit) as n:
+            try:
+                future = client.submit(f"{PREFIX}.{kind.procedure}", n, *args)
+                result = future.result(limit + SLACK)
+            except concurrent.futures.TimeoutError:
+                self.ledger.violation(f"future #{n} of {kind.procedure} never ended")
+            except Exception as error:
+                self._failed(kind, n, error)
+            else:
+                self._check(kind, n, args, result)
+
+    def _cancel(
+        self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
+    ) -> None:
+        client = member.client.with_options(timeout=timeout)
+        limit = timeout + CONNECT + 0.2
+        with self.ledger.call(f"canceled {kind.procedure} by {member.name}", limit) as n:
+            try:
+                future = client.submit(f"{PREFIX}.{kind.procedure}", n, *args)
+                threading.Event().wait(rng.uniform(0, 0.2))
+                future.cancel()
+                result = future.result(limit + SLACK)
+            except concurrent.futures.CancelledError:
+                self.ledger.outcomes["canceled by caller"] += 1
+            except concurrent.futures.TimeoutError:
+                self.ledger.violation(f"canceled future #{n} of {kind.procedure} never ended")
+            except Exception as error:
+                self._failed(kind, n, error)
+            else:
+                self._check(kind, n, args, result)
+
+    def _check(self, kind: Kind, token: int, args: list[t.Any], result: t.Any) -> None:
+        self.ledger.outcomes["result"] += 1
+        if not kind.returns:
+            self.ledger.violation(f"{kind.procedure} #{token} returned {result!r:.80}")
+        elif result != {"token": token, "payload": args[0]}:
+            self.ledger.violation(
+                f"{kind.procedure} #{token} returned {result!r:.120}, asked with {args!r:.120}"
+            )
+
+    def _failed(self, kind: Kind, token: int, error: Exception) -> None:
+        name = type(error).__name__
+        if isinstance(error, ApplicationError):
+            self.ledger.outcomes[f"error {error.uri}"] += 1
+            legal = error.uri in kind.errors | _UNLUCKY
+            if error.uri == PLANNED and error.args != (token,):
+                self.ledger.violation(f"#{token} ended in the error of #{error.args}")
+        else:
+            self.ledger.outcomes[name] += 1
+            legal = isinstance(error, CallTimeout | NotJoined | SessionLost) or (
+                isinstance(error, PayloadTooLarge) and _TOO_LARGE in kind.errors
+            )
+        if not legal:
+            self.ledger.violation(f"{kind.procedure} #{token} ended in {name}: {error!s:.300}")
+
+    # Publications.
+
+    def _publish_once(self, member: Member, rng: random.Random) -> None:
+        self.publish(member, payload(rng, 100_000), acknowledge=rng.random() < 0.8)
+
+    def publish(
+        self, member: Member, value: t.Any = None, *, acknowledge: bool = True, timeout: float = 2.0
+    ) -> tuple[str, int] | None:
+        """Publish the member's next event; None: it is not known to have arrived."""
+        with self._lock:
+            number = self._numbers[member.name] = self._numbers.get(member.name, 0) + 1
+        key = member.name, number
+        client = member.client.with_options(
+            acknowledge=acknowledge, exclude_me=False, timeout=timeout
+        )
+        with self.ledger.call(f"publication of {member.name}", timeout + CONNECT):
+            self.ledger.publishing(key)
+            try:
+                client.publish(f"{PREFIX}.news", *key, value)
+            except (CallTimeout, NotJoined, SessionLost) as error:
+                self.ledger.outcomes[f"publish: {type(error).__name__}"] += 1
+                return None
+            if acknowledge:
+                self.ledger.published(key)
+        self.ledger.outcomes["publish: acknowledged" if acknowledge else "publish: sent"] += 1
+        return key

@@ -1,0 +1,52 @@
+"""What a process holds: threads, file descriptors, memory."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import gc
+import os
+import re
+import threading
+import typing as t
+
+
+class Held(t.NamedTuple):
+    """What this process holds, after a garbage collection."""
+
+    workers: int
+    """Threads of pools, which keep those they once needed."""
+    threads: dict[str, int]
+    """The others, by name."""
+    files: int
+    megabytes: float
+    """Resident memory."""
+
+    def __str__(self) -> str:
+        count = sum(self.threads.values())
+        return (
+            f"{count} threads and {self.workers} workers, {self.files} file descriptors, "
+            f"{self.megabytes:.1f} MB"
+        )
+
+
+def held() -> Held:
+    """Look."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    names = [re.sub(r"[-_ (]*\d+\)?.*$", "", thread.name) for thread in threading.enumerate()]
+    threads = collections.Counter(names)
+    workers = threads.pop("wamp-worker", 0)
+    return Held(workers, dict(threads), _files(), _megabytes())
+
+
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _megabytes() -> float:
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,228 @@
+"""One run: members, load, faults, and the look at what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+import traceback
+import typing as t
+from urllib.parse import urlsplit
+
+from flask_wamp.router import DevRouter
+
+from .faults import Faults
+from .ledger import SLACK, Ledger
+from .load import Load
+from .measure import Held, held
+from .members import Member, Planned, wait_until_idle
+from .proxy import Proxy
+
+LARGEST_MESSAGE = 4_000_000, 2_000_000, 4_000_000
+"""``WAMP_MAX_MESSAGE_SIZE`` of the three members: what one sends, another may refuse."""
+
+WARM_UP = 5.0
+"""Seconds of load on good lines, before anything is measured."""
+
+SETTLE = 60.0
+"""Seconds until all is at rest after the last fault; a refused registration is tried again late."""
+
+GROWTH = 150.0
+"""Megabytes by which the memory may grow, heaps in fragments and the ledger included."""
+
+
+class Soak:
+    """A run of so many seconds.
+
+    :param router: One that runs, with a WebSocket and a RawSocket URL.
+    :param pause: Mean seconds between two calls of one caller.
+    """
+
+    def __init__(
+        self, router: DevRouter, *, seconds: float, seed: str, callers: int = 3, pause: float = 0.05
+    ) -> None:
+        self.ledger = Ledger()
+        self.load = Load(self.ledger, seed, pause)
+        self.before: Held | None = None
+        self.after: Held | None = None
+        self._seconds = seconds
+        self._seed = seed
+        self._callers = callers
+        self._router = router
+        self._lines: dict[Member, Proxy] = {}
+        websocket, rawsocket = router.url, router.rawsocket_url
+        for name, url, serializer, limit in (
+            ("json", websocket, "json", LARGEST_MESSAGE[0]),
+            ("msgpack", websocket, "msgpack", LARGEST_MESSAGE[1]),
+            ("raw", rawsocket, "msgpack", LARGEST_MESSAGE[2]),
+        ):
+            port = urlsplit(url).port
+            assert port is not None
+            proxy = Proxy(port)
+            member = self._member(name, url.replace(str(port), str(proxy.port)), serializer, limit)
+            self._lines[member] = proxy
+        self.control = self._member("control", rawsocket, "msgpack", LARGEST_MESSAGE[0])
+        rng = random.Random(f"{seed} faults")
+        self.faults = Faults(rng, router, self._lines, self.control, self.ledger)
+
+    def _member(self, name: str, url: str, serializer: str, limit: int) -> Member:
+        nested = lambda member, depth: self.load.nested(member, depth)  # noqa: E731
+        config = {"WAMP_SERIALIZERS": [serializer], "WAMP_MAX_MESSAGE_SIZE": limit}
+        return Member(name, url, self.ledger, nested, **config)
+
+    @property
+    def members(self) -> list[Member]:
+        """Those behind proxies, and the one that is not."""
+        return [*self._lines, self.control]
+
+    @property
+    def violations(self) -> list[str]:
+        """All that was wrong."""
+        return self.ledger.violations
+
+    def run(self) -> None:
+        """Run, and leave nothing behind."""
+        with _watching(self.ledger):
+            try:
+                self._start()
+                self._make_trouble()
+                self._look_at_the_end()
+            finally:
+                self.load.stop()
+                for member in self.members:
+                    member.stop()
+                for proxy in self._lines.values():
+                    proxy.close()
+
+    def _start(self) -> None:
+        for member in self.members:
+            member.start()
+            member.client.wait_until_joined(20)
+        for member in self._lines:
+            self.load.add(member, self._callers)
+        self.load.go_on()
+        time.sleep(WARM_UP)
+        self._rest("after the warm-up")
+        self.before = held()
+        self.load.go_on()
+
+    def _make_trouble(self) -> None:
+        end = time.monotonic() + self._seconds
+        while time.monotonic() < end and not self.violations:
+            self.faults.next()
+            for what in self.ledger.overdue():
+                self.ledger.violation(f"{what} hangs")
+            time.sleep(random.uniform(0.0, 1.0))
+
+    def _look_at_the_end(self) -> None:
+        self._rest("after the last fault")
+        self._publish_to_all()
+        self._call_all()
+        self._rest("at the end")
+        self.ledger.settle()
+        self.after = held()
+        self._compare()
+
+    def _rest(self, when: str) -> None:
+        """Stop the load, and wait until nobody has anything in hand."""
+        if not self.load.pause(SETTLE):
+            self.ledger.violation(f"{when}: {self.ledger.open} calls hang")
+        for trouble in wait_until_idle(self.members, SETTLE):
+            self.ledger.violation(f"{when}: {trouble}")
+
+    def _publish_to_all(self) -> None:
+        """Everybody is a live subscriber now; this also bears witness for all that came before."""
+        keys = [self.load.publish(member, timeout=5.0) for member in self.members]
+        if None in keys:
+            self.ledger.violation("a publication was not acknowledged on a good line")
+        deadline = time.monotonic() + SLACK
+        missing = {(m.name, key) for m in self.members for key in keys if key is not None}
+        while missing and time.monotonic() < deadline:
+            time.sleep(0.02)
+            missing = {each for each in missing if not self.ledger.has(*each)}
+        for name, key in missing:
+            self.ledger.violation(f"{name} did not get event {key} on a good line")
+
+    def _call_all(self) -> None:
+        for member in self.members:
+            try:
+                answer = self.control.client.call(f"com.chaos.who.{member.name}")
+            except Exception as error:
+                answer = error
+            if answer != member.name:
+                self.ledger.violation(f"{member.name} answered {answer!r} at the end")
+
+    def _compare(self) -> None:
+        before, after = self.before, self.after
+        assert before is not None and after is not None
+        if after.threads != before.threads:
+            self.ledger.violation(f"threads were {before.threads}, are {after.threads}")
+        most = sum(member.client.pool.size for member in self.members)
+        if after.workers > most:
+            self.ledger.violation(f"there are {after.workers} workers, and {most} places")
+        if after.files > before.files:
+            self.ledger.violation(f"{before.files} file descriptors, now {after.files}")
+        if after.megabytes - before.megabytes > GROWTH:
+            self.ledger.violation(f"{before.megabytes:.0f} MB, now {after.megabytes:.0f} MB")
+
+    def report(self) -> str:
+        """What was done, in a few lines."""
+        ledger = self.ledger
+        lines = [
+            f"seed {self._seed}, {self._seconds:g} s",
+            f"calls and publications: {_counts(ledger.outcomes)}",
+            f"faults: {_counts(self.faults.counts)}",
+            f"sessions: {len(ledger.joined)}",
+            f"events: {sum(map(len, ledger.receipts.values()))} received, "
+            f"{ledger.checked} acknowledged ones looked for at a subscriber whose line was up",
+            f"before: {self.before}",
+            f"after:  {self.after}",
+        ]
+        if self.violations:
+            lines += ["", "the last that happened:", *ledger.last, ""]
+            lines += [f"VIOLATION: {each}" for each in self.violations[:20]]
+        return "\n".join(lines)
+
+
+def _counts(counter: t.Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common())
+
+
+class _Defects(logging.Handler):
+    """Takes what the library logs with a traceback, and nobody raised on purpose."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.WARNING)
+        self._ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            if not isinstance(error, Planned):
+                trace = "".join(traceback.format_exception(error))
+                self._ledger.violation(f"logged: {text:.300}\n{trace}")
+        elif record.levelno >= logging.WARNING:
+            self._ledger.note(f"logged: {text:.200}")
+
+
+@contextlib.contextmanager
+def _watching(ledger: Ledger) -> t.Iterator[None]:
+    """Take note of what is logged, and of threads that end in an exception."""
+    logger, handler, hook = logging.getLogger("flask_wamp"), _Defects(ledger), threading.excepthook
+
+    def failed(args: t.Any) -> None:
+        trace = "".join(traceback.format_exception(args.exc_value))
+        ledger.violation(f"a thread ended: {args.thread}\n{trace}")
+
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    threading.excepthook = failed
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        logger.removeHandler(handler)
+        logger.propagate = propagate
