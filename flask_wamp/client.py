@@ -275,7 +275,7 @@ class Client(WampyAPI):
 
         Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
         """
-        self._presence.stop(self.submit)
+        self._presence.stop()
 
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.

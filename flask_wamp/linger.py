@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from . import messages as m
+from .calls import CallTicket
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Waiter
@@ -28,21 +29,17 @@ COUNT_CALLEES = "wamp.registration.count_callees"
 #: Seconds between two looks.
 PAUSE = 0.05
 
-Submit = t.Callable[..., t.Any]
-
 
 class Linger:
     """One process's way out.
 
+    Puts its messages in line and never waits for the router to read them.
+
     :param declarations: What it serves; only shared procedures are waited for.
-    :param submit: Calls a procedure and returns a future, as ``Client.submit``.
     """
 
-    def __init__(
-        self, connection: Connection, declarations: t.Iterable[Declaration], submit: Submit
-    ) -> None:
+    def __init__(self, connection: Connection, declarations: t.Iterable[Declaration]) -> None:
         self._connection = connection
-        self._submit = submit
         self._shared = sorted(
             (d for d in declarations if isinstance(d, Registration) and _is_shared(d)),
             key=lambda registration: registration.uri,
@@ -56,8 +53,8 @@ class Linger:
         alone = self._shared
         with contextlib.suppress(WAMPError):  # not permitted, or no router: nothing to wait for
             while alone and time.monotonic() < deadline:
-                if self._turn is not None or self._take_turn():
-                    alone = self._without_successor(alone)
+                if self._turn is not None or self._take_turn(deadline):
+                    alone = self._without_successor(alone, deadline)
                 if alone:
                     self._pause.wait(random.uniform(0.5, 1.0) * PAUSE)
 
@@ -65,10 +62,10 @@ class Linger:
         """Let the next one leave."""
         if self._turn is not None:
             with contextlib.suppress(NotJoined):
-                self._connection.ask(Session.unregister, self._turn, None)
+                self._connection.put(Session.unregister, self._turn, None)
             self._turn = None
 
-    def _take_turn(self) -> bool:
+    def _take_turn(self, deadline: float) -> bool:
         """Try to become the one that may leave.
 
         :raises ApplicationError: Not permitted.
@@ -76,8 +73,8 @@ class Linger:
         uri = f"{self._shared[0].uri}.leaving"
         answer = Waiter()
         target = Registration(uri, lambda work: Failure("wamp.error.not_authorized"))
-        self._connection.ask(Session.register, uri, {}, target, answer)
-        answer.wait(1.0)
+        self._connection.put(Session.register, uri, {}, target, answer)
+        answer.wait(min(1.0, deadline - time.monotonic()))
         if isinstance(answer.value, m.Error):
             if answer.value.error == "wamp.error.procedure_already_exists":
                 return False
@@ -85,13 +82,25 @@ class Linger:
         self._turn = answer.value.registration_id if answer.value is not None else None
         return self._turn is not None
 
-    def _without_successor(self, registrations: list[Registration]) -> list[Registration]:
-        """Those that nobody else serves yet.
+    def _without_successor(
+        self, registrations: list[Registration], deadline: float
+    ) -> list[Registration]:
+        """Those that nobody else serves yet, as far as is known in time.
 
         :raises ApplicationError: Not permitted to know.
         """
-        counts = [(r, self._submit(COUNT_CALLEES, r.id)) for r in registrations if r.id is not None]
-        return [r for r, count in counts if count.result() < 2]
+        asked = []
+        for registration in registrations:
+            if registration.id is not None:
+                count = CallTicket()
+                args = [registration.id]
+                self._connection.put(Session.call, COUNT_CALLEES, args, {}, {}, count)
+                asked.append((registration, count))
+        return [
+            registration
+            for registration, count in asked
+            if not count.wait(deadline - time.monotonic()) or count.result() < 2
+        ]
 
 
 def _is_shared(registration: Registration) -> bool:

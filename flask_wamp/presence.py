@@ -115,11 +115,8 @@ class Presence:
             connection = peer.wait(self.settings.connect_timeout + 0.5)
         return connection, peer
 
-    def stop(self, submit: t.Callable[..., t.Any]) -> None:
-        """Leave the realm: linger, withdraw, drain, say GOODBYE.
-
-        :param submit: Calls a procedure and returns a future, as ``Client.submit``.
-        """
+    def stop(self) -> None:
+        """Leave the realm: linger, withdraw, drain, say GOODBYE."""
         self._stopped_in = os.getpid()
         peer = self.peer
         if peer is None:
@@ -127,7 +124,7 @@ class Presence:
         linger, drain = self.policy.limits(self.settings.drain_timeout)
         leaving: t.Callable[[], None] = lambda: None  # noqa: E731
         if linger and peer.connection is not None:
-            way_out = Linger(peer.connection, list(self.declarations.values()), submit)
+            way_out = Linger(peer.connection, list(self.declarations.values()))
             way_out.wait(linger)
             leaving = way_out.release
         deadline = time.monotonic() + drain

@@ -64,7 +64,7 @@ def wamp(joined: Joined) -> FlaskWAMP:
 def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A node with authentication, pings, TLS, and a realm that discloses nobody."""
     node = Node.make(tmp_path_factory.mktemp("certificate"))
-    make_wamp_router(node.urls, config=node.config)
+    node.routers.append(make_wamp_router(node.urls, config=node.config))
     return node
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from flask_wamp.router import free_port, node_config
+from flask_wamp.router import DevRouter, free_port, node_config
 
 AUTH_CONFIG = Path(__file__).parent.parent / "router" / "auth-config.json"
 
@@ -74,6 +74,8 @@ class Node:
     tls_url: str
     certificate: Certificate
     config: dict[str, t.Any]
+    routers: list[DevRouter] = dataclasses.field(default_factory=list)
+    """What runs it."""
 
     DISCREET_REALM = "discreet"
     """A realm that discloses nobody."""
