@@ -34,11 +34,11 @@ class SocketTransport(MemoryTransport):
 
 
 class SocketRouter(MemoryRouter):
-    """Listens on a free port of this machine, while a ``with`` block runs."""
+    """Listens on a port of this machine, a free one by default, while a ``with`` block runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         super().__init__()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._accepting = threading.Thread(target=self._accept, name="socket-router")
         self._serving: list[threading.Thread] = []
