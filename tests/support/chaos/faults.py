@@ -13,8 +13,8 @@ import typing as t
 from flask_wamp.exceptions import WAMPError
 from flask_wamp.router import DevRouter
 
-from .ledger import Ledger
-from .members import HEARTBEAT, Member
+from .ledger import SLACK, Ledger
+from .members import DRAIN, HEARTBEAT, Member
 from .proxy import DOWN, UP, Proxy
 
 RESTART_EVERY = 40.0
@@ -50,6 +50,8 @@ class Faults:
             self.stall: 4,
             self.stall_long: 1,
             self.refuse: 3,
+            self.break_joins: 4,
+            self.leave: 4,
             self.kill: 5,
             self.freeze: 2,
             self.restart: 2,
@@ -100,6 +102,25 @@ class Faults:
         proxy.refusing = True
         proxy.cut()
         time.sleep(self._rng.uniform(0.2, 2.0))
+
+    def break_joins(self, member: Member, proxy: Proxy) -> None:
+        proxy.frail = True
+        proxy.cut()
+        time.sleep(self._rng.uniform(0.5, 3.0))
+
+    def leave(self, member: Member, proxy: Proxy) -> None:
+        """The member stops in the middle of everything, sometimes on a line that is bad, and starts again."""
+        if self._rng.random() < 0.3:
+            proxy.stall(self._rng.choice((UP, DOWN)))
+        begun = time.monotonic()
+        member.stop()
+        took = time.monotonic() - begun
+        self._ledger.note(f"{member.name} stopped in {took:.1f} s")
+        if took > DRAIN + SLACK:
+            self._ledger.violation(f"{member.name} took {took:.1f} s to stop")
+        proxy.mend()
+        time.sleep(self._rng.uniform(0.0, 0.5))
+        member.start()
 
     def kill(self, member: Member, proxy: Proxy) -> None:
         session_id = member.client.session_id

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import random
 import threading
 import typing as t
 
 from flask_wamp import ApplicationError, CallTimeout, NotJoined, SessionLost
-from flask_wamp.exceptions import PayloadTooLarge
+from flask_wamp.exceptions import PayloadTooLarge, WAMPError
 
 from .ledger import SLACK, Ledger
 from .members import INNER, PLANNED, Member
@@ -126,8 +127,8 @@ class Load:
     def _call_once(self, member: Member, rng: random.Random) -> None:
         (kind,) = rng.choices(KINDS, [kind.share for kind in KINDS])
         timeout = rng.choice((0.1, 0.5, 2.0, 5.0))
-        ways = (self._call, self._submit, self._cancel)
-        (way,) = rng.choices(ways, (6, 3, 1))
+        ways = (self._call, self._submit, self._cancel, self._burst, self._register)
+        (way,) = rng.choices(ways, (60, 30, 10, 1, 5))
         way(member, kind, kind.arguments(rng), timeout, rng)
 
     def nested(self, member: Member, depth: int) -> None:
@@ -185,6 +186,49 @@ class Load:
                 self._failed(kind, n, error)
             else:
                 self._check(kind, n, args, result)
+
+    def _burst(
+        self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
+    ) -> None:
+        """Many calls at once."""
+        ledger, futures = self.ledger, []
+        limit = 5.0 + CONNECT
+        with contextlib.ExitStack() as calls:
+            for _ in range(150):
+                token = calls.enter_context(ledger.call(f"burst of {member.name}", limit))
+                try:
+                    futures.append((token, member.client.submit(f"{PREFIX}.echo", token, token)))
+                except WAMPError as error:
+                    self._failed(KINDS[0], token, error)
+            for token, future in futures:
+                try:
+                    result = future.result(limit + SLACK)
+                except Exception as error:
+                    self._failed(KINDS[0], token, error)
+                else:
+                    self._check(KINDS[0], token, [token], result)
+
+    def _register(
+        self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
+    ) -> None:
+        """Declare something for a moment."""
+        client = member.client.with_options(timeout=timeout)
+        with self.ledger.call(f"registration by {member.name}", 3 * timeout + CONNECT) as n:
+            uri = f"{PREFIX}.temporary.{n}"
+            try:
+                client.register(lambda: n, uri, validate=False)
+            except WAMPError as error:
+                self.ledger.outcomes[f"register: {type(error).__name__}"] += 1
+                return
+            try:
+                answer = client.call(uri)
+                if answer != n:
+                    self.ledger.violation(f"{uri} returned {answer!r}")
+            except WAMPError as error:
+                self._failed(KINDS[0], n, error)
+            with contextlib.suppress(WAMPError):
+                client.unregister(uri)
+            self.ledger.outcomes["register: done"] += 1
 
     def _check(self, kind: Kind, token: int, args: list[t.Any], result: t.Any) -> None:
         self.ledger.outcomes["result"] += 1

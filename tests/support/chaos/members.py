@@ -13,7 +13,7 @@ from flask_wamp.exceptions import WAMPError
 
 from .ledger import Ledger, Receipt
 
-HEARTBEAT = 1.0
+HEARTBEAT, DRAIN = 1.0, 3.0
 
 PLANNED, INNER = "com.chaos.error.planned", "com.chaos.error.inner"
 
@@ -44,6 +44,7 @@ class Member:
             WAMP_HEARTBEAT=HEARTBEAT,
             WAMP_CONNECT_TIMEOUT=2.0,
             WAMP_CALL_TIMEOUT=5.0,
+            WAMP_DRAIN_TIMEOUT=DRAIN,
             WAMP_RECONNECT_MAX=0.5,
             **config,
         )
@@ -138,6 +139,9 @@ class Member:
             return f"not joined: {health['failure']}"
         if health["procedures"]["refused"] or health["topics"]["refused"]:
             return f"refused: {health['procedures']} {health['topics']}"
+        temporary = [d.uri for d in self.client.declarations if ".temporary." in d.uri]
+        if temporary:
+            return f"declared at run time and not forgotten: {temporary}"
         if health["procedures"]["registered"] != 8 or health["topics"]["subscribed"] != 1:
             return f"served: {health['procedures']} {health['topics']}"
         if health["in_hand"] != {"running": 0, "waiting": 0}:

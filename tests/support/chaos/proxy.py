@@ -25,6 +25,8 @@ class Line:
         self.truncated: set[str] = set()
         """Directions that carry a part of the next piece only; then the line is closed."""
         self._proxy = proxy
+        if proxy.frail:
+            self.left[random.choice((UP, DOWN))] = int(4000 ** random.random()) - 1
         self._sockets = client, router
         self._lock = threading.Lock()
         self._open = 2
@@ -81,6 +83,8 @@ class Proxy:
         """Seconds each piece is held back."""
         self.refusing = False
         """Whether who connects is thrown out."""
+        self.frail = False
+        """Whether new lines are cut after a few bytes: while they are joined."""
         self._router_port = router_port
         self._gates = {direction: threading.Event() for direction in (UP, DOWN)}
         self.mend()
@@ -106,7 +110,7 @@ class Proxy:
 
     def mend(self) -> None:
         """Be a good line again."""
-        self.delay, self.refusing = 0.0, False
+        self.delay, self.refusing, self.frail = 0.0, False, False
         for gate in self._gates.values():
             gate.set()
 
