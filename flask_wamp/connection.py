@@ -13,6 +13,7 @@ import threading
 import time
 import typing as t
 
+from . import messages as m
 from .exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from .execution import spawn
 from .messages import Details
@@ -255,7 +256,9 @@ class Connection:
             return self.session.receive(message)
         kind, limit = type(message).__name__, self._max_receive_size
         why = f"{kind} of {len(data)} bytes is over the limit of {limit} bytes"
-        logger.warning("%s (WAMP_MAX_MESSAGE_SIZE); it is refused", why)
+        logger.warning(
+            "%s (WAMP_MAX_MESSAGE_SIZE); refused: %s", why, _about(self.session, message)
+        )
         return self.session.refuse(message, why)
 
     def _complain(self, error: ProtocolError) -> None:
@@ -267,6 +270,16 @@ class Connection:
 def _why(left: Left) -> str:
     text = left.details.get("message")
     return f"{left.reason}: {text}" if text else left.reason
+
+
+def _about(session: Session, message: t.Any) -> str:
+    """Which procedure or topic a message is for, for logs."""
+    target: t.Any = None
+    if isinstance(message, m.Invocation):
+        target = session.registrations.get(message.registration_id)
+    elif isinstance(message, m.Event):
+        target = next(iter(session.subscriptions.get(message.subscription_id, ())), None)
+    return getattr(target, "uri", None) or _ids(message)
 
 
 def _ids(message: t.Any) -> str:

@@ -216,7 +216,10 @@ class Pool:
         try:
             worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
         except RuntimeError:
-            logger.error("cannot start another thread; %d are running", len(self._workers))
+            logger.error(
+                "cannot start another thread, %d are running: look at the limits of this process",
+                len(self._workers),
+            )
             return False
         self._workers.add(worker)
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from flask import Flask
+from flask import Flask, request
 from werkzeug.exceptions import BadGateway, GatewayTimeout, HTTPException, ServiceUnavailable
 
 from .exceptions import (
@@ -36,7 +36,8 @@ def answer_errors(app: Flask) -> None:
         own = _own_handler(app, error, answer)
         if own is not None:
             return app.ensure_sync(own)(error)
-        logger.error("a view let pass: %s", error, exc_info=error)
+        what = f"{request.method} {request.path}"
+        logger.error("%s is not handled by the view: %s", what, error, exc_info=error)
         for kind, (http, description) in ANSWERS.items():
             if isinstance(error, kind):
                 return app.handle_http_exception(http(description))

@@ -147,6 +147,10 @@ def _to_bytes(value: t.Any) -> t.Any:
     return value
 
 
+#: How deep msgspec reads lists and dictionaries: until Python's recursion limit.
+MAX_DEPTH_READ = 1000
+
+
 class CBORSerializer(Serializer):
     """CBOR, where ``cbor2`` is installed."""
 
@@ -156,8 +160,15 @@ class CBORSerializer(Serializer):
     def __init__(self, accepts: t.Any = FromRouter) -> None:
         import cbor2
 
+        # Others may send what is nested deeper than cbor2 6 reads by itself, 400, and the router passes
+        # it on: read as deep as MsgPack and JSON are, so that the session does not end for it.
+        loads = functools.partial(cbor2.loads, max_depth=MAX_DEPTH_READ)
+        try:
+            loads(b"\0")
+        except TypeError:  # before that it had no such limit
+            loads = functools.partial(cbor2.loads)
         self._dump = cbor2.dumps
-        self._load = lambda data: msgspec.convert(cbor2.loads(bytes(data)), accepts)
+        self._load = lambda data: msgspec.convert(loads(bytes(data)), accepts)
 
 
 _SERIALIZERS: dict[str, type[Serializer]] = {

@@ -74,7 +74,7 @@ def _wait_until_ended(ended: Wakeup, reload: bool) -> int:
     while not ended.wait(READY_INTERVAL if reload else None):
         changed = [file for file, time in _modified().items() if before.get(file, time) != time]
         if changed:
-            logger.warning("%s has changed", changed[0])
+            logger.warning("%s has changed, starting again", changed[0])
             return CHANGED
     return 0
 

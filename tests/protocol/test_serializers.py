@@ -236,9 +236,10 @@ def test_bomb_of_tags() -> None:
 
 
 @each_serializer
-def test_message_nested_as_deep_as_we_send_is_understood(name: str) -> None:
+@pytest.mark.parametrize("depth", [100, 800], ids=["we", "others"])
+def test_message_nested_as_deep_as_anybody_sends_is_understood(name: str, depth: int) -> None:
     value: t.Any = 1
-    for _ in range(100):
+    for _ in range(depth):
         value = [value]
     serializer = router_serializer(name)
     message = m.Yield(1, {}, [value])

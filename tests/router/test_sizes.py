@@ -144,7 +144,8 @@ def test_a_call_over_the_limit_is_refused_and_the_session_lives_on(
     session_id = limited.client.session_id
     error = peer.error("com.example.size", sent(size))
     assert error.uri == "wamp.error.payload_size_exceeded"
-    assert "over the limit of 200000 bytes (WAMP_MAX_MESSAGE_SIZE)" in caplog.text
+    said = "over the limit of 200000 bytes (WAMP_MAX_MESSAGE_SIZE); refused: com.example.size"
+    assert said in caplog.text
     assert peer.call("com.example.size", sent(JUST_UNDER)).value == JUST_UNDER
     assert limited.client.session_id == session_id
 
@@ -170,4 +171,5 @@ def test_an_event_that_is_too_large_for_us_is_dropped(
     peer.publish("com.example.news", sent(1))
     assert seen.get(timeout=PATIENCE) == 1
     assert "Event of 300" in caplog.text
+    assert "refused: com.example.news" in caplog.text
     assert limited.client.session_id == session_id
