@@ -26,6 +26,9 @@ logger = logging.getLogger("flask_wamp.connection")
 
 T = t.TypeVar("T")
 
+MAX_BATCH = 64 * 1024
+"""Bytes in line above which an answer is sent though more answers are to come."""
+
 MAX_UNSENT = 4 * 1024 * 1024
 """Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
 
@@ -35,6 +38,7 @@ class Connection:
 
     :param max_receive_size: Bytes; a larger message is refused, not the session.
     :param on_events: Called by the reader with what has happened, in order; must not wait.
+    :param more_to_come: Tells whether another answer will follow this one at once.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Connection:
         session: Session,
         max_receive_size: int,
         on_events: t.Callable[[Connection, list[t.Any]], None],
+        more_to_come: t.Callable[[], bool] = lambda: False,
     ) -> None:
         self.transport = transport
         self.session = session
@@ -52,6 +57,7 @@ class Connection:
         """Invocations in hand by request id, for who serves them."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events
+        self._more_to_come = more_to_come
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
         self._unsent = 0
@@ -151,6 +157,22 @@ class Connection:
             batch = self._take_outgoing()
         self._send(batch)
         return result
+
+    def answer(self, request: t.Callable[..., bool], *args: t.Any) -> bool:
+        """Do as :meth:`ask`, but leave it in line where more answers are to come at once.
+
+        They leave together then, in one system call: sent by who has the last one to give, or by the
+        writer as soon as whoever computes lets it.
+        """
+        if self._more_to_come() and self._unsent < MAX_BATCH:
+            with self._lock:
+                self._check_open()
+                answered = request(self.session, *args)
+                self._unsent += sum(map(len, self.session.outgoing[-1:]))
+            if not self._nudge.is_set():  # else the writer has yet to look
+                self._nudge.set()
+            return answered
+        return self.ask(request, *args)
 
     def put(self, request: t.Callable[..., T], *args: t.Any) -> T:
         """Do as :meth:`ask`, for threads that must never wait: another one sends it."""

@@ -158,7 +158,7 @@ class Handler:
             return self._call()
         if self._validated:
             validate = self._validate or self._make_validator()
-            args, kwargs = validate(*message.args, **self._kwargs(message))
+            args, kwargs = validate(tuple(message.args), self._kwargs(message))
             return self._call(*args, **kwargs)
         args, kwargs = message.args, self._kwargs(message)
         try:

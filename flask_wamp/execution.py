@@ -121,6 +121,10 @@ class Pool:
     before it goes on. So at most ``size`` jobs run at once, and yet any number may wait inside each
     other without starving.
 
+    Only one worker is woken at a time, and wakes the next when it takes a job and sees more. Jobs that
+    never wait are so run one after the other by a worker that is awake already, at no more than the cost
+    of a function call; the moment one waits, the interpreter is free for the next worker.
+
     :param size: How many jobs run at once.
     :param max_pending: How many may stand in line; more are refused.
     :param max_threads: How many threads there may be, waiting ones included.
@@ -132,6 +136,8 @@ class Pool:
         self.max_threads = max_threads or size + 2048
         self._lock = threading.Lock()
         self._free = size
+        self._waking: _Worker | None = None
+        """The worker that was woken, has a place, and has not looked for a job yet."""
         self._jobs: collections.deque[Job] = collections.deque()
         self._idle: list[_Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
@@ -143,13 +149,18 @@ class Pool:
 
     @property
     def pending(self) -> int:
-        """How many jobs stand in line."""
-        return len(self._jobs)
+        """How many jobs stand in line, and have no place."""
+        return max(0, len(self._jobs) - self._free - (self._waking is not None))
 
     @property
     def running(self) -> int:
         """How many jobs have a place."""
-        return self.size - self._free
+        looking = self._waking is not None
+        return min(self.size, self.size - self._free - looking + len(self._jobs))
+
+    def has_more(self) -> bool:
+        """Whether a worker that is done with its job finds another one."""
+        return bool(self._jobs)
 
     def submit(self, job: Job, *, force: bool = False) -> bool:
         """Run a job on a worker as soon as there is a place.
@@ -160,12 +171,12 @@ class Pool:
         with self._lock:
             if self._stopping:
                 return False
-            if self._free and self._start(job):
-                self._free -= 1
-                return True
-            if len(self._jobs) >= self.max_pending and not force:
+            places = self._free + (self._waking is not None)
+            if len(self._jobs) - places >= self.max_pending and not force:
                 return False
             self._jobs.append(job)
+            if self._waking is None and self._free:
+                self._wake_another()
             return True
 
     def yield_place(self) -> t.ContextManager[None]:
@@ -185,7 +196,8 @@ class Pool:
             idle, self._idle = self._idle, []
             threads = [worker.thread for worker in idle]
         for worker in idle:
-            worker.wake(None)
+            worker.dismissed = True
+            worker.wake()
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(1.0)
@@ -205,14 +217,19 @@ class Pool:
 
     # Called by workers and under the lock.
 
-    def _start(self, job: Job) -> bool:
-        """Give a job with a place to an idle worker, or to a new one."""
+    def _wake_another(self) -> bool:
+        """Give a place to an idle worker, or to a new one; False when there can be none."""
         if self._idle:
-            self._idle.pop().wake(job)  # the last one to go idle: its stack is still in the cache
-            return True
-        if len(self._workers) >= self.max_threads:
+            worker = self._idle.pop()  # the last one to go idle: its stack is still in the cache
+            self._waking = worker
+            worker.wake()
+        elif len(self._workers) >= self.max_threads or not self._add_worker():
             return False
-        worker = _Worker(self, job)
+        self._free -= 1
+        return True
+
+    def _add_worker(self) -> bool:
+        worker = _Worker(self)
         try:
             worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
         except RuntimeError:
@@ -222,22 +239,28 @@ class Pool:
             )
             return False
         self._workers.add(worker)
+        self._waking = worker
         return True
 
     def _pass_on(self) -> None:
         """Give a place that became free to whoever is next."""
         if self._returning:
             self._returning.popleft().release()
-        elif self._jobs and self._start(self._jobs[0]):
-            self._jobs.popleft()
-        else:
-            self._free += 1
+            return
+        self._free += 1
+        if self._jobs and self._waking is None:
+            self._wake_another()
 
     def _next(self, worker: _Worker) -> Job | None:
         """The worker's next job, or None: its place is given away and it is idle, or not needed."""
         with self._lock:
-            if not self._returning and self._jobs:
-                return self._jobs.popleft()
+            if self._waking is worker:
+                self._waking = None
+            if self._jobs and not self._returning:
+                job = self._jobs.popleft()
+                if self._jobs and self._free and self._waking is None:
+                    self._wake_another()
+                return job
             self._pass_on()
             if self._stopping or len(self._idle) >= self.size:
                 self._workers.discard(worker)
@@ -250,38 +273,41 @@ class Pool:
 
 
 class _Worker:
-    """One thread, and the job it was woken for."""
+    """One thread, and the bell that wakes it."""
 
-    __slots__ = ("_bell", "_job", "away", "dismissed", "pool", "thread")
+    __slots__ = ("_bell", "away", "dismissed", "pool", "thread")
+
+    #: Jobs in a row before greenlets give way to the others, the reader's among them.
+    TURN = 64
 
     thread: threading.Thread
 
-    def __init__(self, pool: Pool, job: Job) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.away = False
         self.dismissed = False
-        self._job: Job | None = job
         self._bell = threading.Lock()
         self._bell.acquire()
 
-    def wake(self, job: Job | None) -> None:
-        """Give an idle worker a job and a place; None ends it."""
-        self._job = job
+    def wake(self) -> None:
+        """Have an idle worker look for a job: it has a place."""
         self._bell.release()
 
     def run(self) -> None:
         _current_worker.set(self)
-        job = self._job
-        while job is not None:
-            try:
-                job()
-            except BaseException:  # a job answers for its own errors: this is a defect of ours
-                logger.exception("a job failed")
-            job = self.pool._next(self)
-            if job is None and not self.dismissed:
-                self._job = None
+        next_job, give_way = self.pool._next, is_monkey_patched()
+        while not self.dismissed:
+            in_a_row = 0
+            while (job := next_job(self)) is not None:
+                try:
+                    job()
+                except BaseException:  # a job answers for its own errors: this is a defect of ours
+                    logger.exception("a job failed")
+                in_a_row += 1
+                if give_way and in_a_row % self.TURN == 0:
+                    time.sleep(0)
+            if not self.dismissed:
                 self._bell.acquire()
-                job = self._job
         with self.pool._lock:
             self.pool._workers.discard(self)
 
@@ -340,58 +366,3 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
-
-
-class Lane:
-    """Jobs that run in order, at most ``concurrency`` at once, on the workers of a pool.
-
-    :param limit: How many may wait; more are refused.
-    """
-
-    #: Jobs one turn handles before the place is offered to others.
-    TURN = 32
-
-    def __init__(self, pool: Pool, concurrency: int, limit: int) -> None:
-        self.pool = pool
-        self._lock = threading.Lock()
-        self._waiting: collections.deque[Job] = collections.deque()
-        self._free = concurrency
-        self._starting = 0
-        """How many turns have a place and have not come to their first job yet."""
-        self._limit = limit
-
-    @property
-    def pending(self) -> int:
-        """How many jobs wait."""
-        return len(self._waiting)
-
-    def submit(self, job: Job) -> bool:
-        """Append a job; False when too many wait."""
-        with self._lock:
-            # A job whose turn is on its way does not wait: a limit of 1 is one beside those that run.
-            if len(self._waiting) - self._starting >= self._limit:
-                return False
-            self._waiting.append(job)
-            if not self._free:
-                return True
-            self._free -= 1
-            self._starting += 1
-        self.pool.submit(self._turn, force=True)
-        return True
-
-    def _turn(self) -> None:
-        for number in range(self.TURN):
-            with self._lock:
-                if number == 0:
-                    self._starting -= 1
-                if not self._waiting:
-                    self._free += 1
-                    return
-                job = self._waiting.popleft()
-            try:
-                job()
-            except BaseException:
-                logger.exception("a job failed")
-        with self._lock:
-            self._starting += 1
-        self.pool.submit(self._turn, force=True)

@@ -142,8 +142,8 @@ class InvocationWork:
     def _send(self, outcome: Outcome) -> bool:
         request_id = self.message.request_id
         if isinstance(outcome, Result):
-            return self.connection.ask(Session.yield_, request_id, outcome.args, outcome.kwargs)
-        return self.connection.ask(Session.error, request_id, *outcome)
+            return self.connection.answer(Session.yield_, request_id, outcome.args, outcome.kwargs)
+        return self.connection.answer(Session.error, request_id, *outcome)
 
 
 def _unsent(error: SerializationError) -> Failure:

@@ -28,8 +28,9 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import CallTimeout, NotJoined
-from .execution import Lane, Waiter
+from .execution import Waiter
 from .handlers import Outcome, Registration, Result, Subscription, Work
+from .lane import Lane
 from .session import Session
 from .timer import Alarm
 

@@ -250,7 +250,11 @@ class Peer:
                 max_message_size=min(settings.max_message_size, transport.max_send_size),
             )
             connection = Connection(
-                transport, session, settings.max_message_size, self.serving.on_events
+                transport,
+                session,
+                settings.max_message_size,
+                self.serving.on_events,
+                self.pool.has_more,
             )
             return connection, connection.join(deadline)
         except BaseException:

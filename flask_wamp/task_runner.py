@@ -17,7 +17,7 @@ from . import signals, task_process
 from .context import Event, Invocation, readable
 from .coroutines import make_sync
 from .exceptions import TaskAborted
-from .execution import Lane
+from .lane import Lane
 
 if t.TYPE_CHECKING:
     from .client import Client

@@ -30,13 +30,14 @@ class InvalidArgument(Exception):
 
 
 def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None = None) -> Validate:
-    """Return a function that takes the arguments of ``f`` and returns them validated.
+    """Return a function that takes ``args`` and ``kwargs`` for ``f`` and returns them validated.
 
     :param localns: Names the annotations may use, from where ``f`` was defined.
     :raises NameError: An annotation names what does not exist.
     """
     # Imported when first needed: it takes longer than all the rest.
     import pydantic
+    import pydantic_core
 
     @functools.wraps(f)
     def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
@@ -48,11 +49,14 @@ def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None =
     collect.__annotations__ = hints  # a copy: the function's own stay as they are
     names = getattr(function, "__globals__", {})
     collect.__annotations__ = t.get_type_hints(collect, names, localns, include_extras=True)
-    validated = pydantic.validate_call(config={"arbitrary_types_allowed": True})(collect)
+    # What pydantic.validate_call does at every call, without the two functions around it.
+    kind: t.Any = collect
+    adapter: t.Any = pydantic.TypeAdapter(kind, config={"arbitrary_types_allowed": True})
+    validated, pack = adapter.validator.validate_python, pydantic_core.ArgsKwargs
 
-    def validate(*args: t.Any, **kwargs: t.Any) -> Arguments:
+    def validate(args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> Arguments:
         try:
-            return validated(*args, **kwargs)
+            return t.cast(Arguments, validated(pack(args, kwargs)))
         except pydantic.ValidationError as error:
             raise InvalidArgument(_errors(error)) from None
 

@@ -54,11 +54,16 @@ class Line:
     """A joined connection, with its reader running."""
 
     def __init__(self, router: MemoryRouter) -> None:
+        self.more_to_come = False
         self.router = router
         self.transport = Transport(router)
         router.transports.append(self.transport)
         self.connection = Connection(
-            self.transport, new_session(), 2**24, lambda connection, events: None
+            self.transport,
+            new_session(),
+            2**24,
+            lambda connection, events: None,
+            lambda: self.more_to_come,
         )
         self.connection.join(deadline=1e12)
         self.ended: list[Exception] = []
@@ -137,6 +142,22 @@ def test_request_that_says_nothing_holds_nobody_up(line: Line) -> None:
     assert line.transport.batches == []
     line.publish("next")
     assert line.published() == ["next"]
+
+
+def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
+    line.transport.hold()
+    line.more_to_come = True
+    for text in "abc":  # the writer may have begun with the first of them, and is held up
+        line.connection.answer(Session.publish, "com.x", [text], {}, {})
+    line.transport.may_send.set()
+    eventually(lambda: line.published() == ["a", "b", "c"])
+    assert len(line.transport.batches) <= 2
+
+
+def test_an_answer_is_not_left_in_line_when_no_other_follows(line: Line) -> None:
+    line.more_to_come = True
+    line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
+    eventually(lambda: line.published() == ["a"])
 
 
 def test_many_at_once_keep_request_ids_in_order(line: Line) -> None:

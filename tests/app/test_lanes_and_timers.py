@@ -9,7 +9,8 @@ import weakref
 
 import pytest
 
-from flask_wamp.execution import Lane, Pool, Waiter, is_seconds
+from flask_wamp.execution import Pool, Waiter, is_seconds
+from flask_wamp.lane import Lane
 from flask_wamp.timer import Alarm, Timer
 from tests.app.test_pool import TIMEOUT, Gate, Gauge
 from tests.conftest import eventually
