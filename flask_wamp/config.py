@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import typing as t
 import warnings
@@ -10,8 +11,10 @@ from .auth import METHODS, Credentials
 from .execution import is_seconds
 from .serializers import NAMES, available
 from .settings import Settings
-from .transports import StreamSettings, parse_router_url
+from .transports import StreamSettings, parse_router_url, show_url
 from .uris import check_uri
+
+logger = logging.getLogger("flask_wamp")
 
 
 class Key(t.NamedTuple):
@@ -159,6 +162,8 @@ class Config:
         )
         if url.secure:
             tls.context()  # a file that cannot be read is said now
+            if not tls.verify:
+                logger.warning("WAMP_TLS_VERIFY is False: anybody may pose as the router")
         return Settings(
             router_url=url,
             realm=value["WAMP_REALM"],
@@ -202,7 +207,7 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
             values[name] = default
             continue
         if not check(value):
-            shown = "..." if name in _SECRET else repr(value)
+            shown = _shown(name, value)
             raise ValueError(f"{name}={shown} is not allowed; it takes {allowed}")
         values[name] = value
     if values["WAMP_RECONNECT_MIN"] > values["WAMP_RECONNECT_MAX"]:
@@ -216,12 +221,22 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
 _SECRET = {"WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA"}
 
 
+#: In a key nobody knows, too: WAMP_PASSWORD, or WAMP_SECRET_KEY.
+_MAYBE_SECRET = ("SECRET", "TICKET", "KEY", "PASS", "TOKEN", "AUTH")
+
+
+def _shown(name: str, value: t.Any) -> str:
+    known = any(key.name == name for key in KEYS)
+    secret = name in _SECRET or not known and any(part in name for part in _MAYBE_SECRET)
+    return "..." if secret else show_url(value)
+
+
 def _check_known(config: t.Mapping[str, t.Any]) -> None:
     known = {key.name for key in KEYS} | _NOT_OURS
     for name in config:
         if name.startswith("WAMP_") and name not in known:
             allowed = ", ".join(key.name for key in KEYS)
-            shown = "..." if name in _SECRET else repr(config[name])
+            shown = _shown(name, config[name])
             raise ValueError(f"unknown configuration key {name}={shown}; there are {allowed}")
 
 

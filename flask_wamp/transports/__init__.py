@@ -12,7 +12,7 @@ import typing as t
 from .base import Transport
 from .rawsocket import RawSocketTransport
 from .streams import Stream, StreamSettings, open_stream
-from .urls import RouterURL, parse_router_url
+from .urls import RouterURL, parse_router_url, show_url
 
 __all__ = [
     "RouterURL",
@@ -21,6 +21,7 @@ __all__ = [
     "Transport",
     "open_transport",
     "parse_router_url",
+    "show_url",
 ]
 
 

@@ -13,6 +13,9 @@ from .base import OverStream
 from .streams import Stream
 
 _MAGIC = 0x7F
+MAX_UNSENT_PONGS = 1024 * 1024
+"""Bytes of pongs in line above which a router that pings and does not read is left."""
+
 _MESSAGE, _PING, _PONG = range(3)
 
 #: Answers of a router that declines. Source: the same, "Handshake".
@@ -72,6 +75,8 @@ class RawSocketFraming:
             if kind == _MESSAGE:
                 messages.append(view[at + 4 : at + 4 + length])
             elif kind == _PING:
+                if sum(map(len, self.pongs)) > MAX_UNSENT_PONGS:
+                    raise ProtocolError("it pings faster than it takes answers")
                 self.pongs.append(bytes([_PONG]) + data[at + 1 : at + 4 + length])
             at += 4 + length
         if at < end:

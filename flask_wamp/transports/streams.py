@@ -105,7 +105,10 @@ class Stream:
     def _translated(self) -> t.Iterator[None]:
         try:
             if self._deadline is not None:
-                self.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
+                left = self._deadline - time.monotonic()
+                if left <= 0:  # even where there is something to read: else a trickle never ends
+                    raise TimeoutError
+                self.sock.settimeout(left)
             yield
         except TimeoutError as error:
             raise TransportError("the router did not answer in time") from error
@@ -241,7 +244,19 @@ def _addresses(url: RouterURL) -> t.Iterator[tuple[int, t.Any]]:
         yield family, address
 
 
+_UNTRUSTED = "set WAMP_TLS_CA to the PEM file of the authority that signed it"
+
+#: What to do about certificates, by OpenSSL's ``X509_V_ERR_*``.
+_HINTS = {
+    9: "it will be valid later: check the clocks, or give the router another; WAMP_TLS_CA does not help",
+    10: "the router needs a new one; WAMP_TLS_CA does not help",
+    62: "WAMP_ROUTER_URL must have the name the certificate is for",
+    64: "WAMP_ROUTER_URL must have the address the certificate is for",
+}
+
+
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the router's certificate was refused: {error.verify_message}"
+        hint = _HINTS.get(error.verify_code, _UNTRUSTED)
+        return f"the router's certificate was refused: {error.verify_message}; {hint}"
     return error.strerror or str(error) or (os.strerror(error.errno) if error.errno else "unknown")

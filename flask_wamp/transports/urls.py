@@ -24,7 +24,10 @@ class RouterURL(t.NamedTuple):
     @property
     def shown(self) -> str:
         """The URL for logs: without user and password."""
-        return re.sub(r"//[^/@]*@", "//", self.url)
+        return _without_user(self.url)
+
+    def __repr__(self) -> str:
+        return f"<RouterURL {self.shown}>"
 
     @property
     def transport(self) -> str:
@@ -47,17 +50,27 @@ class RouterURL(t.NamedTuple):
         return self.scheme == "unix"
 
 
+def _without_user(url: str) -> str:
+    """A URL, or what was meant to be one, for people: up to the last @ may be a password."""
+    return re.sub(r"//.*@", "//", url, flags=re.DOTALL)
+
+
+def show_url(url: object) -> str:
+    """What was given as a URL, for an error message: without user and password."""
+    return repr(_without_user(url) if isinstance(url, str) else url)
+
+
 def parse_router_url(url: str) -> RouterURL:
     """Take a router URL apart.
 
     :raises ValueError: It is none; says which forms there are.
     """
-    wrong = ValueError(f"{url!r} is not a router URL; use {_FORMS}")
+    wrong = ValueError(f"{show_url(url)} is not a router URL; use {_FORMS}")
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
-    except (ValueError, AttributeError, TypeError) as error:
-        raise wrong from error
+    except (ValueError, AttributeError, TypeError):
+        raise wrong from None  # it may show the password
     if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
         return RouterURL(url, "unix", "localhost", 0, parts.path)
     if parts.scheme not in _PORTS or not parts.hostname or parts.fragment:

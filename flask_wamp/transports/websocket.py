@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 
 from websockets.client import ClientProtocol
@@ -20,6 +21,13 @@ from .urls import RouterURL
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
+#: For ``websockets``, which logs headers and payloads at DEBUG: passwords and tickets. In no hierarchy, so
+#: no configuration of logging makes it speak.
+_SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
+
+MAX_UNSENT_CONTROL = 1024 * 1024
+"""Bytes of pongs in line above which a router that pings and does not read is left."""
+
 
 class WebSocketFraming:
     """Bytes to messages and back, without I/O.
@@ -36,6 +44,7 @@ class WebSocketFraming:
             parse_uri(url),
             subprotocols=[Subprotocol(name) for name in subprotocols],
             max_size=max_receive_size,
+            logger=_SILENT,
         )
         self._fragments: list[Buffer] = []
         self._protocol.send_request(self._protocol.connect())
@@ -62,9 +71,9 @@ class WebSocketFraming:
             protocol.receive_data(data)
         else:
             protocol.receive_eof()
-        self._collect()
         messages: list[Buffer] = []
         try:
+            self._collect()
             for event in protocol.events_received():
                 if isinstance(event, Frame):
                     self._take(event, messages)
@@ -85,7 +94,8 @@ class WebSocketFraming:
         if frame.fin and not self._fragments:
             messages.append(frame.data)
             return
-        self._fragments.append(frame.data)
+        if frame.data:  # a message of endless empty fragments fills no memory
+            self._fragments.append(frame.data)
         if frame.fin:
             messages.append(b"".join(self._fragments))
             self._fragments.clear()
@@ -105,6 +115,8 @@ class WebSocketFraming:
             raise ProtocolError(f"not WebSocket: {broken}")
 
     def _collect(self) -> None:
+        if sum(map(len, self.control)) > MAX_UNSENT_CONTROL:
+            raise ProtocolError("it pings faster than it takes answers")
         self.control += [data for data in self._protocol.data_to_send() if data]
 
     @staticmethod
