@@ -1,0 +1,203 @@
+"""The client's side of a caller and publisher: what ``g.wampy`` says to other peers."""
+
+from __future__ import annotations
+
+import functools
+import time
+import typing as t
+
+from . import messages as m
+from .call_options import CallOptions
+from .calls import CallFuture, CallTicket, give_up, outcome
+from .connection import payload
+from .exceptions import CallTimeout
+from .execution import Waiter
+from .peer import Peer
+from .presence import Presence
+from .session import Session
+from .settings import Settings
+from .uris import check_uri
+from .wampy_api import WampyAPI, sendable
+
+Same = t.TypeVar("Same", bound="Caller")
+
+
+class Caller(WampyAPI):
+    """Calls and publishes; all threads and greenlets of a process share it."""
+
+    def __init__(self, presence: Presence) -> None:
+        # wampy's own constructor is not called: it would open a socket.
+        self._presence = presence
+        self._options = CallOptions()
+
+    @property
+    def settings(self) -> Settings:
+        """What it was configured with."""
+        return self._presence.settings
+
+    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Call a remote procedure and wait for its result.
+
+        Blocks the current thread (or greenlet) only. Safe from any thread, including from inside an
+        invocation.
+
+        :param procedure: Full procedure URI, ``com.example.add``.
+        :returns: The single positional result; None for none; a :class:`CallResult` for several or
+            any keyword results.
+        :raises CallTimeout: No answer in time, see :meth:`with_options`. A ``CANCEL`` is sent.
+        :raises ApplicationError: The callee or router answered ``ERROR``; see ``uri``.
+        :raises SessionLost: The session ended before an answer. The call may have run.
+        :raises NotJoined: There is no session; nothing was sent.
+        :raises SerializationError: The arguments cannot be sent.
+
+        Source: WAMP Basic Profile, "Remote Procedure Calls".
+
+        .. versionadded:: 0.1
+        """
+        connection, peer = self._presence.connected()
+        timeout = self._timeout
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        check_uri(procedure, "procedure")
+        ticket = CallTicket()
+        request_id = connection.ask(
+            Session.call, procedure, args, kwargs, self._options.call, ticket
+        )
+        with peer.pool.yield_place():
+            answered = ticket.wait(timeout)
+        if not answered:
+            give_up(connection, request_id, self._options.cancel_mode)
+            raise CallTimeout(procedure, timeout)
+        return ticket.result()
+
+    def submit(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> CallFuture:
+        """Call a remote procedure and return at once.
+
+        :returns: A ``concurrent.futures.Future`` that ends as :meth:`call` would. Its callbacks run
+            on a worker, ``cancel()`` sends CANCEL.
+        :raises NotJoined: There is no session; nothing was sent.
+
+        .. versionadded:: 0.1
+        """
+        connection, peer = self._presence.connected()
+        timeout = self._timeout
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        check_uri(procedure, "procedure")
+        future = CallFuture(procedure, timeout, peer.pool)
+        deadline = time.monotonic() + timeout
+        request_id = connection.ask(
+            Session.call, procedure, args, kwargs, self._options.call, future
+        )
+        future.sent(
+            functools.partial(give_up, connection, request_id, self._options.cancel_mode),
+            functools.partial(peer.call_at, deadline),
+        )
+        return future
+
+    @property
+    def rpc(self) -> RPC:
+        """Procedures as attributes: ``client.rpc.com.example.add(1, 2)``."""
+        return RPC(self, "")
+
+    def publish(self, /, *args: t.Any, **kwargs: t.Any) -> int | None:
+        """Publish an event: ``publish("com.example.hello", 1, name="x")``.
+
+        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as
+        the event is in line, unless ``acknowledge`` is set in :meth:`with_options`.
+
+        :returns: The publication id where the router acknowledges, else None.
+        :raises ApplicationError: The router refused it, where it acknowledges.
+        :raises NotJoined: There is no session; nothing was sent.
+        :raises SerializationError: The payload cannot be sent.
+
+        Source: WAMP Basic Profile, "Publish and Subscribe".
+
+        .. versionadded:: 0.1
+        """
+        options = self._options
+        if args:
+            topic, args = args[0], args[1:]
+        else:
+            topic = kwargs.pop("topic", None)
+            if topic is None:
+                raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
+            options = options.merged(kwargs.pop("options", {}))
+        check_uri(topic, "topic")
+        connection, peer = self._presence.connected()
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        if not options.publish.get("acknowledge"):
+            connection.ask(Session.publish, topic, args, kwargs, options.publish)
+            return None
+        ticket = CallTicket()
+        connection.ask(Session.publish, topic, args, kwargs, options.publish, ticket)
+        published = self._await(peer, ticket, topic)
+        return int(published.publication_id)
+
+    def with_options(self: Same, **options: t.Any) -> Same:
+        """Return a view of this client whose calls and publications have these options.
+
+        :param timeout: Seconds to wait for an answer, instead of ``WAMP_CALL_TIMEOUT``.
+        :param cancel_mode: ``kill`` or ``killnowait``, for calls that are given up.
+        :param acknowledge: Wait until the router has a publication.
+        :param exclude_me: False: this session gets its own events too.
+        :param exclude: Session ids that do not get the event; ``exclude_authid`` and
+            ``exclude_authrole`` likewise.
+        :param eligible: Session ids that alone get the event; ``eligible_authid`` and
+            ``eligible_authrole`` likewise.
+        :param retain: The router keeps the event for subscribers to come.
+        :param disclose_me: Ask the router to tell who calls or publishes.
+        :raises TypeError: An unknown option, or a value it cannot have.
+
+        .. versionadded:: 0.1
+        """
+        view = object.__new__(type(self))
+        view.__dict__ = {**self.__dict__, "_options": self._options.merged(options)}
+        return view
+
+    # Messages of wampy's.
+
+    def send_message(self, message: t.Any) -> None:
+        """Send wampy's ``Call`` or ``Publish``; its request id is replaced by the next one.
+
+        :raises TypeError: It is another message, or an option has a value it cannot have.
+        """
+        typed, connection = sendable(message), self._presence.connected()[0]
+        typed.args, typed.kwargs = payload(connection.transport, typed.args, typed.kwargs)
+        connection.ask(Session.send_message, typed)
+
+    # Helpers.
+
+    @property
+    def _timeout(self) -> float:
+        timeout = self._options.timeout
+        return self.settings.call_timeout if timeout is None else timeout
+
+    def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:
+        """Wait for the answer to a request that is no call."""
+        with peer.pool.yield_place():
+            answered = waiter.wait(self._timeout)
+        if not answered:
+            raise CallTimeout(uri, self._timeout)
+        if waiter.error is not None:
+            raise waiter.error
+        return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
+
+
+class RPC:
+    """A procedure whose URI is spelled with attributes."""
+
+    __slots__ = ("_client", "_uri")
+
+    def __init__(self, client: Caller, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> RPC:
+        if name.startswith("__"):  # what copy, pickle and others look for
+            raise AttributeError(name)
+        return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
+
+    def __call__(self, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return self._client.call(self._uri, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<rpc {self._uri}>"
