@@ -412,7 +412,7 @@ RAW: dict[str, tuple[list[t.Any], t.Any]] = {
     "set": ([{1, 2}], {}),
     "bignum": ([2**200], {}),
     "no bytes": (["\0no Base64"], {"\0YWJj": 1}),
-    "deep": ([deep(900)], {}),
+    "deep": ([deep(600)], {}),
 }
 
 
