@@ -28,7 +28,10 @@ class Heartbeat:
 
     def start(self) -> None:
         """Look again after a quarter of the limit."""
-        self._timer.call_at(time.monotonic() + self._limit / 4, self._look)
+        self._look_after(self._limit / 4)
+
+    def _look_after(self, delay: float) -> None:
+        self._timer.call_at(time.monotonic() + delay, self._look)
 
     def _look(self) -> None:
         connection, now = self._connection, time.monotonic()
@@ -38,11 +41,14 @@ class Heartbeat:
         if stuck_since is not None:
             # What is asked now would wait behind what is being sent. As long as that goes on, somebody
             # reads it; if not, it does not help that events still come.
-            if now - stuck_since >= self._limit * 0.7:
+            left = stuck_since + self._limit * 0.7 - now
+            if left <= 0:
                 connection.close(SessionLost("the router reads nothing (WAMP_HEARTBEAT)"))
                 return
             self._asked_at = 0.0
-        elif self._asked_at > connection.last_received:
+            self._look_after(min(left, self._limit / 4))
+            return
+        if self._asked_at > connection.last_received:
             if now - self._asked_at >= self._limit * 0.2:
                 connection.close(SessionLost("the router gave no sign of life (WAMP_HEARTBEAT)"))
                 return
