@@ -16,7 +16,7 @@ import threading
 import time
 import typing as t
 
-Job = t.Callable[[], object]
+from .line import Job, Line
 
 logger = logging.getLogger("flask_wamp.execution")
 
@@ -126,19 +126,18 @@ class Pool:
     of a function call; the moment one waits, the interpreter is free for the next worker.
 
     :param size: How many jobs run at once.
-    :param max_pending: How many may stand in line; more are refused.
+    :param max_pending: How many may stand in line, see :class:`.line.Line`; more are refused.
     :param max_threads: How many threads there may be, waiting ones included.
     """
 
     def __init__(self, size: int, max_pending: int, *, max_threads: int | None = None) -> None:
         self.size = size
-        self.max_pending = max_pending
         self.max_threads = max_threads or size + 2048
         self._lock = threading.Lock()
         self._free = size
         self._waking: _Worker | None = None
         """The worker that was woken, has a place, and has not looked for a job yet."""
-        self._jobs: collections.deque[Job] = collections.deque()
+        self._jobs = Line(max_pending)
         self._idle: list[_Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
         self._workers: set[_Worker] = set()
@@ -162,9 +161,10 @@ class Pool:
         """Whether a worker that is done with its job finds another one."""
         return bool(self._jobs)
 
-    def submit(self, job: Job, *, force: bool = False) -> bool:
+    def submit(self, job: Job, *, kind: object = None, force: bool = False) -> bool:
         """Run a job on a worker as soon as there is a place.
 
+        :param kind: What it is for: kinds take turns.
         :param force: Take it though the line is full.
         :returns: False when it was refused: the line is full, or the pool is stopping.
         """
@@ -172,9 +172,9 @@ class Pool:
             if self._stopping:
                 return False
             places = self._free + (self._waking is not None)
-            if len(self._jobs) - places >= self.max_pending and not force:
+            if not (force or self._jobs.has_room(kind, places)):
                 return False
-            self._jobs.append(job)
+            self._jobs.append(job, kind)
             if self._waking is None and self._free:
                 self._wake_another()
             return True

@@ -6,7 +6,8 @@ import collections
 import logging
 import threading
 
-from .execution import Job, Pool
+from .execution import Pool
+from .line import Job
 
 logger = logging.getLogger("flask_wamp.execution")
 
@@ -45,7 +46,7 @@ class Lane:
                 return True
             self._free -= 1
             self._starting += 1
-        self.pool.submit(self._turn, force=True)
+        self.pool.submit(self._turn, kind=self, force=True)
         return True
 
     def _turn(self) -> None:
@@ -63,4 +64,4 @@ class Lane:
                 logger.exception("a job failed")
         with self._lock:
             self._starting += 1
-        self.pool.submit(self._turn, force=True)
+        self.pool.submit(self._turn, kind=self, force=True)

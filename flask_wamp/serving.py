@@ -201,8 +201,9 @@ class Serving:
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
         work = InvocationWork(connection, event.target, event.message, self._timer)
-        lane = event.target.lane
-        if not (self._pool.submit(work.run) if lane is None else lane.submit(work.run)):
+        kind, lane = event.target, event.target.lane
+        taken = self._pool.submit(work.run, kind=kind) if lane is None else lane.submit(work.run)
+        if not taken:
             work.refuse()
 
     def _on_delivered(self, connection: Connection, event: Delivered) -> None:

@@ -8,7 +8,8 @@ import logging
 import threading
 import time
 
-from .execution import Job, spawn
+from .execution import spawn
+from .line import Job
 
 logger = logging.getLogger("flask_wamp.execution")
 
