@@ -1,0 +1,120 @@
+"""``python -m benchmarks.suite [--quick] [--only a,d] [--rounds N] [--write]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+import typing as t
+from importlib.metadata import PackageNotFoundError, version
+
+from . import callees, callers, crossbar, footprint, growth, machine, targets
+from .plan import QUICK, Plan
+from .results import HEADER, TARGETS_HEADER, Results, table
+
+PARTS = {
+    "a": "As a callee: CPU of the process and calls, with a stand-in for the router",
+    "b": "As a callee: one call at a time",
+    "c": "As a subscriber: events",
+    "d": "As a caller and publisher",
+    "e": "Through Crossbar.io",
+    "f": "Growth, and fairness",
+    "g": "Footprint",
+}
+PAGE = machine.ROOT / "docs" / "benchmarks.rst"
+PACKAGES = ("flask-wamp", "autobahn", "twisted", "xconn", "msgspec", "websockets", "gevent")
+
+HOW = """\
+Ours runs with everything on: a Flask app, an app context, validation, one before and one after hook.
+The others are bare. Clients take turns, one round after another; a line is the median of its rounds,
+*spread* the machine's noise (lowest to highest round), and *ours is x* ours divided by that client, the
+median of the rounds' ratios: below 1 is better for a cost, above 1 for a rate. CPU time is that of the
+client's whole process. Made by ``tox -e bench -- --write``."""
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    options = _options()
+    plan = QUICK if options.quick else Plan()
+    if options.rounds:
+        plan = plan._replace(rounds=options.rounds)
+    only = options.only.replace(",", "")
+    os.sched_setaffinity(0, machine.OURS)
+    begun = time.perf_counter()
+    results = Results(say=lambda line: print(line, file=sys.stderr, flush=True))
+    for part, measure in _measures(only).items():
+        results.say(f"part {part}")
+        measure(results, plan)
+    targets.derive(results)
+    report = _report(results, plan)
+    print(report)
+    results.say(f"took {time.perf_counter() - begun:.0f} s")
+    if options.write:
+        PAGE.write_text(f"Benchmarks\n==========\n\n{report}")
+        results.say(f"wrote {PAGE.relative_to(machine.ROOT)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suite", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two short rounds: under 2 minutes")
+    parser.add_argument("--only", default="".join(PARTS), help="parts, as in a,d", metavar="PARTS")
+    parser.add_argument("--rounds", type=int, help="how often each takes its turn (5)")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.rst")
+    options = parser.parse_args()
+    unknown = set(options.only) - set(PARTS) - {","}
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}: parts are {', '.join(PARTS)}")
+    return options
+
+
+def _measures(only: str) -> dict[str, t.Callable[[Results, Plan], None]]:
+    measures: dict[str, t.Callable[[Results, Plan], None]] = {}
+    first = "".join(part for part in "abc" if part in only)
+    if first:
+        measures[first] = lambda results, plan: callees.measure(results, plan, first)
+    others = {"d": callers, "e": crossbar, "f": growth, "g": footprint}
+    measures.update((part, room.measure) for part, room in others.items() if part in only)
+    return measures
+
+
+def _report(results: Results, plan: Plan) -> str:
+    sections = [HOW, _environment(plan)]
+    again = targets.noise(results)
+    if again:
+        lines = "\n".join(f"-   {line}" for line in again)
+        sections.append(f"Noise: ours divided by ours, measured as if it were another:\n\n{lines}")
+    reached = results.target_rows(targets.TARGETS)
+    if reached:
+        sections.append(_section("Targets", table(TARGETS_HEADER, reached)))
+    for part, title in PARTS.items():
+        rows = results.rows(part)
+        if rows:
+            sections.append(_section(title, table(HEADER, rows)))
+    if results.failures:
+        lines = "\n".join(f"-   {line}" for line in dict.fromkeys(results.failures))
+        sections.append(_section("Not measured", lines))
+    return "\n\n".join(sections) + "\n"
+
+
+def _section(title: str, text: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n\n{text}"
+
+
+def _environment(plan: Plan) -> str:
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            versions.append(f"no {name}")
+    cores = len(machine.OURS | machine.THEIRS)
+    return (
+        f"{plan.rounds} rounds of {plan.seconds:g} s on {cores} cores ({platform.machine()}, "
+        f"Python {platform.python_version()}): {', '.join(versions)}."
+    )
+
+
+if __name__ == "__main__":
+    main()

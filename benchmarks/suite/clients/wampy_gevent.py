@@ -1,0 +1,34 @@
+"""wampy, a callee or a caller: WebSocket and JSON only. ``wampy_gevent.py URL SERIALIZER ROLE COUNT``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import typing as t
+
+from wampy.peers.clients import Client  # patches the process, as its users get it
+from wampy.roles.callee import callee
+
+URL, ROLE = sys.argv[1], sys.argv[3]
+logging.disable(logging.WARNING)  # it logs each payload; that is not what is measured
+
+
+class Bench(Client):  # type: ignore[misc]
+    """A client; wampy takes the name of a method for its URI."""
+
+
+def offer(name: str, function: t.Callable[..., t.Any]) -> None:
+    """Register a function under a URI."""
+    function.__name__ = name
+    setattr(Bench, name, callee(function))
+
+
+if ROLE == "serve":
+    offer("com.bench.add", lambda self, a, b: a + b)
+    offer("com.bench.echo", lambda self, value: value)
+client = Bench(url=URL)
+client.start()
+while ROLE == "call":
+    client.call("com.bench.add", 1, 2)
+time.sleep(3600)

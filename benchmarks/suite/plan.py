@@ -1,0 +1,28 @@
+"""How long to measure, and how often."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .contestants import Contestant
+from .results import Results
+
+
+class Plan(t.NamedTuple):
+    """The same for all parts."""
+
+    rounds: int = 5
+    seconds: float = 1.0
+    """Of one measurement."""
+    quick: bool = False
+
+    def turns(
+        self, everybody: t.Sequence[Contestant], results: Results
+    ) -> t.Iterator[tuple[Contestant, str]]:
+        """A B C, A B C, ...: who is next in each round, and what to print."""
+        for n in range(self.rounds):
+            for who in everybody:
+                yield who, f"round {n + 1}: {who.name}"
+
+
+QUICK = Plan(rounds=2, seconds=0.15, quick=True)

@@ -1,0 +1,51 @@
+"""What ours must reach."""
+
+from __future__ import annotations
+
+from .callees import cpu_of_a_call, cpu_of_an_event, latency
+from .contestants import AGAIN, ASYNCIO, BEST, FLOOR, TWISTED, XCONN
+from .footprint import IDLE_CPU, IMPORT
+from .growth import MB, in_flight, joining, per_byte
+from .results import Measured, Results, Target
+
+MORE_IN_FLIGHT = Measured("f", "cost of a call", "x", "10,000 in flight, as against 1,000")
+LARGER = Measured("f", "cost of a byte", "x", "payload of 1 MB, as against 100 kB")
+LARGEST = LARGER._replace(setting="payload of 4 MB, as against 1 MB")
+
+TARGETS = (
+    Target(cpu_of_a_call("ws+json"), ASYNCIO.name, 0.30),
+    Target(cpu_of_a_call("ws+json"), XCONN.name, 0.70),
+    Target(cpu_of_a_call(BEST), TWISTED.name, 0.75),
+    Target(cpu_of_a_call(BEST), FLOOR.name, 3.0),
+    Target(latency(BEST), TWISTED.name, 0.85),
+    Target(cpu_of_an_event("ws+json"), ASYNCIO.name, 0.35),
+    Target(joining(1000), TWISTED.name, 1.5),
+    Target(joining(1000), ASYNCIO.name, 1.5),
+    Target(IDLE_CPU, None, 0.2),
+    Target(IMPORT, None, 60),
+    Target(MORE_IN_FLIGHT, None, 1.5),
+    Target(LARGER, None, 1.5),
+    Target(LARGEST, None, 1.5),
+)
+
+#: Ours against ours: how far from 1 is noise.
+NOISE = (cpu_of_a_call(BEST), latency(BEST), cpu_of_an_event(BEST))
+
+
+def derive(results: Results) -> None:
+    """How growth is linear: one size beside another, round by round."""
+    for measured, many, few in (
+        (MORE_IN_FLIGHT, in_flight(10_000), in_flight(1000)),
+        (LARGER, per_byte(MB), per_byte(100_000)),
+        (LARGEST, per_byte(4 * MB), per_byte(MB)),
+    ):
+        more, less = results.values.get(many, {}), results.values.get(few, {})
+        for who in more:
+            for above, below in zip(more[who], less.get(who, ()), strict=False):
+                results.add(measured, who, above / below)
+
+
+def noise(results: Results) -> list[str]:
+    """A sentence for each thing that ours was measured twice at."""
+    ratios = ((each, results.ratio(each, AGAIN.name)) for each in NOISE)
+    return [f"{each.what}, {each.setting}: {r:.2f}" for each, r in ratios if r is not None]
