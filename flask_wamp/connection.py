@@ -29,6 +29,8 @@ T = t.TypeVar("T")
 MAX_BATCH = 64 * 1024
 """Bytes in line above which an answer is sent though more answers are to come."""
 
+INVALID_ARGUMENT = "wamp.error.invalid_argument"
+
 MAX_UNSENT = 4 * 1024 * 1024
 """Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
 
@@ -273,7 +275,15 @@ class Connection:
             events.append(event)
 
     def _receive(self, data: Buffer) -> Happening:
-        message = self.transport.serializer.decode(data)
+        serializer = self.transport.serializer
+        try:
+            message = serializer.decode(data)
+        except ProtocolError as error:
+            head = serializer.head_of_bad_payload(data, error)
+            if head is None:
+                raise
+            logger.warning("%s is refused: %s", type(head).__name__, error)
+            return self.session.refuse(head, "the payload cannot be decoded", INVALID_ARGUMENT)
         if len(data) <= self._max_receive_size:
             return self.session.receive(message)
         kind, limit = type(message).__name__, self._max_receive_size

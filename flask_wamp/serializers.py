@@ -11,12 +11,13 @@ import base64
 import functools
 import importlib.util
 import json
+import re
 import typing as t
 
 import msgspec
 
 from .exceptions import ProtocolError, SerializationError
-from .messages import FromRouter, Message
+from .messages import Error, Event, FromRouter, Invocation, Message, Result
 from .payload import Default, plain
 
 Buffer = bytes | bytearray | memoryview
@@ -63,9 +64,64 @@ class Serializer:
         except Exception as error:  # each library below has errors of its own
             raise ProtocolError(f"not a WAMP message in {self.name}: {error}") from error
 
+    def head_of_bad_payload(self, data: Buffer, error: ProtocolError) -> Message | None:
+        """Return the message without its payload, where only that could not be decoded.
+
+        A caller or publisher may bring it through a router, which takes more than we do: it must not
+        cost the session. None: it is the router's own mistake.
+
+        :param error: What :meth:`decode` raised.
+        """
+        why = str(error)
+        if not any(each in why for each in _OF_PAYLOADS):
+            return None
+        match self._numbers(bytes(data[:40])):
+            case [68, request_id, registration_id, *_]:
+                return Invocation(request_id, registration_id, {})
+            case [50, request_id, *_]:
+                return Result(request_id, {})
+            case [36, subscription_id, publication_id, *_]:
+                return Event(subscription_id, publication_id, {})
+            case [8, request_type, request_id, *_]:
+                return Error(request_type, request_id, {}, "wamp.error.invalid_argument")
+        return None
+
+    def _numbers(self, data: bytes) -> list[int]:
+        """The numbers a message begins with, as far as they are in the bytes given."""
+        raise NotImplementedError
+
     def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
         """Return a payload made of what this serializer carries, see :func:`.payload.plain`."""
         return plain(value, default, binary=self.binary)
+
+
+#: In what the libraries say of payloads that are too deep, or hold values they do not know.
+_OF_PAYLOADS = (
+    "recursion",
+    "nesting depth",
+    "codec can't decode",
+    "out of range",
+    "timestamp",
+    "error decoding",
+)
+
+
+def _integers(data: bytes, small: int, first: int) -> list[int]:
+    """Unsigned integers as MsgPack and CBOR have them, up to the first that is none.
+
+    :param small: Below it, a byte is itself the number.
+    :param first: The byte before a number of 8 bits; those of 16, 32 and 64 bits follow.
+    """
+    numbers: list[int] = []
+    while data:
+        kind, width = data[0], 0
+        if kind >= small:
+            if not first <= kind < first + 4 or len(data) <= (width := 1 << kind - first):
+                break
+            kind = int.from_bytes(data[1 : 1 + width], "big")
+        numbers.append(kind)
+        data = data[1 + width :]
+    return numbers
 
 
 class MsgPackSerializer(Serializer):
@@ -77,6 +133,10 @@ class MsgPackSerializer(Serializer):
     def __init__(self, accepts: t.Any = FromRouter) -> None:
         self._load = msgspec.msgpack.Decoder(accepts).decode
         self._dump = msgspec.msgpack.Encoder().encode
+
+    def _numbers(self, data: bytes) -> list[int]:
+        header = {0xDC: 3, 0xDD: 5}.get(data[0], 1 if 0x90 <= data[0] <= 0x9F else len(data))
+        return _integers(data[header:], 0x80, 0xCC)
 
 
 class JSONSerializer(Serializer):
@@ -91,6 +151,10 @@ class JSONSerializer(Serializer):
         self._decoder = msgspec.json.Decoder(accepts)
         self._encode = msgspec.json.Encoder().encode
         self._dump, self._load = self._to_json, self._from_json
+
+    def _numbers(self, data: bytes) -> list[int]:
+        found = re.match(rb"\s*\[((?:\s*\d{1,16}\s*,)+)", data)
+        return [int(number) for number in found[1].split(b",")[:-1]] if found else []
 
     def _to_json(self, wire: tuple[t.Any, ...]) -> bytes:
         data = self._encode(wire)
@@ -169,6 +233,12 @@ class CBORSerializer(Serializer):
             loads = functools.partial(cbor2.loads)
         self._dump = cbor2.dumps
         self._load = lambda data: msgspec.convert(loads(bytes(data)), accepts)
+
+    def _numbers(self, data: bytes) -> list[int]:
+        header = {0x98: 2, 0x99: 3, 0x9A: 5, 0x9B: 9, 0x9F: 1}
+        return _integers(
+            data[header.get(data[0], 1 if 0x80 <= data[0] < 0x98 else len(data)) :], 24, 24
+        )
 
 
 _SERIALIZERS: dict[str, type[Serializer]] = {

@@ -212,19 +212,17 @@ class Session:
             raise ProtocolError(f"{type(message).__name__} is not legal while {self.state.value}")
         return legal(message)
 
-    def refuse(self, message: m.Message, why: str) -> Happening:
-        """Take in a message that is larger than this peer takes: only it is refused.
+    def refuse(self, message: m.Message, why: str, uri: str = PAYLOAD_SIZE_EXCEEDED) -> Happening:
+        """Take in a message that this peer does not take: only it is refused.
 
         An invocation is answered, a call gets an error in place of its result, an event is ignored.
         """
         if isinstance(message, m.Invocation):
             self.in_hand.add(message.request_id)
-            self.error(message.request_id, PAYLOAD_SIZE_EXCEEDED, [why], {})
+            self.error(message.request_id, uri, [why], {})
         elif isinstance(message, m.Result):
             number = m.code(m.Call)
-            return self.receive(
-                m.Error(number, message.request_id, {}, PAYLOAD_SIZE_EXCEEDED, [why])
-            )
+            return self.receive(m.Error(number, message.request_id, {}, uri, [why]))
         elif not isinstance(message, m.Event):
             return self.receive(message)
         return Ignored(message)
