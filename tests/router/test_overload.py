@@ -1,0 +1,135 @@
+"""More than can be done: of calls, events, answers; with a real router, and processes that are measured."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from flask_wamp.router import free_port
+from tests.conftest import eventually
+from tests.support.overload import LIMIT, Overloaded, crowd
+from tests.support.peers import AutobahnPeer
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+    from flask_wamp.testing import MakeRouter
+
+pytestmark = [pytest.mark.router, pytest.mark.slow]
+
+TRANSPORTS = {"ws+json": "json", "ws+msgpack": "msgpack", "rawsocket+msgpack": "msgpack"}
+
+
+@pytest.fixture(scope="module")
+def pinging(make_wamp_router: MakeRouter) -> DevRouter:
+    """A router that pings its WebSocket clients each second."""
+    urls = [f"ws://127.0.0.1:{free_port()}/ws", f"tcp://127.0.0.1:{free_port()}"]
+    # Long enough for Crossbar to get to the pongs: it reads them behind 50,000 calls.
+    return make_wamp_router(urls, auto_ping_interval_ms=1000, auto_ping_timeout_ms=10000)
+
+
+@pytest.fixture(scope="module")
+def asker(pinging: DevRouter) -> t.Iterator[AutobahnPeer]:
+    with AutobahnPeer(pinging.rawsocket_url) as peer:
+        yield peer
+
+
+@pytest.mark.parametrize(
+    ("transport", "kind", "calls", "pending"),
+    [
+        ("ws+json", "threads", 50_000, 10_000),
+        ("ws+json", "gevent", 5_000, 1_000),
+        ("ws+msgpack", "threads", 5_000, 1_000),
+        ("rawsocket+msgpack", "threads", 5_000, 1_000),
+    ],
+)
+def test_surplus_calls_are_refused_and_others_served(
+    pinging: DevRouter, asker: AutobahnPeer, transport: str, kind: str, calls: int, pending: int
+) -> None:
+    url = pinging.url if transport.startswith("ws") else pinging.rawsocket_url
+    with Overloaded(
+        url, kind, WAMP_SERIALIZERS=[TRANSPORTS[transport]], WAMP_MAX_PENDING=pending
+    ) as app:
+        session_id = asker.call("com.example.state").value["session_id"]
+        facts = crowd(pinging.rawsocket_url, "com.example.slow", calls, calls - pending - 100)
+        state = asker.call("com.example.state").value
+    print(f"\n{transport}, {kind}: {facts['ends']}, {facts['seconds']}, {facts['quick']}")
+    print(app.growth(state))
+    ends = facts["ends"]
+    assert ends.keys() == {"result", "wamp.error.unavailable"}
+    assert sum(ends.values()) == calls
+    assert pending <= ends["result"] <= pending + 100
+    assert facts["quick"]["errors"] == {}
+    assert facts["quick"]["served"] > 0
+    assert state["session_id"] == session_id  # no ping was left unanswered
+    assert state["peak"] - app.before["rss"] < 150
+
+
+def test_events_for_a_slow_subscriber_are_dropped_and_counted(
+    pinging: DevRouter, asker: AutobahnPeer
+) -> None:
+    sent, limit = 5_000, 500
+    with Overloaded(pinging.url, WAMP_EVENT_QUEUE=limit) as app:
+        # The router handles one session's messages in order.
+        for number in range(sent):
+            asker.command("publish", uri="com.example.news", args=[number], kwargs={}, options={})
+        assert asker.call("com.example.quick", 1).value == 1
+        expected = sent - limit - 1
+        eventually(lambda: _about(asker)["dropped"] >= 4096 > expected - 4096, LIMIT)
+        asker.call("com.example.open")
+        state = eventually(lambda: (s := _about(asker))["news"] >= limit and s, LIMIT)
+    print(f"\n{state}; {app.growth(state)}")
+    assert state["news"] <= limit + 1
+    assert state["signals"] == 13  # at 1, 2, 4 ... 4096: not one for each event
+
+
+def _about(asker: AutobahnPeer) -> dict[str, t.Any]:
+    return t.cast("dict[str, t.Any]", asker.call("com.example.state").value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "threads", "count", "how"),
+    [
+        ("threads", 1, 10_000, "submit"),
+        ("threads", 32, 313, "submit"),
+        ("gevent", 1000, 10, "call"),
+    ],
+)
+def test_ten_thousand_calls_at_once(
+    pinging: DevRouter, asker: AutobahnPeer, kind: str, threads: int, count: int, how: str
+) -> None:
+    asker.register("com.example.echo")
+    try:
+        with Overloaded(pinging.rawsocket_url, kind) as app:
+            burst = asker.submit("com.example.burst", threads, count, how).wait(LIMIT).value
+            state = _about(asker)
+    finally:
+        asker.reset()
+    print(f"\n{threads} x {how} x {count}, {kind}: {burst}; {app.growth(state)}")
+    assert burst["right"] == threads * count
+    assert state["peak"] - app.before["rss"] < 150
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+def test_publishing_faster_than_the_router_reads(
+    pinging: DevRouter, asker: AutobahnPeer, kind: str
+) -> None:
+    """60 MB from three handlers; calls are answered meanwhile, and nothing fills the memory."""
+    with Overloaded(pinging.url, kind) as app:
+        floods = [asker.submit("com.example.flood", 300, 65_536) for _ in range(3)]
+        assert [asker.call("com.example.quick", n).value for n in range(5)] == list(range(5))
+        seconds = [flood.wait(LIMIT).value for flood in floods]
+        state = _about(asker)
+    print(f"\n{kind}: {seconds}; {app.growth(state)}")
+    assert state["peak"] - app.before["rss"] < 60
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+def test_huge_results_do_not_pile_up(pinging: DevRouter, asker: AutobahnPeer, kind: str) -> None:
+    """64 of 4 MB at once: what handlers hold is there, little more."""
+    with Overloaded(pinging.rawsocket_url, kind) as app:
+        facts = crowd(pinging.rawsocket_url, "com.example.big", 64, 0)
+        state = _about(asker)
+    print(f"\n{kind}: {facts}; {app.growth(state)}")
+    assert facts["ends"] == {"result": 64}
+    assert state["peak"] - app.before["rss"] < 64 * 4 * 2
