@@ -219,8 +219,10 @@ class Peer:
                 logger.exception("cannot connect")
                 self._failed(error)
             else:
-                attempts = 0
+                since = time.monotonic()
                 self._serve(connection, joined)
+                if time.monotonic() - since > self.settings.reconnect_max:
+                    attempts = 0  # else a router that throws us out at once would be hammered
             self._stopping.wait(self._delay(attempts))
             attempts += 1
 

@@ -11,6 +11,7 @@ import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, invocation
 from flask_wamp import messages as m
+from flask_wamp.peer import Peer
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
@@ -170,6 +171,24 @@ def test_it_tries_again_until_the_router_is_back(serve: Serve, router: MemoryRou
     router.down = False
     client.wait_until_joined(TIMEOUT)
     assert router.call(ADD, 1) == 2
+
+
+def test_router_that_ends_every_session_at_once_is_joined_ever_more_rarely(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def delay(peer: Peer, attempts: int) -> float:
+        pauses.append(attempts)
+        return 0.01
+
+    monkeypatch.setattr(Peer, "_delay", delay)
+    client = serve(lambda wamp: wamp.callee(add), WAMP_RECONNECT_MAX=60)[1].client
+    for lost in range(1, 5):
+        client.wait_until_joined(TIMEOUT)
+        router.drop()
+        eventually(lambda lost=lost: len(pauses) == lost)
+    assert pauses == [0, 1, 2, 3]
 
 
 def test_router_that_is_not_up_yet_is_no_error(
