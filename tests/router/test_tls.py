@@ -47,6 +47,7 @@ def test_a_certificate_nobody_vouches_for_is_refused(make_app: MakeApp, url: str
     why = why_not_joined(make_app, url)
     assert url in why
     assert "certificate was refused: self-signed certificate" in why
+    assert "set WAMP_TLS_CA" in why
 
 
 def test_another_authority_does_not_help(
@@ -63,6 +64,7 @@ def test_the_name_in_the_certificate_counts(make_app: MakeApp, node: Node, url: 
     why = why_not_joined(make_app, other, WAMP_TLS_CA=node.certificate.certificate)
     assert "certificate was refused" in why
     assert "localhost" in why
+    assert "WAMP_ROUTER_URL must have the name" in why
 
 
 @pytest.mark.parametrize("trust", ["ca", "anybody"])

@@ -1,0 +1,71 @@
+"""Secrets of the configuration: in no error, no ``repr`` and no log, whatever is wrong with them."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP, NotJoined
+from flask_wamp.transports import parse_router_url
+from tests.support.sockets import Impostor
+
+MakeApp = t.Callable[..., Flask]
+
+SECRET = "hush-hush"
+
+URLS = [
+    f"ws://joe:{SECRET}@127.0.0.1:PORT/ws",
+    f"ws://joe:p@{SECRET}@127.0.0.1:PORT/ws",
+    f"ws://joe:@{SECRET}@127.0.0.1:PORT/ws",
+]
+BAD_URLS = [
+    f"http://joe:{SECRET}@localhost/ws",
+    f"ws://joe:{SECRET}/x@localhost:port",
+    f"ws://joe:{SECRET}@localhost:99999/ws",
+    f"tcp://joe:{SECRET}@localhost",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_bad_url_is_shown_without_its_password(make_app: MakeApp, url: str) -> None:
+    with pytest.raises(ValueError, match="WAMP_ROUTER_URL") as info:
+        FlaskWAMP(make_app(WAMP_ROUTER_URL=url))
+    assert SECRET not in str(info.value)
+    with pytest.raises(ValueError, match="is not a router URL") as info:
+        parse_router_url(url)
+    assert SECRET not in str(info.value)
+    assert info.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", ["WAMP_PASSWORD", "WAMP_SECRETS", "WAMP_TOKEN"])
+def test_an_unknown_key_may_hold_a_secret(make_app: MakeApp, name: str) -> None:
+    with pytest.raises(ValueError, match=name) as info:
+        FlaskWAMP(make_app(**{name: SECRET}))
+    assert SECRET not in str(info.value)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_nobody_is_told_the_password(
+    make_app: MakeApp, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("websockets").setLevel(logging.DEBUG)
+    with Impostor(b"HTTP/1.1 403 Forbidden\r\n\r\n") as server:
+        url = url.replace("PORT", str(server.port))
+        wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_SECRET=SECRET, WAMP_AUTHID="joe"))
+        with pytest.raises(NotJoined) as info:
+            wamp.client.call("com.shop.echo")
+        shown = [str(info.value), repr(wamp.client.settings), str(wamp.health()), caplog.text]
+        wamp.stop()
+    assert "403" in str(info.value)
+    assert SECRET not in "\n".join(shown)
+
+
+def test_not_to_verify_is_warned_of_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    FlaskWAMP(make_app(WAMP_ROUTER_URL="wss://localhost/ws", WAMP_TLS_VERIFY=False))
+    assert caplog.text.count("WAMP_TLS_VERIFY is False") == 1
