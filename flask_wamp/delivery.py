@@ -107,6 +107,7 @@ class Holder:
 
     def __init__(self, delivery: Delivery, peer: Peer) -> None:
         delivery.pass_on = None
+        delivery.subscription.take = None  # of a peer that was stopped
         self._delivery = delivery
         self._peer = peer
         self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription)
