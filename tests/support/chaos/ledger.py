@@ -48,6 +48,8 @@ class Ledger:
         self._tokens = itertools.count(1)
         self._open: dict[int, tuple[float, str]] = {}
         self._ran: set[int] = set()
+        self.jobs: dict[int, bool] = {}
+        """Events that one member handles: whether one has."""
         self._received: set[tuple[str, tuple[str, int]]] = set()
         self._highest: dict[tuple[str, int], int] = {}
         self._started = time.monotonic()
@@ -97,6 +99,20 @@ class Ledger:
         return len(self._open)
 
     # Events.
+
+    def job(self) -> int:
+        """Somebody is about to publish an event that one member handles; return its number."""
+        with self._lock:
+            number = next(self._tokens)
+            self.jobs[number] = False
+        return number
+
+    def did(self, number: int, where: str) -> None:
+        """A member handles one."""
+        with self._lock:
+            twice, self.jobs[number] = self.jobs[number], True
+        if twice:
+            self.violation(f"job #{number} was done twice, now by {where}")
 
     def publishing(self, key: tuple[str, int]) -> None:
         """Somebody is about to publish."""

@@ -258,6 +258,9 @@ class Load:
 
     def _publish_once(self, member: Member, rng: random.Random) -> None:
         self.publish(member, payload(rng, 100_000), acknowledge=rng.random() < 0.8)
+        client = member.client.with_options(exclude_me=False)
+        with contextlib.suppress(NotJoined):
+            client.publish(f"{PREFIX}.jobs", self.ledger.job())
 
     def publish(
         self, member: Member, value: t.Any = None, *, acknowledge: bool = True, timeout: float = 2.0

@@ -11,6 +11,27 @@ import re
 import threading
 import typing as t
 
+_ROOMS = frozenset(
+    f"flask_wamp.{name}"
+    for name in (
+        "calls",
+        "connection",
+        "execution",
+        "inbound",
+        "peer",
+        "serving",
+        "session",
+        "timer",
+    )
+)
+
+_CLASSES = frozenset(
+    (
+        *("Peer", "Pool", "Connection", "Session", "_Pending", "_Restoring", "Acknowledgement"),
+        *("InvocationWork", "EventWork", "CallTicket", "CallFuture", "Waiter"),
+    )
+)
+
 
 class Held(t.NamedTuple):
     """What this process holds, after a garbage collection."""
@@ -23,11 +44,14 @@ class Held(t.NamedTuple):
     megabytes: float
     """Resident memory."""
 
+    objects: dict[str, int]
+    """Instances of the library's classes that stand for one session, call or event."""
+
     def __str__(self) -> str:
         count = sum(self.threads.values())
         return (
             f"{count} threads and {self.workers} workers, {self.files} file descriptors, "
-            f"{self.megabytes:.1f} MB"
+            f"{self.megabytes:.1f} MB, {self.objects}"
         )
 
 
@@ -39,7 +63,14 @@ def held() -> Held:
     names = [re.sub(r"[-_ (]*\d+\)?.*$", "", thread.name) for thread in threading.enumerate()]
     threads = collections.Counter(names)
     workers = threads.pop("wamp-worker", 0)
-    return Held(workers, dict(threads), _files(), _megabytes())
+    return Held(workers, dict(threads), _files(), _megabytes(), _objects())
+
+
+def _objects() -> dict[str, int]:
+    names = (
+        type(each).__qualname__ for each in gc.get_objects() if type(each).__module__ in _ROOMS
+    )
+    return {name: count for name, count in collections.Counter(names).items() if name in _CLASSES}
 
 
 def _files() -> int:

@@ -75,6 +75,7 @@ class Member:
             self.wamp.callee(f".{f.__name__.strip('_')}", validate=False, **options)(f)
         self.wamp.callee(f".who.{self.name}", invoke="single")(lambda: self.name)
         self.wamp.subscriber(".news", validate=False)(self._news)
+        self.wamp.subscriber(".jobs", validate=False, delivery="one")(self._job)
 
     def _echo(self, token: int, payload: t.Any = None) -> t.Any:
         self.ledger.ran(token, self.name)
@@ -114,6 +115,9 @@ class Member:
         receipt = Receipt((publisher, number), session.session_id, event.publisher or 0)
         self.ledger.received(self.name, receipt)
 
+    def _job(self, number: int) -> None:
+        self.ledger.did(number, self.name)
+
     # What it is told.
 
     def _session_joined(self, sender: Flask, *, session_id: int, **rest: t.Any) -> None:
@@ -142,13 +146,22 @@ class Member:
         temporary = [d.uri for d in self.client.declarations if ".temporary." in d.uri]
         if temporary:
             return f"declared at run time and not forgotten: {temporary}"
-        if health["procedures"]["registered"] != 8 or health["topics"]["subscribed"] != 1:
-            return f"served: {health['procedures']} {health['topics']}"
+        missing = [d.uri for d in self.client.declarations if d.id is None]
+        if missing:
+            return f"not served: {missing}"
         if health["in_hand"] != {"running": 0, "waiting": 0}:
             return f"in hand: {health['in_hand']}"
         session = connection.session
         waiting = [p for p in session._pending.values() if p.ticket is not None]
-        left = {"works": connection.works, "in_hand": session.in_hand, "pending": waiting}
+        lanes = [
+            d.uri for d in self.client.declarations if d.lane and d.lane._free != d.concurrency
+        ]
+        left = {
+            "works": connection.works,
+            "in_hand": session.in_hand,
+            "pending": waiting,
+            "lanes": lanes,
+        }
         return f"left over: {left}" if any(left.values()) else ""
 
 

@@ -122,7 +122,7 @@ class Soak:
         self._call_all()
         self._rest("at the end")
         self.ledger.settle()
-        self.after = held()
+        self.after = self._held_at_last()
         self._compare()
 
     def _rest(self, when: str) -> None:
@@ -154,9 +154,24 @@ class Soak:
             if answer != member.name:
                 self.ledger.violation(f"{member.name} answered {answer!r} at the end")
 
+    def _held_at_last(self) -> Held:
+        """Timers let go of what they hold within the longest of all limits."""
+        deadline = time.monotonic() + SLACK
+        while time.monotonic() < deadline and _more(held().objects, self._before.objects):
+            time.sleep(0.5)
+        return held()
+
+    @property
+    def _before(self) -> Held:
+        assert self.before is not None
+        return self.before
+
     def _compare(self) -> None:
-        before, after = self.before, self.after
-        assert before is not None and after is not None
+        before, after = self._before, self.after
+        assert after is not None
+        more = _more(after.objects, before.objects)
+        if more:
+            self.ledger.violation(f"objects that nobody needs: {more}")
         if after.threads != before.threads:
             self.ledger.violation(f"threads were {before.threads}, are {after.threads}")
         most = sum(member.client.pool.size for member in self.members)
@@ -177,6 +192,7 @@ class Soak:
             f"sessions: {len(ledger.joined)}",
             f"events: {sum(map(len, ledger.receipts.values()))} received, "
             f"{ledger.checked} acknowledged ones looked for at a subscriber whose line was up",
+            f"events for one member: {sum(ledger.jobs.values())} of {len(ledger.jobs)} handled",
             f"before: {self.before}",
             f"after:  {self.after}",
         ]
@@ -184,6 +200,10 @@ class Soak:
             lines += ["", "the last that happened:", *ledger.last, ""]
             lines += [f"VIOLATION: {each}" for each in self.violations[:20]]
         return "\n".join(lines)
+
+
+def _more(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in now.items() if count > before.get(name, 0)}
 
 
 def _counts(counter: t.Counter[str]) -> str:
