@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import contestants, machine
-from .contestants import AGAIN, BEST, EVERYBODY, TRANSPORTS, Contestant
+from .contestants import AGAIN, BEST, EVERYBODY, Contestant
 from .plan import Plan
 from .results import Measured, Results
 from .stand_in import ADD, StandIn
@@ -15,9 +15,9 @@ WARM_UP = 0.3
 
 def measure(results: Results, plan: Plan, parts: str) -> None:
     """All transports, all clients that speak them, round by round."""
-    for transport in TRANSPORTS:
+    for transport in plan.transports:
         line = [who for who in EVERYBODY if transport in who.transports]
-        for who, turn in plan.turns([*line, AGAIN] if transport == BEST else line, results):
+        for who, turn in plan.turns([*line, AGAIN] if transport == BEST else line):
             results.say(f"  {transport}, {turn}")
             try:
                 with contestants.joined(who, transport, "serve") as router:

@@ -18,16 +18,14 @@ ROLES = (
 
 def measure(results: Results, plan: Plan) -> None:
     """The fastest transport, and the one all have in common."""
-    for transport in ("ws+json", BEST):
-        for who, turn in plan.turns((OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY), results):
+    for transport in (BEST,) if plan.quick else ("ws+json", BEST):
+        for who, turn in plan.turns((OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY)):
             if transport not in who.transports:
                 continue
             results.say(f"  {transport}, {turn}")
             for role, count, what in ROLES:
                 if role not in who.roles or (who is WAMPY and count > 1):
                     continue  # two threads of one wampy client get each other's results
-                if plan.quick and transport != BEST and role != "call":
-                    continue
                 try:
                     with contestants.joined(who, transport, role, count) as router:
                         router.answer(plan.seconds / 2)

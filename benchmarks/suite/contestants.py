@@ -47,8 +47,11 @@ WAMPY = Contestant(
     environ={"PYTHONPATH": os.environ.get("BENCH_WAMPY", "")},
 )
 FLOOR = Contestant("bare loop", "floor", transports=(BEST,), roles=("serve", "events"))
+"""A send for each answer: what the target is about."""
+BATCHING = FLOOR._replace(name="bare loop, batching", extra=("batch",))
+"""One send for all answers to one receive: less is not possible in Python."""
 
-EVERYBODY = (OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY, FLOOR)
+EVERYBODY = (OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY, FLOOR, BATCHING)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ SUBSCRIPTIONS = (1, 50, 500)
 
 def measure(results: Results, plan: Plan) -> None:
     """All of it, round by round."""
-    for who, turn in plan.turns((OURS, TWISTED, ASYNCIO, GEVENT), results):
+    for who, turn in plan.turns((OURS, TWISTED, ASYNCIO, GEVENT)):
         results.say(f"  {turn}")
         for part in (_serving, _joining, _subscriptions):
             if plan.quick and who in (ASYNCIO, GEVENT) and part is not _joining:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .contestants import Contestant
-from .results import Results
+from .contestants import BEST, TRANSPORTS, Contestant
 
 
 class Plan(t.NamedTuple):
@@ -16,9 +15,12 @@ class Plan(t.NamedTuple):
     """Of one measurement."""
     quick: bool = False
 
-    def turns(
-        self, everybody: t.Sequence[Contestant], results: Results
-    ) -> t.Iterator[tuple[Contestant, str]]:
+    @property
+    def transports(self) -> tuple[str, ...]:
+        """All, or those that the targets are about."""
+        return ("ws+json", BEST) if self.quick else tuple(TRANSPORTS)
+
+    def turns(self, everybody: t.Sequence[Contestant]) -> t.Iterator[tuple[Contestant, str]]:
         """A B C, A B C, ...: who is next in each round, and what to print."""
         for n in range(self.rounds):
             for who in everybody:

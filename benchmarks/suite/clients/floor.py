@@ -1,4 +1,8 @@
-"""The floor: a blocking loop over a socket with msgspec, no dispatch. ``floor.py URL msgpack ROLE 1``."""
+"""The floor: a blocking loop over a socket with msgspec, no dispatch, no thread.
+
+``floor.py URL msgpack ROLE 1 [batch]``: it answers each message by itself, or all that one receive
+brought with one send.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().dec
 parts = urllib.parse.urlsplit(sys.argv[1])
 sock = socket.create_connection((parts.hostname, parts.port))
 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+batch = "batch" in sys.argv
 had = 0
 
 
@@ -52,7 +57,11 @@ while data := sock.recv(65536):
         stop = at + 4 + int.from_bytes(rest[at + 1 : at + 4], "big")
         if stop > end:
             break
-        out.append(answer(decode(memoryview(rest)[at + 4 : stop])))
+        reply = answer(decode(memoryview(rest)[at + 4 : stop]))
+        if batch:
+            out.append(reply)
+        elif reply:
+            sock.sendall(reply)
         at = stop
     rest = rest[at:]
     if any(out):

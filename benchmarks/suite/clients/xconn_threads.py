@@ -8,12 +8,14 @@ import time
 import typing as t
 
 from xconn import Client, JSONSerializer, MsgPackSerializer
-from xconn.types import Event, Invocation, Result
+from xconn.types import Event, Invocation, Result, TransportConfig
 
 URL, SERIALIZER, ROLE, COUNT = *sys.argv[1:4], int(sys.argv[4])
 
 serializer = {"json": JSONSerializer, "msgpack": MsgPackSerializer}[SERIALIZER]()
-session = Client(serializer=serializer).connect(URL, "realm1")
+# Without it a call takes 44 ms over RawSocket.
+config = TransportConfig(tcp_nodelay=True)
+session = Client(serializer=serializer, config=config).connect(URL, "realm1")
 had = 0
 
 
