@@ -6,12 +6,13 @@ used.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import typing as t
 
 from .caller import Caller
-from .exceptions import ApplicationError, CallTimeout, WAMPError
+from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .execution import Pool
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
 from .peer import Notify, Peer
@@ -103,6 +104,8 @@ class Client(Caller):
         except WAMPError as error:
             if forget:
                 del declarations[key(declaration)]
+                with contextlib.suppress(NotJoined):  # where the router answers after all
+                    peer.serving.withdraw(connection, declaration)
                 raise
             if isinstance(error, CallTimeout):
                 peer.serving.unanswered(declaration)

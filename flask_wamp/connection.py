@@ -259,6 +259,8 @@ class Connection:
         try:
             with self._lock:  # once for all: decoding holds the interpreter anyway
                 for data in messages:
+                    if self.left is not None:  # Crossbar 26.10 has been seen to go on after GOODBYE
+                        break
                     self._sort(self._receive(data), events)
         finally:  # a broken message does not take away what came before it
             if events:

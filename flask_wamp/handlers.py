@@ -132,6 +132,9 @@ class _Declared:
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
 
+    unwanted = False
+    """Withdrawn, perhaps before the router has answered: then what it answers is taken back."""
+
     attendant: MakeAttendant | None = None
     """Makes what has to be there in every process that serves it."""
 

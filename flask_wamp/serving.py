@@ -56,7 +56,7 @@ class _Restoring:
 class Acknowledgement(Waiter):
     """The ticket of a REGISTER or SUBSCRIBE: notes the outcome with what was declared."""
 
-    __slots__ = ("_declaration", "_refused", "_restoring")
+    __slots__ = ("_refused", "_restoring", "declaration")
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class Acknowledgement(Waiter):
         restoring: _Restoring | None = None,
     ) -> None:
         super().__init__()
-        self._declaration = declaration
+        self.declaration = declaration
         self._refused = refused
         self._restoring = restoring
 
     def resolve(self, value: t.Any) -> None:
         """Note the outcome; the reader calls it."""
-        declaration = self._declaration
+        declaration = self.declaration
         if isinstance(value, m.Error):
             self._refused(declaration, ApplicationError(value.error, *value.args, **value.kwargs))
         else:
@@ -196,8 +196,11 @@ class Serving:
                 logger.exception("cannot handle %r", event)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
-        if event.ticket is not None:
-            event.ticket.resolve(event.message)
+        ticket = event.ticket
+        if ticket is not None:
+            ticket.resolve(event.message)
+            if isinstance(ticket, Acknowledgement) and ticket.declaration.unwanted:
+                self._take_back(connection, ticket.declaration)
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
         work = InvocationWork(connection, event.target, event.message, self._timer)
@@ -294,6 +297,9 @@ class Serving:
 
     def withdraw(self, connection: Connection, declaration: Declaration) -> Waiter | None:
         """UNREGISTER or UNSUBSCRIBE; wait for what is returned. None: there is nothing to do."""
+        declaration.unwanted = (
+            True  # before its id is looked at: the reader does it the other way round
+        )
         number, declaration.id, declaration.asked = declaration.id, None, None
         if number is None:
             return None
@@ -306,6 +312,17 @@ class Serving:
             return None
         return answer
 
+    def _take_back(self, connection: Connection, declaration: Declaration) -> None:
+        """Its answer came after it was withdrawn."""
+        number, declaration.id = declaration.id, None
+        if number is None:
+            return
+        with contextlib.suppress(NotJoined):
+            if isinstance(declaration, Registration):
+                connection.put(Session.unregister, number, None)
+            elif connection.put(Session.drop_target, number, declaration):
+                connection.put(Session.unsubscribe, number, None)
+
     def _ask_for(
         self, session: Session, declaration: Declaration, ticket: Acknowledgement
     ) -> Acknowledgement:
@@ -315,7 +332,7 @@ class Serving:
         self._lane(declaration)
         request = session.register if isinstance(declaration, Registration) else session.subscribe
         request(declaration.uri, declaration.options, declaration, ticket)
-        declaration.asked = session, ticket
+        declaration.asked, declaration.unwanted = (session, ticket), False
         return ticket
 
     def _lane(self, declaration: Declaration) -> None:

@@ -1,0 +1,67 @@
+"""What the router says after nobody wants it any more, or after its own GOODBYE."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_wamp import CallTimeout, FlaskWAMP
+from flask_wamp import messages as m
+from tests.app.conftest import Serve
+from tests.support.memory import MemoryRouter
+
+REGISTRATION_ID = 77
+
+
+@pytest.fixture
+def wamp(serve: Serve, router: MemoryRouter) -> FlaskWAMP:
+    """An app that has joined a router which answers nothing more."""
+    _, wamp = serve()
+    router.silent = True
+    return wamp
+
+
+def test_a_procedure_that_is_registered_too_late_is_taken_back(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    with pytest.raises(CallTimeout):
+        wamp.client.with_options(timeout=0.05).register(lambda: 1, "com.example.late")
+    request_id = router.wait_for(m.Register).request_id
+    router.send(m.Registered(request_id, REGISTRATION_ID))
+    assert router.wait_for(m.Unregister).registration_id == REGISTRATION_ID
+
+
+def test_a_topic_that_is_subscribed_to_too_late_is_taken_back(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    with pytest.raises(CallTimeout):
+        wamp.client.with_options(timeout=0.05).subscribe(lambda: 1, "com.example.late")
+    request_id = router.wait_for(m.Subscribe).request_id
+    router.send(m.Subscribed(request_id, REGISTRATION_ID))
+    assert router.wait_for(m.Unsubscribe).subscription_id == REGISTRATION_ID
+
+
+def test_what_is_withdrawn_before_the_answer_is_taken_back(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    _, wamp = serve(lambda wamp: wamp.callee(".early")(lambda: 1))
+    router.silent = True
+    router.drop()
+    router.wait_for(m.Hello, 2)
+    router.welcome()
+    router.silent = True
+    request_id = router.wait_for(m.Register, 2).request_id
+    wamp.client.unregister("com.example.early")
+    router.send(m.Registered(request_id, REGISTRATION_ID))
+    assert router.wait_for(m.Unregister).registration_id == REGISTRATION_ID
+
+
+def test_what_follows_goodbye_breaks_no_protocol(serve: Serve, router: MemoryRouter) -> None:
+    """Crossbar 26.10 sends the invocations it has in hand after it."""
+    _, wamp = serve()
+    peer = wamp.client.peer
+    assert peer is not None and peer.connection is not None
+    encode = router.transports[-1].router_serializer.encode
+    late = m.Invocation(1, REGISTRATION_ID, {})
+    peer.connection._take([encode(m.Goodbye({}, "com.example.kicked")), encode(late)])
+    assert peer.connection.left is not None
+    assert peer.connection.left.reason == "com.example.kicked"
