@@ -11,6 +11,8 @@ import re
 import threading
 import typing as t
 
+_M_ARENA_MAX = -8
+
 _ROOMS = frozenset(
     f"flask_wamp.{name}"
     for name in (
@@ -53,6 +55,12 @@ class Held(t.NamedTuple):
             f"{count} threads and {self.workers} workers, {self.files} file descriptors, "
             f"{self.megabytes:.1f} MB, {self.objects}"
         )
+
+
+def keep_one_heap() -> None:
+    """Have the C library use one heap for all threads: with one for each, memory says little."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def held() -> Held:
