@@ -9,7 +9,7 @@ from . import contestants, machine
 from .contestants import ASYNCIO, BEST, GEVENT, OURS, TWISTED, Contestant
 from .plan import Plan
 from .results import Measured, Results
-from .stand_in import ADD, ECHO, EVENT, INVOCATION, YIELD, StandIn
+from .stand_in import ADD, ECHO, EVENT, StandIn
 
 BUSY, SLOW = "com.bench.busy", "com.bench.slow"
 MB = 1_000_000
@@ -130,15 +130,13 @@ def _beside(
 ) -> list[float]:
     """Microseconds of quick calls while so many others are in flight."""
     quick = router.invocation(ADD, 1, 2)
-    send, receive, clock = router.line.sock.sendall, router.line.receive, time.perf_counter
+    send, clock = router.line.sock.sendall, time.perf_counter
     took, started, stop = [], clock(), clock() + seconds
     send(quick() + (b"".join(other() for _ in range(others)) if other else b""))
     left = others if other else 0
     waiting = True
     while waiting or left:
-        for m in receive():
-            if m[0] != YIELD:
-                raise ValueError(f"not an answer to {INVOCATION}: {str(m)[:200]}")
+        for m in router.yields():
             more = clock() < stop
             if m[3] == [3]:
                 took.append((clock() - started) * 1e6)

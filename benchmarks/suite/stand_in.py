@@ -129,34 +129,39 @@ class StandIn:
         self, make: t.Callable[[], bytes], in_flight: int, seconds: float, expect: t.Any
     ) -> Window:
         """Invoke again at each answer; then let all answers come in."""
-        send, receive = self.line.sock.sendall, self.line.receive
+        send = self.line.sock.sendall
         send(b"".join([make() for _ in range(in_flight)]))
         count = 0
         cpu, started = machine.cpu(self.pid), time.perf_counter()
         stop = started + seconds
         while (now := time.perf_counter()) < stop or not count:
-            answers = 0
-            for m in receive():
-                if m[0] == YIELD and m[3] == expect:
-                    answers += 1
-                else:
-                    self._other(m)
+            answers = len(self.yields(expect))
             count += answers
             send(b"".join([make() for _ in range(answers)]))
         window = Window(count, now - started, machine.cpu(self.pid) - cpu)
         while in_flight:
-            in_flight -= sum(m[0] == YIELD for m in receive())
+            in_flight -= len(self.yields(expect))
         return window
+
+    def yields(self, expect: t.Any = None) -> list[list[t.Any]]:
+        """Wait for messages and return those that answer; others, heartbeats, are answered here."""
+        answers = []
+        for m in self.line.receive():
+            if m[0] == YIELD and (expect is None or m[3] == expect):
+                answers.append(m)
+            else:
+                self._other(m)
+        return answers
 
     def latencies(self, make: t.Callable[[], bytes], seconds: float) -> list[float]:
         """Microseconds of each invocation, one at a time."""
-        send, receive, clock = self.line.sock.sendall, self.line.receive, time.perf_counter
+        send, clock = self.line.sock.sendall, time.perf_counter
         took = []
         stop = clock() + seconds
         while clock() < stop or not took:
             started = clock()
             send(make())
-            while not any(m[0] == YIELD for m in receive()):
+            while not self.yields():
                 pass
             took.append((clock() - started) * 1e6)
         return took
