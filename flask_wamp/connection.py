@@ -154,7 +154,7 @@ class Connection:
             self._check_open()
             result = request(session, *args, **kwargs)
             if self._sending:
-                self._unsent += sum(map(len, session.outgoing[-1:]))
+                self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
                 return result
             batch = self._take_outgoing()
         self._send(batch)
@@ -170,7 +170,8 @@ class Connection:
             with self._lock:
                 self._check_open()
                 answered = request(self.session, *args)
-                self._unsent += sum(map(len, self.session.outgoing[-1:]))
+                outgoing = self.session.outgoing
+                self._unsent += len(outgoing[-1]) if outgoing else 0
             if not self._nudge.is_set():  # else the writer has yet to look
                 self._nudge.set()
             return answered
@@ -269,10 +270,11 @@ class Connection:
                 self._nudge.set()
 
     def _sort(self, event: Happening, events: list[t.Any]) -> None:
-        if isinstance(event, Left):
-            self.left = event
-        elif isinstance(event, Ignored):
-            logger.debug("dropped, nobody waits for it: %s", _ids(event.message))
+        kind = type(event)
+        if kind is Left:
+            self.left = t.cast(Left, event)
+        elif kind is Ignored:
+            logger.debug("dropped, nobody waits for it: %s", _ids(t.cast(Ignored, event).message))
         elif event is not None:
             events.append(event)
 

@@ -20,8 +20,9 @@ from .coroutines import make_sync
 from .delivery import Delivery
 from .exceptions import ApplicationError
 from .execution import time_limit
-from .handlers import Failure, Outcome, Registration, Subscription, Work
+from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks
+from .payload import is_plain
 from .registry import Spec
 from .request_context import request_context, run_as_request
 from .results import Results
@@ -229,6 +230,8 @@ class _Callee(Handler):
         return _exhaust(message, value) if inspect.isgenerator(value) else value
 
     def _returned(self, value: t.Any, work: Work) -> Outcome:
+        if is_plain(value):
+            return Result([value])
         if self._is_view is None:
             self._is_view = _is_view(self._app, self._spec.function)
         # The app's JSON provider knows types of its own.

@@ -42,10 +42,13 @@ def plain(value: t.Any, default: Default | None = None, *, binary: bool = True) 
     :param binary: False where the serializer has no bytes: they become text, NUL and Base64.
     :raises SerializationError: Something in it cannot be sent; says what and why.
     """
+    return value if is_plain(value) else _Plain(default, binary).value(value, 0)
+
+
+def is_plain(value: t.Any) -> bool:
+    """Whether it is what most results are, text or a small number: it can be sent as it is."""
     kind = type(value)
-    if kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT):
-        return value  # what most results are
-    return _Plain(default, binary).value(value, 0)
+    return kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT)
 
 
 class _Plain:

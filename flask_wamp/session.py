@@ -14,6 +14,8 @@ from __future__ import annotations
 import enum
 import typing as t
 
+import msgspec
+
 from . import messages as m
 from .auth import Authentication
 from .exceptions import PayloadTooLarge, ProtocolError
@@ -45,7 +47,7 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
-class _Pending(t.NamedTuple):
+class _Pending(msgspec.Struct):
     ticket: t.Any
     request_type: type[m.Message]
     target: t.Any

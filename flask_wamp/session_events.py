@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
+
 from . import messages as m
 
 #: What we announce. Progressive *calls* are not: Crossbar 26.10 corrupts registrations with them.
@@ -46,14 +48,14 @@ ROLES: dict[str, dict[str, dict[str, bool]]] = {
 }
 
 
-class Joined(t.NamedTuple):
+class Joined(msgspec.Struct):
     """WELCOME: the session is established."""
 
     session_id: int
     details: m.Details
 
 
-class Left(t.NamedTuple):
+class Left(msgspec.Struct):
     """GOODBYE or ABORT: the session is over."""
 
     reason: str
@@ -61,41 +63,41 @@ class Left(t.NamedTuple):
     aborted: bool
 
 
-class Answered(t.NamedTuple):
+class Answered(msgspec.Struct):
     """The answer to a request; an ``Error``, a progressive ``Result``, or the last message of it."""
 
     ticket: t.Any
     message: t.Any
 
 
-class Invoked(t.NamedTuple):
+class Invoked(msgspec.Struct):
     """INVOCATION of what was registered with ``target``."""
 
     target: t.Any
     message: m.Invocation
 
 
-class Delivered(t.NamedTuple):
+class Delivered(msgspec.Struct):
     """EVENT for all who subscribed, each a ``target``."""
 
     targets: tuple[t.Any, ...]
     message: m.Event
 
 
-class Interrupted(t.NamedTuple):
+class Interrupted(msgspec.Struct):
     """INTERRUPT of an invocation that is not answered yet."""
 
     message: m.Interrupt
 
 
-class Revoked(t.NamedTuple):
+class Revoked(msgspec.Struct):
     """The router took away a registration or subscription."""
 
     targets: tuple[t.Any, ...]
     details: m.Details
 
 
-class Ignored(t.NamedTuple):
+class Ignored(msgspec.Struct):
     """A late or unknown message: nobody waits for it any more, or nobody ever did."""
 
     message: m.Message

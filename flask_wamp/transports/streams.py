@@ -68,8 +68,13 @@ class Stream:
 
     def receive(self) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
-        with self._translated():
+        if self._deadline is not None:
+            with self._translated():
+                return self.sock.recv(RECEIVE_SIZE)
+        try:  # the same, for every message: a context manager of Python's costs as much as the call
             return self.sock.recv(RECEIVE_SIZE)
+        except OSError as error:
+            raise TransportError(f"the connection broke: {_reason(error)}") from error
 
     def pending(self) -> bool:
         """Whether something is left to send."""
