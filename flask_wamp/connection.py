@@ -19,7 +19,7 @@ from .execution import spawn
 from .messages import Details
 from .serializers import Buffer
 from .session import Session, State
-from .session_events import Happening, Ignored, Joined, Left
+from .session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
 from .transports import Transport
 
 logger = logging.getLogger("flask_wamp.connection")
@@ -33,6 +33,9 @@ INVALID_ARGUMENT = "wamp.error.invalid_argument"
 
 MAX_UNSENT = 4 * 1024 * 1024
 """Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
+
+#: What nearly everything is that arrives, and goes to who handles it.
+_COMMON = frozenset({Answered, Invoked, Delivered})
 
 
 class Connection:
@@ -262,7 +265,11 @@ class Connection:
                 for data in messages:
                     if self.left is not None:  # Crossbar 26.10 has been seen to go on after GOODBYE
                         break
-                    self._sort(self._receive(data), events)
+                    event = self._receive(data)
+                    if type(event) in _COMMON:
+                        events.append(event)
+                    else:
+                        self._sort(event, events)
         finally:  # a broken message does not take away what came before it
             if events:
                 self._on_events(self, events)

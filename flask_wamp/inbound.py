@@ -65,20 +65,17 @@ class InvocationWork:
         """Run the handler and answer; on a worker."""
         if self.canceled and not self.registration.insistent:
             return
-        outcome = self._outcome()
+        try:
+            outcome = self.registration.handler(self)
+        except BaseException:  # a defect of ours; its caller is answered all the same
+            logger.exception("the handler of %s gave no answer", self.uri)
+            outcome = Failure("wamp.error.runtime_error")
         if self._alarm is not None:
             self._alarm.cancel()
         self.connection.works.pop(self.message.request_id, None)
         well = self._answer(outcome)
         for callback in self._callbacks or ():
             callback(well)
-
-    def _outcome(self) -> Outcome:
-        try:
-            return self.registration.handler(self)
-        except BaseException:  # a defect of ours; its caller is answered all the same
-            logger.exception("the handler of %s gave no answer", self.uri)
-            return Failure("wamp.error.runtime_error")
 
     def limit(self, seconds: float) -> None:
         """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
