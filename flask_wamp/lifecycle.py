@@ -42,6 +42,10 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     if servers.in_task_process():
         client.only_call()
         return
+    if servers.in_celery():
+        client.only_call()
+        servers.stop_with_celery(client.stop)
+        return
     if autostart is not False:
         exit_at_sigterm()  # now: whoever uses it first need not be in the main thread
     if autostart != "auto":

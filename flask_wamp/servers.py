@@ -14,6 +14,7 @@ gunicorn --preload   its arbiter on the stack                the same, in each f
 uWSGI                the module ``uwsgi``                    in ``post_fork_hook``; when the app is
                                                              loaded, where workers load it
 waitress-serve       its runner on the stack                 when the app is loaded
+celery               click's context                         on first use, and serves nothing
 ==================== ======================================= =====================================
 """
 
@@ -74,6 +75,20 @@ def recognize(app: Flask) -> Server | None:
 def in_task_process() -> bool:
     """Whether this process runs background tasks for another one, and serves nothing."""
     return TASK_PROCESS in sys.modules
+
+
+def in_celery() -> bool:
+    """Whether a ``celery`` command is loading the app: its processes call and publish, and serve nothing."""
+    context = click.get_current_context(silent=True)
+    group = context.find_root().command.callback if context is not None else None
+    return getattr(group, "__module__", "").startswith("celery.")
+
+
+def stop_with_celery(stop: t.Callable[[], None]) -> None:
+    """Have a function called when a process of Celery's ends; its children skip Python's ``atexit``."""
+    from celery.signals import worker_process_shutdown
+
+    worker_process_shutdown.connect(lambda **about: stop(), weak=False)
 
 
 def app_import_path() -> str | None:
