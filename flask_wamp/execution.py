@@ -212,7 +212,8 @@ class Pool:
         return self._all_idle.wait(timeout)
 
     def _busy(self) -> bool:
-        busy = len(self._workers) - len(self._idle)
+        # A worker that was woken is busy with a job in line, or with nothing.
+        busy = len(self._workers) - len(self._idle) - (self._waking is not None)
         return bool(self._jobs) or busy > (self._drainer in self._workers)
 
     # Called by workers and under the lock.

@@ -18,10 +18,10 @@ MSGPACK, CBOR = b"\x95\x44\x07\x05\x80", b"\x85\x18\x44\x07\x05\xa0"
 #: Bytes, and whether only the payload is at fault.
 HOSTILE: dict[str, tuple[str, bytes, bool]] = {
     "json nested": ("json", b"[" * MANY, False),
-    "json deep payload": ("json", b"[68,7,5,{},%s%s]" % (b"[" * 5000, b"]" * 5000), True),
+    "json deep payload": ("json", b"[68,7,5,{},%s%s]" % (b"[" * 200_000, b"]" * 200_000), True),
     "json bytes, deep": (
         "json",
-        b'[68,7,5,{},%s"\\u0000YQ=="%s]' % (b"[" * 900, b"]" * 900),
+        b'[68,7,5,{},%s"\\u0000YQ=="%s]' % (b"[" * 5000, b"]" * 5000),
         True,
     ),
     "json 1e999999": ("json", b"[68,7,5,{},[1e999999]]", True),
