@@ -17,6 +17,7 @@ import time
 import types
 import typing as t
 
+from . import systemd
 from .router.process import spawn_bound, stop_process
 from .wakeup import Wakeup
 
@@ -123,11 +124,13 @@ class Supervisor:
                 if not announced and self._all_ready():
                     announced = self._once_ready = True
                     self._say(f"{self._workers_text} ready")
+                    systemd.ready(f"{self._workers_text} ready")
                 if self._rolling:
                     self._rolling = False
                     self._restart_one_by_one()
             return int(self._unfit)
         finally:
+            systemd.stopping()
             self._stop(self._workers)
             self._wake.close()
 
@@ -185,15 +188,21 @@ class Supervisor:
             self._wake.clear()
 
     def _restart_one_by_one(self) -> None:
+        systemd.reloading()
+        outcome = self._restarted()
+        self._say(outcome)
+        systemd.ready(outcome)
+
+    def _restarted(self) -> str:
+        """Restart them; tell what came of it."""
         for at, old in enumerate(self._workers):
             new = self._spawn()
             if not self._becomes_ready(new):
-                self._say("the new worker does not get ready, the old ones stay")
                 self._stop([new])
-                return
+                return "the new worker does not get ready, the old ones stay"
             self._workers[at] = new
             self._stop([old])
-        self._say(f"{self._workers_text} restarted")
+        return f"{self._workers_text} restarted"
 
     def _becomes_ready(self, worker: _Worker) -> bool:
         deadline = time.monotonic() + READY_TIMEOUT

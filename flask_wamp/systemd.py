@@ -1,0 +1,41 @@
+"""What systemd is told of a service of ``Type=notify``; nothing where there is no systemd.
+
+Source: sd_notify(3), "Description" and "Well-known assignments".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+
+logger = logging.getLogger("flask_wamp.worker")
+
+
+def ready(status: str) -> None:
+    """The service is up, or has reloaded."""
+    _notify("READY=1", f"STATUS={status}")
+
+
+def reloading() -> None:
+    """The service restarts its workers; :func:`ready` follows."""
+    _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def stopping() -> None:
+    """The service ends."""
+    _notify("STOPPING=1")
+
+
+def _notify(*assignments: str) -> None:
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    if path.startswith("@"):  # Linux's abstract namespace
+        path = "\0" + path[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto("\n".join(assignments).encode(), path)
+    except OSError as error:
+        logger.warning("cannot tell systemd (NOTIFY_SOCKET): %s", error)
