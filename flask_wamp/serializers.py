@@ -215,8 +215,29 @@ def _to_bytes(value: t.Any) -> t.Any:
 MAX_DEPTH_READ = 1000
 
 
+def _refuse_tag(*_: object) -> t.NoReturn:
+    raise ValueError("a tag, which no other serializer of WAMP has")
+
+
+class _Untagged(t.Mapping[int, t.Any]):
+    """Refuses every tag before what is tagged is made: ``cbor2`` looks here first.
+
+    Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
+    one another so often that no walk through them ends. Crossbar 26.10 passes some on.
+    """
+
+    def __getitem__(self, tag: int) -> t.Any:
+        return _refuse_tag
+
+    def __iter__(self) -> t.Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # else it is taken for nothing
+
+
 class CBORSerializer(Serializer):
-    """CBOR, where ``cbor2`` is installed."""
+    """CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags."""
 
     name = "cbor"
     rawsocket_id = 3
@@ -224,13 +245,14 @@ class CBORSerializer(Serializer):
     def __init__(self, accepts: t.Any = FromRouter) -> None:
         import cbor2
 
-        # Others may send what is nested deeper than cbor2 6 reads by itself, 400, and the router passes
+        # Others may send what is nested deeper than cbor2 reads by itself, 400, and the router passes
         # it on: read as deep as MsgPack and JSON are, so that the session does not end for it.
-        loads = functools.partial(cbor2.loads, max_depth=MAX_DEPTH_READ)
-        try:
-            loads(b"\0")
-        except TypeError:  # before that it had no such limit
-            loads = functools.partial(cbor2.loads)
+        loads = functools.partial(
+            cbor2.loads,
+            max_depth=MAX_DEPTH_READ,
+            semantic_decoders=_Untagged(),
+            tag_hook=_refuse_tag,
+        )
         self._dump = cbor2.dumps
         self._load = lambda data: msgspec.convert(loads(bytes(data)), accepts)
 
