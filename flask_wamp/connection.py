@@ -37,6 +37,8 @@ MAX_UNSENT = 4 * 1024 * 1024
 #: What nearly everything is that arrives, and goes to who handles it.
 _COMMON = frozenset({Answered, Invoked, Delivered})
 
+_OPEN = (State.JOINED, State.NEW)
+
 
 class Connection:
     """A transport with a session on it.
@@ -170,11 +172,11 @@ class Connection:
         writer as soon as whoever computes lets it.
         """
         if self._more_to_come() and self._unsent < MAX_BATCH:
+            session = self.session
             with self._lock:
                 self._check_open()
-                answered = request(self.session, *args)
-                outgoing = self.session.outgoing
-                self._unsent += len(outgoing[-1]) if outgoing else 0
+                answered = request(session, *args)
+                self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
             if not self._nudge.is_set():  # else the writer has yet to look
                 self._nudge.set()
             return answered
@@ -194,7 +196,7 @@ class Connection:
         self._nudge.set()
 
     def _check_open(self) -> None:
-        if self._closing or self.session.state not in (State.NEW, State.JOINED):
+        if self._closing or self.session.state not in _OPEN:
             raise NotJoined("the session has ended")
 
     # Sending.

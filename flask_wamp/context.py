@@ -80,17 +80,20 @@ class _InHand:
     @property
     def args(self) -> list[t.Any]:
         """The positional payload, as it came."""
-        return t.cast("list[t.Any]", self._work.message.args)
+        args: list[t.Any] = self._work.message.args
+        return args
 
     @property
     def kwargs(self) -> dict[str, t.Any]:
         """The keyword payload, as it came."""
-        return t.cast("dict[str, t.Any]", self._work.message.kwargs)
+        kwargs: dict[str, t.Any] = self._work.message.kwargs
+        return kwargs
 
     @property
     def details(self) -> dict[str, t.Any]:
         """The details of the WAMP message."""
-        return t.cast("dict[str, t.Any]", self._work.message.details)
+        details: dict[str, t.Any] = self._work.message.details
+        return details
 
     @property
     def age(self) -> float:

@@ -5,7 +5,6 @@ Returns an outcome and sends nothing.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -30,8 +29,6 @@ from .uris import own_prefix
 from .validation import Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")
-
-_IN_TIME: t.ContextManager[None] = contextlib.nullcontext()
 
 
 class Dispatcher:
@@ -120,16 +117,18 @@ class Handler:
         chain, failed = None, None
         try:
             chain = self.chain()
-            # Not around the teardown: what began in time is torn down in full.
-            with _IN_TIME if work.deadline is None else time_limit(work.deadline):
+            if work.deadline is None:
                 outcome, failed = self._run(chain, work, message)
+            else:  # not around the teardown: what began in time is torn down in full
+                with time_limit(work.deadline):
+                    outcome, failed = self._run(chain, work, message)
         except BaseException as error:
             failed = error
             outcome = self._failed(error, work, message)
         if chain is not None:
             chain.tear_down(message, failed)
         self.current.reset(token)
-        _pop(context, failed, message.uri)
+        _pop(context, failed, message)
         return outcome
 
     def chain(self) -> Chain:
@@ -171,7 +170,8 @@ class Handler:
             raise invalid from None
 
     def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", message.kwargs)
+        kwargs: dict[str, t.Any] = message.kwargs
+        return kwargs
 
     def _make_validator(self) -> Validate:
         # At the first call: by then every name in the annotations exists, and an app with a thousand
@@ -293,9 +293,9 @@ def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:
     return any(view is f or inspect.unwrap(view) is f for view in app.view_functions.values())
 
 
-def _pop(context: t.Any, failed: BaseException | None, uri: str) -> None:
+def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:
     """End the context; a teardown function that raises does not take the answer away."""
     try:
         context.pop(failed)
     except BaseException:
-        logger.exception("a teardown function failed after %s", uri)
+        logger.exception("a teardown function failed after %s", message.uri)

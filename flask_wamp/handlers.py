@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
+
 from . import messages as m
 
 
@@ -36,7 +38,7 @@ class CallResult:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Result(t.NamedTuple):
+class Result(msgspec.Struct):
     """An invocation ended well: the YIELD to send. Its payload is plain already."""
 
     args: t.Sequence[t.Any] = ()

@@ -21,11 +21,20 @@ class Message(msgspec.Struct, array_like=True, gc=False):
     def wire(self) -> tuple[t.Any, ...]:
         """The message as the array to send, without trailing payload that is empty."""
         values = msgspec.structs.astuple(self)
-        required = len(values) - len(self.__struct_defaults__)
-        end = len(values)
-        while end > required and not values[end - 1]:
-            end -= 1
-        return (self.__struct_config__.tag, *values[:end])
+        tag, end = _SHAPES.get(type(self)) or _shape(type(self))
+        if end == len(values) or values[-1]:
+            return (tag, *values)
+        return (tag, *values[:-1]) if values[-2] else (tag, *values[:end])
+
+
+#: The number of a class and how many of its fields are required: asking msgspec takes longer.
+_SHAPES: dict[type[Message], tuple[t.Any, int]] = {}
+
+
+def _shape(kind: type[Message]) -> tuple[t.Any, int]:
+    required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
+    _SHAPES[kind] = shape = kind.__struct_config__.tag, required
+    return shape
 
 
 class Hello(Message, tag=1):

@@ -60,7 +60,8 @@ class Serializer:
         :raises ProtocolError: The bytes are not a message of this serializer.
         """
         try:
-            return t.cast(Message, self._load(data))
+            message: Message = self._load(data)
+            return message
         except Exception as error:  # each library below has errors of its own
             raise ProtocolError(f"not a WAMP message in {self.name}: {error}") from error
 
