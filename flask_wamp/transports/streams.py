@@ -264,4 +264,7 @@ def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = _HINTS.get(error.verify_code, _UNTRUSTED)
         return f"the router's certificate was refused: {error.verify_message}; {hint}"
+    alert = getattr(error, "reason", None) or ""
+    if "_ALERT_" in alert and ("CERT" in alert or alert.endswith("UNKNOWN_CA")):
+        return f"the router wants a client certificate it trusts ({alert}): see WAMP_TLS_CERT"
     return error.strerror or str(error) or (os.strerror(error.errno) if error.errno else "unknown")
