@@ -68,13 +68,8 @@ class Stream:
 
     def receive(self) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
-        if self._deadline is not None:
-            with self._translated():
-                return self.sock.recv(RECEIVE_SIZE)
-        try:  # the same, for every message: a context manager of Python's costs as much as the call
+        with _Watched(self):
             return self.sock.recv(RECEIVE_SIZE)
-        except OSError as error:
-            raise TransportError(f"the connection broke: {_reason(error)}") from error
 
     def pending(self) -> bool:
         """Whether something is left to send."""
@@ -87,7 +82,7 @@ class Stream:
         """
         view = memoryview(self._rest + data if self._rest else data)
         try:
-            with self._translated():
+            with _Watched(self):
                 while view:
                     self.stuck_since = time.monotonic()
                     view = view[self.sock.send(view) :]
@@ -106,18 +101,35 @@ class Stream:
         with contextlib.suppress(OSError):
             os.close(self.sock.detach())
 
-    @contextlib.contextmanager
-    def _translated(self) -> t.Iterator[None]:
-        try:
-            if self._deadline is not None:
-                left = self._deadline - time.monotonic()
-                if left <= 0:  # even where there is something to read: else a trickle never ends
-                    raise TimeoutError
-                self.sock.settimeout(left)
-            yield
-        except TimeoutError as error:
+    def apply_deadline(self) -> None:
+        """Have the socket's next operation end at the deadline."""
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:  # even where there is something to read: else a trickle never ends
+                raise TransportError("the router did not answer in time")
+            self.sock.settimeout(left)
+
+
+class _Watched:
+    """Around the socket's operations: applies the deadline, and translates errors.
+
+    A class, for ``contextlib.contextmanager`` takes longer than what is inside.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        self._stream.apply_deadline()
+
+    def __exit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
+        if error is None:
+            return
+        if isinstance(error, TimeoutError):
             raise TransportError("the router did not answer in time") from error
-        except OSError as error:
+        if isinstance(error, OSError):
             raise TransportError(f"the connection broke: {_reason(error)}") from error
 
 
