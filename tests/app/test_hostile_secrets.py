@@ -40,6 +40,12 @@ def test_a_bad_url_is_shown_without_its_password(make_app: MakeApp, url: str) ->
     assert info.value.__cause__ is None
 
 
+def test_the_query_of_the_url_is_shown() -> None:
+    url = parse_router_url(f"ws://joe:{SECRET}@localhost/ws?room=tea")
+    assert SECRET not in url.shown
+    assert url.shown.endswith("?room=tea"), "SECURITY.rst says so"
+
+
 @pytest.mark.parametrize("name", ["WAMP_PASSWORD", "WAMP_SECRETS", "WAMP_TOKEN"])
 def test_an_unknown_key_may_hold_a_secret(make_app: MakeApp, name: str) -> None:
     with pytest.raises(ValueError, match=name) as info:
