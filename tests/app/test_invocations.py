@@ -351,3 +351,32 @@ def test_generator_that_raises_is_an_error(serve: Serve, router: MemoryRouter) -
     answer = router.invoke("com.example.count")
     assert answered(answer) == "com.example.error.x"
     assert len(answer.progress) == 1
+
+
+def test_flood_of_one_procedure_does_not_make_another_wait_behind_it(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    gate, order = threading.Event(), []
+
+    def slow(number: int) -> None:
+        gate.wait(TIMEOUT)
+        order.append(number)
+
+    def other() -> None:
+        order.append("other")
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee(slow)
+        wamp.callee(other)
+
+    serve(setup, WAMP_WORKERS=1, WAMP_MAX_PENDING=6)
+    flood = [router.invoke("com.example.slow", number) for number in range(20)]
+    refused = flood[7:]
+    for answer in refused:
+        assert answer.result(TIMEOUT).error == UNAVAILABLE
+    answer = router.invoke("com.example.other")  # the line is full, of others
+    gate.set()
+    assert isinstance(answer.result(TIMEOUT), m.Yield)
+    for each in flood[:7]:
+        assert isinstance(each.result(TIMEOUT), m.Yield)
+    assert order.index("other") <= 2

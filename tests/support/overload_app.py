@@ -12,6 +12,7 @@ if sys.argv[2:3] == ["gevent"]:
 
     monkey.patch_all()
 
+import datetime as dt
 import json
 import select
 import threading
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from flask import Flask, g
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import FlaskWAMP, invocation
 from flask_wamp.signals import event_dropped
 
 CALLED = 10.0
@@ -40,7 +41,8 @@ _KEYS = {"rss": "VmRSS", "peak": "VmHWM"}
 
 def declare(wamp: FlaskWAMP, gate: threading.Event) -> None:
     """What the tests ask for."""
-    seen = {"news": 0, "dropped": 0, "signals": 0}
+    seen: dict[str, t.Any] = {"news": 0, "dropped": 0, "signals": 0}
+    waited = [0.0]
 
     def on_dropped(sender: t.Any, *, topic: str, count: int, **_: t.Any) -> None:
         seen.update(dropped=count, signals=seen["signals"] + 1)
@@ -58,6 +60,8 @@ def declare(wamp: FlaskWAMP, gate: threading.Event) -> None:
 
     @wamp.callee(".quick")
     def quick(number: int) -> int:
+        age = dt.datetime.now(dt.timezone.utc) - invocation.received_at
+        waited[0] = max(waited[0], age.total_seconds())
         return number
 
     @wamp.callee(".big", concurrency=64)
@@ -103,7 +107,14 @@ def declare(wamp: FlaskWAMP, gate: threading.Event) -> None:
 
     @wamp.callee(".state")
     def state() -> dict[str, t.Any]:
-        return {**memory(), **seen, "session_id": wamp.client.session_id}
+        health = wamp.health()
+        return {
+            **memory(),
+            **seen,
+            "dropped_in_all": sum(health["topics"]["dropped"].values()),
+            "quick_waited": waited[0],
+            "session_id": health["session_id"],
+        }
 
 
 def main(url: str, config: dict[str, t.Any]) -> None:

@@ -1,4 +1,4 @@
-"""Call a procedure many times at once and another one meanwhile; say as JSON how all of them ended.
+"""Call a procedure many times at once; say as JSON how all of the calls ended.
 
 ``overload_caller.py URL PROCEDURE COUNT OPEN_AT``: the gate is opened when so many were refused.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import json
-import statistics
 import sys
 import threading
 import time
@@ -21,69 +20,40 @@ from flask_wamp.client import Client
 PATIENCE = 100.0
 
 
-class Times:
-    """Calls ``com.example.quick`` again and again, and notes how long that takes."""
+class Refusals:
+    """Counts the calls that ended in an error, and tells when there were so many."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.taken: list[float] = []
-        self.errors: list[str] = []
+    def __init__(self, enough: int) -> None:
+        self._open = enough
+        self.enough = threading.Event()
+        if not enough:
+            self.enough.set()
 
-    def _run(self) -> None:
-        while not self._stop.wait(0.02):
-            started = time.monotonic()
-            try:
-                self._client.call("com.example.quick", 1)
-            except ApplicationError as error:
-                self.errors.append(error.uri)
-            else:
-                self.taken.append(time.monotonic() - started)
-
-    def __enter__(self) -> Times:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    @property
-    def facts(self) -> dict[str, t.Any]:
-        taken = sorted(self.taken) or [float("inf")]
-        return {
-            "served": len(self.taken),
-            "errors": dict(collections.Counter(self.errors)),
-            "p50": statistics.median(taken),
-            "longest": taken[-1],
-        }
+    def note(self, future: t.Any) -> None:
+        if future.exception() is not None:
+            self._open -= 1
+            if self._open == 0:
+                self.enough.set()
 
 
 def overload(client: Client, other: Client, procedure: str, count: int, open_at: int) -> t.Any:
     """Call, wait until so many were refused, open the gate, wait for the rest."""
     ends: collections.Counter[str] = collections.Counter()
+    refusals = Refusals(open_at)
     started = time.monotonic()
-    with Times(other) as quick:
-        futures = [client.submit(procedure, number) for number in range(count)]
-        sent = time.monotonic() - started
-        while _refused(futures) < open_at and time.monotonic() < started + PATIENCE:
-            time.sleep(0.05)
-        refused_after = time.monotonic() - started
-        before = quick.facts
-        other.call("com.example.open")
-        for number, future in enumerate(futures):
-            error = future.exception(PATIENCE)
-            ends[_end(error, number, future)] += 1
-    return {
-        "ends": ends,
-        "seconds": {"sent": sent, "refused": refused_after, "all": time.monotonic() - started},
-        "quick": before,
-    }
-
-
-def _refused(futures: list[t.Any]) -> int:
-    return sum(f.done() and f.exception() is not None for f in futures)
+    futures = []
+    for number in range(count):
+        futures.append(client.submit(procedure, number))
+        futures[-1].add_done_callback(refusals.note)
+    sent = time.monotonic() - started
+    refusals.enough.wait(PATIENCE)
+    refused_after = time.monotonic() - started
+    other.call("com.example.open")
+    for number, future in enumerate(futures):
+        error = future.exception(PATIENCE)
+        ends[_end(error, number, future)] += 1
+    seconds = {"sent": sent, "refused": refused_after, "all": time.monotonic() - started}
+    return {"ends": ends, "seconds": seconds}
 
 
 def _end(error: BaseException | None, number: int, future: t.Any) -> str:
