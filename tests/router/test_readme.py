@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import subprocess
 import sys
@@ -105,15 +106,15 @@ def test_the_factory_and_the_test_of_a_user(
 
 
 @pytest.mark.filterwarnings("ignore:(CROSSBAR_URL|REALM) is now called:DeprecationWarning")
-def test_code_written_for_flask_wamp(
-    module: t.Any, wamp_router: DevRouter, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_code_written_for_flask_wamp(module: t.Any, wamp_router: DevRouter) -> None:
+    printed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    module.print = lambda *values: printed.put(values)
     run(module, snippet("old.py").replace("ws://127.0.0.1:8080/ws", wamp_router.url))
     module.client.start()
     module.client.wait_until_joined(5)
     others = module.client.with_options(exclude_me=False, acknowledge=True)
     others.publish(topic="news", message="tea is ready")
-    eventually(lambda: "tea is ready" in capfd.readouterr().out)
+    assert "tea is ready" in map(str, printed.get(timeout=5))
     assert module.app.test_client().get("/").text == "data"
 
 
