@@ -1,0 +1,261 @@
+"""Calls and publications through Crossbar's HTTP bridge, for processes too short-lived for a session.
+
+A cron job, a command or a serverless function that has one thing to say needs no session: one HTTP
+request does. It needs no app either.
+
+Source: Crossbar.io, "HTTP Bridge"; its signature was checked against Crossbar 26.10.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import hmac
+import re
+import secrets
+import typing as t
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+import msgspec
+
+from . import messages as m
+from .calls import outcome
+from .exceptions import (
+    ApplicationError,
+    AuthenticationError,
+    InvalidURI,
+    PayloadTooLarge,
+    ProtocolError,
+    SerializationError,
+    SessionLost,
+    TransportError,
+)
+from .execution import is_seconds
+from .http_post import Answer, post
+from .payload import Default, plain
+from .uris import check_uri
+
+
+class BridgeClient:
+    """Calls and publishes through the HTTP bridge of a router, one request each.
+
+    ::
+
+        bridge = BridgeClient("https://router.example.com/call", key="cron", secret="...")
+        bridge.call("com.example.add", 1, 2)
+
+    It holds no connection, so threads, greenlets and forked processes may share it.
+
+    :param call_url: ``http://`` or ``https://`` URL of a service of type ``caller``.
+    :param publish_url: The same of type ``publisher``.
+    :param key: The key of both services where they take signed requests only.
+    :param secret: The secret that belongs to it; signs, and is never sent.
+    :param timeout: Seconds for a request and its answer.
+    :param ca: Path of a PEM file with the authorities to trust, instead of the system's.
+    :param default: Makes types of your own into what can be sent, as ``app.json.default`` does.
+    :raises ValueError: A URL that is none, or a key without a secret.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        call_url: str | None = None,
+        publish_url: str | None = None,
+        *,
+        key: str | None = None,
+        secret: str | None = None,
+        timeout: float = 10.0,
+        ca: str | None = None,
+        default: Default | None = None,
+    ) -> None:
+        if (key is None) != (secret is None):
+            raise ValueError("a signature takes both a key and a secret")
+        if not is_seconds(timeout):
+            raise ValueError(f"timeout={timeout!r} is not a number of seconds above 0")
+        self._call_url = _bridge_url("call_url", call_url)
+        self._publish_url = _bridge_url("publish_url", publish_url)
+        self._key = key
+        self._secret = secret
+        self._timeout = timeout
+        self._ca = ca
+        self._default = default
+
+    def __repr__(self) -> str:
+        urls = (shown(url) for url in (self._call_url, self._publish_url) if url)
+        return f"<{' '.join([type(self).__name__, *urls])}>"
+
+    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Call a remote procedure and wait for its result.
+
+        :param procedure: Full procedure URI, ``com.example.add``.
+        :returns: What ``g.wampy.call`` would: the single positional result, None, or a
+            :class:`CallResult`.
+        :raises ApplicationError: The callee or router answered ERROR.
+        :raises CallTimeout: No answer in time. The call may have run, or run yet: the bridge knows no
+            CANCEL.
+        :raises TransportError: The bridge cannot be reached; or the request was refused before
+            anything was called, see its text.
+        :raises AuthenticationError: Key or secret are not those of the bridge.
+        :raises SessionLost: The connection broke while waiting. The call may have run.
+        :raises SerializationError: The arguments cannot be sent; bytes, too, cannot. A *result* that has
+            bytes in it is never answered by Crossbar 26.10: that is a :exc:`CallTimeout`.
+
+        .. versionadded:: 0.1
+        """
+        check_uri(procedure, "procedure")
+        body = self._body("procedure", procedure, args, kwargs)
+        answer = self._ask(self._call_url, "call_url", procedure, body)
+        return outcome(m.Result(0, {}, answer.args, answer.kwargs))
+
+    def publish(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> int | None:
+        """Publish an event, and wait until the router has it.
+
+        :param topic: Full topic URI, ``com.example.hello``.
+        :returns: The publication id.
+        :raises ApplicationError: The router refused it.
+
+        What else it raises is what :meth:`call` raises.
+
+        .. versionadded:: 0.1
+        """
+        check_uri(topic, "topic")
+        body = self._body("topic", topic, args, kwargs)
+        return self._ask(self._publish_url, "publish_url", topic, body).id
+
+    # One request.
+
+    def _body(
+        self, what: str, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]
+    ) -> bytes:
+        for name in _NOT_CARRIED & kwargs.keys():
+            raise SerializationError(
+                f"the HTTP bridge takes {name!r} for itself; use another keyword"
+            )
+        payload = plain({"args": args, "kwargs": kwargs}, self._default, binary=False)
+        try:
+            body = msgspec.json.encode({what: uri, **payload})
+        except (ValueError, RecursionError) as error:  # a lone surrogate
+            raise SerializationError(f"not sent, JSON cannot carry it: {error}") from error
+        if _BINARY.search(body):
+            raise SerializationError("the HTTP bridge carries no bytes; send Base64 text")
+        return body
+
+    def _ask(self, url: SplitResult | None, name: str, uri: str, body: bytes) -> _Reply:
+        if url is None:
+            raise RuntimeError(f"this BridgeClient has no {name}: BridgeClient({name}=...)")
+        answer = post(
+            url._replace(query="&".join(filter(None, (url.query, self._signature(body))))),
+            body,
+            uri=uri,
+            timeout=self._timeout,
+            ca=self._ca,
+        )
+        reply = _reply(answer)
+        if answer.status != 200:
+            raise self._refusal(answer.status, reply, shown(url), len(body))
+        if reply is None:
+            raise ProtocolError(f"{shown(url)} answered with what is no HTTP bridge's answer")
+        if reply.error is not None:
+            outcome(m.Error(m.code(m.Call), 0, {}, reply.error, reply.args, reply.kwargs))
+        return reply
+
+    def _signature(self, body: bytes) -> str:
+        """The query of a signed request, empty without a key.
+
+        Crossbar 26.10 wants ``seq`` and ``nonce`` to be numbers and does nothing else with them: who
+        can read a request can send it again, as long as its timestamp is in time. So use TLS.
+        """
+        if self._key is None or self._secret is None:
+            return ""
+        fields = {
+            "timestamp": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "seq": "1",
+            "nonce": str(secrets.randbelow(2**53)),
+        }
+        signed = "".join((self._key, *fields.values())).encode() + body
+        digest = hmac.digest(self._secret.encode(), signed, hashlib.sha256)
+        signature = base64.urlsafe_b64encode(digest).decode()
+        return urlencode({"key": self._key, **fields, "signature": signature})
+
+    def _refusal(self, status: int, reply: _Reply | None, url: str, size: int) -> Exception:
+        """The error for an HTTP status that is not 200. Crossbar tells WAMP errors with 200."""
+        said = f"{url} answered HTTP {status}"
+        if status == 401 or (status == 400 and reply and "signature" in (reply.error or "")):
+            mine = "is unknown there, or the secret is wrong" if self._key else "is missing"
+            return AuthenticationError(f"{said}: the key of a signed request {mine}")
+        if status == 413:
+            return PayloadTooLarge(f"{said}: a request of {size} bytes is over its limit")
+        if status >= 500:
+            return _defect(said, reply)
+        if 300 <= status < 400:
+            return TransportError(f"{said}, a redirect, which is not followed: use the final URL")
+        why = _WHY.get(status, "")
+        if status == 400 and reply and reply.error:
+            why = f": {reply.error}"
+        return TransportError(f"{said}{why}")
+
+
+#: Bytes, or text that begins with NUL and would be taken for bytes. Crossbar 26.10 passes them on as that
+#: text to callees that speak MsgPack or CBOR, and as bytes to those that speak JSON.
+_BINARY = re.compile(rb'(?<!\\)"\\u0000')
+
+#: Keywords that Crossbar's bridge mistakes for its own: it fails, or drops them.
+_NOT_CARRIED = frozenset({"options", "self", "procedure", "topic", "f"})
+
+_WHY = {
+    403: ": it is forbidden there",
+    404: ": there is no HTTP bridge at this path",
+    405: ": this path takes no POST, so it is no HTTP bridge",
+}
+
+
+class _Reply(msgspec.Struct):
+    """What a bridge answers: a result, ERROR, or the id of a publication."""
+
+    args: list[t.Any] = []
+    kwargs: dict[str, t.Any] = {}
+    error: str | None = None
+    id: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Reply).decode
+
+
+def _reply(answer: Answer) -> _Reply | None:
+    try:
+        return _decode(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _defect(said: str, reply: _Reply | None) -> Exception:
+    """Something failed there, perhaps after the call was made."""
+    if reply is not None and reply.error:
+        try:
+            uri = check_uri(reply.error, "error URI")
+        except InvalidURI:
+            return SessionLost(f"{said}: {reply.error}")
+        return ApplicationError(uri, *reply.args, **reply.kwargs)
+    return SessionLost(f"{said}; what was asked for may have happened")
+
+
+def _bridge_url(name: str, url: str | None) -> SplitResult | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:  # not shown: there may be a password in it
+        raise ValueError(f"{name} takes a URL such as 'https://router.example.com/call'")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{name} takes no user and password: give key= and secret=")
+    return parts._replace(fragment="")
+
+
+def shown(url: SplitResult) -> str:
+    """A URL for errors: without its query, which signs the request."""
+    return url._replace(query="").geturl()

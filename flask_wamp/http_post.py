@@ -1,0 +1,117 @@
+"""One POST over HTTP or HTTPS, with a deadline for all of it.
+
+``urllib.request`` would follow redirects and take a proxy from the environment, tells an unreachable
+server from a broken connection only by text, and waits for ever on one that trickles; ``http.client``
+below it does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import time
+import typing as t
+from urllib.parse import SplitResult
+
+from .exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
+from .transports import StreamSettings
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of the largest answer that is read: the router's own limit for messages."""
+
+
+class Answer(t.NamedTuple):
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+
+
+def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, ca: str | None) -> Answer:
+    """Send JSON, and return the answer, whatever its status. The URL's query is in no error.
+
+    :param uri: What is called, for :exc:`CallTimeout`.
+    :raises TransportError: It cannot be reached; nothing was sent.
+    :raises SessionLost: The connection broke after that.
+    :raises CallTimeout: Not everything was there in time.
+    :raises ProtocolError: What answers does not speak HTTP.
+    """
+    where = f"{url.scheme}://{url.netloc}"
+    deadline = time.monotonic() + timeout
+    client = _client(url, timeout, ca)
+    try:
+        client.connect()
+    except TimeoutError as error:
+        raise TransportError(f"{where} cannot be reached within {timeout:g} s") from error
+    except (OSError, UnicodeError) as error:
+        raise TransportError(f"{where} cannot be reached: {error}") from error
+    with contextlib.closing(client.sock):
+        client.sock = t.cast(t.Any, _Watched(client.sock, deadline))
+        try:
+            client.request("POST", _target(url), body, {"Content-Type": "application/json"})
+            return _read(client.getresponse(), where)
+        except TimeoutError:
+            raise CallTimeout(uri, timeout) from None
+        except (OSError, http.client.IncompleteRead, http.client.RemoteDisconnected) as error:
+            raise SessionLost(f"the connection to {where} broke: {error}") from error
+        except http.client.HTTPException as error:
+            raise ProtocolError(f"{where} does not speak HTTP: {type(error).__name__}") from error
+
+
+def _client(url: SplitResult, timeout: float, ca: str | None) -> http.client.HTTPConnection:
+    host = url.hostname or ""
+    if url.scheme == "https":
+        context = StreamSettings(ca=ca).context()
+        return http.client.HTTPSConnection(host, url.port, timeout=timeout, context=context)
+    return http.client.HTTPConnection(host, url.port, timeout=timeout)
+
+
+def _target(url: SplitResult) -> str:
+    return url._replace(scheme="", netloc="").geturl() or "/"
+
+
+def _read(response: http.client.HTTPResponse, where: str) -> Answer:
+    body = response.read(MAX_ANSWER + 1)
+    if len(body) > MAX_ANSWER:
+        raise ProtocolError(f"{where} answers with more than {MAX_ANSWER} bytes")
+    if response.length:  # read(amount) does not complain by itself
+        raise SessionLost(f"the connection to {where} broke before the end of the answer")
+    return Answer(response.status, body)
+
+
+class _Watched:
+    """A connected socket whose every wait ends at one deadline; its owner closes it."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def _wait(self) -> socket.socket:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        self._sock.settimeout(remaining)
+        return self._sock
+
+    def sendall(self, data: bytes) -> None:
+        self._wait().sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._wait))
+
+    def close(self) -> None:
+        """The client's own close: what answers is read after it."""
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, wait: t.Callable[[], socket.socket]) -> None:
+        super().__init__()
+        self._wait = wait
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        return self._wait().recv_into(buffer)

@@ -1,0 +1,221 @@
+"""``flask_wamp.bridge`` against a real Crossbar that is configured as ``docs/bridge.rst`` says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import threading
+import typing as t
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from flask_wamp import (
+    ApplicationError,
+    AuthenticationError,
+    CallCanceled,
+    CallResult,
+    CallTimeout,
+    FlaskWAMP,
+    SerializationError,
+    TransportError,
+)
+from flask_wamp.bridge import BridgeClient
+from flask_wamp.exceptions import PayloadTooLarge
+from flask_wamp.router import free_port
+from flask_wamp.testing import MakeRouter
+from tests.support.peers import AutobahnPeer
+
+pytestmark = pytest.mark.router
+
+PAGE = Path(__file__).parents[2] / "docs" / "bridge.rst"
+
+SECRET = "change this"
+
+
+def blocks(language: str) -> list[str]:
+    """The snippets of the page in one language."""
+    tree = publish_doctree(PAGE.read_text(), str(PAGE), settings_overrides={"halt_level": 2})
+    return [
+        block.astext()
+        for block in tree.findall(nodes.literal_block)
+        if language in block["classes"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def base(make_wamp_router: MakeRouter) -> str:
+    """The URL of a router that has the page's configuration, and ``/open``, which is not signed."""
+    port = free_port()
+    (source,) = blocks("json")
+    config = json.loads(source.replace("8080", str(port)))
+    paths = config["workers"][0]["transports"][0]["paths"]
+    paths["call"]["options"]["post_body_limit"] = 50000
+    unsigned = {
+        kind: {name: value for name, value in paths[kind].items() if name != "options"}
+        for kind in ("call", "publish")
+    }
+    paths["open"] = {"type": "path", "paths": unsigned}
+    make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def bridge(base: str) -> BridgeClient:
+    return BridgeClient(f"{base}/call", f"{base}/publish", key="cron", secret=SECRET, timeout=10)
+
+
+@pytest.fixture
+def unsigned(base: str) -> BridgeClient:
+    return BridgeClient(f"{base}/open/call", f"{base}/open/publish")
+
+
+@pytest.fixture
+def wamp(base: str, join: t.Callable[..., t.Any]) -> FlaskWAMP:
+    extension: FlaskWAMP = join(f"{base}/ws".replace("http", "ws"), setup)[1]
+    return extension
+
+
+def setup(wamp: FlaskWAMP) -> None:
+    """What is called here."""
+
+    @wamp.callee(validate=False)
+    def echo(*args: t.Any, **kwargs: t.Any) -> CallResult:
+        return CallResult(*args, **kwargs)
+
+    @wamp.callee(validate=False)
+    def fail(uri: str, *args: t.Any, **kwargs: t.Any) -> None:
+        raise ApplicationError(uri, *args, **kwargs)
+
+    @wamp.callee
+    def binary() -> bytes:
+        return b"abc"
+
+    @wamp.callee
+    def tidy(days: int) -> int:
+        return days + 1
+
+
+@pytest.mark.parametrize("way", ["bridge", "unsigned"])
+def test_results_are_what_the_client_returns(
+    way: str, wamp: FlaskWAMP, request: pytest.FixtureRequest
+) -> None:
+    bridge: BridgeClient = request.getfixturevalue(way)
+    uri = "com.example.echo"
+    assert bridge.call(uri) is None
+    assert bridge.call(uri, {"ü": [1, 2.5, None, True, "\x01", 2**63]}) == {
+        "ü": [1, 2.5, None, True, "\x01", 2**63]
+    }
+    assert bridge.call(uri, 1, 2, x=3) == CallResult(1, 2, x=3)
+    assert bridge.call(uri, "told", message="m", meta={}) == "told"  # as wampy's callees answer
+    assert bridge.call(uri, dt.date(2026, 11, 21)) == "2026-11-21"
+    assert bridge.call(uri, error="none") == CallResult(error="none")
+
+
+def test_errors_that_come_with_200_are_raised(bridge: BridgeClient, wamp: FlaskWAMP) -> None:
+    with pytest.raises(ApplicationError) as raised:
+        bridge.call("com.example.fail", "com.example.error.sold_out", "tea", left=0)
+    assert raised.value.uri == "com.example.error.sold_out"
+    assert (raised.value.args, raised.value.kwargs) == (("tea",), {"left": 0})
+    with pytest.raises(CallCanceled):
+        bridge.call("com.example.fail", "wamp.error.canceled")
+    for uri, why in [("com.example.x", "no_such_procedure"), ("org.x", "not_authorized")]:
+        with pytest.raises(ApplicationError, match=why):
+            bridge.call(uri)
+    with pytest.raises(ApplicationError, match="wamp.error.not_authorized"):
+        bridge.publish("org.x")
+
+
+def test_events_arrive(bridge: BridgeClient, base: str) -> None:
+    with AutobahnPeer(f"{base}/ws".replace("http", "ws")) as peer:
+        topic = peer.subscribe("com.example.news")
+        number = bridge.publish("com.example.news", "tea", price=2)
+        event = topic.next()
+    assert isinstance(number, int)
+    assert (event.args, event.kwargs) == (["tea"], {"price": 2})
+
+
+def test_an_autobahn_callee_is_called(bridge: BridgeClient, base: str) -> None:
+    with AutobahnPeer(f"{base}/ws".replace("http", "ws")) as peer:
+        peer.register("com.example.autobahn")
+        assert bridge.call("com.example.autobahn", "tea") == "tea"
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [{}, {"key": "cron", "secret": "s-3-c-r"}, {"key": "who", "secret": SECRET}],
+    ids=["unsigned", "secret", "key"],
+)
+def test_wrong_credentials(base: str, credentials: dict[str, str]) -> None:
+    bridge = BridgeClient(f"{base}/call", f"{base}/publish", **credentials)
+    for ask in (bridge.call, bridge.publish):
+        with pytest.raises(AuthenticationError) as raised:
+            ask("com.example.x")
+        assert not any(value in str(raised.value) for value in credentials.values())
+
+
+def test_what_a_bridge_refuses(base: str, bridge: BridgeClient) -> None:
+    with pytest.raises(PayloadTooLarge, match="over its limit"):
+        bridge.call("com.example.echo", "x" * 60000)
+    for path, why in [("nothing", "404: there is no HTTP bridge"), ("ws", "HTTP 4")]:
+        with pytest.raises(TransportError, match=why):
+            BridgeClient(f"{base}/{path}").call("com.example.echo")
+    with pytest.raises(TransportError, match="missing key 'procedure'"):
+        BridgeClient(f"{base}/open/call", f"{base}/open/call").publish("com.example.x")
+
+
+def test_an_old_request_is_refused(
+    bridge: BridgeClient, monkeypatch: pytest.MonkeyPatch, wamp: FlaskWAMP
+) -> None:
+    class Late(dt.datetime):
+        @classmethod
+        def now(cls, tz: t.Any = None) -> Late:
+            return super().now(tz) - dt.timedelta(hours=1)  # type: ignore[return-value]
+
+    monkeypatch.setattr("flask_wamp.bridge.dt.datetime", Late)
+    with pytest.raises(TransportError, match="too old timestamp"):
+        bridge.call("com.example.echo")
+
+
+@pytest.mark.parametrize("name", ["options", "self", "procedure", "topic", "f"])
+def test_keywords_that_the_bridge_takes_for_itself(bridge: BridgeClient, name: str) -> None:
+    for ask in (bridge.call, bridge.publish):
+        with pytest.raises(SerializationError, match=name):
+            ask("com.example.echo", **{name: 1})
+
+
+def test_bytes(bridge: BridgeClient, base: str, wamp: FlaskWAMP) -> None:
+    for value in (b"abc", "\0abc", [{"x": b""}]):
+        with pytest.raises(SerializationError, match="Base64"):
+            bridge.call("com.example.echo", value)
+    for text in ('"\0', 'a\\"\0', "a\0"):  # no bytes: NUL is not where text begins
+        assert bridge.call("com.example.echo", text) == text
+    impatient = BridgeClient(f"{base}/open/call", timeout=0.5)
+    with pytest.raises(CallTimeout, match="com.example.binary did not answer within 0.5 s"):
+        impatient.call("com.example.binary")
+
+
+def test_the_script_of_the_page(base: str, wamp: FlaskWAMP, tmp_path: Path) -> None:
+    (source,) = blocks("python")
+    script = tmp_path / "nightly.py"
+    script.write_text(source)
+    told: list[int] = []
+    arrived = threading.Event()
+
+    @wamp.subscriber(".tidied")
+    def tidied(removed: int) -> None:
+        told.append(removed)
+        arrived.set()
+
+    environ = {"ROUTER": base, "BRIDGE_SECRET": SECRET, "PYTHONPATH": str(PAGE.parents[1])}
+    command = [sys.executable, "-W", "error", str(script)]
+    result = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert arrived.wait(10)
+    assert told == [31]
