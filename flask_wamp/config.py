@@ -9,6 +9,7 @@ import warnings
 
 from .auth import METHODS, Credentials
 from .execution import is_seconds
+from .payload import Default
 from .serializers import NAMES, available
 from .settings import Settings
 from .transports import StreamSettings, parse_router_url, show_url
@@ -138,7 +139,7 @@ class Config:
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]
 
-    def settings(self, agent: str) -> Settings:
+    def settings(self, agent: str, default: Default | None = None) -> Settings:
         """What the client needs of it.
 
         :raises ValueError: What one key says does not go with another; names them.
@@ -181,6 +182,7 @@ class Config:
             event_queue=value["WAMP_EVENT_QUEUE"],
             max_message_size=value["WAMP_MAX_MESSAGE_SIZE"],
             agent=agent,
+            default=default,
         )
 
     def _serializers(self) -> list[str]:

@@ -236,10 +236,7 @@ class _Callee(Handler):
             return Result([value])
         if self._is_view is None:
             self._is_view = _is_view(self._app, self._spec.function)
-        # The app's JSON provider knows types of its own.
-        default = getattr(self._app.json, "default", None)
-        plain = functools.partial(work.plain, default=default)
-        return self._results.returned(value, plain, is_view=self._is_view)
+        return self._results.returned(value, work.plain, is_view=self._is_view)
 
 
 class _Subscriber(Handler):

@@ -16,6 +16,7 @@ from .dispatch import Dispatcher, Handler
 from .handlers import Declaration
 from .health import health
 from .hooks import Hooks
+from .payload import JSON_TYPES, Default, OwnTypes
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
 from .task_runner import Runner
@@ -26,20 +27,24 @@ if t.TYPE_CHECKING:
     from .peer import Peer
     from .scheduler import Scheduler
 
+F = t.TypeVar("F", bound=t.Callable[..., t.Any])
+
 __version__ = "0.1.0"
 
 
 class _AppState:
     """What one app has of the extension: its own configuration, client and handlers."""
 
-    def __init__(self, app: Flask, config: Config, hooks: Hooks) -> None:
+    def __init__(
+        self, app: Flask, config: Config, hooks: Hooks, encoders: t.Mapping[type, Default]
+    ) -> None:
         self._app = app
         self._hooks = hooks
         self.config = config
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
         self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"])
         self.client = Client(
-            config.settings(agent=f"flask-wamp/{__version__}"),
+            config.settings(f"flask-wamp/{__version__}", OwnTypes(encoders, self._default)),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
@@ -87,6 +92,13 @@ class _AppState:
         if self.config["WAMP_SCHEDULE"]:
             self.client.attend(make)
 
+    def _default(self, value: t.Any) -> t.Any:
+        """Ask the app's JSON provider, which may have been replaced since."""
+        default = getattr(self._app.json, "default", None)
+        if default is None:
+            raise TypeError(f"an object of type {type(value).__qualname__} cannot be sent")
+        return default(value)
+
     def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
         def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
             return self._declaration(make(f, uri, **options), self.prefix, (self._hooks,))
@@ -120,6 +132,7 @@ class FlaskWAMP(Scaffold):
         super().__init__()
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._schedule: Scheduler | None = None
+        self._encoders: dict[type, Default] = {}
         if app is not None:
             self.init_app(app)
 
@@ -134,7 +147,7 @@ class FlaskWAMP(Scaffold):
                 "this app has a FlaskWAMP already; call init_app once, and use "
                 "app.extensions['wamp'] elsewhere"
             )
-        state = _AppState(app, load_config(app.config), self.hooks)
+        state = _AppState(app, load_config(app.config), self.hooks, self._encoders)
         for spec, prefixes, scopes in self.walk():
             state.add(spec, prefixes, scopes)
         self._apps.add(app)
@@ -178,6 +191,30 @@ class FlaskWAMP(Scaffold):
             for app in list(self._apps):
                 _state_of(app).run_jobs(self._schedule)
         return self._schedule
+
+    def encoder(self, kind: type) -> t.Callable[[F], F]:
+        """Send objects of a class as what ``f(value)`` returns, in results, calls and events.
+
+        ::
+
+            @wamp.encoder(Money)
+            def encode_money(money):
+                return {"amount": str(money.amount), "currency": money.currency}
+
+        It comes before what this library and the app's JSON provider make of such objects, counts for
+        subclasses too, and is asked again for what it returns. What JSON has (``str``, ``int``, ``dict``
+        and so on themselves) is sent as it is. To receive them, annotate: pydantic makes the object.
+
+        .. versionadded:: 0.1
+        """
+        if not isinstance(kind, type) or kind in JSON_TYPES:
+            raise TypeError(f"encoder needs a class that JSON does not have, not {kind!r}")
+
+        def decorate(f: F) -> F:
+            self._encoders[kind] = f
+            return f
+
+        return decorate
 
     # The client.
 

@@ -31,6 +31,9 @@ _TEXT = frozenset({str, bool, type(None)})
 _SAFE = _TEXT | {bytes}
 _NUMBERS = frozenset({int, float, bool})
 
+JSON_TYPES = frozenset({str, bytes, bool, type(None), int, float, list, tuple, dict, object})
+"""What is sent as it is; subclasses are not."""
+
 
 def plain(value: t.Any, default: Default | None = None, *, binary: bool = True) -> t.Any:
     """Return the value made of nothing but what WAMP can carry.
@@ -49,6 +52,27 @@ def is_plain(value: t.Any) -> bool:
     """Whether it is what most results are, text or a small number: it can be sent as it is."""
     kind = type(value)
     return kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT)
+
+
+class OwnTypes:
+    """What an app's own types become: its encoders come first, ``fallback`` is asked in the end.
+
+    :param encoders: Functions by class; the first class along the MRO that has one counts.
+    :param fallback: As ``default`` of :func:`plain`.
+    """
+
+    def __init__(self, encoders: t.Mapping[type, Default], fallback: Default) -> None:
+        self._encoders = encoders
+        self._fallback = fallback
+
+    def encoder(self, kind: type) -> Default | None:
+        """The function for values of a class, if there is one."""
+        if not self._encoders:
+            return None
+        return next((self._encoders[each] for each in kind.__mro__ if each in self._encoders), None)
+
+    def __call__(self, value: t.Any) -> t.Any:
+        return self._fallback(value)
 
 
 class _Plain:
@@ -131,6 +155,8 @@ def _text_keys(value: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
 
 def _convert(value: t.Any, default: Default | None) -> t.Any:
     """One step from a type WAMP does not have towards one it has."""
+    if isinstance(default, OwnTypes) and (encode := default.encoder(type(value))) is not None:
+        return encode(value)
     for kind, convert in _CONVERSIONS:
         if isinstance(value, kind):
             return convert(value)

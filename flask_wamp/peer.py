@@ -244,6 +244,8 @@ class Peer:
             opened=self._opened,
         )
         try:
+            if settings.default is not None:
+                transport.serializer = transport.serializer.with_default(settings.default)
             session = Session(
                 transport.serializer,
                 settings.realm,

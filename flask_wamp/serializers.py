@@ -8,6 +8,7 @@ Source: WAMP Basic Profile, "Serializers" and "Binary conversion of JSON Strings
 from __future__ import annotations
 
 import base64
+import copy
 import functools
 import importlib.util
 import json
@@ -32,6 +33,9 @@ class Serializer:
     name: t.ClassVar[str]
     binary: t.ClassVar[bool] = True
     rawsocket_id: t.ClassVar[int]
+
+    default: Default | None = None
+    """Makes what can be sent of an app's own types, see :meth:`with_default`."""
 
     #: The library's own functions, called for every message.
     _dump: t.Callable[[t.Any], bytes]
@@ -91,9 +95,15 @@ class Serializer:
         """The numbers a message begins with, as far as they are in the bytes given."""
         raise NotImplementedError
 
+    def with_default(self, default: Default | None) -> Serializer:
+        """Return this serializer for an app that has types of its own."""
+        own = copy.copy(self)
+        own.default = default
+        return own
+
     def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
         """Return a payload made of what this serializer carries, see :func:`.payload.plain`."""
-        return plain(value, default, binary=self.binary)
+        return plain(value, default or self.default, binary=self.binary)
 
 
 #: In what the libraries say of payloads that are too deep, or hold values they do not know.
