@@ -15,6 +15,7 @@ from .exceptions import (
     SerializationError,
     SessionLost,
     TaskAborted,
+    TooSlow,
     TransportError,
     WAMPError,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "SerializationError",
     "SessionLost",
     "TaskAborted",
+    "TooSlow",
     "TransportError",
     "WAMPBlueprint",
     "WAMPError",

@@ -10,12 +10,14 @@ from . import messages as m
 from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome
 from .connection import payload
+from .deadlines import inherited, within
 from .exceptions import CallTimeout
 from .execution import Waiter
 from .peer import Peer
 from .presence import Presence
 from .session import Session
 from .settings import Settings
+from .streaming import Buffer, Stream
 from .uris import check_uri
 from .wampy_api import WampyAPI, sendable
 
@@ -55,15 +57,19 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         connection, peer = self._presence.connected()
-        timeout = self._timeout
+        timeout = within(self._timeout, procedure)
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
         ticket = CallTicket()
         request_id = connection.ask(
             Session.call, procedure, args, kwargs, self._options.call, ticket
         )
-        with peer.pool.yield_place():
-            answered = ticket.wait(timeout)
+        try:
+            with peer.pool.yield_place():
+                answered = ticket.wait(timeout)
+        except BaseException:  # this greenlet is ended, or Ctrl-C: nobody waits any more
+            give_up(connection, request_id, self._options.cancel_mode)
+            raise
         if not answered:
             give_up(connection, request_id, self._options.cancel_mode)
             raise CallTimeout(procedure, timeout)
@@ -79,7 +85,7 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         connection, peer = self._presence.connected()
-        timeout = self._timeout
+        timeout = within(self._timeout, procedure)
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
         future = CallFuture(procedure, timeout, peer.pool)
@@ -92,6 +98,35 @@ class Caller(WampyAPI):
             functools.partial(peer.call_at, deadline),
         )
         return future
+
+    def stream(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> Stream:
+        """Call a remote procedure and iterate its results, as they come.
+
+        The timeout is that of each silence between two results. ``close()``, the end of ``with``, and
+        letting go of what is returned cancel the call. Give it to a response to stream it to a browser.
+
+        :raises NotJoined: There is no session; nothing was sent.
+
+        Source: WAMP Advanced Profile, "Progressive Call Results".
+
+        .. versionadded:: 0.1
+        """
+        connection, peer = self._presence.connected()
+        within(self._timeout, procedure)
+        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        check_uri(procedure, "procedure")
+        settings = self.settings
+        buffer = Buffer(procedure, settings.event_queue, 4 * settings.max_message_size)
+        later = functools.partial(peer.call_at, 0.0)
+        stream = Stream(buffer, self._timeout, inherited(), peer.pool, later)
+        options = {**self._options.call, "receive_progress": True}
+        try:
+            request_id = connection.ask(Session.call, procedure, args, kwargs, options, buffer)
+        except BaseException:
+            buffer.clear()
+            raise
+        stream.sent(functools.partial(give_up, connection, request_id, self._options.cancel_mode))
+        return stream
 
     @property
     def rpc(self) -> RPC:

@@ -32,6 +32,9 @@ class PastWork:
     def limit(self, seconds: float) -> None:
         """Nobody waits for an answer."""
 
+    def interruptible(self) -> None:
+        """Nobody cancels it."""
+
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """The answer was sent elsewhere."""
 

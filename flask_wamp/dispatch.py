@@ -5,6 +5,7 @@ Returns an outcome and sends nothing.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -13,12 +14,13 @@ import typing as t
 
 from flask import Flask
 
-from . import signals
+from . import deadlines, signals
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .delivery import Delivery
 from .exceptions import ApplicationError
 from .execution import time_limit
+from .generators import Streaming, as_generator, exhaust
 from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks
 from .payload import is_plain
@@ -43,6 +45,8 @@ class Dispatcher:
         self.prefix = prefix
         self.validate = validate
         self.results = Results(app, prefix)
+        convert = functools.partial(self.results.returned, is_view=True)
+        self.streaming = Streaming(app, convert)
         self.own_prefix = own_prefix(prefix, app.name)
         """What the URIs begin with that the processes of the app use among themselves."""
 
@@ -57,6 +61,7 @@ class Dispatcher:
         uri = spec.full_uri(prefix)
         made: Registration | Subscription
         if spec.kind is Registration:
+            self.streaming.add(spec.function)
             made = Registration(
                 uri,
                 _Callee(self, spec, scopes),
@@ -114,19 +119,22 @@ class Handler:
             with self._app.app_context():
                 return self._failed(error, work, message)
         token = self.current.set(message)
+        in_hand = deadlines.in_hand.set(work)
         chain, failed = None, None
         try:
             chain = self.chain()
-            if work.deadline is None:
+            interruptible = work.interruptible()
+            if work.deadline is None and interruptible is None:
                 outcome, failed = self._run(chain, work, message)
             else:  # not around the teardown: what began in time is torn down in full
-                with time_limit(work.deadline):
+                with time_limit(work.deadline), interruptible or contextlib.nullcontext():
                     outcome, failed = self._run(chain, work, message)
         except BaseException as error:
             failed = error
             outcome = self._failed(error, work, message)
         if chain is not None:
             chain.tear_down(message, failed)
+        deadlines.in_hand.reset(in_hand)
         self.current.reset(token)
         _pop(context, failed, message)
         return outcome
@@ -229,7 +237,12 @@ class _Callee(Handler):
     def handle(self, message: t.Any) -> t.Any:
         """Call the function; a generator runs to its end, inside of all that runs around a handler."""
         value = super().handle(message)
-        return _exhaust(message, value) if inspect.isgenerator(value) else value
+        generator = as_generator(value)
+        if generator is None:
+            return value
+        work: t.Any = deadlines.in_hand.get()
+        convert = functools.partial(self._returned, work=work)
+        return exhaust(message, generator, convert, work.max_message_size)
 
     def _returned(self, value: t.Any, work: Work) -> Outcome:
         if is_plain(value):
@@ -271,18 +284,6 @@ def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
         return inspect.signature(f).parameters
     except (TypeError, ValueError):  # nobody can tell, as of some that are written in C
         return ("?",)
-
-
-def _exhaust(message: Invocation, generator: t.Generator[t.Any, t.Any, t.Any]) -> t.Any:
-    """Send what a generator yields as progressive results; its return value is the result."""
-    sent: list[t.Any] = []
-    while True:
-        try:
-            item = next(generator)
-        except StopIteration as end:
-            return sent if end.value is None else end.value
-        sent.append(item)
-        message.progress(item)
 
 
 def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:

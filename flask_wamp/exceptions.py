@@ -117,6 +117,25 @@ class SessionLost(WAMPError):
     """The session ended while an answer was awaited. What was asked for may have happened."""
 
 
+class TooSlow(WAMPError):
+    """The consumer of a stream of results fell too far behind; the call was canceled.
+
+    :param procedure: The URI that was called.
+    :param waiting: How many results were waiting to be read.
+    """
+
+    def __init__(self, procedure: str, waiting: int) -> None:
+        super().__init__(procedure, waiting)
+        self.procedure = procedure
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return (
+            f"the results of {self.procedure} come faster than they are read: {self.waiting} were "
+            "waiting (WAMP_EVENT_QUEUE, WAMP_MAX_MESSAGE_SIZE)"
+        )
+
+
 class SerializationError(WAMPError):
     """A payload that no serializer can carry, or that the router would answer by hanging up."""
 

@@ -81,6 +81,9 @@ class Work(t.Protocol):
     def limit(self, seconds: float) -> None:
         """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
 
+    def interruptible(self) -> t.ContextManager[None] | None:
+        """Where what runs inside ends when the caller cancels; None: nowhere."""
+
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
 

@@ -9,7 +9,9 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
+from .execution import is_monkey_patched
 from .handlers import Failure, Outcome, Registration, Result, Subscription
+from .interruption import Interruptible
 from .payload import Default
 from .session import PAYLOAD_SIZE_EXCEEDED, Session
 from .timer import Alarm, Timer
@@ -23,6 +25,7 @@ class InvocationWork:
     __slots__ = (
         "_alarm",
         "_callbacks",
+        "_interruptible",
         "_timer",
         "canceled",
         "connection",
@@ -48,6 +51,7 @@ class InvocationWork:
         self._timer = timer
         self._alarm: Alarm | None = None
         self._callbacks: list[t.Callable[[bool], object]] | None = None
+        self._interruptible: Interruptible | None = None
         connection.works[message.request_id] = self
         if registration.timeout is not None:
             self.limit(registration.timeout)
@@ -87,6 +91,18 @@ class InvocationWork:
         self.deadline = deadline
         self._alarm = self._timer.call_at(deadline, self.expire)
 
+    def interruptible(self) -> t.ContextManager[None] | None:
+        """Where what runs inside ends when the caller cancels: in a greenlet; None: it does not."""
+        if self.registration.insistent or not is_monkey_patched():
+            return None
+        self._interruptible = Interruptible()
+        return self._interruptible
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes that an answer may have."""
+        return self.connection.session.max_message_size
+
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the answer was sent."""
         self._callbacks = [*(self._callbacks or ()), callback]
@@ -106,6 +122,8 @@ class InvocationWork:
     def cancel(self) -> None:
         """The caller does not want the answer any more. Does not wait."""
         self._give_up("wamp.error.canceled", f"{self.uri} was canceled")
+        if self._interruptible is not None:
+            self._interruptible.interrupt()
 
     def expire(self) -> None:
         """The deadline has passed. Does not wait."""
@@ -181,6 +199,9 @@ class EventWork:
 
     def limit(self, seconds: float) -> None:
         """Nobody waits for an answer."""
+
+    def interruptible(self) -> None:
+        """Nobody cancels it."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the event was handled."""

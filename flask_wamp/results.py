@@ -13,12 +13,14 @@ from .context import Event, Invocation
 from .exceptions import ApplicationError, CallTimeout
 from .execution import is_time_limit
 from .handlers import CallResult, Failure, Outcome, Result
+from .interruption import Interrupted
 from .uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 RUNTIME_ERROR = "wamp.error.runtime_error"
 TIMEOUT = "wamp.error.timeout"
+CANCELED = "wamp.error.canceled"
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
@@ -56,6 +58,9 @@ class Results:
         if is_time_limit(error):
             logger.warning("%r from %s took too long and was ended", message, who)
             return Failure(TIMEOUT, [f"{message.uri} took too long"])
+        if isinstance(error, Interrupted):
+            logger.info("%r from %s was canceled", message, who)
+            return Failure(CANCELED, [f"{message.uri} was canceled"])
         try:
             outcome = self._expected(error, plain)
         except Exception as defect:  # a payload's own code may raise anything

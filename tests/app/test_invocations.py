@@ -182,8 +182,11 @@ def test_interrupt_answers_the_caller_and_tells_the_handler(
 
     def patient() -> str:
         began.set()
-        eventually(lambda: invocation.canceled, TIMEOUT)
-        told.set()
+        try:  # under gevent it is ended there
+            eventually(lambda: invocation.canceled, TIMEOUT)
+        finally:
+            assert invocation.canceled
+            told.set()
         return "nobody wants this"
 
     serve(lambda wamp: wamp.callee(".patient")(patient))

@@ -1,0 +1,203 @@
+"""Generators as handlers: what they yield is a progressive result, or a line of an HTTP response."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import time
+import typing as t
+
+import msgspec
+from flask import Flask, request, stream_with_context
+from werkzeug.wrappers import Response
+
+from .context import Invocation
+from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
+from .execution import is_monkey_patched
+from .handlers import CallResult, Failure, Outcome, Result
+from .interruption import Interrupted
+from .payload import plain
+from .streaming import Stream
+
+NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
+
+#: Items in a row before a greenlet gives way to the others, the reader's among them.
+TURN = 16
+
+Generator = t.Generator[t.Any, t.Any, t.Any]
+Convert = t.Callable[[t.Any], Outcome]
+
+
+def as_generator(value: t.Any) -> Generator | None:
+    """What a handler returned, where that is a generator: an asynchronous one as a plain one."""
+    if inspect.isgenerator(value):
+        return value
+    return _run_async(value) if inspect.isasyncgen(value) else None
+
+
+def exhaust(message: Invocation, generator: Generator, convert: Convert, max_bytes: int) -> t.Any:
+    """Run a generator to its end, in the context of its handler; return the result.
+
+    That is its return value. Without one it is what was yielded, where the caller did not ask for
+    progressive results, and None where it did.
+
+    :param convert: Makes of an item what is sent.
+    :param max_bytes: How much of what was yielded is kept for the result.
+    :raises Interrupted: Nobody wants it any more; the generator was closed between two items.
+    """
+    kept = None if message.details.get("receive_progress") else _Kept(message.uri, max_bytes)
+    sent, give_way = False, is_monkey_patched()
+    try:
+        for number in itertools.count(1):
+            if give_way and number % TURN == 0:
+                time.sleep(0)
+            if message.canceled:
+                raise Interrupted
+            try:
+                item = next(generator)
+            except StopIteration as end:
+                return _result(end.value, kept, sent)
+            if kept is None:
+                sent = _send(message, convert(item))
+            else:
+                kept.add(_payload(convert(item)))
+    finally:
+        generator.close()
+
+
+def _result(value: t.Any, kept: _Kept | None, sent: bool) -> t.Any:
+    if value is not None:
+        return value
+    if kept is not None:
+        return kept.result()
+    return None if sent else CallResult()  # nothing at all: not even a None
+
+
+def _send(message: Invocation, outcome: Outcome) -> bool:
+    result = _checked(outcome)
+    try:
+        message.progress(*result.args, **result.kwargs)
+    except NotJoined:
+        raise Interrupted from None
+    return True
+
+
+def _checked(outcome: Outcome) -> Result:
+    if isinstance(outcome, Failure):
+        raise ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
+    return outcome
+
+
+def _payload(outcome: Outcome) -> t.Any:
+    """An item as one value."""
+    result = _checked(outcome)
+    if len(result.args) == 1 and not result.kwargs:
+        return result.args[0]
+    return {"args": list(result.args), "kwargs": result.kwargs}
+
+
+class _Kept:
+    """What was yielded, for a caller that wants it all at once; bounded, as a message is."""
+
+    def __init__(self, uri: str, max_bytes: int) -> None:
+        self._uri = uri
+        self._room = max_bytes
+        self._items: list[t.Any] = []
+
+    def add(self, item: t.Any) -> None:
+        """Keep an item, if there is room for it; the generator may still return something shorter."""
+        if self._room >= 0:
+            self._room -= len(msgspec.msgpack.encode(item))
+            self._items.append(item)
+            if self._room < 0:
+                self._items.clear()
+
+    def result(self) -> list[t.Any]:
+        """All of it."""
+        if self._room < 0:
+            raise PayloadTooLarge(f"all that {self._uri} yields is too much for one result")
+        return self._items
+
+
+def _run_async(source: t.AsyncGenerator[t.Any, t.Any]) -> Generator:
+    """Run an asynchronous generator in an event loop of its own, one item after the other."""
+    if is_monkey_patched():
+        raise TypeError("asynchronous generators do not run under gevent; use a plain one")
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                yield loop.run_until_complete(source.__anext__())
+            except StopAsyncIteration:
+                return
+    finally:
+        loop.run_until_complete(source.aclose())
+        loop.close()
+
+
+# HTTP.
+
+
+class Streaming:
+    """Streams what views of one app yield, and what they get from ``g.wampy.stream``.
+
+    :param convert: Makes of an item what a handler's result becomes.
+    """
+
+    def __init__(self, app: Flask, convert: t.Callable[[t.Any, t.Callable[..., t.Any]], Outcome]):
+        self._app = app
+        self._convert = convert
+        self._code: set[t.Any] = set()
+        app.after_request_funcs.setdefault(None, []).append(self._after_request)
+
+    def add(self, f: t.Callable[..., t.Any]) -> None:
+        """Stream this function's generator as NDJSON or Server-Sent Events where it is a view."""
+        f = inspect.unwrap(f)
+        if inspect.isgeneratorfunction(f):
+            self._code.add(f.__code__)
+
+    def _after_request(self, response: Response) -> Response:
+        body: t.Any = response.response
+        is_ours = inspect.isgenerator(body) and body.gi_code in self._code
+        if not (is_ours or type(body) is Stream):
+            return response
+        events = _as_events(response)
+        # In a response of another type, text and bytes are what the view means to send.
+        raw = response.mimetype not in ("text/html", NDJSON, EVENT_STREAM)
+        lines = self._lines(body, events, raw)
+        response.response = stream_with_context(t.cast("t.Iterator[str]", lines))
+        if response.mimetype == "text/html":
+            response.mimetype = EVENT_STREAM if events else NDJSON
+        if events:
+            response.headers.setdefault("Cache-Control", "no-cache")
+            response.headers.setdefault("X-Accel-Buffering", "no")  # nginx sends each at once
+        return response
+
+    def _lines(self, source: t.Any, events: bool, raw: bool) -> t.Iterator[str | bytes]:
+        try:
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration as end:
+                    if end.value is not None:
+                        yield self._line(end.value, events)
+                    return
+                is_text = raw and isinstance(item, str | bytes)
+                yield item if is_text else self._line(item, events)
+        finally:
+            source.close()
+
+    def _line(self, item: t.Any, events: bool) -> str:
+        default = getattr(self._app.json, "default", None)
+        outcome = self._convert(item, lambda value: plain(value, default, binary=False))
+        text = self._app.json.dumps(_payload(outcome))
+        return f"data: {text}\n\n" if events else f"{text}\n"
+
+
+def _as_events(response: Response) -> bool:
+    """Whether to send Server-Sent Events: the view says so, or the client wants them."""
+    if response.mimetype != "text/html":
+        return response.mimetype == EVENT_STREAM
+    return request.accept_mimetypes.best_match([NDJSON, EVENT_STREAM]) == EVENT_STREAM

@@ -1,0 +1,212 @@
+"""Progressive results, on the caller's side: ``for item in g.wampy.stream(uri, ...)``.
+
+The reader puts results into a buffer and never waits for who reads them. WAMP has no way to ask for
+less, and to stop reading the connection would stop everybody else's messages: so a consumer that falls
+too far behind is cut off, with an error.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+import typing as t
+
+import msgspec
+
+from . import messages as m
+from .calls import outcome
+from .exceptions import CallTimeout, TooSlow, WAMPError
+from .execution import Pool
+
+
+class Buffer:
+    """The ticket of a streamed CALL: what has come and was not read yet.
+
+    :param max_items: How many results may wait.
+    :param max_bytes: How many bytes of them.
+    """
+
+    def __init__(self, procedure: str, max_items: int, max_bytes: int) -> None:
+        self.procedure = procedure
+        self.ended = False
+        """Whether nothing more comes."""
+        self.give_up: t.Callable[[], None] | None = None
+        """Sends CANCEL; set as soon as the request id is known."""
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._items: collections.deque[tuple[m.Result, int]] = collections.deque()
+        self._last: t.Any = None
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    # As a ticket: the reader calls these.
+
+    def resolve(self, message: t.Any) -> None:
+        """Take RESULT or ERROR."""
+        if type(message) is not m.Result or not message.details.get("progress"):
+            self._end(message, None)
+            return
+        size = _size(message)
+        with self._changed:
+            if self.ended:
+                return
+            if len(self._items) < self._max_items and self._bytes + size <= self._max_bytes:
+                self._items.append((message, size))
+                self._bytes += size
+                self._changed.notify()
+                return
+        self._end(None, TooSlow(self.procedure, len(self._items)))
+        if self.give_up is not None:
+            self.give_up()
+
+    def fail(self, error: BaseException) -> None:
+        """Take an error instead."""
+        self._end(None, error)
+
+    def _end(self, message: t.Any, error: BaseException | None) -> None:
+        with self._changed:
+            if not self.ended:
+                self.ended, self._last, self._error = True, message, error
+                self._changed.notify_all()
+
+    # The consumer calls these.
+
+    def next(self, timeout: float) -> t.Any:
+        """The next message, the last one too; None: not in time, or there are no more.
+
+        :raises WAMPError: There was an error, after all that came before it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self.ended, max(0.0, timeout))
+            if self._items:
+                message, size = self._items.popleft()
+                self._bytes -= size
+                return message
+            error, self._error = self._error, None
+            message, self._last = self._last, None
+        if error is not None:
+            raise error
+        return message
+
+    def clear(self) -> bool:
+        """Take nothing more and let go of what is there; whether there was more to come."""
+        with self._changed:
+            was_open, self.ended = not self.ended, True
+            self._items.clear()
+            self._last = self._error = None
+            self._changed.notify_all()
+        return was_open
+
+
+class Stream:
+    """The results of one call, as they come. Iterate it once; use ``with``, or :meth:`close` it.
+
+    Yields each progressive result, then the final one; a final None after progressive ones, and a final
+    result without payload, say only that it is over. Iterating raises what a call raises, and
+    :class:`TooSlow`.
+
+    :param timeout: Seconds that may pass between two results.
+    :param deadline: The ``time.monotonic()`` at which it ends in any case, or None.
+    :param later: Calls a function soon, on another thread.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        timeout: float,
+        deadline: float | None,
+        pool: Pool,
+        later: t.Callable[[t.Callable[[], None]], object],
+    ) -> None:
+        self._buffer = buffer
+        self._timeout = timeout
+        self._deadline = deadline
+        self._pool = pool
+        self._later = later
+        self._any = False
+        self._over = False
+
+    def sent(self, give_up: t.Callable[[], None]) -> None:
+        """Note how to cancel the call."""
+        self._buffer.give_up = give_up
+        if isinstance(self._buffer._error, TooSlow):  # cut off before this was known
+            give_up()
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> t.Any:
+        if self._over:
+            raise StopIteration
+        message = self._wait()
+        if type(message) is m.Result and message.details.get("progress"):
+            self._any = True
+            return outcome(message)
+        self._over = True
+        value = outcome(message)
+        if not (message.args or message.kwargs) or (value is None and self._any):
+            raise StopIteration
+        return value
+
+    def _wait(self) -> t.Any:
+        timeout = self._timeout
+        if self._deadline is not None:
+            timeout = min(timeout, self._deadline - time.monotonic())
+        try:
+            with self._pool.yield_place():
+                message = self._buffer.next(timeout)
+        except WAMPError:
+            self._over = True
+            raise
+        except BaseException:  # this greenlet is ended, or Ctrl-C
+            self.close()
+            raise
+        if message is None:
+            was_closed = self._over or self._buffer.ended
+            self.close()
+            if was_closed:
+                raise StopIteration
+            raise CallTimeout(self._buffer.procedure, max(0.0, timeout))
+        return message
+
+    def close(self) -> None:
+        """Take no more; sends CANCEL unless all has come. Does not wait."""
+        self._over = True
+        if self._buffer.clear() and self._buffer.give_up is not None:
+            self._buffer.give_up()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # On another thread: this one may hold any lock while it collects garbage.
+        if not self._over:
+            self._over = True
+            self._later(_Abandon(self._buffer))
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self._buffer.procedure}>"
+
+
+class _Abandon:
+    """Closes the buffer of a stream that was forgotten."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+
+    def __call__(self) -> None:
+        if self._buffer.clear() and self._buffer.give_up is not None:
+            self._buffer.give_up()
+
+
+def _size(message: m.Result) -> int:
+    """About how many bytes a result takes."""
+    try:
+        return 64 + len(msgspec.msgpack.encode((message.args, message.kwargs)))
+    except (OverflowError, TypeError, ValueError):  # an integer that only JSON can carry
+        return 64 + len(repr(message.args)) + len(repr(message.kwargs))
