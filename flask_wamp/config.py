@@ -102,6 +102,7 @@ KEYS: tuple[Key, ...] = (
     Key("WAMP_MAX_PENDING", 10000, _count, "a whole number above 0"),
     Key("WAMP_EVENT_QUEUE", 10000, _count, "a whole number above 0"),
     Key("WAMP_MAX_MESSAGE_SIZE", 16777216, _size, "bytes, from 512 to 16777216"),
+    Key("WAMP_COMPRESSION", False, _bool, "True or False"),
     Key(
         "WAMP_AUTOSTART",
         "auto",
@@ -161,6 +162,8 @@ class Config:
             key=value["WAMP_TLS_KEY"],
             verify=value["WAMP_TLS_VERIFY"],
         )
+        if value["WAMP_COMPRESSION"] and not url.websocket:
+            raise ValueError("WAMP_COMPRESSION=True needs ws:// or wss:// in WAMP_ROUTER_URL")
         if url.secure:
             tls.context()  # a file that cannot be read is said now
             if not tls.verify:
@@ -181,6 +184,7 @@ class Config:
             max_pending=value["WAMP_MAX_PENDING"],
             event_queue=value["WAMP_EVENT_QUEUE"],
             max_message_size=value["WAMP_MAX_MESSAGE_SIZE"],
+            compression=value["WAMP_COMPRESSION"],
             agent=agent,
             default=default,
         )

@@ -239,6 +239,7 @@ class Peer:
             settings.router_url,
             serializers=settings.serializers,
             max_message_size=RECEIVE_CEILING,
+            compression=settings.compression,
             timeout=settings.connect_timeout,
             tls=settings.tls,
             opened=self._opened,

@@ -29,5 +29,6 @@ class Settings:
     event_queue: int
     max_message_size: int
     agent: str
+    compression: bool = False
     default: t.Callable[[t.Any], t.Any] | None = None
     """Makes what can be sent of the app's own types."""

@@ -32,6 +32,7 @@ def open_transport(
     max_message_size: int,
     timeout: float,
     tls: StreamSettings,
+    compression: bool = False,
     opened: t.Callable[[Stream], None] = lambda stream: None,
 ) -> Transport:
     """Connect to a router and agree on a serializer.
@@ -39,6 +40,7 @@ def open_transport(
     :param serializers: Names in order of preference.
     :param max_message_size: Bytes this side takes.
     :param timeout: Seconds for all of it.
+    :param compression: Offer a WebSocket router to compress; goes on without where it declines.
     :param opened: Called with every stream it opens; closing the stream ends the attempt.
     :raises TransportError: The router cannot be reached, or is none.
     """
@@ -47,7 +49,9 @@ def open_transport(
         from .websocket import WebSocketTransport  # websockets takes a while to import
 
         stream = open_stream(url, tls, deadline, opened)
-        return WebSocketTransport.open(stream, url, serializers, max_message_size, deadline)
+        return WebSocketTransport.open(
+            stream, url, serializers, max_message_size, deadline, compression
+        )
     return RawSocketTransport.open(
         lambda: open_stream(url, tls, deadline, opened), serializers, max_message_size, deadline
     )

@@ -7,6 +7,7 @@ import typing as t
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, NegotiationError, PayloadTooBig
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -25,6 +26,17 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 #: no configuration of logging makes it speak.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
+#: Each message by itself, in both directions: no secret of one can be guessed from the size of another, and
+#: a connection keeps no window.
+_DEFLATE = ClientPerMessageDeflateFactory(
+    server_no_context_takeover=True,
+    client_no_context_takeover=True,
+    compress_settings={"level": 1},
+)
+
+MIN_COMPRESSED = 1024
+"""Bytes from which a message is compressed: shorter ones gain nothing."""
+
 MAX_UNSENT_CONTROL = 1024 * 1024
 """Bytes of pongs in line above which a router that pings and does not read is left."""
 
@@ -32,10 +44,18 @@ MAX_UNSENT_CONTROL = 1024 * 1024
 class WebSocketFraming:
     """Bytes to messages and back, without I/O.
 
-    :param max_receive_size: Bytes; a longer message ends the connection before it is read.
+    :param max_receive_size: Bytes; a longer message ends the connection before it is read, or while it
+        is decompressed.
+    :param compression: Offer permessage-deflate.
     """
 
-    def __init__(self, url: str, subprotocols: t.Sequence[str], max_receive_size: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        subprotocols: t.Sequence[str],
+        max_receive_size: int,
+        compression: bool = False,
+    ) -> None:
         self.control: list[bytes] = []
         """What the protocol itself wants to send: the handshake, pongs, the answer to a close."""
         self.failure: WAMPError | None = None
@@ -43,9 +63,11 @@ class WebSocketFraming:
         self._protocol = ClientProtocol(
             parse_uri(url),
             subprotocols=[Subprotocol(name) for name in subprotocols],
+            extensions=[_DEFLATE] if compression else None,
             max_size=max_receive_size,
             logger=_SILENT,
         )
+        self._offers_compression = compression
         self._fragments: list[Buffer] = []
         self._protocol.send_request(self._protocol.connect())
         self._collect()
@@ -105,7 +127,8 @@ class WebSocketFraming:
         if isinstance(declined, InvalidStatus):
             raise TransportError(_explain(declined.response)) from declined
         if isinstance(declined, NegotiationError):
-            raise TransportError(f"no common serializer: {declined}") from declined
+            what = "serializer or compression" if self._offers_compression else "serializer"
+            raise TransportError(f"no common {what}: {declined}") from declined
         if declined is not None:
             raise ProtocolError(f"this is not a WebSocket router: {declined}") from declined
         broken = self._protocol.parser_exc
@@ -119,10 +142,18 @@ class WebSocketFraming:
             raise ProtocolError("it pings faster than it takes answers")
         self.control += [data for data in self._protocol.data_to_send() if data]
 
-    @staticmethod
-    def frame(message: bytes, binary: bool) -> bytes:
+    @property
+    def compressed(self) -> bool:
+        """Whether the router takes compressed messages."""
+        return bool(self._protocol.extensions)
+
+    def frame(self, message: bytes, binary: bool) -> bytes:
         """A message as a masked frame. Does not touch the state that receiving uses."""
-        return Frame(Opcode.BINARY if binary else Opcode.TEXT, message).serialize(mask=True)
+        frame = Frame(Opcode.BINARY if binary else Opcode.TEXT, message)
+        extensions = self._protocol.extensions
+        if extensions and len(message) >= MIN_COMPRESSED:
+            return frame.serialize(mask=True, extensions=extensions)
+        return frame.serialize(mask=True)
 
     def ping(self) -> None:
         """Put a ping into :attr:`control`."""
@@ -155,10 +186,11 @@ class WebSocketTransport(OverStream):
         serializers: t.Sequence[str],
         max_message_size: int,
         deadline: float,
+        compression: bool = False,
     ) -> WebSocketTransport:
         """Shake hands over a connected stream."""
         by_subprotocol = {get_serializer(name).subprotocol: name for name in serializers}
-        framing = WebSocketFraming(url.url, list(by_subprotocol), max_message_size)
+        framing = WebSocketFraming(url.url, list(by_subprotocol), max_message_size, compression)
         early: list[Buffer] = []
         try:
             _send_control(stream, framing)

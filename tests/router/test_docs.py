@@ -242,3 +242,15 @@ def test_what_autobahn_has(
     publish(wamp, "com.example.news", "tea")
     said: list[str] = []
     eventually(lambda: said.append(capfd.readouterr().out) or "no_such_procedure" in "".join(said))
+
+
+# payloads.rst
+
+
+@pytest.mark.parametrize("page", ["payloads"], indirect=True)
+def test_payloads(page: Page) -> None:
+    assert page.names == ["provider.py", "encoder.py", "decoder.py"]
+    call = page.run(*page.names).client.rpc.com.example
+    assert call.favourite() == {"colour": "red"}
+    assert call.price("green") == "2.50 EUR"
+    assert call.double("2.50 EUR") == "5.00 EUR"
