@@ -89,6 +89,7 @@ class MemoryRouter:
         *,
         serializers: t.Sequence[str],
         max_message_size: int,
+        compression: bool,
         timeout: float,
         tls: t.Any,
         opened: t.Any,
