@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import itertools
 import time
@@ -125,6 +124,8 @@ def _run_async(source: t.AsyncGenerator[t.Any, t.Any]) -> Generator:
     """Run an asynchronous generator in an event loop of its own, one item after the other."""
     if is_monkey_patched():
         raise TypeError("asynchronous generators do not run under gevent; use a plain one")
+    import asyncio  # which few need
+
     loop = asyncio.new_event_loop()
     try:
         while True:

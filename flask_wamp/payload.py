@@ -163,15 +163,14 @@ def _convert(value: t.Any, default: Default | None) -> t.Any:
     for attribute, convert in _DUCKS:
         if hasattr(type(value), attribute):
             return convert(value)
+    hint = "give text, bytes, numbers, lists, dictionaries, dataclasses or pydantic models"
     if default is not None:
         try:
             return default(value)
         except TypeError as error:
-            raise SerializationError(str(error)) from error
-    raise SerializationError(
-        f"{_short(value)} of type {type(value).__qualname__} cannot be sent; give text, bytes, numbers, "
-        "lists, dictionaries, dataclasses or pydantic models"
-    )
+            hint = str(error)
+    kind = type(value).__qualname__
+    raise SerializationError(f"{_short(value)} of type {kind} cannot be sent: {hint}")
 
 
 def _short(value: t.Any) -> str:
