@@ -121,9 +121,12 @@ def test_the_handler_sees_that_its_caller_has_canceled(
 
     @wamp.callee
     def patient() -> None:
-        gate.wait()
-        if eventually(lambda: invocation.canceled):
-            seen.set()
+        try:  # a greenlet is ended there
+            gate.wait()
+            eventually(lambda: invocation.canceled)
+        finally:
+            if invocation.canceled:
+                seen.set()
 
     call = peer.submit("com.example.patient")
     gate.wait_for(1)
