@@ -107,7 +107,10 @@ class Stream:
             left = self._deadline - time.monotonic()
             if left <= 0:  # even where there is something to read: else a trickle never ends
                 raise TransportError("the router did not answer in time")
-            self.sock.settimeout(left)
+            try:
+                self.sock.settimeout(left)
+            except OSError as error:  # who stops has closed it
+                raise TransportError(f"the connection broke: {_reason(error)}") from error
 
 
 class _Watched:

@@ -32,6 +32,18 @@ DAY = dt.timedelta(days=1)
 PEM = serialization.Encoding.PEM
 
 
+def _usage(ca: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "data_encipherment", "encipher_only", "decipher_only")
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        key_encipherment=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        key_agreement=False,
+        **dict.fromkeys(others, False),
+    )
+
+
 class Authority:
     """Signs certificates; its own is ``ca.pem`` in the folder."""
 
@@ -67,6 +79,7 @@ class Authority:
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), False
             )
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
+            .add_extension(_usage(ca), True)  # Python 3.13 and newer ask for it
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
