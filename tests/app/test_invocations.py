@@ -359,9 +359,10 @@ def test_generator_that_raises_is_an_error(serve: Serve, router: MemoryRouter) -
 def test_flood_of_one_procedure_does_not_make_another_wait_behind_it(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    gate, order = threading.Event(), []
+    begun, gate, order = threading.Event(), threading.Event(), []
 
     def slow(number: int) -> None:
+        begun.set()
         gate.wait(TIMEOUT)
         order.append(number)
 
@@ -372,11 +373,14 @@ def test_flood_of_one_procedure_does_not_make_another_wait_behind_it(
         wamp.callee(slow)
         wamp.callee(other)
 
-    serve(setup, WAMP_WORKERS=1, WAMP_MAX_PENDING=6)
+    _, wamp = serve(setup, WAMP_WORKERS=1, WAMP_MAX_PENDING=6)
     flood = [router.invoke("com.example.slow", number) for number in range(20)]
     for answer in flood[7:]:
         assert answer.result(TIMEOUT).error == UNAVAILABLE
+    assert begun.wait(TIMEOUT)
+    full = wamp.health()["in_hand"]["waiting"]
     answer = router.invoke("com.example.other")  # the line is full, of others
+    eventually(lambda: wamp.health()["in_hand"]["waiting"] > full)
     gate.set()
     assert isinstance(answer.result(TIMEOUT), m.Yield)
     for each in flood[:6]:  # and the seventh, unless the worker had something else to do just then

@@ -10,10 +10,13 @@ import typing as t
 
 import pytest
 
+from flask_wamp import messages as m
+from flask_wamp.connection import MAX_UNSENT
 from flask_wamp.router import free_port
 from tests.conftest import eventually
 from tests.support.overload import LIMIT, Overloaded, crowd
 from tests.support.peers import AutobahnPeer
+from tests.support.stalling_router import StallingRouter
 
 if t.TYPE_CHECKING:
     from flask_wamp.router import DevRouter
@@ -92,7 +95,7 @@ def test_surplus_calls_are_refused_and_others_served(
             facts = crowd(pinging.rawsocket_url, "com.example.slow", calls, calls - pending - 100)
         state = _about(asker)
     print(f"\n{transport}, {kind}: {facts['ends']}, {facts['seconds']}")
-    print(f"{quick}, at most {state['quick_waited']:.3f} s of it in the app; {app.growth(state)}")
+    print(f"{quick}; {app.growth(state)}")
     ends = facts["ends"]
     assert ends.keys() == {"result", "wamp.error.unavailable"}
     assert sum(ends.values()) == calls
@@ -153,17 +156,14 @@ def test_ten_thousand_calls_at_once(
 def test_publishing_faster_than_the_router_reads(
     pinging: DevRouter, asker: AutobahnPeer, kind: str
 ) -> None:
-    """60 MB from three handlers; calls are answered meanwhile, and nothing fills the memory.
-
-    That what is unsent stays below ``MAX_UNSENT`` is shown in ``tests/app/test_connection.py``.
-    """
+    """60 MB from three handlers; calls are answered meanwhile, and nothing fills the memory."""
     with Overloaded(pinging.url, kind) as app:
-        floods = [asker.submit("com.example.flood", 300, 65_536) for _ in range(3)]
+        floods = [asker.submit("com.example.flood", writer, 300, 65_536) for writer in "abc"]
         assert [asker.call("com.example.quick", n).value for n in range(5)] == list(range(5))
         seconds = [flood.wait(LIMIT).value for flood in floods]
         state = _about(asker)
     print(f"\n{kind}: {seconds}; {app.growth(state)}")
-    assert state["peak"] - app.before["rss"] < 60
+    assert state["peak"] - app.before["rss"] < 100
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
@@ -176,3 +176,68 @@ def test_huge_results_do_not_pile_up(pinging: DevRouter, asker: AutobahnPeer, ki
     print(f"\n{kind}: {facts}; {quick}; {app.growth(state)}")
     assert facts["ends"] == {"result": 64}
     assert state["peak"] - app.before["rss"] < 64 * 4 * 2
+
+
+# A router that does not read.
+
+STALLED = 60.0
+"""Seconds until it is given up: longer than these tests take."""
+
+SIZE = 65_536
+WRITERS = 4
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+def test_publications_a_router_does_not_read_fill_no_memory(kind: str) -> None:
+    """Handlers and views publish 52 MB; they wait, nothing else does, and all arrives in the end."""
+    count = 100
+    handlers = [f"handler{number}" for number in range(WRITERS)]
+    views = [f"view{number}" for number in range(WRITERS)]
+    with StallingRouter() as router, Overloaded(router.url, kind, WAMP_HEARTBEAT=STALLED) as app:
+        router.stop_reading()
+        answers = [router.invoke("com.example.flood", each, count, SIZE) for each in handlers]
+        answers += [router.invoke("com.example.flood_from_views", views, count, SIZE)]
+        stalled = app.still("published")
+        for _ in range(20):
+            router.publish("com.example.tick")
+            router.ping()
+        eventually(lambda: app.state()["ticks"] == 20, LIMIT)  # the reader reads
+        read_by_then = router.publications
+        router.go_on()
+        assert all(isinstance(answer.result(LIMIT), m.Yield) for answer in answers)
+        eventually(lambda: router.publications == 2 * WRITERS * count, LIMIT)
+        eventually(lambda: len(router.pongs_after) == 20, LIMIT)
+        state = app.state()
+    print(
+        f"\n{kind}: {stalled['published']} of {router.publications} published, {read_by_then} read"
+    )
+    print(f"{stalled['unsent'] / 2**20:.1f} MB in line; {app.growth(state)}")
+    print(f"pongs after {router.pongs_after[0]} to {router.pongs_after[-1]} publications")
+    assert stalled["published"] < 2 * WRITERS * count
+    assert stalled["unsent"] <= MAX_UNSENT + 2 * WRITERS * (SIZE + 100)
+    assert router.pongs_after[-1] < 2 * WRITERS * count  # not behind all that waits
+    assert router.published == {writer: list(range(count)) for writer in handlers + views}
+    assert state["session_id"] == stalled["session_id"]
+    assert state["peak"] - app.before["rss"] < 50
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+@pytest.mark.parametrize(("size", "count"), [(1024, 20_000), (262_144, 400)])
+def test_results_a_router_does_not_read_fill_no_memory(kind: str, size: int, count: int) -> None:
+    """Handlers wait with results that are not taken; so their number bounds what is in line."""
+    workers = 32
+    config = {"WAMP_HEARTBEAT": STALLED, "WAMP_WORKERS": workers, "WAMP_MAX_PENDING": count}
+    with StallingRouter() as router, Overloaded(router.url, kind, **config) as app:
+        router.stop_reading()
+        answers = [router.invoke("com.example.result", n, size) for n in range(count)]
+        stalled = app.still("results")
+        router.go_on()
+        lengths = {len(answer.result(LIMIT).args[0]) for answer in answers}
+        state = app.state()
+    print(f"\n{kind}: {stalled['results']} of {count} handlers had run")
+    print(f"{stalled['unsent'] / 2**20:.1f} MB in line; {app.growth(state)}")
+    assert lengths == {size}
+    assert stalled["results"] < count
+    assert stalled["unsent"] <= MAX_UNSENT + workers * (size + 100)
+    assert state["session_id"] == stalled["session_id"]
+    assert state["peak"] - app.before["rss"] < 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -16,6 +17,9 @@ HERE = Path(__file__).parent
 
 LIMIT = 120.0
 """Seconds for what takes ten on a machine with nothing else to do."""
+
+STILL = 1.5
+"""Seconds without a change after which nothing moves: it takes milliseconds if it does."""
 
 
 class Overloaded:
@@ -45,6 +49,26 @@ class Overloaded:
         except subprocess.TimeoutExpired:
             stop_process(self._process, 5)
         self._process.stdout.close()
+
+    def state(self) -> dict[str, t.Any]:
+        """Ask it how it is, past the router."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"?")
+        self._process.stdin.flush()
+        return t.cast("dict[str, t.Any]", json.loads(self._process.stdout.readline()))
+
+    def still(self, name: str) -> dict[str, t.Any]:
+        """Wait until a number is above 0 and grows no more; return the state then."""
+        seen, since, limit = 0, time.monotonic(), time.monotonic() + LIMIT
+        while True:
+            state, now = self.state(), time.monotonic()
+            assert now < limit, f"{name} still grows: {state}"
+            if state[name] != seen:
+                seen, since = state[name], now
+            elif seen and now - since > STILL:
+                return state
+            time.sleep(0.05)
 
     def growth(self, state: dict[str, t.Any]) -> str:
         """How its memory grew, for people."""

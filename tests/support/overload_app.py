@@ -1,6 +1,7 @@
 """An app that is asked for too much, in a process of its own: so its memory means something.
 
-``overload_app.py URL [threads|gevent] [JSON of configuration]``; it ends when stdin does.
+``overload_app.py URL [threads|gevent] [JSON of configuration]``; each line of stdin is answered with what
+:class:`State` knows, also while the router takes nothing; it ends when stdin does.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ if sys.argv[2:3] == ["gevent"]:
 
     monkey.patch_all()
 
-import datetime as dt
+import collections
 import json
+import os
 import select
 import threading
 import time
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from flask import Flask, g
 
-from flask_wamp import FlaskWAMP, invocation
+from flask_wamp import FlaskWAMP
 from flask_wamp.signals import event_dropped
 
 CALLED = 10.0
@@ -39,47 +41,115 @@ def memory() -> dict[str, float]:
 _KEYS = {"rss": "VmRSS", "peak": "VmHWM"}
 
 
-def declare(wamp: FlaskWAMP, gate: threading.Event) -> None:
-    """What the tests ask for."""
-    seen: dict[str, t.Any] = {"news": 0, "dropped": 0, "signals": 0}
-    waited = [0.0]
+class State:
+    """What has happened so far."""
 
-    def on_dropped(sender: t.Any, *, topic: str, count: int, **_: t.Any) -> None:
-        seen.update(dropped=count, signals=seen["signals"] + 1)
+    def __init__(self, wamp: FlaskWAMP) -> None:
+        self._wamp = wamp
+        self.gate = threading.Event()
+        self.news = self.ticks = self.dropped = self.signals = 0
+        self.published: collections.Counter[str] = collections.Counter()
+        """By who did it: threads do not count together."""
+        self.results: list[int] = []
+        event_dropped.connect(self._on_dropped, weak=False)
 
-    event_dropped.connect(on_dropped, weak=False)
+    def _on_dropped(self, sender: t.Any, *, topic: str, count: int, **_: t.Any) -> None:
+        self.dropped = count
+        self.signals += 1
+
+    @property
+    def unsent(self) -> int:
+        """Bytes in line; what is just being sent is not."""
+        peer = self._wamp.client.peer
+        connection = peer and peer.connection
+        return sum(map(len, connection.session.outgoing)) if connection else 0
+
+    def facts(self) -> dict[str, t.Any]:
+        """All of it."""
+        health = self._wamp.health()
+        return {
+            **memory(),
+            "news": self.news,
+            "ticks": self.ticks,
+            "dropped": self.dropped,
+            "signals": self.signals,
+            "dropped_in_all": sum(health["topics"]["dropped"].values()),
+            "published": sum(self.published.values()),
+            "results": len(self.results),
+            "unsent": self.unsent,
+            "session_id": health["session_id"],
+        }
+
+
+def declare_slow(wamp: FlaskWAMP, state: State) -> None:
+    """What waits until ``.open`` is called, and what does not."""
 
     @wamp.callee(".slow", concurrency=8)
     def slow(number: int) -> int:
-        gate.wait(10 * CALLED)
+        state.gate.wait(10 * CALLED)
         return number
 
     @wamp.callee(".open")
     def open_() -> None:
-        gate.set()
+        state.gate.set()
+
+    @wamp.subscriber(".news")
+    def news(number: int) -> None:
+        state.gate.wait(10 * CALLED)
+        state.news += 1
 
     @wamp.callee(".quick")
     def quick(number: int) -> int:
-        age = dt.datetime.now(dt.timezone.utc) - invocation.received_at
-        waited[0] = max(waited[0], age.total_seconds())
         return number
+
+    @wamp.subscriber(".tick")
+    def tick() -> None:
+        state.ticks += 1
+
+    wamp.callee(".state")(state.facts)
+
+
+def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
+    """What sends more than the router reads."""
 
     @wamp.callee(".big", concurrency=64)
     def big(number: int) -> str:
         return "x" * 4 * 1024 * 1024
 
-    @wamp.subscriber(".news")
-    def news(number: int) -> None:
-        gate.wait(10 * CALLED)
-        seen["news"] += 1
+    @wamp.callee(".result")
+    def result(number: int, size: int) -> str:
+        state.results.append(number)
+        return "x" * size
 
-    @wamp.callee(".flood")
-    def flood(count: int, size: int) -> float:
-        """Publish as fast as it goes, from a handler."""
+    def publish(writer: str, count: int, size: int) -> float:
+        """Publish as fast as it goes."""
         started, text = time.monotonic(), "x" * size
-        for _ in range(count):
-            g.wampy.publish("com.example.flooded", text)
+        for number in range(count):
+            g.wampy.publish("com.example.flooded", writer, number, text)
+            state.published[writer] += 1
         return time.monotonic() - started
+
+    wamp.callee(".flood")(publish)
+
+    @app.post("/flood/<writer>/<int:count>/<int:size>")
+    def view(writer: str, count: int, size: int) -> dict[str, float]:
+        return {"seconds": publish(writer, count, size)}
+
+    @wamp.callee(".flood_from_views")
+    def flood_from_views(writers: list[str], count: int, size: int) -> list[int]:
+        """Have as many views do it at once."""
+        statuses: list[int] = []
+
+        def request(writer: str) -> None:
+            response = app.test_client().post(f"/flood/{writer}/{count}/{size}")
+            statuses.append(response.status_code)
+
+        _at_once([lambda writer=writer: request(writer) for writer in writers])
+        return statuses
+
+
+def declare_burst(wamp: FlaskWAMP) -> None:
+    """What calls a lot itself."""
 
     @wamp.callee(".burst")
     def burst(threads: int, count: int, how: str) -> dict[str, float]:
@@ -97,38 +167,35 @@ def declare(wamp: FlaskWAMP, gate: threading.Event) -> None:
         if threads == 1:
             submit()
         else:
-            wanted = {"submit": submit, "call": call}[how]
-            crowd = [threading.Thread(target=wanted) for _ in range(threads)]
-            for thread in crowd:
-                thread.start()
-            for thread in crowd:
-                thread.join()
+            _at_once([{"submit": submit, "call": call}[how]] * threads)
         return {"right": sum(right), "seconds": time.monotonic() - started}
 
-    @wamp.callee(".state")
-    def state() -> dict[str, t.Any]:
-        health = wamp.health()
-        return {
-            **memory(),
-            **seen,
-            "dropped_in_all": sum(health["topics"]["dropped"].values()),
-            "quick_waited": waited[0],
-            "session_id": health["session_id"],
-        }
+
+def _at_once(functions: t.Sequence[t.Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def main(url: str, config: dict[str, t.Any]) -> None:
     app = Flask("overload")
     app.config.update(WAMP_ROUTER_URL=url, WAMP_URI_PREFIX="com.example", **config)
     wamp = FlaskWAMP(app)
-    declare(wamp, threading.Event())
+    state = State(wamp)
+    declare_slow(wamp, state)
+    declare_large(wamp, state, app)
+    declare_burst(wamp)
     with app.app_context():
         wamp.start()
         wamp.client.wait_until_joined(CALLED)
         print(json.dumps(memory()), flush=True)
-        select.select([sys.stdin], [], [])  # lets greenlets run, as reading would not
+        # Reading would not let greenlets run.
+        while select.select([sys.stdin], [], []) and os.read(sys.stdin.fileno(), 1):
+            print(json.dumps(state.facts()), flush=True)
         wamp.stop()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads((*sys.argv, "{}")[3] if len(sys.argv) > 3 else "{}"))
+    main(sys.argv[1], json.loads("".join(sys.argv[3:]) or "{}"))
