@@ -9,8 +9,9 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
-from .execution import Pool, Waiter
+from .execution import Waiter
 from .handlers import CallResult
+from .pool import Pool
 from .session import Session
 
 CANCELED = "wamp.error.canceled"

@@ -13,9 +13,9 @@ import typing as t
 
 from .caller import Caller
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
-from .execution import Pool
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
 from .peer import Notify, Peer
+from .pool import Pool
 from .presence import Companion, Presence, StartPolicy
 from .settings import Settings
 

@@ -24,7 +24,8 @@ from flask import Flask
 from . import signals
 from .coroutines import make_sync
 from .exceptions import WAMPError
-from .execution import Pool, spawn
+from .execution import spawn
+from .pool import Pool
 from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = logging.getLogger("flask_wamp.schedule")

@@ -6,8 +6,8 @@ import collections
 import logging
 import threading
 
-from .execution import Pool
 from .line import Job
+from .pool import Pool
 
 logger = logging.getLogger("flask_wamp.execution")
 

@@ -17,10 +17,11 @@ import typing as t
 from .auth import Authentication
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost, WAMPError
-from .execution import Pool, default_workers, spawn
+from .execution import default_workers, spawn
 from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
 from .lease import Leases
+from .pool import Pool
 from .serving import Serving
 from .session import Session
 from .session_events import Joined

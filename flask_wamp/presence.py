@@ -9,10 +9,10 @@ import typing as t
 
 from .connection import Connection
 from .exceptions import NotJoined
-from .execution import Pool
 from .handlers import Declaration, MakeAttendant
 from .linger import Linger
 from .peer import Notify, Peer
+from .pool import Pool
 from .settings import Settings
 
 

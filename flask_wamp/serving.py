@@ -12,10 +12,11 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
-from .execution import Pool, Waiter
+from .execution import Waiter
 from .handlers import Declaration, Registration, Subscription
 from .inbound import EventWork, InvocationWork
 from .lane import Lane
+from .pool import Pool
 from .session import Session
 from .session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .settings import Settings

@@ -17,7 +17,7 @@ import msgspec
 from . import messages as m
 from .calls import outcome
 from .exceptions import CallTimeout, TooSlow, WAMPError
-from .execution import Pool
+from .pool import Pool
 
 
 class Buffer:

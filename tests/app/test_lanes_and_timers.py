@@ -9,8 +9,9 @@ import weakref
 
 import pytest
 
-from flask_wamp.execution import Pool, Waiter, is_seconds
+from flask_wamp.execution import Waiter, is_seconds
 from flask_wamp.lane import Lane
+from flask_wamp.pool import Pool
 from flask_wamp.timer import Alarm, Timer
 from tests.app.test_pool import TIMEOUT, Gate, Gauge
 from tests.conftest import eventually

@@ -7,7 +7,8 @@ import typing as t
 
 import pytest
 
-from flask_wamp.execution import Pool, Waiter
+from flask_wamp.execution import Waiter
+from flask_wamp.pool import Pool
 from tests.conftest import eventually
 
 TIMEOUT = 10.0
