@@ -13,6 +13,8 @@ from .connection import payload
 from .deadlines import inherited, within
 from .exceptions import CallTimeout
 from .execution import Waiter
+from .history import PastEvent, history
+from .meta import Meta
 from .peer import Peer
 from .presence import Presence
 from .session import Session
@@ -187,6 +189,25 @@ class Caller(WampyAPI):
         view = object.__new__(type(self))
         view.__dict__ = {**self.__dict__, "_options": self._options.merged(options)}
         return view
+
+    # What the router knows.
+
+    @property
+    def meta(self) -> Meta:
+        """The router's meta API: ``meta.sessions``, ``meta.registrations``, ``meta.subscriptions``."""
+        return Meta(self)
+
+    def history(self, topic: str, limit: int = 10, match: str = "exact") -> list[PastEvent]:
+        """What was published to a topic, the newest first, where the router keeps it.
+
+        :param limit: At most so many.
+        :param match: ``prefix`` or ``wildcard``: of all topics of that pattern, where it is what the
+            router's configuration names.
+        :raises ApplicationError: ``wamp.error.history_unavailable``; says what the router has to be told.
+
+        .. versionadded:: 0.1
+        """
+        return history(self, topic, limit, match)
 
     # Messages of wampy's.
 

@@ -122,6 +122,7 @@ def node_config(
     auth: t.Mapping[str, t.Any] | None = None,
     roles: t.Sequence[t.Mapping[str, t.Any]] = (),
     realms: t.Sequence[t.Mapping[str, t.Any]] = (),
+    event_history: t.Sequence[t.Mapping[str, t.Any]] = (),
     tls: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Build the configuration of a Crossbar node with one router worker.
@@ -136,6 +137,8 @@ def node_config(
     :param auth: Crossbar's ``auth`` for all transports, in place of anonymous.
     :param roles: More roles of ``realm``, as Crossbar writes them.
     :param realms: More realms, as Crossbar writes them.
+    :param event_history: Topics of ``realm`` whose events are kept:
+        ``{"uri": "com.example.news", "match": "exact", "limit": 100}``.
     :param tls: Crossbar's ``tls`` of an endpoint, for ``wss://`` and ``tls://`` URLs.
     :raises RouterError: A URL that no development router can serve.
     """
@@ -153,7 +156,9 @@ def node_config(
         )
         for endpoint in map(Endpoint.parse, urls)
     ]
-    own = {"name": realm, "roles": [role("anonymous"), *map(dict, roles)]}
+    own: dict[str, t.Any] = {"name": realm, "roles": [role("anonymous"), *map(dict, roles)]}
+    if event_history:
+        own["store"] = {"type": "memory", "event-history": [*map(dict, event_history)]}
     worker = {"type": "router", "realms": [own, *map(dict, realms)], "transports": transports}
     return {"version": 2, "workers": [worker]}
 

@@ -68,6 +68,24 @@ def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory)
     return node
 
 
+@pytest.fixture(scope="session")
+def historian(make_wamp_router: MakeRouter) -> DevRouter:
+    """A router that keeps events of ``com.kept`` and below ``com.past``, and has a realm ``strict``.
+
+    There nobody may use the meta API.
+    """
+    everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
+    permission = {"uri": "com.", "match": "prefix", "allow": everything}
+    strict = {"name": "anonymous", "permissions": [permission]}
+    return make_wamp_router(
+        event_history=[
+            {"uri": "com.kept", "limit": 5},
+            {"uri": "com.past.", "match": "prefix", "limit": 100},
+        ],
+        realms=[{"name": "strict", "roles": [strict]}],
+    )
+
+
 @pytest.fixture
 def serve(wamp_router: DevRouter, tmp_path: Path) -> Serve:
     """Start servers of ``apps/shop.py`` on the shared router."""

@@ -254,3 +254,18 @@ def test_payloads(page: Page) -> None:
     assert call.favourite() == {"colour": "red"}
     assert call.price("green") == "2.50 EUR"
     assert call.double("2.50 EUR") == "5.00 EUR"
+
+
+# meta.rst
+
+
+@pytest.mark.parametrize("page", ["meta"], indirect=True)
+def test_meta(page: Page, wamp_router: DevRouter) -> None:
+    wamp = page.run("meta.py", "history.py")
+    http = page._module.app.test_client()  # type: ignore[attr-defined]
+    with AutobahnPeer(wamp_router.rawsocket_url) as other:
+        ids = {session["id"] for session in http.get("/sessions").json}
+        assert {wamp.client.session_id, other.session_id} <= ids
+        assert http.delete(f"/sessions/{other.session_id}").status_code == 204
+        other.wait_until_lost()
+    assert http.get("/news").status_code == 502  # the router keeps nothing

@@ -139,7 +139,7 @@ class MemoryRouter:
             return self._routing.deliver(topic, details, list(args), kwargs)
 
     def register(self, uri: str, procedure: t.Callable[..., t.Any]) -> None:
-        """Offer a procedure to the clients; it must not wait."""
+        """Offer a procedure to the clients; it must not wait, and may raise ``ApplicationError``."""
         self._procedures[uri] = procedure
 
     def hold(self, uri: str) -> queue.Queue[Held]:
@@ -244,7 +244,11 @@ class MemoryRouter:
         if uri in self._held:
             self._held[uri].put(Held(transport, message))
         elif uri in self._procedures and uri not in self._routing.refused:
-            value = self._procedures[uri](*message.args, **message.kwargs)
-            transport.put(m.Result(message.request_id, {}, [value]))
+            try:
+                value = self._procedures[uri](*message.args, **message.kwargs)
+            except ApplicationError as error:
+                self._routing.refuse(transport, message, str(error.uri), *error.args)
+            else:
+                transport.put(m.Result(message.request_id, {}, [value]))
         else:
             self._routing.on_call(transport, message)

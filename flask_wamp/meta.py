@@ -1,0 +1,335 @@
+"""The router's meta API, ``g.wampy.meta``: who is here, what is registered and subscribed to.
+
+Each is a call to the router, and needs the permission for it. What it says is of its own realm and, in a
+cluster, of one node. Source: WAMP Advanced Profile, "Session Meta API", "Registration Meta API",
+"Subscription Meta API".
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .exceptions import ApplicationError
+from .meta_info import RegistrationInfo, SessionInfo, SubscriptionInfo
+from .uris import MATCHES, check_uri
+
+if t.TYPE_CHECKING:
+    from .caller import Caller
+
+NOT_AUTHORIZED = "wamp.error.not_authorized"
+NO_SUCH_SESSION = "wamp.error.no_such_session"
+RUNTIME_ERROR = "wamp.error.runtime_error"
+
+#: What is not there any more: whoever asks for everything leaves it out.
+_GONE = (
+    NO_SUCH_SESSION,
+    "wamp.error.no_such_registration",
+    "wamp.error.no_such_subscription",
+)
+
+#: Calls in flight while everything is asked for.
+WINDOW = 64
+
+Ids = list[int]
+list_ = list
+"""In classes that have a method of that name."""
+
+
+class Meta:
+    """The meta API of the router, for the realm of a client.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, client: Caller) -> None:
+        self.sessions = Sessions(client)
+        self.registrations = Registrations(client)
+        self.subscriptions = Subscriptions(client)
+
+
+class _Part:
+    def __init__(self, client: Caller) -> None:
+        self._client = client
+
+    def _ask(self, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return ask(self._client, procedure, *args, **kwargs)
+
+
+class Sessions(_Part):
+    """``g.wampy.meta.sessions``."""
+
+    def count(self, authroles: str | t.Iterable[str] | None = None) -> int:
+        """Count the sessions, this one included.
+
+        :param authroles: Only those with one of these roles.
+        :raises ApplicationError: ``wamp.error.not_authorized``; says what the role needs.
+        """
+        return _number(self._ask("wamp.session.count", *_roles(authroles)))
+
+    def list(self, authroles: str | t.Iterable[str] | None = None) -> Ids:
+        """The ids of the sessions, this one included, in no particular order.
+
+        :param authroles: Only those with one of these roles.
+        """
+        return _ids(self._ask("wamp.session.list", *_roles(authroles)))
+
+    def get(self, session_id: int, *, headers: bool = False) -> SessionInfo:
+        """What the router knows of a session.
+
+        :param headers: Keep the HTTP headers its WebSocket came with, in ``http_headers``. **Its cookies
+            are among them**: show and log them to nobody.
+        :raises ApplicationError: ``wamp.error.no_such_session``.
+        """
+        try:
+            told = self._ask("wamp.session.get", session_id)
+        except ApplicationError as error:
+            if not _is_unknown(error):
+                raise
+            raise _no_such_session(session_id) from error
+        return SessionInfo.parse(told, session_id, headers=headers)
+
+    def all(self, authroles: str | t.Iterable[str] | None = None) -> list_[SessionInfo]:
+        """What the router knows of each session; one call for each, side by side.
+
+        :param authroles: Only those with one of these roles.
+        """
+        return [
+            SessionInfo.parse(told, session_id)
+            for session_id, told in _each(self._client, "wamp.session.get", self.list(authroles))
+        ]
+
+    def kill(
+        self, session_id: int, *, reason: str | None = None, message: str | None = None
+    ) -> None:
+        """Have the router say GOODBYE to a session.
+
+        **Crossbar only asks**: a client that ignores it stays, with all it may do. To keep somebody out,
+        have an authenticator or authorizer refuse them too.
+
+        :param reason: A URI, ``com.example.kicked``.
+        :param message: Text for people.
+        :raises ApplicationError: ``wamp.error.no_such_session``.
+        """
+        self._ask("wamp.session.kill", session_id, **_why(reason, message))
+
+    def kill_by_authid(
+        self, authid: str, *, reason: str | None = None, message: str | None = None
+    ) -> Ids:
+        """Do as :meth:`kill` with all sessions of a user; this one too, where it is theirs.
+
+        :returns: Their ids.
+        """
+        return _ids(self._ask("wamp.session.kill_by_authid", authid, **_why(reason, message)))
+
+    def kill_by_authrole(
+        self, authrole: str, *, reason: str | None = None, message: str | None = None
+    ) -> Ids:
+        """Do as :meth:`kill` with all sessions of a role; this one too, where it has it.
+
+        :returns: Their ids.
+        """
+        return _ids(self._ask("wamp.session.kill_by_authrole", authrole, **_why(reason, message)))
+
+
+class Registrations(_Part):
+    """``g.wampy.meta.registrations``. The router's own, ``wamp.``, are not shown."""
+
+    def list(self, session_id: int | None = None) -> Ids:
+        """The ids of all registrations, or of those one session is a callee of."""
+        return _ids(self._ask("wamp.registration.list", *_given(session_id)))
+
+    def get(self, registration_id: int) -> RegistrationInfo:
+        """What the router knows of a registration.
+
+        :raises ApplicationError: ``wamp.error.no_such_registration``.
+        """
+        told = self._ask("wamp.registration.get", registration_id)
+        return RegistrationInfo.parse(told, registration_id)
+
+    def all(self) -> list_[RegistrationInfo]:
+        """What the router knows of each registration; one call for each, side by side."""
+        return [
+            RegistrationInfo.parse(told, number)
+            for number, told in _each(self._client, "wamp.registration.get", self.list())
+        ]
+
+    def lookup(self, procedure: str, match: str = "exact") -> int | None:
+        """The id of the registration of exactly this procedure or pattern; None: there is none."""
+        options = _match(procedure, "procedure", match)
+        return _id(self._ask("wamp.registration.lookup", procedure, *options))
+
+    def match(self, procedure: str) -> int | None:
+        """The id of the registration that a call of this procedure would reach; None: none would."""
+        return _id(self._ask("wamp.registration.match", check_uri(procedure, "procedure")))
+
+    def list_callees(self, registration_id: int) -> Ids:
+        """The ids of the sessions that share a registration.
+
+        :raises ApplicationError: ``wamp.error.no_such_registration``.
+        """
+        return _ids(self._ask("wamp.registration.list_callees", registration_id))
+
+    def count_callees(self, registration_id: int) -> int:
+        """How many sessions share a registration.
+
+        :raises ApplicationError: ``wamp.error.no_such_registration``.
+        """
+        return _number(self._ask("wamp.registration.count_callees", registration_id))
+
+
+class Subscriptions(_Part):
+    """``g.wampy.meta.subscriptions``."""
+
+    def list(self, session_id: int | None = None) -> Ids:
+        """The ids of all subscriptions, or of those one session is a subscriber of.
+
+        Of all, Crossbar 26.10 leaves out those with ``match="wildcard"``; of one session it does not.
+        """
+        return _ids(self._ask("wamp.subscription.list", *_given(session_id)))
+
+    def get(self, subscription_id: int) -> SubscriptionInfo:
+        """What the router knows of a subscription.
+
+        :raises ApplicationError: ``wamp.error.no_such_subscription``.
+        """
+        told = self._ask("wamp.subscription.get", subscription_id)
+        return SubscriptionInfo.parse(told, subscription_id)
+
+    def all(self) -> list_[SubscriptionInfo]:
+        """What the router knows of each in :meth:`list`; one call for each, side by side."""
+        return [
+            SubscriptionInfo.parse(told, number)
+            for number, told in _each(self._client, "wamp.subscription.get", self.list())
+        ]
+
+    def lookup(self, topic: str, match: str = "exact") -> int | None:
+        """The id of the subscription to exactly this topic or pattern; None: there is none."""
+        return _id(self._ask("wamp.subscription.lookup", topic, *_match(topic, "topic", match)))
+
+    def match(self, topic: str) -> Ids:
+        """The ids of all subscriptions that an event of this topic would reach."""
+        return _ids(self._ask("wamp.subscription.match", check_uri(topic, "topic")))
+
+    def list_subscribers(self, subscription_id: int) -> Ids:
+        """The ids of the sessions that share a subscription.
+
+        :raises ApplicationError: ``wamp.error.no_such_subscription``.
+        """
+        try:
+            return _ids(self._ask("wamp.subscription.list_subscribers", subscription_id))
+        except ApplicationError as error:
+            # Crossbar 26.10 counts an event history as a subscriber, and it has no session id.
+            if error.uri != RUNTIME_ERROR or "_session_id" not in str(error):
+                raise
+        sessions = _ids(self._ask("wamp.session.list"))
+        return [
+            session_id
+            for session_id, told in _each(self._client, "wamp.subscription.list", sessions)
+            if subscription_id in _ids(told)
+        ]
+
+    def count_subscribers(self, subscription_id: int) -> int:
+        """How many sessions share a subscription; Crossbar 26.10 counts an event history as one more.
+
+        :raises ApplicationError: ``wamp.error.no_such_subscription``.
+        """
+        return _number(self._ask("wamp.subscription.count_subscribers", subscription_id))
+
+
+def ask(client: Caller, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    """Call a procedure of the router's; one that is not permitted says what the role needs."""
+    try:
+        return client.call(procedure, *args, **kwargs)
+    except ApplicationError as error:
+        raise explained(error, procedure) from error
+
+
+def explained(error: ApplicationError, procedure: str) -> ApplicationError:
+    """The error that says what is to be done where a call was not permitted; else what is given."""
+    if error.uri != NOT_AUTHORIZED or _is_protected(error):
+        return error
+    permission = {"uri": procedure, "match": "exact", "allow": {"call": True}}
+    return ApplicationError(
+        NOT_AUTHORIZED,
+        f"the role of this session may not call {procedure}: the router's configuration must have "
+        f"{json.dumps(permission)} in the permissions of that role",
+        *error.args,
+    )
+
+
+def _each(
+    client: Caller, procedure: str, numbers: t.Sequence[int]
+) -> t.Iterator[tuple[int, t.Any]]:
+    """Call a procedure with each number, some side by side; without those that are gone meanwhile."""
+    for start in range(0, len(numbers), WINDOW):
+        window = numbers[start : start + WINDOW]
+        asked = [(number, client.submit(procedure, number)) for number in window]
+        for number, future in asked:
+            try:
+                told = future.result()
+            except ApplicationError as error:
+                if not (error.uri in _GONE or _is_protected(error) or _is_unknown(error)):
+                    raise explained(error, procedure) from error
+            else:
+                yield number, told
+
+
+def _is_protected(error: ApplicationError) -> bool:
+    """Whether it is something of the router's own, which Crossbar shows to nobody."""
+    return error.uri == NOT_AUTHORIZED and "protected URI" in str(error)
+
+
+def _is_unknown(error: ApplicationError) -> bool:
+    """Whether there is no such session, as Crossbar 26.10 says it where the realm has a store.
+
+    It looks for the session there, and ``RealmStoreMemory`` has no such method.
+    """
+    return error.uri == RUNTIME_ERROR and "get_session_by_session_id" in str(error)
+
+
+def _no_such_session(session_id: int) -> ApplicationError:
+    text = f"no session with ID {session_id} exists on this router"
+    return ApplicationError(NO_SUCH_SESSION, text)
+
+
+# What goes there and what comes back.
+
+
+def _roles(authroles: str | t.Iterable[str] | None) -> tuple[list[str], ...]:
+    if authroles is None:
+        return ()
+    return ([authroles] if isinstance(authroles, str) else list(authroles),)
+
+
+def _given(session_id: int | None) -> tuple[int, ...]:
+    return () if session_id is None else (session_id,)
+
+
+def _match(uri: str, what: str, match: str) -> tuple[dict[str, str], ...]:
+    if match not in MATCHES:
+        raise ValueError(f"match={match!r} must be one of {', '.join(map(repr, MATCHES))}")
+    check_uri(uri, what, match)
+    return () if match == "exact" else ({"match": match},)
+
+
+def _why(reason: str | None, message: str | None) -> dict[str, str]:
+    if reason is not None:
+        check_uri(reason, "reason")
+    given = {"reason": reason, "message": message}
+    return {name: text for name, text in given.items() if text is not None}
+
+
+def _number(told: t.Any) -> int:
+    return told if type(told) is int else 0
+
+
+def _id(told: t.Any) -> int | None:
+    return told if type(told) is int else None
+
+
+def _ids(told: t.Any) -> list[int]:
+    """Ids in a list, or in one list for each ``match``; None stands for none."""
+    if isinstance(told, dict):
+        return [number for numbers in told.values() for number in _ids(numbers)]
+    return [number for number in told if type(number) is int] if isinstance(told, list) else []

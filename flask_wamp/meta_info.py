@@ -1,0 +1,193 @@
+"""What the router's meta API tells, as objects: sessions, registrations, subscriptions.
+
+Routers tell different things, and more with every version: what is missing is None, what is unknown is
+in ``details``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import typing as t
+
+Details = t.Mapping[str, t.Any]
+
+#: HTTP headers of a session's WebSocket handshake, its cookies among them, and the value of Crossbar's
+#: own cookie: whoever has them can be that browser.
+_SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
+
+
+def _details() -> t.Any:
+    return dataclasses.field(default_factory=dict, repr=False, hash=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransportInfo:
+    """How a session is connected to the router."""
+
+    framing: str | None = None
+    """``websocket`` or ``rawsocket``."""
+
+    peer: str | None = None
+    """Where from, as the router writes it: ``tcp4:127.0.0.1:44622``."""
+
+    is_secure: bool | None = None
+    """Whether it is encrypted."""
+
+    protocol: str | None = None
+    """The subprotocol: ``wamp.2.msgpack``."""
+
+    details: Details = _details()
+    """All the router tells of it, but no HTTP headers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionInfo:
+    """A session with the router. What is not known is None."""
+
+    id: int
+    """The session id."""
+
+    authid: str | None = None
+    """Who it is."""
+
+    authrole: str | None = None
+    """Its role, which decides what it may do."""
+
+    authmethod: str | None = None
+    """How it was authenticated: ``anonymous``, ``ticket``."""
+
+    authprovider: str | None = None
+    """What knows the user: ``static``, ``dynamic``."""
+
+    transport: TransportInfo | None = None
+    """How it is connected."""
+
+    details: Details = _details()
+    """All the router tells of it, ``authextra`` for one, but no HTTP headers."""
+
+    http_headers: Details | None = dataclasses.field(default=None, repr=False, hash=False)
+    """The headers its WebSocket came with, cookies included, where they were asked for."""
+
+    @classmethod
+    def parse(
+        cls, told: t.Any, session_id: int | None = None, *, headers: bool = False
+    ) -> SessionInfo:
+        """Make one of what the router tells.
+
+        :param session_id: Its id, where it is known without.
+        :param headers: Whether HTTP headers are kept, cookies included.
+        :raises ValueError: There is no id in it.
+        """
+        details = _mapping(told)
+        number = _int(details.get("session")) or session_id
+        if number is None:
+            raise ValueError("the router tells of a session without an id")
+        transport = details.get("transport")
+        received = _mapping(transport).get("http_headers_received")
+        return cls(
+            id=number,
+            authid=_text(details.get("authid")),
+            authrole=_text(details.get("authrole")),
+            authmethod=_text(details.get("authmethod")),
+            authprovider=_text(details.get("authprovider")),
+            transport=_transport(transport) if isinstance(transport, dict) else None,
+            details=without_secrets(details),
+            http_headers=received if headers and isinstance(received, dict) else None,
+        )
+
+
+def _transport(told: Details) -> TransportInfo:
+    is_secure = told.get("is_secure")
+    return TransportInfo(
+        framing=_text(told.get("channel_framing")),
+        peer=_text(told.get("peer")),
+        is_secure=is_secure if isinstance(is_secure, bool) else None,
+        protocol=_text(told.get("websocket_protocol")),
+        details=without_secrets(told),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Observed:
+    """What a registration and a subscription have in common."""
+
+    id: int
+    """Its id, the same for all who share it."""
+
+    uri: str | None = None
+    """The procedure or topic, or the pattern."""
+
+    match: str | None = None
+    """``exact``, ``prefix`` or ``wildcard``."""
+
+    created: dt.datetime | None = None
+    """Since when there is one, aware."""
+
+    details: Details = _details()
+    """All the router tells of it."""
+
+    @classmethod
+    def _facts(cls, told: t.Any, number: int) -> dict[str, t.Any]:
+        details = _mapping(told)
+        return {
+            "id": _int(details.get("id")) or number,
+            "uri": _text(details.get("uri")),
+            "match": _text(details.get("match")),
+            "created": _time(details.get("created")),
+            "details": details,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistrationInfo(_Observed):
+    """A registration: one procedure, and who offers it."""
+
+    invoke: str | None = None
+    """How calls are shared among its callees: ``single``, ``roundrobin``..."""
+
+    @classmethod
+    def parse(cls, told: t.Any, registration_id: int) -> RegistrationInfo:
+        """Make one of what the router tells."""
+        facts = cls._facts(told, registration_id)
+        return cls(**facts, invoke=_text(facts["details"].get("invoke")))
+
+
+@dataclasses.dataclass(frozen=True)
+class SubscriptionInfo(_Observed):
+    """A subscription: one topic or pattern, and who gets its events."""
+
+    @classmethod
+    def parse(cls, told: t.Any, subscription_id: int) -> SubscriptionInfo:
+        """Make one of what the router tells."""
+        return cls(**cls._facts(told, subscription_id))
+
+
+def without_secrets(value: t.Any) -> t.Any:
+    """A copy without HTTP headers and cookies, however deep: a proxy puts them into ``authextra``."""
+    if isinstance(value, dict):
+        return {k: without_secrets(v) for k, v in value.items() if k not in _SECRETS}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    return value
+
+
+def _mapping(value: t.Any) -> dict[str, t.Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: t.Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int(value: t.Any) -> int | None:
+    return value if type(value) is int else None
+
+
+def _time(value: t.Any) -> dt.datetime | None:
+    """An aware time of what ISO 8601 is; one without a zone is in UTC."""
+    try:
+        time = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (AttributeError, ValueError):
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=dt.timezone.utc)
