@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 
 from .hooks import Hooks
+from .patterns import Pattern
 from .registry import Spec
 from .scaffold import Scaffold
 from .uris import check_uri
@@ -34,7 +35,8 @@ class WAMPBlueprint(Scaffold):
     def __init__(self, name: str, uri_prefix: str | None = None) -> None:
         super().__init__()
         if uri_prefix is not None:
-            check_uri(uri_prefix.removeprefix("."), "URI prefix")
+            pattern = Pattern.parse(uri_prefix.removeprefix("."), None)
+            check_uri(pattern.written, "URI prefix")
         self.name = name
         self.uri_prefix = uri_prefix
         # Weak: a blueprint lives as long as its module, apps and extensions in tests do not.

@@ -14,6 +14,7 @@ import typing as t
 from .caller import Caller
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
+from .patterns import as_declared
 from .peer import Notify, Peer
 from .pool import Pool
 from .presence import Companion, Presence, StartPolicy
@@ -115,7 +116,7 @@ class Client(Caller):
             peer.attend(declaration, declaration.attendant)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
-        declaration = self._presence.declarations.pop((kind, uri, match), None)
+        declaration = self._presence.declarations.pop((kind, *as_declared(uri, match)), None)
         if declaration is None:
             known = sorted(name for (k, name, _) in self._presence.declarations if k is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")

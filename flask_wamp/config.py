@@ -56,7 +56,7 @@ def _uri(value: t.Any) -> bool:
         check_uri(value, "URI prefix")
     except ValueError:
         return False
-    return True
+    return not {"<", ">"}.intersection(value)
 
 
 def _names_of(allowed: t.Iterable[str]) -> t.Callable[[t.Any], bool]:

@@ -23,12 +23,13 @@ from .execution import time_limit
 from .generators import Streaming, as_generator, exhaust
 from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks
+from .patterns import Pattern
 from .payload import is_plain
-from .registry import Spec
+from .registry import Spec, parameters_of
 from .request_context import request_context, run_as_request
 from .results import Results
 from .uris import own_prefix
-from .validation import Validate, make_validator, misfit
+from .validation import URIArguments, Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
@@ -58,13 +59,14 @@ class Dispatcher:
         :param prefix: What a relative URI is below.
         :param scopes: Whose hooks run around it, from the outermost to the innermost.
         """
-        uri = spec.full_uri(prefix)
+        pattern = spec.pattern(prefix)
+        uri, spec = pattern.uri, spec.with_match(pattern.match)
         made: Registration | Subscription
         if spec.kind is Registration:
             self.streaming.add(spec.function)
             made = Registration(
                 uri,
-                _Callee(self, spec, scopes),
+                _Callee(self, spec, scopes, pattern),
                 options=_wire(spec.options, ("match", "invoke", "force_reregister")),
                 concurrency=spec.options["concurrency"],
                 timeout=spec.options["timeout"],
@@ -72,7 +74,7 @@ class Dispatcher:
         else:
             made = Subscription(
                 uri,
-                _Subscriber(self, spec, scopes),
+                _Subscriber(self, spec, scopes, pattern),
                 options=_wire(spec.options, ("match", "get_retained")),
                 concurrency=spec.options["concurrency"],
             )
@@ -96,7 +98,9 @@ class Handler:
     message_class: type[Invocation] | type[Event]
     current: contextvars.ContextVar[t.Any]
 
-    def __init__(self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks], pattern: Pattern
+    ) -> None:
         validate = spec.options["validate"]
         self._app = dispatcher.app
         self._results = dispatcher.results
@@ -104,8 +108,11 @@ class Handler:
         self._options = spec.options
         self._scopes = scopes
         self._in_request = bool(spec.options["request_context"])
-        # A view that takes its payload from the request, as views do, takes no arguments.
-        self._takes_nothing = self._in_request and not _parameters(spec.function)
+        parts = URIArguments(pattern, spec.function) if pattern.parts else None
+        self._parts = parts if parts is not None and parts.names else None
+        names = self._parts.names if self._parts is not None else set()
+        # A view that takes its payload from the request, as views do, takes no other arguments.
+        self._takes_nothing = self._in_request and names.issuperset(_parameters(spec.function))
         self._validated = dispatcher.validate if validate is None else validate
         self._validate: Validate | None = None
         self._call = make_sync(dispatcher.app, spec.function)
@@ -162,13 +169,29 @@ class Handler:
 
         :raises InvalidArgument: It does not fit.
         """
+        if self._parts is not None:
+            return self._handle_parts(self._parts, message)
         if self._takes_nothing:
             return self._call()
         if self._validated:
             validate = self._validate or self._make_validator()
             args, kwargs = validate(tuple(message.args), self._kwargs(message))
             return self._call(*args, **kwargs)
-        args, kwargs = message.args, self._kwargs(message)
+        return self._call_unchecked(message.args, self._kwargs(message))
+
+    def _handle_parts(self, parts: URIArguments, message: t.Any) -> t.Any:
+        """The same, with arguments from the URI."""
+        if self._takes_nothing:
+            args, kwargs = (), parts.join(message.uri, {})
+        else:
+            args, kwargs = message.args, parts.join(message.uri, self._kwargs(message))
+        if not self._validated:
+            return self._call_unchecked(*parts.place(args, kwargs))
+        validate = self._validate or self._make_validator(parts.names)
+        args, kwargs = parts.place(*validate(tuple(args), kwargs))
+        return self._call(*args, **kwargs)
+
+    def _call_unchecked(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
         try:
             return self._call(*args, **kwargs)
         except TypeError:
@@ -181,10 +204,10 @@ class Handler:
         kwargs: dict[str, t.Any] = message.kwargs
         return kwargs
 
-    def _make_validator(self) -> Validate:
+    def _make_validator(self, keywords: t.Collection[str] = ()) -> Validate:
         # At the first call: by then every name in the annotations exists, and an app with a thousand
         # procedures starts at once.
-        self._validate = make_validator(self._spec.function, self._spec.localns)
+        self._validate = make_validator(self._spec.function, self._spec.localns, keywords)
         return self._validate
 
     def _enter(self, message: t.Any) -> t.Any:
@@ -258,9 +281,13 @@ class _Subscriber(Handler):
     message_class = Event
     current = current_event
 
-    def __init__(self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks]) -> None:
-        super().__init__(dispatcher, spec, scopes)
+    def __init__(
+        self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks], pattern: Pattern
+    ) -> None:
+        super().__init__(dispatcher, spec, scopes, pattern)
         self._takes_meta = "meta" in _parameters(spec.function)
+        if self._parts is not None and "meta" in self._parts.names:
+            self._takes_meta = False  # it is a part of the topic
 
     def _returned(self, value: t.Any, work: Work) -> bool:
         return True
@@ -280,10 +307,8 @@ class _Subscriber(Handler):
 
 def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
     """The names of a function's parameters."""
-    try:
-        return inspect.signature(f).parameters
-    except (TypeError, ValueError):  # nobody can tell, as of some that are written in C
-        return ("?",)
+    found = parameters_of(f)
+    return ("?",) if found is None else found
 
 
 def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:

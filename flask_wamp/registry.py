@@ -9,9 +9,11 @@ import sys
 import types
 import typing as t
 
+from .exceptions import InvalidURI
 from .execution import is_seconds
 from .handlers import Registration, Subscription
-from .uris import MATCHES, check_uri, resolve
+from .patterns import Pattern
+from .uris import MATCHES, resolve
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 
@@ -43,14 +45,66 @@ class Spec:
         module = getattr(f, "__module__", None) or "?"
         return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
 
-    def full_uri(self, prefix: str | None) -> str:
-        """The URI in an app with that prefix.
+    def pattern(self, prefix: str | None) -> Pattern:
+        """The URI or pattern in an app with that prefix.
 
         :raises InvalidURI: It is none.
+        :raises ValueError: It has parts the function does not take, or options that do not go with it.
         """
         uri = self.uri if self.uri is not None else f".{_own_name(self.function)}"
         what = "procedure" if self.kind is Registration else "topic"
-        return check_uri(resolve(uri, prefix), what, self.options["match"])
+        pattern = self._parse(resolve(uri, prefix))
+        try:
+            pattern.check(what)
+        except InvalidURI:
+            raise
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        return pattern
+
+    def with_match(self, match: str) -> Spec:
+        """The same, where ``match`` is known."""
+        if self.options["match"] == match:
+            return self
+        return dataclasses.replace(self, options={**self.options, "match": match})
+
+    def checked(self) -> Spec:
+        """Itself, if what can be told without a prefix is well."""
+        self._parse(resolve(self.uri or "", None))
+        return self
+
+    def _parse(self, uri: str) -> Pattern:
+        try:
+            pattern = Pattern.parse(uri, self.options["match"])
+            _check_names(pattern, self.function)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        if pattern.match != "exact" and self.options.get("get_retained"):
+            raise ValueError(
+                f"{self.name}: get_retained=True goes with exact topics only; routers keep events by "
+                f"topic, and send none of them to the subscriber of a {pattern.match}"
+            )
+        return pattern
+
+
+def _check_names(pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
+    names = [part.name for part in pattern.parts if part.is_named]
+    parameters = parameters_of(f) if names else None
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in names:
+        if name not in parameters or parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            raise ValueError(
+                f"{pattern.written!r} has a part {name!r}, but the function takes no such argument"
+            )
+
+
+def parameters_of(f: t.Callable[..., t.Any]) -> t.Mapping[str, inspect.Parameter] | None:
+    """A function's parameters; None: nobody can tell, as of some that are written in C."""
+    try:
+        return inspect.signature(f).parameters
+    except (TypeError, ValueError):
+        return None
 
 
 def _own_name(f: t.Callable[..., t.Any]) -> str:
@@ -64,7 +118,7 @@ def callee_spec(
     f: t.Callable[..., t.Any],
     uri: str | None,
     *,
-    match: str = "exact",
+    match: str | None = None,
     invoke: str = "roundrobin",
     concurrency: int | None = None,
     validate: bool | None = None,
@@ -75,7 +129,8 @@ def callee_spec(
     localns: dict[str, t.Any] | None = None,
 ) -> Spec:
     """Note down a procedure; see ``FlaskWAMP.callee``."""
-    _one_of("match", match, MATCHES)
+    if match is not None:
+        _one_of("match", match, MATCHES)
     _one_of("invoke", invoke, INVOKES)
     _positive("concurrency", concurrency)
     _seconds("timeout", timeout)
@@ -94,14 +149,14 @@ def callee_spec(
         "force_reregister": force_reregister,
         "middlewares": middlewares,
     }
-    return Spec(Registration, _function(f), _uri(uri), options, localns)
+    return Spec(Registration, _function(f), _uri(uri), options, localns).checked()
 
 
 def subscriber_spec(
     f: t.Callable[..., t.Any],
     topic: str | None,
     *,
-    match: str = "exact",
+    match: str | None = None,
     validate: bool | None = None,
     concurrency: int = 1,
     delivery: str = "every",
@@ -111,7 +166,8 @@ def subscriber_spec(
     localns: dict[str, t.Any] | None = None,
 ) -> Spec:
     """Note down a subscription; see ``FlaskWAMP.subscriber``."""
-    _one_of("match", match, MATCHES)
+    if match is not None:
+        _one_of("match", match, MATCHES)
     _one_of("delivery", delivery, ("every", "one"))
     _positive("concurrency", concurrency)
     _booleans(
@@ -128,7 +184,7 @@ def subscriber_spec(
         "request_context": request_context,
         "middlewares": middlewares,
     }
-    return Spec(Subscription, _function(f), _uri(topic), options, localns)
+    return Spec(Subscription, _function(f), _uri(topic), options, localns).checked()
 
 
 def decorator(

@@ -25,8 +25,9 @@ class Scaffold:
         """Register a function as a procedure. Works with and without parentheses.
 
         :param uri: ``com.example.add``, or ``.add`` relative to the prefix; by default the function's
-            name below the prefix.
-        :param match: ``exact``, ``prefix`` or ``wildcard``.
+            name below the prefix. In ``.users.<int:user_id>.get`` a part is an argument; then it is a
+            wildcard. See ``docs/patterns.rst``.
+        :param match: ``exact``, ``prefix`` or ``wildcard``; by default what the URI says.
         :param invoke: How the router shares calls among all who register it: ``roundrobin`` (so that N
             workers of an app share the work), ``single``, ``random``, ``first`` or ``last``.
         :param concurrency: How many calls run at once in this process.
@@ -50,11 +51,11 @@ class Scaffold:
         """Subscribe a function to a topic. Works with and without parentheses.
 
         :param topic: As ``uri`` of :meth:`callee`.
-        :param match: ``exact``, ``prefix`` or ``wildcard``.
+        :param match: As for :meth:`callee`.
         :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
         :param concurrency: How many events are handled at once; more than 1 gives up their order.
         :param delivery: ``every`` process of the app gets each event, or ``one`` of them.
-        :param get_retained: Also get the event the router has kept.
+        :param get_retained: Also get the event the router has kept; it keeps none for patterns.
         :param request_context: As for :meth:`callee`.
         :param middlewares: As for :meth:`callee`.
         :returns: The function, unchanged.

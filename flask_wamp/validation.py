@@ -10,7 +10,8 @@ import functools
 import inspect
 import typing as t
 
-from .registry import underlying
+from .patterns import Pattern
+from .registry import parameters_of, underlying
 
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
 Validate = t.Callable[..., Arguments]
@@ -29,10 +30,15 @@ class InvalidArgument(Exception):
         self.errors = errors
 
 
-def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None = None) -> Validate:
+def make_validator(
+    f: t.Callable[..., t.Any],
+    localns: dict[str, t.Any] | None = None,
+    keywords: t.Collection[str] = (),
+) -> Validate:
     """Return a function that takes ``args`` and ``kwargs`` for ``f`` and returns them validated.
 
     :param localns: Names the annotations may use, from where ``f`` was defined.
+    :param keywords: Parameters that come as keywords, and leave their places to the others.
     :raises NameError: An annotation names what does not exist.
     """
     # Imported when first needed: it takes longer than all the rest.
@@ -49,6 +55,8 @@ def make_validator(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None =
     collect.__annotations__ = hints  # a copy: the function's own stay as they are
     names = getattr(function, "__globals__", {})
     collect.__annotations__ = t.get_type_hints(collect, names, localns, include_extras=True)
+    if keywords:
+        collect.__signature__ = _with_keywords(f, keywords)  # type: ignore[attr-defined]
     # What pydantic.validate_call does at every call, without the two functions around it.
     kind: t.Any = collect
     adapter: t.Any = pydantic.TypeAdapter(kind, config={"arbitrary_types_allowed": True})
@@ -67,6 +75,80 @@ def _errors(error: t.Any) -> list[dict[str, t.Any]]:
     """What is wrong; without the input, which may be secret."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in found]
+
+
+def _with_keywords(f: t.Callable[..., t.Any], names: t.Collection[str]) -> inspect.Signature:
+    signature = inspect.signature(f)
+    moved = [p for name, p in signature.parameters.items() if name in names]
+    rest = [p for name, p in signature.parameters.items() if name not in names]
+    rest += [p.replace(kind=p.KEYWORD_ONLY) for p in moved]
+    return signature.replace(parameters=sorted(rest, key=lambda p: p.kind))
+
+
+class URIArguments:
+    """The parts of URIs that match a pattern, as arguments of a handler.
+
+    Who calls gives the rest: positional arguments are for the other parameters, and a keyword argument
+    by the name of a part is refused, so nobody contradicts the URI that the router has let through.
+    """
+
+    def __init__(self, pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
+        parameters = parameters_of(f) or {}
+        named = {part.name for part in pattern.parts if part.is_named}
+        self._pattern = pattern
+        self._parts = [
+            (number, part)
+            for number, part in enumerate(pattern.parts)
+            if part.is_named or (part.name in parameters and part.name not in named)
+        ]
+        self.names = {part.name for _, part in self._parts}
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self._places = [
+            (place, name)
+            for place, (name, parameter) in enumerate(parameters.items())
+            if name in self.names and parameter.kind in by_position
+        ]
+
+    def values(self, uri: str) -> dict[str, t.Any]:
+        """What the parts of a URI are, by name.
+
+        :raises InvalidArgument: A converter does not take one.
+        """
+        texts = self._pattern.texts(uri)
+        found, errors = {}, []
+        for number, part in self._parts:
+            try:
+                found[part.name] = part.converter.convert(texts[number])
+            except ValueError:
+                errors.append(_error(part.name, part.converter.msg, part.converter.kind))
+        if errors:
+            raise InvalidArgument(errors)
+        return found
+
+    def join(self, uri: str, kwargs: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Add them to the keyword payload.
+
+        :raises InvalidArgument: It has one of them already, or a converter does not take one.
+        """
+        values = self.values(uri)
+        taken = [
+            _error(name, "It is a part of the URI", "uri_part") for name in values if name in kwargs
+        ]
+        if taken:
+            raise InvalidArgument(taken)
+        return {**kwargs, **values}
+
+    def place(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> Arguments:
+        """Make room for them between the positional arguments, where the function has them."""
+        placed, rest = list(args), dict(kwargs)
+        for place, name in self._places:
+            if place <= len(placed):
+                placed.insert(place, rest.pop(name))
+        return tuple(placed), rest
+
+
+def _error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
+    return {"loc": [name], "msg": msg, "type": kind}
 
 
 def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:

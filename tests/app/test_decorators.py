@@ -117,7 +117,8 @@ def test_options_on_the_wire(serve: Serve, router: MemoryRouter) -> None:
         options = {"match": "prefix", "invoke": "last", "force_reregister": True}
         wamp.callee(".b", concurrency=2, timeout=3, validate=False, **options)(add)
         wamp.subscriber(".c")(add)
-        wamp.subscriber(".d", match="wildcard", get_retained=True, concurrency=2)(add)
+        wamp.subscriber(".d", match="wildcard", concurrency=2)(add)
+        wamp.subscriber(".e", get_retained=True)(add)
 
     serve(setup)
     assert [message.options for message in router.sent(m.Register)] == [
@@ -126,7 +127,8 @@ def test_options_on_the_wire(serve: Serve, router: MemoryRouter) -> None:
     ]
     assert [message.options for message in router.sent(m.Subscribe)] == [
         {},
-        {"match": "wildcard", "get_retained": True},
+        {"match": "wildcard"},
+        {"get_retained": True},
     ]
 
 

@@ -160,6 +160,8 @@ def ask_for(client: Client, uri: str, match: str) -> None:
         for ask in (client.call, client.with_options(acknowledge=True).publish):
             with contextlib.suppress(ApplicationError):
                 ask(uri, 1)
+    if "<" in uri:  # which names a part, where something is declared
+        return
     with contextlib.suppress(ApplicationError):
         client.register(lambda: None, uri, match=match, validate=False)
         client.unregister(uri, match)
@@ -181,7 +183,6 @@ def test_what_is_reserved_is_refused_by_the_router(client: Client, other: Client
 
 BAD_DECLARING: list[dict[str, t.Any]] = [
     {"match": "regex"},
-    {"match": None},
     {"match": ["exact"]},
     {"invoke": "load"},
     {"invoke": "partitioned"},

@@ -152,6 +152,10 @@ class MemoryRouter:
         """Answer every request for a URI with ERROR not_authorized."""
         self._routing.refused.add(uri)
 
+    def ignore_match(self) -> None:
+        """Take a topic for one subscription, however it is asked for."""
+        self._routing.subscribers.ignore_match = True
+
     def drop(self) -> None:
         """Cut all lines."""
         with self._changed:

@@ -27,35 +27,36 @@ class Members:
     """Who registered or subscribed, by URI."""
 
     def __init__(self) -> None:
-        self._members: dict[str, list[Member]] = collections.defaultdict(list)
-        self._matches: dict[str, str] = {}
+        self._members: dict[tuple[str, str], list[Member]] = collections.defaultdict(list)
+        self.ignore_match = False
+        """Whether one URI is one registration or subscription, whatever ``match`` is."""
 
     @property
     def uris(self) -> set[str]:
         """The URIs that have members."""
-        return {uri for uri, members in self._members.items() if members}
+        return {uri for (uri, _), members in self._members.items() if members}
 
     def add(self, uri: str, options: m.Details, member: Member) -> None:
         """Add one."""
-        self._matches[uri] = options.get("match", "exact")
-        self._members[uri].append(member)
+        self._members[uri, self._match(options)].append(member)
 
-    def of(self, uri: str) -> list[Member]:
-        """Those of exactly that URI, in order."""
-        return self._members[uri]
+    def of(self, uri: str, options: m.Details) -> list[Member]:
+        """Those of exactly that URI, by the same ``match``, in order."""
+        return self._members[uri, self._match(options)]
 
-    def matching(self, uri: str) -> list[tuple[str, list[Member]]]:
-        """Those that match a URI, with the URI they gave."""
-        return [
-            (declared, members)
-            for declared, members in self._members.items()
-            if members and self._is_match(declared, uri)
+    def matching(self, uri: str) -> list[tuple[bool, list[Member]]]:
+        """Those that match a URI, best first, and whether by a pattern."""
+        found = [
+            (declared, match, members)
+            for (declared, match), members in self._members.items()
+            if members and _MATCHES[match](declared, uri)
         ]
+        # Exact ones, then the longest prefix, then wildcards.
+        found.sort(key=lambda each: (list(_MATCHES).index(each[1]), -len(each[0])))
+        return [(match != "exact", members) for _, match, members in found]
 
-    def _is_match(self, declared: str, uri: str) -> bool:
-        if self._matches[declared] == "prefix":
-            return uri.startswith(declared)
-        return declared == uri
+    def _match(self, options: m.Details) -> str:
+        return "exact" if self.ignore_match else str(options.get("match", "exact"))
 
     def remove(self, member: Member) -> bool:
         """Take one away; whether it was there."""
@@ -69,6 +70,20 @@ class Members:
         """Take all away of somebody who is gone."""
         for members in self._members.values():
             members[:] = [member for member in members if member.transport is not transport]
+
+
+def _is_wildcard_of(declared: str, uri: str) -> bool:
+    parts, texts = declared.split("."), uri.split(".")
+    return len(parts) == len(texts) and all(
+        part in ("", text) for part, text in zip(parts, texts, strict=True)
+    )
+
+
+_MATCHES: dict[str, t.Callable[[str, str], bool]] = {
+    "exact": str.__eq__,
+    "prefix": lambda declared, uri: uri.startswith(declared),
+    "wildcard": _is_wildcard_of,
+}
 
 
 class Routing:
@@ -89,7 +104,7 @@ class Routing:
         if self._is_refused(transport, message, message.procedure):
             return
         shared = message.options.get("invoke", "single") != "single"
-        if self.callees.of(message.procedure) and not shared:
+        if self.callees.of(message.procedure, message.options) and not shared:
             self.refuse(transport, message, "wamp.error.procedure_already_exists")
             return
         member = Member(transport, next(self.ids))
@@ -127,10 +142,10 @@ class Routing:
         matching = self.callees.matching(uri)
         if not matching:
             return None
-        declared, callees = matching[0]
+        by_pattern, callees = matching[0]
         callees.append(callees.pop(0))
         callee = callees[-1]
-        if declared != uri:
+        if by_pattern:
             details = {**details, "procedure": uri}
         key = callee.transport, next(self.ids)
         self._invocations[key] = answer
@@ -165,7 +180,8 @@ class Routing:
         """SUBSCRIBE: one subscription for all who ask for a topic in one session."""
         if self._is_refused(transport, message, message.topic):
             return
-        known = [each for each in self.subscribers.of(message.topic) if each.transport is transport]
+        others = self.subscribers.of(message.topic, message.options)
+        known = [each for each in others if each.transport is transport]
         member = known[0] if known else Member(transport, next(self.ids))
         if not known:
             self.subscribers.add(message.topic, message.options, member)
@@ -201,8 +217,8 @@ class Routing:
     ) -> int:
         """Send EVENT to all who subscribed; return the publication id."""
         number = next(self.ids)
-        for declared, members in self.subscribers.matching(topic):
-            own = details if declared == topic else {**details, "topic": topic}
+        for by_pattern, members in self.subscribers.matching(topic):
+            own = {**details, "topic": topic} if by_pattern else details
             for member in members:
                 if member.transport is not excluded:
                     member.transport.put(m.Event(member.id, number, own, args, kwargs))
