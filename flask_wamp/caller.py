@@ -8,9 +8,9 @@ import typing as t
 
 from . import messages as m
 from .call_options import CallOptions
-from .calls import CallFuture, CallTicket, give_up, outcome
+from .calls import CallFuture, CallTicket, give_up, outcome, stop
 from .connection import payload
-from .deadlines import inherited, within
+from .deadlines import follow, inherited, within
 from .exceptions import CallTimeout
 from .execution import Waiter
 from .history import PastEvent, history
@@ -66,14 +66,19 @@ class Caller(WampyAPI):
         request_id = connection.ask(
             Session.call, procedure, args, kwargs, self._options.call, ticket
         )
+        cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
+        leave = follow(ticket, functools.partial(stop, ticket, procedure, cancel))
         try:
             with peer.pool.yield_place():
                 answered = ticket.wait(timeout)
         except BaseException:  # this greenlet is ended, or Ctrl-C: nobody waits any more
-            give_up(connection, request_id, self._options.cancel_mode)
+            cancel()
             raise
+        finally:
+            if leave is not None:
+                leave()
         if not answered:
-            give_up(connection, request_id, self._options.cancel_mode)
+            cancel()
             raise CallTimeout(procedure, timeout)
         return ticket.result()
 
@@ -95,10 +100,9 @@ class Caller(WampyAPI):
         request_id = connection.ask(
             Session.call, procedure, args, kwargs, self._options.call, future
         )
-        future.sent(
-            functools.partial(give_up, connection, request_id, self._options.cancel_mode),
-            functools.partial(peer.call_at, deadline),
-        )
+        cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
+        leave = follow(future, functools.partial(stop, future, procedure, cancel))
+        future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
         return future
 
     def stream(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> Stream:
@@ -125,9 +129,10 @@ class Caller(WampyAPI):
         try:
             request_id = connection.ask(Session.call, procedure, args, kwargs, options, buffer)
         except BaseException:
-            buffer.clear()
+            buffer.close()
             raise
-        stream.sent(functools.partial(give_up, connection, request_id, self._options.cancel_mode))
+        cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
+        buffer.sent(cancel, follow(buffer, functools.partial(stop, buffer, procedure, cancel)))
         return stream
 
     @property

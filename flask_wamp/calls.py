@@ -8,6 +8,7 @@ import typing as t
 
 from . import messages as m
 from .connection import Connection
+from .deadlines import unwanted
 from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
 from .execution import Waiter
 from .handlers import CallResult
@@ -63,6 +64,12 @@ def give_up(connection: Connection, request_id: int, mode: str) -> None:
         connection.put(_cancel, request_id, mode)
 
 
+def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:
+    """End a call because nobody waits for the handler that has made it. Does not wait."""
+    cancel()
+    ticket.fail(unwanted(procedure))
+
+
 def _cancel(session: Session, request_id: int, mode: str) -> None:
     session.cancel(request_id, mode)
     session.forget(request_id)
@@ -78,15 +85,28 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         self._pool = pool
         self._give_up: t.Callable[[], None] = lambda: None
         self._stop_timer: t.Callable[[], None] = lambda: None
+        self._leave: t.Callable[[], None] | None = None
 
     def sent(
-        self, give_up: t.Callable[[], None], call_at: t.Callable[[t.Callable[[], None]], t.Any]
+        self,
+        give_up: t.Callable[[], None],
+        call_at: t.Callable[[t.Callable[[], None]], t.Any],
+        leave: t.Callable[[], None] | None,
     ) -> None:
-        """Note how to cancel the call, and have its timeout watched."""
+        """Note how to cancel the call, and have its timeout watched.
+
+        :param leave: Called at its end.
+        """
         self._give_up = give_up
+        self._leave = leave
         self._stop_timer = call_at(self.expire).cancel
         if self.done():
-            self._stop_timer()
+            self._ended()
+
+    def _ended(self) -> None:
+        self._stop_timer()
+        if self._leave is not None:
+            self._leave()
 
     # As a ticket: the reader calls these.
 
@@ -94,7 +114,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         """Take RESULT or ERROR."""
         if type(message) is m.Result and message.details.get("progress"):
             return
-        self._stop_timer()
+        self._ended()
         try:
             value = outcome(message)
         except ApplicationError as error:
@@ -105,7 +125,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
 
     def fail(self, error: BaseException) -> None:
         """Take an error instead."""
-        self._stop_timer()
+        self._ended()
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.set_exception(error)
 
@@ -123,7 +143,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
             return True
         if not super().cancel():
             return False
-        self._stop_timer()
+        self._ended()
         self._give_up()
         self.set_running_or_notify_cancel()
         return True

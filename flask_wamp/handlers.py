@@ -71,6 +71,12 @@ class Work(t.Protocol):
     canceled: bool
     """Whether its caller does not want the answer any more."""
 
+    calls: dict[object, t.Callable[[], None]]
+    """What ends the calls its handler has made, see :mod:`.deadlines`."""
+
+    to_interrupt: bool
+    """Whether its handler's next call tells it that it was canceled."""
+
     @property
     def uri(self) -> str:
         """The procedure or topic."""

@@ -6,6 +6,7 @@ import logging
 import time
 import typing as t
 
+from . import deadlines
 from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
@@ -27,12 +28,14 @@ class InvocationWork:
         "_callbacks",
         "_interruptible",
         "_timer",
+        "calls",
         "canceled",
         "connection",
         "deadline",
         "message",
         "received_at",
         "registration",
+        "to_interrupt",
     )
 
     def __init__(
@@ -48,6 +51,8 @@ class InvocationWork:
         self.received_at = time.time()
         self.canceled = False
         self.deadline: float | None = None
+        self.calls: dict[object, t.Callable[[], None]] = {}
+        self.to_interrupt = False
         self._timer = timer
         self._alarm: Alarm | None = None
         self._callbacks: list[t.Callable[[bool], object]] | None = None
@@ -122,8 +127,11 @@ class InvocationWork:
     def cancel(self) -> None:
         """The caller does not want the answer any more. Does not wait."""
         self._give_up("wamp.error.canceled", f"{self.uri} was canceled")
-        if self._interruptible is not None:
+        if self.registration.insistent:
+            return
+        if self._interruptible is not None:  # first: it is raised in a call that waits, too
             self._interruptible.interrupt()
+        deadlines.interrupt(self, told=self._interruptible is not None)
 
     def expire(self) -> None:
         """The deadline has passed. Does not wait."""
@@ -170,9 +178,9 @@ def _unsent(error: SerializationError) -> Failure:
 class EventWork:
     """One event for one subscription."""
 
-    __slots__ = ("_callbacks", "connection", "message", "received_at", "subscription")
+    __slots__ = ("_callbacks", "calls", "connection", "message", "received_at", "subscription")
 
-    canceled = False
+    canceled = to_interrupt = False
     deadline: float | None = None
 
     def __init__(
@@ -182,6 +190,7 @@ class EventWork:
         self.subscription = subscription
         self.message = message
         self.received_at = time.time()
+        self.calls: dict[object, t.Callable[[], None]] = {}
         self._callbacks: list[t.Callable[[bool], object]] = []
 
     @property

@@ -31,8 +31,9 @@ class Buffer:
         self.procedure = procedure
         self.ended = False
         """Whether nothing more comes."""
-        self.give_up: t.Callable[[], None] | None = None
+        self._give_up: t.Callable[[], None] | None = None
         """Sends CANCEL; set as soon as the request id is known."""
+        self._leave: t.Callable[[], None] | None = None
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -40,6 +41,19 @@ class Buffer:
         self._last: t.Any = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
+
+    def sent(self, give_up: t.Callable[[], None], leave: t.Callable[[], None] | None) -> None:
+        """Note how to cancel the call.
+
+        :param leave: Called at its end.
+        """
+        with self._changed:
+            self._give_up, self._leave = give_up, leave
+            ended, cut_off = self.ended, isinstance(self._error, TooSlow)
+        if cut_off:  # before this was known
+            give_up()
+        if ended and leave is not None:
+            leave()
 
     # As a ticket: the reader calls these.
 
@@ -58,8 +72,7 @@ class Buffer:
                 self._changed.notify()
                 return
         self._end(None, TooSlow(self.procedure, len(self._items)))
-        if self.give_up is not None:
-            self.give_up()
+        self._cancel()
 
     def fail(self, error: BaseException) -> None:
         """Take an error instead."""
@@ -70,6 +83,12 @@ class Buffer:
             if not self.ended:
                 self.ended, self._last, self._error = True, message, error
                 self._changed.notify_all()
+        if self._leave is not None:
+            self._leave()
+
+    def _cancel(self) -> None:
+        if self._give_up is not None:
+            self._give_up()
 
     # The consumer calls these.
 
@@ -90,14 +109,17 @@ class Buffer:
             raise error
         return message
 
-    def clear(self) -> bool:
-        """Take nothing more and let go of what is there; whether there was more to come."""
+    def close(self) -> None:
+        """Take nothing more and let go of what is there; sends CANCEL if there was more to come."""
         with self._changed:
             was_open, self.ended = not self.ended, True
             self._items.clear()
             self._last = self._error = None
             self._changed.notify_all()
-        return was_open
+        if was_open:
+            self._cancel()
+        if self._leave is not None:
+            self._leave()
 
 
 class Stream:
@@ -127,12 +149,6 @@ class Stream:
         self._later = later
         self._any = False
         self._over = False
-
-    def sent(self, give_up: t.Callable[[], None]) -> None:
-        """Note how to cancel the call."""
-        self._buffer.give_up = give_up
-        if isinstance(self._buffer._error, TooSlow):  # cut off before this was known
-            give_up()
 
     def __iter__(self) -> Stream:
         return self
@@ -174,8 +190,7 @@ class Stream:
     def close(self) -> None:
         """Take no more; sends CANCEL unless all has come. Does not wait."""
         self._over = True
-        if self._buffer.clear() and self._buffer.give_up is not None:
-            self._buffer.give_up()
+        self._buffer.close()
 
     def __enter__(self) -> Stream:
         return self
@@ -187,21 +202,10 @@ class Stream:
         # On another thread: this one may hold any lock while it collects garbage.
         if not self._over:
             self._over = True
-            self._later(_Abandon(self._buffer))
+            self._later(self._buffer.close)
 
     def __repr__(self) -> str:
         return f"<Stream of {self._buffer.procedure}>"
-
-
-class _Abandon:
-    """Closes the buffer of a stream that was forgotten."""
-
-    def __init__(self, buffer: Buffer) -> None:
-        self._buffer = buffer
-
-    def __call__(self) -> None:
-        if self._buffer.clear() and self._buffer.give_up is not None:
-            self._buffer.give_up()
 
 
 def _size(message: m.Result) -> int:

@@ -73,15 +73,18 @@ class Commands:
         else:
             say(reply=id, value=value)
 
-    async def call(self, id: int, uri: str, args: t.Any, kwargs: t.Any, progress: bool) -> t.Any:
+    async def call(
+        self, id: int, uri: str, args: t.Any, kwargs: t.Any, progress: bool, options: t.Any
+    ) -> t.Any:
         from autobahn.wamp.types import CallOptions, CallResult
 
         def on_progress(*args: t.Any, **kwargs: t.Any) -> None:
             say(note=id, kind="progress", args=args, kwargs=kwargs)
 
         # autobahn 26.10 drops its session at a progressive result when it was asked for details.
-        options = CallOptions(on_progress=on_progress) if progress else CallOptions(details=True)
-        future = self._session.call(uri, *args, options=options, **kwargs)
+        wanted: t.Any = {"on_progress": on_progress} if progress else {"details": True}
+        wanted = CallOptions(**wanted, **options)
+        future = self._session.call(uri, *args, options=wanted, **kwargs)
         self._calls[id] = future
         try:
             result = await future

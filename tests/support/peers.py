@@ -179,10 +179,16 @@ class AutobahnPeer:
         raise AssertionError(f"{procedure} did not fail: {result}")
 
     def submit(
-        self, procedure: str, *args: t.Any, progress: bool = False, **kwargs: t.Any
+        self,
+        procedure: str,
+        *args: t.Any,
+        progress: bool = False,
+        options: t.Any = None,
+        **kwargs: t.Any,
     ) -> PendingCall:
         """Call and do not wait."""
         payload = {"uri": procedure, "args": args, "kwargs": kwargs, "progress": progress}
+        payload["options"] = options or {}
         return self.command("call", PendingCall, **payload)
 
     def publish(
