@@ -21,6 +21,7 @@ from .exceptions import (
 )
 from .extension import FlaskWAMP, __version__
 from .handlers import CallResult
+from .meta_info import SessionInfo
 from .registry import callee, subscriber
 from .tasks import background_tasks
 
@@ -39,6 +40,7 @@ __all__ = [
     "NotJoined",
     "ProtocolError",
     "SerializationError",
+    "SessionInfo",
     "SessionLost",
     "TaskAborted",
     "TooSlow",

@@ -19,6 +19,7 @@ from .hooks import Hooks
 from .payload import JSON_TYPES, Default, OwnTypes
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
+from .session_watch import Watch
 from .task_runner import Runner
 from .tasks import offer_tasks
 from .uris import resolve
@@ -51,6 +52,7 @@ class _AppState:
             name=app.name,
         )
         self.client.start_policy.before_start = self._before_start
+        self._watch = Watch()
         self._found: set[int] = set()
 
     def add(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
@@ -58,7 +60,9 @@ class _AppState:
         prefix = self.prefix
         for part in prefixes:
             prefix = resolve(part, prefix)
-        self.client.declare(self._declaration(spec, prefix, scopes))
+        made = self._declaration(spec, prefix, scopes)
+        for declaration in self._watch.declarations(spec.kind, made):
+            self.client.declare(declaration)
 
     def _declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]

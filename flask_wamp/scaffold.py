@@ -6,6 +6,7 @@ import typing as t
 
 from .hooks import After, Before, ErrorHandler, Hooks, Teardown
 from .registry import Spec, callee_spec, decorator, marked_members, subscriber_spec
+from .session_watch import join_spec, leave_spec
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 M = t.TypeVar("M")
@@ -70,6 +71,32 @@ class Scaffold:
     def consume(self, topic: t.Any = None, **options: t.Any) -> t.Any:
         """The name of :meth:`subscriber` in flask-wamp 0.1.0."""
         return self.subscriber(topic, **options)
+
+    def on_session_join(self, f: t.Any = None, **options: t.Any) -> t.Any:
+        """Call ``f(session)`` with a :class:`.SessionInfo` when a session joins the realm.
+
+        Runs as a subscriber does, in every process that serves, not for the process's own session. All such
+        handlers run one after another, in the order of what happened. What happens while this process has
+        no session nobody tells it: ask ``g.wampy.meta.sessions`` at :data:`.session_joined`.
+
+        :param middlewares: As for :meth:`callee`.
+        :returns: The function, unchanged.
+
+        Source: WAMP Advanced Profile, "Session Meta API".
+
+        .. versionadded:: 0.1
+        """
+        return decorator(join_spec, f, options, self._add)
+
+    def on_session_leave(self, f: t.Any = None, **options: t.Any) -> t.Any:
+        """Call ``f(session)`` with a :class:`.SessionInfo` when a session has left the realm.
+
+        As :meth:`on_session_join`. Of a session that had joined before this process, ``session.id`` is all
+        that is known.
+
+        .. versionadded:: 0.1
+        """
+        return decorator(leave_spec, f, options, self._add)
 
     def include(self, thing: t.Any) -> t.Any:
         """Serve what the free decorators marked on a module, an object's methods, or a function.

@@ -15,7 +15,7 @@ from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.router import DevRouter
 from tests.conftest import eventually
 from tests.support.notes import publish
-from tests.support.peers import PATIENCE, AutobahnPeer
+from tests.support.peers import PATIENCE, AutobahnPeer, Topic
 
 pytestmark = pytest.mark.router
 
@@ -260,12 +260,20 @@ def test_payloads(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", ["meta"], indirect=True)
-def test_meta(page: Page, wamp_router: DevRouter) -> None:
-    wamp = page.run("meta.py", "history.py")
+def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
+    wamp = page.run("meta.py", "presence.py", "history.py")
     http = page._module.app.test_client()  # type: ignore[attr-defined]
+    told: dict[str, Topic] = {
+        name: peer.subscribe(f"com.example.{name}") for name in ("joined", "left")
+    }
+    here = page._module.here  # type: ignore[attr-defined]
+    eventually(lambda: peer.session_id in here)
     with AutobahnPeer(wamp_router.rawsocket_url) as other:
+        assert told["joined"].next().value == here[other.session_id] == other.authid
         ids = {session["id"] for session in http.get("/sessions").json}
         assert {wamp.client.session_id, other.session_id} <= ids
         assert http.delete(f"/sessions/{other.session_id}").status_code == 204
         other.wait_until_lost()
+    assert told["left"].next().value == other.authid
+    assert other.session_id not in here
     assert http.get("/news").status_code == 502  # the router keeps nothing
