@@ -103,19 +103,15 @@ class Connection:
                     self._early = messages[at + 1 :]
                     return event
 
-    def run(self) -> Exception:
-        """Take in what the router sends until the session ends; return why it did."""
+    def run(self, read_all: t.Callable[[t.Callable[[], bool]], None]) -> Exception:
+        """Take in what the router sends until the session ends; return why it did.
+
+        :param read_all: Calls what it is given until that returns False.
+        """
         writer = spawn(self._write_for_reader, "wamp-writer")
         try:
-            self._take(self._early)
-            while self.left is None:
-                messages = self.transport.receive()
-                if messages is None:
-                    raise TransportError("the router closed the connection")
-                self.last_received = time.monotonic()
-                self._take(messages)
-                if self.transport.pending():
-                    self._nudge.set()
+            read_all(self._read)
+            assert self.left is not None
             reason: Exception = SessionLost(f"the router ended the session: {_why(self.left)}")
         except ProtocolError as error:
             self._complain(error)
@@ -259,6 +255,21 @@ class Connection:
     # Receiving.
 
     _early: list[Buffer]
+
+    def _read(self) -> bool:
+        """Take in what has come; whether there may be more."""
+        messages: t.Iterable[Buffer] | None
+        if self._early:
+            messages, self._early = self._early, []
+        else:
+            messages = self.transport.receive()
+            if messages is None:
+                raise TransportError("the router closed the connection")
+            self.last_received = time.monotonic()
+        self._take(messages)
+        if self.transport.pending():
+            self._nudge.set()
+        return self.left is None
 
     def _take(self, messages: t.Iterable[Buffer]) -> None:
         events: list[t.Any] = []

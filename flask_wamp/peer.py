@@ -22,6 +22,7 @@ from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
 from .lease import Leases
 from .pool import Pool
+from .readers import read_all
 from .serving import Serving
 from .session import Session
 from .session_events import Joined
@@ -259,7 +260,7 @@ class Peer:
                 transport,
                 session,
                 settings.max_message_size,
-                self.serving.on_events,
+                self._on_events,
                 self.pool.has_more,
             )
             return connection, connection.join(deadline)
@@ -303,7 +304,7 @@ class Peer:
         try:
             self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()
-            reason = connection.run()
+            reason = connection.run(functools.partial(read_all, self.pool))
         except WAMPError as error:  # lost before everything was asked for
             reason = error
         except Exception as error:  # a defect of ours must not end the reader: it joins again
@@ -312,6 +313,10 @@ class Peer:
         connection.close()
         if os.getpid() == self.pid:
             self._lost(connection, joined, reason)
+
+    def _on_events(self, connection: Connection, events: list[t.Any]) -> None:
+        self.pool.hold()  # until all of it is there: see read_all
+        self.serving.on_events(connection, events)
 
     def _is_ready(self, joined: Joined) -> None:
         refused = len(self.serving.refused)

@@ -45,6 +45,7 @@ class Pool:
         self._waking: _Worker | None = None
         """The worker that was woken, has a place, and has not looked for a job yet."""
         self._jobs = Line(max_pending)
+        self._held = False
         self._idle: list[_Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
         self._workers: set[_Worker] = set()
@@ -82,9 +83,32 @@ class Pool:
             if not (force or self._jobs.has_room(kind, places)):
                 return False
             self._jobs.append(job, kind)
-            if self._waking is None and self._free:
+            if self._waking is None and self._free and not self._held:
                 self._wake_another()
             return True
+
+    def hold(self) -> None:
+        """Wake nobody for what is submitted from now on; :meth:`let_go` does. For one thread only."""
+        self._held = True
+
+    def let_go(self, guest: Guest | None = None) -> Job | None:
+        """Have a worker woken for what was submitted since :meth:`hold`.
+
+        :param guest: Who runs it if it is a single job.
+        :returns: That job, which has a place and must be given to :meth:`Guest.run`.
+        """
+        if not self._held:
+            return None
+        with self._lock:
+            self._held = False
+            if not self._jobs or not self._free or self._waking is not None:
+                return None
+            if guest is None or len(self._jobs) > 1:
+                self._wake_another()
+                return None
+            self._free -= 1
+            self._workers.add(guest.worker)
+            return self._jobs.popleft()
 
     def yield_place(self) -> t.ContextManager[None]:
         """While inside, another job may have this one's place. Does nothing outside of a job."""
@@ -170,7 +194,7 @@ class Pool:
                     self._wake_another()
                 return job
             self._pass_on()
-            if self._stopping or len(self._idle) >= self.size:
+            if worker.is_guest or self._stopping or len(self._idle) >= self.size:
                 self._workers.discard(worker)
                 worker.dismissed = True
             else:
@@ -183,15 +207,16 @@ class Pool:
 class _Worker:
     """One thread, and the bell that wakes it."""
 
-    __slots__ = ("_bell", "away", "dismissed", "pool", "thread")
+    __slots__ = ("_bell", "away", "dismissed", "is_guest", "pool", "thread")
 
     #: Jobs in a row before greenlets give way to the others, the reader's among them.
     TURN = 64
 
     thread: threading.Thread
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, is_guest: bool = False) -> None:
         self.pool = pool
+        self.is_guest = is_guest
         self.away = False
         self.dismissed = False
         self._bell = threading.Lock()
@@ -218,6 +243,31 @@ class _Worker:
                 self._bell.acquire()
         with self.pool._lock:
             self.pool._workers.discard(self)
+
+
+class Guest:
+    """A thread that has something else to do, and works now and then."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, pool: Pool) -> None:
+        self.worker = _Worker(pool, is_guest=True)
+
+    def run(self, job: Job | None) -> None:
+        """Run the job of :meth:`Pool.let_go`, and what has come to stand in line meanwhile."""
+        _current_worker.set(self.worker)
+        next_job = self.worker.pool._next
+        while job is not None:
+            _run(job)
+            job = next_job(self.worker)
+        _current_worker.set(None)
+
+
+def _run(job: Job) -> None:
+    try:
+        job()
+    except BaseException:  # a job answers for its own errors: this is a defect of ours
+        logger.exception("a job failed")
 
 
 class _Away:

@@ -50,6 +50,11 @@ class Transport(MemoryTransport):
         self.may_send.clear()
 
 
+def read_all(read: t.Callable[[], bool]) -> None:
+    while read():
+        pass
+
+
 class Line:
     """A joined connection, with its reader running."""
 
@@ -68,7 +73,7 @@ class Line:
         self.connection.join(deadline=1e12)
         self.ended: list[Exception] = []
         self._reader = threading.Thread(
-            target=lambda: self.ended.append(self.connection.run()), name="wamp-reader"
+            target=lambda: self.ended.append(self.connection.run(read_all)), name="wamp-reader"
         )
         self._reader.start()
         self.transport.batches.clear()

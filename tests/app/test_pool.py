@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from flask_wamp.execution import Waiter
-from flask_wamp.pool import Pool
+from flask_wamp.pool import Guest, Pool
 from tests.conftest import eventually
 
 TIMEOUT = 10.0
@@ -375,3 +375,90 @@ def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
     assert pool.stop(0.01) is False
     gate.may_end.set()
     eventually(lambda: workers() == 0)
+
+
+# Held while a batch comes.
+
+
+def test_held_pool_wakes_nobody(make_pool: Make) -> None:
+    pool, gates = make_pool(), [Gate(), Gate()]
+    pool.hold()
+    for gate in gates:
+        assert pool.submit(gate)
+    assert workers() == 0
+    assert pool.let_go() is None
+    for gate in gates:
+        assert gate.began.wait(TIMEOUT)
+        gate.may_end.set()
+
+
+def test_single_job_is_for_the_guest(make_pool: Make) -> None:
+    pool, names = make_pool(), []
+    guest = Guest(pool)
+    pool.hold()
+    pool.submit(lambda: names.append(threading.current_thread().name))
+    job = pool.let_go(guest)
+    assert job is not None
+    assert (pool.running, pool.pending) == (1, 0)
+    guest.run(job)
+    assert names == [threading.current_thread().name]
+    assert (pool.running, pool.pending, workers()) == (0, 0, 0)
+
+
+def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
+    pool, gate = make_pool(size=1), Gate()
+    guest = Guest(pool)
+    pool.hold()
+    pool.submit(gate)
+    thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
+    thread.start()
+    assert gate.began.wait(TIMEOUT)
+    late = Gate()
+    pool.hold()
+    pool.submit(late)
+    assert pool.let_go(Guest(pool)) is None  # no place
+    assert (pool.running, pool.pending, workers()) == (1, 1, 0)
+    late.may_end.set()
+    gate.may_end.set()
+    assert late.ended.wait(TIMEOUT)  # by the same guest, or a worker
+    thread.join(TIMEOUT)
+
+
+def test_guest_that_waits_gives_its_place_away(make_pool: Make) -> None:
+    pool, gate = make_pool(size=1), Gate()
+    guest = Guest(pool)
+
+    def job() -> None:
+        with pool.yield_place():
+            pool.submit(gate)
+            assert gate.ended.wait(TIMEOUT)
+
+    gate.may_end.set()
+    pool.hold()
+    pool.submit(job)
+    guest.run(pool.let_go(guest))
+    eventually(lambda: pool.running == 0)
+
+
+def test_stop_waits_for_a_guest(make_pool: Make) -> None:
+    pool, gate = make_pool(), Gate()
+    guest = Guest(pool)
+    pool.hold()
+    pool.submit(gate)
+    thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
+    thread.start()
+    assert gate.began.wait(TIMEOUT)
+    assert pool.stop(0.05) is False
+    gate.may_end.set()
+    thread.join(TIMEOUT)
+    assert pool.stop(TIMEOUT) is True
+
+
+def test_guest_outlives_a_job_that_fails(make_pool: Make, caplog: pytest.LogCaptureFixture) -> None:
+    pool = make_pool()
+    guest = Guest(pool)
+    pool.hold()
+    pool.submit(lambda: 1 / 0)
+    guest.run(pool.let_go(guest))
+    assert "a job failed" in caplog.text
+    assert pool.running == 0

@@ -1,0 +1,132 @@
+"""Who reads runs a lone call itself, and another thread reads on."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+import pytest
+
+from flask_wamp import FlaskWAMP
+from flask_wamp import messages as m
+from flask_wamp.execution import is_monkey_patched
+from tests.app.conftest import Serve
+from tests.conftest import eventually, our_threads
+from tests.support.memory import MemoryRouter
+
+pytestmark = pytest.mark.skipif(is_monkey_patched(), reason="greenlets have one reader")
+
+TIMEOUT = 10.0
+
+
+class Procedures:
+    """``.quick`` says which thread it runs on, ``.slow`` too, when it may end."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Event()
+
+    def declare(self, wamp: FlaskWAMP) -> None:
+        wamp.callee(".quick")(self.quick)
+        wamp.callee(".slow")(self.slow)
+
+    def quick(self) -> str:
+        return threading.current_thread().name
+
+    def slow(self) -> str:
+        self.begun.release()
+        assert self.gate.wait(TIMEOUT)
+        return threading.current_thread().name
+
+
+@pytest.fixture
+def procedures() -> t.Iterator[Procedures]:
+    procedures = Procedures()
+    yield procedures
+    procedures.gate.set()
+
+
+def readers_rest(wamp: FlaskWAMP) -> None:
+    """Wait until nothing is in hand, what a join has to do included."""
+    eventually(lambda: wamp.health()["in_hand"]["running"] == 0)
+    time.sleep(0.05)  # and until the thread that ran it waits again: nothing tells
+
+
+def test_lone_call_does_not_change_threads(
+    serve: Serve, router: MemoryRouter, procedures: Procedures
+) -> None:
+    _, wamp = serve(procedures.declare)
+    names = set()
+    for _ in range(20):
+        readers_rest(wamp)
+        names.add(router.call("com.example.quick"))
+    assert names & {"wamp-worker-reader-1", "wamp-worker-reader-2"}
+
+
+def test_others_are_answered_while_one_reader_is_busy(
+    serve: Serve, router: MemoryRouter, procedures: Procedures
+) -> None:
+    _, wamp = serve(procedures.declare)
+    readers_rest(wamp)
+    slow = [router.invoke("com.example.slow") for _ in range(3)]
+    for _ in slow:
+        assert procedures.begun.acquire(timeout=TIMEOUT)
+    assert [router.call("com.example.quick") for _ in range(5)]
+    procedures.gate.set()
+    names = [answer.result(TIMEOUT).args[0] for answer in slow]
+    assert len(set(names)) == 3
+    assert len([name for name in names if name.startswith("wamp-worker-reader")]) <= 1
+
+
+def test_session_that_is_lost_does_not_wait_for_a_reader(
+    serve: Serve, router: MemoryRouter, procedures: Procedures
+) -> None:
+    _, wamp = serve(procedures.declare)
+    readers_rest(wamp)
+    router.invoke("com.example.slow")
+    assert procedures.begun.acquire(timeout=TIMEOUT)
+    first = wamp.client.session_id
+    router.drop()
+    eventually(lambda: wamp.client.session_id not in (None, first))
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert router.call("com.example.quick")
+    procedures.gate.set()
+    expected = {"wamp-reader", "wamp-worker-reader-1", "wamp-worker-reader-2"}
+    eventually(lambda: sorted(n for n in our_threads() if "reader" in n) == sorted(expected))
+
+
+def test_handler_may_stop_the_client(serve: Serve, router: MemoryRouter) -> None:
+    stopped = threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def stop() -> None:
+            wamp.stop()
+            stopped.set()
+
+    _, wamp = serve(setup)
+    readers_rest(wamp)
+    router.invoke("com.example.stop")
+    assert stopped.wait(TIMEOUT)
+    eventually(lambda: not our_threads())
+
+
+def test_call_before_broken_bytes_is_run(serve: Serve, router: MemoryRouter) -> None:
+    ran = threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def run() -> None:
+            ran.set()
+
+    _, wamp = serve(setup, WAMP_RECONNECT_MIN=0.001, WAMP_RECONNECT_MAX=0.001)
+    readers_rest(wamp)
+    transport = router.transports[-1]
+    router.invoke("com.example.run")
+    transport.put_bytes(b"nonsense")
+    assert ran.wait(TIMEOUT)
+    wamp.client.wait_until_joined(TIMEOUT)
+    eventually(lambda: router.transports[-1:] not in ([], [transport]))
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert isinstance(router.invoke("com.example.run").result(TIMEOUT), m.Yield)
