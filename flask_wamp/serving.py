@@ -20,6 +20,7 @@ from .pool import Pool
 from .session import Session
 from .session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .settings import Settings
+from .take_over import TakeOver
 from .timer import Timer
 
 logger = logging.getLogger("flask_wamp")
@@ -165,11 +166,7 @@ class Serving:
             restoring.answered(declaration)
 
     def unanswered(self, declaration: Declaration) -> None:
-        """The router has not answered in time: the others do not wait for it.
-
-        Crossbar 26.10 never answers REGISTER with ``force_reregister`` where several callees share the
-        procedure: it takes the procedure away from one of them, so that asking again helps in the end.
-        """
+        """The router has not answered in time: the others do not wait for it."""
         limit = self._settings.call_timeout
         self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
 
@@ -197,9 +194,12 @@ class Serving:
                 logger.exception("cannot handle %r", event)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
-        ticket = event.ticket
+        ticket, message = event.ticket, event.message
+        if isinstance(ticket, TakeOver):
+            message = ticket.next(connection, message)
+            ticket = ticket.acknowledgement if message is not None else None
         if ticket is not None:
-            ticket.resolve(event.message)
+            ticket.resolve(message)
             if isinstance(ticket, Acknowledgement) and ticket.declaration.unwanted:
                 self._take_back(connection, ticket.declaration)
 
@@ -238,8 +238,8 @@ class Serving:
 
     def _refused(self, declaration: Declaration, error: WAMPError) -> None:
         """Note, tell, and try again: another app may let go of it."""
-        if declaration.id is not None:
-            return  # an earlier request was answered late, and well
+        if declaration.id is not None or declaration.unwanted:
+            return  # an earlier request was answered late, and well; or nobody wants it any more
         first = declaration.refused is None
         declaration.refused = error
         declaration.refusals += 1
@@ -331,8 +331,12 @@ class Serving:
         if declaration.asked is not None and declaration.asked[0] is session:
             return t.cast(Acknowledgement, declaration.asked[1])
         self._lane(declaration)
-        request = session.register if isinstance(declaration, Registration) else session.subscribe
-        request(declaration.uri, declaration.options, declaration, ticket)
+        if isinstance(declaration, Registration) and declaration.options.get("force_reregister"):
+            TakeOver(declaration, ticket).begin(session)
+        else:
+            is_call = isinstance(declaration, Registration)
+            request = session.register if is_call else session.subscribe
+            request(declaration.uri, declaration.options, declaration, ticket)
         declaration.asked, declaration.unwanted = (session, ticket), False
         return ticket
 

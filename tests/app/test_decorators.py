@@ -114,7 +114,7 @@ def test_only_functions_are_decorated(make_app: MakeApp, thing: t.Any) -> None:
 def test_options_on_the_wire(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".a")(add)
-        options = {"match": "prefix", "invoke": "last", "force_reregister": True}
+        options = {"match": "prefix", "invoke": "last"}
         wamp.callee(".b", concurrency=2, timeout=3, validate=False, **options)(add)
         wamp.subscriber(".c")(add)
         wamp.subscriber(".d", match="wildcard", concurrency=2)(add)
@@ -123,7 +123,7 @@ def test_options_on_the_wire(serve: Serve, router: MemoryRouter) -> None:
     serve(setup)
     assert [message.options for message in router.sent(m.Register)] == [
         {"invoke": "roundrobin"},
-        {"match": "prefix", "invoke": "last", "force_reregister": True},
+        {"match": "prefix", "invoke": "last"},
     ]
     assert [message.options for message in router.sent(m.Subscribe)] == [
         {},

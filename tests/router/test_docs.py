@@ -277,3 +277,19 @@ def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
     assert told["left"].next().value == other.authid
     assert other.session_id not in here
     assert http.get("/news").status_code == 502  # the router keeps nothing
+
+
+# patterns.rst
+
+
+@pytest.mark.parametrize("page", ["patterns"], indirect=True)
+def test_patterns(page: Page, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture) -> None:
+    wamp = page.run(*page.names)
+    caplog.set_level("INFO")
+    assert peer.call("com.example.users.7.get", True).value == {"id": 7, "verbose": True}
+    assert peer.error("com.example.users.7.get", user_id=8).uri == "wamp.error.invalid_argument"
+    assert peer.call("com.example.files.a.b").value == "com.example.files.a.b"
+    assert peer.call("com.example.tea.size").value == 3
+    assert wamp.client.call("com.example.resize", 4) == 4
+    peer.publish("com.example.tea.sold", 2)
+    eventually(lambda: "com.example.tea.sold: 2 tea sold" in caplog.text)

@@ -255,42 +255,6 @@ def test_declaring_twice(client: Client, other: Client) -> None:
             client.unsubscribe("com.example.twice", match)
 
 
-def test_force_reregister_of_what_several_share(
-    join: Join,
-    wamp_router: DevRouter,
-    peer: AutobahnPeer,
-    other: Client,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Crossbar never answers that, and takes it away from some: the others do not wait for it."""
-    shared = [join(wamp_router.url)[1] for _ in range(3)]
-    for wamp in shared:
-        wamp.callee("com.example.shared")(lambda: "old")
-
-    def declare(wamp: FlaskWAMP) -> None:
-        wamp.callee("com.example.shared", force_reregister=True)(lambda: "new")
-        wamp.callee("com.example.here")(lambda: "here")
-
-    _, late = join(wamp_router.url, declare, WAMP_CALL_TIMEOUT=0.3)
-    with unharmed(late.client):
-        assert peer.call("com.example.here").value == "here"
-        refused = late.health()["procedures"]["refused"]
-        assert refused == {"com.example.shared": "the router did not answer within 0.3 s"}
-        eventually(lambda: late.health()["procedures"]["registered"] == 2, PATIENCE)
-        assert late.health()["procedures"]["refused"] == {}
-        assert caplog.text.count("com.example.shared was refused") == 1
-        with pytest.raises(CallTimeout):
-            for number in range(3):
-                join(wamp_router.url)[1].callee(f"com.example.{number}")(len)
-            for wamp in shared:
-                wamp.client.register(len, "com.example.again")
-            late.client.register(len, "com.example.again", force_reregister=True)
-        assert [d.uri for d in late.client.declarations] == [
-            "com.example.shared",
-            "com.example.here",
-        ]
-
-
 # Payloads.
 
 
