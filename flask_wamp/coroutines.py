@@ -1,4 +1,7 @@
-"""``async def`` handlers, hooks and receivers: run as Flask runs async views, and under gevent too."""
+"""``async def`` handlers, hooks and receivers: run as Flask runs async views, and under gevent too.
+
+Generators too, which Flask does not run.
+"""
 
 from __future__ import annotations
 
@@ -35,3 +38,15 @@ def make_sync(app: Flask, f: F) -> F:
         return run(f(*args, **kwargs))
 
     return call
+
+
+def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
+    """Iterate an asynchronous generator here, in an event loop of its own."""
+    from . import event_loops  # imports asyncio, which few need
+
+    if not is_monkey_patched():
+        yield from event_loops.iterate(source, event_loops.Runner())
+        return
+    from .greenlet_loops import Runner
+
+    yield from event_loops.iterate(source, Runner())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import time
@@ -12,6 +13,7 @@ from flask import Flask, request, stream_with_context
 from werkzeug.wrappers import Response
 
 from .context import Invocation
+from .coroutines import iterate
 from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
 from .execution import is_monkey_patched
 from .handlers import CallResult, Failure, Outcome, Result
@@ -33,7 +35,7 @@ def as_generator(value: t.Any) -> Generator | None:
     """What a handler returned, where that is a generator: an asynchronous one as a plain one."""
     if inspect.isgenerator(value):
         return value
-    return _run_async(value) if inspect.isasyncgen(value) else None
+    return t.cast(Generator, iterate(value)) if inspect.isasyncgen(value) else None
 
 
 def exhaust(message: Invocation, generator: Generator, convert: Convert, max_bytes: int) -> t.Any:
@@ -120,24 +122,6 @@ class _Kept:
         return self._items
 
 
-def _run_async(source: t.AsyncGenerator[t.Any, t.Any]) -> Generator:
-    """Run an asynchronous generator in an event loop of its own, one item after the other."""
-    if is_monkey_patched():
-        raise TypeError("asynchronous generators do not run under gevent; use a plain one")
-    import asyncio  # which few need
-
-    loop = asyncio.new_event_loop()
-    try:
-        while True:
-            try:
-                yield loop.run_until_complete(source.__anext__())
-            except StopAsyncIteration:
-                return
-    finally:
-        loop.run_until_complete(source.aclose())
-        loop.close()
-
-
 # HTTP.
 
 
@@ -150,7 +134,10 @@ class Streaming:
     def __init__(self, app: Flask, convert: t.Callable[[t.Any, t.Callable[..., t.Any]], Outcome]):
         self._app = app
         self._convert = convert
-        self._code: set[t.Any] = set()
+        self._code: set[t.Any] = {iterate.__code__}
+        self._asynchronous: set[t.Callable[..., t.Any]] = set()
+        self._made: set[t.Callable[..., t.Any]] = set()
+        """The plain views that stand in for them."""
         app.after_request_funcs.setdefault(None, []).append(self._after_request)
 
     def add(self, f: t.Callable[..., t.Any]) -> None:
@@ -158,6 +145,28 @@ class Streaming:
         f = inspect.unwrap(f)
         if inspect.isgeneratorfunction(f):
             self._code.add(f.__code__)
+        elif inspect.isasyncgenfunction(f):
+            if not self._asynchronous:
+                self._app.before_request_funcs.setdefault(None, []).insert(0, self._before_request)
+            self._asynchronous.add(f)
+
+    def _before_request(self) -> None:
+        """Have a view that is an asynchronous generator iterated here: Flask refuses what it returns.
+
+        Only now all views are there, whichever decorator came first.
+        """
+        views, name = self._app.view_functions, request.endpoint
+        view = views.get(name or "")
+        if view is None or view in self._made or inspect.unwrap(view) not in self._asynchronous:
+            return
+
+        @functools.wraps(view)
+        def plain_view(**values: t.Any) -> t.Any:
+            value = view(**values)
+            return as_generator(value) or value
+
+        self._made.add(plain_view)
+        views[t.cast(str, name)] = plain_view
 
     def _after_request(self, response: Response) -> Response:
         body: t.Any = response.response

@@ -7,40 +7,41 @@ whichever that is. While coroutines run here, every switch between greenlets swi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 import typing as t
 from asyncio import _get_running_loop, _set_running_loop
 
 import greenlet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-Loop = asyncio.AbstractEventLoop
+from . import event_loops
 
 
-def run(coroutine: t.Coroutine[t.Any, t.Any, t.Any]) -> t.Any:
-    """Run a coroutine to its end, in this greenlet; what it left running is canceled."""
-    _switching.begin()
-    outer = _get_running_loop()
-    try:
-        _set_running_loop(None)
-        loop = asyncio.SelectorEventLoop()
+class Runner(event_loops.Runner):
+    """Runs coroutines in the greenlet that asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.SelectorEventLoop())
+
+    @contextlib.contextmanager
+    def _running(self) -> t.Iterator[None]:
+        _switching.begin()
+        outer = _get_running_loop()
         try:
-            return loop.run_until_complete(coroutine)
+            _set_running_loop(None)
+            yield
         finally:
-            _close(loop)
-    finally:
-        _set_running_loop(outer)
-        _switching.end()
+            _set_running_loop(outer)
+            _switching.end()
 
 
-def _close(loop: Loop) -> None:
+def run(coroutine: event_loops.Coroutine) -> t.Any:
+    """Run a coroutine to its end, in this greenlet; what it left running is canceled."""
+    runner = Runner()
     try:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        return runner.run(coroutine)
     finally:
-        loop.close()
+        runner.close()
 
 
 class _Switching:
@@ -48,8 +49,8 @@ class _Switching:
 
     def __init__(self) -> None:
         self._count = 0
-        self._loops: dict[t.Any, Loop] = {}
-        """Of the greenlets that do not run now."""
+        self._loops: dict[t.Any, tuple[event_loops.Loop, t.Any]] = {}
+        """Of the greenlets that do not run now; with the hooks by which generators find their loop."""
         self._previous: t.Callable[[str, t.Any], None] | None = None
 
     def begin(self) -> None:
@@ -74,10 +75,11 @@ class _Switching:
         origin, target = greenlets
         running = _get_running_loop()
         if running is not None:
-            self._loops[origin] = running
-        own = self._loops.pop(target, None)
+            self._loops[origin] = running, sys.get_asyncgen_hooks()
+        own, hooks = self._loops.pop(target, (None, (None, None)))
         if own is not running:
             _set_running_loop(own)
+            sys.set_asyncgen_hooks(*hooks)
 
 
 _switching = _Switching()

@@ -1,0 +1,78 @@
+"""An event loop for as long as something is run in it, one coroutine after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import typing as t
+
+Loop = asyncio.AbstractEventLoop
+Coroutine = t.Coroutine[t.Any, t.Any, t.Any]
+
+
+class Runner:
+    """Runs coroutines in an event loop of its own, as ``asyncio.Runner`` of Python 3.11 does.
+
+    Without its care for signals: it runs on workers.
+    """
+
+    def __init__(self, loop: Loop | None = None) -> None:
+        self._loop = loop or asyncio.new_event_loop()
+        self._task: asyncio.Task[t.Any] | None = None
+
+    def run(self, coroutine: Coroutine) -> t.Any:
+        """Run one to its end and return its result."""
+        with self._running():
+            self._task = self._loop.create_task(coroutine)
+            return self._loop.run_until_complete(self._task)
+
+    def settle(self) -> None:
+        """Cancel what :meth:`run` was torn out of, and let it end."""
+        task = self._task
+        if task is None or task.done():
+            return
+        task.cancel()
+        with self._running(), contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(task)
+
+    def close(self) -> None:
+        """End what is left running, and the loop."""
+        with self._running():
+            try:
+                tasks = asyncio.all_tasks(self._loop)
+                for task in tasks:
+                    task.cancel()
+                if tasks:
+                    self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            finally:
+                self._loop.close()
+
+    def _running(self) -> t.ContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: Runner) -> t.Iterator[t.Any]:
+    """What an asynchronous generator yields; its loop stands still between two items."""
+    try:
+        while True:
+            try:
+                item = runner.run(_next(source))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        try:
+            runner.settle()
+            runner.run(_close(source))
+        finally:
+            runner.close()
+
+
+# Not ``source.__anext__()`` itself: a generator belongs to the loop that runs when it begins.
+async def _next(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Any:
+    return await source.__anext__()
+
+
+async def _close(source: t.AsyncGenerator[t.Any, t.Any]) -> None:
+    await source.aclose()
