@@ -51,6 +51,18 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "eligible_authrole": (_is_names, "a list of strings"),
 }
 
+#: Who alone gets an event. To Crossbar 26.10 none of a kind are all of it; here they are nobody.
+_ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
+
+#: What Crossbar 26.10 does not look at when it hands out a retained event (all but the first), or fails at.
+_NOT_RETAINED = (
+    "exclude",
+    "exclude_authid",
+    "exclude_authrole",
+    "eligible_authid",
+    "eligible_authrole",
+)
+
 _CALL = ("disclose_me",)
 _PUBLISH = tuple(name for name in _OPTIONS if name not in ("timeout", "cancel_mode"))
 
@@ -64,7 +76,9 @@ class CallOptions:
     call: Details = dataclasses.field(default_factory=dict)
     """CALL.Options."""
     publish: Details = dataclasses.field(default_factory=dict)
-    """PUBLISH.Options."""
+    """PUBLISH.Options, but for :meth:`on_the_wire`."""
+    for_nobody: bool = False
+    """Whether nobody may get an event."""
 
     def merged(self, options: t.Mapping[str, t.Any]) -> CallOptions:
         """Return these options with some changed.
@@ -72,12 +86,26 @@ class CallOptions:
         :raises TypeError: An unknown name, or a value that is not what the option takes.
         """
         check_options(options)
+        publish = {**self.publish, **_only(_PUBLISH, options)}
+        _check_retained(publish)
         return CallOptions(
             timeout=options.get("timeout", self.timeout),
             cancel_mode=options.get("cancel_mode", self.cancel_mode),
             call={**self.call, **_only(_CALL, options)},
-            publish={**self.publish, **_only(_PUBLISH, options)},
+            publish=publish,
+            for_nobody=any(len(publish.get(name, "x")) == 0 for name in _ELIGIBLE),
         )
+
+    def on_the_wire(self, session_id: int | None) -> Details:
+        """PUBLISH.Options of a session."""
+        options = self.publish
+        if self.for_nobody:
+            excluded = [*options.get("exclude", ()), session_id]
+            return {**options, "eligible": [session_id], "exclude": excluded}
+        if options.get("retain") and "eligible" in options:
+            # Without a list Crossbar fails later, and leaves who subscribes without an answer.
+            return {**options, "exclude": []}
+        return options
 
 
 def check_options(options: t.Mapping[str, t.Any]) -> None:
@@ -90,6 +118,15 @@ def check_options(options: t.Mapping[str, t.Any]) -> None:
         check, kind = _OPTIONS[name]
         if not check(value):
             raise TypeError(f"option {name}={value!r} must be {kind}")
+
+
+def _check_retained(options: Details) -> None:
+    for name in _NOT_RETAINED if options.get("retain") else ():
+        if options.get(name):
+            raise TypeError(
+                f"retain=True does not go with {name}: the router would give the event, later, to "
+                "those it is not for; use eligible with session ids, or do not retain it"
+            )
 
 
 def _only(names: t.Iterable[str], options: t.Mapping[str, t.Any]) -> Details:

@@ -11,8 +11,9 @@ from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome, stop
 from .connection import payload
 from .deadlines import follow, inherited, within
+from .event_stream import EventStream
 from .exceptions import CallTimeout
-from .execution import Waiter
+from .execution import Waiter, is_seconds
 from .history import PastEvent, history
 from .meta import Meta
 from .peer import Peer
@@ -20,7 +21,7 @@ from .presence import Presence
 from .session import Session
 from .settings import Settings
 from .streaming import Buffer, Stream
-from .uris import check_uri
+from .uris import MATCHES, check_uri
 from .wampy_api import WampyAPI, sendable
 
 Same = t.TypeVar("Same", bound="Caller")
@@ -166,13 +167,57 @@ class Caller(WampyAPI):
         check_uri(topic, "topic")
         connection, peer = self._presence.connected()
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
-        if not options.publish.get("acknowledge"):
-            connection.ask(Session.publish, topic, args, kwargs, options.publish)
+        wire = options.on_the_wire(connection.session.session_id)
+        if not wire.get("acknowledge"):
+            connection.ask(Session.publish, topic, args, kwargs, wire)
             return None
         ticket = CallTicket()
-        connection.ask(Session.publish, topic, args, kwargs, options.publish, ticket)
+        connection.ask(Session.publish, topic, args, kwargs, wire, ticket)
         published = self._await(peer, ticket, topic)
         return int(published.publication_id)
+
+    def events(
+        self,
+        topic: str,
+        /,
+        *,
+        match: str = "exact",
+        get_retained: bool = False,
+        keep_alive: float = 15.0,
+    ) -> EventStream:
+        """Subscribe to a topic and iterate its events, for as long as it is open.
+
+        Return it from a view, and it is sent to a browser as Server-Sent Events. All streams of a topic in
+        a process share one subscription. It goes on when the session was lost and is joined again, and
+        may be opened while there is none.
+
+        :param get_retained: Begin with the event that the router retains for the topic.
+        :param keep_alive: Seconds of silence after which a response writes an empty line.
+        :raises ApplicationError: The router refused the topic.
+        :raises CallTimeout: It did not answer in time.
+        :raises NotJoined: The client was stopped, or ``WAMP_AUTOSTART`` is False.
+
+        .. versionadded:: 0.1
+        """
+        if match not in MATCHES or not isinstance(get_retained, bool) or not is_seconds(keep_alive):
+            raise ValueError(
+                f"match={match!r}, get_retained={get_retained!r}, keep_alive={keep_alive!r}: must be "
+                f"one of {', '.join(MATCHES)}; True or False; a positive number of seconds"
+            )
+        if get_retained and match != "exact":
+            raise ValueError(
+                "get_retained=True: routers keep nothing for patterns, for topics only"
+            )
+        check_uri(topic, "topic", match)
+        return self._presence.started().feeds.open(
+            topic,
+            match,
+            get_retained=get_retained,
+            keep_alive=keep_alive,
+            timeout=self._timeout,
+            make=self._presence.make_event,
+            ending=self._presence.policy.ending,
+        )
 
     def with_options(self: Same, **options: t.Any) -> Same:
         """Return a view of this client whose calls and publications have these options.
@@ -184,8 +229,9 @@ class Caller(WampyAPI):
         :param exclude: Session ids that do not get the event; ``exclude_authid`` and
             ``exclude_authrole`` likewise.
         :param eligible: Session ids that alone get the event; ``eligible_authid`` and
-            ``eligible_authrole`` likewise.
-        :param retain: The router keeps the event for subscribers to come.
+            ``eligible_authrole`` likewise. An empty list: nobody.
+        :param retain: The router keeps the event for subscribers to come; with ``eligible`` or nothing
+            else of these.
         :param disclose_me: Ask the router to tell who calls or publishes.
         :raises TypeError: An unknown option, or a value it cannot have.
 

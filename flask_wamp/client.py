@@ -17,7 +17,7 @@ from .handlers import Declaration, MakeAttendant, Registration, Subscription, ke
 from .patterns import as_declared
 from .peer import Notify, Peer
 from .pool import Pool
-from .presence import Companion, Presence, StartPolicy
+from .presence import Companion, MakeEvent, Presence, StartPolicy
 from .settings import Settings
 
 logger = logging.getLogger("flask_wamp")
@@ -31,6 +31,7 @@ class Client(Caller):
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
     :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
     :param notify: Called with the name and payload of each signal, on a worker.
+    :param event: Makes of an event in hand what :meth:`events` hands out.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Client(Caller):
         callee: Adapt,
         subscriber: Adapt,
         notify: Notify = lambda name, **payload: None,
+        event: MakeEvent = lambda work: work,
         name: str = "flask-wamp",
     ) -> None:
-        super().__init__(Presence(settings, notify))
+        super().__init__(Presence(settings, notify, event))
         self._callee = callee
         self._subscriber = subscriber
         self._name = name

@@ -118,10 +118,10 @@ class SessionLost(WAMPError):
 
 
 class TooSlow(WAMPError):
-    """The consumer of a stream of results fell too far behind; the call was canceled.
+    """The consumer of a stream fell too far behind: its call was canceled, or its events go elsewhere.
 
-    :param procedure: The URI that was called.
-    :param waiting: How many results were waiting to be read.
+    :param procedure: The URI that was called, or the topic.
+    :param waiting: How many results or events were waiting to be read.
     """
 
     def __init__(self, procedure: str, waiting: int) -> None:
@@ -131,8 +131,8 @@ class TooSlow(WAMPError):
 
     def __str__(self) -> str:
         return (
-            f"the results of {self.procedure} come faster than they are read: {self.waiting} were "
-            "waiting (WAMP_EVENT_QUEUE, WAMP_MAX_MESSAGE_SIZE)"
+            f"more comes of {self.procedure} than is read: {self.waiting} were waiting "
+            "(WAMP_EVENT_QUEUE, WAMP_MAX_MESSAGE_SIZE)"
         )
 
 

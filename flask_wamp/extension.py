@@ -11,7 +11,7 @@ from flask import Flask, current_app, has_app_context
 from . import http, lifecycle, servers, signals
 from .client import Client
 from .config import Config, load_config
-from .context import offer_client
+from .context import Event, offer_client
 from .dispatch import Dispatcher, Handler
 from .handlers import Declaration
 from .health import health
@@ -49,6 +49,7 @@ class _AppState:
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
+            event=functools.partial(Event, options={}),
             name=app.name,
         )
         self.client.start_policy.before_start = self._before_start

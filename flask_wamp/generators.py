@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 
 from .context import Invocation
 from .coroutines import iterate
+from .event_stream import EventStream
 from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
 from .execution import is_monkey_patched
 from .handlers import CallResult, Failure, Outcome, Result
@@ -171,12 +172,18 @@ class Streaming:
     def _after_request(self, response: Response) -> Response:
         body: t.Any = response.response
         is_ours = inspect.isgenerator(body) and body.gi_code in self._code
-        if not (is_ours or type(body) is Stream):
+        if not (is_ours or type(body) in (Stream, EventStream)):
             return response
-        events = _as_events(response)
-        # In a response of another type, text and bytes are what the view means to send.
-        raw = response.mimetype not in ("text/html", NDJSON, EVENT_STREAM)
-        lines = self._lines(body, events, raw)
+        lines: t.Any
+        if type(body) is EventStream:
+            events = _as_events(response, EVENT_STREAM)
+            lines = body.lines(self._json, events)
+            response.call_on_close(body.close)  # it may never be begun
+        else:
+            events = _as_events(response, NDJSON)
+            # In a response of another type, text and bytes are what the view means to send.
+            raw = response.mimetype not in ("text/html", NDJSON, EVENT_STREAM)
+            lines = self._lines(body, events, raw)
         response.response = stream_with_context(t.cast("t.Iterator[str]", lines))
         if response.mimetype == "text/html":
             response.mimetype = EVENT_STREAM if events else NDJSON
@@ -200,14 +207,18 @@ class Streaming:
             source.close()
 
     def _line(self, item: t.Any, events: bool) -> str:
-        default = getattr(self._app.json, "default", None)
-        outcome = self._convert(item, lambda value: plain(value, default, binary=False))
-        text = self._app.json.dumps(_payload(outcome))
+        text = self._json(item)
         return f"data: {text}\n\n" if events else f"{text}\n"
 
+    def _json(self, item: t.Any) -> str:
+        default = getattr(self._app.json, "default", None)
+        outcome = self._convert(item, lambda value: plain(value, default, binary=False))
+        return self._app.json.dumps(_payload(outcome))
 
-def _as_events(response: Response) -> bool:
+
+def _as_events(response: Response, default: str) -> bool:
     """Whether to send Server-Sent Events: the view says so, or the client wants them."""
     if response.mimetype != "text/html":
         return response.mimetype == EVENT_STREAM
-    return request.accept_mimetypes.best_match([NDJSON, EVENT_STREAM]) == EVENT_STREAM
+    offered = sorted([NDJSON, EVENT_STREAM], key=lambda kind: kind != default)
+    return request.accept_mimetypes.best_match(offered, default) == EVENT_STREAM

@@ -142,6 +142,8 @@ class _Declared:
         """How many events were dropped because too many waited."""
         self.asked: tuple[object, t.Any] | None = None
         """The session it was asked for in, and the ticket: nothing is asked for twice."""
+        self.revoked: t.Callable[[], None] | None = None
+        """Called by the reader when the router takes it away; must not wait."""
 
     unwanted = False
     """Withdrawn, perhaps before the router has answered: then what it answers is taken back."""
@@ -183,8 +185,6 @@ class Registration(_Declared):
         self.timeout = timeout
         self.insistent = False
         """Run it though the caller is gone: what it was asked for is done in any case."""
-        self.revoked: t.Callable[[], None] | None = None
-        """Called by the reader when the router takes it away; must not wait."""
 
 
 class Subscription(_Declared):

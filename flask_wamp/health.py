@@ -24,6 +24,7 @@ def health(client: Client) -> dict[str, t.Any]:
     reconnects     how often the session was lost since the client was started
     procedures     ``registered``: how many, ``refused``: why, by URI
     topics         ``subscribed``: how many, ``refused``: why, by URI, ``dropped``: events, by URI
+    streams        open streams of events, how many by topic
     in_hand        ``running``: handlers at work, ``waiting``: calls and events in line
     ============== ===================================================================================
     """
@@ -53,6 +54,7 @@ def health(client: Client) -> dict[str, t.Any]:
                 if topic.dropped
             },
         },
+        "streams": peer.feeds.open_streams if peer is not None else {},
         "in_hand": {
             "running": peer.pool.running if peer is not None else 0,
             "waiting": peer.waiting if peer is not None else 0,

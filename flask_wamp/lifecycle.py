@@ -66,12 +66,16 @@ def start(
     *,
     grace: float | None = None,
     restarting: t.Callable[[], bool] | None = None,
+    ending: t.Callable[[], bool] | None = None,
 ) -> None:
     """Start a client in a process that serves.
 
     :param grace: Seconds the server leaves the process for its end; the drain stays below.
     :param restarting: Tells, when the process is about to end, whether successors were started.
+    :param ending: Tells whether it is, while the server waits for requests in hand.
     """
+    if ending is not None:
+        client.start_policy.ending = ending
     client.start_policy.grace = grace
     if restarting is not None:
         client.start_policy.restarting = restarting

@@ -224,3 +224,9 @@ def code(message_type: type[Message]) -> int:
     tag = message_type.__struct_config__.tag
     assert isinstance(tag, int)
     return tag
+
+
+def id_in(details: Details, name: str) -> int:
+    """An id in details, which nobody has checked; 0, which no router assigns, where there is none."""
+    value = details.get(name)
+    return value if isinstance(value, int) else 0

@@ -18,6 +18,7 @@ from .auth import Authentication
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost, WAMPError
 from .execution import default_workers, spawn
+from .feeds import Feeds
 from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
 from .lease import Leases
@@ -78,6 +79,7 @@ class Peer:
         self._opening: Stream | None = None
         self.serving: Serving
         self.leases: Leases
+        self.feeds = Feeds(self)
         self._attendants: dict[object, Attendant] = {}
 
     # Life.
@@ -93,6 +95,7 @@ class Peer:
             )
             self.leases = Leases(self)
             self._attendants[Leases] = self.leases
+            self._attendants[Feeds] = self.feeds
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -14,6 +15,8 @@ from .linger import Linger
 from .peer import Notify, Peer
 from .pool import Pool
 from .settings import Settings
+
+MakeEvent = t.Callable[[t.Any], t.Any]
 
 
 @dataclasses.dataclass
@@ -30,6 +33,8 @@ class StartPolicy:
     """The same, where the server says that successors are being started."""
     restarting: t.Callable[[], bool] = lambda: False
     """Whether the server has started successors of this process, as far as it tells."""
+    ending: t.Callable[[], bool] = lambda: False
+    """Whether the server is about to end the process, and waits for its requests before."""
     grace: float | None = None
     """Seconds the server leaves the process for its end; None: as many as it needs."""
     serves: bool = True
@@ -60,9 +65,11 @@ class Presence:
     """What all views of one client share. Plain values: no lock is made before ``start()``.
 
     :param notify: Called with the name and payload of each signal, on a worker.
+    :param make_event: Makes of an event in hand what streams of events hand out.
     """
 
-    def __init__(self, settings: Settings, notify: Notify) -> None:
+    def __init__(self, settings: Settings, notify: Notify, make_event: MakeEvent) -> None:
+        self.make_event = make_event
         self.settings = settings
         self.policy = StartPolicy()
         self.declarations: dict[tuple[type, str, str], Declaration] = {}
@@ -114,6 +121,19 @@ class Presence:
             # A moment more than an attempt takes, to learn what came of it.
             connection = peer.wait(self.settings.connect_timeout + 0.5)
         return connection, peer
+
+    def started(self) -> Peer:
+        """What keeps the session, started where it must; a first attempt to join may have failed.
+
+        :raises NotJoined: It was stopped, or does not start by itself.
+        """
+        peer = self.peer
+        if peer is None or not peer.started:
+            peer = self._autostart()
+        if peer.connection is None and peer.failure is None:
+            with contextlib.suppress(NotJoined):
+                peer.wait(self.settings.connect_timeout + 0.5)
+        return peer
 
     def stop(self) -> None:
         """Leave the realm: linger, withdraw, drain, say GOODBYE."""

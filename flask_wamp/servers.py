@@ -41,7 +41,11 @@ class Start(t.Protocol):
     """Starts the client."""
 
     def __call__(
-        self, *, grace: float | None = None, restarting: t.Callable[[], bool] | None = None
+        self,
+        *,
+        grace: float | None = None,
+        restarting: t.Callable[[], bool] | None = None,
+        ending: t.Callable[[], bool] | None = None,
     ) -> object:
         """Start; see :func:`.lifecycle.start`."""
 
@@ -174,7 +178,11 @@ def _post_worker_init(worker: t.Any, start: Start) -> None:
 
     def post_worker_init(worker: t.Any) -> None:
         previous(worker)
-        start(grace=worker.cfg.graceful_timeout, restarting=functools.partial(_is_replaced, worker))
+        start(
+            grace=worker.cfg.graceful_timeout,
+            restarting=functools.partial(_is_replaced, worker),
+            ending=lambda: not worker.alive,
+        )
 
     worker.cfg.set("post_worker_init", post_worker_init)
 
@@ -211,7 +219,7 @@ def _uwsgi() -> Server | None:
         if preforks:
             _chain(uwsgi, "post_fork_hook", begin)
         else:
-            after_loading(lambda *, grace=None, restarting=None: begin())
+            after_loading(lambda **about: begin())
 
     return Server(arrange, restarts_workers=True)
 

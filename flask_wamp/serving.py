@@ -281,7 +281,7 @@ class Serving:
                 event.details,
                 self._settings.realm,
             )
-            if isinstance(declaration, Registration) and declaration.revoked is not None:
+            if declaration.revoked is not None:
                 declaration.revoked()
 
     # Declarations, at run time.
@@ -307,9 +307,7 @@ class Serving:
         answer = Waiter()
         if isinstance(declaration, Registration):
             connection.ask(Session.unregister, number, answer)
-        elif connection.ask(Session.drop_target, number, declaration):
-            connection.ask(Session.unsubscribe, number, answer)
-        else:
+        elif not connection.ask(Session.drop_target, number, declaration, answer):
             return None
         return answer
 
@@ -321,8 +319,8 @@ class Serving:
         with contextlib.suppress(NotJoined):
             if isinstance(declaration, Registration):
                 connection.put(Session.unregister, number, None)
-            elif connection.put(Session.drop_target, number, declaration):
-                connection.put(Session.unsubscribe, number, None)
+            else:
+                connection.put(Session.drop_target, number, declaration)
 
     def _ask_for(
         self, session: Session, declaration: Declaration, ticket: Acknowledgement

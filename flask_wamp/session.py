@@ -32,6 +32,7 @@ from .session_events import (
     Left,
     Revoked,
 )
+from .subscriptions import Subscriptions
 
 #: Source: WAMP Advanced Profile, "Predefined URIs".
 PAYLOAD_SIZE_EXCEEDED = "wamp.error.payload_size_exceeded"
@@ -73,7 +74,7 @@ class Session:
         self.session_id: int | None = None
         self.outgoing: list[bytes] = []
         self.registrations: dict[int, t.Any] = {}
-        self.subscriptions: dict[int, tuple[t.Any, ...]] = {}
+        self.subscriptions = Subscriptions()
         self.in_hand: set[int] = set()
         self._serializer = serializer
         self._realm = realm
@@ -147,7 +148,8 @@ class Session:
 
     def subscribe(self, topic: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
         """SUBSCRIBE; ``target`` comes with every :class:`Delivered`."""
-        return self._request(m.Subscribe(0, options, topic), ticket, target)
+        asked = target, (topic, options.get("match", "exact"))
+        return self._request(m.Subscribe(0, options, topic), ticket, asked)
 
     def unsubscribe(self, subscription_id: int, ticket: t.Any) -> int:
         """UNSUBSCRIBE."""
@@ -169,11 +171,14 @@ class Session:
         """Drop a request's ticket: an answer that still comes is :class:`Ignored`."""
         self._pending.pop(request_id, None)
 
-    def drop_target(self, subscription_id: int, target: t.Any) -> bool:
-        """Stop delivering to one target; True when it was the last of the subscription."""
-        rest = tuple(x for x in self.subscriptions.get(subscription_id, ()) if x is not target)
-        self.subscriptions[subscription_id] = rest
-        return not rest
+    def drop_target(self, subscription_id: int, target: t.Any, ticket: t.Any = None) -> bool:
+        """Stop delivering to one target; UNSUBSCRIBE, and True, when nobody is left who asked for it."""
+        topic = self.subscriptions.drop(subscription_id, target)
+        asked = (p.target[1] for p in self._pending.values() if p.request_type is m.Subscribe)
+        if topic is None or topic in asked:
+            return False
+        self.unsubscribe(subscription_id, ticket)
+        return True
 
     # Answers: what this peer has to say as a callee.
 
@@ -279,13 +284,13 @@ class Session:
         pending = self._take(m.Subscribe, message.request_id)
         if pending is None:
             return Ignored(message)
-        others = self.subscriptions.get(message.subscription_id, ())
-        self.subscriptions[message.subscription_id] = (*others, pending.target)
+        target, topic = pending.target
+        self.subscriptions.add(message.subscription_id, topic, target)
         return Answered(pending.ticket, message)
 
     def _on_unregistered(self, message: m.Unregistered) -> Happening:
         if message.request_id == 0:
-            target = self.registrations.pop(_id(message.details, "registration"), None)
+            target = self.registrations.pop(m.id_in(message.details, "registration"), None)
             return Revoked((target,), message.details) if target is not None else Ignored(message)
         pending = self._take(m.Unregister, message.request_id)
         if pending is None:
@@ -295,12 +300,12 @@ class Session:
 
     def _on_unsubscribed(self, message: m.Unsubscribed) -> Happening:
         if message.request_id == 0:
-            targets = self.subscriptions.pop(_id(message.details, "subscription"), ())
+            targets = self.subscriptions.forget(m.id_in(message.details, "subscription"))
             return Revoked(targets, message.details) if targets else Ignored(message)
         pending = self._take(m.Unsubscribe, message.request_id)
         if pending is None:
             return Ignored(message)
-        self.subscriptions.pop(pending.target, None)
+        self.subscriptions.forget(pending.target)
         return Answered(pending.ticket, message)
 
     def _on_invocation(self, message: m.Invocation) -> Happening:
@@ -317,7 +322,7 @@ class Session:
         return Interrupted(message)
 
     def _on_event(self, message: m.Event) -> Happening:
-        targets = self.subscriptions.get(message.subscription_id)
+        targets = self.subscriptions.receivers(message)
         return Delivered(targets, message) if targets else Ignored(message)
 
     def _on_anything(self, message: m.Message) -> Ignored:
@@ -359,12 +364,6 @@ class Session:
         self._legal = {
             message_type: getattr(self, name) for message_type, name in _LEGAL[state].items()
         }
-
-
-def _id(details: m.Details, name: str) -> int:
-    """An id in details, which nobody has checked; 0, which no router assigns, where there is none."""
-    value = details.get(name)
-    return value if isinstance(value, int) else 0
 
 
 _REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)

@@ -62,7 +62,7 @@ class Buffer:
         if type(message) is not m.Result or not message.details.get("progress"):
             self._end(message, None)
             return
-        size = _size(message)
+        size = size_of(message)
         with self._changed:
             if self.ended:
                 return
@@ -208,8 +208,8 @@ class Stream:
         return f"<Stream of {self._buffer.procedure}>"
 
 
-def _size(message: m.Result) -> int:
-    """About how many bytes a result takes."""
+def size_of(message: m.Result | m.Event) -> int:
+    """About how many bytes a result or an event takes."""
     try:
         return 64 + len(msgspec.msgpack.encode((message.args, message.kwargs)))
     except (OverflowError, TypeError, ValueError):  # an integer that only JSON can carry

@@ -48,6 +48,7 @@ def work(
         client = wamp.client
     if client.start_policy.linger == 0.0 and app.config.get("WAMP_LINGER") is None:
         client.start_policy.linger = lifecycle.LINGER
+    client.start_policy.ending = ended.is_set
     server = _serve_http(app, http) if http is not None else None
     client.start()
     try:

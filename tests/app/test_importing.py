@@ -104,7 +104,16 @@ def test_public_names_are_there() -> None:
         assert getattr(flask_wamp, name) is not None
 
 
-PROTOCOL = ["messages", "payload", "serializers", "auth", "session", "session_events", "uris"]
+PROTOCOL = [
+    "messages",
+    "payload",
+    "serializers",
+    "auth",
+    "session",
+    "session_events",
+    "subscriptions",
+    "uris",
+]
 
 #: What protocol code does without: sockets, threads, clocks, Flask. So it can be tested by itself.
 OUTSIDE = {"flask", "werkzeug", "threading", "socket", "ssl", "select", "time", "queue", "wampy"}

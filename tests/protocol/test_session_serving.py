@@ -173,22 +173,59 @@ def test_shared_subscription_lives_until_the_last_target_is_dropped() -> None:
     session = subscribed("f", "g")
     assert session.drop_target(8, "f") is False
     assert session.receive(EVENT) == Delivered(("g",), EVENT)
+    assert said(session) == []
     assert session.drop_target(8, "g") is True
+    assert said(session) == [m.Unsubscribe(3, 8)]
     assert session.receive(EVENT) == Ignored(EVENT)
 
 
 def test_dropping_a_target_nobody_knows() -> None:
-    assert joined_session().drop_target(8, "f") is True
+    session = joined_session()
+    assert session.drop_target(8, "f") is False
+    assert said(session) == []
 
 
 def test_subscribing_again_while_unsubscribing() -> None:
     session = subscribed("f")
     session.drop_target(8, "f")
-    session.unsubscribe(8, None)
     session.subscribe("com.x", {}, "g", None)
     session.receive(m.Unsubscribed(2))
     session.receive(m.Subscribed(3, 8))  # the router knew it still, for another peer
     assert session.receive(EVENT) == Delivered(("g",), EVENT)
+
+
+def test_who_is_about_to_subscribe_keeps_the_subscription() -> None:
+    session = subscribed("f")
+    session.subscribe("com.x", {"match": "prefix"}, "p", None)
+    session.subscribe("com.x", {}, "g", None)
+    session.outgoing.clear()
+    assert session.drop_target(8, "f") is False
+    assert said(session) == []
+    session.receive(m.Subscribed(3, 8))
+    assert session.receive(EVENT) == Delivered(("g",), EVENT)
+
+
+def test_subscribing_to_another_topic_keeps_nothing() -> None:
+    session = subscribed("f")
+    session.subscribe("com.x", {"match": "prefix"}, "p", None)
+    session.subscribe("com.y", {}, "g", None)
+    assert session.drop_target(8, "f") is True
+
+
+def test_target_that_subscribes_again_is_there_once() -> None:
+    assert subscribed("f", "f").receive(EVENT) == Delivered(("f",), EVENT)
+
+
+def test_retained_event_is_for_who_asked_last() -> None:
+    retained = m.Event(8, 4712, {"retained": True}, ["hello"])
+    session = subscribed("f", "g")
+    assert session.receive(retained) == Delivered(("g",), retained)
+    session.subscribe("com.x", {}, "f", None)
+    session.receive(m.Subscribed(3, 8))
+    assert session.receive(retained) == Delivered(("f",), retained)
+    assert session.receive(EVENT) == Delivered(("f", "g"), EVENT)
+    session.drop_target(8, "f")
+    assert session.receive(retained) == Ignored(retained)
 
 
 # Revocation. Source: WAMP Advanced Profile, "Registration Revocation".

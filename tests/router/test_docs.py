@@ -293,3 +293,26 @@ def test_patterns(page: Page, peer: AutobahnPeer, caplog: pytest.LogCaptureFixtu
     assert wamp.client.call("com.example.resize", 4) == 4
     peer.publish("com.example.tea.sold", 2)
     eventually(lambda: "com.example.tea.sold: 2 tea sold" in caplog.text)
+
+
+# events.rst
+
+
+@pytest.mark.parametrize("page", ["events"], indirect=True)
+def test_events(page: Page, peer: AutobahnPeer) -> None:
+    assert page.names == ["view.py", "map.py", "iterate.py"]
+    wamp = page.run(*page.names)
+    client = page._module.app.test_client()  # type: ignore[attr-defined]
+    for path, topic, data in (
+        ("/events", "com.example.chat", b'"hello"'),
+        ("/rooms/tea?name=ada", "com.example.rooms", b'{"for": "ada", "text": "hello"}'),
+    ):
+        response = client.get(path, buffered=False)
+        lines = response.iter_encoded()
+        assert next(lines) == b": \n\n"
+        peer.publish("com.example.rooms", "hush", room="coffee")
+        peer.publish(topic, "hello", **({"room": "tea"} if "rooms" in topic else {}))
+        assert b"data: " + data + b"\n" in next(lines)
+        response.close()
+    peer.publish("com.example.numbers", 11, options={"retain": True})
+    assert wamp.client.call("com.example.first_above", 10) == 11

@@ -63,6 +63,7 @@ def test_joined(join: Join, wamp_router: DevRouter, transport: str) -> None:
         "reconnects": 0,
         "procedures": {"registered": 1, "refused": {}},
         "topics": {"subscribed": 1, "refused": {}, "dropped": {}},
+        "streams": {},
         "in_hand": {"running": 0, "waiting": 0},
     }
     assert json.loads(json.dumps(wamp.health())) == wamp.health()

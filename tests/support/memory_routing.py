@@ -92,6 +92,7 @@ class Routing:
     def __init__(self) -> None:
         self.ids = itertools.count(1000)
         self.refused: set[str] = set()
+        self.retained: dict[str, tuple[list[t.Any], m.Details]] = {}
         self.callees = Members()
         self.subscribers = Members()
         self._invocations: dict[tuple[MemoryTransport, int], Answer] = {}
@@ -186,6 +187,10 @@ class Routing:
         if not known:
             self.subscribers.add(message.topic, message.options, member)
         transport.put(m.Subscribed(message.request_id, member.id))
+        if message.options.get("get_retained") and message.topic in self.retained:
+            args, kwargs = self.retained[message.topic]
+            details = {"retained": True}
+            transport.put(m.Event(member.id, next(self.ids), details, args, kwargs))
 
     def on_unsubscribe(self, transport: MemoryTransport, message: m.Unsubscribe) -> None:
         """UNSUBSCRIBE."""
@@ -203,6 +208,8 @@ class Routing:
             return
         excluded = None if options.get("exclude_me") is False else transport
         details = {"publisher": transport.session_id}
+        if options.get("retain"):
+            self.retained[message.topic] = (message.args, message.kwargs)
         number = self.deliver(message.topic, details, message.args, message.kwargs, excluded)
         if options.get("acknowledge"):
             transport.put(m.Published(message.request_id, number))

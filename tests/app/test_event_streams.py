@@ -1,0 +1,484 @@
+"""Streams of events: one subscription for all of a topic, bounded, through losses and to the end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import typing as t
+
+import pytest
+from flask import Flask, Response, g, request
+
+from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, invocation
+from flask_wamp import messages as m
+from flask_wamp.event_stream import EventStream
+from tests.conftest import eventually
+from tests.support.memory import TIMEOUT, MemoryRouter
+
+TOPIC = "com.example.chat"
+
+Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
+
+
+@pytest.fixture
+def served(serve: Serve) -> tuple[Flask, FlaskWAMP]:
+    return serve()
+
+
+@pytest.fixture
+def app(served: tuple[Flask, FlaskWAMP]) -> Flask:
+    return served[0]
+
+
+@pytest.fixture
+def wamp(served: tuple[Flask, FlaskWAMP]) -> FlaskWAMP:
+    return served[1]
+
+
+def values(events: EventStream, count: int) -> list[t.Any]:
+    """The next events, each of one value."""
+    found = []
+    for _ in range(count):
+        event = events.next(TIMEOUT)
+        assert event is not None, f"only {found} came"
+        found += event.args
+    return found
+
+
+def gone(router: MemoryRouter) -> None:
+    """Wait until nothing is subscribed to any more."""
+    eventually(lambda: not router.topics)
+
+
+# What is handed out.
+
+
+def test_an_event_has_all_that_a_handler_sees(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events(TOPIC) as events:
+        number = router.publish(TOPIC, 1, name="tea")
+        event = next(events)
+    assert (event.topic, event.args, event.kwargs) == (TOPIC, [1], {"name": "tea"})
+    assert (event.publication, event.publisher_authid, event.retained) == (number, "joe", False)
+    assert event.age < TIMEOUT
+    gone(router)
+
+
+def test_a_pattern_tells_the_topic(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events("com.example.", match="prefix") as events:
+        router.publish("com.example.a", 1)
+        router.publish("com.other", 2)
+        router.publish("com.example.b", 3)
+        assert [next(events).topic for _ in range(2)] == ["com.example.a", "com.example.b"]
+
+
+def test_each_stream_has_its_own_copy(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events(TOPIC) as one, wamp.client.events(TOPIC) as other:
+        router.publish(TOPIC, [1], secret={"of": "one"})
+        first = next(one)
+        first.args[0].append(2)
+        del first.kwargs["secret"]["of"]
+        second = next(other)
+    assert (second.args, second.kwargs) == ([[1]], {"secret": {"of": "one"}})
+
+
+def test_next_gives_up_after_a_while(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events(TOPIC) as events:
+        assert events.next(timeout=0.01) is None
+        router.publish(TOPIC, 1)
+        assert values(events, 1) == [1]
+
+
+def test_map_replaces_and_leaves_out(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events(TOPIC).map(lambda event: event.args[0] * 2 or None) as doubled:
+        for number in range(4):
+            router.publish(TOPIC, number)
+        assert [next(doubled) for _ in range(3)] == [2, 4, 6]
+
+
+# One subscription.
+
+
+def test_many_streams_share_a_subscription(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    streams = [wamp.client.events(TOPIC) for _ in range(50)]
+    assert wamp.health()["streams"] == {TOPIC: 50}
+    router.publish(TOPIC, "hello")
+    assert [values(events, 1) for events in streams] == [["hello"]] * 50
+    assert len(router.sent(m.Subscribe)) == 1
+    for events in streams[1:]:
+        events.close()
+    assert wamp.health()["streams"] == {TOPIC: 1}
+    assert router.topics == {TOPIC}
+    streams[0].close()
+    gone(router)
+    assert len(router.sent(m.Unsubscribe)) == 1
+    assert wamp.health()["streams"] == {}
+
+
+def test_a_subscriber_of_the_app_is_not_affected(serve: Serve, router: MemoryRouter) -> None:
+    seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    _, wamp = serve(lambda wamp: wamp.subscriber(TOPIC, get_retained=True)(seen.put))
+    wamp.client.with_options(retain=True).publish(TOPIC, "old")
+    for number in range(3):
+        with wamp.client.events(TOPIC, get_retained=True) as events:
+            router.publish(TOPIC, number)
+            assert values(events, 2) == ["old", number]
+    assert [seen.get(timeout=TIMEOUT) for _ in range(3)] == [0, 1, 2]
+    assert router.topics == {TOPIC}
+    assert router.sent(m.Unsubscribe) == []
+    assert seen.empty()
+
+
+def test_streams_come_and_go_and_miss_nothing(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    """Closing the last one and opening the next cross each other, in any order."""
+
+    def come_and_go() -> None:
+        try:
+            for number in range(100):
+                with wamp.client.events(TOPIC) as events:
+                    topic = (threading.get_ident(), number)
+                    router.publish(TOPIC, *topic)
+                    while (got := events.next(TIMEOUT)).args != [*topic]:
+                        assert got is not None
+        except BaseException as error:
+            failures.append(error)
+
+    failures: list[BaseException] = []
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    gone(router)
+    assert wamp.health()["streams"] == {}
+
+
+# Retained events.
+
+
+def test_who_asks_gets_the_retained_event_and_nobody_else(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    wamp.client.with_options(retain=True).publish(TOPIC, "now")
+    plain = wamp.client.events(TOPIC)
+    first = wamp.client.events(TOPIC, get_retained=True)
+    event = first.next(TIMEOUT)
+    assert (event.args, event.retained) == (["now"], True)
+    late = wamp.client.events(TOPIC, get_retained=True)
+    assert values(late, 1) == ["now"]
+    router.publish(TOPIC, "next")
+    assert [values(each, 1) for each in (plain, first, late)] == [["next"]] * 3
+
+
+def test_the_retained_event_comes_again_after_a_loss(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    wamp.client.with_options(retain=True).publish(TOPIC, "now")
+    streams = [wamp.client.events(TOPIC, get_retained=True) for _ in range(3)]
+    plain = wamp.client.events(TOPIC)
+    assert [values(each, 1) for each in streams] == [["now"]] * 3
+    router.drop()
+    assert [values(each, 1) for each in streams] == [["now"]] * 3
+    assert [each.gaps for each in (*streams, plain)] == [1, 1, 1, 1]
+    router.publish(TOPIC, "next")
+    assert [values(each, 1) for each in (*streams, plain)] == [["next"]] * 4
+
+
+# Losses and refusals.
+
+
+def test_it_goes_on_after_the_session_was_lost(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    with wamp.client.events(TOPIC) as events:
+        router.publish(TOPIC, 1)
+        for number in (2, 3):
+            count = len(router.sent(m.Subscribe))
+            router.drop()
+            router.wait_for(m.Subscribe, count + 1)
+            router.publish(TOPIC, number)
+        assert values(events, 3) == [1, 2, 3]
+        assert events.gaps == 2
+
+
+def test_it_may_be_opened_while_there_is_no_session(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    router.down = True
+    router.drop()
+    eventually(lambda: not wamp.client.joined)
+    with wamp.client.events(TOPIC) as events:
+        router.down = False
+        eventually(lambda: TOPIC in router.topics)
+        router.publish(TOPIC, 1)
+        assert values(events, 1) == [1]
+
+
+def test_a_topic_that_is_refused_is_raised(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    router.refuse(TOPIC)
+    for _ in range(2):
+        with pytest.raises(ApplicationError, match="not_authorized"):
+            wamp.client.events(TOPIC)
+    assert wamp.health()["streams"] == {}
+
+
+def test_one_that_is_refused_after_a_loss_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    events = wamp.client.events(TOPIC)
+    router.publish(TOPIC, 1)
+    router.refuse(TOPIC)
+    router.drop()
+    assert next(events).args == [1]
+    with pytest.raises(ApplicationError, match="not_authorized"):
+        next(events)
+    assert list(events) == []
+
+
+def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    events = wamp.client.events(TOPIC)
+    [member] = router._routing.subscribers.of(TOPIC)
+    router.send(m.Unsubscribed(0, {"subscription": member.id, "reason": "com.example.away"}))
+    with pytest.raises(ApplicationError, match="unsubscribed"):
+        next(events)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"match": "glob"},
+        {"get_retained": 1},
+        {"keep_alive": 0},
+        {"keep_alive": None},
+        {"match": "prefix", "get_retained": True},
+    ],
+    ids=str,
+)
+def test_wrong_options(wamp: FlaskWAMP, options: t.Any) -> None:
+    with pytest.raises(ValueError, match="must be|keep nothing"):
+        wamp.client.events(TOPIC, **options)
+
+
+# Bounds.
+
+
+def test_who_is_too_slow_is_cut_off_alone(serve: Serve, router: MemoryRouter) -> None:
+    _, wamp = serve(WAMP_EVENT_QUEUE=4)
+    slow, quick = wamp.client.events(TOPIC), wamp.client.events(TOPIC)
+    for number in range(6):
+        router.publish(TOPIC, number)
+        assert values(quick, 1) == [number]
+    assert values(slow, 4) == [0, 1, 2, 3]
+    with pytest.raises(TooSlow, match=f"{TOPIC} than is read: 4"):
+        next(slow)
+    assert list(slow) == []
+    assert wamp.health()["streams"] == {TOPIC: 1}
+
+
+def test_few_large_events_are_bounded_too(serve: Serve, router: MemoryRouter) -> None:
+    _, wamp = serve(WAMP_MAX_MESSAGE_SIZE=10_000)
+    slow = wamp.client.events(TOPIC)
+    for _ in range(6):
+        router.publish(TOPIC, "x" * 8000)
+    assert len(values(slow, 4)) == 4
+    with pytest.raises(TooSlow):
+        next(slow)
+
+
+# The end.
+
+
+def test_one_that_is_forgotten_is_closed(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    events = wamp.client.events(TOPIC)
+    assert router.topics == {TOPIC}
+    del events
+    gone(router)
+
+
+def test_close_ends_who_waits(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    events = wamp.client.events(TOPIC)
+    thread = threading.Thread(target=lambda: got.extend(events))
+    got: list[t.Any] = []
+    thread.start()
+    events.close()
+    events.close()
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    assert got == []
+
+
+def test_stop_ends_streams_wherever_they_are(serve: Serve, router: MemoryRouter) -> None:
+    got: list[str] = []
+    ended: list[str] = []
+
+    def watch_as(who: str) -> None:
+        got.extend(who for _ in g.wampy.events(TOPIC))
+        ended.append(who)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def watch() -> str:
+            watch_as("handler")
+            return "watched"
+
+    app, wamp = serve(setup, WAMP_WORKERS=1)
+
+    def plain() -> None:
+        with app.app_context():
+            watch_as("thread")
+
+    thread = threading.Thread(target=plain)
+    thread.start()
+    answers = [router.invoke("com.example.watch") for _ in range(3)]  # on one place
+    eventually(lambda: wamp.health()["streams"] == {TOPIC: 4})
+    router.publish(TOPIC, 1)
+    eventually(lambda: len(got) == 4)
+    began = time.monotonic()
+    wamp.stop()
+    print(f"stopped in {time.monotonic() - began:.3f} s")
+    thread.join(TIMEOUT)
+    assert sorted(ended) == sorted(got) == ["handler", "handler", "handler", "thread"]
+    assert [answer.result(TIMEOUT).args for answer in answers] == [["watched"]] * 3
+    with app.app_context(), pytest.raises(NotJoined):
+        g.wampy.events(TOPIC)
+
+
+def test_a_caller_that_is_gone_ends_it(serve: Serve, router: MemoryRouter) -> None:
+    ended = threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def watch() -> t.Any:
+            try:
+                for event in g.wampy.events(TOPIC):
+                    yield event.args[0]
+            finally:
+                assert invocation.canceled
+                ended.set()
+
+    _, wamp = serve(setup)
+    answer = router.invoke("com.example.watch")
+    eventually(lambda: router.topics == {TOPIC})
+    router.publish(TOPIC, 1)
+    eventually(lambda: [each.args for each in answer.progress] == [[1]])
+    answer.interrupt()
+    assert ended.wait(TIMEOUT)
+    gone(router)
+    eventually(lambda: wamp.health()["in_hand"]["running"] == 0)
+
+
+def test_it_ends_when_the_server_is_about_to(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+    ending = threading.Event()
+    wamp.client.start_policy.ending = ending.is_set
+    events = wamp.client.events(TOPIC)
+    ending.set()
+    assert list(events) == []
+    with pytest.raises(NotJoined):
+        wamp.client.events(TOPIC)
+
+
+# Over HTTP.
+
+
+@pytest.fixture
+def lines(app: Flask) -> t.Callable[..., t.Any]:
+    """Open ``/events`` and return the response and its lines."""
+
+    @app.get("/events")
+    def events() -> t.Any:
+        return g.wampy.events(TOPIC, keep_alive=0.05)
+
+    def opened(path: str = "/events", **headers: str) -> t.Any:
+        response = app.test_client().get(path, headers=headers, buffered=False)
+        assert response.status_code == 200, response.text
+        return response, (line.decode() for line in response.iter_encoded())
+
+    return opened
+
+
+def after_pulses(lines: t.Iterator[str], pulse: str = ": \n\n") -> str:
+    return next(line for line in lines if line != pulse)
+
+
+def test_a_view_sends_server_sent_events(lines: t.Any, router: MemoryRouter) -> None:
+    response, sent = lines()
+    assert response.mimetype == "text/event-stream"
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["X-Accel-Buffering"] == "no"
+    assert next(sent) == next(sent) == ": \n\n"
+    number = router.publish(TOPIC, {"text": "a\nb"})
+    assert after_pulses(sent) == f'id: {number}\ndata: {{"text": "a\\nb"}}\n\n'
+    number = router.publish(TOPIC, 1, 2, a=3)
+    assert after_pulses(sent) == f'id: {number}\ndata: {{"args": [1, 2], "kwargs": {{"a": 3}}}}\n\n'
+    response.close()
+    gone(router)
+
+
+def test_lines_of_json_for_who_wants_them(lines: t.Any, router: MemoryRouter) -> None:
+    response, sent = lines(Accept="application/x-ndjson")
+    assert response.mimetype == "application/x-ndjson"
+    assert next(sent) == "\n"
+    router.publish(TOPIC, 1)
+    assert after_pulses(sent, "\n") == "1\n"
+    response.close()
+
+
+def test_a_browser_is_told_of_a_gap(lines: t.Any, router: MemoryRouter) -> None:
+    response, sent = lines()
+    next(sent)
+    router.drop()
+    assert after_pulses(sent) == "event: gap\ndata: 1\n\n"
+    router.publish(TOPIC, 1)
+    assert "data: 1\n" in after_pulses(sent)
+    response.close()
+
+
+def test_map_sees_the_request(app: Flask, lines: t.Any, router: MemoryRouter) -> None:
+    @app.get("/mine/<int:above>")
+    def mine(above: int) -> t.Any:
+        def item(event: t.Any) -> t.Any:
+            return {"path": request.path, "n": event.args[0]} if event.args[0] > above else None
+
+        return Response(g.wampy.events(TOPIC).map(item))
+
+    response, sent = lines("/mine/1")
+    next(sent)
+    for number in (1, 2):
+        number = router.publish(TOPIC, number)
+    assert next(sent) == f'id: {number}\ndata: {{"n": 2, "path": "/mine/1"}}\n\n'
+    response.close()
+
+
+def test_a_pattern_sends_the_topic(app: Flask, lines: t.Any, router: MemoryRouter) -> None:
+    @app.get("/all")
+    def all_() -> t.Any:
+        return g.wampy.events("com.", match="prefix")
+
+    response, sent = lines("/all")
+    next(sent)
+    router.publish("com.tea", 1)
+    assert '{"args": [1], "kwargs": {}, "topic": "com.tea"}' in next(sent)
+    response.close()
+
+
+def test_a_response_that_is_never_begun_is_closed(
+    app: Flask, lines: t.Any, router: MemoryRouter, wamp: FlaskWAMP
+) -> None:
+    app.test_client().head("/events").close()
+    gone(router)
+    assert len(router.sent(m.Subscribe)) == 1
+    assert wamp.health()["streams"] == {}
+
+
+def test_a_response_that_is_too_slow_ends(
+    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, _ = serve(WAMP_EVENT_QUEUE=2)
+    app.add_url_rule("/events", view_func=lambda: g.wampy.events(TOPIC))
+    response = app.test_client().get("/events", buffered=False)
+    sent = response.iter_encoded()
+    next(sent)
+    for number in range(4):
+        router.publish(TOPIC, number)
+    gone(router)
+    assert len(list(sent)) == 2
+    assert "than is read: 2 were waiting" in caplog.text
+    response.close()
+
+
+def test_a_refused_topic_is_a_bad_gateway(app: Flask, lines: t.Any, router: MemoryRouter) -> None:
+    router.refuse(TOPIC)
+    assert app.test_client().get("/events").status_code == 502

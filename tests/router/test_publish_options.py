@@ -1,0 +1,190 @@
+"""What a publisher may say about its events, on the real router; and where that errs, what we do."""
+
+from __future__ import annotations
+
+import queue
+import typing as t
+
+import pytest
+from flask import Flask
+
+from flask_wamp import ApplicationError, FlaskWAMP
+from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError, Topic
+
+if t.TYPE_CHECKING:
+    from flask_wamp.router import DevRouter
+
+pytestmark = pytest.mark.router
+
+TOPIC = "com.example.options"
+
+ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
+
+
+@pytest.fixture
+def news(peer: AutobahnPeer) -> Topic:
+    """What autobahn gets of the topic."""
+    return peer.subscribe(TOPIC)
+
+
+@pytest.fixture(scope="module")
+def other(wamp_router: DevRouter) -> t.Iterator[AutobahnPeer]:
+    """A second peer, that subscribes late."""
+    with AutobahnPeer(wamp_router.url) as other:
+        yield other
+
+
+def retained(peer: AutobahnPeer, topic: str) -> t.Any:
+    """The retained event a peer gets when it subscribes; None for none."""
+    subscription = peer.subscribe(topic, get_retained=True)
+    peer.publish(topic, "end", options={"exclude_me": False})
+    event = subscription.next()
+    peer.reset()
+    return event.value if event.details["retained"] else None
+
+
+def clear(peer: AutobahnPeer, topic: str) -> None:
+    """Have the router keep nothing of what was before."""
+    peer.publish(topic, None, options={"retain": True})
+
+
+# Nobody.
+
+
+@pytest.mark.parametrize("name", ELIGIBLE)
+@pytest.mark.parametrize("exclude_me", [True, False])
+def test_an_empty_list_is_nobody(
+    wamp: FlaskWAMP, peer: AutobahnPeer, news: Topic, name: str, exclude_me: bool
+) -> None:
+    own: queue.SimpleQueue[str] = queue.SimpleQueue()
+    wamp.client.subscribe(own.put, TOPIC)
+    client = wamp.client.with_options(acknowledge=True, exclude_me=exclude_me)
+    assert isinstance(client.with_options(**{name: []}).publish(TOPIC, "nobody"), int)
+    client.with_options(**{name: []}, exclude=[peer.session_id]).publish(TOPIC, "nobody")
+    some = {"eligible_authid": [peer.authid], "eligible": [peer.session_id], name: ()}
+    client.with_options(**some).publish(TOPIC, "nobody")
+    client.with_options(exclude_me=False).publish(TOPIC, "all")
+    assert news.next().value == own.get(timeout=PATIENCE) == "all"
+
+
+@pytest.mark.parametrize("name", ELIGIBLE)
+def test_to_crossbar_it_is_everybody(peer: AutobahnPeer, name: str) -> None:
+    news = peer.subscribe(TOPIC)
+    peer.publish(TOPIC, "?", options={name: [], "exclude_me": False})
+    assert news.next().value == "?", "Crossbar has changed: look at CallOptions.on_the_wire"
+
+
+def test_what_nobody_gets_is_not_retained_for_anybody(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
+    topic = f"{TOPIC}.nobody"
+    client = wamp.client.with_options(retain=True, acknowledge=True)
+    client.publish(topic, "for all")
+    client.with_options(eligible=[]).publish(topic, "for nobody")
+    assert retained(other, topic) == "for all"
+
+
+# Refusals.
+
+
+def test_a_refusal_is_silent_unless_it_is_acknowledged(
+    wamp: FlaskWAMP, peer: AutobahnPeer, news: Topic
+) -> None:
+    before = wamp.client.session_id
+    assert wamp.client.publish("wamp.session.on_join") is None
+    with pytest.raises(ApplicationError, match="wamp.error"):
+        wamp.client.with_options(acknowledge=True).publish("wamp.session.on_join")
+    wamp.client.publish(TOPIC, "after")
+    assert news.next().value == "after"
+    assert wamp.client.session_id == before
+
+
+# Retained events.
+
+
+def test_the_last_one_is_retained(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
+    topic = f"{TOPIC}.last"
+    for number in range(3):
+        wamp.client.with_options(retain=True, acknowledge=True).publish(topic, number)
+    wamp.client.with_options(acknowledge=True).publish(topic, "not retained")
+    assert retained(other, topic) == 2
+
+
+def test_one_for_some_sessions_is_retained_for_them(
+    wamp: FlaskWAMP, peer: AutobahnPeer, other: AutobahnPeer
+) -> None:
+    topic = f"{TOPIC}.some"
+    client = wamp.client.with_options(retain=True, acknowledge=True)
+    client.with_options(eligible=[peer.session_id]).publish(topic, "for one")
+    assert retained(other, topic) is None
+    assert retained(peer, topic) == "for one"
+    clear(other, topic)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exclude": [1]},
+        {"exclude_authid": ["joe"]},
+        {"exclude_authrole": ["user"]},
+        {"eligible_authid": ["joe"]},
+        {"eligible_authrole": ["admin"]},
+    ],
+    ids=str,
+)
+def test_one_that_the_router_would_give_to_everybody_is_refused(
+    wamp: FlaskWAMP, options: dict[str, t.Any]
+) -> None:
+    for client in (wamp.client.with_options(retain=True), wamp.client):
+        with pytest.raises(TypeError, match="retain=True does not go with"):
+            client.with_options(**options, retain=True)
+    with pytest.raises(TypeError, match="retain=True does not go with"):
+        wamp.client.with_options(**options).with_options(retain=True)
+    wamp.client.with_options(retain=True).with_options(**options, retain=False)
+
+
+def test_crossbar_gives_it_to_everybody(peer: AutobahnPeer, other: AutobahnPeer) -> None:
+    topic = f"{TOPIC}.leak"
+    peer.publish(topic, "secret", options={"retain": True, "eligible_authrole": ["admin"]})
+    assert retained(other, topic) == "secret", "Crossbar has changed: look at _NOT_RETAINED"
+    clear(peer, topic)
+
+
+@pytest.mark.parametrize("how", ["decorator", "subscribe"])
+def test_a_subscriber_gets_what_autobahn_had_retained(
+    wamp: FlaskWAMP, peer: AutobahnPeer, how: str
+) -> None:
+    topic = f"{TOPIC}.{how}"
+    peer.publish(topic, "kept", options={"retain": True})
+    got: queue.SimpleQueue[str] = queue.SimpleQueue()
+    if how == "decorator":
+        wamp.subscriber(topic, get_retained=True)(got.put)
+    else:
+        wamp.client.subscribe(got.put, topic, get_retained=True)
+    assert got.get(timeout=PATIENCE) == "kept"
+    peer.publish(topic, "next")
+    assert got.get(timeout=PATIENCE) == "next"
+    clear(peer, topic)
+
+
+# Of autobahn's, to us.
+
+
+def test_options_of_autobahns(
+    wamp: FlaskWAMP, app: Flask, peer: AutobahnPeer, other: AutobahnPeer
+) -> None:
+    got: queue.SimpleQueue[str] = queue.SimpleQueue()
+    wamp.client.subscribe(got.put, TOPIC)
+    us = wamp.client.session_id
+    options: list[dict[str, t.Any]] = [
+        {"exclude": [us]},
+        {"eligible": [other.session_id]},
+        {"eligible": [us]},
+        {"exclude_authrole": ["anonymous"]},
+        {"eligible_authrole": ["anonymous"]},
+        {"eligible_authid": [other.authid]},
+    ]
+    for number, option in enumerate(options):
+        assert peer.publish(TOPIC, number, options=option) is not None
+    peer.publish(TOPIC, "end")
+    assert [got.get(timeout=PATIENCE) for _ in range(3)] == [2, 4, "end"]
+    with pytest.raises(RemoteError):
+        peer.publish("wamp.session.on_join")
