@@ -36,7 +36,6 @@ logger = logging.getLogger("flask_wamp")
 
 Notify = t.Callable[..., None]
 
-
 #: Bytes of the largest message a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's
 #: own limit. One that is over the app's limit is refused after it was read; to end the session for it,
 #: as a transport does, would let any caller take it away.
@@ -94,8 +93,7 @@ class Peer:
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
             self.leases = Leases(self)
-            self._attendants[Leases] = self.leases
-            self._attendants[Feeds] = self.feeds
+            self._attendants |= {Leases: self.leases, Feeds: self.feeds}
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
 

@@ -230,7 +230,7 @@ def test_one_that_is_refused_after_a_loss_ends(wamp: FlaskWAMP, router: MemoryRo
 
 def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     events = wamp.client.events(TOPIC)
-    [member] = router._routing.subscribers.of(TOPIC)
+    [member] = router._routing.subscribers.of(TOPIC, {})
     router.send(m.Unsubscribed(0, {"subscription": member.id, "reason": "com.example.away"}))
     with pytest.raises(ApplicationError, match="unsubscribed"):
         next(events)
