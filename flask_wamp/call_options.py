@@ -49,6 +49,8 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "eligible": (_is_session_ids, "a list of session ids"),
     "eligible_authid": (_is_names, "a list of strings"),
     "eligible_authrole": (_is_names, "a list of strings"),
+    "scope": (lambda value: value in ("destroyed", "detached"), "'destroyed' or 'detached'"),
+    "unless_stopped": (_is_bool, "True or False"),
 }
 
 #: Who alone gets an event. To Crossbar 26.10 none of a kind are all of it; here they are nobody.
@@ -64,7 +66,8 @@ _NOT_RETAINED = (
 )
 
 _CALL = ("disclose_me",)
-_PUBLISH = tuple(name for name in _OPTIONS if name not in ("timeout", "cancel_mode"))
+_TESTAMENT = ("scope", "unless_stopped")
+_PUBLISH = tuple(name for name in _OPTIONS if name not in ("timeout", "cancel_mode", *_TESTAMENT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,8 @@ class CallOptions:
     """PUBLISH.Options, but for :meth:`on_the_wire`."""
     for_nobody: bool = False
     """Whether nobody may get an event."""
+    testament: Details = dataclasses.field(default_factory=dict)
+    """Those that testaments alone have."""
 
     def merged(self, options: t.Mapping[str, t.Any]) -> CallOptions:
         """Return these options with some changed.
@@ -94,6 +99,7 @@ class CallOptions:
             call={**self.call, **_only(_CALL, options)},
             publish=publish,
             for_nobody=any(len(publish.get(name, "x")) == 0 for name in _ELIGIBLE),
+            testament={**self.testament, **_only(_TESTAMENT, options)},
         )
 
     def on_the_wire(self, session_id: int | None) -> Details:

@@ -21,6 +21,7 @@ from .presence import Presence
 from .session import Session
 from .settings import Settings
 from .streaming import Buffer, Stream
+from .testaments import Testament
 from .uris import MATCHES, check_uri
 from .wampy_api import WampyAPI, sendable
 
@@ -219,6 +220,29 @@ class Caller(WampyAPI):
             ending=self._presence.policy.ending,
         )
 
+    def testament(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> Testament:
+        """Have the router publish an event when this process's session ends, however it ends.
+
+        Now where there is a session, and in every later one. The same testament twice is one, so that it
+        may be made in a hook or view. :meth:`with_options` has ``exclude``, ``eligible``, ``retain``, and
+        ``unless_stopped``: not when the process leaves in order.
+
+        :returns: What has a method ``remove()``.
+        :raises ApplicationError: The router refused it; it is forgotten then.
+        :raises RuntimeError: This process has too many.
+
+        Source: WAMP Advanced Profile, "Testament Meta API".
+
+        .. versionadded:: 0.1
+        """
+        check_uri(topic, "topic")
+        options = self._options
+        return self._presence.testaments.add(topic, args, kwargs, options, timeout=self._timeout)
+
+    def flush_testaments(self) -> int:
+        """Withdraw all testaments of this process; return how many there were."""
+        return self._presence.testaments.flush()
+
     def with_options(self: Same, **options: t.Any) -> Same:
         """Return a view of this client whose calls and publications have these options.
 
@@ -233,6 +257,8 @@ class Caller(WampyAPI):
         :param retain: The router keeps the event for subscribers to come; with ``eligible`` or nothing
             else of these.
         :param disclose_me: Ask the router to tell who calls or publishes.
+        :param unless_stopped: A testament is not published when the process leaves in order.
+        :param scope: Of a testament, ``destroyed`` or ``detached``; the same where sessions do not resume.
         :raises TypeError: An unknown option, or a value it cannot have.
 
         .. versionadded:: 0.1

@@ -15,6 +15,7 @@ from .linger import Linger
 from .peer import Notify, Peer
 from .pool import Pool
 from .settings import Settings
+from .testaments import Testaments
 
 MakeEvent = t.Callable[[t.Any], t.Any]
 
@@ -74,6 +75,7 @@ class Presence:
         self.policy = StartPolicy()
         self.declarations: dict[tuple[type, str, str], Declaration] = {}
         self.companions: list[Companion] = []
+        self.testaments = Testaments(self)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
         self._attendants: list[MakeAttendant] = []
@@ -102,6 +104,7 @@ class Presence:
             if self.policy.serves:
                 self.policy.before_start()
             peer.start()
+            self.testaments.attend(peer)
             for make in self._attendants if self.policy.serves else ():
                 peer.attend(make, make)
         return peer
@@ -171,6 +174,7 @@ class Presence:
         own = os.getpid()
         for pid in [pid for pid in self._peers if pid != own]:
             self._peers.pop(pid).forget()
+            self.testaments.forget()
         for companion in self.companions:
             companion.forget_parents()
 

@@ -35,6 +35,8 @@ WRONG: dict[str, list[t.Any]] = {
     "exclude_authrole": ["admin", {"admin"}],
     "eligible_authid": [b"joe", [b"joe"], ["\0"], ["\0YWJj"], ["joe", "a\n\udfffz"]],
     "eligible_authrole": [1],
+    "scope": ["session", None],
+    "unless_stopped": [1, None],
 }
 
 
@@ -61,6 +63,13 @@ def test_timeout_and_cancel_mode_stay_here() -> None:
     assert options.publish == options.call == {}
 
 
+def test_options_of_testaments() -> None:
+    options = NOTHING.merged({"scope": "detached", "retain": True, "unless_stopped": True})
+    assert options.testament == {"scope": "detached", "unless_stopped": True}
+    assert options.publish == {"retain": True}
+    assert options.merged({"scope": "destroyed"}).testament["unless_stopped"] is True
+
+
 @pytest.mark.parametrize(("name", "value"), pairs(WRONG))
 def test_wrong_value_names_option_and_value(name: str, value: t.Any) -> None:
     with pytest.raises(TypeError, match=f"option {name}=.* must be ") as info:
@@ -77,7 +86,8 @@ def test_every_option_is_tested() -> None:
     with pytest.raises(TypeError) as info:
         NOTHING.merged({"?": 1})
     known = str(info.value).partition("there are ")[2].split(", ")
-    assert set(known) == {*PUBLISH, "timeout", "cancel_mode", "disclose_me"} == set(WRONG)
+    others = {"timeout", "cancel_mode", "disclose_me", "scope", "unless_stopped"}
+    assert set(known) == {*PUBLISH, *others} == set(WRONG)
 
 
 def test_merging_keeps_what_is_not_named() -> None:

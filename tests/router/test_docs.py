@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 import typing as t
@@ -261,7 +262,9 @@ def test_payloads(page: Page) -> None:
 
 @pytest.mark.parametrize("page", ["meta"], indirect=True)
 def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
-    wamp = page.run("meta.py", "presence.py", "history.py")
+    wamp = page.run(*page.names)
+    assert page.names == ["meta.py", "presence.py", "testaments.py", "history.py"]
+    ended = [peer.subscribe(f"com.example.worker.{name}") for name in ("gone", "lost")]
     http = page._module.app.test_client()  # type: ignore[attr-defined]
     told: dict[str, Topic] = {
         name: peer.subscribe(f"com.example.{name}") for name in ("joined", "left")
@@ -277,6 +280,10 @@ def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
     assert told["left"].next().value == other.authid
     assert other.session_id not in here
     assert http.get("/news").status_code == 502  # the router keeps nothing
+    wamp.stop()
+    assert ended[0].next().args == [os.getpid()]
+    peer.call("wamp.session.count")  # whatever else there was has come by then
+    assert ended[1].is_quiet()
 
 
 # patterns.rst

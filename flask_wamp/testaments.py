@@ -1,0 +1,307 @@
+"""Testaments: what the router publishes when this process's session ends.
+
+The router forgets them with the session, so they are kept here, and given to the router again with every
+new one. It has no way to withdraw one alone: all of a scope are withdrawn, and the others are given again
+in the same breath.
+
+Source: WAMP Advanced Profile, "Testament Meta API".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+import time
+import typing as t
+
+from . import messages as m
+from .calls import remote_error
+from .connection import Connection, payload
+from .exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
+from .meta import explained
+from .session import Session
+
+if t.TYPE_CHECKING:
+    from .call_options import CallOptions
+    from .peer import Peer
+    from .presence import Presence
+
+logger = logging.getLogger("flask_wamp")
+
+ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
+
+#: How many testaments a process may have.
+MOST = 100
+
+#: What of the options of a publication a testament has; Crossbar 26.10 fails at others.
+_PUBLISH_OPTIONS = (
+    "exclude",
+    "exclude_authid",
+    "exclude_authrole",
+    "eligible",
+    "eligible_authid",
+    "eligible_authrole",
+    "retain",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Testament:
+    """An event that is published when this process's session ends."""
+
+    __test__ = False  # pytest takes it for a test
+
+    topic: str
+    args: tuple[t.Any, ...] = ()
+    kwargs: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    """Options of the publication."""
+    scope: str = "destroyed"
+    unless_stopped: bool = False
+    """Whether it is withdrawn when the process leaves in order."""
+    _on_the_wire: t.Callable[[int | None], m.Details] = dataclasses.field(
+        default=lambda session_id: {}, repr=False, compare=False
+    )
+    _withdraw: t.Callable[[Testament], object] = dataclasses.field(
+        default=lambda testament: None, repr=False, compare=False
+    )
+
+    def publish_options(self, session_id: int | None) -> m.Details:
+        """What the router is told of the publication, in a session."""
+        return _known(self._on_the_wire(session_id))
+
+    def remove(self) -> None:
+        """Withdraw it; does nothing when that was done already.
+
+        :raises ApplicationError: ``wamp.error.not_authorized``; says what the role needs.
+        """
+        self._withdraw(self)
+
+
+def _known(options: m.Details) -> m.Details:
+    return {name: options[name] for name in _PUBLISH_OPTIONS if name in options}
+
+
+class Testaments:
+    """The testaments of one client. Plain values: no lock is made before ``start()``."""
+
+    __test__ = False
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._keeper: Keeper | None = None
+        self.wills: list[Testament] = []
+
+    def add(
+        self,
+        topic: str,
+        args: tuple[t.Any, ...],
+        kwargs: dict[str, t.Any],
+        options: CallOptions,
+        *,
+        timeout: float,
+    ) -> Testament:
+        """Keep one, and give it to the router where there is a session; see ``Caller.testament``."""
+        will = Testament(
+            topic,
+            args,
+            kwargs,
+            _known(options.publish),
+            **options.testament,
+            _on_the_wire=options.on_the_wire,
+            _withdraw=self._remove,
+        )
+        if will in self.wills:
+            will = self.wills[self.wills.index(will)]
+        elif len(self.wills) >= MOST:
+            raise RuntimeError(
+                f"this process has {MOST} testaments already; make them once for a process, not in each "
+                "request, and remove() those that are done with"
+            )
+        else:
+            self.wills.append(will)
+        keeper = self._current_keeper()
+        if keeper is not None:
+            try:
+                keeper.give(will, timeout)
+            except BaseException:
+                self._discard(will)
+                raise
+        return will
+
+    def flush(self) -> int:
+        """Withdraw all of this process; return how many there were."""
+        gone, self.wills = self.wills, []
+        keeper = self._current_keeper()
+        if keeper is not None and gone:
+            keeper.take_back({will.scope for will in gone})
+        return len(gone)
+
+    def attend(self, peer: Peer) -> None:
+        """A process has started to connect: its sessions get what there is."""
+        if self.wills:
+            peer.attend(Keeper, self._make_keeper)
+
+    def forget(self) -> None:
+        """After a fork, in the child: what the parent has given to the router is the parent's."""
+        if self._keeper is not None:
+            self._keeper = None
+            self.wills = []
+
+    def _remove(self, will: Testament) -> None:
+        if will in self.wills:
+            self._discard(will)
+            keeper = self._current_keeper()
+            if keeper is not None:
+                keeper.take_back({will.scope})
+
+    def _discard(self, will: Testament) -> None:
+        with contextlib.suppress(ValueError):  # somebody else has, meanwhile
+            self.wills.remove(will)
+
+    def _current_keeper(self) -> Keeper | None:
+        peer = self._presence.peer
+        if peer is None or not peer.started:
+            return None
+        self.attend(peer)
+        keeper = self._keeper
+        return keeper if keeper is not None and keeper.peer is peer else None
+
+    def _make_keeper(self, peer: Peer) -> Keeper:
+        self._keeper = Keeper(self, peer)
+        return self._keeper
+
+
+class _Answer:
+    """The ticket of a request that any number of threads may wait for."""
+
+    def __init__(self, topic: str = "") -> None:
+        self._topic = topic
+        self._done = threading.Event()
+        self.error: BaseException | None = None
+
+    def resolve(self, message: t.Any) -> None:
+        """Called by the reader."""
+        if isinstance(message, m.Error):
+            procedure = ADD if self._topic else FLUSH
+            self.error = explained(remote_error(message), procedure)
+            if self._topic:
+                logger.error("the testament to %s was refused: %s", self._topic, self.error)
+        self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """The session has ended."""
+        self.error = error
+        self._done.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether there was an answer in time."""
+        return self._done.wait(max(0.0, timeout))
+
+
+class Keeper:
+    """In each process: has the router know the testaments, in every session."""
+
+    def __init__(self, testaments: Testaments, peer: Peer) -> None:
+        self.peer = peer
+        self._testaments = testaments
+        self._lock = threading.Lock()  # around what is put in line, never around what waits
+        self._connection: Connection | None = None
+        self._given: list[tuple[Testament, _Answer]] = []
+
+    def joined(self, connection: Connection) -> None:
+        """There is a session: it gets all there are."""
+        with self._lock:
+            if connection is not self._connection:
+                self._connection, self._given = connection, []
+                self._give_rest()
+
+    def lost(self) -> None:
+        """There is none any more."""
+        with self._lock:
+            self._connection, self._given = None, []
+
+    def leave(self, deadline: float) -> None:
+        """The process leaves in order: withdraw what is not for that."""
+        wills = self._testaments.wills
+        scopes = {will.scope for will in wills if will.unless_stopped}
+        if not scopes:
+            return
+        try:
+            timeout = min(deadline - time.monotonic(), 2.0)
+            self.take_back(scopes, timeout=timeout, keep=[w for w in wills if not w.unless_stopped])
+        except WAMPError as error:
+            logger.warning("testaments are not withdrawn: %s", error)
+
+    def give(self, will: Testament, timeout: float) -> None:
+        """Have the router know one, and wait until it does; without a session the next one will."""
+        try:
+            with self._lock:
+                if self._connection is None:
+                    return
+                answer = self._answer_to(will) or self._put(self._connection, will)
+            self._wait(answer, ADD, timeout)
+        except (NotJoined, SessionLost):
+            return
+        except WAMPError:
+            with self._lock:
+                self._given = [each for each in self._given if each[0] != will]
+            raise
+
+    def take_back(
+        self,
+        scopes: t.Iterable[str],
+        *,
+        timeout: float | None = None,
+        keep: t.Sequence[Testament] | None = None,
+    ) -> None:
+        """Withdraw all of these scopes but those that are to be kept."""
+        answers = []
+        with self._lock:
+            connection = self._connection
+            if connection is None:
+                return
+            for scope in sorted(scopes):
+                answers.append(flushed := _Answer())
+                connection.put(Session.call, FLUSH, [], {"scope": scope}, {}, flushed)
+                self._given = [each for each in self._given if each[0].scope != scope]
+            self._give_rest(keep)
+        for answer in answers:
+            self._wait(answer, FLUSH, timeout)
+
+    def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> None:
+        """Put in line what the router has not been given yet."""
+        for will in self._testaments.wills if wills is None else wills:
+            if self._connection is None or self._answer_to(will) is not None:
+                continue
+            try:
+                self._put(self._connection, will)
+            except NotJoined:
+                return  # it has ended again: the next one gets them
+            except WAMPError as error:
+                logger.error("the testament to %s cannot be given: %s", will.topic, error)
+
+    def _put(self, connection: Connection, will: Testament) -> _Answer:
+        args, kwargs = payload(connection.transport, will.args, will.kwargs)
+        answer = _Answer(will.topic)
+        publish = will.publish_options(connection.session.session_id)
+        options: dict[str, t.Any] = {"publish_options": publish} if publish else {}
+        if will.scope != "destroyed":
+            options["scope"] = will.scope
+        connection.put(Session.call, ADD, [will.topic, args, kwargs], options, {}, answer)
+        self._given.append((will, answer))
+        return answer
+
+    def _answer_to(self, will: Testament) -> _Answer | None:
+        return next((answer for other, answer in self._given if other == will), None)
+
+    def _wait(self, answer: _Answer, procedure: str, timeout: float | None) -> None:
+        limit = self.peer.settings.call_timeout if timeout is None else timeout
+        with self.peer.pool.yield_place():
+            answered = answer.wait(limit)
+        if not answered:
+            raise CallTimeout(procedure, limit)
+        if answer.error is not None:
+            raise answer.error
