@@ -137,24 +137,28 @@ class Page:
         return outcome["value"]
 
 
-class Quickstart:
-    """``flask run`` of the quickstart in a process."""
+class Example:
+    """``flask run`` of an example in a process."""
 
-    def __init__(self, router: t.Any, log: Path) -> None:
+    def __init__(self, name: str, router: t.Any, log: Path) -> None:
+        self.app = f"examples/{name}/app.py"
         self.router = router
         self.log = log
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    @property
+    def port(self) -> int:
+        """Where it listens, or did."""
+        return int(self.url.rpartition(":")[2])
+
+    def start(self, port: int = 0) -> None:
         # What else is FLASK_... here is meant for this test run, not for the app.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
         env |= {"FLASK_WAMP_ROUTER_URL": self.router.url, "FLASK_WAMP_REALM": self.router.realm}
-        command = [sys.executable, "-m", "flask", "--app", "examples/quickstart/app.py", "run"]
+        command = [sys.executable, "-m", "flask", "--app", self.app, "run", "--port", str(port)]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--port", "0"], cwd=ROOT, env=env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         self.url = self._wait_for_url(self.process)
 
     def _wait_for_url(self, process: subprocess.Popen[bytes]) -> str:
@@ -167,7 +171,7 @@ class Quickstart:
                 if found := re.search(r"Running on (http://\S+)", self.log.read_text()):
                     return found[1]
         self.stop()
-        raise RuntimeError(f"the quickstart did not start:\n{self.log.read_text()}")
+        raise RuntimeError(f"{self.app} did not start:\n{self.log.read_text()}")
 
     def stop(self) -> None:
         if self.process is None:
@@ -179,6 +183,10 @@ class Quickstart:
             self.process.kill()
             self.process.wait()
         self.process = None
+
+
+class Quickstart(Example):
+    """The quickstart, and ``curl``."""
 
     def vote(self, choice: str) -> dict[str, int]:
         """Vote as curl would."""
@@ -194,7 +202,22 @@ class Quickstart:
 
 @pytest.fixture
 def quickstart(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[Quickstart]:
-    quickstart = Quickstart(wamp_router, tmp_path / "quickstart.log")
+    quickstart = Quickstart("quickstart", wamp_router, tmp_path / "quickstart.log")
     quickstart.start()
     yield quickstart
     quickstart.stop()
+
+
+@pytest.fixture
+def start_example(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[t.Callable[[str], Example]]:
+    """Start an example by its name."""
+    started: list[Example] = []
+
+    def start(name: str) -> Example:
+        started.append(Example(name, wamp_router, tmp_path / f"{name}.log"))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for example in started:
+        example.stop()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import typing as t
 import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,25 @@ def test_hooks_lets_admins_in(run: Run, peer: AutobahnPeer) -> None:
         wait_for(peer, server, refill)
         refilled = peer.call(refill, "green", 5).value
         assert (refilled["left"], refilled["by"]) == (7, peer.session_id)
+
+
+def test_sse(run: Run, peer: AutobahnPeer) -> None:
+    topic = "com.example.wall.note"
+    with run("sse") as server:
+        assert "<title>A wall of notes</title>" in server.get("/")
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/events", timeout=10) as events:
+            data = (line for line in events if line.startswith(b"data: "))
+            notes = peer.subscribe(topic)
+            form = urllib.parse.urlencode({"who": "Ada", "text": "hello"}).encode()
+            urllib.request.urlopen(
+                f"http://127.0.0.1:{server.port}/notes", form, timeout=10
+            ).close()
+            note = notes.next().value
+            assert (note["who"], note["text"]) == ("Ada", "hello")
+            assert json.loads(next(data)[6:]) == note
+            peer.publish(topic, {**note, "text": "from elsewhere"})
+            assert json.loads(next(data)[6:])["text"] == "from elsewhere"
+    peer.publish(topic, None, options={"retain": True})
 
 
 def test_background(run: Run, peer: AutobahnPeer) -> None:
