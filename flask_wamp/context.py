@@ -53,7 +53,7 @@ class _InHand:
     def __init__(self, work: Work, options: t.Mapping[str, t.Any]) -> None:
         self._work = work
         self.options = options
-        """The decorator's options, for middlewares."""
+        """The decorator's options, for middlewares; ``uri`` is the absolute URI or pattern."""
 
     @property
     def uri(self) -> str:

@@ -60,7 +60,7 @@ class Dispatcher:
         :param scopes: Whose hooks run around it, from the outermost to the innermost.
         """
         pattern = spec.pattern(prefix)
-        uri, spec = pattern.uri, spec.with_match(pattern.match)
+        uri, spec = pattern.uri, spec.placed(pattern)
         made: Registration | Subscription
         if spec.kind is Registration:
             self.streaming.add(spec.function)

@@ -105,7 +105,8 @@ class RateLimit:
 
     :param limit: Messages per period.
     :param period: Seconds.
-    :param per: ``caller``: each session for itself (all undisclosed ones are one), or ``procedure``.
+    :param per: ``caller``: each session for itself (all undisclosed ones are one), or ``procedure``: all
+        URIs that match a pattern are one.
     """
 
     #: Buckets kept; when there are more, those that are full again go.
@@ -122,7 +123,7 @@ class RateLimit:
 
     def __call__(self, next_: Handle, message: Message) -> t.Any:
         """Let it pass, or not."""
-        if self._take(message.sender if self._per == "caller" else message.uri):
+        if self._take(message.sender if self._per == "caller" else message.options["uri"]):
             return next_(message)
         if isinstance(message, Invocation):
             raise TooManyRequests(f"At most {self._limit} calls in {self._period:g} s.")

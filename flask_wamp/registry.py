@@ -62,11 +62,10 @@ class Spec:
             raise ValueError(f"{self.name}: {error}") from None
         return pattern
 
-    def with_match(self, match: str) -> Spec:
-        """The same, where ``match`` is known."""
-        if self.options["match"] == match:
-            return self
-        return dataclasses.replace(self, options={**self.options, "match": match})
+    def placed(self, pattern: Pattern) -> Spec:
+        """The same, where its URI and ``match`` are known: in an app."""
+        known = {"match": pattern.match, "uri": pattern.written}
+        return dataclasses.replace(self, options={**self.options, **known})
 
     def checked(self) -> Spec:
         """Itself, if what can be told without a prefix is well."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import typing as t
 
 import pytest
@@ -98,6 +100,28 @@ def test_what_was_withdrawn_meanwhile_is_not_registered(serve: Serve, router: Me
     held.get(timeout=TIMEOUT).answer(None)
     wamp.callee(".other")(lambda: None)  # what came before is read by now
     assert [message.procedure for message in router.sent(m.Register)] == ["com.example.other"]
+
+
+def test_a_router_that_does_not_answer_holds_nobody_up(serve: Serve, router: MemoryRouter) -> None:
+    held = router.hold(LOOKUP)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        declare(wamp)
+        wamp.callee(".here")(lambda: "here")
+
+    def is_registered() -> bool:
+        with contextlib.suppress(queue.Empty):
+            held.get_nowait().answer(None)
+        return bool(wamp.health()["procedures"]["registered"] == 2)
+
+    _, wamp = serve(setup, WAMP_CALL_TIMEOUT=0.3)
+    assert router.call("com.example.here") == "here"
+    refused = wamp.health()["procedures"]["refused"]
+    assert refused == {URI: "the router did not answer within 0.3 s"}
+    eventually(is_registered, TIMEOUT)
+    assert wamp.health()["procedures"]["refused"] == {}
+    assert router.call(URI) == "ours"
+    assert router.sent(m.Unregister) == []
 
 
 def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter) -> None:

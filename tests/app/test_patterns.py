@@ -14,6 +14,7 @@ from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
 from flask_wamp import messages as m
+from flask_wamp.middlewares import RateLimit
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
@@ -487,3 +488,18 @@ def test_each_subscriber_of_several_that_match_gets_it_once(
     router.publish("com.example.a.sold.more")
     got = [told.next() for _ in range(2)]
     assert sorted(got) == [(".a", "prefix"), (".a.sold", "prefix")]
+
+
+# Middlewares.
+
+
+def test_a_rate_limit_of_a_procedure_is_one_for_the_pattern(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    _, wamp = serve()
+    wamp.middleware(RateLimit(2, 60.0, per="procedure"))
+    wamp.callee(GET)(get)
+    for number in (1, 2):
+        router.call(f"com.example.users.{number}.get")
+    with pytest.raises(ApplicationError, match="too_many_requests"):
+        router.call("com.example.users.3.get")
