@@ -36,7 +36,7 @@ class Scaffold:
         :param timeout: Seconds after which the caller is told ``wamp.error.timeout``.
         :param request_context: Push a request context too, whose ``request.get_json()`` is the payload,
             and run the app's before and after request functions.
-        :param force_reregister: Take the procedure away from who has it, if that is one; for ``single``.
+        :param force_reregister: Take the procedure away from a callee that does not share it in the same way.
         :param middlewares: A list of middlewares for this handler, or ``{"timeout": {"duration": 1}}`` to
             configure one of the app's, ``{"timeout": False}`` to leave it out.
         :returns: The function, unchanged: as an HTTP view it goes on working.

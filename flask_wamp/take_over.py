@@ -1,14 +1,13 @@
 """``force_reregister``: taking a procedure away from who has it, where the router can do that.
 
 Crossbar 26.10 takes a procedure away from one callee. Where several share it, it throws out every other
-one, and never answers. So the router is asked first how many there are; from several, nothing is taken. Where
-it may not be asked, what it answers to a plain REGISTER tells: a procedure that exists and is not shared has
-one callee.
+one, and never answers. So REGISTER goes without ``force_reregister`` first. What the router answers tells
+more: where a procedure exists that is not shared, one callee has it. Of one that is shared in another way the
+callees are counted, and from several nothing is taken.
 """
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 from . import messages as m
@@ -20,12 +19,11 @@ if t.TYPE_CHECKING:
     from .connection import Connection
     from .serving import Acknowledgement
 
-logger = logging.getLogger("flask_wamp")
-
 LOOKUP = "wamp.registration.lookup"
 COUNT_CALLEES = "wamp.registration.count_callees"
 NO_SUCH_REGISTRATION = "wamp.error.no_such_registration"
 ALREADY_EXISTS = "wamp.error.procedure_already_exists"
+OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"
 
 Next = t.Callable[["Connection", t.Any], t.Any]
 
@@ -39,12 +37,13 @@ class TakeOver:
     def __init__(self, registration: Registration, acknowledgement: Acknowledgement) -> None:
         self.acknowledgement = acknowledgement
         self._registration = registration
-        self._next: Next = self._looked_up
+        self._next: Next = self._answered
+        self._refusal: m.Error
 
     def begin(self, session: Session) -> None:
-        """Ask who has it."""
-        options = {"match": self._registration.match}
-        session.call(LOOKUP, [self._registration.uri, options], {}, {}, self)
+        """Register it beside those who share it, if there are any."""
+        registration = self._registration
+        session.register(registration.uri, self._options(force=False), registration, self)
 
     def next(self, connection: Connection, answer: t.Any) -> t.Any:
         """Go on after an answer; the reader calls it. Return what the acknowledgement is told, or None."""
@@ -63,53 +62,59 @@ class TakeOver:
 
     # The steps.
 
+    def _answered(self, connection: Connection, answer: t.Any) -> t.Any:
+        uri = answer.error if isinstance(answer, m.Error) else None
+        if uri == ALREADY_EXISTS:
+            return self._register(connection, force=True)
+        if uri != OTHER_POLICY:
+            return answer
+        self._refusal, self._next = answer, self._looked_up
+        registration = self._registration
+        self._call(connection, LOOKUP, registration.uri, {"match": registration.match})
+        return None
+
     def _looked_up(self, connection: Connection, answer: t.Any) -> t.Any:
         if isinstance(answer, m.Error):
-            return self._register_unseen(connection, answer)
-        if answer.args[:1] in ([], [None]):
+            return self._refused(f"{LOOKUP} says {answer.error}")
+        if answer.args[:1] in ([], [None]):  # gone since
             return self._register(connection, force=False)
         self._next = self._counted
-        connection.put(Session.call, COUNT_CALLEES, [answer.args[0]], {}, {}, self)
+        self._call(connection, COUNT_CALLEES, answer.args[0])
         return None
 
     def _counted(self, connection: Connection, answer: t.Any) -> t.Any:
         if isinstance(answer, m.Error):
-            if answer.error == NO_SUCH_REGISTRATION:  # gone since
+            if answer.error == NO_SUCH_REGISTRATION:
                 return self._register(connection, force=False)
-            return self._register_unseen(connection, answer)
-        count = answer.args[0] if answer.args else 0
-        if count > 1:
-            return _refusal(f"{count} callees share it; it can be taken away from one only")
+            return self._refused(f"{COUNT_CALLEES} says {answer.error}")
+        if answer.args != [1]:
+            return self._refused(f"{' '.join(map(str, answer.args))} callees share it")
         return self._register(connection, force=True)
 
-    def _register_unseen(self, connection: Connection, answer: m.Error) -> t.Any:
-        registration = self._registration
-        if registration.options.get("invoke", "single") != "single":
-            logger.warning(
-                "%s is registered beside who has it already, if anybody: %s may not be called: %s",
-                registration.uri,
-                LOOKUP,
-                answer.error,
-            )
-        self._next = self._answered_unforced
-        return self._register(connection, force=False, ticket=self)
+    # What they do.
 
-    def _answered_unforced(self, connection: Connection, answer: t.Any) -> t.Any:
-        if isinstance(answer, m.Error) and answer.error == ALREADY_EXISTS:
-            return self._register(connection, force=True)
-        return answer
+    def _call(self, connection: Connection, procedure: str, *args: t.Any) -> None:
+        self._put(connection, Session.call, procedure, list(args), {}, {}, self)
 
-    def _register(self, connection: Connection, *, force: bool, ticket: t.Any = None) -> t.Any:
-        registration = self._registration
-        options = dict(registration.options)
-        if not force:
-            del options["force_reregister"]
-        ticket = ticket or self.acknowledgement
+    def _register(self, connection: Connection, *, force: bool) -> None:
+        uri, options = self._registration.uri, self._options(force=force)
+        ticket = self.acknowledgement
+        self._put(connection, Session.register, uri, options, self._registration, ticket)
+
+    def _put(self, connection: Connection, *request: t.Any) -> None:
         try:
-            connection.put(Session.register, registration.uri, options, registration, ticket)
+            connection.put(*request)
         except NotJoined as error:
             self.acknowledgement.fail(error)
 
+    def _options(self, *, force: bool) -> m.Details:
+        options = dict(self._registration.options)
+        if not force:
+            del options["force_reregister"]
+        return options
 
-def _refusal(text: str) -> m.Error:
-    return m.Error(m.code(m.Register), 0, {}, ALREADY_EXISTS, [text])
+    def _refused(self, why: str) -> m.Error:
+        """Nothing is taken: what the router said first is how it stays."""
+        error = self._refusal
+        args = [*error.args, f"it is taken away from one callee only, and {why}"]
+        return m.Error(error.request_type, error.request_id, error.details, error.error, args)

@@ -1,16 +1,15 @@
-"""``force_reregister``: the router is asked first, so that nothing is half taken and nobody waits."""
+"""``force_reregister``: nothing is half taken, and nobody waits for what the router never answers."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
+import functools
 import typing as t
 
 import pytest
 
 from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp import messages as m
-from flask_wamp.take_over import ALREADY_EXISTS, COUNT_CALLEES, LOOKUP
+from flask_wamp.take_over import ALREADY_EXISTS, COUNT_CALLEES, LOOKUP, OTHER_POLICY
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
@@ -19,13 +18,18 @@ URI = "com.example.taken"
 FORCED = {"force_reregister": True}
 
 
-def declare(wamp: FlaskWAMP, invoke: str = "single") -> None:
-    wamp.callee(URI, invoke=invoke, force_reregister=True)(lambda: "ours")
+def declare(wamp: FlaskWAMP, invoke: str = "single", name: str = "ours") -> None:
+    wamp.callee(URI, invoke=invoke, force_reregister=True)(lambda: name)
 
 
-def told(router: MemoryRouter, callees: int | None) -> None:
-    """Let the router say how many callees there are; None: there is no registration."""
-    router.register(LOOKUP, lambda uri, options: 77 if callees is not None else None)
+def theirs(invoke: str) -> t.Callable[[FlaskWAMP], t.Any]:
+    """The setup of an app that has it already."""
+    return lambda wamp: wamp.callee(URI, invoke=invoke)(lambda: "theirs")
+
+
+def tell(router: MemoryRouter, callees: int) -> None:
+    """Let the router say how many callees there are."""
+    router.register(LOOKUP, lambda uri, options: 77)
     router.register(COUNT_CALLEES, lambda number: callees)
 
 
@@ -34,100 +38,133 @@ def options(router: MemoryRouter) -> list[t.Any]:
     return [message.options for message in router.sent(m.Register)]
 
 
-@pytest.mark.parametrize(
-    ("callees", "sent"), [(None, {}), (0, FORCED), (1, FORCED)], ids=["none", "gone", "one"]
-)
+def refused(wamp: FlaskWAMP) -> dict[str, str]:
+    found: dict[str, str] = wamp.health()["procedures"]["refused"]
+    return found
+
+
 @pytest.mark.parametrize("invoke", ["single", "roundrobin"])
-def test_what_one_has_is_taken(
-    serve: Serve, router: MemoryRouter, callees: int | None, sent: t.Any, invoke: str
-) -> None:
-    told(router, callees)
+def test_what_nobody_has_is_registered(serve: Serve, router: MemoryRouter, invoke: str) -> None:
     serve(lambda wamp: declare(wamp, invoke))
-    assert options(router) == [{"invoke": invoke, **sent}]
+    assert options(router) == [{"invoke": invoke}]
+    assert router.call(URI) == "ours"
+
+
+@pytest.mark.parametrize("invoke", ["single", "roundrobin"])
+def test_what_is_not_shared_is_taken(serve: Serve, router: MemoryRouter, invoke: str) -> None:
+    _, other = serve(theirs("single"))
+    serve(lambda wamp: declare(wamp, invoke))
+    assert options(router)[1:] == [{"invoke": invoke}, {"invoke": invoke, **FORCED}]
+    assert router.call(URI) == "ours"
+    eventually(lambda: "the router took it away" in refused(other).get(URI, ""))
+
+
+def test_workers_of_one_app_go_on_sharing(serve: Serve, router: MemoryRouter) -> None:
+    for name in ("one", "two", "three"):
+        serve(functools.partial(declare, invoke="roundrobin", name=name))
+    assert {router.call(URI) for _ in range(3)} == {"one", "two", "three"}
+
+
+def test_what_one_shares_in_another_way_is_taken(serve: Serve, router: MemoryRouter) -> None:
+    tell(router, 1)
+    serve(theirs("roundrobin"))
+    serve(declare)
+    assert options(router)[1:] == [{"invoke": "single"}, {"invoke": "single", **FORCED}]
     assert router.sent(m.Call)[0].args == [URI, {"match": "exact"}]
     assert router.call(URI) == "ours"
 
 
-def test_what_several_share_is_not(
+def test_what_several_share_in_another_way_is_not(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told(router, 2)
+    tell(router, 2)
+    others = [serve(theirs("roundrobin"))[1] for _ in range(2)]
     _, wamp = serve(declare)
-    why = "2 callees share it; it can be taken away from one only"
-    assert wamp.health()["procedures"]["refused"] == {URI: f"{ALREADY_EXISTS}: {why!r}"}
-    assert f"{URI} was refused: {ALREADY_EXISTS}: {why!r}" in caplog.text
-    assert options(router) == []
-    told(router, 1)
-    eventually(lambda: wamp.health()["procedures"]["registered"] == 1, TIMEOUT)
-    assert wamp.health()["procedures"]["refused"] == {}
-    assert options(router) == [{"invoke": "single", **FORCED}]
+    why = f"{OTHER_POLICY}: 'it is taken away from one callee only, and 2 callees share it'"
+    assert refused(wamp) == {URI: why}
+    assert f"{URI} was refused: {why}" in caplog.text
+    assert not any(refused(other) for other in others)
+    assert not any("force_reregister" in asked for asked in options(router))
+    others[0].client.unregister(URI)
+    tell(router, 1)
+    eventually(lambda: not refused(wamp), TIMEOUT)
+    assert router.call(URI) == "ours"
 
 
 def test_nor_at_run_time(serve: Serve, router: MemoryRouter) -> None:
-    told(router, 2)
+    tell(router, 2)
+    serve(theirs("last"))
     _, wamp = serve()
-    with pytest.raises(ApplicationError, match="2 callees share it"):
+    with pytest.raises(ApplicationError, match="2 callees share it") as raised:
         wamp.client.register(lambda: "ours", URI, force_reregister=True)
+    assert raised.value.uri == OTHER_POLICY
     assert wamp.client.declarations == []
 
 
-def test_where_nobody_may_ask_a_plain_register_tells(serve: Serve, router: MemoryRouter) -> None:
-    _, theirs = serve()
-    theirs.callee(URI, invoke="single")(lambda: "theirs")
-    router.refuse(LOOKUP)
-    serve(declare)
-    # This router knows no force_reregister; Crossbar does.
-    assert options(router)[1:3] == [{"invoke": "single"}, {"invoke": "single", **FORCED}]
-
-
-@pytest.mark.parametrize("refused", [LOOKUP, COUNT_CALLEES])
-def test_and_what_is_shared_is_shared(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture, refused: str
+@pytest.mark.parametrize("silent", [LOOKUP, COUNT_CALLEES])
+def test_nor_where_nobody_tells_how_many_there_are(
+    serve: Serve, router: MemoryRouter, silent: str
 ) -> None:
-    told(router, 1)
-    router.refuse(refused)
-    serve(lambda wamp: declare(wamp, "roundrobin"))
-    assert options(router) == [{"invoke": "roundrobin"}]
-    assert f"{URI} is registered beside who has it already, if anybody" in caplog.text
+    tell(router, 1)
+    router.refuse(silent)
+    serve(theirs("roundrobin"))
+    _, wamp = serve(declare)
+    assert f"only, and {silent} says wamp.error.not_authorized" in refused(wamp)[URI]
+    assert router.call(URI) == "theirs"
+
+
+@pytest.mark.parametrize("gone", ["lookup", "count"])
+def test_what_is_gone_meanwhile_is_registered(
+    serve: Serve, router: MemoryRouter, gone: str
+) -> None:
+    lookup, count = router.hold(LOOKUP), router.hold(COUNT_CALLEES)
+    _, other = serve(theirs("roundrobin"))
+    _, wamp = serve(WAMP_CALL_TIMEOUT=0.2)
+    declare(wamp)  # waits so long
+    held = lookup.get(timeout=TIMEOUT)
+    other.client.unregister(URI)
+    if gone == "count":
+        held.answer(77)
+        count.get(timeout=TIMEOUT).fail("wamp.error.no_such_registration")
+    else:
+        held.answer(None)
+    eventually(lambda: wamp.health()["procedures"]["registered"] == 1, TIMEOUT)
     assert router.call(URI) == "ours"
 
 
 def test_what_was_withdrawn_meanwhile_is_not_registered(serve: Serve, router: MemoryRouter) -> None:
     held = router.hold(LOOKUP)
+    serve(theirs("roundrobin"))
     _, wamp = serve(WAMP_CALL_TIMEOUT=0.2)
-    declare(wamp)  # it is not answered in time
+    declare(wamp)  # is not answered in time
     wamp.client.unregister(URI)
     held.get(timeout=TIMEOUT).answer(None)
     wamp.callee(".other")(lambda: None)  # what came before is read by now
-    assert [message.procedure for message in router.sent(m.Register)] == ["com.example.other"]
+    assert router.sent(m.Register)[-1].procedure == "com.example.other"
+    assert router.call(URI) == "theirs"
 
 
 def test_a_router_that_does_not_answer_holds_nobody_up(serve: Serve, router: MemoryRouter) -> None:
-    held = router.hold(LOOKUP)
+    router.hold(LOOKUP)
+    _, other = serve(theirs("roundrobin"))
 
     def setup(wamp: FlaskWAMP) -> None:
         declare(wamp)
         wamp.callee(".here")(lambda: "here")
 
-    def is_registered() -> bool:
-        with contextlib.suppress(queue.Empty):
-            held.get_nowait().answer(None)
-        return bool(wamp.health()["procedures"]["registered"] == 2)
-
     _, wamp = serve(setup, WAMP_CALL_TIMEOUT=0.3)
     assert router.call("com.example.here") == "here"
-    refused = wamp.health()["procedures"]["refused"]
-    assert refused == {URI: "the router did not answer within 0.3 s"}
-    eventually(is_registered, TIMEOUT)
-    assert wamp.health()["procedures"]["refused"] == {}
+    assert refused(wamp) == {URI: "the router did not answer within 0.3 s"}
+    other.client.unregister(URI)
+    eventually(lambda: not refused(wamp), TIMEOUT)
     assert router.call(URI) == "ours"
-    assert router.sent(m.Unregister) == []
+    assert len(router.sent(m.Unregister)) == 1
 
 
 def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter) -> None:
-    told(router, 1)
     _, wamp = serve(declare)
     router.drop()
-    wamp.client.wait_until_joined(TIMEOUT)
     eventually(lambda: len(options(router)) == 2)
-    assert options(router) == [{"invoke": "single", **FORCED}] * 2
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert options(router) == [{"invoke": "single"}] * 2
+    assert ALREADY_EXISTS not in str(wamp.health())

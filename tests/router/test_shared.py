@@ -208,28 +208,43 @@ def test_concurrency_is_enforced_here(
 # Taking a procedure away.
 
 
-@pytest.mark.parametrize("invoke", ["single", "roundrobin"])
+@pytest.mark.parametrize("invoke", INVOKES)
+def test_force_reregister_takes_what_is_not_shared(
+    share: Share, theirs: AutobahnPeer, peer: AutobahnPeer, invoke: str
+) -> None:
+    theirs.register(URI, "give", given=[["theirs"], {}])
+    ours = share("ours", invoke=invoke, force_reregister=True)
+    assert who(peer, 3) == ["ours"] * 3
+    assert not refused(ours)
+
+
+def test_force_reregister_takes_what_one_shares_in_another_way(
+    share: Share, theirs: AutobahnPeer, peer: AutobahnPeer
+) -> None:
+    theirs.register(URI, "give", given=[["theirs"], {}], options={"invoke": "roundrobin"})
+    share("ours", invoke="single", force_reregister=True)
+    assert who(peer, 3) == ["ours"] * 3
+
+
+def test_workers_that_all_force_go_on_sharing(share: Share, peer: AutobahnPeer) -> None:
+    for name in ("a", "b", "c"):
+        share(name, force_reregister=True)
+    assert sorted(who(peer, 3)) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("may_ask", [True, False])
-def test_force_reregister_takes_it_from_one(
+def test_force_reregister_takes_nothing_from_several(
+    join: Join,
+    wamp_router: DevRouter,
     share: Share,
-    theirs: AutobahnPeer,
     peer: AutobahnPeer,
+    refusals: list[t.Any],
     monkeypatch: pytest.MonkeyPatch,
-    invoke: str,
     may_ask: bool,
 ) -> None:
+    """Crossbar would throw out every other one, and never answer."""
     if not may_ask:
         monkeypatch.setattr(take_over, "LOOKUP", "com.example.nobody_tells")
-    theirs.register(URI, "give", given=[["theirs"], {}], options={"invoke": invoke})
-    share("ours", invoke=invoke, force_reregister=True)
-    is_shared = invoke == "roundrobin" and not may_ask
-    assert set(who(peer, 4)) == ({"ours", "theirs"} if is_shared else {"ours"})
-
-
-def test_force_reregister_takes_nothing_from_several(
-    join: Join, wamp_router: DevRouter, share: Share, peer: AutobahnPeer, refusals: list[t.Any]
-) -> None:
-    """Crossbar would throw out every other one, and never answer."""
     shared = [share(name) for name in ("a", "b", "c")]
 
     def declare(wamp: FlaskWAMP) -> None:
@@ -238,10 +253,11 @@ def test_force_reregister_takes_nothing_from_several(
 
     _, late = join(wamp_router.rawsocket_url, declare)
     assert peer.call("com.example.here").value == "here"
-    assert "3 callees share it" in refused(late)
-    eventually(lambda: refusals == [(URI, EXISTS)], PATIENCE)
+    why = "3 callees share it" if may_ask else "nobody_tells says wamp.error.no_such_procedure"
+    assert why in refused(late)
+    eventually(lambda: refusals == [(URI, OTHER_POLICY)], PATIENCE)
     assert sorted(who(peer, 3)) == ["a", "b", "c"]
-    for wamp in shared[1:]:
+    for wamp in shared[1:] if may_ask else shared:
         wamp.client.unregister(URI)
     eventually(lambda: not refused(late), PATIENCE)
     assert who(peer, 2) == ["new", "new"]

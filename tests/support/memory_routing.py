@@ -10,6 +10,7 @@ from flask_wamp import messages as m
 from tests.support.memory_transport import MemoryTransport
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"
+OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"
 NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure"
 
 Answer = t.Callable[[t.Any], None]
@@ -95,6 +96,7 @@ class Routing:
         self.retained: dict[str, tuple[list[t.Any], m.Details]] = {}
         self.callees = Members()
         self.subscribers = Members()
+        self._policies: dict[tuple[str, str | None], str] = {}
         self._invocations: dict[tuple[MemoryTransport, int], Answer] = {}
         self._calls: dict[tuple[MemoryTransport, int], tuple[MemoryTransport, int]] = {}
 
@@ -104,13 +106,31 @@ class Routing:
         """REGISTER: several callees may share a procedure, round robin, unless ``single``."""
         if self._is_refused(transport, message, message.procedure):
             return
-        shared = message.options.get("invoke", "single") != "single"
-        if self.callees.of(message.procedure, message.options) and not shared:
+        options = message.options
+        if options.get("force_reregister") and not self._take_away(message):
+            return
+        others = self.callees.of(message.procedure, options)
+        policy, key = options.get("invoke", "single"), (message.procedure, options.get("match"))
+        present = self._policies.get(key) if others else policy
+        if others and present == "single":
             self.refuse(transport, message, "wamp.error.procedure_already_exists")
             return
+        if present != policy:
+            self.refuse(transport, message, OTHER_POLICY)
+            return
+        self._policies[key] = policy
         member = Member(transport, next(self.ids))
         self.callees.add(message.procedure, message.options, member)
         transport.put(m.Registered(message.request_id, member.id))
+
+    def _take_away(self, message: m.Register) -> bool:
+        """As Crossbar 26.10: of several it takes every other one, and then fails."""
+        others = self.callees.of(message.procedure, message.options)
+        for member in others[::2]:
+            others.remove(member)
+            details = {"registration": member.id, "reason": "wamp.error.unregistered"}
+            member.transport.put(m.Unregistered(0, details))
+        return not others
 
     def on_unregister(self, transport: MemoryTransport, message: m.Unregister) -> None:
         """UNREGISTER."""
