@@ -9,6 +9,7 @@ Source: Crossbar.io, "HTTP Bridge"; its signature was checked against Crossbar 2
 from __future__ import annotations
 
 import base64
+import copy
 import datetime as dt
 import hashlib
 import hmac
@@ -20,6 +21,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import msgspec
 
 from . import messages as m
+from .call_options import check_options
 from .calls import outcome
 from .exceptions import (
     ApplicationError,
@@ -32,7 +34,7 @@ from .exceptions import (
     TransportError,
 )
 from .execution import is_seconds
-from .http_post import Answer, post
+from .http_post import Answer, Trust, post
 from .payload import Default, plain
 from .uris import check_uri
 
@@ -79,12 +81,32 @@ class BridgeClient:
         self._key = key
         self._secret = secret
         self._timeout = timeout
-        self._ca = ca
+        self._trust = Trust(ca)
         self._default = default
+        self._options: dict[str, t.Any] = {}
 
     def __repr__(self) -> str:
         urls = (shown(url) for url in (self._call_url, self._publish_url) if url)
         return f"<{' '.join([type(self).__name__, *urls])}>"
+
+    def with_options(self, **options: t.Any) -> BridgeClient:
+        """Return a view of this client whose requests have these options.
+
+        :param timeout: Seconds for a request and its answer.
+        :param retain: The router keeps the event for subscribers to come; likewise ``exclude``,
+            ``exclude_authid``, ``exclude_authrole``, ``eligible``, ``eligible_authid`` and
+            ``eligible_authrole`` of publications, as ``g.wampy.with_options`` takes them.
+        :raises TypeError: An option that the bridge does not carry, or a value it cannot have.
+
+        .. versionadded:: 0.1
+        """
+        for name in options.keys() - {"timeout", *_CARRIED}:
+            raise TypeError(f"the HTTP bridge has no option {name!r}; it has {_NAMES}")
+        check_options(options)
+        view = copy.copy(self)
+        view._timeout = options.pop("timeout", self._timeout)
+        view._options = {**self._options, **options}
+        return view
 
     def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Call a remote procedure and wait for its result.
@@ -121,21 +143,27 @@ class BridgeClient:
         .. versionadded:: 0.1
         """
         check_uri(topic, "topic")
-        body = self._body("topic", topic, args, kwargs)
+        body = self._body("topic", topic, args, kwargs, self._options)
         return self._ask(self._publish_url, "publish_url", topic, body).id
 
     # One request.
 
     def _body(
-        self, what: str, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]
+        self,
+        what: str,
+        uri: str,
+        args: t.Sequence[t.Any],
+        kwargs: dict[str, t.Any],
+        options: dict[str, t.Any] | None = None,
     ) -> bytes:
         for name in _NOT_CARRIED & kwargs.keys():
             raise SerializationError(
                 f"the HTTP bridge takes {name!r} for itself; use another keyword"
             )
+        more = {"options": options} if options else {}
         payload = plain({"args": args, "kwargs": kwargs}, self._default, binary=False)
         try:
-            body = msgspec.json.encode({what: uri, **payload})
+            body = msgspec.json.encode({what: uri, **payload, **more})
         except (ValueError, RecursionError) as error:  # a lone surrogate
             raise SerializationError(f"not sent, JSON cannot carry it: {error}") from error
         if _BINARY.search(body):
@@ -150,7 +178,7 @@ class BridgeClient:
             body,
             uri=uri,
             timeout=self._timeout,
-            ca=self._ca,
+            trust=self._trust,
         )
         reply = _reply(answer)
         if answer.status != 200:
@@ -203,6 +231,18 @@ _BINARY = re.compile(rb'(?<!\\)"\\u0000')
 
 #: Keywords that Crossbar's bridge mistakes for its own: it fails, or drops them.
 _NOT_CARRIED = frozenset({"options", "self", "procedure", "topic", "f"})
+
+#: What its publisher passes on.
+_CARRIED = (
+    "retain",
+    "exclude",
+    "exclude_authid",
+    "exclude_authrole",
+    "eligible",
+    "eligible_authid",
+    "eligible_authrole",
+)
+_NAMES = ", ".join(("timeout", *_CARRIED))
 
 _WHY = {
     403: ": it is forbidden there",

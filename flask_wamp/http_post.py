@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import io
 import socket
+import ssl
 import time
 import typing as t
 from urllib.parse import SplitResult
@@ -29,22 +30,50 @@ class Answer(t.NamedTuple):
     body: bytes
 
 
-def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, ca: str | None) -> Answer:
+class Trust:
+    """Whose certificates are taken.
+
+    :param ca: Path of a PEM file with the authorities; None: the system's.
+    """
+
+    def __init__(self, ca: str | None) -> None:
+        self._ca = ca
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """The TLS context; made when it is first needed, since gevent may patch later than we are made.
+
+        :raises ValueError: The file cannot be read.
+        """
+        if self._context is None:
+            try:
+                self._context = StreamSettings(ca=self._ca).context()
+            except ValueError as error:
+                raise ValueError(f"ca={self._ca!r}: {error.__cause__}") from error.__cause__
+        return self._context
+
+
+def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trust) -> Answer:
     """Send JSON, and return the answer, whatever its status. The URL's query is in no error.
 
     :param uri: What is called, for :exc:`CallTimeout`.
-    :raises TransportError: It cannot be reached; nothing was sent.
+    :raises TransportError: It cannot be reached, or its certificate was refused; nothing was sent.
     :raises SessionLost: The connection broke after that.
     :raises CallTimeout: Not everything was there in time.
     :raises ProtocolError: What answers does not speak HTTP.
     """
     where = f"{url.scheme}://{url.netloc}"
     deadline = time.monotonic() + timeout
-    client = _client(url, timeout, ca)
+    client = _client(url, timeout, trust)
     try:
         client.connect()
     except TimeoutError as error:
         raise TransportError(f"{where} cannot be reached within {timeout:g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        raise TransportError(f"the certificate of {where} was refused: {_why(error)}") from error
+    except ssl.SSLError as error:
+        reason = (error.reason or "").lower().replace("_", " ")
+        raise TransportError(f"no TLS with {where}: {reason or error}") from error
     except (OSError, UnicodeError) as error:
         raise TransportError(f"{where} cannot be reached: {error}") from error
     with contextlib.closing(client.sock):
@@ -60,11 +89,24 @@ def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, ca: str | N
             raise ProtocolError(f"{where} does not speak HTTP: {type(error).__name__}") from error
 
 
-def _client(url: SplitResult, timeout: float, ca: str | None) -> http.client.HTTPConnection:
+#: What to do about certificates, by OpenSSL's ``X509_V_ERR_*``.
+_HINTS = {
+    9: "it will be valid later: check the clocks",
+    10: "the bridge needs a new one",
+    62: "the URL must have the name it is for",
+    64: "the URL must have the address it is for",
+}
+
+
+def _why(error: ssl.SSLCertVerificationError) -> str:
+    otherwise = "give ca= the PEM file of the authority that signed it"
+    return f"{error.verify_message}; {_HINTS.get(error.verify_code, otherwise)}"
+
+
+def _client(url: SplitResult, timeout: float, trust: Trust) -> http.client.HTTPConnection:
     host = url.hostname or ""
     if url.scheme == "https":
-        context = StreamSettings(ca=ca).context()
-        return http.client.HTTPSConnection(host, url.port, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(host, url.port, timeout=timeout, context=trust.context())
     return http.client.HTTPConnection(host, url.port, timeout=timeout)
 
 

@@ -25,6 +25,7 @@ from flask_wamp import (
     WAMPError,
 )
 from flask_wamp.bridge import BridgeClient
+from tests.support.sockets import Impostor
 
 SECRET = "s3cr3t-s3cr3t"
 
@@ -170,6 +171,13 @@ def test_misuse() -> None:
         bridge.publish("com.example.x")
     with pytest.raises(InvalidURI):
         bridge.call("com..x")
+
+
+def test_https_where_http_is_spoken() -> None:
+    with Impostor(http(b"{}")) as server:
+        bridge = BridgeClient(f"https://127.0.0.1:{server.port}/call")
+        with pytest.raises(TransportError, match=r"no TLS with https://127.0.0.1:\d+: "):
+            bridge.call("com.example.x")
 
 
 def test_own_types() -> None:

@@ -21,13 +21,16 @@ from flask_wamp import (
     CallResult,
     CallTimeout,
     FlaskWAMP,
+    ProtocolError,
     SerializationError,
+    SessionLost,
     TransportError,
 )
 from flask_wamp.bridge import BridgeClient
 from flask_wamp.exceptions import PayloadTooLarge
 from flask_wamp.router import free_port
 from flask_wamp.testing import MakeRouter
+from tests.support.certificates import DAY, Authority
 from tests.support.peers import AutobahnPeer
 
 pytestmark = pytest.mark.router
@@ -35,6 +38,17 @@ pytestmark = pytest.mark.router
 PAGE = Path(__file__).parents[2] / "docs" / "bridge.rst"
 
 SECRET = "change this"
+
+CERTIFICATES: dict[str, dict[str, t.Any]] = {
+    "good": {},
+    "expired": {"start": -2 * DAY, "end": -DAY},
+    "not yet valid": {"start": DAY, "end": 2 * DAY},
+    "self-signed": {"self_signed": True},
+    "wrong host": {"host": "127.0.0.2"},
+}
+
+TLS: dict[str, int] = {}
+"""The router's ports, by their certificate."""
 
 
 def blocks(language: str) -> list[str]:
@@ -48,7 +62,22 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def base(make_wamp_router: MakeRouter) -> str:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def _add_tls(transports: list[t.Any], authority: Authority) -> None:
+    """Offer the same over TLS, with good and bad certificates, each at the port in ``TLS``."""
+    for name, how in CERTIFICATES.items():
+        certificate, key = authority.issue(name.replace(" ", "-"), **how)
+        TLS[name] = free_port()
+        endpoint = {"type": "tcp", "interface": "127.0.0.1", "port": TLS[name]}
+        endpoint["tls"] = {"certificate": certificate, "key": key}
+        transports.append({**transports[0], "endpoint": endpoint})
+
+
+@pytest.fixture(scope="module")
+def base(make_wamp_router: MakeRouter, authority: Authority) -> str:
     """The URL of a router that has the page's configuration, and ``/open``, which is not signed."""
     port = free_port()
     (source,) = blocks("json")
@@ -60,6 +89,7 @@ def base(make_wamp_router: MakeRouter) -> str:
         for kind in ("call", "publish")
     }
     paths["open"] = {"type": "path", "paths": unsigned}
+    _add_tls(config["workers"][0]["transports"], authority)
     make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
     return f"http://127.0.0.1:{port}"
 
@@ -197,6 +227,117 @@ def test_bytes(bridge: BridgeClient, base: str, wamp: FlaskWAMP) -> None:
     impatient = BridgeClient(f"{base}/open/call", timeout=0.5)
     with pytest.raises(CallTimeout, match="com.example.binary did not answer within 0.5 s"):
         impatient.call("com.example.binary")
+
+
+# Over TLS.
+
+
+def secure(base: str, name: str, **options: t.Any) -> BridgeClient:
+    url = f"https://127.0.0.1:{TLS[name]}"
+    return BridgeClient(f"{url}/call", f"{url}/publish", key="cron", secret=SECRET, **options)
+
+
+def test_calls_over_tls(base: str, authority: Authority, wamp: FlaskWAMP) -> None:
+    bridge = secure(base, "good", ca=authority.path)
+    assert [bridge.call("com.example.echo", number) for number in range(3)] == [0, 1, 2]
+    assert bridge.call("com.example.echo", "x" * 40000) == "x" * 40000
+    assert isinstance(bridge.publish("com.example.news"), int)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("expired", "certificate has expired; the bridge needs a new one"),
+        ("not yet valid", "not yet valid; it will be valid later: check the clocks"),
+        ("self-signed", "self-signed certificate; give ca= the PEM file"),
+        ("wrong host", "the URL must have the address it is for"),
+    ],
+)
+def test_bad_certificates_are_refused(
+    base: str, authority: Authority, name: str, said: str
+) -> None:
+    with pytest.raises(TransportError, match="was refused") as raised:
+        secure(base, name, ca=authority.path).call("com.example.echo")
+    assert said in str(raised.value)
+    assert "signature" not in str(raised.value)
+
+
+def test_an_authority_nobody_knows(base: str) -> None:
+    with pytest.raises(TransportError, match="was refused: .*; give ca= the PEM file"):
+        secure(base, "good").call("com.example.echo")
+
+
+def test_http_where_https_is_spoken(base: str) -> None:
+    with pytest.raises((SessionLost, ProtocolError)):
+        BridgeClient(f"http://127.0.0.1:{TLS['good']}/call").call("com.example.echo")
+
+
+def test_a_file_of_authorities_that_is_none(base: str, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.pem"
+    with pytest.raises(ValueError, match=r"ca='.*nothing.pem': .*No such file"):
+        secure(base, "good", ca=str(nothing)).call("com.example.echo")
+    nothing.write_text("nothing")
+    with pytest.raises(ValueError, match=r"ca='.*nothing.pem': "):
+        secure(base, "good", ca=str(nothing)).call("com.example.echo")
+
+
+# Publish options.
+
+
+def test_who_gets_an_event(bridge: BridgeClient, base: str) -> None:
+    url = f"{base}/ws".replace("http", "ws")
+    with AutobahnPeer(url) as one, AutobahnPeer(url) as two:
+        peers = {"one": one, "two": two}
+        topics = {name: each.subscribe("com.example.news") for name, each in peers.items()}
+
+        def reached(**options: t.Any) -> set[str]:
+            bridge.with_options(**options).publish("com.example.news", "told")
+            bridge.publish("com.example.news", "end")
+            return {name for name, topic in topics.items() if _until_end(topic) == ["told"]}
+
+        assert reached() == {"one", "two"}
+        assert reached(eligible=[one.session_id]) == {"one"}
+        assert reached(exclude=[one.session_id]) == {"two"}
+        assert reached(eligible_authid=[two.authid]) == {"two"}
+        assert reached(exclude_authid=[two.authid]) == {"one"}
+        assert reached(exclude_authrole=["anonymous"]) == set()
+        assert reached(eligible_authrole=["anonymous"]) == {"one", "two"}
+
+
+def _until_end(topic: t.Any) -> list[t.Any]:
+    told = []
+    while (value := topic.next().value) != "end":
+        told.append(value)
+    return told
+
+
+def test_an_event_is_kept(bridge: BridgeClient, base: str) -> None:
+    bridge.with_options(retain=True).publish("com.example.kept", "tea")
+    with AutobahnPeer(f"{base}/ws".replace("http", "ws")) as peer:
+        event = peer.subscribe("com.example.kept", get_retained=True).next()
+    assert (event.value, event.details["retained"]) == ("tea", True)
+
+
+def test_options_that_it_has_not(bridge: BridgeClient) -> None:
+    for wrong in ("acknowledge", "cancel_mode", "exclude_me", "nonsense"):
+        with pytest.raises(TypeError, match=f"the HTTP bridge has no option '{wrong}'"):
+            bridge.with_options(**{wrong: True})
+    with pytest.raises(TypeError, match="a list of session ids"):
+        bridge.with_options(exclude="me")
+    with pytest.raises(TypeError, match="a positive number of seconds"):
+        bridge.with_options(timeout=0)
+
+
+def test_the_timeout_of_one_call(bridge: BridgeClient, wamp: FlaskWAMP) -> None:
+    released = threading.Event()
+
+    @wamp.callee
+    def slow() -> bool:
+        return released.wait(10)
+
+    with pytest.raises(CallTimeout, match="did not answer within 0.2 s"):
+        bridge.with_options(timeout=0.2).call("com.example.slow")
+    released.set()
 
 
 def test_the_script_of_the_page(base: str, wamp: FlaskWAMP, tmp_path: Path) -> None:
