@@ -1,4 +1,4 @@
-"""The quickstart poll and a router for it, in one go. ``tox -e demo`` runs this.
+"""An example with pages and a router for it, in one go. ``tox -e demo`` runs this, with the quickstart.
 
 Builds Crossbar.io an environment of its own when there is none, starts it and the app on free
 ports, says where to look, and stops both on Ctrl-C.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from flask_wamp.router import (
     DevRouter,
+    Endpoint,
     RouterError,
     ensure_crossbar,
     free_port,
@@ -29,7 +31,7 @@ from flask_wamp.router import (
     stop_process,
 )
 
-APP = Path(__file__).parent / "quickstart" / "app.py"
+EXAMPLES = Path(__file__).parent
 STARTUP_TIMEOUT = 60
 
 App = subprocess.Popen[bytes]
@@ -37,19 +39,21 @@ App = subprocess.Popen[bytes]
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Run the quickstart poll, and a router for it.")
+    parser = argparse.ArgumentParser(description="Run an example with pages, and a router for it.")
+    names = sorted(path.parent.name for path in EXAMPLES.glob("*/templates"))
+    parser.add_argument("example", nargs="?", default="quickstart", choices=names)
     parser.add_argument("--port", type=int, help="the app's port; 5000 or a free one by default")
     parser.add_argument("--check", action="store_true", help="start, fetch the page, and stop")
     options = parser.parse_args()
     try:
         with interruptible():
-            demo(options.port, check=options.check)
+            demo(options.example, options.port, check=options.check)
     except RouterError as error:
         sys.exit(f"Error: {error}")
     print("Stopped.")
 
 
-def demo(port: int | None, *, check: bool = False) -> None:
+def demo(example: str, port: int | None, *, check: bool = False) -> None:
     """Run the router and the app until one of them ends; with ``check`` only fetch the page."""
     port = choose_port(port)
     crossbar = ensure_crossbar()
@@ -57,12 +61,13 @@ def demo(port: int | None, *, check: bool = False) -> None:
     page = f"http://127.0.0.1:{port}/"
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flask-wamp-demo-"))
-        router = DevRouter(url, crossbar=crossbar, log=Path(folder, "crossbar.log"))
+        log = Path(folder, "crossbar.log")
+        router = DevRouter(url, crossbar=crossbar, log=log, config=own_config(example, url))
         stack.callback(router.stop)
         say("Starting Crossbar.io and the app ...")
         router.start()
         router.wait_until_ready(STARTUP_TIMEOUT)
-        app = stack.enter_context(running_app(port, url))
+        app = stack.enter_context(running_app(example, port, url))
         wait_until_served(app, page)
         say(f"\nRouter ready on {url}, realm {router.realm}")
         if check:
@@ -70,6 +75,16 @@ def demo(port: int | None, *, check: bool = False) -> None:
             return
         say(f"Open {page} in two tabs. Press Ctrl-C to stop.\n")
         wait_until_one_ends(router, app)
+
+
+def own_config(example: str, url: str) -> dict[str, t.Any] | None:
+    """The configuration of the router that an example brings along, for a URL of ours; None: any."""
+    path = EXAMPLES / example / "router.json"
+    if not path.exists():
+        return None
+    config: dict[str, t.Any] = json.loads(path.read_text())
+    config["workers"][0]["transports"][0]["endpoint"]["port"] = Endpoint.parse(url).port
+    return config
 
 
 def choose_port(port: int | None) -> int:
@@ -84,11 +99,12 @@ def choose_port(port: int | None) -> int:
 
 
 @contextlib.contextmanager
-def running_app(port: int, router_url: str) -> t.Iterator[App]:
-    """The quickstart app under ``flask run``: configured by its environment, as any Flask app."""
+def running_app(example: str, port: int, router_url: str) -> t.Iterator[App]:
+    """The example's app under ``flask run``: configured by its environment, as any Flask app."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
     environ["FLASK_WAMP_ROUTER_URL"] = router_url
-    command = [sys.executable, "-m", "flask", "--app", str(APP), "run", "--port", str(port)]
+    app_path = str(EXAMPLES / example / "app.py")
+    command = [sys.executable, "-m", "flask", "--app", app_path, "run", "--port", str(port)]
     app = spawn_bound(command, stdin=subprocess.DEVNULL, env=environ)
     try:
         yield app

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from flask_wamp.router import free_port
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 30
 CHROMIUM_FLAGS = [
@@ -221,3 +223,19 @@ def start_example(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[t.Callable[[
     yield start
     for example in started:
         example.stop()
+
+
+@pytest.fixture(scope="session")
+def presence_router(make_wamp_router: t.Any) -> t.Any:
+    """A router as the presence example configures it: browsers have a role of their own."""
+    config = json.loads((ROOT / "examples/presence/router.json").read_text())
+    port = config["workers"][0]["transports"][0]["endpoint"]["port"] = free_port()
+    return make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
+
+
+@pytest.fixture
+def presence(presence_router: t.Any, tmp_path: Path) -> t.Iterator[Example]:
+    presence = Example("presence", presence_router, tmp_path / "presence.log")
+    presence.start()
+    yield presence
+    presence.stop()

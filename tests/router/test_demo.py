@@ -69,6 +69,15 @@ def test_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> 
         urllib.request.urlopen(page[1], timeout=10)
 
 
+@pytest.mark.router
+def test_it_runs_other_examples_and_the_router_they_bring_along(wamp_router: DevRouter) -> None:
+    with demo("presence", "--check") as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "The page has" in output
+    assert "refused" not in output
+
+
 def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

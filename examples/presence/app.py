@@ -1,0 +1,83 @@
+"""Who is online: every browser tab that has this page open, on the page itself.
+
+The router tells the app who joins and leaves, and the app tells the pages: browsers get no permission for
+the router's own ``wamp.`` topics and procedures, see ``router.json``.
+"""
+
+from threading import Lock
+
+from flask import Flask, g, render_template, send_from_directory
+
+from flask_wamp import FlaskWAMP, SessionInfo
+from flask_wamp.signals import session_joined
+
+VISITOR = "visitor"  # the role that router.json gives to browsers
+FIRST = ("Amber", "Brave", "Calm", "Dapper", "Fancy", "Gentle", "Happy", "Jolly", "Lucky", "Noble")
+LAST = ("Badger", "Dolphin", "Egret", "Fox", "Gecko", "Heron", "Koala", "Lynx", "Newt", "Otter")
+
+app = Flask(__name__)
+app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"
+app.config["WAMP_REALM"] = "realm1"
+app.config["WAMP_URI_PREFIX"] = "com.example.presence"
+app.config["WAMP_AUTHMETHODS"] = ["ticket"]  # the app joins with a role of its own
+app.config["WAMP_AUTHID"] = "presence"
+app.config["WAMP_TICKET"] = "for-development-only"
+app.config.from_prefixed_env()  # FLASK_WAMP_ROUTER_URL=..., FLASK_WAMP_TICKET=...
+wamp = FlaskWAMP(app)
+
+people: dict[int, dict] = {}
+lock = Lock()
+
+
+@app.get("/")
+def index():
+    return render_template("index.html", people=who())
+
+
+@app.get("/wamp.js")
+def wamp_js():
+    """The client for browsers that the quickstart has."""
+    return send_from_directory(f"{app.root_path}/../quickstart/static", "wamp.js")
+
+
+@wamp.callee
+def who() -> list[dict]:
+    with lock:
+        return list(people.values())
+
+
+@session_joined.connect_via(app)
+def look_around(sender, **extra):
+    """Nobody has told us who came and went while we had no session: ask."""
+    with lock:  # who comes and goes meanwhile is told in came() and went(), and these wait
+        people.clear()
+        for session in g.wampy.meta.sessions.all(VISITOR):
+            people[session.id] = person(session)
+        tell_every_page()
+    # Published by the router when this app is gone, however it ends.
+    g.wampy.testament("com.example.presence.away")
+
+
+@wamp.on_session_join
+def came(session: SessionInfo):
+    if session.authrole == VISITOR:
+        with lock:
+            people[session.id] = person(session)
+            tell_every_page()
+
+
+@wamp.on_session_leave
+def went(session: SessionInfo):
+    with lock:
+        if people.pop(session.id, None):
+            tell_every_page()
+
+
+def tell_every_page():
+    g.wampy.publish("com.example.presence.changed", list(people.values()))
+
+
+def person(session: SessionInfo) -> dict:
+    """What the pages learn of a session: a name that comes of its id, and nothing else."""
+    name = f"{FIRST[session.id % 10]} {LAST[session.id // 10 % 10]}"
+    return {"id": session.id, "name": name, "hue": session.id // 100 % 360}

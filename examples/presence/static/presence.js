@@ -1,0 +1,90 @@
+import { SessionLost, Wamp } from "/wamp.js";
+
+const PREFIX = "com.example.presence";
+const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const STATES = {
+  connected: "live",
+  waiting: "the app is away",
+  reconnecting: "reconnecting…",
+};
+
+const find = (id) => document.getElementById(id);
+const { routerUrl, realm } = document.body.dataset;
+
+let told = 0; // how often the app has told us
+let retry = null;
+
+const wamp = new Wamp(routerUrl, realm, {
+  onOpen: ask,
+  onClose() {
+    clearTimeout(retry);
+    setState("reconnecting");
+  },
+});
+
+wamp.subscribe(`${PREFIX}.changed`, ([people]) => {
+  told += 1;
+  clearTimeout(retry);
+  show(people);
+});
+
+// The app's testament: until it is back, nobody knows who comes and goes.
+wamp.subscribe(`${PREFIX}.away`, () => {
+  setState("waiting");
+  clearTimeout(retry);
+  retry = setTimeout(ask, RETRY);
+});
+
+/** Ask who is here: whatever happened while we were away, nobody told us. */
+async function ask() {
+  const before = told;
+  try {
+    const people = await wamp.call(`${PREFIX}.who`);
+    if (told === before) show(people); // what came meanwhile is at least as new
+  } catch (error) {
+    if (error instanceof SessionLost || wamp.session === null) return; // onOpen is next
+    setState("waiting");
+    clearTimeout(retry);
+    retry = setTimeout(ask, RETRY);
+  }
+}
+
+/** Show these people: who stays keeps the card, others come and go. */
+function show(people) {
+  setState("connected");
+  const cards = new Map([...find("people").children].map((card) => [card.dataset.id, card]));
+  for (const person of people) {
+    const known = cards.get(String(person.id));
+    if (!known) find("people").append(card(person));
+    cards.delete(String(person.id));
+  }
+  for (const gone of cards.values()) gone.remove();
+  for (const each of find("people").children) {
+    each.toggleAttribute("data-you", each.dataset.id === String(wamp.session));
+  }
+  find("count").textContent = people.length;
+  document.title = `${people.length} online`;
+}
+
+function card({ id, name, hue }) {
+  const card = document.createElement("li");
+  const face = document.createElement("span");
+  const label = document.createElement("span");
+  card.dataset.id = id;
+  card.style.setProperty("--hue", hue);
+  face.className = "face";
+  face.ariaHidden = true;
+  face.textContent = name.split(" ").map((word) => word[0]).join("");
+  label.textContent = name;
+  card.append(face, label);
+  return card;
+}
+
+function setState(state) {
+  find("connection").dataset.state = state;
+  find("connection").textContent = STATES[state];
+}
+
+// A browser may keep a page that was left, connection and all, in case somebody goes back to it.
+addEventListener("pagehide", () => wamp.close());
+addEventListener("pageshow", () => wamp.connect());
