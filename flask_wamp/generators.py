@@ -33,7 +33,14 @@ Convert = t.Callable[[t.Any], Outcome]
 
 
 def as_generator(value: t.Any) -> Generator | None:
-    """What a handler returned, where that is a generator: an asynchronous one as a plain one."""
+    """What a handler returned, where that is to be iterated: as a plain generator.
+
+    That is a generator, an asynchronous one, or what ``g.wampy.stream`` gave, perhaps in a response.
+    """
+    if isinstance(value, Response) and type(value.response) is Stream:
+        value = value.response
+    if type(value) is Stream:
+        return value.relay()
     if inspect.isgenerator(value):
         return value
     return t.cast(Generator, iterate(value)) if inspect.isasyncgen(value) else None

@@ -187,6 +187,15 @@ class Stream:
             raise CallTimeout(self._buffer.procedure, max(0.0, timeout))
         return message
 
+    def relay(self) -> t.Generator[t.Any, None, t.Any]:
+        """Yield the progressive results, and return the final one."""
+        with self:
+            for item in self:
+                if self._over:
+                    return item
+                yield item
+        return None
+
     def close(self) -> None:
         """Take no more; sends CANCEL unless all has come. Does not wait."""
         self._over = True

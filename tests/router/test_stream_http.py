@@ -68,6 +68,35 @@ def test_a_remote_generator_is_relayed_and_closed(app: Flask, closed: threading.
     assert closed.wait(PATIENCE)
 
 
+def test_what_relays_over_http_relays_over_wamp(
+    app: Flask, wamp: FlaskWAMP, closed: threading.Event, peer: AutobahnPeer
+) -> None:
+    @app.get("/bare/<int:upto>")
+    @wamp.callee
+    def bare(upto: int) -> t.Any:
+        return g.wampy.stream("com.example.count", upto)
+
+    @app.get("/wrapped/<int:upto>")
+    @wamp.callee
+    def wrapped(upto: int) -> t.Any:
+        return Response(g.wampy.stream("com.example.count", upto))
+
+    for name in ("bare", "wrapped"):
+        assert app.test_client().get(f"/{name}/1").text == '{"n": 0, "path": null}\n"end"\n'
+        call = peer.submit(f"com.example.{name}", 1, progress=True)
+        assert call.progress() == {"n": 0, "path": None}
+        assert call.wait().value == "end"
+        assert peer.call(f"com.example.{name}", 1).value == "end"
+        closed.clear()
+        call = peer.submit(f"com.example.{name}", 1000000, progress=True)
+        assert call.progress() == {"n": 0, "path": None}
+        call.cancel()
+        assert closed.wait(PATIENCE)
+    peer.register("com.shop.steps", "progress", items=[1, 2])
+    wamp.callee("com.example.unended")(lambda: g.wampy.stream("com.shop.steps"))
+    assert peer.call("com.example.unended").value == [1, 2]
+
+
 def test_what_is_no_callee_stays_as_it_is(app: Flask) -> None:
     @app.get("/text")
     def text() -> t.Any:

@@ -63,8 +63,9 @@ def test_a_client_that_goes_away(server: Served, wamp: FlaskWAMP, peer: Autobahn
             remote_closed.set()
 
     eventually(lambda: _serves(peer, server), STARTS_WITHIN)
-    leave(server, "/ticks")
-    closed.next()
+    for path in ("/ticks", "/asynchronous"):
+        leave(server, path)
+        closed.next()
     leave(server, "/relay/com.example.remote")
     assert remote_closed.wait(PATIENCE)
     assert closed.is_quiet()

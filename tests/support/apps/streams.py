@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import typing as t
@@ -28,6 +29,18 @@ def ticks() -> t.Iterator[int]:
             yield number
             time.sleep(0.02)
     finally:
+        g.wampy.publish("com.streams.closed", os.getpid())
+
+
+@app.get("/asynchronous")
+@wamp.callee
+async def asynchronous() -> t.AsyncIterator[int]:
+    try:
+        for number in range(1_000_000):
+            yield number
+            await asyncio.sleep(0.02)
+    finally:
+        await asyncio.sleep(0)
         g.wampy.publish("com.streams.closed", os.getpid())
 
 
