@@ -89,13 +89,21 @@ class Spec:
 def _check_names(pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
     names = [part.name for part in pattern.parts if part.is_named]
     parameters = parameters_of(f) if names else None
-    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    if parameters is None:
         return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in names:
-        if name not in parameters or parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+        if takes_any and name not in parameters:
+            continue
+        if name not in parameters or not takes_keyword(parameters[name]):
             raise ValueError(
                 f"{pattern.written!r} has a part {name!r}, but the function takes no such argument"
             )
+
+
+def takes_keyword(parameter: inspect.Parameter) -> bool:
+    """Whether an argument may be given by the parameter's name."""
+    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
 def parameters_of(f: t.Callable[..., t.Any]) -> t.Mapping[str, inspect.Parameter] | None:

@@ -11,7 +11,7 @@ import inspect
 import typing as t
 
 from .patterns import Pattern
-from .registry import parameters_of, underlying
+from .registry import parameters_of, takes_keyword, underlying
 
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
 Validate = t.Callable[..., Arguments]
@@ -95,18 +95,18 @@ class URIArguments:
     def __init__(self, pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
         parameters = parameters_of(f) or {}
         named = {part.name for part in pattern.parts if part.is_named}
+        by_name = {name for name, parameter in parameters.items() if takes_keyword(parameter)}
         self._pattern = pattern
         self._parts = [
             (number, part)
             for number, part in enumerate(pattern.parts)
-            if part.is_named or (part.name in parameters and part.name not in named)
+            if part.is_named or (part.name not in named and part.name in by_name)
         ]
         self.names = {part.name for _, part in self._parts}
-        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._places = [
             (place, name)
             for place, (name, parameter) in enumerate(parameters.items())
-            if name in self.names and parameter.kind in by_position
+            if name in self.names and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         ]
 
     def values(self, uri: str) -> dict[str, t.Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import typing as t
 import uuid
@@ -15,6 +16,8 @@ from flask import Flask, g, request
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
 from flask_wamp import messages as m
 from flask_wamp.middlewares import RateLimit
+from flask_wamp.patterns import Pattern
+from flask_wamp.validation import InvalidArgument, URIArguments, make_validator, misfit
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
@@ -101,6 +104,7 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
         (".<x>.<int:x>", {}, "names two parts 'x'"),
         (".<z>.a", {}, "has a part 'z', but the function takes no such argument"),
         (".<rest>.a", {}, "has a part 'rest', but the function takes no such argument"),
+        (".<first>.a", {}, "has a part 'first', but the function takes no such argument"),
         (".<x>.a", {"match": "exact"}, "has named parts: it is match='wildcard', not 'exact'"),
         (".<x>.a", {"match": "prefix"}, "has named parts: it is match='wildcard', not 'prefix'"),
     ],
@@ -109,7 +113,7 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
 def test_what_is_no_pattern_is_refused_when_it_is_written(
     decorator: str, pattern: str, options: dict[str, t.Any], why: str
 ) -> None:
-    def get(x: int, *rest: t.Any) -> None: ...
+    def get(first: int, /, x: int, *rest: t.Any) -> None: ...
 
     with pytest.raises(ValueError, match=why) as info:
         getattr(FlaskWAMP(), decorator)(pattern, **options)(get)
@@ -163,11 +167,12 @@ def test_arguments_of_the_call_are_for_the_other_parameters(handle: Handle, vali
     assert call(uri, 1, b=2) == [1, "x", 2, "y", 0]
 
 
-def test_positional_only_parts(handle: Handle) -> None:
-    def f(first: str, a: int, /, b: int) -> list[t.Any]:
-        return [first, a, b]
+def test_parts_behind_positional_only_parameters(handle: Handle) -> None:
+    def f(a: int, /, first: str, b: int) -> list[t.Any]:
+        return [a, first, b]
 
-    assert handle(".<first>.f", f)("com.example.x.f", "1", b=2) == ["x", 1, 2]
+    call = handle(".<first>.f", f)
+    assert call("com.example.x.f", "1", b=2) == call("com.example.x.f", "1", 2) == [1, "x", 2]
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -271,6 +276,61 @@ def test_a_router_that_does_not_tell_the_procedure(
     assert answer.result(10).args == ["7"]
     router.send(m.Invocation(5000, 1001, {}, [], {}))
     eventually(lambda: "sent 'com.example..f' for 'com.example.<x>.f'" in caplog.text)
+
+
+SIGNATURES: list[t.Callable[..., t.Any]] = [
+    lambda x: locals(),
+    lambda a, x, b=0: locals(),
+    lambda x, a, y, b=0, *args, c=0: locals(),
+    lambda a, /, x, b, *, c=0, y: locals(),
+    lambda a=0, b=1, x=2, **kwargs: locals(),
+    lambda *args, x, c=0, **kwargs: locals(),
+]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("f", SIGNATURES, ids=lambda f: str(inspect.signature(f)))
+def test_the_payload_is_for_the_function_without_its_parts(
+    f: t.Callable[..., t.Any], validated: bool
+) -> None:
+    signature = inspect.signature(f)
+    names = [name for name in ("x", "y") if name in signature.parameters]
+    rest = [p for name, p in signature.parameters.items() if name not in names]
+    parts = URIArguments(Pattern.parse(".".join(f"<{name}>" for name in names) + ".f", None), f)
+    uri = ".".join([*names, "f"])
+    for args in map(range, range(4)):
+        for given in ("", "a", "b", "c", "z", "ab", "abc", "bcz"):
+            kwargs = dict.fromkeys(given, 9)
+            try:
+                bound = signature.replace(parameters=rest).bind(*args, **kwargs)
+            except TypeError:
+                with pytest.raises(InvalidArgument):
+                    call_with(parts, f, uri, args, kwargs, validated)
+                continue
+            bound.apply_defaults()
+            got = call_with(parts, f, uri, args, kwargs, validated)
+            assert {name: got.pop(name) for name in names} == dict(zip(names, names, strict=True))
+            assert got == bound.arguments
+
+
+def call_with(
+    parts: URIArguments,
+    f: t.Callable[..., t.Any],
+    uri: str,
+    args: t.Sequence[int],
+    kwargs: dict[str, int],
+    validated: bool,
+) -> dict[str, t.Any]:
+    """What a function got."""
+    joined = parts.join(uri, kwargs)
+    if validated:
+        args, joined = make_validator(f, None, parts.names)(tuple(args), joined)
+    args, joined = parts.place(args, joined)
+    invalid = misfit(f, args, joined)
+    if invalid is not None:
+        raise invalid
+    found: dict[str, t.Any] = f(*args, **joined)
+    return found
 
 
 # All kinds of handlers.
@@ -450,6 +510,7 @@ def test_events_that_do_not_fit_are_dropped_and_logged(
     def setup(wamp: FlaskWAMP) -> None:
         wamp.subscriber(".<int:item>.sold", delivery=delivery)(told.put)
 
+    router.register("wamp.registration.count_callees", lambda number: 1)  # so it leaves at once
     serve(setup)
     eventually(lambda: "com.example..sold" in router.topics)
     router.publish("com.example.x.sold")
