@@ -11,6 +11,7 @@ import pytest
 
 from flask_wamp import FlaskWAMP
 from tests.conftest import eventually
+from tests.support.overload import LIMIT
 from tests.support.peers import PATIENCE, AutobahnPeer
 from tests.support.served import STARTS_WITHIN, Serve, Served
 
@@ -70,6 +71,24 @@ def test_a_client_that_goes_away(server: Served, wamp: FlaskWAMP, peer: Autobahn
     assert remote_closed.wait(PATIENCE)
     assert closed.is_quiet()
     assert "Traceback" not in server.log
+
+
+def test_a_client_that_reads_nothing(server: Served, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+    """It is cut off: neither the server nor the router fills with what it does not read."""
+    cut_off = threading.Event()
+
+    @wamp.callee("com.example.flood")
+    def flood() -> t.Iterator[str]:
+        try:
+            while True:
+                yield "x" * 1_000_000
+        finally:
+            cut_off.set()
+
+    eventually(lambda: _serves(peer, server), STARTS_WITHIN)
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(b"GET /relay/com.example.flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert cut_off.wait(LIMIT)
 
 
 def _serves(peer: AutobahnPeer, server: Served) -> bool:
