@@ -18,6 +18,7 @@ from flask_wamp.config import KEYS
 from flask_wamp.router import DevRouter, free_port
 from flask_wamp.router.process import spawn_bound, stop_process
 from tests.conftest import eventually
+from tests.support.peers import AutobahnPeer
 
 pytestmark = pytest.mark.router
 
@@ -57,8 +58,8 @@ def run(module: t.Any, source: str) -> None:
 def test_there_is_no_snippet_that_is_not_run() -> None:
     names = re.findall(r"\.\. code-block:: python\n    :name: (\S+)\n", README)
     assert names == [
-        *("app.py", "factory.py", "handlers.py", "client.py", "conftest.py"),
-        *("health.py", "old.py"),
+        *("app.py", "factory.py", "handlers.py", "client.py", "more.py"),
+        *("conftest.py", "health.py", "old.py"),
     ]
     assert README.count(".. code-block:: python") == len(names)
     assert commands() == [
@@ -95,6 +96,21 @@ def test_the_lines_that_matter_and_the_client(module: t.Any) -> None:
     run(module, snippet("health.py"))
     assert module.app.test_client().get("/add/3/4").json == {"sum": 7}
     assert module.app.test_client().get("/wamp/health").json == module.wamp.health()
+
+
+def test_streams_patterns_and_presence(module: t.Any, wamp_router: DevRouter) -> None:
+    run(module, snippet("app.py"))
+    run(module, snippet("more.py"))
+    module.wamp.start()
+    client = module.app.test_client()
+    with module.app.app_context():
+        module.g.wampy.wait_until_joined(5)
+        assert module.g.wampy.call("com.example.users.7.get") == {"id": 7}
+        assert list(module.g.wampy.stream("com.example.count", 3)) == [0, 1, 2]
+        with module.g.wampy.events("com.example.news") as events, AutobahnPeer(wamp_router.url):
+            assert events.next(5).args[0].endswith("has come")
+    assert client.get("/users/7").json == {"id": 7}
+    assert client.get("/count/3").text == "0\n1\n2\n"
 
 
 def test_the_factory_and_the_test_of_a_user(
