@@ -9,7 +9,6 @@ Source: WAMP Advanced Profile, "Testament Meta API".
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import threading
@@ -68,6 +67,12 @@ class Testament:
         default=lambda testament: None, repr=False, compare=False
     )
 
+    @property
+    def key(self) -> t.Any:
+        """What two that are the same have in common; the payload may have no hash."""
+        payload = repr((self.args, self.kwargs, self.options))
+        return self.topic, payload, self.scope, self.unless_stopped
+
     def publish_options(self, session_id: int | None) -> m.Details:
         """What the router is told of the publication, in a session."""
         return _known(self._on_the_wire(session_id))
@@ -92,7 +97,7 @@ class Testaments:
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
         self._keeper: Keeper | None = None
-        self.wills: list[Testament] = []
+        self.wills: dict[t.Any, Testament] = {}
 
     def add(
         self,
@@ -113,27 +118,24 @@ class Testaments:
             _on_the_wire=options.on_the_wire,
             _withdraw=self._remove,
         )
-        if will in self.wills:
-            will = self.wills[self.wills.index(will)]
-        elif len(self.wills) >= MOST:
+        if will.key not in self.wills and len(self.wills) >= MOST:
             raise RuntimeError(
                 f"this process has {MOST} testaments already; make them once for a process, not in each "
                 "request, and remove() those that are done with"
             )
-        else:
-            self.wills.append(will)
+        will = self.wills.setdefault(will.key, will)  # one wins, without a lock
         keeper = self._current_keeper()
         if keeper is not None:
             try:
                 keeper.give(will, timeout)
             except BaseException:
-                self._discard(will)
+                self.wills.pop(will.key, None)
                 raise
         return will
 
     def flush(self) -> int:
         """Withdraw all of this process; return how many there were."""
-        gone, self.wills = self.wills, []
+        gone, self.wills = list(self.wills.values()), {}
         keeper = self._current_keeper()
         if keeper is not None and gone:
             keeper.take_back({will.scope for will in gone})
@@ -148,18 +150,13 @@ class Testaments:
         """After a fork, in the child: what the parent has given to the router is the parent's."""
         if self._keeper is not None:
             self._keeper = None
-            self.wills = []
+            self.wills = {}
 
     def _remove(self, will: Testament) -> None:
-        if will in self.wills:
-            self._discard(will)
+        if self.wills.pop(will.key, None) is not None:
             keeper = self._current_keeper()
             if keeper is not None:
                 keeper.take_back({will.scope})
-
-    def _discard(self, will: Testament) -> None:
-        with contextlib.suppress(ValueError):  # somebody else has, meanwhile
-            self.wills.remove(will)
 
     def _current_keeper(self) -> Keeper | None:
         peer = self._presence.peer
@@ -225,7 +222,7 @@ class Keeper:
 
     def leave(self, deadline: float) -> None:
         """The process leaves in order: withdraw what is not for that."""
-        wills = self._testaments.wills
+        wills = list(self._testaments.wills.values())
         scopes = {will.scope for will in wills if will.unless_stopped}
         if not scopes:
             return
@@ -273,7 +270,7 @@ class Keeper:
 
     def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> None:
         """Put in line what the router has not been given yet."""
-        for will in self._testaments.wills if wills is None else wills:
+        for will in list(self._testaments.wills.values()) if wills is None else wills:
             if self._connection is None or self._answer_to(will) is not None:
                 continue
             try:

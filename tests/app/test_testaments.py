@@ -87,6 +87,24 @@ def test_in_each_request(serve: Serve, calls: Calls) -> None:
     assert calls() == [add(TOPIC, os.getpid())]
 
 
+def test_from_many_threads_at_once(client: Client, calls: Calls) -> None:
+    barrier = threading.Barrier(8)
+    wills: list[t.Any] = []
+
+    def make() -> None:
+        barrier.wait(TIMEOUT)
+        wills.append(client.testament(TOPIC, {"a": [1]}))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(will) for will in wills}) == 1
+    assert len(calls()) == 1
+    assert client.flush_testaments() == 1
+
+
 def test_too_many(client: Client, calls: Calls) -> None:
     wills = [client.testament(TOPIC, number) for number in range(MOST)]
     with pytest.raises(RuntimeError, match="not in each request"):
