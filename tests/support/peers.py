@@ -22,6 +22,24 @@ PATIENCE = 10.0
 """Seconds to wait for what is going to happen: far more than it takes."""
 
 
+_longest = [PATIENCE]
+
+
+def patience() -> float:
+    """Seconds to wait at present."""
+    return _longest[-1]
+
+
+@contextlib.contextmanager
+def impatient(seconds: float) -> t.Iterator[None]:
+    """Wait no longer than so many seconds for a peer: it is known that nothing comes."""
+    _longest.append(seconds)
+    try:
+        yield
+    finally:
+        _longest.pop()
+
+
 class RemoteError(Exception):
     """An ERROR message, as autobahn got it."""
 
@@ -59,13 +77,13 @@ class Reply:
 
     def __init__(self, peer: AutobahnPeer, number: int) -> None:
         self._peer = peer
-        self._number = number
+        self.number = number
         self._lines: queue.SimpleQueue[dict[str, t.Any]] = queue.SimpleQueue()
         self._notes: queue.SimpleQueue[dict[str, t.Any]] = queue.SimpleQueue()
 
     def wait(self, timeout: float = PATIENCE) -> t.Any:
         """Return the answer, or raise what it means."""
-        line = _get(self._lines, timeout)
+        line = get_line(self._lines, timeout)
         if "error" in line:
             raise RemoteError(**line["error"])
         if "raised" in line:
@@ -76,7 +94,7 @@ class Reply:
 
     def note(self, kind: str, timeout: float = PATIENCE) -> Received:
         """Return the next thing that was noted, which must be of this kind."""
-        note = _get(self._notes, timeout)
+        note = get_line(self._notes, timeout)
         assert note["kind"] == kind, note
         return Received(note.get("args", []), note.get("kwargs", {}), note.get("details", {}))
 
@@ -96,9 +114,9 @@ class PendingCall(Reply):
         """Return what RESULT said; raise :class:`RemoteError` for ERROR."""
         return Received(**super().wait(timeout))
 
-    def cancel(self) -> None:
+    def cancel(self, mode: str = "killnowait") -> None:
         """Send CANCEL."""
-        self._peer.command("cancel", call=self._number).wait()
+        self._peer.command("cancel", call=self.number, mode=mode).wait()
 
     def progress(self) -> t.Any:
         """The next progressive result."""
@@ -126,11 +144,11 @@ class Procedure(Reply):
 
     def release(self) -> None:
         """Let the calls that a ``hold`` procedure holds end."""
-        self._peer.command("release", declared=self._number).wait()
+        self._peer.command("release", declared=self.number).wait()
 
     def unregister(self) -> None:
         """Take it back."""
-        self._peer.command("withdraw", declared=self._number).wait()
+        self._peer.command("withdraw", declared=self.number).wait()
 
 
 class AutobahnPeer:
@@ -143,10 +161,11 @@ class AutobahnPeer:
         self, url: str, realm: str = "realm1", serializer: str = "msgpack", *, ca: str | None = None
     ) -> None:
         command = [_python(), "-I", str(SCRIPT), url, realm, serializer]
+        self._open([*command, *(["--ca", ca] if ca else [])])
+
+    def _open(self, command: t.Sequence[str], environ: t.Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [*command, *(["--ca", ca] if ca else [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._numbers = itertools.count(1)
         self._replies: dict[int, Reply] = {}
@@ -156,7 +175,7 @@ class AutobahnPeer:
         self._reader = threading.Thread(target=self._read, name="autobahn-reader")
         self._reader.start()
         try:
-            greeting = _get(self._greeting, PATIENCE)
+            greeting = get_line(self._greeting, PATIENCE)
             if "joined" not in greeting:
                 raise ConnectionError(greeting)
         except BaseException:
@@ -228,6 +247,19 @@ class AutobahnPeer:
         """Withdraw all registrations and subscriptions."""
         self.command("reset").wait()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has a connection still."""
+        return not self._lost.is_set()
+
+    def visit(self, auth: dict[str, t.Any] | None, procedure: str) -> Received:
+        """Join as somebody else, call a procedure without arguments, and leave."""
+        return Received(**self.command("visit", auth=auth, uri=procedure).wait())
+
+    def leave(self) -> None:
+        """Say GOODBYE."""
+        self.command("leave").wait()
+
     def wait_until_lost(self, timeout: float = PATIENCE) -> None:
         """Wait until its connection is lost."""
         assert self._lost.wait(timeout)
@@ -288,11 +320,12 @@ class AutobahnPeer:
         self._greeting.put({"failed": "the peer ended"})
 
 
-def _get(lines: queue.SimpleQueue[t.Any], timeout: float) -> t.Any:
+def get_line(lines: queue.SimpleQueue[t.Any], timeout: float = PATIENCE) -> t.Any:
+    """Take the next of what is waited for."""
     try:
-        return lines.get(timeout=timeout)
+        return lines.get(timeout=min(timeout, patience()))
     except queue.Empty:
-        raise AssertionError(f"nothing came within {timeout:g} s") from None
+        raise AssertionError("nothing came in time") from None
 
 
 def _python() -> str:

@@ -1,0 +1,56 @@
+"""The peers, and what their cells came to."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+
+from flask_wamp.testing import MakeRouter
+
+from . import install, table
+from .matrix import Results, cells
+from .sides import Stage
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-interop", action="store_true", help="write docs/interop.rst of what is found"
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> None:
+    """The apps go on from one test to the next; ``stage`` stops them."""
+
+
+@pytest.fixture(scope="session")
+def others() -> None:
+    """Skip where the other clients are not there, or fail where they were promised."""
+    try:
+        install.node()
+        install.xconn()
+    except install.Absent as absent:
+        if os.environ.get("FLASK_WAMP_REQUIRE_NODE") == "1":
+            pytest.fail(f"{absent}, and FLASK_WAMP_REQUIRE_NODE=1 asks for it", pytrace=False)
+        pytest.skip(str(absent))
+
+
+@pytest.fixture(scope="session")
+def stage(others: None, make_wamp_router: MakeRouter) -> t.Iterator[Stage]:
+    """Routers, apps and peers."""
+    stage = Stage(make_wamp_router)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="session")
+def results(request: pytest.FixtureRequest) -> t.Iterator[Results]:
+    """What the cells came to, so far; written at the end where that is asked for."""
+    results: Results = {}
+    yield results
+    if request.config.getoption("--write-interop", default=False):
+        missing = set(cells()) - set(results)
+        assert not missing, f"nothing is written: {len(missing)} cells are missing"
+        table.PAGE.write_text(table.render(results, install.versions()))

@@ -1,0 +1,302 @@
+"""Who the other side is, how it is reached, and what is known not to work with it.
+
+What is here is true: a cell that is named in :data:`KNOWN` has to fail, and in the way that is said there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import typing as t
+
+from .features import FEATURES
+from .names import AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN, XCONN_ROUTER
+
+JSON, MSGPACK, CBOR = "ws+json", "ws+msgpack", "ws+cbor"
+
+#: What each speaks of what the router and we speak.
+TRANSPORTS: dict[str, tuple[str, ...]] = {
+    AUTOBAHN: (JSON, MSGPACK, CBOR, "rawsocket+msgpack"),
+    AUTOBAHN_JS: (JSON, MSGPACK, CBOR, "rawsocket+json"),
+    WAMPY_JS: (JSON, MSGPACK, CBOR),
+    XCONN: (JSON, MSGPACK, CBOR, "rawsocket+msgpack"),
+    XCONN_ROUTER: (JSON, MSGPACK, CBOR),
+}
+
+SILENCE = r"in time"
+"""How a wait ends for what never comes."""
+
+
+class Cell(t.NamedTuple):
+    """A feature, with a peer, over a transport."""
+
+    feature: str
+    peer: str
+    transport: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Why some cells of one peer fail."""
+
+    peer: str
+    features: tuple[str, ...]
+    reason: str
+    """For the table's reader."""
+    symptom: str
+    """What the failure says, as a regular expression."""
+    transports: tuple[str, ...] = ()
+    """Where; everywhere if empty."""
+    lacks: bool = True
+    """Whether it was never meant to work; else it is a fault."""
+    breaks: bool = False
+    """Whether the peer's session is not to be used afterwards."""
+
+
+#: Where the reasons are to be seen.
+SOURCES = {
+    AUTOBAHN_JS: "https://github.com/crossbario/autobahn-js",
+    WAMPY_JS: "https://github.com/KSDaemon/wampy.js",
+    XCONN: "https://github.com/xconnio/xconn-python",
+    XCONN_ROUTER: "https://github.com/xconnio/wampproto-python",
+}
+
+NUMBER = "A Number of JavaScript holds no integer over ``2**53`` for certain."
+TEXT = "It has no bytes in JSON: they are strings that begin with NUL."
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        AUTOBAHN,
+        ("calls_kill",),
+        "It sends CANCEL without a mode, which routers take for ``killnowait``.",
+        r"CANCEL without a mode",
+    ),
+    # autobahn-js
+    Known(
+        AUTOBAHN_JS,
+        ("calls_cancel",),
+        "It forgets a call that it cancels, and closes the session when the ERROR comes: ``CALL-ERROR "
+        "received for non-pending request ID``. Cancel with ``kill``.",
+        r"session not open|" + SILENCE,
+        lacks=False,
+        breaks=True,
+    ),
+    Known(
+        AUTOBAHN_JS,
+        ("calls_large", "called_large"),
+        NUMBER,
+        r"BigInt|in time|AssertionError",
+        (JSON, MSGPACK, "rawsocket+json"),
+        breaks=True,
+    ),
+    Known(
+        AUTOBAHN_JS,
+        ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
+        TEXT,
+        r"AssertionError",
+        (JSON, "rawsocket+json"),
+    ),
+    Known(
+        AUTOBAHN_JS,
+        ("called_interrupt",),
+        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        SILENCE,
+    ),
+    Known(AUTOBAHN_JS, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    # wampy.js
+    Known(
+        WAMPY_JS,
+        ("calls_large", "called_large"),
+        NUMBER,
+        r"Websocket error|AssertionError",
+        (JSON, CBOR),
+        breaks=True,
+    ),
+    Known(
+        WAMPY_JS,
+        ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
+        TEXT,
+        r"AssertionError",
+        (JSON,),
+    ),
+    Known(
+        WAMPY_JS,
+        ("called_bytes",),
+        "It sends what it has received as a typed array, tag 64 of CBOR; WAMP has no tags.",
+        r"the payload cannot be decoded",
+        (CBOR,),
+        lacks=False,
+    ),
+    Known(
+        WAMPY_JS,
+        ("called_interrupt",),
+        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        SILENCE,
+    ),
+    Known(
+        WAMPY_JS,
+        ("called_unregistered", "publishes_filtered", "published_unsubscribed"),
+        "It writes ids as floats in CBOR, for which Crossbar closes its session.",
+        r"Websocket error",
+        (CBOR,),
+        lacks=False,
+        breaks=True,
+    ),
+    Known(
+        WAMPY_JS,
+        ("publishes_to_itself",),
+        "It sends ``exclude_me`` only where it is true, which is the default.",
+        SILENCE,
+        lacks=False,
+    ),
+    Known(WAMPY_JS, ("publishes_retained",), "It does not send ``retain``.", SILENCE, lacks=False),
+    Known(
+        WAMPY_JS,
+        ("published_plain",),
+        "It sends an ``undefined`` for ``match`` and ``get_retained`` where they are not given, for which "
+        "Crossbar closes its session. Give both.",
+        r"Websocket error",
+        (MSGPACK, CBOR),
+        lacks=False,
+        breaks=True,
+    ),
+    Known(WAMPY_JS, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    # xconn
+    Known(
+        XCONN,
+        ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
+        "It has no bytes in JSON.",
+        r"not JSON serializable|AssertionError",
+        (JSON,),
+    ),
+    Known(
+        XCONN,
+        ("calls_progress",),
+        "It takes the first progressive result for the last, and has no call for the next.",
+        SILENCE,
+        breaks=True,
+    ),
+    Known(XCONN, ("called_progress",), "Its callees cannot send them.", r"no way to send"),
+    Known(XCONN, ("calls_cancel", "calls_kill"), "It cannot cancel a call.", r"no way to cancel"),
+    Known(
+        XCONN,
+        ("calls_timeout",),
+        "It does not announce ``call_canceling``; Crossbar lets the call hang then.",
+        SILENCE,
+    ),
+    Known(
+        XCONN,
+        ("called_interrupt",),
+        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        SILENCE,
+    ),
+    Known(
+        XCONN,
+        ("called_error",),
+        "An ERROR that it sends has no keyword arguments.",
+        r"AssertionError",
+        lacks=False,
+    ),
+    Known(
+        XCONN,
+        ("publishes_acknowledged",),
+        "It waits for the acknowledgement, and does not tell the publication id.",
+        r"AssertionError",
+    ),
+    Known(XCONN, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    # xconn's router, between two sides that can do all of it
+    Known(
+        XCONN_ROUTER,
+        ("calls_cancel", "calls_timeout", "called_interrupt"),
+        "The router knows neither CANCEL nor timeouts.",
+        SILENCE,
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("calls_kill",),
+        "The router does not know CANCEL, and autobahn-python has no ``kill``.",
+        r"CANCEL without a mode",
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("calls_disclosed", "called_disclosed", "publishes_disclosed", "published_disclosed"),
+        "The router tells nobody who calls or publishes.",
+        r"AssertionError|KeyError",
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("calls_prefix", "calls_wildcard", "called_prefix", "called_wildcard"),
+        "The router has exact registrations only, and ignores ``match``.",
+        r"no_such_procedure",
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("publishes_prefix", "publishes_wildcard", "published_prefix", "published_wildcard"),
+        "The router has exact subscriptions only, and ignores ``match``.",
+        SILENCE,
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("called_shared",),
+        "The router has no shared registrations.",
+        r"procedure_already_exists",
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("publishes_to_itself", "publishes_filtered", "published_filtered"),
+        "The router gives an event to all, the publisher included, whatever the options say.",
+        r"AssertionError",
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("publishes_retained", "published_retained"),
+        "The router keeps no events.",
+        SILENCE,
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("calls_vanish", "called_vanish"),
+        "The router tells nobody that a connection was lost.",
+        SILENCE + r"|TimeoutError",
+        lacks=False,
+        breaks=True,
+    ),
+)
+
+
+Results = dict[Cell, "Known | None"]
+"""What cells came to: None where they work."""
+
+
+def is_tried(cell: Cell) -> bool:
+    """Whether a cell is run: one transport is enough for what takes a second."""
+    feature = FEATURES[cell.feature]
+    if feature.authenticates and cell.peer == XCONN_ROUTER:
+        return False
+    if cell.transport == TRANSPORTS[cell.peer][0]:
+        return True
+    # What its router lacks has nothing to do with the serializer, and takes a while.
+    return not feature.once and not (cell.peer == XCONN_ROUTER and known(cell))
+
+
+def cells() -> list[Cell]:
+    """All that are run, peer by peer: each joins once."""
+    every = (
+        Cell(feature, peer, transport)
+        for peer, transports in TRANSPORTS.items()
+        for transport, feature in itertools.product(transports, FEATURES)
+    )
+    return [cell for cell in every if is_tried(cell)]
+
+
+def known(cell: Cell) -> Known | None:
+    """Why a cell fails; None where it works."""
+    found = [
+        entry
+        for entry in KNOWN
+        if entry.peer == cell.peer
+        and cell.feature in entry.features
+        and (not entry.transports or cell.transport in entry.transports)
+    ]
+    assert len(found) <= 1, f"{cell} is declared twice"
+    return found[0] if found else None

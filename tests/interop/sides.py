@@ -1,0 +1,235 @@
+"""The two sides of a cell: our app, and a peer in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import subprocess
+import threading
+import typing as t
+from pathlib import Path
+
+from flask import Flask, g
+
+from flask_wamp import FlaskWAMP, event, invocation
+from flask_wamp.router import DevRouter, crossbar_python, free_port
+from tests.support import peers
+from tests.support.nodes import AUTH_CONFIG
+
+from . import install
+from .names import AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN, XCONN_ROUTER
+
+DRIVERS = Path(__file__).parent / "drivers"
+SAFE = 2**53 - 1
+"""The largest integer that a Number of JavaScript holds exactly."""
+
+
+class DriverPeer(peers.AutobahnPeer):
+    """A session of another client, by the driver that speaks autobahn_peer's lines."""
+
+    def __init__(self, command: t.Sequence[str], environ: dict[str, str] | None = None) -> None:
+        self._open(command, {**os.environ, **(environ or {})})
+
+    def command(self, do: str, kind: t.Any = peers.Reply, **arguments: t.Any) -> t.Any:
+        """Send a command; integers that JavaScript cannot hold go as text."""
+        return super().command(do, kind, **_tagged(arguments))
+
+
+def _tagged(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _tagged(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_tagged(item) for item in value]
+    if isinstance(value, int) and abs(value) > SAFE:
+        return {"__int__": str(value)}
+    return value
+
+
+class Ours:
+    """The app's side: registers, subscribes, calls and publishes; takes all of it back."""
+
+    def __init__(self, url: str, realm: str, serializer: str) -> None:
+        self.app = Flask("interop")
+        self.app.config.update(
+            TESTING=True,
+            WAMP_ROUTER_URL=url,
+            WAMP_REALM=realm,
+            WAMP_SERIALIZERS=[serializer],
+            WAMP_URI_PREFIX="com.interop",
+        )
+        self.wamp = FlaskWAMP(self.app)
+        self.app.add_url_rule("/call/<uri>", view_func=self._view)
+        self._undo: list[t.Callable[[], None]] = []
+        self.wamp.start()
+        self.client = self.wamp.client
+        self.client.wait_until_joined(peers.PATIENCE)
+
+    def _view(self, uri: str) -> t.Any:
+        return {"answer": g.wampy.call(uri, "from a view")}
+
+    def callee(self, f: t.Callable[..., t.Any], procedure: str, **options: t.Any) -> None:
+        self.client.register(f, procedure, **options)
+        match = options.get("match", "exact")
+        self._undo.append(lambda: self.client.unregister(procedure, match))
+
+    def subscribe(self, topic: str, **options: t.Any) -> Events:
+        events = Events()
+        self.client.subscribe(events.take, topic, **options)
+        match = options.get("match", "exact")
+        self._undo.append(lambda: self.client.unsubscribe(topic, match))
+        return events
+
+    def hold(self, procedure: str) -> Held:
+        """Register a procedure that waits until it is canceled."""
+        held = Held()
+        self.callee(held.wait, procedure)
+        return held
+
+    def reset(self) -> None:
+        while self._undo:
+            with contextlib.suppress(Exception):  # where the session was lost, it is gone as well
+                self._undo.pop()()
+
+    def stop(self) -> None:
+        with self.app.app_context():
+            self.wamp.stop()
+
+
+class Events:
+    """What a subscriber of ours was told."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[tuple[peers.Received, int]] = queue.SimpleQueue()
+        self.publications: list[int] = []
+
+    def take(self, *args: t.Any, **kwargs: t.Any) -> None:
+        facts = {
+            "topic": event.topic,
+            "publisher": event.publisher,
+            "publisher_authrole": event.publisher_authrole,
+            "retained": event.retained,
+        }
+        self._events.put((peers.Received(list(args), kwargs, facts), event.publication))
+
+    def next(self) -> peers.Received:
+        received, publication = peers.get_line(self._events)
+        self.publications.append(publication)
+        return t.cast(peers.Received, received)
+
+
+class Held:
+    """An invocation of ours that does not end before it is interrupted."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.interrupted = threading.Event()
+
+    def wait(self) -> None:
+        self.started.set()
+        for _ in range(int(peers.PATIENCE / 0.01)):
+            if invocation.canceled:
+                self.interrupted.set()
+                return
+            threading.Event().wait(0.01)
+
+
+class Stage:
+    """The routers, our apps and the peers, each started when a cell asks for it."""
+
+    def __init__(self, make_router: t.Callable[..., DevRouter]) -> None:
+        self._make_router = make_router
+        self._stack = contextlib.ExitStack()
+        self._routers: dict[str, dict[str, str]] = {}
+        self._ours: dict[tuple[str, str], Ours] = {}
+        self._peer: tuple[tuple[str, str], peers.AutobahnPeer] | None = None
+        self._cells = itertools.count(1)
+
+    def prefix(self) -> str:
+        """A URI below which nothing is yet."""
+        return f"com.interop.c{next(self._cells)}"
+
+    def ours(self, name: str, transport: str) -> Ours:
+        router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
+        if (router, transport) not in self._ours:
+            url, serializer = self._endpoint(router, transport)
+            ours = Ours(url, "realm1", serializer)
+            self._stack.callback(ours.stop)
+            self._ours[router, transport] = ours
+        ours = self._ours[router, transport]
+        ours.client.wait_until_joined(peers.PATIENCE)
+        return ours
+
+    def peer(self, name: str, transport: str) -> peers.AutobahnPeer:
+        """The peer of the last cell, if it lives; a new one else."""
+        if self._peer is not None:
+            key, peer = self._peer
+            if key == (name, transport) and peer.is_alive:
+                return peer
+            self.drop_peer()
+        peer = self._join(name, transport)
+        self._peer = ((name, transport), peer)
+        return peer
+
+    def drop_peer(self) -> None:
+        if self._peer is not None:
+            _, peer = self._peer
+            self._peer = None
+            peer.close()
+
+    def close(self) -> None:
+        self.drop_peer()
+        self._stack.close()
+
+    def _join(self, name: str, transport: str) -> peers.AutobahnPeer:
+        url, serializer = self._endpoint(name, transport)
+        arguments = [url, "realm1", serializer]
+        if name in (AUTOBAHN, XCONN_ROUTER):
+            # Crossbar's Python has all that autobahn needs for cryptosign and SCRAM.
+            return DriverPeer([str(crossbar_python()), "-I", str(peers.SCRIPT), *arguments])
+        if name == XCONN:
+            return DriverPeer([str(install.xconn()), str(DRIVERS / "xconn_peer.py"), *arguments])
+        node, modules = install.node()
+        script = {AUTOBAHN_JS: "autobahn.js", WAMPY_JS: "wampy.js"}[name]
+        command = [node, "--no-deprecation", str(DRIVERS / script), *arguments]
+        return DriverPeer(command, {"NODE_PATH": str(modules)})
+
+    def _endpoint(self, name: str, transport: str) -> tuple[str, str]:
+        kind, serializer = transport.split("+")
+        router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
+        if router not in self._routers:
+            start = self._start_xconn if router == XCONN_ROUTER else self._start_crossbar
+            self._routers[router] = start()
+        return self._routers[router][kind], serializer
+
+    def _start_crossbar(self) -> dict[str, str]:
+        port = free_port()
+        urls = {"ws": f"ws://127.0.0.1:{port}/ws", "rawsocket": f"tcp://127.0.0.1:{port}"}
+        config = json.loads(AUTH_CONFIG.read_text().replace('"PORT"', str(port)))
+        self._make_router(list(urls.values()), config=config)
+        return urls
+
+    def _start_xconn(self) -> dict[str, str]:
+        port = free_port()
+        command = [str(install.xconn()), str(DRIVERS / "xconn_router.py"), str(port), "realm1"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._stack.callback(_end, process)
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != b"ready\n":
+            assert line, "xconn's router did not start"
+        return {"ws": f"ws://127.0.0.1:{port}/ws"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+    try:
+        process.wait(peers.PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
