@@ -209,7 +209,10 @@ class Caller(WampyAPI):
             raise ValueError(
                 "get_retained=True: routers keep nothing for patterns, for topics only"
             )
-        check_uri(topic, "topic", match)
+        if "<" in check_uri(topic, "topic", match):
+            raise ValueError(
+                f'{topic!r}: named parts are for handlers; leave them empty here, match="wildcard"'
+            )
         return self._presence.started().feeds.open(
             topic,
             match,

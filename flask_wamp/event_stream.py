@@ -226,37 +226,34 @@ class EventStream:
         :param events: Server-Sent Events; else lines of JSON.
         """
         pulse = ": \n\n" if events else "\n"
-        yield pulse  # now: it takes the headers with it
+        text: str | None = pulse  # at once: it takes the headers with it
+        due = time.monotonic()
         try:
             while True:
-                arrived = self._take(self._keep_alive)
-                if arrived is not None:
-                    yield from self._lines_of(arrived, dumps, events)
-                elif self._box.over:
+                if text is not None or time.monotonic() >= due:
+                    yield text or pulse
+                    due = time.monotonic() + self._keep_alive
+                arrived = self._take(_left(due))
+                if arrived is None and self._box.over:
                     return
-                else:
-                    yield pulse
+                text = None if arrived is None else self._text(arrived, dumps, events)
         except WAMPError as error:
             logger.warning("a stream of events to an HTTP client is ended: %s", error)
         finally:
             self.close()
 
-    def _lines_of(
-        self, arrived: Arrived, dumps: t.Callable[[t.Any], str], events: bool
-    ) -> t.Iterator[str]:
+    def _text(self, arrived: Arrived, dumps: t.Callable[[t.Any], str], events: bool) -> str | None:
+        """What is sent of an event; None: nothing."""
         work = arrived.work
         if work is None:
-            if events:
-                yield f"event: gap\ndata: {self.gaps}\n\n"
-        elif self._map is not None:
+            return f"event: gap\ndata: {self.gaps}\n\n" if events else None
+        if self._map is not None:
             item = self._item(work)
-            if item is not None:
-                yield _framed(dumps(item), work, events)
-        else:
-            if events not in arrived.texts:
-                text = dumps(_payload(work, self._match))
-                arrived.texts[events] = _framed(text, work, events)
-            yield arrived.texts[events]
+            return None if item is None else _framed(dumps(item), work, events)
+        if events not in arrived.texts:
+            text = dumps(_payload(work, self._match))
+            arrived.texts[events] = _framed(text, work, events)
+        return arrived.texts[events]
 
     # The end.
 
@@ -309,5 +306,5 @@ def _payload(work: EventWork, match: str) -> t.Any:
 def _framed(text: str, work: EventWork, events: bool) -> str:
     if not events:
         return f"{text}\n"
-    data = "".join(f"data: {line}\n" for line in text.splitlines())
+    data = "".join(f"data: {line}\n" for line in text.split("\n"))
     return f"id: {work.message.publication_id}\n{data}\n"

@@ -12,7 +12,7 @@ import typing as t
 from . import messages as m
 from .connection import Connection
 from .event_stream import Arrived, Box, EventStream
-from .exceptions import ApplicationError, CallTimeout, NotJoined
+from .exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
 from .handlers import Subscription
 from .inbound import EventWork
 from .session import Session
@@ -177,8 +177,12 @@ class Feeds:
                 feed.connection, feed.id = connection, None
         options = {**feed.options, "get_retained": True} if boxes else feed.options
         ticket = _Ask(self, feed, connection, boxes)
-        with contextlib.suppress(NotJoined):  # the next session is asked
+        try:
             connection.ask(Session.subscribe, feed.uri, options, feed, ticket)
+        except NotJoined:
+            pass  # the next session is asked
+        except WAMPError as error:  # too long for a message
+            self.refused(feed, error)
 
     def _wait(self, feed: Feed, connection: Connection, box: Box, timeout: float) -> None:
         """Wait until the router has answered, or is gone."""
@@ -194,7 +198,7 @@ class Feeds:
         with self._peer.pool.yield_place(), self._changed:
             if not self._changed.wait_for(decided, timeout):
                 raise CallTimeout(feed.uri, timeout)
-        if isinstance(box.error, ApplicationError):
+        if box.error is not None and not isinstance(box.error, TooSlow):
             raise box.error
 
     def _let_go(self, feed: Feed) -> None:
@@ -221,8 +225,8 @@ class Feeds:
                 box.resume()
         self._let_go(feed)
 
-    def refused(self, feed: Feed, error: ApplicationError) -> None:
-        """ERROR came, or the router has taken the subscription away."""
+    def refused(self, feed: Feed, error: WAMPError) -> None:
+        """ERROR came, the router has taken the subscription away, or it cannot be asked for."""
         with self._changed:
             if self._feeds.get((feed.uri, feed.match)) is feed:
                 del self._feeds[feed.uri, feed.match]

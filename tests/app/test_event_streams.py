@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
@@ -13,6 +14,7 @@ from flask import Flask, Response, g, request
 from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, invocation
 from flask_wamp import messages as m
 from flask_wamp.event_stream import EventStream
+from flask_wamp.exceptions import PayloadTooLarge
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
 
@@ -228,6 +230,20 @@ def test_one_that_is_refused_after_a_loss_ends(wamp: FlaskWAMP, router: MemoryRo
     assert list(events) == []
 
 
+def test_a_topic_too_long_for_a_message(serve: Serve, router: MemoryRouter) -> None:
+    _, wamp = serve(WAMP_MAX_MESSAGE_SIZE=1000)
+    with pytest.raises(PayloadTooLarge):
+        wamp.client.events("com." + "x" * 2000)
+    router.down = True
+    router.drop()
+    eventually(lambda: not wamp.client.joined)
+    events = wamp.client.events("com." + "x" * 2000)
+    router.down = False
+    with pytest.raises(PayloadTooLarge):
+        next(events)
+    wamp.client.wait_until_joined(TIMEOUT)
+
+
 def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     events = wamp.client.events(TOPIC)
     [member] = router._routing.subscribers.of(TOPIC, {})
@@ -250,6 +266,11 @@ def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: Memo
 def test_wrong_options(wamp: FlaskWAMP, options: t.Any) -> None:
     with pytest.raises(ValueError, match="must be|keep nothing"):
         wamp.client.events(TOPIC, **options)
+
+
+def test_named_parts_are_for_handlers(wamp: FlaskWAMP) -> None:
+    with pytest.raises(ValueError, match='match="wildcard"'):
+        wamp.client.events("com.example.<room>.note")
 
 
 # Bounds.
@@ -439,6 +460,39 @@ def test_map_sees_the_request(app: Flask, lines: t.Any, router: MemoryRouter) ->
     for number in (1, 2):
         number = router.publish(TOPIC, number)
     assert next(sent) == f'id: {number}\ndata: {{"n": 2, "path": "/mine/1"}}\n\n'
+    response.close()
+
+
+def test_one_that_sends_nothing_of_many_events_is_alive(
+    app: Flask, lines: t.Any, router: MemoryRouter
+) -> None:
+    app.add_url_rule(
+        "/none", view_func=lambda: g.wampy.events(TOPIC, keep_alive=0.2).map(lambda event: None)
+    )
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.wait(0.01):
+            router.publish(TOPIC, 1)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    response, sent = lines("/none")
+    assert [next(sent) for _ in range(3)] == [": \n\n"] * 3
+    response.close()
+    stop.set()
+    thread.join()
+
+
+def test_text_that_is_not_escaped(app: Flask, lines: t.Any, router: MemoryRouter) -> None:
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    response, sent = lines()
+    text = "a\u2028b\x85c\r\nd"
+    next(sent)
+    router.publish(TOPIC, text)
+    frame = after_pulses(sent)
+    assert frame.count("\n") == 3
+    assert json.loads(frame.split("\n")[1].removeprefix("data: ")) == text
     response.close()
 
 
