@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from flask import Flask, Response, g, request
 
-from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, invocation
+from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, background_tasks, invocation
 from flask_wamp import messages as m
 from flask_wamp.event_stream import EventStream
 from flask_wamp.exceptions import PayloadTooLarge
@@ -337,6 +337,11 @@ def test_stop_ends_streams_wherever_they_are(serve: Serve, router: MemoryRouter)
 
     app, wamp = serve(setup, WAMP_WORKERS=1)
 
+    @app.get("/watch")
+    def watch_later() -> str:
+        background_tasks.add(watch_as, "task")
+        return "later"
+
     def plain() -> None:
         with app.app_context():
             watch_as("thread")
@@ -344,14 +349,15 @@ def test_stop_ends_streams_wherever_they_are(serve: Serve, router: MemoryRouter)
     thread = threading.Thread(target=plain)
     thread.start()
     answers = [router.invoke("com.example.watch") for _ in range(3)]  # on one place
-    eventually(lambda: wamp.health()["streams"] == {TOPIC: 4})
+    assert app.test_client().get("/watch").text == "later"
+    eventually(lambda: wamp.health()["streams"] == {TOPIC: 5})
     router.publish(TOPIC, 1)
-    eventually(lambda: len(got) == 4)
+    eventually(lambda: len(got) == 5)
     began = time.monotonic()
     wamp.stop()
     print(f"stopped in {time.monotonic() - began:.3f} s")
     thread.join(TIMEOUT)
-    assert sorted(ended) == sorted(got) == ["handler", "handler", "handler", "thread"]
+    assert sorted(ended) == sorted(got) == ["handler", "handler", "handler", "task", "thread"]
     assert [answer.result(TIMEOUT).args for answer in answers] == [["watched"]] * 3
     with app.app_context(), pytest.raises(NotJoined):
         g.wampy.events(TOPIC)

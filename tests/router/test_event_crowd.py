@@ -24,6 +24,8 @@ EVENTS = 20
 TOPIC = "com.shop.prices"
 SECONDS = 60.0
 
+REQUEST = b"GET /events HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+
 SERVERS = {
     "gunicorn": "gunicorn -k gevent --bind 127.0.0.1:{port} sse:app",
     "worker": "flask --app sse wamp worker --gevent --http 127.0.0.1:{port}",
@@ -42,9 +44,7 @@ class Crowd:
         self._rest: list[bytes] = [b""] * count
         for number in range(count):
             client = socket.create_connection(("127.0.0.1", port), 30)
-            client.sendall(
-                b"GET /events HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n"
-            )
+            client.sendall(REQUEST)
             self.selector.register(client, selectors.EVENT_READ, number)
             self.sockets.append(client)
 
@@ -85,6 +85,32 @@ class Crowd:
 
 def taken(server: Served) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", server.get("/taken"))
+
+
+def test_one_that_reads_nothing_is_cut_off_alone(serve: Serve, peer: AutobahnPeer) -> None:
+    with serve(*SERVERS["worker"].split(), SHOP_EVENT_QUEUE="100") as server:
+        server.workers(peer)
+        crowd, stuck = Crowd(server.port, 5), Crowd(server.port, 1)
+        crowd.read_until(lambda: crowd.open)
+        stuck.read_until(lambda: stuck.open)
+        before = taken(server)
+        count, text = 2500, "x" * 20_000
+        for number in range(count):
+            peer.publish(TOPIC, {"n": number, "at": time.monotonic(), "text": text})
+            crowd.read_until(lambda number=number: all(len(got) > number for got in crowd.got))
+        after = taken(server)
+        assert after["streams"] == {TOPIC: 5}
+        print(f"\nRSS {before['rss_kb']} -> {after['rss_kb']} kB, of {count * 20} kB published")
+        assert after["rss_kb"] - before["rss_kb"] < 25_000
+        with contextlib.suppress(AssertionError):  # the server closes it when it has read the rest
+            stuck.read_until(lambda: len(stuck.got[0]) == count)
+        got = [n for n, _ in stuck.got[0]]
+        assert got == list(range(len(got)))
+        assert 100 <= len(got) < count
+        crowd.vanish()
+        stuck.vanish()
+        eventually(lambda: taken(server)["fds"] < before["fds"], SECONDS)
+        assert "Traceback" not in server.log, server.log
 
 
 def subscribed(peer: AutobahnPeer) -> bool:

@@ -12,6 +12,7 @@ from flask_wamp import FlaskWAMP
 
 app = Flask(__name__)
 app.config["WAMP_ROUTER_URL"] = os.environ["SHOP_ROUTER_URL"]
+app.config["WAMP_EVENT_QUEUE"] = int(os.environ.get("SHOP_EVENT_QUEUE", "1000"))
 wamp = FlaskWAMP(app)
 
 
