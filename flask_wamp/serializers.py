@@ -230,15 +230,24 @@ def _refuse_tag(*_: object) -> t.NoReturn:
     raise ValueError("a tag, which no other serializer of WAMP has")
 
 
+#: How JavaScript's ``Uint8Array`` is written by some (cbor-x, wampy.js): tagged, but bytes all the same.
+#: Source: RFC 8746, "Typed Arrays".
+_UINT8_ARRAY = 64
+
+
+def _octets(value: object, *_: object) -> bytes:
+    return value if isinstance(value, bytes) else _refuse_tag()
+
+
 class _Untagged(t.Mapping[int, t.Any]):
-    """Refuses every tag before what is tagged is made: ``cbor2`` looks here first.
+    """Refuses every tag but one before what is tagged is made: ``cbor2`` looks here first.
 
     Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
     one another so often that no walk through them ends. Crossbar 26.10 passes some on.
     """
 
     def __getitem__(self, tag: int) -> t.Any:
-        return _refuse_tag
+        return _octets if tag == _UINT8_ARRAY else _refuse_tag
 
     def __iter__(self) -> t.Iterator[int]:
         return iter(())
@@ -248,7 +257,7 @@ class _Untagged(t.Mapping[int, t.Any]):
 
 
 class CBORSerializer(Serializer):
-    """CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags."""
+    """CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags but that of bytes."""
 
     name = "cbor"
     rawsocket_id = 3

@@ -121,14 +121,6 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         WAMPY_JS,
-        ("called_bytes",),
-        "It sends what it has received as a typed array, tag 64 of CBOR; WAMP has no tags.",
-        r"the payload cannot be decoded",
-        (CBOR,),
-        lacks=False,
-    ),
-    Known(
-        WAMPY_JS,
         ("called_interrupt",),
         "It does not know INTERRUPT, and does not announce ``call_canceling``.",
         SILENCE,

@@ -43,6 +43,7 @@ HOSTILE: dict[str, tuple[str, bytes, bool]] = {
     "cbor deep payload": ("cbor", CBOR + b"\x81" * 100_000 + b"\xf6", True),
     "cbor endless arrays": ("cbor", CBOR + b"\x9f" * 100_000, True),
     "cbor tags": ("cbor", CBOR + b"\xc1" * 100_000, True),
+    "cbor typed arrays": ("cbor", CBOR + b"\xd8\x40" * 100_000, True),
     "cbor array of 2**62": ("cbor", CBOR + b"\x9b\x3f" + b"\xff" * 7, False),
     "cbor text of 2**38": ("cbor", CBOR + b"\x81\x7b\0\0\0\x3f" + b"\xff" * 4, False),
     "cbor bytes of 2**38": ("cbor", CBOR + b"\x81\x5b\0\0\0\x3f" + b"\xff" * 4, False),
@@ -68,6 +69,8 @@ TAGGED: dict[str, bytes] = {
     "set": b"\xd9\x01\x02\x81\x01",
     "complex": b"\xd9\xa7\xf8\x82\x01\x02",
     "self described": b"\xd9\xd9\xf7\x01",
+    "uint8 array of no bytes": b"\xd8\x40\x81\x01",
+    "uint16 array": b"\xd8\x41\x42\x00\x01",
     "unknown": b"\xd9\x0b\xb8\x01",
     "unknown of 64 bits": b"\xdb" + b"\xff" * 8 + b"\x01",
     "shared": b"\xd8\x1c\x80",
@@ -93,6 +96,12 @@ def test_a_tag_is_refused_alone(item: bytes) -> None:
         with pytest.raises(ProtocolError, match="error decoding semantic tag") as info:
             cbor.decode(CBOR.replace(b"\x85", b"\x86" if payload[0] == 0x80 else b"\x85") + payload)
         assert cbor.head_of_bad_payload(CBOR + payload, info.value) == m.Invocation(7, 5, {})
+
+
+def test_a_uint8_array_of_javascript_is_bytes() -> None:
+    pytest.importorskip("cbor2")
+    message = get_serializer("cbor").decode(CBOR + b"\x81\x82\xd8\x40\x42\x00\xff\xd8\x40\x40")
+    assert message == m.Invocation(7, 5, {}, [[b"\x00\xff", b""]])
 
 
 @pytest.mark.parametrize(("serializer", "data", "payload_only"), HOSTILE.values(), ids=HOSTILE)
