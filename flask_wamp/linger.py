@@ -22,6 +22,7 @@ from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Waiter
 from .handlers import Declaration, Failure, Registration
 from .session import Session
+from .uris import as_parts
 
 #: Asks how many callees a registration has. Source: WAMP Advanced Profile, "Registration Meta API".
 COUNT_CALLEES = "wamp.registration.count_callees"
@@ -42,7 +43,7 @@ class Linger:
         self._connection = connection
         self._shared = sorted(
             (d for d in declarations if isinstance(d, Registration) and _is_shared(d)),
-            key=lambda registration: registration.uri,
+            key=lambda registration: (registration.uri, registration.match),
         )
         self._turn: int | None = None
         self._pause = threading.Event()
@@ -70,7 +71,7 @@ class Linger:
 
         :raises ApplicationError: Not permitted.
         """
-        uri = f"{self._shared[0].uri}.leaving"
+        uri = f"{as_parts(self._shared[0].uri)}.leaving"
         answer = Waiter()
         target = Registration(uri, lambda work: Failure("wamp.error.not_authorized"))
         self._connection.put(Session.register, uri, {}, target, answer)
@@ -105,4 +106,4 @@ class Linger:
 
 def _is_shared(registration: Registration) -> bool:
     policy = registration.options.get("invoke", "single")
-    return policy != "single" and registration.match == "exact" and registration.id is not None
+    return policy != "single" and registration.id is not None

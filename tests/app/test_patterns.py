@@ -15,12 +15,13 @@ from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
 from flask_wamp import messages as m
+from flask_wamp.linger import COUNT_CALLEES
 from flask_wamp.middlewares import RateLimit
 from flask_wamp.patterns import Pattern
 from flask_wamp.validation import InvalidArgument, URIArguments, make_validator, misfit
 from tests.app.conftest import Serve
 from tests.conftest import eventually
-from tests.support.memory import MemoryRouter
+from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.told import Told
 
 INVALID = "wamp.error.invalid_argument"
@@ -477,6 +478,21 @@ def test_concurrency_is_that_of_the_pattern(handle: Handle, router: MemoryRouter
 def test_handlers_know_how_they_match(handle: Handle) -> None:
     call = handle(".<x>.f", lambda x: invocation.options["match"])
     assert call("com.example.7.f") == "wildcard"
+
+
+def test_the_last_callee_stays_for_its_successor(serve: Serve, router: MemoryRouter) -> None:
+    counts = router.hold(COUNT_CALLEES)
+    _, wamp = serve(lambda wamp: wamp.callee(GET)(get), WAMP_LINGER=TIMEOUT)
+    stopping = threading.Thread(target=wamp.stop)
+    stopping.start()
+    try:
+        counts.get(timeout=TIMEOUT).answer(1)
+        assert router.sent(m.Register)[-1].procedure == "com.example.users._.get.leaving"
+        assert router.call(GET_7)[1] == 7
+        counts.get(timeout=TIMEOUT).answer(2)
+    finally:
+        stopping.join()
+    assert router.procedures == set()
 
 
 # Events.
