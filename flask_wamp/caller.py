@@ -16,7 +16,6 @@ from .exceptions import CallTimeout
 from .execution import Waiter, is_seconds
 from .history import PastEvent, history
 from .meta import Meta
-from .patterns import as_declared
 from .peer import Peer
 from .presence import Presence
 from .session import Session
@@ -206,8 +205,6 @@ class Caller(WampyAPI):
                 f"match={match!r}, get_retained={get_retained!r}, keep_alive={keep_alive!r}: must be "
                 f"one of {', '.join(MATCHES)}; True or False; a positive number of seconds"
             )
-        if isinstance(topic, str):
-            topic, match = as_declared(topic, match)
         if get_retained and match != "exact":
             raise ValueError(
                 "get_retained=True: routers keep nothing for patterns, for topics only"

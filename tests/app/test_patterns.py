@@ -567,15 +567,6 @@ def test_each_subscriber_of_several_that_match_gets_it_once(
     assert sorted(got) == [(".a", "prefix"), (".a.sold", "prefix")]
 
 
-def test_a_stream_of_events(serve: Serve, router: MemoryRouter) -> None:
-    _, wamp = serve()
-    with wamp.client.events("com.example.<item>.sold") as events:
-        router.publish("com.example.tea.sold")
-        assert events.next(TIMEOUT).topic == "com.example.tea.sold"
-    with pytest.raises(ValueError, match="get_retained"):
-        wamp.client.events("com.example.<item>.sold", get_retained=True)
-
-
 # Middlewares.
 
 
