@@ -66,7 +66,10 @@ class Server:
     def _talk(self, sock: socket.socket) -> None:
         request = b""
         while b"}}" not in request:
-            request += sock.recv(65536)
+            data = sock.recv(65536)
+            if not data:
+                return
+            request += data
         self.requests.append(request)
         while self._trickle and not self._stop.wait(0.02):
             sock.sendall(self._answer)
