@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
+from tests.support.nodes import Node
 from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError, Topic
 
 if t.TYPE_CHECKING:
@@ -17,6 +18,10 @@ if t.TYPE_CHECKING:
 pytestmark = pytest.mark.router
 
 TOPIC = "com.example.options"
+
+CRA = {"WAMP_SECRET": "cra-secret"}
+
+Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
 
@@ -95,6 +100,25 @@ def test_a_refusal_is_silent_unless_it_is_acknowledged(
     wamp.client.publish(TOPIC, "after")
     assert news.next().value == "after"
     assert wamp.client.session_id == before
+
+
+def test_a_topic_that_is_forbidden(join: Join, node: Node) -> None:
+    app, wamp = join(node.pinging_url, WAMP_REALM=Node.DISCREET_REALM)
+    client = wamp.client
+    assert client.publish("com.forbidden.a") is None  # silent
+    with pytest.raises(ApplicationError, match="wamp.error.not_authorized"):
+        client.with_options(acknowledge=True).publish("com.forbidden.a")
+    with pytest.raises(ApplicationError, match="wamp.error.not_authorized"):
+        client.with_options(acknowledge=True, eligible=[]).publish("com.forbidden.a")
+    for topic, match in (("com.forbidden.a", "exact"), ("com.forbidden.", "prefix")):
+        with pytest.raises(ApplicationError, match="wamp.error.not_authorized"):
+            client.events(topic, match=match)
+    app.add_url_rule("/events", view_func=lambda: client.events("com.forbidden.a"))
+    assert app.test_client().get("/events").status_code == 502
+    assert wamp.health()["streams"] == {}
+    with client.events(TOPIC) as events:
+        client.with_options(exclude_me=False).publish(TOPIC, "allowed")
+        assert events.next(PATIENCE).args == ["allowed"]
 
 
 # Retained events.
@@ -188,3 +212,57 @@ def test_options_of_autobahns(
     assert [got.get(timeout=PATIENCE) for _ in range(3)] == [2, 4, "end"]
     with pytest.raises(RemoteError):
         peer.publish("wamp.session.on_join")
+
+
+# Who somebody is.
+
+
+def test_roles_and_names(join: Join, node: Node) -> None:
+    """Autobahn is anonymous; two of the apps are users, the third publishes."""
+    url = node.auth_url
+    secrets = {"ticket-user": {"WAMP_TICKET": "ticket-secret"}, "cra-user": CRA, "cra-salted": CRA}
+    apps = {name: join(url, WAMP_AUTHID=name, **secret)[1] for name, secret in secrets.items()}
+    got: dict[str, queue.SimpleQueue[str]] = {}
+    for name in ("ticket-user", "cra-user"):
+        got[name] = queue.SimpleQueue()
+        apps[name].client.subscribe(got[name].put, TOPIC)
+    publisher = apps["cra-salted"].client.with_options(acknowledge=True)
+    with AutobahnPeer(url) as peer:
+        news = peer.subscribe(TOPIC)
+        for text, options in {
+            "all": {},
+            "not ticket": {"exclude_authid": ["ticket-user", "nobody"]},
+            "cra": {"eligible_authid": ["cra-user"]},
+            "users": {"eligible_authrole": ["user", "admin"]},
+            "no users": {"exclude_authrole": ["user"]},
+            "users but ticket": {"eligible_authrole": ["user"], "exclude_authid": ["ticket-user"]},
+            "no admins": {"exclude_authrole": ["admin"]},
+            "admins": {"eligible_authrole": ["admin"]},
+            "end": {},
+        }.items():
+            publisher.with_options(**options).publish(TOPIC, text)
+        anonymous = until_end(lambda: news.next().value)
+    assert anonymous == ["all", "not ticket", "no users", "no admins", "end"]
+    assert until_end(lambda: got["ticket-user"].get(timeout=PATIENCE)) == [
+        "all",
+        "users",
+        "no admins",
+        "end",
+    ]
+    assert until_end(lambda: got["cra-user"].get(timeout=PATIENCE)) == [
+        "all",
+        "not ticket",
+        "cra",
+        "users",
+        "users but ticket",
+        "no admins",
+        "end",
+    ]
+
+
+def until_end(get: t.Callable[[], str]) -> list[str]:
+    """What comes, up to ``end``."""
+    found = [get()]
+    while found[-1] != "end":
+        found.append(get())
+    return found

@@ -78,7 +78,7 @@ class Node:
     """What runs it."""
 
     DISCREET_REALM = "discreet"
-    """A realm that discloses nobody."""
+    """A realm that discloses nobody, and allows nothing below ``com.forbidden.``"""
 
     @property
     def urls(self) -> list[str]:
@@ -121,6 +121,10 @@ class Node:
 
 def _discreet_realm() -> dict[str, t.Any]:
     everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
-    permission = {"uri": "", "match": "prefix", "allow": everything}
-    role = {"name": "anonymous", "permissions": [permission]}
+    nothing = dict.fromkeys(everything, False)
+    permissions = [
+        {"uri": "", "match": "prefix", "allow": everything},
+        {"uri": "com.forbidden.", "match": "prefix", "allow": nothing},
+    ]
+    role = {"name": "anonymous", "permissions": permissions}
     return {"name": Node.DISCREET_REALM, "roles": [role]}
