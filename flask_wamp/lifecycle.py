@@ -23,6 +23,9 @@ from .client import Client
 #: whether there will be one, and where one has been started.
 LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
+#: Set in a handler of signals, where no lock may be taken.
+_exiting = False
+
 #: All clients of this process, for forks and for the end.
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -37,6 +40,7 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
     policy.linger = linger or 0.0
+    policy.ending = is_exiting
     _register_once()
     _clients.add(client)
     if servers.in_task_process():
@@ -106,7 +110,14 @@ def exit_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, _exit)
 
 
+def is_exiting() -> bool:
+    """Whether SIGTERM has begun to end this process; waitress waits for its requests then."""
+    return _exiting
+
+
 def _exit(signum: int, frame: t.Any) -> None:
+    global _exiting
+    _exiting = True
     if any(client.peer is not None and client.peer.started for client in list(_clients)):
         sys.exit(128 + signum)
     signal.signal(signum, signal.SIG_DFL)  # nothing to be left in order here
