@@ -106,8 +106,8 @@ class Box:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to take out."""
-        return self.ended and not self._items
+        """Whether there is nothing more to take out, and nothing to raise."""
+        return self.ended and not self._items and self.error is None
 
     def clear(self) -> None:
         """Take nothing more, and let go of what is there."""
