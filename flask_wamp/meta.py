@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-from .exceptions import ApplicationError
+from .exceptions import ApplicationError, CallTimeout
 from .meta_info import RegistrationInfo, SessionInfo, SubscriptionInfo
 from .uris import MATCHES, check_uri
 
@@ -27,6 +27,9 @@ _GONE = (
     "wamp.error.no_such_registration",
     "wamp.error.no_such_subscription",
 )
+
+#: What a call fails with, here, whose result is too large or cannot be decoded.
+_UNREAD = ("wamp.error.payload_size_exceeded", "wamp.error.invalid_argument")
 
 #: Calls in flight while everything is asked for.
 WINDOW = 64
@@ -92,11 +95,15 @@ class Sessions(_Part):
     def all(self, authroles: str | t.Iterable[str] | None = None) -> list_[SessionInfo]:
         """What the router knows of each session; one call for each, side by side.
 
+        Of one whose answer does not come, or cannot be read, there is the id alone: nobody hides behind the
+        ``authextra`` they have sent, or keeps others from being seen.
+
         :param authroles: Only those with one of these roles.
         """
+        ids = self.list(authroles)
         return [
             SessionInfo.parse(told, session_id)
-            for session_id, told in _each(self._client, "wamp.session.get", self.list(authroles))
+            for session_id, told in _each(self._client, "wamp.session.get", ids, unread=True)
         ]
 
     def kill(
@@ -259,20 +266,27 @@ def explained(error: ApplicationError, procedure: str) -> ApplicationError:
 
 
 def _each(
-    client: Caller, procedure: str, numbers: t.Sequence[int]
+    client: Caller, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
 ) -> t.Iterator[tuple[int, t.Any]]:
-    """Call a procedure with each number, some side by side; without those that are gone meanwhile."""
+    """Call a procedure with each number, some side by side; without those that are gone meanwhile.
+
+    :param unread: Whether an answer that does not come, or cannot be read, is None.
+    """
     for start in range(0, len(numbers), WINDOW):
         window = numbers[start : start + WINDOW]
         asked = [(number, client.submit(procedure, number)) for number in window]
         for number, future in asked:
             try:
-                told = future.result()
+                yield number, future.result()
+            except CallTimeout:
+                if not unread:
+                    raise
+                yield number, None
             except ApplicationError as error:
-                if not (error.uri in _GONE or _is_protected(error) or _is_unknown(error)):
+                if unread and error.uri in _UNREAD:
+                    yield number, None
+                elif not (error.uri in _GONE or _is_protected(error) or _is_unknown(error)):
                     raise explained(error, procedure) from error
-            else:
-                yield number, told
 
 
 def _is_protected(error: ApplicationError) -> bool:

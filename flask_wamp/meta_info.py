@@ -16,9 +16,12 @@ Details = t.Mapping[str, t.Any]
 #: own cookie: whoever has them can be that browser.
 _SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
 
+#: How deep details are kept: whoever joins chooses what is in ``authextra``.
+DEEPEST = 32
+
 
 def _details() -> t.Any:
-    return dataclasses.field(default_factory=dict, repr=False, hash=False)
+    return dataclasses.field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,7 @@ class SessionInfo:
     details: Details = _details()
     """All the router tells of it, ``authextra`` for one, but no HTTP headers."""
 
-    http_headers: Details | None = dataclasses.field(default=None, repr=False, hash=False)
+    http_headers: Details | None = dataclasses.field(default=None, repr=False, compare=False)
     """The headers its WebSocket came with, cookies included, where they were asked for."""
 
     @classmethod
@@ -163,12 +166,15 @@ class SubscriptionInfo(_Observed):
         return cls(**cls._facts(told, subscription_id))
 
 
-def without_secrets(value: t.Any) -> t.Any:
+def without_secrets(value: t.Any, depth: int = DEEPEST) -> t.Any:
     """A copy without HTTP headers and cookies, however deep: a proxy puts them into ``authextra``."""
+    if isinstance(value, (dict, list)) and not depth:
+        return None
     if isinstance(value, dict):
-        return {k: without_secrets(v) for k, v in value.items() if k not in _SECRETS}
+        kept = {name: item for name, item in value.items() if name not in _SECRETS}
+        return {name: without_secrets(item, depth - 1) for name, item in kept.items()}
     if isinstance(value, list):
-        return [without_secrets(item) for item in value]
+        return [without_secrets(item, depth - 1) for item in value]
     return value
 
 

@@ -117,7 +117,7 @@ class Watch:
         info = SessionInfo.parse(work.message.args[0] if work.message.args else None)
         self._forget_others(work)
         if self._left.handlers:
-            self._known[info.id] = info
+            self._known[info.id] = _brief(info)
         return info
 
     def _on_leave(self, work: EventWork) -> SessionInfo:
@@ -134,6 +134,12 @@ class Watch:
         if session_id != self._session_id:
             self._session_id = session_id
             self._known.clear()
+
+
+def _brief(info: SessionInfo) -> SessionInfo:
+    """Without details, which are as large as whoever joins wants them to be."""
+    transport = info.transport and dataclasses.replace(info.transport, details={})
+    return dataclasses.replace(info, transport=transport, details={})
 
 
 class _Told:

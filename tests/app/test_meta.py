@@ -144,6 +144,31 @@ def test_all_leaves_out_who_is_gone_meanwhile(client: Client, router: MemoryRout
     assert [s.id for s in client.meta.sessions.all()] == [1, 2, 3, 4, *range(7, 201)]
 
 
+def test_nobody_hides_behind_what_cannot_be_read(serve: Serve, router: MemoryRouter) -> None:
+    def get(number: int) -> t.Any:
+        if number == 2:
+            raise ApplicationError("wamp.error.invalid_argument", "the payload cannot be decoded")
+        return {**JOE, "session": number, "authextra": "x" * 100_000 if number == 3 else {}}
+
+    client = serve(WAMP_MAX_MESSAGE_SIZE=50_000)[1].client
+    router.register("wamp.session.list", lambda: [1, 2, 3])
+    router.register("wamp.session.get", get)
+    sessions = client.meta.sessions.all()
+    assert [(s.id, s.authid) for s in sessions] == [(1, "joe"), (2, None), (3, None)]
+    router.hold("wamp.session.get")
+    sessions = client.with_options(timeout=0.1).meta.sessions.all()
+    assert sessions == [SessionInfo(1), SessionInfo(2), SessionInfo(3)]
+
+
+def test_deep_details_are_cut() -> None:
+    deep: t.Any = []
+    for _ in range(5000):
+        deep = [deep]
+    info = SessionInfo.parse({"session": 4, "authid": "joe", "authextra": {"deep": deep}})
+    assert info.authid == "joe"
+    assert len(str(info.details)) < 200
+
+
 def test_kill(client: Client, router: MemoryRouter, calls: t.Any) -> None:
     router.register("wamp.session.kill", lambda number, **why: None)
     router.register("wamp.session.kill_by_authid", lambda authid, **why: [1])
