@@ -24,13 +24,22 @@ wamp = AppGroup("wamp", help="Commands for the app's WAMP side.")
 )
 @click.option("--realm", help="The realm to serve, in place of the app's WAMP_REALM.")
 @click.option(
+    "--keep",
+    metavar="TOPIC",
+    multiple=True,
+    help="Keep the last 100 events of this topic, for g.wampy.history; 'com.news.' for all that "
+    "begin so. May be repeated.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["error", "warn", "info", "debug"]),
     default="info",
     show_default=True,
     help="How much Crossbar.io says.",
 )
-def router(url: str | None, port: int | None, realm: str | None, log_level: str) -> None:
+def router(
+    url: str | None, port: int | None, realm: str | None, keep: tuple[str, ...], log_level: str
+) -> None:
     """Run a development router for this app.
 
     It is a Crossbar.io node that serves the app's router URL and realm to this machine, and lets
@@ -43,7 +52,8 @@ def router(url: str | None, port: int | None, realm: str | None, log_level: str)
     realm = realm or _setting("WAMP_REALM", "REALM") or DEFAULT_REALM
     _warn_of_authentication()
     try:
-        serve([_with_port(url, port)], realm, echo=click.echo, log_level=log_level)
+        urls = [_with_port(url, port)]
+        serve(urls, realm, echo=click.echo, log_level=log_level, keep=keep)
     except RouterError as error:
         raise click.ClickException(str(error)) from None
 

@@ -7,6 +7,7 @@ cluster, of one node. Source: WAMP Advanced Profile, "Session Meta API", "Regist
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
@@ -237,11 +238,19 @@ class Subscriptions(_Part):
         ]
 
     def count_subscribers(self, subscription_id: int) -> int:
-        """How many sessions share a subscription; Crossbar 26.10 counts an event history as one more.
+        """How many sessions share a subscription.
 
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
-        return _number(self._ask("wamp.subscription.count_subscribers", subscription_id))
+        count = _number(self._ask("wamp.subscription.count_subscribers", subscription_id))
+        # Crossbar 26.10 counts an event history as one more.
+        return count - 1 if count and self._has_history(subscription_id) else count
+
+    def _has_history(self, subscription_id: int) -> bool:
+        with contextlib.suppress(ApplicationError):
+            self._client.call("wamp.subscription.get_events", subscription_id, 0)
+            return True
+        return False
 
 
 def ask(client: Caller, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:

@@ -36,7 +36,14 @@ def _interrupt(signum: int, frame: object) -> t.NoReturn:
     raise KeyboardInterrupt
 
 
-def serve(urls: t.Sequence[str], realm: str, *, echo: Echo = say, log_level: str = "info") -> None:
+def serve(
+    urls: t.Sequence[str],
+    realm: str,
+    *,
+    echo: Echo = say,
+    log_level: str = "info",
+    keep: t.Iterable[str] = (),
+) -> None:
     """Run a development router until Ctrl-C or SIGTERM.
 
     Builds Crossbar's environment before, if there is none.
@@ -45,11 +52,16 @@ def serve(urls: t.Sequence[str], realm: str, *, echo: Echo = say, log_level: str
     :param realm: The realm to serve.
     :param echo: Called with each line for the person at the terminal.
     :param log_level: How much Crossbar says: ``error``, ``warn``, ``info`` or ``debug``.
+    :param keep: Topics whose last 100 events are kept; one that ends in a dot is all that begin so.
     :raises RouterError: It cannot start, or ended by itself.
     """
     with interruptible():
         crossbar = ensure_crossbar(echo)
         options: dict[str, t.Any] = {"log": echo, "log_level": log_level, "color": _color()}
+        options["event_history"] = [
+            {"uri": topic, "match": "prefix" if topic.endswith(".") else "exact", "limit": 100}
+            for topic in keep
+        ]
         with DevRouter(urls, realm, crossbar=crossbar, **options) as router:
             echo(f"router ready on {', '.join(urls)}, realm {realm}")
             code = router.wait()

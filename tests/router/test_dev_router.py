@@ -28,6 +28,7 @@ from flask_wamp.router import (
 )
 from flask_wamp.router.ports import answers, wait_until_free
 from flask_wamp.testing import MakeRouter
+from tests.support.peers import AutobahnPeer
 
 ROOT = Path(__file__).parents[2]
 COMPLETE = "flask-wamp-complete"
@@ -541,9 +542,14 @@ def test_the_command_takes_other_urls_and_realms(
 ) -> None:
     port = free_port()
     options = ["--port", str(port), "--realm", "other", "--log-level", "error"]
-    with command("ws://127.0.0.1:9/x", *options) as router:
+    keep = ["--keep", "com.kept", "--keep", "com.past."]
+    with command("ws://127.0.0.1:9/x", *options, *keep) as router:
         line = said(router, "router ready")
         assert line == f"router ready on ws://127.0.0.1:{port}/x, realm other\n"
+        with AutobahnPeer(f"ws://127.0.0.1:{port}/x", "other") as peer:
+            for topic, match in (("com.kept", "exact"), ("com.past.", "prefix")):
+                number = peer.call("wamp.subscription.lookup", topic, {"match": match}).value
+                assert peer.call("wamp.subscription.get_events", number).value == []
         router.terminate()
 
 

@@ -66,6 +66,8 @@ def test_a_router_with_a_store_knows_who_is_not_there(
         number = subscriptions.lookup("com.kept")
         assert number is not None
         assert subscriptions.list_subscribers(number) == [peer.session_id]
+        assert subscriptions.count_subscribers(number) == 1
+    eventually(lambda: subscriptions.count_subscribers(number) == 0)
 
 
 def test_kill(meta: Meta, wamp_router: DevRouter) -> None:
