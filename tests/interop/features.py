@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from flask_wamp import ApplicationError, CallResult, CallTimeout, invocation
+from flask_wamp.client import Client
 from tests.support import peers
 
 from .sides import Events, Ours
@@ -53,6 +54,11 @@ class Scene:
     ours: Ours
     peer: peers.AutobahnPeer
     prefix: str
+
+    @property
+    def client(self) -> Client:
+        """The app's, that waits as long as the cell does."""
+        return self.ours.client.with_options(timeout=peers.patience())
 
     def uri(self, name: str) -> str:
         return f"{self.prefix}.{name}"
@@ -295,7 +301,7 @@ def procedure(scene: Scene, kind: str = "echo", **behaviour: t.Any) -> peers.Pro
 @feature(CALLED, "positional and keyword arguments")
 def called_args(scene: Scene) -> None:
     f = procedure(scene)
-    result = scene.ours.client.call(scene.uri("f"), 1, "two", three=3)
+    result = scene.client.call(scene.uri("f"), 1, "two", three=3)
     assert result == CallResult(1, "two", three=3)
     got = f.next()
     assert (got.args, got.kwargs) == ([1, "two"], {"three": 3})
@@ -304,13 +310,13 @@ def called_args(scene: Scene) -> None:
 @feature(CALLED, "no result")
 def called_none(scene: Scene) -> None:
     procedure(scene, "give", given=[[], {}])
-    assert scene.ours.client.call(scene.uri("f")) is None
+    assert scene.client.call(scene.uri("f")) is None
 
 
 @feature(CALLED, "an error with arguments of both kinds")
 def called_error(scene: Scene) -> None:
     procedure(scene, "fail", error=ERROR)
-    error = error_of(lambda: scene.ours.client.call(scene.uri("f")))
+    error = error_of(lambda: scene.client.call(scene.uri("f")))
     assert (error.uri, list(error.args), error.kwargs) == tuple(ERROR.values())
 
 
@@ -336,7 +342,7 @@ def called_megabyte(scene: Scene) -> None:
 
 def called_with(scene: Scene, value: t.Any) -> None:
     f = procedure(scene)
-    assert scene.ours.client.call(scene.uri("f"), value) == value
+    assert scene.client.call(scene.uri("f"), value) == value
     assert f.next().value == value
 
 
@@ -350,14 +356,14 @@ def called_view(scene: Scene) -> None:
 @feature(CALLED, "progressive results, as a stream")
 def called_progress(scene: Scene) -> None:
     procedure(scene, "progress", items=[1, {"two": 2}, [3]])
-    with scene.ours.client.stream(scene.uri("f"), "done") as stream:
+    with scene.client.stream(scene.uri("f"), "done") as stream:
         assert list(stream) == [1, {"two": 2}, [3], "done"]
 
 
 @feature(CALLED, "canceling: the caller goes on at once")
 def called_cancel(scene: Scene) -> None:
     f = procedure(scene, "hold")
-    future = scene.ours.client.submit(scene.uri("f"))
+    future = scene.client.submit(scene.uri("f"))
     f.next()
     assert future.cancel()
     with pytest.raises(CancelledError):
@@ -369,7 +375,7 @@ def called_cancel(scene: Scene) -> None:
 @feature(CALLED, "canceling: the peer is interrupted")
 def called_interrupt(scene: Scene) -> None:
     f = procedure(scene, "hold")
-    future = scene.ours.client.submit(scene.uri("f"))
+    future = scene.client.submit(scene.uri("f"))
     f.next()
     future.cancel()
     f.interrupted()
@@ -379,7 +385,7 @@ def called_interrupt(scene: Scene) -> None:
 def called_timeout(scene: Scene) -> None:
     f = procedure(scene, "hold")
     with pytest.raises(CallTimeout):
-        scene.ours.client.with_options(timeout=0.1).call(scene.uri("f"))
+        scene.client.with_options(timeout=0.1).call(scene.uri("f"))
     f.next()
     f.release()
     assert procedure_works(scene)
@@ -388,15 +394,15 @@ def called_timeout(scene: Scene) -> None:
 def procedure_works(scene: Scene) -> bool:
     """Whether the peer goes on: a call that was given up has not cost it its session."""
     scene.peer.register(scene.uri("after"))
-    return bool(scene.ours.client.call(scene.uri("after"), "more") == "more")
+    return bool(scene.client.call(scene.uri("after"), "more") == "more")
 
 
 @feature(CALLED, "caller identification")
 def called_disclosed(scene: Scene) -> None:
     f = procedure(scene)
-    scene.ours.client.call(scene.uri("f"))
+    scene.client.call(scene.uri("f"))
     details = f.next().details
-    assert details["caller"] == scene.ours.client.session_id
+    assert details["caller"] == scene.client.session_id
     assert details["caller_authrole"] == "anonymous"
 
 
@@ -412,7 +418,7 @@ def called_wildcard(scene: Scene) -> None:
 
 def called_by_pattern(scene: Scene, pattern: str, match: str, uri: str) -> None:
     f = scene.peer.register(pattern, options={"match": match})
-    assert scene.ours.client.call(uri, "hello") == "hello"
+    assert scene.client.call(uri, "hello") == "hello"
     assert f.next().details["procedure"] == uri
 
 
@@ -421,21 +427,21 @@ def called_shared(scene: Scene) -> None:
     scene.ours.callee(lambda: "ours", scene.uri("f"), invoke="roundrobin")
     theirs = {"kind": "give", "given": [["theirs"], {}]}
     scene.peer.register(scene.uri("f"), options={"invoke": "roundrobin"}, **theirs)
-    answers = [scene.ours.client.call(scene.uri("f")) for _ in range(6)]
+    answers = [scene.client.call(scene.uri("f")) for _ in range(6)]
     assert sorted(answers) == ["ours"] * 3 + ["theirs"] * 3
 
 
 @feature(CALLED, "a procedure that the peer has taken back")
 def called_unregistered(scene: Scene) -> None:
     procedure(scene).unregister()
-    error = error_of(lambda: scene.ours.client.call(scene.uri("f")))
+    error = error_of(lambda: scene.client.call(scene.uri("f")))
     assert error.uri == "wamp.error.no_such_procedure"
 
 
 @feature(CALLED, "vanishing mid-call: the caller gets an error", kills=True)
 def called_vanish(scene: Scene) -> None:
     f = procedure(scene, "hold")
-    future = scene.ours.client.submit(scene.uri("f"))
+    future = scene.client.submit(scene.uri("f"))
     f.next()
     scene.peer.kill()
     error = error_of(lambda: future.result(peers.patience()))
@@ -501,7 +507,7 @@ def only_the_last(scene: Scene, events: Events, options: dict[str, t.Any]) -> No
 @feature(PUBLISHES, "``exclude``, ``eligible`` by session id")
 def publishes_filtered(scene: Scene) -> None:
     events = scene.ours.subscribe(scene.uri("t"))
-    ours, theirs = scene.ours.client.session_id, scene.peer.session_id
+    ours, theirs = scene.client.session_id, scene.peer.session_id
     only_the_last(scene, events, {"exclude": [ours]})
     only_the_last(scene, events, {"eligible": [theirs]})
     scene.peer.publish(scene.uri("t"), "for us", options={"eligible": [ours]})
@@ -543,7 +549,7 @@ PUBLISHED = "The app publishes to the peer"
 
 def received(scene: Scene, *args: t.Any, **kwargs: t.Any) -> peers.Received:
     topic = scene.peer.subscribe(scene.uri("t"))
-    scene.ours.client.publish(scene.uri("t"), *args, **kwargs)
+    scene.client.publish(scene.uri("t"), *args, **kwargs)
     return topic.next()
 
 
@@ -557,7 +563,7 @@ def published_args(scene: Scene) -> None:
 def published_plain(scene: Scene) -> None:
     topic = scene.peer.command("subscribe", peers.Topic, uri=scene.uri("t"), options=None)
     topic.wait()
-    scene.ours.client.publish(scene.uri("t"), "plain")
+    scene.client.publish(scene.uri("t"), "plain")
     assert topic.next().value == "plain"
 
 
@@ -579,7 +585,7 @@ def published_megabyte(scene: Scene) -> None:
 @feature(PUBLISHED, "acknowledged")
 def published_acknowledged(scene: Scene) -> None:
     topic = scene.peer.subscribe(scene.uri("t"))
-    publisher = scene.ours.client.with_options(acknowledge=True)
+    publisher = scene.client.with_options(acknowledge=True)
     assert isinstance(publisher.publish(scene.uri("t"), "sure"), int)
     assert topic.next().value == "sure"
 
@@ -588,14 +594,14 @@ def published_acknowledged(scene: Scene) -> None:
 def published_in_order(scene: Scene) -> None:
     topic = scene.peer.subscribe(scene.uri("t"))
     for n in range(100):
-        scene.ours.client.publish(scene.uri("t"), n)
+        scene.client.publish(scene.uri("t"), n)
     assert [topic.next().value for _ in range(100)] == list(range(100))
 
 
 @feature(PUBLISHED, "``exclude``, ``eligible`` by session id")
 def published_filtered(scene: Scene) -> None:
     topic = scene.peer.subscribe(scene.uri("t"))
-    client, theirs = scene.ours.client, scene.peer.session_id
+    client, theirs = scene.client, scene.peer.session_id
     client.with_options(exclude=[theirs]).publish(scene.uri("t"), "hidden")
     client.with_options(eligible=[client.session_id]).publish(scene.uri("t"), "hidden")
     client.with_options(eligible=[theirs]).publish(scene.uri("t"), "for them")
@@ -604,7 +610,7 @@ def published_filtered(scene: Scene) -> None:
 
 @feature(PUBLISHED, "a retained event")
 def published_retained(scene: Scene) -> None:
-    client = scene.ours.client.with_options(retain=True, acknowledge=True)
+    client = scene.client.with_options(retain=True, acknowledge=True)
     client.publish(scene.uri("t"), "kept")
     assert scene.peer.subscribe(scene.uri("t"), get_retained=True).next().value == "kept"
 
@@ -621,7 +627,7 @@ def published_wildcard(scene: Scene) -> None:
 
 def received_by_pattern(scene: Scene, pattern: str, match: str, uri: str) -> None:
     topic = scene.peer.subscribe(pattern, match=match)
-    scene.ours.client.publish(uri, 1)
+    scene.client.publish(uri, 1)
     assert topic.next().details["topic"] == uri
 
 
@@ -630,8 +636,8 @@ def published_unsubscribed(scene: Scene) -> None:
     topic = scene.peer.subscribe(scene.uri("t"))
     scene.peer.command("withdraw", declared=topic.number).wait()
     other = scene.peer.subscribe(scene.uri("other"))
-    scene.ours.client.publish(scene.uri("t"), "for nobody")
-    scene.ours.client.publish(scene.uri("other"), "for them")
+    scene.client.publish(scene.uri("t"), "for nobody")
+    scene.client.publish(scene.uri("other"), "for them")
     assert other.next().value == "for them"
     assert topic.is_quiet()
 
@@ -639,7 +645,7 @@ def published_unsubscribed(scene: Scene) -> None:
 @feature(PUBLISHED, "publisher identification")
 def published_disclosed(scene: Scene) -> None:
     details = received(scene).details
-    assert details["publisher"] == scene.ours.client.session_id
+    assert details["publisher"] == scene.client.session_id
     assert details["publisher_authrole"] == "anonymous"
 
 
@@ -702,12 +708,12 @@ def joins_refused(scene: Scene) -> None:
 @feature(SESSIONS, "leaving with GOODBYE: its procedures are gone", kills=True)
 def leaves(scene: Scene) -> None:
     procedure(scene)
-    assert scene.ours.client.call(scene.uri("f"), 1) == 1
+    assert scene.client.call(scene.uri("f"), 1) == 1
     scene.peer.leave()
     scene.peer.wait_until_lost()
 
     def gone() -> bool:
-        error = error_of(lambda: scene.ours.client.call(scene.uri("f")))
+        error = error_of(lambda: scene.client.call(scene.uri("f")))
         return error.uri == "wamp.error.no_such_procedure"
 
     eventually(gone)

@@ -13,17 +13,19 @@ from .features import FEATURES
 from .names import AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN, XCONN_ROUTER
 
 JSON, MSGPACK, CBOR = "ws+json", "ws+msgpack", "ws+cbor"
+MIXED = "ws+json/rawsocket+msgpack"
+"""The peer on the one, the app on the other: as browsers and servers are."""
 
 #: What each speaks of what the router and we speak.
 TRANSPORTS: dict[str, tuple[str, ...]] = {
     AUTOBAHN: (JSON, MSGPACK, CBOR, "rawsocket+msgpack"),
-    AUTOBAHN_JS: (JSON, MSGPACK, CBOR, "rawsocket+json"),
-    WAMPY_JS: (JSON, MSGPACK, CBOR),
+    AUTOBAHN_JS: (JSON, MSGPACK, CBOR, "rawsocket+json", MIXED),
+    WAMPY_JS: (JSON, MSGPACK, CBOR, MIXED),
     XCONN: (JSON, MSGPACK, CBOR, "rawsocket+msgpack"),
     XCONN_ROUTER: (JSON, MSGPACK, CBOR),
 }
 
-SILENCE = r"in time"
+SILENCE = r"in time|did not answer within"
 """How a wait ends for what never comes."""
 
 
@@ -85,8 +87,8 @@ KNOWN: tuple[Known, ...] = (
         AUTOBAHN_JS,
         ("calls_large", "called_large"),
         NUMBER,
-        r"BigInt|in time|AssertionError",
-        (JSON, MSGPACK, "rawsocket+json"),
+        r"BigInt|AssertionError|" + SILENCE,
+        (JSON, MSGPACK, "rawsocket+json", MIXED),
         breaks=True,
     ),
     Known(
@@ -94,7 +96,7 @@ KNOWN: tuple[Known, ...] = (
         ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
         TEXT,
         r"AssertionError",
-        (JSON, "rawsocket+json"),
+        (JSON, "rawsocket+json", MIXED),
     ),
     Known(
         AUTOBAHN_JS,
@@ -108,8 +110,8 @@ KNOWN: tuple[Known, ...] = (
         WAMPY_JS,
         ("calls_large", "called_large"),
         NUMBER,
-        r"Websocket error|AssertionError",
-        (JSON, CBOR),
+        r"Websocket error|AssertionError|" + SILENCE,
+        (JSON, CBOR, MIXED),
         breaks=True,
     ),
     Known(
@@ -117,7 +119,7 @@ KNOWN: tuple[Known, ...] = (
         ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
         TEXT,
         r"AssertionError",
-        (JSON,),
+        (JSON, MIXED),
     ),
     Known(
         WAMPY_JS,

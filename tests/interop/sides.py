@@ -153,6 +153,7 @@ class Stage:
 
     def ours(self, name: str, transport: str) -> Ours:
         router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
+        transport = transport.split("/")[-1]
         if (router, transport) not in self._ours:
             url, serializer = self._endpoint(router, transport)
             ours = Ours(url, "realm1", serializer)
@@ -197,7 +198,7 @@ class Stage:
         return DriverPeer(command, {"NODE_PATH": str(modules)})
 
     def _endpoint(self, name: str, transport: str) -> tuple[str, str]:
-        kind, serializer = transport.split("+")
+        kind, serializer = transport.split("/")[0].split("+")
         router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
         if router not in self._routers:
             start = self._start_xconn if router == XCONN_ROUTER else self._start_crossbar

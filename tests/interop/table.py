@@ -7,7 +7,7 @@ import typing as t
 from pathlib import Path
 
 from .features import FEATURES, Feature
-from .matrix import SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
+from .matrix import MIXED, SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
 
 PAGE = Path(__file__).parents[2] / "docs" / "interop.rst"
 
@@ -28,8 +28,9 @@ Peers
 {peers}
 
 Between the app and the first four stands Crossbar.io; in the last column, the router of xconn stands between
-the app and autobahn-python. Both sides use the same transport and serializer. autobahn-python runs on
-asyncio; its protocol code is the same on Twisted.
+the app and autobahn-python. Both sides use the same transport and serializer, but for {mixed}: there
+the peer uses the one and the app the other, as browsers and servers do. autobahn-python runs on asyncio; its
+protocol code is the same on Twisted.
 
 {versions}
 """
@@ -57,6 +58,7 @@ def render(results: Results, versions: dict[str, str]) -> str:
         works=sum(known is None for known in results.values()),
         all=len(results),
         peers=_table(["", "transports and serializers"], _peers()),
+        mixed=f"``{MIXED}``",
         versions=f"{VERSIONS}{named}.",
     )
     return "\n".join([head, *sections, NOTES, *map(_note, notes, notes.values())])
