@@ -21,6 +21,11 @@ RECEIVE_SIZE = 65536
 """Bytes of one receive: many small messages arrive with one system call."""
 
 
+#: Linux: acknowledge at once. Crossbar 26.10 leaves Nagle's algorithm on for RawSocket: what it has to say
+#: next waits for our acknowledgement of what it said last, and that for 40 ms, or until we say something.
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
 class StreamSettings(t.NamedTuple):
     """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
 
@@ -59,6 +64,8 @@ class Stream:
         """While sending: the ``time.monotonic()`` at which the system last took something."""
         self._deadline: float | None = None
         self._rest = b""
+        self.quickack: int | None = None
+        """The socket option to set before each receive; see :data:`QUICKACK`."""
 
     def settimeout(self, deadline: float | None) -> None:
         """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
@@ -69,6 +76,8 @@ class Stream:
     def receive(self) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
         with _Watched(self):
+            if self.quickack is not None:  # each time: Linux forgets it
+                self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
             return self.sock.recv(RECEIVE_SIZE)
 
     def pending(self) -> bool:
@@ -222,14 +231,13 @@ def open_stream(
     except OSError as error:
         raise TransportError(f"cannot connect to {url.shown}: {_reason(error)}") from error
     try:
-        if not url.secure:
-            stream = Stream(sock)
-            stream.settimeout(deadline)
-            return stream
-        secure = TLSStream(sock, settings.context(), url.host)
-        secure.settimeout(deadline)
-        secure.handshake()
-        return secure
+        stream = TLSStream(sock, settings.context(), url.host) if url.secure else Stream(sock)
+        stream.settimeout(deadline)
+        if not (url.websocket or url.unix):
+            stream.quickack = QUICKACK
+        if isinstance(stream, TLSStream):
+            stream.handshake()
+        return stream
     except BaseException:
         sock.close()
         raise
