@@ -147,6 +147,10 @@ class Registrations(_Part):
         """The ids of all registrations, or of those one session is a callee of."""
         return _ids(self._ask("wamp.registration.list", *_given(session_id)))
 
+    def count(self, session_id: int | None = None) -> int:
+        """How many :meth:`list` has."""
+        return len(self.list(session_id))
+
     def get(self, registration_id: int) -> RegistrationInfo:
         """What the router knows of a registration.
 
@@ -195,6 +199,10 @@ class Subscriptions(_Part):
         Of all, Crossbar 26.10 leaves out those with ``match="wildcard"``; of one session it does not.
         """
         return _ids(self._ask("wamp.subscription.list", *_given(session_id)))
+
+    def count(self, session_id: int | None = None) -> int:
+        """How many :meth:`list` has."""
+        return len(self.list(session_id))
 
     def get(self, subscription_id: int) -> SubscriptionInfo:
         """What the router knows of a subscription.
