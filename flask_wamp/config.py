@@ -122,13 +122,7 @@ KEYS: tuple[Key, ...] = (
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
 
 #: Environment variables of our commands and tests, which ``app.config.from_prefixed_env()`` also reads.
-_NOT_OURS = {
-    "WAMP_CROSSBAR",
-    "WAMP_BUILD_CROSSBAR",
-    "WAMP_REQUIRE_ROUTER",
-    "WAMP_REQUIRE_BROWSER",
-    "WAMP_REQUIRE_POSTGRES",
-}
+_NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_")
 
 
 class Config:
@@ -238,9 +232,9 @@ def _shown(name: str, value: t.Any) -> str:
 
 
 def _check_known(config: t.Mapping[str, t.Any]) -> None:
-    known = {key.name for key in KEYS} | _NOT_OURS
+    known = {key.name for key in KEYS}
     for name in config:
-        if name.startswith("WAMP_") and name not in known:
+        if name.startswith("WAMP_") and name not in known and not name.startswith(_NOT_OURS):
             allowed = ", ".join(key.name for key in KEYS)
             shown = _shown(name, config[name])
             raise ValueError(f"unknown configuration key {name}={shown}; there are {allowed}")

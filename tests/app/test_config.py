@@ -160,6 +160,7 @@ def test_other_keys_are_left_alone() -> None:
 def test_environment_variables_of_ours_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_CROSSBAR", "/usr/bin/crossbar")
     monkeypatch.setenv("FLASK_WAMP_REQUIRE_ROUTER", "1")
+    monkeypatch.setenv("FLASK_WAMP_REQUIRE_NODE", "1")
     monkeypatch.setenv("FLASK_WAMP_REALM", "from the environment")
     app = Flask("tests")
     app.config.from_prefixed_env()

@@ -9,8 +9,10 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP
-from flask_wamp import messages as m
+from flask_wamp.exceptions import ProtocolError
 from flask_wamp.execution import is_monkey_patched
+from flask_wamp.pool import Pool
+from flask_wamp.readers import read_all
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 from tests.support.memory import MemoryRouter
@@ -112,21 +114,30 @@ def test_handler_may_stop_the_client(serve: Serve, router: MemoryRouter) -> None
     eventually(lambda: not our_threads())
 
 
-def test_call_before_broken_bytes_is_run(serve: Serve, router: MemoryRouter) -> None:
+def test_job_that_came_before_an_error_is_run() -> None:
+    pool = Pool(1, 10)
     ran = threading.Event()
 
-    def setup(wamp: FlaskWAMP) -> None:
-        @wamp.callee
-        def run() -> None:
-            ran.set()
+    def read() -> bool:
+        pool.hold()
+        pool.submit(ran.set)
+        raise ProtocolError("nonsense")
 
-    _, wamp = serve(setup, WAMP_RECONNECT_MIN=0.001, WAMP_RECONNECT_MAX=0.001)
-    readers_rest(wamp)
-    transport = router.transports[-1]
-    router.invoke("com.example.run")
-    transport.put_bytes(b"nonsense")
+    with pytest.raises(ProtocolError, match="nonsense"):
+        read_all(pool, read)
     assert ran.wait(TIMEOUT)
-    wamp.client.wait_until_joined(TIMEOUT)
-    eventually(lambda: router.transports[-1:] not in ([], [transport]))
-    wamp.client.wait_until_joined(TIMEOUT)
-    assert isinstance(router.invoke("com.example.run").result(TIMEOUT), m.Yield)
+    assert pool.stop(TIMEOUT)
+
+
+def test_call_and_broken_bytes_hold_up_nobody(
+    serve: Serve, router: MemoryRouter, procedures: Procedures
+) -> None:
+    _, wamp = serve(procedures.declare, WAMP_RECONNECT_MIN=0.001, WAMP_RECONNECT_MAX=0.001)
+    for _ in range(10):
+        readers_rest(wamp)
+        transport = router.transports[-1]
+        router.invoke("com.example.quick")  # run or not: the session that it was for is lost
+        transport.put_bytes(b"nonsense")
+        eventually(lambda: router.transports[-1:] not in ([], [transport]))  # noqa: B023
+        wamp.client.wait_until_joined(TIMEOUT)
+        assert router.call("com.example.quick")

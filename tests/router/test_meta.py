@@ -105,7 +105,7 @@ def test_registrations(wamp: FlaskWAMP, meta: Meta, peer: AutobahnPeer) -> None:
     assert info.created.tzinfo is not None
     assert info in meta.registrations.all()
     assert number in meta.registrations.list()
-    assert meta.registrations.list(peer.session_id) == [number]
+    assert number in meta.registrations.list(peer.session_id)
     assert meta.registrations.count(peer.session_id) == 1
     callees = {peer.session_id, wamp.client.session_id}
     assert set(meta.registrations.list_callees(number)) == callees
