@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import collections
+import socket
+import time
 import typing as t
 
 import pytest
 from websockets.frames import Close, Opcode
 
 from flask_wamp.exceptions import ProtocolError, TransportError
+from flask_wamp.transports import streams
 from flask_wamp.transports.rawsocket import RawSocketTransport
 from flask_wamp.transports.urls import parse_router_url
 from flask_wamp.transports.websocket import WebSocketTransport
@@ -125,6 +128,38 @@ def test_rawsocket_router_that_says_nothing_is_asked_once() -> None:
     with pytest.raises(TransportError, match="in time"):
         RawSocketTransport.open(lambda: t.cast(t.Any, next(left)), ALL, SIZE, 1e9)
     assert [stream.closed for stream in streams] == [True, False]
+
+
+@pytest.mark.skipif(streams.QUICKACK is None, reason="only Linux can acknowledge at once")
+@pytest.mark.parametrize(("scheme", "asked"), [("tcp", True), ("ws", False)])
+def test_rawsocket_is_acknowledged_at_once(
+    scheme: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux forgets; see :data:`flask_wamp.transports.streams.QUICKACK`."""
+    log: list[t.Any] = []
+
+    class Socket(socket.socket):
+        def setsockopt(self, *option: t.Any) -> None:
+            log.append(option)
+            super().setsockopt(*option)
+
+        def recv(self, *args: t.Any) -> bytes:
+            log.append("recv")
+            return super().recv(*args)
+
+    monkeypatch.setattr(streams.socket, "socket", Socket)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = parse_router_url(f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        settings = t.cast(t.Any, None)  # for TLS
+        stream = streams.open_stream(url, settings, time.monotonic() + 10)
+        other, _ = server.accept()
+        with stream.sock, other:
+            del log[:]
+            for _ in range(2):
+                other.sendall(b"x")
+                assert stream.receive() == b"x"
+    quick = (socket.IPPROTO_TCP, streams.QUICKACK, 1)
+    assert log == ([quick, "recv"] if asked else ["recv"]) * 2
 
 
 def test_rawsocket_sends_and_receives() -> None:

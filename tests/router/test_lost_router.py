@@ -26,7 +26,7 @@ pytestmark = pytest.mark.router
 Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 MakeApp = t.Callable[..., Flask]
 
-SOON = 2.0
+SOON = 8.0
 """Seconds within which a loss is noticed; without noticing it, a call waits for ten."""
 
 

@@ -26,19 +26,19 @@ MakeApp = t.Callable[..., Flask]
 
 def assert_not_joined(make_app: MakeApp, url: str, why: str, **config: t.Any) -> FlaskWAMP:
     """An app pointed there says why it is not joined, at once; and stops at once."""
-    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **{"WAMP_CONNECT_TIMEOUT": 2.0, **config}))
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **{"WAMP_CONNECT_TIMEOUT": 30.0, **config}))
     started = time.monotonic()
     for use in (wamp.client.call, wamp.client.publish, wamp.client.submit):
         with pytest.raises(NotJoined, match=why):
             use("com.shop.echo")
-    assert time.monotonic() - started < 1.5, "it has waited though there was nothing to wait for"
+    assert time.monotonic() - started < 10, "it has waited though there was nothing to wait for"
     with pytest.raises(NotJoined, match=why) as raised:
         wamp.client.wait_until_joined(0.05)
     assert url in str(raised.value)
     assert not wamp.client.joined
     started = time.monotonic()
     wamp.stop()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
     return wamp
 
 
@@ -123,7 +123,7 @@ def assert_silent(make_app: MakeApp, url: str) -> None:
     started = time.monotonic()
     with pytest.raises(NotJoined, match="did not answer in time"):
         wamp.client.call("com.shop.echo")
-    assert 0.2 <= time.monotonic() - started < 1.5
+    assert 0.2 <= time.monotonic() - started < 10
     with pytest.raises(NotJoined, match="did not answer in time"):
         wamp.client.wait_until_joined(0.05)
     wamp.stop()
@@ -155,7 +155,7 @@ def test_stopping_does_not_wait_for_somebody_who_says_nothing(
             assert client.recv(1)  # it has begun to speak
             started = time.monotonic()
             wamp.stop()
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < 10
     assert caplog.text == ""
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import queue
-import socket
 import typing as t
 
 import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, CallResult, FlaskWAMP
-from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
@@ -128,22 +126,6 @@ def test_the_router_takes_the_serializer_we_prefer(
     _, wamp = join(wamp_router.url, WAMP_SERIALIZERS=names)
     session = wamp.client.call("wamp.session.get", wamp.client.session_id)
     assert session["transport"]["websocket_protocol"] == f"wamp.2.{names[0]}"
-
-
-@pytest.mark.skipif(
-    not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can acknowledge at once"
-)
-def test_answers_are_acknowledged_at_once(
-    join: Join, wamp_router: DevRouter, peer: AutobahnPeer
-) -> None:
-    """Crossbar holds back what follows until then, and Linux forgets in every exchange to do it."""
-    _, wamp = join(wamp_router.rawsocket_url)
-    peer.register("com.shop.echo")
-    for _ in range(15):
-        wamp.client.call("com.shop.echo")
-    assert wamp.client.peer is not None
-    sock = wamp.client.peer.connection.transport._stream.sock
-    eventually(lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1)
 
 
 def assert_same(received: list[t.Any], sent: list[t.Any]) -> None:
