@@ -289,6 +289,49 @@ def calls_vanish(scene: Scene) -> None:
     wait(held.interrupted)
 
 
+@feature(CALLS, "the app stops: it finishes the call that it has in hand")
+def calls_drained(scene: Scene) -> None:
+    started, released = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        started.set()
+        wait(released)
+        return "finished"
+
+    with scene.ours.another() as app:
+        app.callee(slow, scene.uri("slow"))
+        app.callee(lambda: None, scene.uri("quick"))
+        call = scene.peer.submit(scene.uri("slow"))
+        wait(started)
+        stopping = threading.Thread(target=app.stop)
+        stopping.start()
+        eventually(lambda: is_gone(scene, scene.uri("quick")))
+        released.set()
+        assert call.wait().value == "finished"
+        stopping.join()
+
+
+def is_gone(scene: Scene, procedure: str) -> bool:
+    try:
+        scene.peer.call(procedure)
+    except peers.RemoteError as error:
+        assert error.uri == "wamp.error.no_such_procedure"
+        return True
+    return False
+
+
+@feature(CALLS, "the app is lost mid-call: the peer gets an error")
+def calls_lost(scene: Scene) -> None:
+    with scene.ours.another() as app:
+        held = app.hold(scene.uri("hold"))
+        call = scene.peer.submit(scene.uri("hold"))
+        wait(held.started)
+        app.drop()
+        with pytest.raises(peers.RemoteError) as caught:
+            call.wait()
+    assert caught.value.uri == "wamp.error.canceled"
+
+
 # The app calls a procedure of the peer.
 
 CALLED = "The app calls the peer"

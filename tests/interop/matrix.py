@@ -249,7 +249,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         XCONN_ROUTER,
-        ("calls_vanish", "called_vanish"),
+        ("calls_vanish", "calls_lost", "called_vanish"),
         "The router tells nobody that a connection was lost.",
         SILENCE + r"|TimeoutError",
         lacks=False,

@@ -52,6 +52,7 @@ class Ours:
     """The app's side: registers, subscribes, calls and publishes; takes all of it back."""
 
     def __init__(self, url: str, realm: str, serializer: str) -> None:
+        self._endpoint = (url, realm, serializer)
         self.app = Flask("interop")
         self.app.config.update(
             TESTING=True,
@@ -88,10 +89,26 @@ class Ours:
         self.callee(held.wait, procedure)
         return held
 
+    @contextlib.contextmanager
+    def another(self) -> t.Iterator[Ours]:
+        """One more app, that may be stopped."""
+        another = Ours(*self._endpoint)
+        try:
+            yield another
+        finally:
+            another.stop()
+
     def reset(self) -> None:
         while self._undo:
             with contextlib.suppress(Exception):  # where the session was lost, it is gone as well
                 self._undo.pop()()
+
+    def drop(self) -> None:
+        """Lose the connection, as if the cable were cut; it joins again."""
+        peer = self.client.peer
+        assert peer is not None
+        assert peer.connection is not None
+        peer.connection.close()
 
     def stop(self) -> None:
         with self.app.app_context():
