@@ -6,7 +6,8 @@ import itertools
 import typing as t
 from pathlib import Path
 
-from .features import FEATURES, Feature
+from .features import FEATURES
+from .features.scene import Feature
 from .matrix import MIXED, SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
 
 PAGE = Path(__file__).parents[2] / "docs" / "interop.rst"

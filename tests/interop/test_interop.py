@@ -8,7 +8,8 @@ import pytest
 
 from tests.support import peers
 
-from .features import FEATURES, Scene
+from .features import FEATURES
+from .features.scene import Scene
 from .matrix import SILENCE, Cell, Known, Results, cells, known
 from .sides import Stage
 
