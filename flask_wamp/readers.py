@@ -74,20 +74,24 @@ class _Readers:
         guest, bell, other = Guest(self._pool), self._bells[number], self._bells[1 - number]
         while True:
             bell.acquire()
-            if self._over.is_set():
+            if self._over.is_set() or not self._take_turn(guest, other):
                 return
-            try:
-                job = _read_on(self._pool, self._read, lambda: guest if self._standby else None)
-            except BaseException as error:
-                self._error = error
-                job = None
-            if job is None:
-                self._end(other)
-                return
-            self._standby = False
-            other.release()
-            guest.run(job)
-            self._standby = True
+
+    def _take_turn(self, guest: Guest, other: threading.Lock) -> bool:
+        """Read until there is a job for this thread, and run it; False at the end."""
+        try:
+            job = _read_on(self._pool, self._read, lambda: guest if self._standby else None)
+        except BaseException as error:
+            self._error = error
+            job = None
+        if job is None:
+            self._end(other)
+            return False
+        self._standby = False
+        other.release()
+        guest.run(job)
+        self._standby = True
+        return True
 
     def _end(self, other: threading.Lock) -> None:
         self._over.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socketserver
 import threading
@@ -32,17 +31,23 @@ class Hostile(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.server.times.append(time.monotonic())
-        with contextlib.suppress(OSError):
+        try:
             for data in self.server.talk(self):
                 self.request.sendall(data)
             while self.request.recv(65536):
                 pass
-        self.server.left.release()
+        except OSError:
+            pass
+        finally:
+            self.server.left.release()
 
     def upgrade(self, extra: bytes = b"") -> bytes:
         """The right answer to a WebSocket handshake, with more headers."""
         server = WebSocketServer()
-        answer = server.answer(self.request.recv(65536))
+        handshake = self.request.recv(65536)
+        if not handshake:
+            raise ConnectionError("the client has left before it said anything")
+        answer = server.answer(handshake)
         return answer.replace(b"\r\n\r\n", b"\r\n" + extra + b"\r\n\r\n") if extra else answer
 
 

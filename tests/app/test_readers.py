@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
+import weakref
 
 import pytest
 
@@ -112,6 +113,28 @@ def test_handler_may_stop_the_client(serve: Serve, router: MemoryRouter) -> None
     router.invoke("com.example.stop")
     assert stopped.wait(TIMEOUT)
     eventually(lambda: not our_threads())
+
+
+def test_nothing_is_kept_of_a_call(serve: Serve, router: MemoryRouter) -> None:
+    class Payload(str):
+        pass
+
+    seen: list[weakref.ref[Payload]] = []
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.before_dispatch
+        def note(message: t.Any) -> None:
+            message.args[0] = Payload(message.args[0])
+            seen.append(weakref.ref(message.args[0]))
+
+        @wamp.callee(".take", validate=False)
+        def take(text: str) -> None: ...
+
+    _, wamp = serve(setup)
+    for _ in range(6):
+        readers_rest(wamp)
+        router.call("com.example.take", "something large")
+    eventually(lambda: [ref() for ref in seen] == [None] * 6)
 
 
 def test_job_that_came_before_an_error_is_run() -> None:
