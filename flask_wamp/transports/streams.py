@@ -65,7 +65,9 @@ class Stream:
         self._deadline: float | None = None
         self._rest = b""
         self.quickack: int | None = None
-        """The socket option to set before each receive; see :data:`QUICKACK`."""
+        """The socket option that acknowledges at once; see :data:`QUICKACK`."""
+        self._owes = False
+        """Whether something came and nothing was sent since: that would have acknowledged it."""
 
     def settimeout(self, deadline: float | None) -> None:
         """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
@@ -76,9 +78,11 @@ class Stream:
     def receive(self) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
         with _Watched(self):
-            if self.quickack is not None:  # each time: Linux forgets it
+            if self._owes and self.quickack is not None:  # each time: Linux forgets it
                 self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
-            return self.sock.recv(RECEIVE_SIZE)
+            data = self.sock.recv(RECEIVE_SIZE)
+            self._owes = True
+            return data
 
     def pending(self) -> bool:
         """Whether something is left to send."""
@@ -89,6 +93,7 @@ class Stream:
 
         A greenlet may be ended while it sends; half a message on the wire would break the stream.
         """
+        self._owes = False
         view = memoryview(self._rest + data if self._rest else data)
         try:
             with _Watched(self):
