@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socketserver
 import threading
@@ -32,8 +33,11 @@ class Hostile(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.server.times.append(time.monotonic())
         try:
-            for data in self.server.talk(self):
-                self.request.sendall(data)
+            self.request.settimeout(1)
+            with contextlib.suppress(TimeoutError):  # Linux may not stop who sends to a closed socket
+                for data in self.server.talk(self):
+                    self.request.sendall(data)
+            self.request.settimeout(None)
             while self.request.recv(65536):
                 pass
         except OSError:
