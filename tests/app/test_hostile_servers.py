@@ -34,7 +34,9 @@ class Hostile(socketserver.BaseRequestHandler):
         self.server.times.append(time.monotonic())
         try:
             self.request.settimeout(1)
-            with contextlib.suppress(TimeoutError):  # Linux may not stop who sends to a closed socket
+            with contextlib.suppress(
+                TimeoutError
+            ):  # Linux may not stop who sends to a closed socket
                 for data in self.server.talk(self):
                     self.request.sendall(data)
             self.request.settimeout(None)
