@@ -207,7 +207,7 @@ class Pool:
 class _Worker:
     """One thread, and the bell that wakes it."""
 
-    __slots__ = ("_bell", "away", "dismissed", "is_guest", "pool", "thread")
+    __slots__ = ("_bell", "away", "before_waiting", "dismissed", "is_guest", "pool", "thread")
 
     #: Jobs in a row before greenlets give way to the others, the reader's among them.
     TURN = 64
@@ -217,6 +217,7 @@ class _Worker:
     def __init__(self, pool: Pool, is_guest: bool = False) -> None:
         self.pool = pool
         self.is_guest = is_guest
+        self.before_waiting: t.Callable[[], None] | None = None
         self.away = False
         self.dismissed = False
         self._bell = threading.Lock()
@@ -246,12 +247,16 @@ class _Worker:
 
 
 class Guest:
-    """A thread that has something else to do, and works now and then."""
+    """A thread that has something else to do, and works now and then.
+
+    :param before_waiting: Called when a job of it is about to wait for another peer, on whatever thread.
+    """
 
     __slots__ = ("worker",)
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, before_waiting: t.Callable[[], None] | None = None) -> None:
         self.worker = _Worker(pool, is_guest=True)
+        self.worker.before_waiting = before_waiting
 
     def run(self, job: Job | None) -> None:
         """Run the job of :meth:`Pool.let_go`, and what has come to stand in line meanwhile."""
@@ -279,7 +284,9 @@ class _Away:
         self._worker = worker
 
     def __enter__(self) -> None:
-        pool = self._worker.pool
+        pool, before_waiting = self._worker.pool, self._worker.before_waiting
+        if before_waiting is not None:
+            before_waiting()
         with pool._lock:
             self._gave = not self._worker.away  # a second wait of the same job has none to give
             if self._gave:

@@ -1,14 +1,16 @@
 """Two threads that take turns at reading a connection, so that a lone call need not change threads.
 
 Waking another thread costs more than most handlers do. So who reads a call while nothing else is to be
-done has the other one read on, and runs the handler itself: the answer leaves before that other thread
-has got hold of the interpreter. More calls than one go to the workers of the pool, who are awake then.
+done runs the handler itself. The other one reads on meanwhile: woken for it, or, where the last handlers were
+quick, only when this one takes long or waits for an answer; until then it sleeps, and looks now and then.
+More calls than one go to the workers of the pool, who are awake then.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
+import time
 import typing as t
 
 from .execution import is_monkey_patched, spawn
@@ -42,57 +44,104 @@ def _read_on(pool: Pool, read: Read, guest: t.Callable[[], Guest | None]) -> Job
 
 
 class _Readers:
+    """Who has the baton reads, or runs a quick job before it reads on: then the other may take it."""
+
+    #: Seconds below which a job is quick.
+    QUICK = 0.0001
+    #: Quick jobs in a row after which the next one is taken for quick.
+    TRUST = 8
+    #: Seconds between two looks at a job that was taken for quick: it holds up reading for two at most.
+    WATCH = 0.001
+
     def __init__(self, pool: Pool, read: Read) -> None:
         self._pool = pool
         self._read = read
-        self._bells = [threading.Lock(), threading.Lock()]
-        """Of those who do not read: rung when it is their turn."""
-        for bell in self._bells:
-            bell.acquire()
-        self._standby = False
-        """Whether the other one has nothing to do."""
+        self._baton = threading.Lock()
+        """Held in the name of who reads; free while that one runs a quick job."""
+        self._bells = (threading.Lock(), threading.Lock())
+        """Of those who do not read: rung to give them the baton."""
+        for lock in (self._baton, *self._bells):
+            lock.acquire()
+        self._idle = [True, True]
+        self._watching = False
+        """Whether who is idle looks now and then."""
+        self._quick = 0
+        """How many jobs in a row were quick."""
+        self._between = 0
+        """How many jobs were run between two reads."""
+        self._runner: int | None = None
+        """Who ran the last of them."""
         self._over = threading.Event()
         self._error: BaseException | None = None
 
     def run(self) -> None:
         """Have two threads read, and wait until it is over; a handler may go on in one of them."""
         try:
-            for number in (0, 1):
-                spawn(
-                    functools.partial(self._take_turns, number), f"wamp-worker-reader-{number + 1}"
-                )
+            for me in (0, 1):
+                spawn(functools.partial(self._take_turns, me), f"wamp-worker-reader-{me + 1}")
         except RuntimeError:  # no more threads
-            self._end(self._bells[0])
+            self._over.set()
+            self._bells[0].release()
             raise
-        self._standby = True
-        self._bells[0].release()
+        self._ring(0)
         self._over.wait()
         if self._error is not None:
             raise self._error
 
-    def _take_turns(self, number: int) -> None:
-        guest, bell, other = Guest(self._pool), self._bells[number], self._bells[1 - number]
-        while True:
-            bell.acquire()
-            if self._over.is_set() or not self._take_turn(guest, other):
+    def _take_turns(self, me: int) -> None:
+        guest = Guest(self._pool, functools.partial(self._hurry, me))
+        while self._await_turn(me):
+            try:
+                while self._read_and_run(me, guest):
+                    pass
+            except BaseException as error:
+                self._error = error
+                self._over.set()
+            if self._over.is_set():
+                self._bells[1 - me].release()
                 return
 
-    def _take_turn(self, guest: Guest, other: threading.Lock) -> bool:
-        """Read until there is a job for this thread, and run it; False at the end."""
-        try:
-            job = _read_on(self._pool, self._read, lambda: guest if self._standby else None)
-        except BaseException as error:
-            self._error = error
-            job = None
-        if job is None:
-            self._end(other)
-            return False
-        self._standby = False
-        other.release()
-        guest.run(job)
-        self._standby = True
-        return True
+    def _await_turn(self, me: int) -> bool:
+        """Wait for the baton, or take it; False at the end."""
+        seen = None
+        self._watching = self._quick >= self.TRUST
+        self._idle[me] = True
+        while not self._bells[me].acquire(timeout=self.WATCH if self._watching else -1):
+            if self._between != seen:
+                seen = self._between
+                continue
+            self._watching = False  # before the look at the baton: see _offer
+            if self._baton.acquire(blocking=False):
+                break
+        self._idle[me] = False
+        return not self._over.is_set()
 
-    def _end(self, other: threading.Lock) -> None:
-        self._over.set()
-        other.release()
+    def _read_and_run(self, me: int, guest: Guest) -> bool:
+        """Read until there is a job for this thread, and run it; whether to read on then."""
+        job = _read_on(self._pool, self._read, lambda: guest if self._idle[1 - me] else None)
+        if job is None:
+            self._over.set()
+            return False
+        between = self._quick >= self.TRUST and self._watching and self._offer(me)
+        if not between:
+            self._ring(1 - me)
+        begun = time.monotonic()
+        guest.run(job)
+        self._quick = self._quick + 1 if time.monotonic() - begun < self.QUICK else 0
+        return between and self._baton.acquire(blocking=False)
+
+    def _offer(self, me: int) -> bool:
+        """Let go of the baton; False, and nothing has happened, where nobody looks any more."""
+        self._runner = me
+        self._between += 1
+        self._baton.release()
+        return self._watching or not self._baton.acquire(blocking=False)
+
+    def _hurry(self, me: int) -> None:
+        """The job waits for something that has to be read: the other one takes the baton now."""
+        if self._runner == me and self._baton.acquire(blocking=False):
+            self._ring(1 - me)
+
+    def _ring(self, other: int) -> None:
+        self._idle[other] = False
+        self._bells[other].release()

@@ -33,9 +33,9 @@ def cpu_of_a_call(transport: str, in_flight: int = 64) -> Measured:
     return Measured("a", "CPU per call", "us", f"{transport}, {in_flight} in flight")
 
 
-def latency(transport: str, cores: str = "one core") -> Measured:
-    """What part b is about: with the client kept on one core, or free as where nobody measures."""
-    return Measured("b", "one call, p50", "us", f"{transport}, {cores}")
+def latency(transport: str) -> Measured:
+    """What part b is about."""
+    return Measured("b", "one call, p50", "us", transport)
 
 
 def cpu_of_an_event(transport: str) -> Measured:
@@ -56,19 +56,13 @@ def _measure(
             rate = measured._replace(what="calls", unit="/s")
             results.add(rate, who.name, window.per_second)
     if "b" in parts:
-        _latencies(results, who, latency(transport), router.latencies(add, plan.seconds))
-        with machine.unpinned(router.pid):
-            took = router.latencies(add, plan.seconds)
-        _latencies(results, who, latency(transport, cores="all cores"), took)
+        took = router.latencies(add, plan.seconds)
+        results.add(latency(transport), who.name, machine.percentile(took, 0.5))
+        p99 = latency(transport)._replace(what="one call, p99")
+        results.add(p99, who.name, machine.percentile(took, 0.99))
     if "c" in parts and "events" in who.roles:
         router.events(plan.seconds * WARM_UP)
         window = router.events(plan.seconds)
         results.add(cpu_of_an_event(transport), who.name, window.cpu_us)
         rate = Measured("c", "events, in order", "/s", transport)
         results.add(rate, who.name, window.per_second)
-
-
-def _latencies(results: Results, who: Contestant, p50: Measured, took: list[float]) -> None:
-    results.add(p50, who.name, machine.percentile(took, 0.5))
-    p99 = p50._replace(what="one call, p99")
-    results.add(p99, who.name, machine.percentile(took, 0.99))

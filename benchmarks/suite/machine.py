@@ -21,20 +21,6 @@ THEIRS = set(_CORES[1:2]) or OURS
 """The core of the client that is measured."""
 
 
-@contextlib.contextmanager
-def unpinned(pid: int) -> t.Iterator[None]:
-    """While inside, we and all threads of a client run on any core, as where nobody measures."""
-    _pin(pid, set(_CORES), set(_CORES))
-    yield
-    _pin(pid, OURS, THEIRS)
-
-
-def _pin(pid: int, ours: set[int], theirs: set[int]) -> None:
-    os.sched_setaffinity(0, ours)
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), theirs)
-
-
 def cpu(pid: int) -> float:
     """CPU seconds of a process, all its threads, in nanoseconds' resolution: clock_getcpuclockid(3)."""
     return time.clock_gettime((~pid << 3) | 2)

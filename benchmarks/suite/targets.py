@@ -17,7 +17,7 @@ TARGETS = (
     Target(cpu_of_a_call("ws+json"), XCONN.name, 0.70),
     Target(cpu_of_a_call(BEST), TWISTED.name, 0.75),
     Target(cpu_of_a_call(BEST), FLOOR.name, 3.0),
-    Target(latency(BEST, "all cores"), TWISTED.name, 0.85),
+    Target(latency(BEST), TWISTED.name, 0.85),
     Target(cpu_of_an_event("ws+json"), ASYNCIO.name, 0.35),
     Target(joining(1000), TWISTED.name, 1.5),
     Target(joining(1000), ASYNCIO.name, 1.5),
@@ -29,7 +29,7 @@ TARGETS = (
 )
 
 #: Ours against ours: how far from 1 is noise.
-NOISE = (cpu_of_a_call(BEST), latency(BEST, "all cores"), cpu_of_an_event(BEST))
+NOISE = (cpu_of_a_call(BEST), latency(BEST), cpu_of_an_event(BEST))
 
 
 def derive(results: Results) -> None:

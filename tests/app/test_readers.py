@@ -6,14 +6,16 @@ import threading
 import time
 import typing as t
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from flask import g
 
 from flask_wamp import FlaskWAMP
 from flask_wamp.exceptions import ProtocolError
 from flask_wamp.execution import is_monkey_patched
 from flask_wamp.pool import Pool
-from flask_wamp.readers import read_all
+from flask_wamp.readers import _Readers, read_all
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 from tests.support.memory import MemoryRouter
@@ -21,6 +23,17 @@ from tests.support.memory import MemoryRouter
 pytestmark = pytest.mark.skipif(is_monkey_patched(), reason="greenlets have one reader")
 
 TIMEOUT = 10.0
+
+
+@pytest.fixture(autouse=True, params=["wary", "trusting"])
+def trust(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether every job is taken for slow, or for quick."""
+    if request.param == "wary":
+        monkeypatch.setattr(_Readers, "QUICK", 0)
+    else:
+        monkeypatch.setattr(_Readers, "QUICK", 60)
+        monkeypatch.setattr(_Readers, "TRUST", 0)
+    return str(request.param)
 
 
 class Procedures:
@@ -80,6 +93,63 @@ def test_others_are_answered_while_one_reader_is_busy(
     names = [answer.result(TIMEOUT).args[0] for answer in slow]
     assert len(set(names)) == 3
     assert len([name for name in names if name.startswith("wamp-worker-reader")]) <= 1
+
+
+@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+def test_who_is_trusted_runs_all_in_one_thread(
+    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 60)
+    _, wamp = serve(procedures.declare)
+    names = set()
+    for _ in range(20):
+        readers_rest(wamp)
+        names.add(router.call("com.example.quick"))
+    assert names in ({"wamp-worker-reader-1"}, {"wamp-worker-reader-2"})
+
+
+@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+def test_handler_that_waits_for_an_answer_has_it_read_at_once(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 60)
+    router.register("com.shop.echo", lambda *args: args[0])
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def ask(text: str) -> list[str]:
+            return [g.wampy.call("com.shop.echo", text) for _ in range(2)]
+
+    _, wamp = serve(setup)
+    for number in range(5):
+        readers_rest(wamp)
+        assert router.call("com.example.ask", f"{number}") == [f"{number}"] * 2
+
+
+def test_handlers_that_wait_and_those_that_do_not_take_turns(
+    serve: Serve, router: MemoryRouter, procedures: Procedures
+) -> None:
+    router.register("com.shop.echo", lambda *args: args[0])
+
+    def setup(wamp: FlaskWAMP) -> None:
+        procedures.declare(wamp)
+
+        @wamp.callee
+        def ask(number: int) -> int:
+            if number % 3 == 0:
+                time.sleep(0.004)  # longer than two looks
+            return t.cast(int, g.wampy.call("com.shop.echo", number)) if number % 2 else number
+
+    serve(setup)
+
+    def call(first: int) -> None:
+        for number in range(first, first + 200):
+            assert router.call("com.example.ask", number) == number
+            assert router.call("com.example.quick")
+
+    with ThreadPoolExecutor(3) as callers:
+        for done in [callers.submit(call, first) for first in range(3)]:
+            done.result(3 * TIMEOUT)
 
 
 def test_session_that_is_lost_does_not_wait_for_a_reader(
