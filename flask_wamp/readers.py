@@ -76,15 +76,20 @@ class _Readers:
 
     def run(self) -> None:
         """Have two threads read, and wait until it is over; a handler may go on in one of them."""
+        threads = []
         try:
             for me in (0, 1):
-                spawn(functools.partial(self._take_turns, me), f"wamp-worker-reader-{me + 1}")
+                take_turns = functools.partial(self._take_turns, me)
+                threads.append(spawn(take_turns, f"wamp-worker-reader-{me + 1}"))
         except RuntimeError:  # no more threads
             self._over.set()
             self._bells[0].release()
             raise
         self._ring(0)
         self._over.wait()
+        for thread, idle in zip(threads, self._idle, strict=True):
+            if idle:  # else a handler goes on in it
+                thread.join(1.0)
         if self._error is not None:
             raise self._error
 
@@ -96,7 +101,7 @@ class _Readers:
                     pass
             except BaseException as error:
                 self._error = error
-                self._over.set()
+                self._end(me)
             if self._over.is_set():
                 self._bells[1 - me].release()
                 return
@@ -120,7 +125,7 @@ class _Readers:
         """Read until there is a job for this thread, and run it; whether to read on then."""
         job = _read_on(self._pool, self._read, lambda: guest if self._idle[1 - me] else None)
         if job is None:
-            self._over.set()
+            self._end(me)
             return False
         between = self._quick >= self.TRUST and self._watching and self._offer(me)
         if not between:
@@ -141,6 +146,10 @@ class _Readers:
         """The job waits for something that has to be read: the other one takes the baton now."""
         if self._runner == me and self._baton.acquire(blocking=False):
             self._ring(1 - me)
+
+    def _end(self, me: int) -> None:
+        self._idle[me] = True
+        self._over.set()
 
     def _ring(self, other: int) -> None:
         self._idle[other] = False

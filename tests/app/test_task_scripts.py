@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -145,6 +146,7 @@ def test_ctrl_c_runs_what_waits(
     process = script(source + ("wait()" if begun else "os.killpg(0, signal.SIGINT)"), patch=patch)
     report = reports.next()
     if begun:
+        time.sleep(0.3)  # until the script waits: gevent ends the greenlet that a signal comes upon
         os.killpg(process.pid, signal.SIGINT)
     report.answer()
     out, err = process.communicate(timeout=TIMEOUT)
