@@ -11,7 +11,7 @@ class Plan(t.NamedTuple):
     """The same for all parts."""
 
     rounds: int = 5
-    seconds: float = 1.0
+    seconds: float = 0.5
     """Of one measurement."""
     quick: bool = False
 
