@@ -26,7 +26,7 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()
 
 
-def eventually(condition: t.Callable[[], t.Any], timeout: float = 5.0) -> t.Any:
+def eventually(condition: t.Callable[[], t.Any], timeout: float = 30.0) -> t.Any:
     """Wait for a condition that nothing announces; return what it returned."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()

@@ -31,8 +31,9 @@ TRANSPORTS = {"ws+json": "json", "ws+msgpack": "msgpack", "rawsocket+msgpack": "
 def pinging(make_wamp_router: MakeRouter) -> DevRouter:
     """A router that pings its WebSocket clients each second."""
     urls = [f"ws://127.0.0.1:{free_port()}/ws", f"tcp://127.0.0.1:{free_port()}"]
-    # Long enough for Crossbar to get to the pongs: it reads them behind 50,000 calls.
-    return make_wamp_router(urls, auto_ping_interval_ms=1000, auto_ping_timeout_ms=10000)
+    # Long enough for Crossbar to get to the pongs: it reads them behind 50,000 calls, which takes
+    # it seven seconds on a machine with nothing else to do.
+    return make_wamp_router(urls, auto_ping_interval_ms=1000, auto_ping_timeout_ms=20000)
 
 
 @pytest.fixture(scope="module")

@@ -18,26 +18,25 @@ from .autobahn_peer import from_line, to_line
 
 SCRIPT = Path(__file__).with_name("autobahn_peer.py")
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds to wait for what is going to happen: far more than it takes."""
 
+_bounds: list[float] = []
 
-_longest = [PATIENCE]
 
-
-def patience() -> float:
-    """Seconds to wait at present."""
-    return _longest[-1]
+def patience(wanted: float = PATIENCE) -> float:
+    """Seconds to wait at present, for what is worth so many."""
+    return min([wanted, *_bounds])
 
 
 @contextlib.contextmanager
 def impatient(seconds: float) -> t.Iterator[None]:
     """Wait no longer than so many seconds for a peer: it is known that nothing comes."""
-    _longest.append(seconds)
+    _bounds.append(seconds)
     try:
         yield
     finally:
-        _longest.pop()
+        _bounds.pop()
 
 
 class RemoteError(Exception):
@@ -323,7 +322,7 @@ class AutobahnPeer:
 def get_line(lines: queue.SimpleQueue[t.Any], timeout: float = PATIENCE) -> t.Any:
     """Take the next of what is waited for."""
     try:
-        return lines.get(timeout=min(timeout, patience()))
+        return lines.get(timeout=patience(timeout))
     except queue.Empty:
         raise AssertionError("nothing came in time") from None
 
