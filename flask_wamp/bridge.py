@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import msgspec
 
 from . import messages as m
-from .call_options import check_options
+from .call_options import RECEIVERS, check_options
 from .calls import outcome
 from .exceptions import (
     ApplicationError,
@@ -233,15 +233,7 @@ _BINARY = re.compile(rb'(?<!\\)"\\u0000')
 _NOT_CARRIED = frozenset({"options", "self", "procedure", "topic", "f"})
 
 #: What its publisher passes on.
-_CARRIED = (
-    "retain",
-    "exclude",
-    "exclude_authid",
-    "exclude_authrole",
-    "eligible",
-    "eligible_authid",
-    "eligible_authrole",
-)
+_CARRIED = ("retain", *RECEIVERS)
 _NAMES = ", ".join(("timeout", *_CARRIED))
 
 _WHY = {

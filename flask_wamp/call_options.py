@@ -53,6 +53,16 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "unless_stopped": (_is_bool, "True or False"),
 }
 
+#: Who gets an event, and who does not.
+RECEIVERS = (
+    "exclude",
+    "exclude_authid",
+    "exclude_authrole",
+    "eligible",
+    "eligible_authid",
+    "eligible_authrole",
+)
+
 #: Who alone gets an event. To Crossbar 26.10 none of a kind are all of it; here they are nobody.
 _ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
 

@@ -41,14 +41,12 @@ from .handlers import Failure, MakeAttendant, Outcome, Registration, Result, Sub
 from .inbound import EventWork, InvocationWork
 from .lease import PAUSE_MAX, request
 from .session import Session
-from .uris import as_parts
+from .uris import COUNT_CALLEES, as_parts
 
 if t.TYPE_CHECKING:
     from .peer import Peer
 
 logger = logging.getLogger("flask_wamp.delivery")
-
-COUNT_CALLEES = "wamp.registration.count_callees"
 
 #: Seconds a leaving process waits for a successor before it concludes that nobody wants to be it: longer
 #: than a process pauses that wants the lease.

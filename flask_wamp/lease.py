@@ -33,13 +33,12 @@ from .handlers import Outcome, Registration, Result, Subscription, Work
 from .lane import Lane
 from .session import Session
 from .timer import Alarm
+from .uris import LOOKUP
 
 if t.TYPE_CHECKING:
     from .peer import Peer
 
 logger = logging.getLogger("flask_wamp.lease")
-
-LOOKUP = "wamp.registration.lookup"
 
 #: Says that a session has lost a registration. Not ``on_delete``: when a session is lost, Crossbar 26.10
 #: publishes that for all its registrations or for none, as the one it looks at last has other callees or

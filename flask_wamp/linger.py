@@ -22,10 +22,7 @@ from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Waiter
 from .handlers import Declaration, Failure, Registration
 from .session import Session
-from .uris import as_parts
-
-#: Asks how many callees a registration has. Source: WAMP Advanced Profile, "Registration Meta API".
-COUNT_CALLEES = "wamp.registration.count_callees"
+from .uris import COUNT_CALLEES, as_parts
 
 #: Seconds between two looks.
 PAUSE = 0.05

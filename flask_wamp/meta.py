@@ -13,7 +13,7 @@ import typing as t
 
 from .exceptions import ApplicationError, CallTimeout
 from .meta_info import RegistrationInfo, SessionInfo, SubscriptionInfo
-from .uris import MATCHES, check_uri
+from .uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
 if t.TYPE_CHECKING:
     from .caller import Caller
@@ -169,7 +169,7 @@ class Registrations(_Part):
     def lookup(self, procedure: str, match: str = "exact") -> int | None:
         """The id of the registration of exactly this procedure or pattern; None: there is none."""
         options = _match(procedure, "procedure", match)
-        return _id(self._ask("wamp.registration.lookup", procedure, *options))
+        return _id(self._ask(LOOKUP, procedure, *options))
 
     def match(self, procedure: str) -> int | None:
         """The id of the registration that a call of this procedure would reach; None: none would."""
@@ -187,7 +187,7 @@ class Registrations(_Part):
 
         :raises ApplicationError: ``wamp.error.no_such_registration``.
         """
-        return _number(self._ask("wamp.registration.count_callees", registration_id))
+        return _number(self._ask(COUNT_CALLEES, registration_id))
 
 
 class Subscriptions(_Part):

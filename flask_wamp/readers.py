@@ -109,7 +109,7 @@ class _Readers:
     def _await_turn(self, me: int) -> bool:
         """Wait for the baton, or take it; False at the end."""
         seen = None
-        self._watching = self._quick >= self.TRUST
+        self._watching = self._is_trusted
         self._idle[me] = True
         while not self._bells[me].acquire(timeout=self.WATCH if self._watching else -1):
             if self._between != seen:
@@ -127,13 +127,18 @@ class _Readers:
         if job is None:
             self._end(me)
             return False
-        between = self._quick >= self.TRUST and self._watching and self._offer(me)
+        between = self._is_trusted and self._watching and self._offer(me)
         if not between:
             self._ring(1 - me)
         begun = time.monotonic()
         guest.run(job)
         self._quick = self._quick + 1 if time.monotonic() - begun < self.QUICK else 0
         return between and self._baton.acquire(blocking=False)
+
+    @property
+    def _is_trusted(self) -> bool:
+        """Whether the next job is taken for a quick one."""
+        return self._quick >= self.TRUST
 
     def _offer(self, me: int) -> bool:
         """Let go of the baton; False, and nothing has happened, where nobody looks any more."""

@@ -9,6 +9,7 @@ import typing as t
 from .client import Client
 from .exceptions import ApplicationError
 from .handlers import Registration
+from .uris import COUNT_CALLEES, LOOKUP
 
 
 def callees_of(client: Client) -> dict[str, int]:
@@ -49,11 +50,11 @@ def _serves_nothing(*args: t.Any, **options: t.Any) -> t.NoReturn:
 
 def _count_callees(caller: Client, procedure: Registration) -> int:
     options = {"match": procedure.match}
-    registration = caller.call("wamp.registration.lookup", procedure.uri, options)
+    registration = caller.call(LOOKUP, procedure.uri, options)
     if registration is None:
         return 0
     try:
-        return int(caller.call("wamp.registration.count_callees", registration))
+        return int(caller.call(COUNT_CALLEES, registration))
     except ApplicationError as error:
         if error.uri == "wamp.error.no_such_registration":  # gone since
             return 0

@@ -14,13 +14,12 @@ from . import messages as m
 from .exceptions import NotJoined
 from .handlers import Registration
 from .session import Session
+from .uris import COUNT_CALLEES, LOOKUP
 
 if t.TYPE_CHECKING:
     from .connection import Connection
     from .serving import Acknowledgement
 
-LOOKUP = "wamp.registration.lookup"
-COUNT_CALLEES = "wamp.registration.count_callees"
 NO_SUCH_REGISTRATION = "wamp.error.no_such_registration"
 ALREADY_EXISTS = "wamp.error.procedure_already_exists"
 OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"

@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from . import messages as m
+from .call_options import RECEIVERS
 from .calls import remote_error
 from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
@@ -35,15 +36,7 @@ ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
 MOST = 100
 
 #: What of the options of a publication a testament has; Crossbar 26.10 fails at others.
-_PUBLISH_OPTIONS = (
-    "exclude",
-    "exclude_authid",
-    "exclude_authrole",
-    "eligible",
-    "eligible_authid",
-    "eligible_authrole",
-    "retain",
-)
+_PUBLISH_OPTIONS = (*RECEIVERS, "retain")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,11 @@ import re
 
 from .exceptions import InvalidURI
 
+#: Procedures of the router's own: which registration a URI has, and how many callees that has.
+#: Source: WAMP Advanced Profile, "Registration Meta API".
+LOOKUP = "wamp.registration.lookup"
+COUNT_CALLEES = "wamp.registration.count_callees"
+
 #: What no part of a URI may contain.
 _NOT = r"\s.#\0\ud800-\udfff"
 
