@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -139,6 +140,9 @@ class Page:
         return outcome["value"]
 
 
+Started = t.TypeVar("Started", bound="Example")
+
+
 class Example:
     """``flask run`` of an example in a process."""
 
@@ -153,6 +157,13 @@ class Example:
     def port(self) -> int:
         """Where it listens, or did."""
         return int(self.url.rpartition(":")[2])
+
+    def __enter__(self: Started) -> Started:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
 
     def start(self, port: int = 0) -> None:
         # What else is FLASK_... here is meant for this test run, not for the app.
@@ -204,25 +215,19 @@ class Quickstart(Example):
 
 @pytest.fixture
 def quickstart(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[Quickstart]:
-    quickstart = Quickstart("quickstart", wamp_router, tmp_path / "quickstart.log")
-    quickstart.start()
-    yield quickstart
-    quickstart.stop()
+    with Quickstart("quickstart", wamp_router, tmp_path / "quickstart.log") as quickstart:
+        yield quickstart
 
 
 @pytest.fixture
 def start_example(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[t.Callable[[str], Example]]:
     """Start an example by its name."""
-    started: list[Example] = []
+    with contextlib.ExitStack() as started:
 
-    def start(name: str) -> Example:
-        started.append(Example(name, wamp_router, tmp_path / f"{name}.log"))
-        started[-1].start()
-        return started[-1]
+        def start(name: str) -> Example:
+            return started.enter_context(Example(name, wamp_router, tmp_path / f"{name}.log"))
 
-    yield start
-    for example in started:
-        example.stop()
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -235,7 +240,5 @@ def presence_router(make_wamp_router: t.Any) -> t.Any:
 
 @pytest.fixture
 def presence(presence_router: t.Any, tmp_path: Path) -> t.Iterator[Example]:
-    presence = Example("presence", presence_router, tmp_path / "presence.log")
-    presence.start()
-    yield presence
-    presence.stop()
+    with Example("presence", presence_router, tmp_path / "presence.log") as presence:
+        yield presence

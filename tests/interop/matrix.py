@@ -25,7 +25,7 @@ TRANSPORTS: dict[str, tuple[str, ...]] = {
     XCONN_ROUTER: (JSON, MSGPACK, CBOR),
 }
 
-SILENCE = r"in time|did not answer within"
+SILENCE = r"in time|still not so after|did not answer within"
 """How a wait ends for what never comes."""
 
 

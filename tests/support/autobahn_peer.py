@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import base64
 import functools
-import itertools
 import json
 import ssl
 import sys
@@ -49,16 +48,40 @@ def say(**line: t.Any) -> None:
     sys.stdout.buffer.flush()
 
 
-class Commands:
+class Declarations:
+    """The commands that take back what was declared, whichever library it was declared with."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, list[asyncio.Event]] = {}
+        """What the calls wait for that a ``hold`` procedure holds."""
+        self._withdrawals: dict[int, t.Callable[[], t.Awaitable[object]]] = {}
+        """How to unregister or unsubscribe."""
+
+    async def withdraw(self, id: int, declared: int) -> None:
+        """Unregister or unsubscribe."""
+        await self._withdrawals.pop(declared)()
+
+    async def release(self, id: int, declared: int) -> None:
+        """Let the calls that a ``hold`` procedure holds end."""
+        for event in self._held.pop(declared, []):
+            event.set()
+
+    async def reset(self, id: int) -> None:
+        """Withdraw everything."""
+        for declared in list(self._held):
+            await self.release(id, declared)
+        withdrawals = [self.withdraw(id, declared) for declared in list(self._withdrawals)]
+        await asyncio.gather(*withdrawals, return_exceptions=True)  # some are gone already
+
+
+class Commands(Declarations):
     """What a line of stdin may ask for: one method each, the line's members are its arguments."""
 
     def __init__(self, session: t.Any, join: t.Callable[[t.Any], t.Awaitable[t.Any]]) -> None:
+        super().__init__()
         self._session = session
         self._join = join
-        self._tokens = itertools.count(1)
         self._calls: dict[int, t.Any] = {}
-        self._held: dict[int, list[asyncio.Event]] = {}
-        self._declared: dict[int, t.Any] = {}
 
     async def run(self, id: int, do: str, **arguments: t.Any) -> None:
         """Carry out a command and write its reply."""
@@ -120,8 +143,9 @@ class Commands:
             say(note=id, kind="event", args=args, kwargs=kwargs, details=_facts(_details))
 
         wanted = SubscribeOptions(details_arg="_details", **(options or {}))
-        self._declared[id] = await self._session.subscribe(on_event, uri, options=wanted)
-        return int(self._declared[id].id)
+        subscription = await self._session.subscribe(on_event, uri, options=wanted)
+        self._withdrawals[id] = subscription.unsubscribe
+        return int(subscription.id)
 
     async def register(
         self, id: int, uri: str, options: dict[str, t.Any], behaviour: dict[str, t.Any]
@@ -140,25 +164,9 @@ class Commands:
                 raise
 
         wanted = RegisterOptions(details_arg="_details", **options)
-        self._declared[id] = await self._session.register(on_invocation, uri, options=wanted)
-        return int(self._declared[id].id)
-
-    async def withdraw(self, id: int, declared: int) -> None:
-        """Unregister or unsubscribe."""
-        thing = self._declared.pop(declared)
-        await (thing.unregister() if hasattr(thing, "unregister") else thing.unsubscribe())
-
-    async def release(self, id: int, declared: int) -> None:
-        """Let the calls that a ``hold`` procedure holds end."""
-        for event in self._held.pop(declared, []):
-            event.set()
-
-    async def reset(self, id: int) -> None:
-        """Withdraw everything."""
-        for declared in list(self._held):
-            await self.release(id, declared)
-        withdrawals = [self.withdraw(id, declared) for declared in list(self._declared)]
-        await asyncio.gather(*withdrawals, return_exceptions=True)  # some are gone already
+        registration = await self._session.register(on_invocation, uri, options=wanted)
+        self._withdrawals[id] = registration.unregister
+        return int(registration.id)
 
     async def visit(self, id: int, auth: t.Any, uri: str) -> t.Any:
         """Join as somebody else, call, and leave."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "support"))
 
-from autobahn_peer import LONGEST_LINE, from_line, say
+from autobahn_peer import LONGEST_LINE, Declarations, from_line, say
 from xconn import (
     AnonymousAuthenticator,
     AsyncClient,
@@ -37,14 +37,13 @@ AUTHENTICATORS: dict[str, t.Callable[[t.Any], t.Any]] = {
 }
 
 
-class Commands:
+class Commands(Declarations):
     """What a line of stdin may ask for: one method each, the line's members are its arguments."""
 
     def __init__(self, session: t.Any, join: t.Callable[[t.Any], t.Awaitable[t.Any]]) -> None:
+        super().__init__()
         self._session = session
         self._join = join
-        self._declared: dict[int, t.Any] = {}
-        self._held: dict[int, list[asyncio.Event]] = {}
 
     async def run(self, id: int, do: str, **arguments: t.Any) -> None:
         """Carry out a command and write its reply."""
@@ -83,7 +82,7 @@ class Commands:
             say(note=id, kind="event", **_payload(event))
 
         subscription = await self._session.subscribe(uri, on_event, options)
-        self._declared[id] = subscription.unsubscribe
+        self._withdrawals[id] = subscription.unsubscribe
 
     async def register(
         self, id: int, uri: str, options: dict[str, t.Any], behaviour: dict[str, t.Any]
@@ -95,23 +94,7 @@ class Commands:
             return await answer(invocation)
 
         registration = await self._session.register(uri, on_invocation, options)
-        self._declared[id] = registration.unregister
-
-    async def withdraw(self, id: int, declared: int) -> None:
-        """Unregister or unsubscribe."""
-        await self._declared.pop(declared)()
-
-    async def release(self, id: int, declared: int) -> None:
-        """Let the calls that a ``hold`` procedure holds end."""
-        for event in self._held.pop(declared, []):
-            event.set()
-
-    async def reset(self, id: int) -> None:
-        """Withdraw everything."""
-        for declared in list(self._held):
-            await self.release(id, declared)
-        withdrawals = [self.withdraw(id, declared) for declared in list(self._declared)]
-        await asyncio.gather(*withdrawals, return_exceptions=True)
+        self._withdrawals[id] = registration.unregister
 
     async def visit(self, id: int, auth: t.Any, uri: str) -> t.Any:
         """Join as somebody else, call, and leave."""

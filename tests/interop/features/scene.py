@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 import typing as t
 
 import pytest
 
 from flask_wamp import ApplicationError
 from flask_wamp.client import Client
+from tests import conftest
 from tests.support import peers
 
 from ..sides import Ours
@@ -67,10 +67,7 @@ def wait(event: threading.Event) -> None:
 
 
 def eventually(condition: t.Callable[[], t.Any]) -> None:
-    deadline = time.monotonic() + peers.patience()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        threading.Event().wait(0.01)
+    conftest.eventually(condition, peers.patience())
 
 
 def procedure(scene: Scene, kind: str = "echo", **behaviour: t.Any) -> peers.Procedure:
