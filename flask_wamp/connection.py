@@ -26,6 +26,8 @@ logger = logging.getLogger("flask_wamp.connection")
 
 T = t.TypeVar("T")
 
+ReadAll = t.Callable[[t.Callable[[], bool], t.Callable[[], None]], None]
+
 MAX_BATCH = 64 * 1024
 """Bytes in line above which an answer is sent though more answers are to come."""
 
@@ -46,6 +48,7 @@ class Connection:
     :param max_receive_size: Bytes; a larger message is refused, not the session.
     :param on_events: Called by the reader with what has happened, in order; must not wait.
     :param more_to_come: Tells whether another answer will follow this one at once.
+    :param is_watched: Tells whether somebody calls :meth:`send_soon` if it does not.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Connection:
         max_receive_size: int,
         on_events: t.Callable[[Connection, list[t.Any]], None],
         more_to_come: t.Callable[[], bool] = lambda: False,
+        is_watched: t.Callable[[], bool] = lambda: False,
     ) -> None:
         self.transport = transport
         self.session = session
@@ -65,6 +69,7 @@ class Connection:
         self._max_receive_size = max_receive_size
         self._on_events = on_events
         self._more_to_come = more_to_come
+        self._is_watched = is_watched
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
         self._unsent = 0
@@ -103,14 +108,15 @@ class Connection:
                     self._early = messages[at + 1 :]
                     return event
 
-    def run(self, read_all: t.Callable[[t.Callable[[], bool]], None]) -> Exception:
+    def run(self, read_all: ReadAll) -> Exception:
         """Take in what the router sends until the session ends; return why it did.
 
-        :param read_all: Calls what it is given until that returns False.
+        :param read_all: Calls the first that it is given until that returns False; the second is
+            :meth:`send_soon`.
         """
         writer = spawn(self._write_for_reader, "wamp-writer")
         try:
-            read_all(self._read)
+            read_all(self._read, self.send_soon)
             assert self.left is not None
             reason: Exception = SessionLost(f"the router ended the session: {_why(self.left)}")
         except ProtocolError as error:
@@ -173,7 +179,7 @@ class Connection:
                 self._check_open()
                 answered = request(session, *args)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
-            if not self._nudge.is_set():  # else the writer has yet to look
+            if not (self._nudge.is_set() or self._is_watched()):  # else the writer has yet to look
                 self._nudge.set()
             return answered
         return self.ask(request, *args)
@@ -185,6 +191,11 @@ class Connection:
             result = request(self.session, *args)
         self._nudge.set()
         return result
+
+    def send_soon(self) -> None:
+        """Have the writer send what is in line; does not wait."""
+        if self.session.outgoing:
+            self._nudge.set()
 
     def ping(self) -> None:
         """Ask the router for a sign of life; does not wait."""

@@ -263,6 +263,7 @@ class Peer:
                 settings.max_message_size,
                 self._on_events,
                 self.pool.has_more,
+                self.pool.is_watched,
             )
             return connection, connection.join(deadline)
         except BaseException:

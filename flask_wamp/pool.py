@@ -46,6 +46,8 @@ class Pool:
         """The worker that was woken, has a place, and has not looked for a job yet."""
         self._jobs = Line(max_pending)
         self._held = False
+        self._watched: _Worker | None = None
+        """The guest that runs what stands in line alone, as long as it is quick."""
         self._idle: list[_Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
         self._workers: set[_Worker] = set()
@@ -94,8 +96,9 @@ class Pool:
     def let_go(self, guest: Guest | None = None) -> Job | None:
         """Have a worker woken for what was submitted since :meth:`hold`.
 
-        :param guest: Who runs it if it is a single job.
-        :returns: That job, which has a place and must be given to :meth:`Guest.run`.
+        :param guest: Who runs it if it is not much.
+        :returns: The first job, which has a place and must be given to :meth:`Guest.run`. For the others
+            a worker is woken by :meth:`share`, or they are the guest's: see :meth:`watch`.
         """
         if not self._held:
             return None
@@ -103,12 +106,27 @@ class Pool:
             self._held = False
             if not self._jobs or not self._free or self._waking is not None:
                 return None
-            if guest is None or len(self._jobs) > 1:
+            if guest is None or len(self._jobs) > guest.MOST:
                 self._wake_another()
                 return None
             self._free -= 1
             self._workers.add(guest.worker)
             return self._jobs.popleft()
+
+    def watch(self, guest: Guest) -> None:
+        """Wake nobody when this guest takes a job and sees more: who watches it calls :meth:`share`."""
+        self._watched = guest.worker
+
+    def is_watched(self) -> bool:
+        """Whether a guest runs what stands in line alone."""
+        return self._watched is not None
+
+    def share(self) -> None:
+        """Have a worker woken for what stands in line: no guest runs that alone any more."""
+        with self._lock:
+            self._watched = None
+            if self._jobs and self._free and self._waking is None:
+                self._wake_another()
 
     def yield_place(self) -> t.ContextManager[None]:
         """While inside, another job may have this one's place. Does nothing outside of a job."""
@@ -190,7 +208,12 @@ class Pool:
                 self._waking = None
             if self._jobs and not self._returning:
                 job = self._jobs.popleft()
-                if self._jobs and self._free and self._waking is None:
+                if (
+                    self._jobs
+                    and self._free
+                    and self._waking is None
+                    and self._watched is not worker
+                ):
                     self._wake_another()
                 return job
             self._pass_on()
@@ -254,18 +277,23 @@ class Guest:
 
     __slots__ = ("worker",)
 
+    #: Jobs in line above which they are left to the workers.
+    MOST = 100
+
     def __init__(self, pool: Pool, before_waiting: t.Callable[[], None] | None = None) -> None:
         self.worker = _Worker(pool, is_guest=True)
         self.worker.before_waiting = before_waiting
 
-    def run(self, job: Job | None) -> None:
-        """Run the job of :meth:`Pool.let_go`, and what has come to stand in line meanwhile."""
+    def run(self, job: Job | None) -> int:
+        """Run the job of :meth:`Pool.let_go`, and what stands in line; return how many that were."""
         _current_worker.set(self.worker)
-        next_job = self.worker.pool._next
+        next_job, count = self.worker.pool._next, 0
         while job is not None:
             _run(job)
+            count += 1
             job = next_job(self.worker)
         _current_worker.set(None)
+        return count
 
 
 def _run(job: Job) -> None:

@@ -1,9 +1,9 @@
-"""Two threads that take turns at reading a connection, so that a lone call need not change threads.
+"""Two threads that take turns at reading a connection, so that a few calls need not change threads.
 
-Waking another thread costs more than most handlers do. So who reads a call while nothing else is to be
-done runs the handler itself. The other one reads on meanwhile: woken for it, or, where the last handlers were
-quick, only when this one takes long or waits for an answer; until then it sleeps, and looks now and then.
-More calls than one go to the workers of the pool, who are awake then.
+Waking another thread costs more than most handlers do. So who reads calls while nothing else is to be
+done runs their handlers itself. Workers of the pool run the others, and the second thread reads on meanwhile:
+woken for it, or, where the last handlers were quick, only when this one takes long or waits for an answer;
+until then it sleeps, and looks now and then. Many calls at once go to the workers, who are awake then.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from .line import Job
 from .pool import Guest, Pool
 
 Read = t.Callable[[], bool]
+Flush = t.Callable[[], None]
 
 
-def read_all(pool: Pool, read: Read) -> None:
+def read_all(pool: Pool, read: Read, flush: Flush) -> None:
     """Read until the end; what comes goes to a pool, which is held while it is put there.
 
     :param read: Takes in what has come; False at the end. What it raises is raised here.
+    :param flush: Has answers sent that were left in line for those after them; must not wait.
     """
     if is_monkey_patched():  # changing greenlets costs next to nothing
         _read_on(pool, read, lambda: None)
     else:
-        _Readers(pool, read).run()
+        _Readers(pool, read, flush).run()
 
 
 def _read_on(pool: Pool, read: Read, guest: t.Callable[[], Guest | None]) -> Job | None:
@@ -44,20 +46,21 @@ def _read_on(pool: Pool, read: Read, guest: t.Callable[[], Guest | None]) -> Job
 
 
 class _Readers:
-    """Who has the baton reads, or runs a quick job before it reads on: then the other may take it."""
+    """Who has the baton reads, or runs quick jobs before it reads on: then the other may take it."""
 
-    #: Seconds below which a job is quick.
+    #: Seconds below which a job is quick; several are that take no longer on average.
     QUICK = 0.0001
-    #: Quick jobs in a row after which the next one is taken for quick.
+    #: Quick jobs in a row after which the next ones are taken for quick.
     TRUST = 8
-    #: Seconds between two looks at a job that was taken for quick: it holds up reading for two at most.
+    #: Seconds between two looks at jobs that were taken for quick: they hold up reading for two at most.
     WATCH = 0.001
 
-    def __init__(self, pool: Pool, read: Read) -> None:
+    def __init__(self, pool: Pool, read: Read, flush: Flush) -> None:
         self._pool = pool
         self._read = read
+        self._flush = flush
         self._baton = threading.Lock()
-        """Held in the name of who reads; free while that one runs a quick job."""
+        """Held in the name of who reads; free while that one runs quick jobs."""
         self._bells = (threading.Lock(), threading.Lock())
         """Of those who do not read: rung to give them the baton."""
         for lock in (self._baton, *self._bells):
@@ -68,9 +71,9 @@ class _Readers:
         self._quick = 0
         """How many jobs in a row were quick."""
         self._between = 0
-        """How many jobs were run between two reads."""
+        """How often jobs were run between two reads."""
         self._runner: int | None = None
-        """Who ran the last of them."""
+        """Who ran the last of those."""
         self._over = threading.Event()
         self._error: BaseException | None = None
 
@@ -117,27 +120,35 @@ class _Readers:
                 continue
             self._watching = False  # before the look at the baton: see _offer
             if self._baton.acquire(blocking=False):
+                self._share()
                 break
         self._idle[me] = False
         return not self._over.is_set()
 
     def _read_and_run(self, me: int, guest: Guest) -> bool:
-        """Read until there is a job for this thread, and run it; whether to read on then."""
+        """Read until there are jobs for this thread, and run them; whether to read on then."""
         job = _read_on(self._pool, self._read, lambda: guest if self._idle[1 - me] else None)
         if job is None:
             self._end(me)
             return False
-        between = self._is_trusted and self._watching and self._offer(me)
+        between = self._is_trusted and self._watching
+        if between:
+            self._pool.watch(guest)
+            between = self._offer(me)
         if not between:
+            self._share()
             self._ring(1 - me)
         begun = time.monotonic()
-        guest.run(job)
-        self._quick = self._quick + 1 if time.monotonic() - begun < self.QUICK else 0
+        count = guest.run(job)
+        quick = time.monotonic() - begun < self.QUICK * count
+        self._quick = self._quick + count if quick else 0
+        if between:
+            self._share()
         return between and self._baton.acquire(blocking=False)
 
     @property
     def _is_trusted(self) -> bool:
-        """Whether the next job is taken for a quick one."""
+        """Whether the next jobs are taken for quick ones."""
         return self._quick >= self.TRUST
 
     def _offer(self, me: int) -> bool:
@@ -150,7 +161,13 @@ class _Readers:
     def _hurry(self, me: int) -> None:
         """The job waits for something that has to be read: the other one takes the baton now."""
         if self._runner == me and self._baton.acquire(blocking=False):
+            self._share()
             self._ring(1 - me)
+
+    def _share(self) -> None:
+        """Have others run what stands in line, and send what was answered."""
+        self._pool.share()
+        self._flush()
 
     def _end(self, me: int) -> None:
         self._idle[me] = True

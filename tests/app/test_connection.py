@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
 import pytest
@@ -50,7 +51,7 @@ class Transport(MemoryTransport):
         self.may_send.clear()
 
 
-def read_all(read: t.Callable[[], bool]) -> None:
+def read_all(read: t.Callable[[], bool], flush: t.Callable[[], None]) -> None:
     while read():
         pass
 
@@ -59,7 +60,7 @@ class Line:
     """A joined connection, with its reader running."""
 
     def __init__(self, router: MemoryRouter) -> None:
-        self.more_to_come = False
+        self.more_to_come = self.is_watched = False
         self.router = router
         self.transport = Transport(router)
         router.transports.append(self.transport)
@@ -69,6 +70,7 @@ class Line:
             2**24,
             lambda connection, events: None,
             lambda: self.more_to_come,
+            lambda: self.is_watched,
         )
         self.connection.join(deadline=1e12)
         self.ended: list[Exception] = []
@@ -163,6 +165,17 @@ def test_an_answer_is_not_left_in_line_when_no_other_follows(line: Line) -> None
     line.more_to_come = True
     line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
     eventually(lambda: line.published() == ["a"])
+
+
+def test_answer_waits_for_those_after_it_while_somebody_watches(line: Line) -> None:
+    line.more_to_come = line.is_watched = True
+    for text in "ab":
+        line.connection.answer(Session.publish, "com.x", [text], {}, {})
+    time.sleep(0.05)  # as long as the writer would take
+    assert line.published() == []
+    line.connection.send_soon()
+    eventually(lambda: line.published() == ["a", "b"])
+    assert len(line.transport.batches) == 1
 
 
 def test_many_at_once_keep_request_ids_in_order(line: Line) -> None:

@@ -405,6 +405,51 @@ def test_single_job_is_for_the_guest(make_pool: Make) -> None:
     assert (pool.running, pool.pending, workers()) == (0, 0, 0)
 
 
+def test_watched_guest_runs_all_that_stands_in_line(make_pool: Make) -> None:
+    pool, names = make_pool(), []
+    guest = Guest(pool)
+    pool.hold()
+    for _ in range(5):
+        pool.submit(lambda: names.append(threading.current_thread().name))
+    job = pool.let_go(guest)
+    pool.watch(guest)
+    assert guest.run(job) == 5
+    assert names == [threading.current_thread().name] * 5
+    assert workers() == 0
+
+
+def test_what_stands_behind_a_slow_job_of_a_watched_guest_is_shared(make_pool: Make) -> None:
+    pool, gates = make_pool(), [Gate(), Gate(), Gate()]
+    guest = Guest(pool)
+    pool.hold()
+    for gate in gates:
+        pool.submit(gate)
+    job = pool.let_go(guest)
+    pool.watch(guest)
+    thread = threading.Thread(target=guest.run, args=[job])
+    thread.start()
+    assert gates[0].began.wait(TIMEOUT)
+    assert workers() == 0
+    pool.share()
+    assert gates[1].began.wait(TIMEOUT)
+    gates[0].may_end.set()  # its guest is watched no more, and goes on as others do
+    assert gates[2].began.wait(TIMEOUT)
+    for gate in gates[1:]:
+        gate.may_end.set()
+    thread.join(TIMEOUT)
+
+
+def test_many_jobs_are_for_the_workers(make_pool: Make) -> None:
+    pool, gates = make_pool(), [Gate() for _ in range(Guest.MOST + 1)]
+    pool.hold()
+    for gate in gates:
+        gate.may_end.set()
+        pool.submit(gate)
+    assert pool.let_go(Guest(pool)) is None
+    for gate in gates:
+        assert gate.ended.wait(TIMEOUT)
+
+
 def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
     pool, gate = make_pool(size=1), Gate()
     guest = Guest(pool)

@@ -126,6 +126,93 @@ def test_handler_that_waits_for_an_answer_has_it_read_at_once(
         assert router.call("com.example.ask", f"{number}") == [f"{number}"] * 2
 
 
+@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+def test_who_is_trusted_runs_what_came_at_once(
+    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 60)
+    _, wamp = serve(procedures.declare)
+    names = set()
+    for _ in range(5):
+        readers_rest(wamp)
+        with router.transports[-1].together:
+            answers = [router.invoke("com.example.quick") for _ in range(5)]
+        names |= {answer.result(TIMEOUT).args[0] for answer in answers}
+    assert names in ({"wamp-worker-reader-1"}, {"wamp-worker-reader-2"})
+
+
+def test_what_came_with_a_slow_one_does_not_wait_for_it(
+    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 0.2)  # it still looks when the calls come
+    _, wamp = serve(procedures.declare)
+    for _ in range(5):
+        readers_rest(wamp)
+        procedures.gate.clear()
+        with router.transports[-1].together:  # procedures take turns: quick, slow, quick ...
+            quick = [router.invoke("com.example.quick") for _ in range(2)]
+            slow = [router.invoke("com.example.slow") for _ in range(3)]
+            quick += [router.invoke("com.example.quick") for _ in range(2)]
+        assert all(answer.result(TIMEOUT).args[0] for answer in quick)
+        assert router.call("com.example.quick")
+        assert not any(answer.done() for answer in slow)
+        procedures.gate.set()
+        assert all(answer.result(TIMEOUT).args[0] for answer in slow)
+
+
+@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
+    serve: Serve,
+    router: MemoryRouter,
+    procedures: Procedures,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 60)
+    held = router.hold("com.shop.wait")
+
+    def setup(wamp: FlaskWAMP) -> None:
+        procedures.declare(wamp)
+        wamp.callee(".ask")(lambda: g.wampy.call("com.shop.wait"))
+
+    _, wamp = serve(setup, WAMP_HEARTBEAT=60)
+    for number in range(5):
+        readers_rest(wamp)
+        with router.transports[-1].together:
+            ask = router.invoke("com.example.ask")
+            quick = [router.invoke("com.example.quick") for _ in range(3)]
+        call = held.get(timeout=TIMEOUT)
+        assert all(answer.result(TIMEOUT).args[0] for answer in quick)
+        procedures.gate.clear()
+        with router.transports[-1].together:
+            later = router.invoke("com.example.quick")
+            slow = router.invoke("com.example.slow")
+        assert later.result(TIMEOUT).args[0]
+        assert not ask.done()
+        procedures.gate.set()
+        assert slow.result(TIMEOUT).args[0]
+        call.answer(number)
+        assert ask.result(TIMEOUT).args == [number]
+
+
+@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+def test_answer_is_not_left_in_line_behind_what_has_none(
+    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Readers, "WATCH", 60)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        procedures.declare(wamp)
+        wamp.subscriber(".news")(lambda: None)
+
+    _, wamp = serve(setup, WAMP_HEARTBEAT=60)  # which would have it sent
+    for _ in range(5):
+        readers_rest(wamp)
+        with router.transports[-1].together:
+            answer = router.invoke("com.example.quick")
+            router.publish("com.example.news")
+        assert answer.result(TIMEOUT).args[0]
+
+
 def test_handlers_that_wait_and_those_that_do_not_take_turns(
     serve: Serve, router: MemoryRouter, procedures: Procedures
 ) -> None:
@@ -217,7 +304,7 @@ def test_job_that_came_before_an_error_is_run() -> None:
         raise ProtocolError("nonsense")
 
     with pytest.raises(ProtocolError, match="nonsense"):
-        read_all(pool, read)
+        read_all(pool, read, lambda: None)
     assert ran.wait(TIMEOUT)
     assert pool.stop(TIMEOUT)
 

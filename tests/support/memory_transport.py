@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 import typing as t
 
@@ -44,6 +45,8 @@ class MemoryTransport:
         self.pings = 0
         self._router = router
         self.router_serializer = router_serializer(serializer)
+        self.together = threading.Lock()
+        """What the router sends while this is held arrives at once."""
         self._incoming: queue.Queue[bytes | None] = queue.Queue()
         self._deadline: float | None = None
 
@@ -53,12 +56,13 @@ class MemoryTransport:
         """Wait for messages; None at the end."""
         messages: list[Buffer] = []
         data = self._next()
-        while data is not None:
-            if data is not PONG:
-                messages.append(data)
-            if self._incoming.empty():
-                return messages
-            data = self._incoming.get()
+        with self.together:
+            while data is not None:
+                if data is not PONG:
+                    messages.append(data)
+                if self._incoming.empty():
+                    return messages
+                data = self._incoming.get()
         self._incoming.put(None)  # the end stays the end
         return messages or None
 
