@@ -14,7 +14,7 @@ from .stand_in import ADD, ECHO, EVENT, StandIn
 BUSY, SLOW = "com.bench.busy", "com.bench.slow"
 MB = 1_000_000
 BYTES = (100, 10_000, 100_000, MB, 4 * MB)
-IN_FLIGHT = (1, 64, 1000, 10_000)
+IN_FLIGHT = (1, 8, 64, 1000, 10_000)
 PROCEDURES = (10, 1000, 5000)
 SUBSCRIPTIONS = (1, 50, 500)
 
