@@ -53,18 +53,11 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "unless_stopped": (_is_bool, "True or False"),
 }
 
-#: Who gets an event, and who does not.
-RECEIVERS = (
-    "exclude",
-    "exclude_authid",
-    "exclude_authrole",
-    "eligible",
-    "eligible_authid",
-    "eligible_authrole",
-)
-
 #: Who alone gets an event. To Crossbar 26.10 none of a kind are all of it; here they are nobody.
 _ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
+
+#: Who gets an event, and who does not.
+RECEIVERS = ("exclude", "exclude_authid", "exclude_authrole", *_ELIGIBLE)
 
 #: What Crossbar 26.10 does not look at when it hands out a retained event (all but the first), or fails at.
 _NOT_RETAINED = (

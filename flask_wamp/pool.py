@@ -125,8 +125,7 @@ class Pool:
         """Have a worker woken for what stands in line: no guest runs that alone any more."""
         with self._lock:
             self._watched = None
-            if self._jobs and self._free and self._waking is None:
-                self._wake_another()
+            self._wake_if_needed()
 
     def yield_place(self) -> t.ContextManager[None]:
         """While inside, another job may have this one's place. Does nothing outside of a job."""
@@ -178,6 +177,11 @@ class Pool:
         self._free -= 1
         return True
 
+    def _wake_if_needed(self) -> None:
+        """Wake a worker if there is a job and a place for it, and none is on its way."""
+        if self._jobs and self._free and self._waking is None:
+            self._wake_another()
+
     def _add_worker(self) -> bool:
         worker = _Worker(self)
         try:
@@ -198,8 +202,7 @@ class Pool:
             self._returning.popleft().release()
             return
         self._free += 1
-        if self._jobs and self._waking is None:
-            self._wake_another()
+        self._wake_if_needed()
 
     def _next(self, worker: _Worker) -> Job | None:
         """The worker's next job, or None: its place is given away and it is idle, or not needed."""
@@ -208,13 +211,8 @@ class Pool:
                 self._waking = None
             if self._jobs and not self._returning:
                 job = self._jobs.popleft()
-                if (
-                    self._jobs
-                    and self._free
-                    and self._waking is None
-                    and self._watched is not worker
-                ):
-                    self._wake_another()
+                if self._watched is not worker:
+                    self._wake_if_needed()
                 return job
             self._pass_on()
             if worker.is_guest or self._stopping or len(self._idle) >= self.size:
