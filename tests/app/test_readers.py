@@ -96,15 +96,22 @@ def test_others_are_answered_while_one_reader_is_busy(
 
 
 @pytest.mark.parametrize("trust", ["trusting"], indirect=True)
+@pytest.mark.parametrize("at_once", [1, 5])
 def test_who_is_trusted_runs_all_in_one_thread(
-    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
+    router: MemoryRouter,
+    procedures: Procedures,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
 ) -> None:
     monkeypatch.setattr(_Readers, "WATCH", 60)
     _, wamp = serve(procedures.declare)
     names = set()
     for _ in range(20):
         readers_rest(wamp)
-        names.add(router.call("com.example.quick"))
+        with router.transports[-1].together:
+            answers = [router.invoke("com.example.quick") for _ in range(at_once)]
+        names |= {answer.result(TIMEOUT).args[0] for answer in answers}
     assert names in ({"wamp-worker-reader-1"}, {"wamp-worker-reader-2"})
 
 
@@ -124,21 +131,6 @@ def test_handler_that_waits_for_an_answer_has_it_read_at_once(
     for number in range(5):
         readers_rest(wamp)
         assert router.call("com.example.ask", f"{number}") == [f"{number}"] * 2
-
-
-@pytest.mark.parametrize("trust", ["trusting"], indirect=True)
-def test_who_is_trusted_runs_what_came_at_once(
-    serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 60)
-    _, wamp = serve(procedures.declare)
-    names = set()
-    for _ in range(5):
-        readers_rest(wamp)
-        with router.transports[-1].together:
-            answers = [router.invoke("com.example.quick") for _ in range(5)]
-        names |= {answer.result(TIMEOUT).args[0] for answer in answers}
-    assert names in ({"wamp-worker-reader-1"}, {"wamp-worker-reader-2"})
 
 
 def test_what_came_with_a_slow_one_does_not_wait_for_it(
