@@ -33,7 +33,7 @@ def make_sync(app: Flask, f: F) -> F:
         # Asked at every call: a server may patch after the app has been imported.
         if not is_monkey_patched():
             return sync(*args, **kwargs)
-        from .greenlet_loops import run  # imports asyncio, which few need
+        from .greenlet_loops import run
 
         return run(f(*args, **kwargs))
 
@@ -42,7 +42,7 @@ def make_sync(app: Flask, f: F) -> F:
 
 def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
     """Iterate an asynchronous generator here, in an event loop of its own."""
-    from . import event_loops  # imports asyncio, which few need
+    from . import event_loops
 
     if not is_monkey_patched():
         yield from event_loops.iterate(source, event_loops.Runner())

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .wampy_compat import bases
+from ._wampy import bases
 
 if t.TYPE_CHECKING:
 

@@ -190,7 +190,7 @@ class FlaskWAMP(Scaffold):
             wamp.schedule.every().day.at("10:30").do(job)
         """
         if self._schedule is None:
-            from .scheduler import Scheduler  # here: most apps have no jobs
+            from .scheduler import Scheduler
 
             self._schedule = Scheduler(self._apps)
             for app in list(self._apps):

@@ -241,7 +241,7 @@ def _caller_locals() -> dict[str, t.Any] | None:
 
 
 def _is_ours(module: str) -> bool:
-    package = __package__ or "flask_wamp"
+    package = "flask_wamp"
     return module == package or module.startswith(package + ".")
 
 

@@ -287,7 +287,7 @@ def _on_stack(module: str, function: str, variable: str) -> t.Any:
 
 def _outermost_user_frame() -> types.FrameType | None:
     """The frame just inside of the server's: it ends when the application is loaded."""
-    package = __package__ or "flask_wamp"
+    package = "flask_wamp"
     found = None
     for frame in _stack():
         name = _module(frame).partition(".")[0]

@@ -220,7 +220,7 @@ class Runner:
         return shift
 
     def _make_processes(self) -> Processes:
-        from .processes import Processes  # here: most apps have none
+        from .processes import Processes
 
         return Processes(lambda: task_process.describe(self._app, self.main, self._import_path))
 

@@ -10,11 +10,11 @@ import typing as t
 import msgspec
 
 from . import messages as m
+from ._wampy import bases
 from .call_options import check_options
 from .handlers import Declaration, Registration, Subscription
 from .settings import Settings
 from .uris import check_uri
-from .wampy_compat import bases
 
 if t.TYPE_CHECKING:
     _WampyClient = object

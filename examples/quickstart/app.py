@@ -8,7 +8,7 @@ from threading import Lock
 
 from flask import Flask, abort, g, render_template
 
-from flask_wamp import FlaskWAMP, NotJoined  # WAMP
+from flask_wamp import FlaskWAMP, NotJoined
 
 CHOICES = {"coffee": "Coffee", "tea": "Tea", "lemonade": "Lemonade", "water": "Water"}
 totals = dict.fromkeys(CHOICES, 0)  # in memory: this app runs in one process

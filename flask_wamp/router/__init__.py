@@ -7,13 +7,7 @@
 from __future__ import annotations
 
 from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config, role
-from .crossbar import (
-    build_crossbar,
-    crossbar_home,
-    crossbar_python,
-    ensure_crossbar,
-    find_crossbar,
-)
+from .crossbar import build_crossbar, crossbar_home, crossbar_python, ensure_crossbar, find_crossbar
 from .errors import RouterError
 from .ports import free_port
 from .process import DevRouter, kill_process, spawn_bound, stop_process

@@ -46,7 +46,7 @@ def open_transport(
     """
     deadline = time.monotonic() + timeout
     if url.websocket:
-        from .websocket import WebSocketTransport  # websockets takes a while to import
+        from .websocket import WebSocketTransport
 
         stream = open_stream(url, tls, deadline, opened)
         return WebSocketTransport.open(

@@ -9,12 +9,7 @@ import typing as t
 import pytest
 from flask import Flask, g
 
-from flask_wamp import (
-    FlaskWAMP,
-    TaskAborted,
-    background_tasks,
-    signals,
-)
+from flask_wamp import FlaskWAMP, TaskAborted, background_tasks, signals
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -10,12 +10,7 @@ import pytest
 from flask import Flask, abort, g, has_request_context, stream_with_context
 from werkzeug.serving import make_server
 
-from flask_wamp import (
-    ApplicationError,
-    FlaskWAMP,
-    background_tasks,
-    invocation,
-)
+from flask_wamp import ApplicationError, FlaskWAMP, background_tasks, invocation
 from tests.app.conftest import Serve
 from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.told import Told

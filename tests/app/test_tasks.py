@@ -9,13 +9,7 @@ import typing as t
 import pytest
 from flask import Flask, current_app, g, has_request_context, request
 
-from flask_wamp import (
-    ApplicationError,
-    FlaskWAMP,
-    background_tasks,
-    event,
-    invocation,
-)
+from flask_wamp import ApplicationError, FlaskWAMP, background_tasks, event, invocation
 from tests.app.conftest import Serve
 from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.told import Told
