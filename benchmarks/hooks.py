@@ -11,9 +11,10 @@ import typing as t
 
 from flask import Flask
 
-from flask_wamp import FlaskWAMP, messages, signals
+from flask_wamp import FlaskWAMP, signals
 from flask_wamp.middlewares import AccessLog, Timeout
-from flask_wamp.payload import plain
+from flask_wamp.protocol import messages
+from flask_wamp.protocol.payload import plain
 
 CALLS, ROUNDS = 2_000, 25
 

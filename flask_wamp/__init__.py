@@ -21,7 +21,7 @@ from .exceptions import (
 )
 from .extension import FlaskWAMP, __version__
 from .handlers import CallResult
-from .meta_info import SessionInfo
+from .protocol.meta_types import SessionInfo
 from .registry import callee, subscriber
 from .tasks import background_tasks
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 
 from .hooks import Hooks
-from .patterns import Pattern
+from .protocol.patterns import Pattern
+from .protocol.uris import check_uri
 from .registry import Spec
 from .scaffold import Scaffold
-from .uris import check_uri
 
 
 class WAMPBlueprint(Scaffold):

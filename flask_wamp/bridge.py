@@ -20,8 +20,6 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from . import messages as m
-from .call_options import RECEIVERS, check_options
 from .calls import outcome
 from .exceptions import (
     ApplicationError,
@@ -35,8 +33,10 @@ from .exceptions import (
 )
 from .execution import is_seconds
 from .http_post import Answer, Trust, post
-from .payload import Default, plain
-from .uris import check_uri
+from .protocol import messages as m
+from .protocol.options import RECEIVERS, check_options
+from .protocol.payload import Default, plain
+from .protocol.uris import check_uri
 
 
 class BridgeClient:

@@ -6,8 +6,6 @@ import functools
 import time
 import typing as t
 
-from . import messages as m
-from .call_options import CallOptions
 from .calls import CallFuture, CallTicket, give_up, outcome, stop
 from .connection import payload
 from .deadlines import follow, inherited, within
@@ -18,11 +16,13 @@ from .history import PastEvent, history
 from .meta import Meta
 from .peer import Peer
 from .presence import Presence
-from .session import Session
+from .protocol import messages as m
+from .protocol.options import CallOptions
+from .protocol.session import Session
+from .protocol.uris import MATCHES, check_uri
 from .settings import Settings
 from .streaming import Buffer, Stream
 from .testaments import Testament
-from .uris import MATCHES, check_uri
 from .wampy_api import WampyAPI, sendable
 
 Same = t.TypeVar("Same", bound="Caller")

@@ -6,14 +6,14 @@ import concurrent.futures
 import contextlib
 import typing as t
 
-from . import messages as m
 from .connection import Connection
 from .deadlines import unwanted
 from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
 from .execution import Waiter
 from .handlers import CallResult
 from .pool import Pool
-from .session import Session
+from .protocol import messages as m
+from .protocol.session import Session
 
 CANCELED = "wamp.error.canceled"
 

@@ -14,10 +14,10 @@ import typing as t
 from .caller import Caller
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
-from .patterns import as_declared
 from .peer import Notify, Peer
 from .pool import Pool
 from .presence import Companion, MakeEvent, Presence, StartPolicy
+from .protocol.patterns import as_declared
 from .settings import Settings
 
 logger = logging.getLogger("flask_wamp")

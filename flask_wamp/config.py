@@ -7,13 +7,13 @@ import os
 import typing as t
 import warnings
 
-from .auth import METHODS, Credentials
 from .execution import is_seconds
-from .payload import Default
-from .serializers import NAMES, available
+from .protocol.auth import METHODS, Credentials
+from .protocol.payload import Default
+from .protocol.serializers import NAMES, available
+from .protocol.uris import check_uri
 from .settings import Settings
 from .transports import StreamSettings, parse_router_url, show_url
-from .uris import check_uri
 
 logger = logging.getLogger("flask_wamp")
 

@@ -13,13 +13,13 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from .execution import spawn
-from .messages import Details
-from .serializers import Buffer
-from .session import Session, State
-from .session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
+from .protocol import messages as m
+from .protocol.messages import Details
+from .protocol.serializers import Buffer
+from .protocol.session import Session, State
+from .protocol.session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
 from .transports import Transport
 
 logger = logging.getLogger("flask_wamp.connection")

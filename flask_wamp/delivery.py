@@ -33,15 +33,15 @@ import typing as t
 
 import msgspec
 
-from . import messages as m
 from .connection import Connection
 from .exceptions import ApplicationError, WAMPError
 from .forwarder import AGAIN, Forwarder
 from .handlers import Failure, MakeAttendant, Outcome, Registration, Result, Subscription, Work
 from .inbound import EventWork, InvocationWork
 from .lease import PAUSE_MAX, request
-from .session import Session
-from .uris import COUNT_CALLEES, as_parts
+from .protocol import messages as m
+from .protocol.session import Session
+from .protocol.uris import COUNT_CALLEES, as_parts
 
 if t.TYPE_CHECKING:
     from .peer import Peer

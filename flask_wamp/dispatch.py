@@ -23,12 +23,12 @@ from .execution import time_limit
 from .generators import Streaming, as_generator, exhaust
 from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks
-from .patterns import Pattern
-from .payload import is_plain
+from .protocol.patterns import Pattern
+from .protocol.payload import is_plain
+from .protocol.uris import own_prefix
 from .registry import Spec, parameters_of
 from .request_context import request_context, run_as_request
 from .results import Results
-from .uris import own_prefix
 from .validation import URIArguments, Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")

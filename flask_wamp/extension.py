@@ -16,13 +16,13 @@ from .dispatch import Dispatcher, Handler
 from .handlers import Declaration
 from .health import health
 from .hooks import Hooks
-from .payload import JSON_TYPES, Default, OwnTypes
+from .protocol.payload import JSON_TYPES, Default, OwnTypes
+from .protocol.uris import resolve
 from .registry import Spec, callee_spec, marked, subscriber_spec
 from .scaffold import Scaffold
 from .session_watch import Watch
 from .task_runner import Runner
 from .tasks import offer_tasks
-from .uris import resolve
 
 if t.TYPE_CHECKING:
     from .peer import Peer

@@ -9,13 +9,13 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .connection import Connection
 from .event_stream import Arrived, Box, EventStream
 from .exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
 from .handlers import Subscription
 from .inbound import EventWork
-from .session import Session
+from .protocol import messages as m
+from .protocol.session import Session
 from .streaming import size_of
 
 if t.TYPE_CHECKING:

@@ -9,11 +9,11 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .connection import Connection, payload
 from .exceptions import NotJoined, SerializationError
 from .handlers import Subscription
-from .session import Session
+from .protocol import messages as m
+from .protocol.session import Session
 
 if t.TYPE_CHECKING:
     from .peer import Peer

@@ -19,7 +19,7 @@ from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
 from .execution import is_monkey_patched
 from .handlers import CallResult, Failure, Outcome, Result
 from .interruption import Interrupted
-from .payload import plain
+from .protocol.payload import plain
 from .streaming import Stream
 
 NDJSON = "application/x-ndjson"

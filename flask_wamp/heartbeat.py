@@ -6,7 +6,7 @@ import time
 
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost
-from .session import Session
+from .protocol.session import Session
 from .timer import Timer
 
 

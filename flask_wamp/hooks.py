@@ -12,7 +12,7 @@ from inspect import iscoroutinefunction
 
 from .context import Event, Invocation
 from .exceptions import ApplicationError
-from .uris import snake_case
+from .protocol.uris import snake_case
 
 logger = logging.getLogger("flask_wamp.dispatch")
 

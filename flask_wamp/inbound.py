@@ -7,14 +7,14 @@ import time
 import typing as t
 
 from . import deadlines
-from . import messages as m
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
 from .execution import is_monkey_patched
 from .handlers import Failure, Outcome, Registration, Result, Subscription
 from .interruption import Interruptible
-from .payload import Default
-from .session import PAYLOAD_SIZE_EXCEEDED, Session
+from .protocol import messages as m
+from .protocol.payload import Default
+from .protocol.session import PAYLOAD_SIZE_EXCEEDED, Session
 from .timer import Alarm, Timer
 
 logger = logging.getLogger("flask_wamp.inbound")

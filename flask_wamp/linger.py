@@ -15,14 +15,14 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .calls import CallTicket
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Waiter
 from .handlers import Declaration, Failure, Registration
-from .session import Session
-from .uris import COUNT_CALLEES, as_parts
+from .protocol import messages as m
+from .protocol.session import Session
+from .protocol.uris import COUNT_CALLEES, as_parts
 
 #: Seconds between two looks.
 PAUSE = 0.05

@@ -12,8 +12,8 @@ import json
 import typing as t
 
 from .exceptions import ApplicationError, CallTimeout
-from .meta_info import RegistrationInfo, SessionInfo, SubscriptionInfo
-from .uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
+from .protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
+from .protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
 if t.TYPE_CHECKING:
     from .caller import Caller

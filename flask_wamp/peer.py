@@ -14,7 +14,6 @@ import threading
 import time
 import typing as t
 
-from .auth import Authentication
 from .connection import Connection
 from .exceptions import NotJoined, SessionLost, WAMPError
 from .execution import default_workers, spawn
@@ -23,10 +22,11 @@ from .handlers import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
 from .lease import Leases
 from .pool import Pool
+from .protocol.auth import Authentication
+from .protocol.session import Session
+from .protocol.session_events import Joined
 from .readers import read_all
 from .serving import Serving
-from .session import Session
-from .session_events import Joined
 from .settings import Settings
 from .timer import Alarm, Timer
 from .transports import Stream, open_transport

@@ -12,8 +12,8 @@ import typing as t
 from .exceptions import InvalidURI
 from .execution import is_seconds
 from .handlers import Registration, Subscription
-from .patterns import Pattern
-from .uris import MATCHES, resolve
+from .protocol.patterns import Pattern
+from .protocol.uris import MATCHES, resolve
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from .context import Event, Invocation
 from .exceptions import SerializationError
-from .payload import plain
+from .protocol.payload import plain
 
 if t.TYPE_CHECKING:
     import flask

@@ -14,7 +14,7 @@ from .exceptions import ApplicationError, CallTimeout
 from .execution import is_time_limit
 from .handlers import CallResult, Failure, Outcome, Result
 from .interruption import Interrupted
-from .uris import check_uri, resolve, snake_case
+from .protocol.uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"

@@ -9,7 +9,6 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
 from .execution import Waiter
@@ -17,8 +16,9 @@ from .handlers import Declaration, Registration, Subscription
 from .inbound import EventWork, InvocationWork
 from .lane import Lane
 from .pool import Pool
-from .session import Session
-from .session_events import Answered, Delivered, Interrupted, Invoked, Revoked
+from .protocol import messages as m
+from .protocol.session import Session
+from .protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .settings import Settings
 from .take_over import TakeOver
 from .timer import Timer

@@ -15,7 +15,7 @@ import typing as t
 import msgspec
 
 from .handlers import Declaration, EventHandler, Subscription, Work
-from .meta_info import SessionInfo
+from .protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
 
 if t.TYPE_CHECKING:

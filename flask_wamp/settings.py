@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .auth import Credentials
+from .protocol.auth import Credentials
 from .transports import RouterURL, StreamSettings
 
 

@@ -9,7 +9,7 @@ import typing as t
 from .client import Client
 from .exceptions import ApplicationError
 from .handlers import Registration
-from .uris import COUNT_CALLEES, LOOKUP
+from .protocol.uris import COUNT_CALLEES, LOOKUP
 
 
 def callees_of(client: Client) -> dict[str, int]:

@@ -14,10 +14,10 @@ import typing as t
 
 import msgspec
 
-from . import messages as m
 from .calls import outcome
 from .exceptions import CallTimeout, TooSlow, WAMPError
 from .pool import Pool
+from .protocol import messages as m
 
 
 class Buffer:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from . import messages as m
 from .exceptions import NotJoined
 from .handlers import Registration
-from .session import Session
-from .uris import COUNT_CALLEES, LOOKUP
+from .protocol import messages as m
+from .protocol.session import Session
+from .protocol.uris import COUNT_CALLEES, LOOKUP
 
 if t.TYPE_CHECKING:
     from .connection import Connection

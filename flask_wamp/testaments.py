@@ -15,18 +15,18 @@ import threading
 import time
 import typing as t
 
-from . import messages as m
-from .call_options import RECEIVERS
 from .calls import remote_error
 from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from .meta import explained
-from .session import Session
+from .protocol import messages as m
+from .protocol.options import RECEIVERS
+from .protocol.session import Session
 
 if t.TYPE_CHECKING:
-    from .call_options import CallOptions
     from .peer import Peer
     from .presence import Presence
+    from .protocol.options import CallOptions
 
 logger = logging.getLogger("flask_wamp")
 

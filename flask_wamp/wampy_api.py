@@ -9,12 +9,12 @@ import typing as t
 
 import msgspec
 
-from . import messages as m
 from ._wampy import bases
-from .call_options import check_options
 from .handlers import Declaration, Registration, Subscription
+from .protocol import messages as m
+from .protocol.options import check_options
+from .protocol.uris import check_uri
 from .settings import Settings
-from .uris import check_uri
 
 if t.TYPE_CHECKING:
     _WampyClient = object

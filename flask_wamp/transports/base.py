@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..serializers import Buffer, Serializer
+from ..protocol.serializers import Buffer, Serializer
 from .streams import Stream
 
 

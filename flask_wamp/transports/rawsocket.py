@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..exceptions import ProtocolError, TransportError
-from ..serializers import Buffer, Serializer, get_serializer
+from ..protocol.serializers import Buffer, Serializer, get_serializer
 from .base import OverStream
 from .streams import Stream
 

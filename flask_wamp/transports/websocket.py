@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..exceptions import ProtocolError, TransportError, WAMPError
-from ..serializers import Buffer, Serializer, get_serializer
+from ..protocol.serializers import Buffer, Serializer, get_serializer
 from .base import OverStream
 from .streams import Stream
 from .urls import RouterURL

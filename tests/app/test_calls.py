@@ -18,8 +18,8 @@ from flask_wamp import (
     NotJoined,
     SerializationError,
 )
-from flask_wamp import messages as m
 from flask_wamp.client import Client
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -8,8 +8,8 @@ import typing as t
 import pytest
 
 from flask_wamp import ApplicationError, FlaskWAMP, InvalidURI
-from flask_wamp import messages as m
 from flask_wamp.client import Client
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -9,7 +9,7 @@ import pytest
 from flask import Blueprint, Flask, current_app
 
 from flask_wamp import FlaskWAMP, InvalidURI, callee, subscriber
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app import marked
 from tests.app.conftest import Serve
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -10,10 +10,10 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP
-from flask_wamp import messages as m
 from flask_wamp.delivery import Delivery
 from flask_wamp.forwarder import AGAIN, WINDOW
-from flask_wamp.uris import COUNT_CALLEES, as_parts, own_prefix
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.uris import COUNT_CALLEES, as_parts, own_prefix
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, Held, MemoryRouter

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT
 from tests.support.scripts import ROOT, environment

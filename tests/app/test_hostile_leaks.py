@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from flask_wamp import FlaskWAMP, background_tasks
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve, Setup
 from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.told import Told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_wamp import CallTimeout, FlaskWAMP
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.support.memory import MemoryRouter
 

@@ -10,9 +10,9 @@ import pytest
 from flask import g
 
 from flask_wamp import ApplicationError, CallTimeout, InvalidURI
-from flask_wamp import messages as m
 from flask_wamp.client import Client
-from flask_wamp.meta_info import RegistrationInfo, SessionInfo, SubscriptionInfo
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from tests.app.conftest import Serve
 from tests.support.memory import MemoryRouter
 

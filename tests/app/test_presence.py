@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, current_app, g
 
 from flask_wamp import FlaskWAMP, SessionInfo, WAMPBlueprint, event
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

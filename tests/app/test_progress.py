@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import CallResult, FlaskWAMP, SerializationError, invocation
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.support.memory import TIMEOUT, MemoryRouter
 

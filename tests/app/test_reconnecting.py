@@ -10,8 +10,8 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, invocation
-from flask_wamp import messages as m
 from flask_wamp.peer import Peer
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -6,7 +6,7 @@ import gc
 import weakref
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.uris import COUNT_CALLEES
+from flask_wamp.protocol.uris import COUNT_CALLEES
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter

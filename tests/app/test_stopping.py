@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, g
 
 from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, InvalidURI, SerializationError
-from flask_wamp import messages as m
 from flask_wamp.client import Client
+from flask_wamp.protocol import messages as m
 from flask_wamp.testaments import ADD, FLUSH, MOST
 from tests.app.conftest import Serve
 from tests.conftest import eventually

@@ -11,7 +11,7 @@ from flask import g
 
 import flask_wamp
 from flask_wamp import FlaskWAMP
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.scripts import script

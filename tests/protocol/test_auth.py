@@ -11,9 +11,9 @@ import warnings
 
 import pytest
 
-from flask_wamp import auth
-from flask_wamp.auth import Authentication, Credentials
 from flask_wamp.exceptions import AuthenticationError
+from flask_wamp.protocol import auth
+from flask_wamp.protocol.auth import Authentication, Credentials
 
 SEED = "4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"
 PUBLIC_KEY = "1adfc8bfe1d35616e64dffbd900096f23b066f914c8c2ffbb66f6075b96e116d"

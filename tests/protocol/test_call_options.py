@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from flask_wamp.call_options import CallOptions
+from flask_wamp.protocol.options import CallOptions
 
 NOTHING = CallOptions()
 

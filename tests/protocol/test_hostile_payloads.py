@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import ProtocolError
-from flask_wamp.serializers import get_serializer
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.serializers import get_serializer
 
 MANY = 16 * 1024 * 1024
 

@@ -17,7 +17,7 @@ import pytest
 from markupsafe import Markup
 
 from flask_wamp.exceptions import SerializationError
-from flask_wamp.payload import MAX_DEPTH, plain
+from flask_wamp.protocol.payload import MAX_DEPTH, plain
 
 
 class Color(enum.Enum):

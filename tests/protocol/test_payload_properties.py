@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import SerializationError
-from flask_wamp.payload import plain
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.payload import plain
 from tests.protocol.strategies import kwargs, payloads
 from tests.support.wire import SERIALIZERS, router_serializer
 

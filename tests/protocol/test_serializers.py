@@ -8,9 +8,9 @@ import cbor2
 import msgspec
 import pytest
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import ProtocolError, SerializationError
-from flask_wamp.serializers import available, get_serializer
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.serializers import available, get_serializer
 from tests.support.wire import SERIALIZERS, router_serializer
 
 each_serializer = pytest.mark.parametrize("name", SERIALIZERS)

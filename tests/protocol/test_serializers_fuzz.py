@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_wamp import messages as m
-from flask_wamp.auth import Credentials
 from flask_wamp.exceptions import AuthenticationError, ProtocolError
-from flask_wamp.serializers import get_serializer
-from flask_wamp.session import Session
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.auth import Credentials
+from flask_wamp.protocol.serializers import get_serializer
+from flask_wamp.protocol.session import Session
 from tests.protocol.strategies import kwargs, payloads
 from tests.support.wire import SERIALIZERS, joined_session, new_session, router_serializer
 

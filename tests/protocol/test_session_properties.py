@@ -17,10 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import ProtocolError, SerializationError
-from flask_wamp.session import Session
-from flask_wamp.session_events import Answered, Ignored, Invoked
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.session import Session
+from flask_wamp.protocol.session_events import Answered, Ignored, Invoked
 from tests.support.wire import SERIALIZERS, joined_session, said
 
 Ask = t.Callable[[Session, t.Any], int]

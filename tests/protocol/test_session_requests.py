@@ -6,10 +6,10 @@ import typing as t
 
 import pytest
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import SerializationError
-from flask_wamp.session import Session
-from flask_wamp.session_events import Answered, Ignored
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.session import Session
+from flask_wamp.protocol.session_events import Answered, Ignored
 from tests.support.wire import SERIALIZERS, joined_session, said
 
 ACKNOWLEDGE = {"acknowledge": True}

@@ -6,10 +6,17 @@ import typing as t
 
 import pytest
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import SerializationError
-from flask_wamp.session import Session, State
-from flask_wamp.session_events import Answered, Delivered, Ignored, Interrupted, Invoked, Revoked
+from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.session import Session, State
+from flask_wamp.protocol.session_events import (
+    Answered,
+    Delivered,
+    Ignored,
+    Interrupted,
+    Invoked,
+    Revoked,
+)
 from tests.support.wire import joined_session, said
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_wamp.exceptions import InvalidURI
+from flask_wamp.protocol.uris import MATCHES, check_uri, resolve, snake_case
 from flask_wamp.transports.urls import RouterURL, parse_router_url
-from flask_wamp.uris import MATCHES, check_uri, resolve, snake_case
 
 # By match: which may be sent. Source: WAMP Basic Profile, "URIs".
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.support.wire import SERIALIZERS, router_serializer
 
 Sample = dict[str, t.Any]

@@ -14,7 +14,7 @@ from flask import Flask
 
 import flask_wamp
 from flask_wamp import FlaskWAMP
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from flask_wamp.router import free_port
 from flask_wamp.transports import open_transport
 from tests.conftest import eventually

@@ -28,13 +28,13 @@ from flask_wamp import (
     SessionLost,
     WAMPError,
     invocation,
-    session_events,
 )
 from flask_wamp.client import Client
 from flask_wamp.handlers import Outcome, Registration, Result, Work
-from flask_wamp.session import Session
+from flask_wamp.protocol import session_events
+from flask_wamp.protocol.session import Session
+from flask_wamp.protocol.uris import MATCHES
 from flask_wamp.signals import session_lost
-from flask_wamp.uris import MATCHES
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
@@ -431,7 +431,7 @@ def stubborn(
         return "late"
 
     with monkeypatch.context() as patch:
-        patch.setattr("flask_wamp.session.ROLES", roles)
+        patch.setattr("flask_wamp.protocol.session.ROLES", roles)
         client = join(wamp_router.rawsocket_url)[1].client
     client.register(hold, "com.stubborn.hold")
     return client, release

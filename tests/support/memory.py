@@ -12,8 +12,8 @@ import queue
 import threading
 import typing as t
 
-from flask_wamp import messages as m
 from flask_wamp.exceptions import ApplicationError, TransportError
+from flask_wamp.protocol import messages as m
 from tests.support.memory_routing import NO_SUCH_PROCEDURE, Routing
 from tests.support.memory_transport import MemoryTransport
 

@@ -6,7 +6,7 @@ import collections
 import itertools
 import typing as t
 
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from tests.support.memory_transport import MemoryTransport
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"

@@ -10,8 +10,8 @@ import typing as t
 import msgspec
 
 from flask_wamp.exceptions import TransportError
-from flask_wamp.messages import Message
-from flask_wamp.serializers import Buffer, Serializer, get_serializer
+from flask_wamp.protocol.messages import Message
+from flask_wamp.protocol.serializers import Buffer, Serializer, get_serializer
 from tests.support.wire import router_serializer
 
 PONG = b"pong"

@@ -7,7 +7,7 @@ import socket
 import threading
 import typing as t
 
-from flask_wamp import messages as m
+from flask_wamp.protocol import messages as m
 from flask_wamp.transports.rawsocket import RawSocketFraming
 from tests.support.memory_transport import MemoryTransport
 from tests.support.socket_router import SocketRouter

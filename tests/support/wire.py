@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import typing as t
 
-from flask_wamp.auth import Authentication, Credentials
-from flask_wamp.messages import AnyMessage, Message, Welcome
-from flask_wamp.serializers import (
+from flask_wamp.protocol.auth import Authentication, Credentials
+from flask_wamp.protocol.messages import AnyMessage, Message, Welcome
+from flask_wamp.protocol.serializers import (
     CBORSerializer,
     JSONSerializer,
     MsgPackSerializer,
     Serializer,
     get_serializer,
 )
-from flask_wamp.session import Session
+from flask_wamp.protocol.session import Session
 
 SERIALIZERS = ("json", "msgpack", "cbor")
 

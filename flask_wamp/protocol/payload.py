@@ -19,7 +19,7 @@ import uuid
 
 import msgspec
 
-from .exceptions import SerializationError
+from ..exceptions import SerializationError
 
 Default = t.Callable[[t.Any], t.Any]
 

@@ -17,7 +17,7 @@ import typing as t
 
 import msgspec
 
-from .exceptions import ProtocolError, SerializationError
+from ..exceptions import ProtocolError, SerializationError
 from .messages import Error, Event, FromRouter, Invocation, Message, Result
 from .payload import Default, plain
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 
-from .exceptions import InvalidURI
+from ..exceptions import InvalidURI
 
 #: Procedures of the router's own: which registration a URI has, and how many callees that has.
 #: Source: WAMP Advanced Profile, "Registration Meta API".

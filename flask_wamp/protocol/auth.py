@@ -27,7 +27,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .exceptions import AuthenticationError
+from ..exceptions import AuthenticationError
 
 if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -16,9 +16,9 @@ import typing as t
 
 import msgspec
 
+from ..exceptions import PayloadTooLarge, ProtocolError
 from . import messages as m
 from .auth import Authentication
-from .exceptions import PayloadTooLarge, ProtocolError
 from .serializers import Serializer
 from .session_events import (
     ROLES,
