@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import msgspec
 
 from .calls import outcome
+from .concurrency.threads import is_seconds
 from .exceptions import (
     ApplicationError,
     AuthenticationError,
@@ -31,7 +32,6 @@ from .exceptions import (
     SessionLost,
     TransportError,
 )
-from .execution import is_seconds
 from .http_post import Answer, Trust, post
 from .protocol import messages as m
 from .protocol.options import RECEIVERS, check_options

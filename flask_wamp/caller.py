@@ -7,11 +7,11 @@ import time
 import typing as t
 
 from .calls import CallFuture, CallTicket, give_up, outcome, stop
+from .concurrency.deadlines import follow, inherited, within
+from .concurrency.threads import Waiter, is_seconds
 from .connection import payload
-from .deadlines import follow, inherited, within
 from .event_stream import EventStream
 from .exceptions import CallTimeout
-from .execution import Waiter, is_seconds
 from .history import PastEvent, history
 from .meta import Meta
 from .peer import Peer

@@ -6,12 +6,12 @@ import concurrent.futures
 import contextlib
 import typing as t
 
+from .concurrency.deadlines import unwanted
+from .concurrency.pool import Pool
+from .concurrency.threads import Waiter
 from .connection import Connection
-from .deadlines import unwanted
 from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
-from .execution import Waiter
 from .handlers import CallResult
-from .pool import Pool
 from .protocol import messages as m
 from .protocol.session import Session
 

@@ -12,10 +12,10 @@ import time
 import typing as t
 
 from .caller import Caller
+from .concurrency.pool import Pool
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
 from .peer import Notify, Peer
-from .pool import Pool
 from .presence import Companion, MakeEvent, Presence, StartPolicy
 from .protocol.patterns import as_declared
 from .settings import Settings

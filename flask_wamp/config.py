@@ -7,7 +7,7 @@ import os
 import typing as t
 import warnings
 
-from .execution import is_seconds
+from .concurrency.threads import is_seconds
 from .protocol.auth import METHODS, Credentials
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available

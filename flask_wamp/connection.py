@@ -13,8 +13,8 @@ import threading
 import time
 import typing as t
 
+from .concurrency.threads import spawn
 from .exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
-from .execution import spawn
 from .protocol import messages as m
 from .protocol.messages import Details
 from .protocol.serializers import Buffer

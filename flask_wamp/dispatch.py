@@ -14,12 +14,13 @@ import typing as t
 
 from flask import Flask
 
-from . import deadlines, signals
+from . import signals
+from .concurrency import deadlines
+from .concurrency.threads import time_limit
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .delivery import Delivery
 from .exceptions import ApplicationError
-from .execution import time_limit
 from .generators import Streaming, as_generator, exhaust
 from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks

@@ -13,11 +13,11 @@ import threading
 import time
 import typing as t
 
-from .deadlines import in_hand
+from .concurrency.deadlines import in_hand
+from .concurrency.pool import Pool
+from .concurrency.threads import is_time_limit
 from .exceptions import TooSlow, WAMPError
-from .execution import is_time_limit
 from .inbound import EventWork
-from .pool import Pool
 
 logger = logging.getLogger("flask_wamp")
 

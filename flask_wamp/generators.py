@@ -12,13 +12,13 @@ import msgspec
 from flask import Flask, request, stream_with_context
 from werkzeug.wrappers import Response
 
+from .concurrency.interruption import Interrupted
+from .concurrency.threads import is_monkey_patched
 from .context import Invocation
 from .coroutines import iterate
 from .event_stream import EventStream
 from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
-from .execution import is_monkey_patched
 from .handlers import CallResult, Failure, Outcome, Result
-from .interruption import Interrupted
 from .protocol.payload import plain
 from .streaming import Stream
 

@@ -6,16 +6,16 @@ import logging
 import time
 import typing as t
 
-from . import deadlines
+from .concurrency import deadlines
+from .concurrency.interruption import Interruptible
+from .concurrency.threads import is_monkey_patched
+from .concurrency.timer import Alarm, Timer
 from .connection import Connection
 from .exceptions import NotJoined, PayloadTooLarge, SerializationError
-from .execution import is_monkey_patched
 from .handlers import Failure, Outcome, Registration, Result, Subscription
-from .interruption import Interruptible
 from .protocol import messages as m
 from .protocol.payload import Default
 from .protocol.session import PAYLOAD_SIZE_EXCEEDED, Session
-from .timer import Alarm, Timer
 
 logger = logging.getLogger("flask_wamp.inbound")
 

@@ -22,10 +22,10 @@ import schedule
 from flask import Flask
 
 from . import signals
+from .concurrency.pool import Pool
+from .concurrency.threads import spawn
 from .coroutines import make_sync
 from .exceptions import WAMPError
-from .execution import spawn
-from .pool import Pool
 from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = logging.getLogger("flask_wamp.schedule")

@@ -25,15 +25,15 @@ import threading
 import time
 import typing as t
 
+from .concurrency.serial_queue import Lane
+from .concurrency.threads import Waiter
+from .concurrency.timer import Alarm
 from .connection import Connection
 from .exceptions import CallTimeout, NotJoined
-from .execution import Waiter
 from .handlers import Outcome, Registration, Result, Subscription, Work
-from .lane import Lane
 from .protocol import messages as m
 from .protocol.session import Session
 from .protocol.uris import LOOKUP
-from .timer import Alarm
 
 if t.TYPE_CHECKING:
     from .peer import Peer

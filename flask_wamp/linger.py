@@ -16,9 +16,9 @@ import time
 import typing as t
 
 from .calls import CallTicket
+from .concurrency.threads import Waiter
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
-from .execution import Waiter
 from .handlers import Declaration, Failure, Registration
 from .protocol import messages as m
 from .protocol.session import Session

@@ -14,8 +14,8 @@ import typing as t
 
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
+from .concurrency.threads import is_time_limit, time_limit
 from .context import Invocation
-from .execution import is_time_limit, time_limit
 from .hooks import Handle, Message
 
 logger = logging.getLogger("flask_wamp.middlewares")

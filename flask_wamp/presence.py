@@ -8,12 +8,12 @@ import os
 import time
 import typing as t
 
+from .concurrency.pool import Pool
 from .connection import Connection
 from .exceptions import NotJoined
 from .handlers import Declaration, MakeAttendant
 from .linger import Linger
 from .peer import Notify, Peer
-from .pool import Pool
 from .settings import Settings
 from .testaments import Testaments
 

@@ -9,8 +9,8 @@ import sys
 import types
 import typing as t
 
+from .concurrency.threads import is_seconds
 from .exceptions import InvalidURI
-from .execution import is_seconds
 from .handlers import Registration, Subscription
 from .protocol.patterns import Pattern
 from .protocol.uris import MATCHES, resolve

@@ -9,11 +9,11 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
+from .concurrency.interruption import Interrupted
+from .concurrency.threads import is_time_limit
 from .context import Event, Invocation
 from .exceptions import ApplicationError, CallTimeout
-from .execution import is_time_limit
 from .handlers import CallResult, Failure, Outcome, Result
-from .interruption import Interrupted
 from .protocol.uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 

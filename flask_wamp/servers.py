@@ -33,7 +33,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 
-from .execution import poll
+from .concurrency.threads import poll
 from .task_process import NAME as TASK_PROCESS
 
 

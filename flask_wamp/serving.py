@@ -9,19 +9,19 @@ import threading
 import time
 import typing as t
 
+from .concurrency.pool import Pool
+from .concurrency.serial_queue import Lane
+from .concurrency.threads import Waiter
+from .concurrency.timer import Timer
 from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
-from .execution import Waiter
 from .handlers import Declaration, Registration, Subscription
 from .inbound import EventWork, InvocationWork
-from .lane import Lane
-from .pool import Pool
 from .protocol import messages as m
 from .protocol.session import Session
 from .protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .settings import Settings
 from .take_over import TakeOver
-from .timer import Timer
 
 logger = logging.getLogger("flask_wamp")
 

@@ -15,8 +15,8 @@ import typing as t
 import msgspec
 
 from .calls import outcome
+from .concurrency.pool import Pool
 from .exceptions import CallTimeout, TooSlow, WAMPError
-from .pool import Pool
 from .protocol import messages as m
 
 

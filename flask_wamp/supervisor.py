@@ -18,8 +18,8 @@ import types
 import typing as t
 
 from . import systemd
+from .concurrency.self_pipe import Wakeup
 from .router.process import spawn_bound, stop_process
-from .wakeup import Wakeup
 
 #: How a worker begins under ``--gevent``: patched before anything is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"

@@ -14,10 +14,10 @@ import typing as t
 from flask import Flask
 
 from . import signals, task_process
+from .concurrency.serial_queue import Lane
 from .context import Event, Invocation, readable
 from .coroutines import make_sync
 from .exceptions import TaskAborted
-from .lane import Lane
 
 if t.TYPE_CHECKING:
     from .client import Client

@@ -17,10 +17,10 @@ import typing as t
 from flask import Flask
 
 from . import lifecycle
+from .concurrency.self_pipe import Wakeup
 from .exceptions import NotJoined
 from .extension import FlaskWAMP
 from .supervisor import CHANGED
-from .wakeup import Wakeup
 
 #: Seconds between two looks whether the session is there, to be told when it is.
 READY_INTERVAL = 1.0

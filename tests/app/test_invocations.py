@@ -10,7 +10,7 @@ import pytest
 from flask import g
 
 from flask_wamp import ApplicationError, CallResult, FlaskWAMP, invocation
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.app.test_pool import Gate, Gauge

@@ -9,10 +9,10 @@ import weakref
 
 import pytest
 
-from flask_wamp.execution import Waiter, is_seconds
-from flask_wamp.lane import Lane
-from flask_wamp.pool import Pool
-from flask_wamp.timer import Alarm, Timer
+from flask_wamp.concurrency.pool import Pool
+from flask_wamp.concurrency.serial_queue import Lane
+from flask_wamp.concurrency.threads import Waiter, is_seconds
+from flask_wamp.concurrency.timer import Alarm, Timer
 from tests.app.test_pool import TIMEOUT, Gate, Gauge
 from tests.conftest import eventually
 

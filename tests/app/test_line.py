@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from flask_wamp.line import Line
+from flask_wamp.concurrency.fair_queue import Line
 
 
 def fill(line: Line, kinds: str) -> None:

@@ -7,8 +7,8 @@ import typing as t
 
 import pytest
 
-from flask_wamp.execution import Waiter
-from flask_wamp.pool import Guest, Pool
+from flask_wamp.concurrency.pool import Guest, Pool
+from flask_wamp.concurrency.threads import Waiter
 from tests.conftest import eventually
 
 TIMEOUT = 10.0

@@ -12,10 +12,10 @@ import pytest
 from flask import g
 
 from flask_wamp import FlaskWAMP
+from flask_wamp.concurrency.leader_followers import _Readers, read_all
+from flask_wamp.concurrency.pool import Pool
+from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.exceptions import ProtocolError
-from flask_wamp.execution import is_monkey_patched
-from flask_wamp.pool import Pool
-from flask_wamp.readers import _Readers, read_all
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 from tests.support.memory import MemoryRouter

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, abort, g, has_request_context
 
 from flask_wamp import ApplicationError, FlaskWAMP, event, invocation
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from tests.support.notes import Notes, publish
 from tests.support.peers import PATIENCE
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, invocation
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from tests.support.notes import Notes
 from tests.support.peers import PATIENCE, AutobahnPeer
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, g
 
 from flask_wamp import CallCanceled, CallTimeout, FlaskWAMP, background_tasks, invocation
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.router import spawn_bound
 from tests.conftest import eventually
 from tests.support.notes import Notes

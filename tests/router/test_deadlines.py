@@ -11,7 +11,7 @@ import pytest
 from flask import g
 
 from flask_wamp import CallTimeout, FlaskWAMP, invocation
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer, Canceled
 

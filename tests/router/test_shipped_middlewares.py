@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.middlewares import AccessLog, RateLimit, Timeout
 from tests.conftest import eventually
 from tests.support.notes import Notes, publish

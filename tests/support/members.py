@@ -11,7 +11,7 @@ import threading
 import typing as t
 from pathlib import Path
 
-from flask_wamp.execution import is_monkey_patched
+from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.router import spawn_bound
 
 SCRIPT = Path(__file__).parent / "apps" / "member.py"

@@ -13,9 +13,9 @@ import threading
 import time
 import typing as t
 
-from .execution import is_monkey_patched, spawn
-from .line import Job
+from .fair_queue import Job
 from .pool import Guest, Pool
+from .threads import is_monkey_patched, spawn
 
 Read = t.Callable[[], bool]
 Flush = t.Callable[[], None]

@@ -8,8 +8,8 @@ import logging
 import threading
 import time
 
-from .execution import spawn
-from .line import Job
+from .fair_queue import Job
+from .threads import spawn
 
 logger = logging.getLogger("flask_wamp.execution")
 

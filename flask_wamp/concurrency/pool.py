@@ -10,8 +10,8 @@ import threading
 import time
 import typing as t
 
-from .execution import is_monkey_patched, spawn
-from .line import Job, Line
+from .fair_queue import Job, Line
+from .threads import is_monkey_patched, spawn
 
 logger = logging.getLogger("flask_wamp.execution")
 

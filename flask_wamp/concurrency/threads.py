@@ -12,7 +12,7 @@ import threading
 import time
 import typing as t
 
-from .line import Job
+from .fair_queue import Job
 
 MAX_SECONDS = 1e9
 """The longest wait: the system refuses those above ``threading.TIMEOUT_MAX``, infinity too."""

@@ -13,7 +13,7 @@ import contextvars
 import time
 import typing as t
 
-from .exceptions import CallCanceled, CallTimeout
+from ..exceptions import CallCanceled, CallTimeout
 
 Stop = t.Callable[[], None]
 

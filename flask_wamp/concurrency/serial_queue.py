@@ -6,7 +6,7 @@ import collections
 import logging
 import threading
 
-from .line import Job
+from .fair_queue import Job
 from .pool import Pool
 
 logger = logging.getLogger("flask_wamp.execution")

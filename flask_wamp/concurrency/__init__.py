@@ -1,0 +1,1 @@
+"""Threads, or greenlets where gevent has patched: workers, queues, timers."""
