@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from tests.support.socket_router import SocketRouter
 
 ROW = "{:>10}{:>11}{:>9}{:>9}{:>9}{:>9}{:>8}{:>11}"

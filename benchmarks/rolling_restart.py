@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.router import DevRouter, free_port
+from flask_wamp.crossbar import DevRouter, free_port
 from tests.support.rolling import (
     PROCEDURES,
     SERVERS,

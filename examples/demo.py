@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from flask_wamp.router import (
+from flask_wamp.crossbar import (
     DevRouter,
     Endpoint,
     RouterError,

@@ -46,7 +46,7 @@ def router(
     everybody do everything. Crossbar.io is taken from FLASK_WAMP_CROSSBAR or PATH; where there
     is none, an environment of its own is built in the user's cache folder first.
     """
-    from .router import DEFAULT_REALM, DEFAULT_URL, RouterError, serve
+    from .crossbar import DEFAULT_REALM, DEFAULT_URL, RouterError, serve
 
     url = url or _setting("WAMP_ROUTER_URL", "CROSSBAR_URL") or DEFAULT_URL
     realm = realm or _setting("WAMP_REALM", "REALM") or DEFAULT_REALM

@@ -16,10 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from .router import DEFAULT_REALM, DevRouter, RouterError, ensure_crossbar, find_crossbar, free_port
+from .crossbar import (
+    DEFAULT_REALM,
+    DevRouter,
+    RouterError,
+    ensure_crossbar,
+    find_crossbar,
+    free_port,
+)
 
 MakeRouter = t.Callable[..., DevRouter]
-"""What :func:`make_wamp_router` is: takes what :class:`~flask_wamp.router.DevRouter` takes."""
+"""What :func:`make_wamp_router` is: takes what :class:`~flask_wamp.crossbar.DevRouter` takes."""
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +34,9 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
     """Start routers that are configured like no other; they are stopped when the tests are over.
 
     ``make_wamp_router(realm="realm1", **options)`` returns a ready
-    :class:`~flask_wamp.router.DevRouter` with a WebSocket, a RawSocket and a Unix socket URL on
+    :class:`~flask_wamp.crossbar.DevRouter` with a WebSocket, a RawSocket and a Unix socket URL on
     free ports, unless ``urls`` names others. ``auto_ping_interval_ms``, ``auth`` and more are
-    options of :func:`~flask_wamp.router.node_config`. Its log is in the file ``.log``.
+    options of :func:`~flask_wamp.crossbar.node_config`. Its log is in the file ``.log``.
     """
     crossbar = _crossbar()
     logs = tmp_path_factory.mktemp("wamp-router")
@@ -67,7 +74,7 @@ def _crossbar() -> Path:
         _absent(str(error))
     if crossbar is None:
         _absent(
-            "there is no Crossbar.io: run `python -m flask_wamp.router --build` once, or set "
+            "there is no Crossbar.io: run `python -m flask_wamp.crossbar --build` once, or set "
             "FLASK_WAMP_BUILD_CROSSBAR=1"
         )
     return crossbar

@@ -18,7 +18,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from flask_wamp.router import DevRouter, free_port
+from flask_wamp.crossbar import DevRouter, free_port
 from tests.support.chaos.soak import Soak
 
 

@@ -35,6 +35,6 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def test_pytest_is_imported_by_the_testing_module_only() -> None:
-    script = "import sys, flask_wamp.cli, flask_wamp.router; print('pytest' in sys.modules)"
+    script = "import sys, flask_wamp.cli, flask_wamp.crossbar; print('pytest' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"

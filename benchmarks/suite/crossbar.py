@@ -10,7 +10,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from flask_wamp.router import DevRouter, RouterError, find_crossbar, free_port
+from flask_wamp.crossbar import DevRouter, RouterError, find_crossbar, free_port
 from flask_wamp.transports import StreamSettings, Transport, open_transport, parse_router_url
 
 from . import contestants, machine
@@ -27,7 +27,7 @@ IN_FLIGHT = (1, 64)
 def measure(results: Results, plan: Plan) -> None:
     """A router of our own, all transports, and both kinds of gunicorn worker."""
     if find_crossbar() is None:
-        results.fail("part e", RouterError("no Crossbar: python -m flask_wamp.router --build"))
+        results.fail("part e", RouterError("no Crossbar: python -m flask_wamp.crossbar --build"))
         return
     urls = [f"ws://127.0.0.1:{free_port()}/ws", f"tcp://127.0.0.1:{free_port()}"]
     with DevRouter(urls, log=lambda line: None, log_level="error") as router:

@@ -1,32 +1,8 @@
-"""``python -m flask_wamp.router``: run a development router, or only build what it needs."""
+"""``python -m flask_wamp.router``: the name that ``python -m flask_wamp.crossbar`` had before."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-
-from . import DEFAULT_REALM, DEFAULT_URL, RouterError, ensure_crossbar, serve
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m flask_wamp.router", description=__doc__)
-    parser.add_argument(
-        "--build", action="store_true", help="find or build Crossbar.io, and stop there"
-    )
-    parser.add_argument(
-        "--url", action="append", help=f"a router URL to serve; {DEFAULT_URL} by default"
-    )
-    parser.add_argument("--realm", default=DEFAULT_REALM, help="the realm to serve (%(default)s)")
-    options = parser.parse_args()
-    try:
-        if options.build:
-            print(f"Crossbar.io is {ensure_crossbar()}")
-        else:
-            serve(options.url or [DEFAULT_URL], options.realm)
-    except RouterError as error:
-        sys.exit(f"Error: {error}")
-
+from ..crossbar.__main__ import main
 
 if __name__ == "__main__":
     main()

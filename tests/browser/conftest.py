@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30

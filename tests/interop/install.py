@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flask_wamp.router import crossbar_home, crossbar_python
+from flask_wamp.crossbar import crossbar_home, crossbar_python
 
 HERE = Path(__file__).parent
 HOME = crossbar_home().with_name("interop")

@@ -15,7 +15,7 @@ from pathlib import Path
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP, event, invocation
-from flask_wamp.router import DevRouter, crossbar_python, free_port
+from flask_wamp.crossbar import DevRouter, crossbar_python, free_port
 from tests.support import peers
 from tests.support.nodes import AUTH_CONFIG
 

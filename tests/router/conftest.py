@@ -15,7 +15,7 @@ from tests.support.peers import AutobahnPeer
 from tests.support.served import Serve, Served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 Joined = tuple[Flask, FlaskWAMP]

@@ -15,7 +15,7 @@ from tests.support.notes import Notes, publish
 from tests.support.peers import PATIENCE
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

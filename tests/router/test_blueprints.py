@@ -13,7 +13,7 @@ from flask_wamp import ApplicationError, FlaskWAMP, InvalidURI, WAMPBlueprint, c
 from tests.support.notes import Notes, publish
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

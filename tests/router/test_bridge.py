@@ -27,8 +27,8 @@ from flask_wamp import (
     TransportError,
 )
 from flask_wamp.bridge import BridgeClient
+from flask_wamp.crossbar import free_port
 from flask_wamp.exceptions import PayloadTooLarge
-from flask_wamp.router import free_port
 from flask_wamp.testing import MakeRouter
 from tests.support.certificates import DAY, Authority
 from tests.support.peers import AutobahnPeer

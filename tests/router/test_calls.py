@@ -23,7 +23,7 @@ from flask_wamp import (
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -12,14 +12,14 @@ from flask import Flask, g
 
 from flask_wamp import CallCanceled, CallTimeout, FlaskWAMP, background_tasks, invocation
 from flask_wamp.concurrency.threads import is_monkey_patched
-from flask_wamp.router import spawn_bound
+from flask_wamp.crossbar import spawn_bound
 from tests.conftest import eventually
 from tests.support.notes import Notes
 from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError
 from tests.support.scripts import ROOT, environment
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 from tests.support.served import APPS, PACKAGE, STARTS_WITHIN, Served

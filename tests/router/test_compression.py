@@ -7,7 +7,7 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SerializationError, SessionLost
-from flask_wamp.router import DevRouter, free_port, node_config
+from flask_wamp.crossbar import DevRouter, free_port, node_config
 from flask_wamp.testing import MakeRouter
 from tests.support.peers import AutobahnPeer
 

@@ -16,7 +16,7 @@ from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer, Canceled
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

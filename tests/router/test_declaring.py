@@ -13,7 +13,7 @@ from flask_wamp import ApplicationError, FlaskWAMP, callee, event, subscriber
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

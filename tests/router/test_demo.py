@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.router import DevRouter, Endpoint, find_crossbar, free_port
-from flask_wamp.router.ports import answers
+from flask_wamp.crossbar import DevRouter, Endpoint, find_crossbar, free_port
+from flask_wamp.crossbar.ports import answers
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.router import (
+from flask_wamp.crossbar import (
     DevRouter,
     Endpoint,
     RouterError,
@@ -26,7 +26,7 @@ from flask_wamp.router import (
     free_port,
     node_config,
 )
-from flask_wamp.router.ports import answers, wait_until_free
+from flask_wamp.crossbar.ports import answers, wait_until_free
 from flask_wamp.testing import MakeRouter
 from tests.support.peers import AutobahnPeer
 
@@ -147,7 +147,7 @@ def test_it_starts_again_on_the_same_urls(make_wamp_router: MakeRouter) -> None:
 
 PARENT = """
 import sys
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 
 with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
     print("ready", flush=True)
@@ -334,7 +334,7 @@ def test_a_named_crossbar_must_be_executable(
 
 
 def test_without_a_crossbar_the_error_says_how_to_get_one(cache: Path) -> None:
-    with pytest.raises(RouterError, match="python -m flask_wamp.router --build"):
+    with pytest.raises(RouterError, match="python -m flask_wamp.crossbar --build"):
         DevRouter(free_url())
 
 
@@ -469,7 +469,7 @@ def test_a_python_that_is_too_old_is_no_python(
         build_crossbar(lambda line: None)
 
 
-BUILD = "import sys, flask_wamp.router as r; r.build_crossbar(python=sys.argv[1])"
+BUILD = "import sys, flask_wamp.crossbar as r; r.build_crossbar(python=sys.argv[1])"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 from tests.conftest import eventually
 from tests.support.notes import publish
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic

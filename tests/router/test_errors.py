@@ -13,7 +13,7 @@ from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP
 from tests.support.peers import AutobahnPeer, RemoteError
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

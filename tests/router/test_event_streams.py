@@ -18,7 +18,7 @@ from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError
 from tests.support.served import Served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 pytestmark = pytest.mark.router

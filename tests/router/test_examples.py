@@ -20,7 +20,7 @@ from tests.support.postgres import find_postgres, running_postgres
 from tests.support.served import STARTS_WITHIN, Served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from flask_wamp.signals import event_dropped, registration_refused
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
@@ -24,7 +24,7 @@ from tests.support.sockets import Forwarder, Impostor
 from .test_limits import Gate
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

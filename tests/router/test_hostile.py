@@ -17,7 +17,7 @@ from flask_wamp.connection import Connection
 from tests.support.peers import PATIENCE
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -18,12 +18,12 @@ from flask_wamp import (
     SessionLost,
     WAMPError,
 )
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from tests.support.peers import PATIENCE, AutobahnPeer
 from tests.support.sockets import Forwarder
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

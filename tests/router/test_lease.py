@@ -15,14 +15,14 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
+from flask_wamp.crossbar import free_port, node_config
 from flask_wamp.lease import Lease
-from flask_wamp.router import free_port, node_config
 from tests.conftest import eventually
 from tests.support.members import Members
 from tests.support.peers import AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 pytestmark = pytest.mark.router

@@ -14,7 +14,7 @@ from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer, Canceled, RemoteError
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -14,8 +14,8 @@ from flask import Flask
 
 import flask_wamp
 from flask_wamp import FlaskWAMP
+from flask_wamp.crossbar import free_port
 from flask_wamp.protocol import messages as m
-from flask_wamp.router import free_port
 from flask_wamp.transports import open_transport
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
@@ -24,7 +24,7 @@ from tests.support.scripts import run
 from tests.support.sockets import Forwarder
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 MakeApp = t.Callable[..., Flask]
 Join = t.Callable[..., tuple[Flask, FlaskWAMP]]

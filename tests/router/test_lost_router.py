@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, event, invocation
-from flask_wamp.router import DevRouter, free_port
+from flask_wamp.crossbar import DevRouter, free_port
 from tests.conftest import eventually
 from tests.support.nodes import Node
 from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError

@@ -13,7 +13,7 @@ from tests.conftest import eventually
 from tests.support.peers import AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

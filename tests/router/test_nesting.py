@@ -11,7 +11,7 @@ from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -11,13 +11,13 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, NotJoined
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE
 from tests.support.sockets import Forwarder, Impostor
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

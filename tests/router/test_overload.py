@@ -11,15 +11,15 @@ import typing as t
 import pytest
 
 from flask_wamp.connection import MAX_UNSENT
+from flask_wamp.crossbar import free_port
 from flask_wamp.protocol import messages as m
-from flask_wamp.router import free_port
 from tests.conftest import eventually
 from tests.support.overload import LIMIT, Overloaded, crowd
 from tests.support.peers import AutobahnPeer
 from tests.support.stalling_router import StallingRouter
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]

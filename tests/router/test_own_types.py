@@ -11,7 +11,7 @@ from flask import Flask, g
 from flask.json.provider import DefaultJSONProvider, JSONProvider
 
 from flask_wamp import ApplicationError, CallResult, FlaskWAMP, SerializationError
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 from tests.support.peers import AutobahnPeer
 
 pytestmark = pytest.mark.router

@@ -13,7 +13,7 @@ from tests.support.nodes import Node
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

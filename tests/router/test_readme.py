@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from flask_wamp.config import KEYS
-from flask_wamp.router import DevRouter, free_port
-from flask_wamp.router.process import spawn_bound, stop_process
+from flask_wamp.crossbar import DevRouter, free_port
+from flask_wamp.crossbar.process import spawn_bound, stop_process
 from tests.conftest import eventually
 from tests.support.peers import AutobahnPeer
 

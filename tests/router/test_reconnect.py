@@ -19,8 +19,8 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, NotJoined, SessionLost
+from flask_wamp.crossbar import DevRouter, free_port
 from flask_wamp.peer import Peer
-from flask_wamp.router import DevRouter, free_port
 from tests.conftest import eventually, our_threads
 from tests.support.nodes import Node
 from tests.support.peers import PATIENCE

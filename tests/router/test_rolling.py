@@ -13,7 +13,7 @@ from flask_wamp import FlaskWAMP
 from tests.support.rolling import Callers, restart, serve, use_up, wait_until_served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]
 

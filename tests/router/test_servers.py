@@ -15,7 +15,7 @@ from tests.support.peers import AutobahnPeer
 from tests.support.served import APPS, PACKAGE, Serve, Served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]
 

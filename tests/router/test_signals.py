@@ -22,7 +22,7 @@ from tests.support.notes import Notes, publish
 from tests.support.peers import PATIENCE
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 pytestmark = pytest.mark.router

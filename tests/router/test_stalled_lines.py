@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, WAMPError
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 from tests.conftest import eventually
 from tests.support.chaos.proxy import UP, Proxy
 from tests.support.peers import PATIENCE, AutobahnPeer

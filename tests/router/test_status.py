@@ -9,11 +9,11 @@ from flask import Flask
 
 from flask_wamp import FlaskWAMP
 from flask_wamp.cli import wamp as commands
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from tests.support.peers import AutobahnPeer
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

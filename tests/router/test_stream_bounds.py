@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from flask_wamp.router import spawn_bound
+from flask_wamp.crossbar import spawn_bound
 from tests.support.overload import LIMIT
 from tests.support.scripts import ROOT, environment
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]
 

@@ -15,7 +15,7 @@ from tests.support.peers import PATIENCE, AutobahnPeer, Topic
 from tests.support.scripts import ROOT, environment
 
 if t.TYPE_CHECKING:
-    from flask_wamp.router import DevRouter
+    from flask_wamp.crossbar import DevRouter
 
 pytestmark = pytest.mark.router
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.router import free_port
+from flask_wamp.crossbar import free_port
 from tests.conftest import eventually
 from tests.support.peers import AutobahnPeer, RemoteError
 from tests.support.served import STARTS_WITHIN, Serve, Served

@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 from flask_wamp.concurrency.threads import is_monkey_patched
-from flask_wamp.router import spawn_bound
+from flask_wamp.crossbar import spawn_bound
 
 SCRIPT = Path(__file__).parent / "apps" / "member.py"
 ROOT = Path(__file__).parents[2]

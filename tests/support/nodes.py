@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from flask_wamp.router import DevRouter, free_port, node_config
+from flask_wamp.crossbar import DevRouter, free_port, node_config
 
 AUTH_CONFIG = Path(__file__).parent.parent / "router" / "auth-config.json"
 

@@ -9,7 +9,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from flask_wamp.router import spawn_bound, stop_process
+from flask_wamp.crossbar import spawn_bound, stop_process
 
 from .scripts import ROOT, environment
 

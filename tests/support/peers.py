@@ -12,7 +12,7 @@ import threading
 import typing as t
 from pathlib import Path
 
-from flask_wamp.router import crossbar_python
+from flask_wamp.crossbar import crossbar_python
 
 from .autobahn_peer import from_line, to_line
 

@@ -11,7 +11,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-from flask_wamp.router import free_port, spawn_bound, stop_process
+from flask_wamp.crossbar import free_port, spawn_bound, stop_process
 from tests.conftest import eventually
 
 #: Where Debian has what is not on ``PATH``: one folder for each version.

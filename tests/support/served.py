@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import flask_wamp
-from flask_wamp.router import free_port, spawn_bound, stop_process
+from flask_wamp.crossbar import free_port, spawn_bound, stop_process
 from tests.conftest import eventually
 
 from .peers import AutobahnPeer, RemoteError

@@ -10,8 +10,8 @@ import signal
 import time
 import typing as t
 
+from flask_wamp.crossbar import DevRouter
 from flask_wamp.exceptions import WAMPError
-from flask_wamp.router import DevRouter
 
 from .ledger import SLACK, Ledger
 from .members import DRAIN, HEARTBEAT, Member

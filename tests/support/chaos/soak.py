@@ -11,7 +11,7 @@ import traceback
 import typing as t
 from urllib.parse import urlsplit
 
-from flask_wamp.router import DevRouter
+from flask_wamp.crossbar import DevRouter
 
 from .faults import Faults
 from .ledger import SLACK, Ledger

@@ -17,8 +17,8 @@ import typing as t
 from pathlib import Path
 
 from . import ports
+from .build import Echo, find_crossbar
 from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config
-from .crossbar import Echo, find_crossbar
 from .errors import RouterError
 from .pip import clean_environ
 
@@ -282,7 +282,7 @@ def _find_crossbar() -> Path:
     crossbar = find_crossbar()
     if crossbar is None:
         raise RouterError(
-            "there is no Crossbar.io on this machine: run `python -m flask_wamp.router --build` "
+            "there is no Crossbar.io on this machine: run `python -m flask_wamp.crossbar --build` "
             "once, or name one with FLASK_WAMP_CROSSBAR"
         )
     return crossbar

@@ -8,7 +8,7 @@ import signal
 import sys
 import typing as t
 
-from .crossbar import Echo, ensure_crossbar, say
+from .build import Echo, ensure_crossbar, say
 from .errors import RouterError
 from .process import DevRouter
 
