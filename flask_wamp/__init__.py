@@ -20,7 +20,7 @@ from .exceptions import (
     WAMPError,
 )
 from .extension import FlaskWAMP, __version__
-from .handlers import CallResult
+from .peer.declarations import CallResult
 from .protocol.meta_types import SessionInfo
 from .registry import callee, subscriber
 from .tasks import background_tasks

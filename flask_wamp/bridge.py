@@ -20,7 +20,6 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from .calls import outcome
 from .concurrency.threads import is_seconds
 from .exceptions import (
     ApplicationError,
@@ -33,6 +32,7 @@ from .exceptions import (
     TransportError,
 )
 from .http_post import Answer, Trust, post
+from .peer.calls import outcome
 from .protocol import messages as m
 from .protocol.options import RECEIVERS, check_options
 from .protocol.payload import Default, plain

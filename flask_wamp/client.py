@@ -14,11 +14,11 @@ import typing as t
 from .caller import Caller
 from .concurrency.pool import Pool
 from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
-from .handlers import Declaration, MakeAttendant, Registration, Subscription, key
-from .peer import Notify, Peer
+from .peer.declarations import Declaration, MakeAttendant, Registration, Subscription, key
+from .peer.peer import Notify, Peer
+from .peer.settings import Settings
 from .presence import Companion, MakeEvent, Presence, StartPolicy
 from .protocol.patterns import as_declared
-from .settings import Settings
 
 logger = logging.getLogger("flask_wamp")
 

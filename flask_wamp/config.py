@@ -8,11 +8,11 @@ import typing as t
 import warnings
 
 from .concurrency.threads import is_seconds
+from .peer.settings import Settings
 from .protocol.auth import METHODS, Credentials
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
-from .settings import Settings
 from .transports import StreamSettings, parse_router_url, show_url
 
 logger = logging.getLogger("flask_wamp")

@@ -33,18 +33,26 @@ import typing as t
 
 import msgspec
 
-from .connection import Connection
 from .exceptions import ApplicationError, WAMPError
 from .forwarder import AGAIN, Forwarder
-from .handlers import Failure, MakeAttendant, Outcome, Registration, Result, Subscription, Work
-from .inbound import EventWork, InvocationWork
 from .lease import PAUSE_MAX, request
+from .peer.connection import Connection
+from .peer.declarations import (
+    Failure,
+    MakeAttendant,
+    Outcome,
+    Registration,
+    Result,
+    Subscription,
+    Work,
+)
+from .peer.invocations import EventWork, InvocationWork
 from .protocol import messages as m
 from .protocol.session import Session
 from .protocol.uris import COUNT_CALLEES, as_parts
 
 if t.TYPE_CHECKING:
-    from .peer import Peer
+    from .peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp.delivery")
 

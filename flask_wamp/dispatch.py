@@ -22,8 +22,8 @@ from .coroutines import make_sync
 from .delivery import Delivery
 from .exceptions import ApplicationError
 from .generators import Streaming, as_generator, exhaust
-from .handlers import Failure, Outcome, Registration, Result, Subscription, Work
 from .hooks import Chain, Hooks
+from .peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from .protocol.patterns import Pattern
 from .protocol.payload import is_plain
 from .protocol.uris import own_prefix

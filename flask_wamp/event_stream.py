@@ -17,7 +17,7 @@ from .concurrency.deadlines import in_hand
 from .concurrency.pool import Pool
 from .concurrency.threads import is_time_limit
 from .exceptions import TooSlow, WAMPError
-from .inbound import EventWork
+from .peer.invocations import EventWork
 
 logger = logging.getLogger("flask_wamp")
 

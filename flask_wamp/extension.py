@@ -13,9 +13,9 @@ from .client import Client
 from .config import Config, load_config
 from .context import Event, offer_client
 from .dispatch import Dispatcher, Handler
-from .handlers import Declaration
 from .health import health
 from .hooks import Hooks
+from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, Default, OwnTypes
 from .protocol.uris import resolve
 from .registry import Spec, callee_spec, marked, subscriber_spec
@@ -25,7 +25,7 @@ from .task_runner import Runner
 from .tasks import offer_tasks
 
 if t.TYPE_CHECKING:
-    from .peer import Peer
+    from .peer.peer import Peer
     from .scheduler import Scheduler
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])

@@ -18,7 +18,7 @@ from .context import Invocation
 from .coroutines import iterate
 from .event_stream import EventStream
 from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
-from .handlers import CallResult, Failure, Outcome, Result
+from .peer.declarations import CallResult, Failure, Outcome, Result
 from .protocol.payload import plain
 from .streaming import Stream
 

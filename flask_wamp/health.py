@@ -6,7 +6,7 @@ import datetime as dt
 import typing as t
 
 from .client import Client
-from .handlers import Declaration, Registration, Subscription
+from .peer.declarations import Declaration, Registration, Subscription
 
 
 def health(client: Client) -> dict[str, t.Any]:

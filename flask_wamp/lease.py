@@ -28,15 +28,15 @@ import typing as t
 from .concurrency.serial_queue import Lane
 from .concurrency.threads import Waiter
 from .concurrency.timer import Alarm
-from .connection import Connection
 from .exceptions import CallTimeout, NotJoined
-from .handlers import Outcome, Registration, Result, Subscription, Work
+from .peer.connection import Connection
+from .peer.declarations import Outcome, Registration, Result, Subscription, Work
 from .protocol import messages as m
 from .protocol.session import Session
 from .protocol.uris import LOOKUP
 
 if t.TYPE_CHECKING:
-    from .peer import Peer
+    from .peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp.lease")
 

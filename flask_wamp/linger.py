@@ -15,11 +15,11 @@ import threading
 import time
 import typing as t
 
-from .calls import CallTicket
 from .concurrency.threads import Waiter
-from .connection import Connection
 from .exceptions import ApplicationError, NotJoined, WAMPError
-from .handlers import Declaration, Failure, Registration
+from .peer.calls import CallTicket
+from .peer.connection import Connection
+from .peer.declarations import Declaration, Failure, Registration
 from .protocol import messages as m
 from .protocol.session import Session
 from .protocol.uris import COUNT_CALLEES, as_parts

@@ -9,12 +9,12 @@ import time
 import typing as t
 
 from .concurrency.pool import Pool
-from .connection import Connection
 from .exceptions import NotJoined
-from .handlers import Declaration, MakeAttendant
 from .linger import Linger
-from .peer import Notify, Peer
-from .settings import Settings
+from .peer.connection import Connection
+from .peer.declarations import Declaration, MakeAttendant
+from .peer.peer import Notify, Peer
+from .peer.settings import Settings
 from .testaments import Testaments
 
 MakeEvent = t.Callable[[t.Any], t.Any]

@@ -11,7 +11,7 @@ import typing as t
 
 from .concurrency.threads import is_seconds
 from .exceptions import InvalidURI
-from .handlers import Registration, Subscription
+from .peer.declarations import Registration, Subscription
 from .protocol.patterns import Pattern
 from .protocol.uris import MATCHES, resolve
 

@@ -13,7 +13,7 @@ from .concurrency.interruption import Interrupted
 from .concurrency.threads import is_time_limit
 from .context import Event, Invocation
 from .exceptions import ApplicationError, CallTimeout
-from .handlers import CallResult, Failure, Outcome, Result
+from .peer.declarations import CallResult, Failure, Outcome, Result
 from .protocol.uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 

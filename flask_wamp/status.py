@@ -8,7 +8,7 @@ import typing as t
 
 from .client import Client
 from .exceptions import ApplicationError
-from .handlers import Registration
+from .peer.declarations import Registration
 from .protocol.uris import COUNT_CALLEES, LOOKUP
 
 

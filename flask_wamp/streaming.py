@@ -14,9 +14,9 @@ import typing as t
 
 import msgspec
 
-from .calls import outcome
 from .concurrency.pool import Pool
 from .exceptions import CallTimeout, TooSlow, WAMPError
+from .peer.calls import outcome
 from .protocol import messages as m
 
 

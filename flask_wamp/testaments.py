@@ -15,16 +15,16 @@ import threading
 import time
 import typing as t
 
-from .calls import remote_error
-from .connection import Connection, payload
 from .exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from .meta import explained
+from .peer.calls import remote_error
+from .peer.connection import Connection, payload
 from .protocol import messages as m
 from .protocol.options import RECEIVERS
 from .protocol.session import Session
 
 if t.TYPE_CHECKING:
-    from .peer import Peer
+    from .peer.peer import Peer
     from .presence import Presence
     from .protocol.options import CallOptions
 

@@ -10,11 +10,11 @@ import typing as t
 import msgspec
 
 from ._wampy import bases
-from .handlers import Declaration, Registration, Subscription
+from .peer.declarations import Declaration, Registration, Subscription
+from .peer.settings import Settings
 from .protocol import messages as m
 from .protocol.options import check_options
 from .protocol.uris import check_uri
-from .settings import Settings
 
 if t.TYPE_CHECKING:
     _WampyClient = object

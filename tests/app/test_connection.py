@@ -9,8 +9,8 @@ import typing as t
 import pytest
 
 from flask_wamp import NotJoined
-from flask_wamp.connection import MAX_UNSENT, Connection
 from flask_wamp.exceptions import TransportError
+from flask_wamp.peer.connection import MAX_UNSENT, Connection
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.session import Session
 from tests.app.test_pool import TIMEOUT

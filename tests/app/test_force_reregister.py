@@ -8,9 +8,9 @@ import typing as t
 import pytest
 
 from flask_wamp import ApplicationError, FlaskWAMP
+from flask_wamp.peer.reregister import ALREADY_EXISTS, OTHER_POLICY
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, LOOKUP
-from flask_wamp.take_over import ALREADY_EXISTS, OTHER_POLICY
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, invocation
-from flask_wamp.peer import Peer
+from flask_wamp.peer.peer import Peer
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually

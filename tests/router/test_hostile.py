@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.connection import Connection
+from flask_wamp.peer.connection import Connection
 from tests.support.peers import PATIENCE
 
 if t.TYPE_CHECKING:

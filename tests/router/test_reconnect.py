@@ -20,7 +20,7 @@ from flask import Flask
 
 from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, NotJoined, SessionLost
 from flask_wamp.crossbar import DevRouter, free_port
-from flask_wamp.peer import Peer
+from flask_wamp.peer.peer import Peer
 from tests.conftest import eventually, our_threads
 from tests.support.nodes import Node
 from tests.support.peers import PATIENCE

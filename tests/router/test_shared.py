@@ -11,7 +11,8 @@ import typing as t
 import pytest
 from flask import Flask
 
-from flask_wamp import ApplicationError, FlaskWAMP, signals, take_over
+from flask_wamp import ApplicationError, FlaskWAMP, signals
+from flask_wamp.peer import reregister as take_over
 from flask_wamp.registry import INVOKES
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer

@@ -30,7 +30,7 @@ from flask_wamp import (
     invocation,
 )
 from flask_wamp.client import Client
-from flask_wamp.handlers import Outcome, Registration, Result, Work
+from flask_wamp.peer.declarations import Outcome, Registration, Result, Work
 from flask_wamp.protocol import session_events
 from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.uris import MATCHES

@@ -10,7 +10,7 @@ import typing as t
 
 import msgspec
 
-from .protocol import messages as m
+from ..protocol import messages as m
 
 
 class CallResult:

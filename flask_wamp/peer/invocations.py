@@ -6,16 +6,16 @@ import logging
 import time
 import typing as t
 
-from .concurrency import deadlines
-from .concurrency.interruption import Interruptible
-from .concurrency.threads import is_monkey_patched
-from .concurrency.timer import Alarm, Timer
+from ..concurrency import deadlines
+from ..concurrency.interruption import Interruptible
+from ..concurrency.threads import is_monkey_patched
+from ..concurrency.timer import Alarm, Timer
+from ..exceptions import NotJoined, PayloadTooLarge, SerializationError
+from ..protocol import messages as m
+from ..protocol.payload import Default
+from ..protocol.session import PAYLOAD_SIZE_EXCEEDED, Session
 from .connection import Connection
-from .exceptions import NotJoined, PayloadTooLarge, SerializationError
-from .handlers import Failure, Outcome, Registration, Result, Subscription
-from .protocol import messages as m
-from .protocol.payload import Default
-from .protocol.session import PAYLOAD_SIZE_EXCEEDED, Session
+from .declarations import Failure, Outcome, Registration, Result, Subscription
 
 logger = logging.getLogger("flask_wamp.inbound")
 

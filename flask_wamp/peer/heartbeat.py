@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from .concurrency.timer import Timer
+from ..concurrency.timer import Timer
+from ..exceptions import NotJoined, SessionLost
+from ..protocol.session import Session
 from .connection import Connection
-from .exceptions import NotJoined, SessionLost
-from .protocol.session import Session
 
 
 class Heartbeat:

@@ -9,19 +9,19 @@ import threading
 import time
 import typing as t
 
-from .concurrency.pool import Pool
-from .concurrency.serial_queue import Lane
-from .concurrency.threads import Waiter
-from .concurrency.timer import Timer
+from ..concurrency.pool import Pool
+from ..concurrency.serial_queue import Lane
+from ..concurrency.threads import Waiter
+from ..concurrency.timer import Timer
+from ..exceptions import ApplicationError, NotJoined, WAMPError
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .connection import Connection
-from .exceptions import ApplicationError, NotJoined, WAMPError
-from .handlers import Declaration, Registration, Subscription
-from .inbound import EventWork, InvocationWork
-from .protocol import messages as m
-from .protocol.session import Session
-from .protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
+from .declarations import Declaration, Registration, Subscription
+from .invocations import EventWork, InvocationWork
+from .reregister import TakeOver
 from .settings import Settings
-from .take_over import TakeOver
 
 logger = logging.getLogger("flask_wamp")
 

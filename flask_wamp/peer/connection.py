@@ -13,14 +13,14 @@ import threading
 import time
 import typing as t
 
-from .concurrency.threads import spawn
-from .exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
-from .protocol import messages as m
-from .protocol.messages import Details
-from .protocol.serializers import Buffer
-from .protocol.session import Session, State
-from .protocol.session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
-from .transports import Transport
+from ..concurrency.threads import spawn
+from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
+from ..protocol import messages as m
+from ..protocol.messages import Details
+from ..protocol.serializers import Buffer
+from ..protocol.session import Session, State
+from ..protocol.session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
+from ..transports import Transport
 
 logger = logging.getLogger("flask_wamp.connection")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .exceptions import NotJoined
-from .handlers import Registration
-from .protocol import messages as m
-from .protocol.session import Session
-from .protocol.uris import COUNT_CALLEES, LOOKUP
+from ..exceptions import NotJoined
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.uris import COUNT_CALLEES, LOOKUP
+from .declarations import Registration
 
 if t.TYPE_CHECKING:
     from .connection import Connection

@@ -14,22 +14,22 @@ import threading
 import time
 import typing as t
 
-from .concurrency.leader_followers import read_all
-from .concurrency.pool import Pool
-from .concurrency.threads import default_workers, spawn
-from .concurrency.timer import Alarm, Timer
+from ..concurrency.leader_followers import read_all
+from ..concurrency.pool import Pool
+from ..concurrency.threads import default_workers, spawn
+from ..concurrency.timer import Alarm, Timer
+from ..exceptions import NotJoined, SessionLost, WAMPError
+from ..feeds import Feeds
+from ..lease import Leases
+from ..protocol.auth import Authentication
+from ..protocol.session import Session
+from ..protocol.session_events import Joined
+from ..transports import Stream, open_transport
 from .connection import Connection
-from .exceptions import NotJoined, SessionLost, WAMPError
-from .feeds import Feeds
-from .handlers import Attendant, Declaration, MakeAttendant
+from .declarations import Attendant, Declaration, MakeAttendant
 from .heartbeat import Heartbeat
-from .lease import Leases
-from .protocol.auth import Authentication
-from .protocol.session import Session
-from .protocol.session_events import Joined
 from .serving import Serving
 from .settings import Settings
-from .transports import Stream, open_transport
 
 logger = logging.getLogger("flask_wamp")
 

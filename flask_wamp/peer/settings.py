@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .protocol.auth import Credentials
-from .transports import RouterURL, StreamSettings
+from ..protocol.auth import Credentials
+from ..transports import RouterURL, StreamSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,14 +6,14 @@ import concurrent.futures
 import contextlib
 import typing as t
 
-from .concurrency.deadlines import unwanted
-from .concurrency.pool import Pool
-from .concurrency.threads import Waiter
+from ..concurrency.deadlines import unwanted
+from ..concurrency.pool import Pool
+from ..concurrency.threads import Waiter
+from ..exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
+from ..protocol import messages as m
+from ..protocol.session import Session
 from .connection import Connection
-from .exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
-from .handlers import CallResult
-from .protocol import messages as m
-from .protocol.session import Session
+from .declarations import CallResult
 
 CANCELED = "wamp.error.canceled"
 

@@ -1,0 +1,1 @@
+"""One process's session with the router: connection, heartbeat, reconnecting, and what is served on it."""
