@@ -24,7 +24,7 @@ from flask_wamp import (
     TransportError,
     WAMPError,
 )
-from flask_wamp.bridge import BridgeClient
+from flask_wamp.bridge.client import BridgeClient
 from tests.support.sockets import Impostor
 
 SECRET = "s3cr3t-s3cr3t"

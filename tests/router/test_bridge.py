@@ -26,7 +26,7 @@ from flask_wamp import (
     SessionLost,
     TransportError,
 )
-from flask_wamp.bridge import BridgeClient
+from flask_wamp.bridge.client import BridgeClient
 from flask_wamp.crossbar import free_port
 from flask_wamp.exceptions import PayloadTooLarge
 from flask_wamp.testing import MakeRouter
@@ -206,7 +206,7 @@ def test_an_old_request_is_refused(
         def now(cls, tz: t.Any = None) -> Late:
             return super().now(tz) - dt.timedelta(hours=1)  # type: ignore[return-value]
 
-    monkeypatch.setattr("flask_wamp.bridge.dt.datetime", Late)
+    monkeypatch.setattr("flask_wamp.bridge.client.dt.datetime", Late)
     with pytest.raises(TransportError, match="too old timestamp"):
         bridge.call("com.example.echo")
 

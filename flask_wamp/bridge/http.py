@@ -16,8 +16,8 @@ import time
 import typing as t
 from urllib.parse import SplitResult
 
-from .exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
-from .transports import StreamSettings
+from ..exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
+from ..transports import StreamSettings
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of the largest answer that is read: the router's own limit for messages."""

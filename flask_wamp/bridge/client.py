@@ -20,8 +20,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from .concurrency.threads import is_seconds
-from .exceptions import (
+from ..concurrency.threads import is_seconds
+from ..exceptions import (
     ApplicationError,
     AuthenticationError,
     InvalidURI,
@@ -31,12 +31,12 @@ from .exceptions import (
     SessionLost,
     TransportError,
 )
-from .http_post import Answer, Trust, post
-from .peer.calls import outcome
-from .protocol import messages as m
-from .protocol.options import RECEIVERS, check_options
-from .protocol.payload import Default, plain
-from .protocol.uris import check_uri
+from ..peer.calls import outcome
+from ..protocol import messages as m
+from ..protocol.options import RECEIVERS, check_options
+from ..protocol.payload import Default, plain
+from ..protocol.uris import check_uri
+from .http import Answer, Trust, post
 
 
 class BridgeClient:
