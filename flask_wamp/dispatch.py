@@ -18,8 +18,8 @@ from . import signals
 from .concurrency import deadlines
 from .concurrency.threads import time_limit
 from .context import Event, Invocation, current_event, current_invocation
+from .coordination.delivery import Delivery
 from .coroutines import make_sync
-from .delivery import Delivery
 from .exceptions import ApplicationError
 from .generators import Streaming, as_generator, exhaust
 from .hooks import Chain, Hooks

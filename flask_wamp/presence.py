@@ -9,8 +9,8 @@ import time
 import typing as t
 
 from .concurrency.pool import Pool
+from .coordination.linger import Linger
 from .exceptions import NotJoined
-from .linger import Linger
 from .peer.connection import Connection
 from .peer.declarations import Declaration, MakeAttendant
 from .peer.peer import Notify, Peer

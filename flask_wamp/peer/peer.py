@@ -18,9 +18,9 @@ from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Alarm, Timer
+from ..coordination.lease import Leases
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..feeds import Feeds
-from ..lease import Leases
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
 from ..protocol.session_events import Joined

@@ -10,8 +10,8 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.delivery import Delivery
-from flask_wamp.forwarder import AGAIN, WINDOW
+from flask_wamp.coordination.delivery import Delivery
+from flask_wamp.coordination.forwarder import AGAIN, WINDOW
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, as_parts, own_prefix
 from tests.app.conftest import Serve

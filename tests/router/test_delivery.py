@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, WAMPBlueprint, event, signals
-from flask_wamp.forwarder import WINDOW
+from flask_wamp.coordination.forwarder import WINDOW
 from tests.conftest import eventually
 from tests.support.members import Members
 from tests.support.peers import AutobahnPeer

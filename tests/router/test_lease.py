@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
+from flask_wamp.coordination.lease import Lease
 from flask_wamp.crossbar import free_port, node_config
-from flask_wamp.lease import Lease
 from tests.conftest import eventually
 from tests.support.members import Members
 from tests.support.peers import AutobahnPeer

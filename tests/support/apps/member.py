@@ -25,7 +25,7 @@ import typing as t
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP, event
-from flask_wamp.lease import Lease
+from flask_wamp.coordination.lease import Lease
 
 
 def say(what: str, **line: t.Any) -> None:

@@ -25,18 +25,18 @@ import threading
 import time
 import typing as t
 
-from .concurrency.serial_queue import Lane
-from .concurrency.threads import Waiter
-from .concurrency.timer import Alarm
-from .exceptions import CallTimeout, NotJoined
-from .peer.connection import Connection
-from .peer.declarations import Outcome, Registration, Result, Subscription, Work
-from .protocol import messages as m
-from .protocol.session import Session
-from .protocol.uris import LOOKUP
+from ..concurrency.serial_queue import Lane
+from ..concurrency.threads import Waiter
+from ..concurrency.timer import Alarm
+from ..exceptions import CallTimeout, NotJoined
+from ..peer.connection import Connection
+from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.uris import LOOKUP
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
+    from ..peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp.lease")
 

@@ -9,14 +9,14 @@ import threading
 import time
 import typing as t
 
-from .exceptions import NotJoined, SerializationError
-from .peer.connection import Connection, payload
-from .peer.declarations import Subscription
-from .protocol import messages as m
-from .protocol.session import Session
+from ..exceptions import NotJoined, SerializationError
+from ..peer.connection import Connection, payload
+from ..peer.declarations import Subscription
+from ..protocol import messages as m
+from ..protocol.session import Session
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
+    from ..peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp.delivery")
 

@@ -33,11 +33,9 @@ import typing as t
 
 import msgspec
 
-from .exceptions import ApplicationError, WAMPError
-from .forwarder import AGAIN, Forwarder
-from .lease import PAUSE_MAX, request
-from .peer.connection import Connection
-from .peer.declarations import (
+from ..exceptions import ApplicationError, WAMPError
+from ..peer.connection import Connection
+from ..peer.declarations import (
     Failure,
     MakeAttendant,
     Outcome,
@@ -46,13 +44,15 @@ from .peer.declarations import (
     Subscription,
     Work,
 )
-from .peer.invocations import EventWork, InvocationWork
-from .protocol import messages as m
-from .protocol.session import Session
-from .protocol.uris import COUNT_CALLEES, as_parts
+from ..peer.invocations import EventWork, InvocationWork
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.uris import COUNT_CALLEES, as_parts
+from .forwarder import AGAIN, Forwarder
+from .lease import PAUSE_MAX, request
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
+    from ..peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp.delivery")
 

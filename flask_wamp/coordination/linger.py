@@ -15,14 +15,14 @@ import threading
 import time
 import typing as t
 
-from .concurrency.threads import Waiter
-from .exceptions import ApplicationError, NotJoined, WAMPError
-from .peer.calls import CallTicket
-from .peer.connection import Connection
-from .peer.declarations import Declaration, Failure, Registration
-from .protocol import messages as m
-from .protocol.session import Session
-from .protocol.uris import COUNT_CALLEES, as_parts
+from ..concurrency.threads import Waiter
+from ..exceptions import ApplicationError, NotJoined, WAMPError
+from ..peer.calls import CallTicket
+from ..peer.connection import Connection
+from ..peer.declarations import Declaration, Failure, Registration
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.uris import COUNT_CALLEES, as_parts
 
 #: Seconds between two looks.
 PAUSE = 0.05
