@@ -95,7 +95,7 @@ def status() -> None:
     Joins the app's realm as the app would, without serving anything, and counts the callees of each
     procedure. The exit code is 1 where the router cannot be joined, or a procedure has no callee.
     """
-    from .status import callees_of
+    from .client.status import callees_of
 
     client = _extension_of(current_app).client
     click.echo(f"router {client.settings.router_url.shown}, realm {client.settings.realm}")

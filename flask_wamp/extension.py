@@ -9,11 +9,11 @@ import weakref
 from flask import Flask, current_app, has_app_context
 
 from . import http, lifecycle, servers, signals
-from .client import Client
+from .client.client import Client
+from .client.health import health
 from .config import Config, load_config
 from .context import Event, offer_client
 from .dispatch import Dispatcher, Handler
-from .health import health
 from .hooks import Hooks
 from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, Default, OwnTypes

@@ -17,7 +17,7 @@ import weakref
 from flask import Flask
 
 from . import servers
-from .client import Client
+from .client.client import Client
 
 #: Seconds the last callee stays for its successor, in servers that restart workers: where nobody knows
 #: whether there will be one, and where one has been started.

@@ -20,7 +20,7 @@ from .coroutines import make_sync
 from .exceptions import TaskAborted
 
 if t.TYPE_CHECKING:
-    from .client import Client
+    from .client.client import Client
     from .processes import Processes
 
 Message = Invocation | Event

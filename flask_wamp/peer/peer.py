@@ -14,13 +14,13 @@ import threading
 import time
 import typing as t
 
+from ..client.event_hub import Feeds
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Alarm, Timer
 from ..coordination.lease import Leases
 from ..exceptions import NotJoined, SessionLost, WAMPError
-from ..feeds import Feeds
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
 from ..protocol.session_events import Joined

@@ -18,7 +18,7 @@ from flask_wamp import (
     NotJoined,
     SerializationError,
 )
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually

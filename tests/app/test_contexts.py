@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 
 import flask_wamp
 from flask_wamp import ApplicationError, FlaskWAMP, event, invocation
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, Response, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, background_tasks, invocation
-from flask_wamp.event_stream import EventStream
+from flask_wamp.client.event_stream import EventStream
 from flask_wamp.exceptions import PayloadTooLarge
 from flask_wamp.protocol import messages as m
 from tests.conftest import eventually

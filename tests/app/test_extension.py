@@ -11,7 +11,7 @@ from flask import Flask, current_app, g
 
 import flask_wamp
 from flask_wamp import WAMP, FlaskWAMP
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from tests.app.conftest import Serve
 from tests.support.memory import MemoryRouter
 

@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from flask_wamp import ApplicationError
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.support.memory import MemoryRouter

@@ -10,7 +10,7 @@ import pytest
 from flask import g
 
 from flask_wamp import ApplicationError, CallTimeout, InvalidURI
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from tests.app.conftest import Serve

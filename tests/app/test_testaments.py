@@ -10,9 +10,9 @@ import pytest
 from flask import Flask, g
 
 from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, InvalidURI, SerializationError
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
+from flask_wamp.client.testaments import ADD, FLUSH, MOST
 from flask_wamp.protocol import messages as m
-from flask_wamp.testaments import ADD, FLUSH, MOST
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.event_stream import EventStream
+from flask_wamp.client.event_stream import EventStream
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError
 from tests.support.served import Served

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from tests.support.peers import AutobahnPeer
 
 if t.TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.meta import Meta
+from flask_wamp.client.meta import Meta
 from tests.conftest import eventually
 from tests.support.peers import AutobahnPeer
 

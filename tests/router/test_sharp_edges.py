@@ -29,7 +29,7 @@ from flask_wamp import (
     WAMPError,
     invocation,
 )
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from flask_wamp.peer.declarations import Outcome, Registration, Result, Work
 from flask_wamp.protocol import session_events
 from flask_wamp.protocol.session import Session

@@ -15,7 +15,7 @@ import typing as t
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 
 PATIENCE = 100.0
 

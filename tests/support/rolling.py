@@ -9,7 +9,7 @@ import typing as t
 from pathlib import Path
 
 from flask_wamp import ApplicationError, WAMPError
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from flask_wamp.crossbar.process import kill_process
 from tests.conftest import eventually
 

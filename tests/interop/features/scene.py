@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from flask_wamp import ApplicationError
-from flask_wamp.client import Client
+from flask_wamp.client.client import Client
 from tests import conftest
 from tests.support import peers
 

@@ -13,11 +13,11 @@ import threading
 import time
 import typing as t
 
-from .concurrency.deadlines import in_hand
-from .concurrency.pool import Pool
-from .concurrency.threads import is_time_limit
-from .exceptions import TooSlow, WAMPError
-from .peer.invocations import EventWork
+from ..concurrency.deadlines import in_hand
+from ..concurrency.pool import Pool
+from ..concurrency.threads import is_time_limit
+from ..exceptions import TooSlow, WAMPError
+from ..peer.invocations import EventWork
 
 logger = logging.getLogger("flask_wamp")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import typing as t
 
+from ..peer.declarations import Declaration, Registration, Subscription
 from .client import Client
-from .peer.declarations import Declaration, Registration, Subscription
 
 
 def health(client: Client) -> dict[str, t.Any]:

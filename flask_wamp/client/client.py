@@ -11,14 +11,14 @@ import logging
 import time
 import typing as t
 
+from ..concurrency.pool import Pool
+from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
+from ..peer.declarations import Declaration, MakeAttendant, Registration, Subscription, key
+from ..peer.peer import Notify, Peer
+from ..peer.settings import Settings
+from ..protocol.patterns import as_declared
 from .caller import Caller
-from .concurrency.pool import Pool
-from .exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
-from .peer.declarations import Declaration, MakeAttendant, Registration, Subscription, key
-from .peer.peer import Notify, Peer
-from .peer.settings import Settings
-from .presence import Companion, MakeEvent, Presence, StartPolicy
-from .protocol.patterns import as_declared
+from .state import Companion, MakeEvent, Presence, StartPolicy
 
 logger = logging.getLogger("flask_wamp")
 

@@ -15,18 +15,18 @@ import threading
 import time
 import typing as t
 
-from .exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
+from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
+from ..peer.calls import remote_error
+from ..peer.connection import Connection, payload
+from ..protocol import messages as m
+from ..protocol.options import RECEIVERS
+from ..protocol.session import Session
 from .meta import explained
-from .peer.calls import remote_error
-from .peer.connection import Connection, payload
-from .protocol import messages as m
-from .protocol.options import RECEIVERS
-from .protocol.session import Session
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
-    from .presence import Presence
-    from .protocol.options import CallOptions
+    from ..peer.peer import Peer
+    from ..protocol.options import CallOptions
+    from .state import Presence
 
 logger = logging.getLogger("flask_wamp")
 

@@ -14,10 +14,10 @@ import typing as t
 
 import msgspec
 
-from .concurrency.pool import Pool
-from .exceptions import CallTimeout, TooSlow, WAMPError
-from .peer.calls import outcome
-from .protocol import messages as m
+from ..concurrency.pool import Pool
+from ..exceptions import CallTimeout, TooSlow, WAMPError
+from ..peer.calls import outcome
+from ..protocol import messages as m
 
 
 class Buffer:

@@ -8,13 +8,13 @@ import os
 import time
 import typing as t
 
-from .concurrency.pool import Pool
-from .coordination.linger import Linger
-from .exceptions import NotJoined
-from .peer.connection import Connection
-from .peer.declarations import Declaration, MakeAttendant
-from .peer.peer import Notify, Peer
-from .peer.settings import Settings
+from ..concurrency.pool import Pool
+from ..coordination.linger import Linger
+from ..exceptions import NotJoined
+from ..peer.connection import Connection
+from ..peer.declarations import Declaration, MakeAttendant
+from ..peer.peer import Notify, Peer
+from ..peer.settings import Settings
 from .testaments import Testaments
 
 MakeEvent = t.Callable[[t.Any], t.Any]

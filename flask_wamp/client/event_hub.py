@@ -9,17 +9,17 @@ import threading
 import time
 import typing as t
 
+from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
+from ..peer.connection import Connection
+from ..peer.declarations import Subscription
+from ..peer.invocations import EventWork
+from ..protocol import messages as m
+from ..protocol.session import Session
 from .event_stream import Arrived, Box, EventStream
-from .exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
-from .peer.connection import Connection
-from .peer.declarations import Subscription
-from .peer.invocations import EventWork
-from .protocol import messages as m
-from .protocol.session import Session
-from .streaming import size_of
+from .result_stream import size_of
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
+    from ..peer.peer import Peer
 
 logger = logging.getLogger("flask_wamp")
 

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import typing as t
 
-from .exceptions import ApplicationError
+from ..exceptions import ApplicationError
 from .meta import Meta, ask
 
 if t.TYPE_CHECKING:

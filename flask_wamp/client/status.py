@@ -6,10 +6,10 @@ import contextlib
 import logging
 import typing as t
 
+from ..exceptions import ApplicationError
+from ..peer.declarations import Registration
+from ..protocol.uris import COUNT_CALLEES, LOOKUP
 from .client import Client
-from .exceptions import ApplicationError
-from .peer.declarations import Registration
-from .protocol.uris import COUNT_CALLEES, LOOKUP
 
 
 def callees_of(client: Client) -> dict[str, int]:

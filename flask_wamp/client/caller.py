@@ -6,22 +6,22 @@ import functools
 import time
 import typing as t
 
-from .concurrency.deadlines import follow, inherited, within
-from .concurrency.threads import Waiter, is_seconds
+from ..concurrency.deadlines import follow, inherited, within
+from ..concurrency.threads import Waiter, is_seconds
+from ..exceptions import CallTimeout
+from ..peer.calls import CallFuture, CallTicket, give_up, outcome, stop
+from ..peer.connection import payload
+from ..peer.peer import Peer
+from ..peer.settings import Settings
+from ..protocol import messages as m
+from ..protocol.options import CallOptions
+from ..protocol.session import Session
+from ..protocol.uris import MATCHES, check_uri
 from .event_stream import EventStream
-from .exceptions import CallTimeout
 from .history import PastEvent, history
 from .meta import Meta
-from .peer.calls import CallFuture, CallTicket, give_up, outcome, stop
-from .peer.connection import payload
-from .peer.peer import Peer
-from .peer.settings import Settings
-from .presence import Presence
-from .protocol import messages as m
-from .protocol.options import CallOptions
-from .protocol.session import Session
-from .protocol.uris import MATCHES, check_uri
-from .streaming import Buffer, Stream
+from .result_stream import Buffer, Stream
+from .state import Presence
 from .testaments import Testament
 from .wampy_api import WampyAPI, sendable
 

@@ -9,12 +9,12 @@ import typing as t
 
 import msgspec
 
-from ._wampy import bases
-from .peer.declarations import Declaration, Registration, Subscription
-from .peer.settings import Settings
-from .protocol import messages as m
-from .protocol.options import check_options
-from .protocol.uris import check_uri
+from .._wampy import bases
+from ..peer.declarations import Declaration, Registration, Subscription
+from ..peer.settings import Settings
+from ..protocol import messages as m
+from ..protocol.options import check_options
+from ..protocol.uris import check_uri
 
 if t.TYPE_CHECKING:
     _WampyClient = object

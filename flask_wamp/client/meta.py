@@ -11,9 +11,9 @@ import contextlib
 import json
 import typing as t
 
-from .exceptions import ApplicationError, CallTimeout
-from .protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
-from .protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
+from ..exceptions import ApplicationError, CallTimeout
+from ..protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
+from ..protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
 if t.TYPE_CHECKING:
     from .caller import Caller
