@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .blueprints import WAMPBlueprint
-from .context import event, invocation
 from .exceptions import (
     ApplicationError,
     AuthenticationError,
@@ -20,9 +19,10 @@ from .exceptions import (
     WAMPError,
 )
 from .extension import FlaskWAMP, __version__
+from .handlers.context import event, invocation
+from .handlers.registry import callee, subscriber
 from .peer.declarations import CallResult
 from .protocol.meta_types import SessionInfo
-from .registry import callee, subscriber
 from .tasks import background_tasks
 
 #: The name in flask-wamp 0.1.0.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import weakref
 
-from .hooks import Hooks
+from .handlers.hooks import Hooks
+from .handlers.registry import Spec
+from .handlers.scaffold import Scaffold
 from .protocol.patterns import Pattern
 from .protocol.uris import check_uri
-from .registry import Spec
-from .scaffold import Scaffold
 
 
 class WAMPBlueprint(Scaffold):

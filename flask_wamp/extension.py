@@ -8,19 +8,20 @@ import weakref
 
 from flask import Flask, current_app, has_app_context
 
-from . import http, lifecycle, servers, signals
+from . import lifecycle, servers, signals
 from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
-from .context import Event, offer_client
-from .dispatch import Dispatcher, Handler
-from .hooks import Hooks
+from .handlers import http
+from .handlers.context import Event, offer_client
+from .handlers.dispatch import Dispatcher, Handler
+from .handlers.hooks import Hooks
+from .handlers.meta_events import Watch
+from .handlers.registry import Spec, callee_spec, marked, subscriber_spec
+from .handlers.scaffold import Scaffold
 from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, Default, OwnTypes
 from .protocol.uris import resolve
-from .registry import Spec, callee_spec, marked, subscriber_spec
-from .scaffold import Scaffold
-from .session_watch import Watch
 from .task_runner import Runner
 from .tasks import offer_tasks
 

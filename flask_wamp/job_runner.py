@@ -24,8 +24,8 @@ from flask import Flask
 from . import signals
 from .concurrency.pool import Pool
 from .concurrency.threads import spawn
-from .coroutines import make_sync
 from .exceptions import WAMPError
+from .handlers.coroutines import make_sync
 from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = logging.getLogger("flask_wamp.schedule")

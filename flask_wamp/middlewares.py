@@ -15,8 +15,8 @@ import typing as t
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from .concurrency.threads import is_time_limit, time_limit
-from .context import Invocation
-from .hooks import Handle, Message
+from .handlers.context import Invocation
+from .handlers.hooks import Handle, Message
 
 logger = logging.getLogger("flask_wamp.middlewares")
 access_logger = logging.getLogger("flask_wamp.access")

@@ -15,7 +15,7 @@ import typing as t
 import schedule
 from flask import Flask, current_app, has_app_context
 
-from .coroutines import make_sync
+from .handlers.coroutines import make_sync
 
 if t.TYPE_CHECKING:
     from .job_runner import Runner

@@ -12,7 +12,7 @@ from inspect import iscoroutine
 
 from blinker import Namespace
 
-from .coroutines import make_sync
+from .handlers.coroutines import make_sync
 
 logger = logging.getLogger("flask_wamp.signals")
 

@@ -15,9 +15,9 @@ from flask import Flask
 
 from . import signals, task_process
 from .concurrency.serial_queue import Lane
-from .context import Event, Invocation, readable
-from .coroutines import make_sync
 from .exceptions import TaskAborted
+from .handlers.context import Event, Invocation, readable
+from .handlers.coroutines import make_sync
 
 if t.TYPE_CHECKING:
     from .client.client import Client

@@ -13,7 +13,7 @@ from flask import Flask, current_app, has_request_context, request
 from flask.signals import request_finished
 from flask.wrappers import Response
 
-from .context import current_message
+from .handlers.context import current_message
 from .task_runner import Batch, Message, Runner, Task, name, running
 
 #: Where an app keeps what runs its tasks.

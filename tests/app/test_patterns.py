@@ -14,11 +14,11 @@ import pytest
 from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
+from flask_wamp.handlers.validation import InvalidArgument, URIArguments, make_validator, misfit
 from flask_wamp.middlewares import RateLimit
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.patterns import Pattern
 from flask_wamp.protocol.uris import COUNT_CALLEES
-from flask_wamp.validation import InvalidArgument, URIArguments, make_validator, misfit
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter

@@ -10,7 +10,7 @@ from flask import Flask, abort, g, jsonify
 from werkzeug.exceptions import Conflict, Forbidden, HTTPException
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, invocation
-from flask_wamp.validation import InvalidArgument
+from flask_wamp.handlers.validation import InvalidArgument
 from tests.support.notes import Notes, publish
 from tests.support.peers import AutobahnPeer
 

@@ -9,7 +9,7 @@ import pytest
 from flask import Blueprint, Flask, current_app, g
 
 from flask_wamp import ApplicationError, CallResult, FlaskWAMP, WAMPBlueprint, event, invocation
-from flask_wamp.context import Event, Invocation
+from flask_wamp.handlers.context import Event, Invocation
 from tests.support.notes import Notes, publish
 
 pytestmark = pytest.mark.router

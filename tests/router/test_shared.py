@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from flask_wamp import ApplicationError, FlaskWAMP, signals
+from flask_wamp.handlers.registry import INVOKES
 from flask_wamp.peer import reregister as take_over
-from flask_wamp.registry import INVOKES
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 

@@ -9,12 +9,12 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.wrappers import Response
 
-from .concurrency.interruption import Interrupted
-from .concurrency.threads import is_time_limit
+from ..concurrency.interruption import Interrupted
+from ..concurrency.threads import is_time_limit
+from ..exceptions import ApplicationError, CallTimeout
+from ..peer.declarations import CallResult, Failure, Outcome, Result
+from ..protocol.uris import check_uri, resolve, snake_case
 from .context import Event, Invocation
-from .exceptions import ApplicationError, CallTimeout
-from .peer.declarations import CallResult, Failure, Outcome, Result
-from .protocol.uris import check_uri, resolve, snake_case
 from .validation import InvalidArgument
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"

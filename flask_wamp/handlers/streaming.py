@@ -12,15 +12,15 @@ import msgspec
 from flask import Flask, request, stream_with_context
 from werkzeug.wrappers import Response
 
-from .client.event_stream import EventStream
-from .client.result_stream import Stream
-from .concurrency.interruption import Interrupted
-from .concurrency.threads import is_monkey_patched
+from ..client.event_stream import EventStream
+from ..client.result_stream import Stream
+from ..concurrency.interruption import Interrupted
+from ..concurrency.threads import is_monkey_patched
+from ..exceptions import ApplicationError, NotJoined, PayloadTooLarge
+from ..peer.declarations import CallResult, Failure, Outcome, Result
+from ..protocol.payload import plain
 from .context import Invocation
 from .coroutines import iterate
-from .exceptions import ApplicationError, NotJoined, PayloadTooLarge
-from .peer.declarations import CallResult, Failure, Outcome, Result
-from .protocol.payload import plain
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"

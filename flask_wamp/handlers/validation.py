@@ -10,7 +10,7 @@ import functools
 import inspect
 import typing as t
 
-from .protocol.patterns import Pattern
+from ..protocol.patterns import Pattern
 from .registry import parameters_of, takes_keyword, underlying
 
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]

@@ -8,7 +8,7 @@ import typing as t
 from flask import Flask, request
 from werkzeug.exceptions import BadGateway, GatewayTimeout, HTTPException, ServiceUnavailable
 
-from .exceptions import (
+from ..exceptions import (
     ApplicationError,
     CallTimeout,
     NotJoined,

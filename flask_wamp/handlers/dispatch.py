@@ -14,22 +14,22 @@ import typing as t
 
 from flask import Flask
 
-from . import signals
-from .concurrency import deadlines
-from .concurrency.threads import time_limit
+from .. import signals
+from ..concurrency import deadlines
+from ..concurrency.threads import time_limit
+from ..coordination.delivery import Delivery
+from ..exceptions import ApplicationError
+from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
+from ..protocol.patterns import Pattern
+from ..protocol.payload import is_plain
+from ..protocol.uris import own_prefix
 from .context import Event, Invocation, current_event, current_invocation
-from .coordination.delivery import Delivery
 from .coroutines import make_sync
-from .exceptions import ApplicationError
-from .generators import Streaming, as_generator, exhaust
 from .hooks import Chain, Hooks
-from .peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
-from .protocol.patterns import Pattern
-from .protocol.payload import is_plain
-from .protocol.uris import own_prefix
 from .registry import Spec, parameters_of
 from .request_context import request_context, run_as_request
 from .results import Results
+from .streaming import Streaming, as_generator, exhaust
 from .validation import URIArguments, Validate, make_validator, misfit
 
 logger = logging.getLogger("flask_wamp.dispatch")

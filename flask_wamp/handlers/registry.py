@@ -9,11 +9,11 @@ import sys
 import types
 import typing as t
 
-from .concurrency.threads import is_seconds
-from .exceptions import InvalidURI
-from .peer.declarations import Registration, Subscription
-from .protocol.patterns import Pattern
-from .protocol.uris import MATCHES, resolve
+from ..concurrency.threads import is_seconds
+from ..exceptions import InvalidURI
+from ..peer.declarations import Registration, Subscription
+from ..protocol.patterns import Pattern
+from ..protocol.uris import MATCHES, resolve
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 

@@ -11,7 +11,7 @@ from inspect import iscoroutinefunction
 
 from flask import Flask
 
-from .concurrency.threads import is_monkey_patched
+from ..concurrency.threads import is_monkey_patched
 
 F = t.Callable[..., t.Any]
 
@@ -33,7 +33,7 @@ def make_sync(app: Flask, f: F) -> F:
         # Asked at every call: a server may patch after the app has been imported.
         if not is_monkey_patched():
             return sync(*args, **kwargs)
-        from .concurrency.greenlet_loops import run
+        from ..concurrency.greenlet_loops import run
 
         return run(f(*args, **kwargs))
 
@@ -42,11 +42,11 @@ def make_sync(app: Flask, f: F) -> F:
 
 def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
     """Iterate an asynchronous generator here, in an event loop of its own."""
-    from .concurrency import event_loops
+    from ..concurrency import event_loops
 
     if not is_monkey_patched():
         yield from event_loops.iterate(source, event_loops.Runner())
         return
-    from .concurrency.greenlet_loops import Runner
+    from ..concurrency.greenlet_loops import Runner
 
     yield from event_loops.iterate(source, Runner())

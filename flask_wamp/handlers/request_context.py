@@ -12,9 +12,9 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from ..exceptions import SerializationError
+from ..protocol.payload import plain
 from .context import Event, Invocation
-from .exceptions import SerializationError
-from .protocol.payload import plain
 
 if t.TYPE_CHECKING:
     import flask

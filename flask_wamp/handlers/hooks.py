@@ -10,9 +10,9 @@ import logging
 import typing as t
 from inspect import iscoroutinefunction
 
+from ..exceptions import ApplicationError
+from ..protocol.uris import snake_case
 from .context import Event, Invocation
-from .exceptions import ApplicationError
-from .protocol.uris import snake_case
 
 logger = logging.getLogger("flask_wamp.dispatch")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing as t
 
 from .hooks import After, Before, ErrorHandler, Hooks, Teardown
+from .meta_events import join_spec, leave_spec
 from .registry import Spec, callee_spec, decorator, marked_members, subscriber_spec
-from .session_watch import join_spec, leave_spec
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 M = t.TypeVar("M")

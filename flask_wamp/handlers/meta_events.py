@@ -14,12 +14,12 @@ import typing as t
 
 import msgspec
 
-from .peer.declarations import Declaration, EventHandler, Subscription, Work
-from .protocol.meta_types import SessionInfo
+from ..peer.declarations import Declaration, EventHandler, Subscription, Work
+from ..protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
 
 if t.TYPE_CHECKING:
-    from .peer.invocations import EventWork
+    from ..peer.invocations import EventWork
 
 logger = logging.getLogger("flask_wamp")
 

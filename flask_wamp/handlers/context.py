@@ -12,7 +12,7 @@ import typing as t
 from flask import Flask
 from werkzeug.local import LocalProxy
 
-from .peer.declarations import Work
+from ..peer.declarations import Work
 
 
 @dataclasses.dataclass
