@@ -23,7 +23,7 @@ from .handlers.context import event, invocation
 from .handlers.registry import callee, subscriber
 from .peer.declarations import CallResult
 from .protocol.meta_types import SessionInfo
-from .tasks import background_tasks
+from .tasks.background import background_tasks
 
 #: The name in flask-wamp 0.1.0.
 WAMP = FlaskWAMP

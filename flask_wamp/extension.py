@@ -22,8 +22,8 @@ from .handlers.scaffold import Scaffold
 from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, Default, OwnTypes
 from .protocol.uris import resolve
-from .task_runner import Runner
-from .tasks import offer_tasks
+from .tasks.background import offer_tasks
+from .tasks.runner import Runner
 
 if t.TYPE_CHECKING:
     from .peer.peer import Peer

@@ -34,7 +34,7 @@ from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 
 from .concurrency.threads import poll
-from .task_process import NAME as TASK_PROCESS
+from .tasks.child import NAME as TASK_PROCESS
 
 
 class Start(t.Protocol):

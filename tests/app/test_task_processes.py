@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import TaskAborted, signals
-from flask_wamp.task_runner import RemoteTraceback
+from flask_wamp.tasks.runner import RemoteTraceback
 from tests.conftest import eventually
 from tests.support import task_app
 from tests.support.reports import TIMEOUT, Reports

@@ -13,8 +13,8 @@ from flask import Flask, current_app, has_request_context, request
 from flask.signals import request_finished
 from flask.wrappers import Response
 
-from .handlers.context import current_message
-from .task_runner import Batch, Message, Runner, Task, name, running
+from ..handlers.context import current_message
+from .runner import Batch, Message, Runner, Task, name, running
 
 #: Where an app keeps what runs its tasks.
 RUNNER = "wamp_tasks"

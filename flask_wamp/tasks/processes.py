@@ -18,9 +18,9 @@ import threading
 import time
 import typing as t
 
-from . import task_process
-from .exceptions import TaskAborted
-from .task_process import Answer, Setup, receive, send
+from ..exceptions import TaskAborted
+from . import child as task_process
+from .child import Answer, Setup, receive, send
 
 #: Seconds an idle process has for its end, though there is no time left.
 GRACE = 1.0

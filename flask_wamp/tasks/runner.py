@@ -13,14 +13,15 @@ import typing as t
 
 from flask import Flask
 
-from . import signals, task_process
-from .concurrency.serial_queue import Lane
-from .exceptions import TaskAborted
-from .handlers.context import Event, Invocation, readable
-from .handlers.coroutines import make_sync
+from .. import signals
+from ..concurrency.serial_queue import Lane
+from ..exceptions import TaskAborted
+from ..handlers.context import Event, Invocation, readable
+from ..handlers.coroutines import make_sync
+from . import child as task_process
 
 if t.TYPE_CHECKING:
-    from .client.client import Client
+    from ..client.client import Client
     from .processes import Processes
 
 Message = Invocation | Event
