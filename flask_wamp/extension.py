@@ -27,7 +27,7 @@ from .tasks.runner import Runner
 
 if t.TYPE_CHECKING:
     from .peer.peer import Peer
-    from .scheduler import Scheduler
+    from .scheduling.scheduler import Scheduler
 
 F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 
@@ -86,7 +86,7 @@ class _AppState:
 
     def run_jobs(self, schedule: Scheduler) -> None:
         """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
-        from .job_runner import Runner
+        from .scheduling.runner import Runner
 
         once = self.config["WAMP_SCHEDULE"] == "once"
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
@@ -191,7 +191,7 @@ class FlaskWAMP(Scaffold):
             wamp.schedule.every().day.at("10:30").do(job)
         """
         if self._schedule is None:
-            from .scheduler import Scheduler
+            from .scheduling.scheduler import Scheduler
 
             self._schedule = Scheduler(self._apps)
             for app in list(self._apps):

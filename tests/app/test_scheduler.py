@@ -16,8 +16,8 @@ from flask import Flask, current_app, g, has_app_context
 
 from flask_wamp import FlaskWAMP, signals
 from flask_wamp.concurrency.pool import Pool
-from flask_wamp.job_runner import GRACE, Runner
-from flask_wamp.scheduler import Clock, Job, Scheduler
+from flask_wamp.scheduling.runner import GRACE, Runner
+from flask_wamp.scheduling.scheduler import Clock, Job, Scheduler
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 

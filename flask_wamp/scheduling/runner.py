@@ -21,11 +21,11 @@ import typing as t
 import schedule
 from flask import Flask
 
-from . import signals
-from .concurrency.pool import Pool
-from .concurrency.threads import spawn
-from .exceptions import WAMPError
-from .handlers.coroutines import make_sync
+from .. import signals
+from ..concurrency.pool import Pool
+from ..concurrency.threads import spawn
+from ..exceptions import WAMPError
+from ..handlers.coroutines import make_sync
 from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = logging.getLogger("flask_wamp.schedule")

@@ -15,10 +15,10 @@ import typing as t
 import schedule
 from flask import Flask, current_app, has_app_context
 
-from .handlers.coroutines import make_sync
+from ..handlers.coroutines import make_sync
 
 if t.TYPE_CHECKING:
-    from .job_runner import Runner
+    from .runner import Runner
 
 Function = t.Callable[..., t.Any]
 
