@@ -119,7 +119,7 @@ def _extension_of(app: Flask) -> FlaskWAMP:
 
 
 def _supervise(workers: int, gevent: bool, http: str | None) -> None:
-    from .supervisor import Supervisor, listen
+    from .servers.supervisor import Supervisor, listen
 
     try:
         listener = listen(http) if http is not None else None
@@ -131,7 +131,7 @@ def _supervise(workers: int, gevent: bool, http: str | None) -> None:
 
 def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: bool) -> None:
     """What a worker process does."""
-    from .worker import tell_supervisor, work
+    from .servers.worker import tell_supervisor, work
 
     app = context.ensure_object(ScriptInfo).load_app()
     wamp = _extension_of(app)

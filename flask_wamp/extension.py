@@ -8,7 +8,7 @@ import weakref
 
 from flask import Flask, current_app, has_app_context
 
-from . import lifecycle, servers, signals
+from . import signals
 from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
@@ -22,6 +22,8 @@ from .handlers.scaffold import Scaffold
 from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, Default, OwnTypes
 from .protocol.uris import resolve
+from .servers import detection as servers
+from .servers import lifecycle
 from .tasks.background import offer_tasks
 from .tasks.runner import Runner
 

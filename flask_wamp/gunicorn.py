@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import lifecycle
+from .servers import lifecycle
 
 
 def post_worker_init(worker: t.Any) -> None:

@@ -16,10 +16,10 @@ import typing as t
 
 from flask import Flask
 
+from ..concurrency.self_pipe import Wakeup
+from ..exceptions import NotJoined
+from ..extension import FlaskWAMP
 from . import lifecycle
-from .concurrency.self_pipe import Wakeup
-from .exceptions import NotJoined
-from .extension import FlaskWAMP
 from .supervisor import CHANGED
 
 #: Seconds between two looks whether the session is there, to be told when it is.

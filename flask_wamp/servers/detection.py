@@ -33,8 +33,8 @@ from flask import Flask
 from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 
-from .concurrency.threads import poll
-from .tasks.child import NAME as TASK_PROCESS
+from ..concurrency.threads import poll
+from ..tasks.child import NAME as TASK_PROCESS
 
 
 class Start(t.Protocol):

@@ -16,8 +16,8 @@ import weakref
 
 from flask import Flask
 
-from . import servers
-from .client.client import Client
+from ..client.client import Client
+from . import detection as servers
 
 #: Seconds the last callee stays for its successor, in servers that restart workers: where nobody knows
 #: whether there will be one, and where one has been started.

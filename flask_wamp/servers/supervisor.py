@@ -17,9 +17,9 @@ import time
 import types
 import typing as t
 
+from ..concurrency.self_pipe import Wakeup
+from ..crossbar.process import spawn_bound, stop_process
 from . import systemd
-from .concurrency.self_pipe import Wakeup
-from .crossbar.process import spawn_bound, stop_process
 
 #: How a worker begins under ``--gevent``: patched before anything is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"

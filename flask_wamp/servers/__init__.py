@@ -1,0 +1,1 @@
+"""Processes: when a client starts and ends in each server, and ``flask wamp worker``."""
