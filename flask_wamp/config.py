@@ -13,7 +13,7 @@ from .protocol.auth import METHODS, Credentials
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
-from .transports import StreamSettings, parse_router_url, show_url
+from .transports import TLSSettings, parse_router_url, show_url
 
 logger = logging.getLogger("flask_wamp")
 
@@ -150,7 +150,7 @@ class Config:
         )
         credentials.check()
         url = parse_router_url(value["WAMP_ROUTER_URL"])
-        tls = StreamSettings(
+        tls = TLSSettings(
             ca=value["WAMP_TLS_CA"],
             cert=value["WAMP_TLS_CERT"],
             key=value["WAMP_TLS_KEY"],

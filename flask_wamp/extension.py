@@ -25,7 +25,7 @@ from .protocol.uris import resolve
 from .servers import detection as servers
 from .servers import lifecycle
 from .tasks.background import offer_tasks
-from .tasks.runner import Runner
+from .tasks.runner import TaskRunner
 
 if t.TYPE_CHECKING:
     from .peer.peer import Peer
@@ -88,17 +88,17 @@ class _AppState:
 
     def run_jobs(self, schedule: Scheduler) -> None:
         """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
-        from .scheduling.runner import Runner
+        from .scheduling.runner import JobRunner
 
         once = self.config["WAMP_SCHEDULE"] == "once"
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
 
-        def make(peer: Peer) -> Runner:
+        def make(peer: Peer) -> JobRunner:
             lease = functools.partial(peer.leases.add, uri) if once else None
-            return Runner(self._app, schedule, peer.pool, lease)
+            return JobRunner(self._app, schedule, peer.pool, lease)
 
         if self.config["WAMP_SCHEDULE"]:
-            self.client.attend(make)
+            self.client.add_listener(make)
 
     def _default(self, value: t.Any) -> t.Any:
         """Ask the app's JSON provider, which may have been replaced since."""
@@ -162,13 +162,13 @@ class FlaskWAMP(Scaffold):
         app.extensions["wamp"] = app.extensions["flask_wamp"] = self
         app.extensions[_STATE] = state
         offer_client(app, state.client)
-        runner = Runner(
+        runner = TaskRunner(
             app,
             state.client,
             import_path=servers.app_import_path(),
             in_task_process=servers.in_task_process(),
         )
-        state.client.companions.append(runner)
+        state.client.closeables.append(runner)
         offer_tasks(app, runner)
         http.answer_errors(app)
         if self._schedule is not None:

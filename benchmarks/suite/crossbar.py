@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from flask_wamp.crossbar import DevRouter, RouterError, find_crossbar, free_port
-from flask_wamp.transports import StreamSettings, Transport, open_transport, parse_router_url
+from flask_wamp.transports import TLSSettings, Transport, open_transport, parse_router_url
 
 from . import contestants, machine
 from .contestants import ASYNCIO, OURS, TRANSPORTS, TWISTED, XCONN
@@ -84,7 +84,7 @@ class Caller:
             serializers=[serializer],
             max_message_size=2**24,
             timeout=TIMEOUT,
-            tls=StreamSettings(),
+            tls=TLSSettings(),
         )
         self._transport.settimeout(time.monotonic() + 600)
         self._send([HELLO, "realm1", {"roles": {"caller": {}}}])

@@ -17,7 +17,7 @@ import typing as t
 from urllib.parse import SplitResult
 
 from ..exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
-from ..transports import StreamSettings
+from ..transports import TLSSettings
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of the largest answer that is read: the router's own limit for messages."""
@@ -47,7 +47,7 @@ class Trust:
         """
         if self._context is None:
             try:
-                self._context = StreamSettings(ca=self._ca).context()
+                self._context = TLSSettings(ca=self._ca).context()
             except ValueError as error:
                 raise ValueError(f"ca={self._ca!r}: {error.__cause__}") from error.__cause__
         return self._context

@@ -20,8 +20,8 @@ from ..protocol.uris import MATCHES, check_uri
 from .event_stream import EventStream
 from .history import PastEvent, history
 from .meta import Meta
-from .result_stream import Buffer, Stream
-from .state import Presence
+from .result_stream import Buffer, ResultStream
+from .state import ClientState
 from .testaments import Testament
 from .wampy_api import WampyAPI, sendable
 
@@ -31,15 +31,15 @@ Same = t.TypeVar("Same", bound="Caller")
 class Caller(WampyAPI):
     """Calls and publishes; all threads and greenlets of a process share it."""
 
-    def __init__(self, presence: Presence) -> None:
+    def __init__(self, state: ClientState) -> None:
         # wampy's own constructor is not called: it would open a socket.
-        self._presence = presence
+        self._state = state
         self._options = CallOptions()
 
     @property
     def settings(self) -> Settings:
         """What it was configured with."""
-        return self._presence.settings
+        return self._state.settings
 
     def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Call a remote procedure and wait for its result.
@@ -60,7 +60,7 @@ class Caller(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._presence.connected()
+        connection, peer = self._state.connected()
         timeout = within(self._timeout, procedure)
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
@@ -71,7 +71,7 @@ class Caller(WampyAPI):
         cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
         leave = follow(ticket, functools.partial(stop, ticket, procedure, cancel))
         try:
-            with peer.pool.yield_place():
+            with peer.pool.release_slot():
                 answered = ticket.wait(timeout)
         except BaseException:  # this greenlet is ended, or Ctrl-C: nobody waits any more
             cancel()
@@ -93,7 +93,7 @@ class Caller(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._presence.connected()
+        connection, peer = self._state.connected()
         timeout = within(self._timeout, procedure)
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
@@ -107,7 +107,7 @@ class Caller(WampyAPI):
         future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
         return future
 
-    def stream(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> Stream:
+    def stream(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> ResultStream:
         """Call a remote procedure and iterate its results, as they come.
 
         The timeout is that of each silence between two results. ``close()``, the end of ``with``, and
@@ -119,14 +119,14 @@ class Caller(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._presence.connected()
+        connection, peer = self._state.connected()
         within(self._timeout, procedure)
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
         settings = self.settings
         buffer = Buffer(procedure, settings.event_queue, 4 * settings.max_message_size)
         later = functools.partial(peer.call_at, 0.0)
-        stream = Stream(buffer, self._timeout, inherited(), peer.pool, later)
+        stream = ResultStream(buffer, self._timeout, inherited(), peer.pool, later)
         options = {**self._options.call, "receive_progress": True}
         try:
             request_id = connection.ask(Session.call, procedure, args, kwargs, options, buffer)
@@ -166,7 +166,7 @@ class Caller(WampyAPI):
                 raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
             options = options.merged(kwargs.pop("options", {}))
         check_uri(topic, "topic")
-        connection, peer = self._presence.connected()
+        connection, peer = self._state.connected()
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         wire = options.on_the_wire(connection.session.session_id)
         if not wire.get("acknowledge"):
@@ -213,14 +213,14 @@ class Caller(WampyAPI):
             raise ValueError(
                 f'{topic!r}: named parts are for handlers; leave them empty here, match="wildcard"'
             )
-        return self._presence.started().feeds.open(
+        return self._state.started().feeds.open(
             topic,
             match,
             get_retained=get_retained,
             keep_alive=keep_alive,
             timeout=self._timeout,
-            make=self._presence.make_event,
-            ending=self._presence.policy.ending,
+            make=self._state.make_event,
+            ending=self._state.policy.ending,
         )
 
     def testament(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> Testament:
@@ -240,11 +240,11 @@ class Caller(WampyAPI):
         """
         check_uri(topic, "topic")
         options = self._options
-        return self._presence.testaments.add(topic, args, kwargs, options, timeout=self._timeout)
+        return self._state.testaments.add(topic, args, kwargs, options, timeout=self._timeout)
 
     def flush_testaments(self) -> int:
         """Withdraw all testaments of this process; return how many there were."""
-        return self._presence.testaments.flush()
+        return self._state.testaments.flush()
 
     def with_options(self: Same, **options: t.Any) -> Same:
         """Return a view of this client whose calls and publications have these options.
@@ -296,7 +296,7 @@ class Caller(WampyAPI):
 
         :raises TypeError: It is another message, or an option has a value it cannot have.
         """
-        typed, connection = sendable(message), self._presence.connected()[0]
+        typed, connection = sendable(message), self._state.connected()[0]
         typed.args, typed.kwargs = payload(connection.transport, typed.args, typed.kwargs)
         connection.ask(Session.send_message, typed)
 
@@ -309,7 +309,7 @@ class Caller(WampyAPI):
 
     def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:
         """Wait for the answer to a request that is no call."""
-        with peer.pool.yield_place():
+        with peer.pool.release_slot():
             answered = waiter.wait(self._timeout)
         if not answered:
             raise CallTimeout(uri, self._timeout)

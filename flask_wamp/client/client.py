@@ -13,12 +13,12 @@ import typing as t
 
 from ..concurrency.pool import Pool
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
-from ..peer.declarations import Declaration, MakeAttendant, Registration, Subscription, key
+from ..peer.declarations import Declaration, MakeListener, Registration, Subscription, key
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from ..protocol.patterns import as_declared
 from .caller import Caller
-from .state import Companion, MakeEvent, Presence, StartPolicy
+from .state import Closeable, MakeEvent, ClientState, StartPolicy
 
 logger = logging.getLogger("flask_wamp")
 
@@ -44,7 +44,7 @@ class Client(Caller):
         event: MakeEvent = lambda work: work,
         name: str = "flask-wamp",
     ) -> None:
-        super().__init__(Presence(settings, notify, event))
+        super().__init__(ClientState(settings, notify, event))
         self._callee = callee
         self._subscriber = subscriber
         self._name = name
@@ -90,7 +90,7 @@ class Client(Caller):
         """
         if not (self.start_policy.serves or forget):
             return
-        declarations = self._presence.declarations
+        declarations = self._state.declarations
         present = declarations.setdefault(key(declaration), declaration)
         if present is not declaration:
             raise ValueError(
@@ -114,18 +114,18 @@ class Client(Caller):
                 peer.serving.unanswered(declaration)
             elif not isinstance(error, ApplicationError):  # that is logged, and tried again
                 logger.warning("%s is not declared in this session: %s", declaration.uri, error)
-        if declaration.attendant is not None:
-            peer.attend(declaration, declaration.attendant)
+        if declaration.make_listener is not None:
+            peer.add_listener(declaration, declaration.make_listener)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
-        declaration = self._presence.declarations.pop((kind, *as_declared(uri, match)), None)
+        declaration = self._state.declarations.pop((kind, *as_declared(uri, match)), None)
         if declaration is None:
-            known = sorted(name for (k, name, _) in self._presence.declarations if k is kind)
+            known = sorted(name for (k, name, _) in self._state.declarations if k is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")
         peer = self.peer
         if peer is None:
             return
-        peer.dismiss(declaration, time.monotonic() + self.settings.drain_timeout)
+        peer.remove_listener(declaration, time.monotonic() + self.settings.drain_timeout)
         if peer.connection is None:
             return
         answer = peer.serving.withdraw(peer.connection, declaration)
@@ -137,14 +137,14 @@ class Client(Caller):
     @property
     def start_policy(self) -> StartPolicy:
         """When this client starts by itself; may be changed."""
-        return self._presence.policy
+        return self._state.policy
 
     def start(self) -> Client:
         """Begin to connect, and return at once; does nothing when begun already.
 
         A process that runs background tasks connects on first use only.
         """
-        self._presence.start()
+        self._state.start()
         return self
 
     def stop(self) -> None:
@@ -152,7 +152,7 @@ class Client(Caller):
 
         Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
         """
-        self._presence.stop()
+        self._state.stop()
 
     def wait_until_joined(self, timeout: float | None = None) -> None:
         """Wait until there is a session and everything declared has been registered.
@@ -161,19 +161,19 @@ class Client(Caller):
         :raises NotJoined: Not in time; says what the last attempt came to.
         """
         limit = self.settings.connect_timeout if timeout is None else timeout
-        self._presence.start_peer().wait(limit, ready=True)
+        self._state.start_peer().wait(limit, ready=True)
 
     def only_call(self) -> None:
         """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""
-        self._presence.only_call()
+        self._state.only_call()
 
-    def attend(self, make: MakeAttendant) -> None:
+    def add_listener(self, make: MakeListener) -> None:
         """Have something come and go with the sessions of every process that serves."""
-        self._presence.attend(make)
+        self._state.add_listener(make)
 
     def forget_parents(self) -> None:
         """After a fork, in the child: let go of the sockets of other processes."""
-        self._presence.forget_parents()
+        self._state.forget_parents()
 
     # How it is.
 
@@ -196,22 +196,22 @@ class Client(Caller):
     @property
     def declarations(self) -> list[Declaration]:
         """What it serves, or tries to."""
-        return list(self._presence.declarations.values())
+        return list(self._state.declarations.values())
 
     @property
-    def companions(self) -> list[Companion]:
+    def closeables(self) -> list[Closeable]:
         """What is told of its end; may be added to."""
-        return self._presence.companions
+        return self._state.closeables
 
     @property
     def pool(self) -> Pool:
         """The workers of this process; there also without a session."""
-        return self._presence.pool
+        return self._state.pool
 
     @property
     def peer(self) -> Peer | None:
         """What keeps the session in this process; None before ``start()``."""
-        return self._presence.peer
+        return self._state.peer
 
     def __repr__(self) -> str:
         state = f"session {self.session_id}" if self.joined else "not joined"

@@ -12,7 +12,7 @@ import typing as t
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
-from ..peer.invocations import EventWork
+from ..peer.invocations import ActiveEvent
 from ..protocol import messages as m
 from ..protocol.session import Session
 from .event_stream import Arrived, Box, EventStream
@@ -31,10 +31,10 @@ def _not_used(work: t.Any) -> bool:
     raise NotImplementedError("a feed takes its events itself")
 
 
-class Feed(Subscription):
+class SharedSubscription(Subscription):
     """A topic that streams are open on: the target of its subscription.
 
-    What it knows of the present session changes under the lock of its :class:`Feeds`.
+    What it knows of the present session changes under the lock of its :class:`EventHub`.
     """
 
     def __init__(self, topic: str, match: str, too_slow: t.Callable[[Box], None]) -> None:
@@ -55,7 +55,7 @@ class Feed(Subscription):
         if retained:
             boxes = tuple(box for box in self.retained_for if box in boxes)
         if boxes and self.connection is not None:
-            work = EventWork(self.connection, self, message)
+            work = ActiveEvent(self.connection, self, message)
             arrived = Arrived(work, size_of(message))
             for box in boxes:
                 if not box.put(arrived):
@@ -66,7 +66,7 @@ class Feed(Subscription):
 class _Ask:
     """The ticket of a SUBSCRIBE for a feed."""
 
-    def __init__(self, feeds: Feeds, feed: Feed, connection: Connection, boxes: tuple[Box, ...]):
+    def __init__(self, feeds: EventHub, feed: SharedSubscription, connection: Connection, boxes: tuple[Box, ...]):
         self._feeds = feeds
         self._feed = feed
         self._connection = connection
@@ -85,7 +85,7 @@ class _Ask:
         """The session is lost; the next one is asked."""
 
 
-class Feeds:
+class EventHub:
     """The streams of events of one process. Comes and goes with its sessions.
 
     :param make: Makes of an event in hand what streams hand out.
@@ -93,7 +93,7 @@ class Feeds:
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._feeds: dict[tuple[str, str], Feed] = {}
+        self._feeds: dict[tuple[str, str], SharedSubscription] = {}
         self._changed = threading.Condition()
         self._ended = False
         self._watching = False
@@ -114,7 +114,7 @@ class Feeds:
         get_retained: bool,
         keep_alive: float,
         timeout: float,
-        make: t.Callable[[EventWork], t.Any],
+        make: t.Callable[[ActiveEvent], t.Any],
         ending: t.Callable[[], bool],
     ) -> EventStream:
         """Open a stream; where there is a session, wait until the topic is subscribed to.
@@ -153,19 +153,19 @@ class Feeds:
                 return
         self._let_go(feed)
 
-    def _add(self, topic: str, match: str, box: Box) -> Feed:
+    def _add(self, topic: str, match: str, box: Box) -> SharedSubscription:
         with self._changed:
             if self._ended:
                 raise NotJoined("the client was stopped; call wamp.start() to join again")
             feed = self._feeds.get((topic, match))
             if feed is None:
-                feed = self._feeds[topic, match] = Feed(topic, match, self.close)
+                feed = self._feeds[topic, match] = SharedSubscription(topic, match, self.close)
                 taken = ApplicationError("wamp.error.unsubscribed", "the router took it away")
                 feed.revoked = functools.partial(self.refused, feed, taken)
             feed.boxes = (*feed.boxes, box)
             return feed
 
-    def _ask(self, feed: Feed, connection: Connection, box: Box | None = None) -> None:
+    def _ask(self, feed: SharedSubscription, connection: Connection, box: Box | None = None) -> None:
         """SUBSCRIBE, unless this connection was asked; again for a retained event."""
         with self._changed:
             was_asked = feed.connection is connection
@@ -184,7 +184,7 @@ class Feeds:
         except WAMPError as error:  # too long for a message
             self.refused(feed, error)
 
-    def _wait(self, feed: Feed, connection: Connection, box: Box, timeout: float) -> None:
+    def _wait(self, feed: SharedSubscription, connection: Connection, box: Box, timeout: float) -> None:
         """Wait until the router has answered, or is gone."""
 
         def decided() -> bool:
@@ -195,13 +195,13 @@ class Feeds:
                 or connection.closed
             )
 
-        with self._peer.pool.yield_place(), self._changed:
+        with self._peer.pool.release_slot(), self._changed:
             if not self._changed.wait_for(decided, timeout):
                 raise CallTimeout(feed.uri, timeout)
         if box.error is not None and not isinstance(box.error, TooSlow):
             raise box.error
 
-    def _let_go(self, feed: Feed) -> None:
+    def _let_go(self, feed: SharedSubscription) -> None:
         with self._changed:
             connection, number = feed.connection, feed.id
             if feed.boxes or number is None or connection is None:
@@ -212,7 +212,7 @@ class Feeds:
 
     # What the reader tells.
 
-    def subscribed(self, feed: Feed, connection: Connection, number: int) -> None:
+    def subscribed(self, feed: SharedSubscription, connection: Connection, number: int) -> None:
         """SUBSCRIBED came."""
         with self._changed:
             if feed.connection is not connection:
@@ -225,7 +225,7 @@ class Feeds:
                 box.resume()
         self._let_go(feed)
 
-    def refused(self, feed: Feed, error: WAMPError) -> None:
+    def refused(self, feed: SharedSubscription, error: WAMPError) -> None:
         """ERROR came, the router has taken the subscription away, or it cannot be asked for."""
         with self._changed:
             if self._feeds.get((feed.uri, feed.match)) is feed:

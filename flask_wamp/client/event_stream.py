@@ -17,7 +17,7 @@ from ..concurrency.deadlines import in_hand
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_time_limit
 from ..exceptions import TooSlow, WAMPError
-from ..peer.invocations import EventWork
+from ..peer.invocations import ActiveEvent
 
 logger = logging.getLogger("flask_wamp")
 
@@ -30,7 +30,7 @@ class Arrived:
 
     __slots__ = ("size", "texts", "work")
 
-    def __init__(self, work: EventWork | None, size: int) -> None:
+    def __init__(self, work: ActiveEvent | None, size: int) -> None:
         self.work = work
         self.size = size
         self.texts: dict[bool, str] = {}
@@ -137,7 +137,7 @@ class EventStream:
         match: str,
         keep_alive: float,
         pool: Pool,
-        make: t.Callable[[EventWork], t.Any],
+        make: t.Callable[[ActiveEvent], t.Any],
         close: t.Callable[[Box], None],
         later: t.Callable[[t.Callable[[], None]], object],
     ) -> None:
@@ -187,9 +187,9 @@ class EventStream:
             raise StopIteration
         return item
 
-    def _item(self, work: EventWork) -> t.Any:
+    def _item(self, work: ActiveEvent) -> t.Any:
         """What is handed out of an event: a copy, for others have it too."""
-        own = EventWork(work.connection, work.subscription, copy.deepcopy(work.message))
+        own = ActiveEvent(work.connection, work.subscription, copy.deepcopy(work.message))
         own.received_at = work.received_at
         event = self._make(own)
         return event if self._map is None else self._map(event)
@@ -208,7 +208,7 @@ class EventStream:
 
     def _wait(self, timeout: float | None) -> Arrived | None:
         try:
-            with self._pool.yield_place():
+            with self._pool.release_slot():
                 return self._box.take(timeout)
         except Exception:
             raise
@@ -295,7 +295,7 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _payload(work: EventWork, match: str) -> t.Any:
+def _payload(work: ActiveEvent, match: str) -> t.Any:
     """An event as one value: its only argument, or all it has; with its topic where that may vary."""
     args, kwargs = work.message.args, work.message.kwargs
     if match != "exact":
@@ -303,7 +303,7 @@ def _payload(work: EventWork, match: str) -> t.Any:
     return args[0] if len(args) == 1 and not kwargs else {"args": args, "kwargs": kwargs}
 
 
-def _framed(text: str, work: EventWork, events: bool) -> str:
+def _framed(text: str, work: ActiveEvent, events: bool) -> str:
     if not events:
         return f"{text}\n"
     data = "".join(f"data: {line}\n" for line in text.split("\n"))

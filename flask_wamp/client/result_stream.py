@@ -122,7 +122,7 @@ class Buffer:
             self._leave()
 
 
-class Stream:
+class ResultStream:
     """The results of one call, as they come. Iterate it once; use ``with``, or :meth:`close` it.
 
     Yields each progressive result, then the final one; a final None after progressive ones, and a final
@@ -150,7 +150,7 @@ class Stream:
         self._any = False
         self._over = False
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> ResultStream:
         return self
 
     def __next__(self) -> t.Any:
@@ -171,7 +171,7 @@ class Stream:
         if self._deadline is not None:
             timeout = min(timeout, self._deadline - time.monotonic())
         try:
-            with self._pool.yield_place():
+            with self._pool.release_slot():
                 message = self._buffer.next(timeout)
         except WAMPError:
             self._over = True
@@ -201,7 +201,7 @@ class Stream:
         self._over = True
         self._buffer.close()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> ResultStream:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -12,7 +12,7 @@ from ..concurrency.pool import Pool
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
-from ..peer.declarations import Declaration, MakeAttendant
+from ..peer.declarations import Declaration, MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from .testaments import Testaments
@@ -52,7 +52,7 @@ class StartPolicy:
         return linger, min(drain, self.grace * 0.9 - linger)
 
 
-class Companion(t.Protocol):
+class Closeable(t.Protocol):
     """What lives and ends with a client."""
 
     def stop(self, deadline: float) -> None:
@@ -62,7 +62,7 @@ class Companion(t.Protocol):
         """After a fork, in the child: let go of what is the parent's."""
 
 
-class Presence:
+class ClientState:
     """What all views of one client share. Plain values: no lock is made before ``start()``.
 
     :param notify: Called with the name and payload of each signal, on a worker.
@@ -74,11 +74,11 @@ class Presence:
         self.settings = settings
         self.policy = StartPolicy()
         self.declarations: dict[tuple[type, str, str], Declaration] = {}
-        self.companions: list[Companion] = []
+        self.closeables: list[Closeable] = []
         self.testaments = Testaments(self)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
-        self._attendants: list[MakeAttendant] = []
+        self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
 
     @property
@@ -104,9 +104,9 @@ class Presence:
             if self.policy.serves:
                 self.policy.before_start()
             peer.start()
-            self.testaments.attend(peer)
-            for make in self._attendants if self.policy.serves else ():
-                peer.attend(make, make)
+            self.testaments.add_listener(peer)
+            for make in self._listeners if self.policy.serves else ():
+                peer.add_listener(make, make)
         return peer
 
     def connected(self) -> tuple[Connection, Peer]:
@@ -153,7 +153,7 @@ class Presence:
         deadline = time.monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
         self._peers.pop(os.getpid(), None)
-        for companion in self.companions:
+        for companion in self.closeables:
             companion.stop(deadline)
 
     def only_call(self) -> None:
@@ -162,12 +162,12 @@ class Presence:
         policy.serves, policy.on_first_use, policy.on_first_request = False, True, False
         self.declarations.clear()
 
-    def attend(self, make: MakeAttendant) -> None:
+    def add_listener(self, make: MakeListener) -> None:
         """Have something come and go with the sessions of every process that serves."""
-        self._attendants.append(make)
+        self._listeners.append(make)
         peer = self.peer
         if peer is not None and peer.started and self.policy.serves:
-            peer.attend(make, make)
+            peer.add_listener(make, make)
 
     def forget_parents(self) -> None:
         """After a fork, in the child: let go of the sockets of other processes."""
@@ -175,7 +175,7 @@ class Presence:
         for pid in [pid for pid in self._peers if pid != own]:
             self._peers.pop(pid).forget()
             self.testaments.forget()
-        for companion in self.companions:
+        for companion in self.closeables:
             companion.forget_parents()
 
     def _autostart(self) -> Peer:

@@ -26,7 +26,7 @@ from .meta import explained
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
     from ..protocol.options import CallOptions
-    from .state import Presence
+    from .state import ClientState
 
 logger = logging.getLogger("flask_wamp")
 
@@ -87,9 +87,9 @@ class Testaments:
 
     __test__ = False
 
-    def __init__(self, presence: Presence) -> None:
-        self._presence = presence
-        self._keeper: Keeper | None = None
+    def __init__(self, state: ClientState) -> None:
+        self._state = state
+        self._keeper: TestamentSync | None = None
         self.wills: dict[t.Any, Testament] = {}
 
     def add(
@@ -134,10 +134,10 @@ class Testaments:
             keeper.take_back({will.scope for will in gone})
         return len(gone)
 
-    def attend(self, peer: Peer) -> None:
+    def add_listener(self, peer: Peer) -> None:
         """A process has started to connect: its sessions get what there is."""
         if self.wills:
-            peer.attend(Keeper, self._make_keeper)
+            peer.add_listener(TestamentSync, self._make_keeper)
 
     def forget(self) -> None:
         """After a fork, in the child: what the parent has given to the router is the parent's."""
@@ -151,16 +151,16 @@ class Testaments:
             if keeper is not None:
                 keeper.take_back({will.scope})
 
-    def _current_keeper(self) -> Keeper | None:
-        peer = self._presence.peer
+    def _current_keeper(self) -> TestamentSync | None:
+        peer = self._state.peer
         if peer is None or not peer.started:
             return None
-        self.attend(peer)
+        self.add_listener(peer)
         keeper = self._keeper
         return keeper if keeper is not None and keeper.peer is peer else None
 
-    def _make_keeper(self, peer: Peer) -> Keeper:
-        self._keeper = Keeper(self, peer)
+    def _make_keeper(self, peer: Peer) -> TestamentSync:
+        self._keeper = TestamentSync(self, peer)
         return self._keeper
 
 
@@ -191,7 +191,7 @@ class _Answer:
         return self._done.wait(max(0.0, timeout))
 
 
-class Keeper:
+class TestamentSync:
     """In each process: has the router know the testaments, in every session."""
 
     def __init__(self, testaments: Testaments, peer: Peer) -> None:
@@ -289,7 +289,7 @@ class Keeper:
 
     def _wait(self, answer: _Answer, procedure: str, timeout: float | None) -> None:
         limit = self.peer.settings.call_timeout if timeout is None else timeout
-        with self.peer.pool.yield_place():
+        with self.peer.pool.release_slot():
             answered = answer.wait(limit)
         if not answered:
             raise CallTimeout(procedure, limit)

@@ -10,7 +10,7 @@ Loop = asyncio.AbstractEventLoop
 Coroutine = t.Coroutine[t.Any, t.Any, t.Any]
 
 
-class Runner:
+class LoopRunner:
     """Runs coroutines in an event loop of its own, as ``asyncio.Runner`` of Python 3.11 does.
 
     Without its care for signals: it runs on workers.
@@ -52,7 +52,7 @@ class Runner:
         return contextlib.nullcontext()
 
 
-def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: Runner) -> t.Iterator[t.Any]:
+def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: LoopRunner) -> t.Iterator[t.Any]:
     """What an asynchronous generator yields; its loop stands still between two items."""
     try:
         while True:

@@ -8,7 +8,7 @@ import typing as t
 Job = t.Callable[[], object]
 
 
-class Line:
+class FairQueue:
     """Jobs by what they are for, taken in turns: one of each kind, then the next of each.
 
     Jobs of one kind keep their order. Not safe by itself: its owner has a lock.

@@ -17,7 +17,7 @@ import greenlet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from . import event_loops
 
 
-class Runner(event_loops.Runner):
+class LoopRunner(event_loops.LoopRunner):
     """Runs coroutines in the greenlet that asks for it."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Runner(event_loops.Runner):
 
 def run(coroutine: event_loops.Coroutine) -> t.Any:
     """Run a coroutine to its end, in this greenlet; what it left running is canceled."""
-    runner = Runner()
+    runner = LoopRunner()
     try:
         return runner.run(coroutine)
     finally:

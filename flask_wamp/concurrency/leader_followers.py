@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from .fair_queue import Job
-from .pool import Guest, Pool
+from .pool import InlineWorker, Pool
 from .threads import is_monkey_patched, spawn
 
 Read = t.Callable[[], bool]
@@ -30,10 +30,10 @@ def read_all(pool: Pool, read: Read, flush: Flush) -> None:
     if is_monkey_patched():  # changing greenlets costs next to nothing
         _read_on(pool, read, lambda: None)
     else:
-        _Readers(pool, read, flush).run()
+        LeaderFollowers(pool, read, flush).run()
 
 
-def _read_on(pool: Pool, read: Read, guest: t.Callable[[], Guest | None]) -> Job | None:
+def _read_on(pool: Pool, read: Read, guest: t.Callable[[], InlineWorker | None]) -> Job | None:
     """Read until there is a job for a guest; None at the end."""
     try:
         while read():
@@ -45,7 +45,7 @@ def _read_on(pool: Pool, read: Read, guest: t.Callable[[], Guest | None]) -> Job
     return None
 
 
-class _Readers:
+class LeaderFollowers:
     """Who has the baton reads, or runs quick jobs before it reads on: then the other may take it."""
 
     #: Seconds below which a job is quick; several are that take no longer on average.
@@ -97,7 +97,7 @@ class _Readers:
             raise self._error
 
     def _take_turns(self, me: int) -> None:
-        guest = Guest(self._pool, functools.partial(self._hurry, me))
+        guest = InlineWorker(self._pool, functools.partial(self._hurry, me))
         while self._await_turn(me):
             try:
                 while self._read_and_run(me, guest):
@@ -125,7 +125,7 @@ class _Readers:
         self._idle[me] = False
         return not self._over.is_set()
 
-    def _read_and_run(self, me: int, guest: Guest) -> bool:
+    def _read_and_run(self, me: int, guest: InlineWorker) -> bool:
         """Read until there are jobs for this thread, and run them; whether to read on then."""
         job = _read_on(self._pool, self._read, lambda: guest if self._idle[1 - me] else None)
         if job is None:

@@ -10,7 +10,7 @@ import threading
 import time
 import typing as t
 
-from .fair_queue import Job, Line
+from .fair_queue import Job, FairQueue
 from .threads import is_monkey_patched, spawn
 
 logger = logging.getLogger("flask_wamp.execution")
@@ -24,7 +24,7 @@ _current_worker: contextvars.ContextVar[_Worker | None] = contextvars.ContextVar
 class Pool:
     """Workers with a fixed number of places, and a bounded line in front of them.
 
-    A job that waits for another peer gives its place away (:meth:`yield_place`) and takes one back
+    A job that waits for another peer gives its place away (:meth:`release_slot`) and takes one back
     before it goes on. So at most ``size`` jobs run at once, and yet any number may wait inside each
     other without starving.
 
@@ -33,7 +33,7 @@ class Pool:
     of a function call; the moment one waits, the interpreter is free for the next worker.
 
     :param size: How many jobs run at once.
-    :param max_pending: How many may stand in line, see :class:`.line.Line`; more are refused.
+    :param max_pending: How many may stand in line, see :class:`.line.FairQueue`; more are refused.
     :param max_threads: How many threads there may be, waiting ones included.
     """
 
@@ -44,7 +44,7 @@ class Pool:
         self._free = size
         self._waking: _Worker | None = None
         """The worker that was woken, has a place, and has not looked for a job yet."""
-        self._jobs = Line(max_pending)
+        self._jobs = FairQueue(max_pending)
         self._held = False
         self._watched: _Worker | None = None
         """The guest that runs what stands in line alone, as long as it is quick."""
@@ -93,11 +93,11 @@ class Pool:
         """Wake nobody for what is submitted from now on; :meth:`let_go` does. For one thread only."""
         self._held = True
 
-    def let_go(self, guest: Guest | None = None) -> Job | None:
+    def let_go(self, guest: InlineWorker | None = None) -> Job | None:
         """Have a worker woken for what was submitted since :meth:`hold`.
 
         :param guest: Who runs it if it is not much.
-        :returns: The first job, which has a place and must be given to :meth:`Guest.run`. For the others
+        :returns: The first job, which has a place and must be given to :meth:`InlineWorker.run`. For the others
             a worker is woken by :meth:`share`, or they are the guest's: see :meth:`watch`.
         """
         if not self._held:
@@ -113,7 +113,7 @@ class Pool:
             self._workers.add(guest.worker)
             return self._jobs.popleft()
 
-    def watch(self, guest: Guest) -> None:
+    def watch(self, guest: InlineWorker) -> None:
         """Wake nobody when this guest takes a job and sees more: who watches it calls :meth:`share`."""
         self._watched = guest.worker
 
@@ -127,7 +127,7 @@ class Pool:
             self._watched = None
             self._wake_if_needed()
 
-    def yield_place(self) -> t.ContextManager[None]:
+    def release_slot(self) -> t.ContextManager[None]:
         """While inside, another job may have this one's place. Does nothing outside of a job."""
         worker = _current_worker.get()
         return _NOTHING if worker is None or worker.pool is not self else _Away(worker)
@@ -267,7 +267,7 @@ class _Worker:
             self.pool._workers.discard(self)
 
 
-class Guest:
+class InlineWorker:
     """A thread that has something else to do, and works now and then.
 
     :param before_waiting: Called when a job of it is about to wait for another peer, on whatever thread.

@@ -7,7 +7,7 @@ import os
 import select
 
 
-class Wakeup:
+class SelfPipe:
     """As a ``threading.Event``, for signal handlers.
 
     A handler runs in the main thread, wherever that is. An event's ``set`` would wait for the event's

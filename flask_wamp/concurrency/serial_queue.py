@@ -12,7 +12,7 @@ from .pool import Pool
 logger = logging.getLogger("flask_wamp.execution")
 
 
-class Lane:
+class SerialQueue:
     """Jobs that run in order, at most ``concurrency`` at once, on the workers of a pool.
 
     :param limit: How many may wait; more are refused.

@@ -19,14 +19,14 @@ class Timer:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self._heap: list[tuple[float, int, TimerHandle]] = []
         self._numbers = itertools.count()
         self._stopping = False
         self._thread = spawn(self._run, "wamp-timer")
 
-    def call_at(self, deadline: float, function: Job) -> Alarm:
+    def call_at(self, deadline: float, function: Job) -> TimerHandle:
         """Call a function at a ``time.monotonic()``; cancel it through what is returned."""
-        alarm = Alarm(function)
+        alarm = TimerHandle(function)
         with self._condition:
             heapq.heappush(self._heap, (deadline, next(self._numbers), alarm))
             if self._heap[0][2] is alarm:
@@ -51,7 +51,7 @@ class Timer:
             except Exception:
                 logger.exception("a timer failed")
 
-    def _wait(self) -> Alarm | None:
+    def _wait(self) -> TimerHandle | None:
         with self._condition:
             while not self._stopping:
                 while self._heap and self._heap[0][2].canceled:
@@ -63,7 +63,7 @@ class Timer:
         return None
 
 
-class Alarm:
+class TimerHandle:
     """One function that a :class:`Timer` will call."""
 
     __slots__ = ("_function",)

@@ -37,14 +37,14 @@ from ..exceptions import ApplicationError, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import (
     Failure,
-    MakeAttendant,
+    MakeListener,
     Outcome,
     Registration,
     Result,
     Subscription,
     Work,
 )
-from ..peer.invocations import EventWork, InvocationWork
+from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
@@ -82,10 +82,10 @@ class Delivery(Registration):
         self.subscription = subscription
         self.lease_uri = f"{own}.lease.deliver.{topic}"
         self.handover_uri = f"{own}.handover.{topic}"
-        self.insistent = True
+        self.runs_if_canceled = True
         self.pass_on: t.Callable[[m.Event], None] | None = None
         """Gives an event to another process; there while this one leaves and others stay."""
-        self.attendant: MakeAttendant = functools.partial(Holder, self)
+        self.make_listener: MakeListener = functools.partial(SharedDelivery, self)
 
     @property
     def subject(self) -> Subscription:
@@ -103,12 +103,12 @@ class Delivery(Registration):
         if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
             self.pass_on(event)
             return Result()
-        connection = t.cast(InvocationWork, work).connection
-        EventWork(connection, self.subscription, event).run()
+        connection = t.cast(ActiveInvocation, work).connection
+        ActiveEvent(connection, self.subscription, event).run()
         return Result()
 
 
-class Holder:
+class SharedDelivery:
     """In each process: wants the lease, and subscribes and forwards while it has it."""
 
     def __init__(self, delivery: Delivery, peer: Peer) -> None:
@@ -250,7 +250,7 @@ class Holder:
         self._forwarder.open_wide()
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
-        with self._peer.pool.yield_place():
+        with self._peer.pool.release_slot():
             return request(connection, method, *args, timeout=self._peer.settings.call_timeout)
 
 

@@ -25,9 +25,9 @@ import threading
 import time
 import typing as t
 
-from ..concurrency.serial_queue import Lane
+from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
-from ..concurrency.timer import Alarm
+from ..concurrency.timer import TimerHandle
 from ..exceptions import CallTimeout, NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
@@ -126,7 +126,7 @@ class Lease:
         self._on_told = on_told
         self._state = state
         self._lock = threading.Lock()
-        self._callbacks = Lane(peer.pool, 1, peer.settings.event_queue)
+        self._callbacks = SerialQueue(peer.pool, 1, peer.settings.event_queue)
         self._wanted = True
         self._connection: Connection | None = None
         self._asking = False
@@ -302,7 +302,7 @@ class Leases:
         self._connection: Connection | None = None
         self._watched: Connection | None = None
         self._lock = threading.Lock()
-        self._alarm: Alarm | None = None
+        self._alarm: TimerHandle | None = None
 
     def add(self, uri: str, **callbacks: t.Any) -> Lease:
         """Make a lease, and begin to want it. Takes what :class:`Lease` takes."""

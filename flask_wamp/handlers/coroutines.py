@@ -45,8 +45,8 @@ def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
     from ..concurrency import event_loops
 
     if not is_monkey_patched():
-        yield from event_loops.iterate(source, event_loops.Runner())
+        yield from event_loops.iterate(source, event_loops.LoopRunner())
         return
-    from ..concurrency.greenlet_loops import Runner
+    from ..concurrency.greenlet_loops import LoopRunner
 
-    yield from event_loops.iterate(source, Runner())
+    yield from event_loops.iterate(source, LoopRunner())

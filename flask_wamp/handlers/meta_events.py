@@ -19,7 +19,7 @@ from ..protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
 
 if t.TYPE_CHECKING:
-    from ..peer.invocations import EventWork
+    from ..peer.invocations import ActiveEvent
 
 logger = logging.getLogger("flask_wamp")
 
@@ -113,14 +113,14 @@ class Watch:
             each.name, each.is_declared = declaration.name, True
         return list(new)
 
-    def _on_join(self, work: EventWork) -> SessionInfo:
+    def _on_join(self, work: ActiveEvent) -> SessionInfo:
         info = SessionInfo.parse(work.message.args[0] if work.message.args else None)
         self._forget_others(work)
         if self._left.handlers:
             self._known[info.id] = _brief(info)
         return info
 
-    def _on_leave(self, work: EventWork) -> SessionInfo:
+    def _on_leave(self, work: ActiveEvent) -> SessionInfo:
         # Crossbar 26.10 tells the id alone; the specification has authid and authrole too.
         told = work.message.args
         names = ("session", "authid", "authrole")
@@ -128,7 +128,7 @@ class Watch:
         self._forget_others(work)
         return self._known.pop(info.id, info)
 
-    def _forget_others(self, work: EventWork) -> None:
+    def _forget_others(self, work: ActiveEvent) -> None:
         """Those known of an earlier session of ours: they may have left while there was none."""
         session_id = work.connection.session.session_id
         if session_id != self._session_id:
@@ -145,7 +145,7 @@ def _brief(info: SessionInfo) -> SessionInfo:
 class _Told:
     """Handles one of the two events: all handlers, one after another."""
 
-    def __init__(self, parse: t.Callable[[EventWork], SessionInfo]) -> None:
+    def __init__(self, parse: t.Callable[[ActiveEvent], SessionInfo]) -> None:
         self.handlers: list[EventHandler] = []
         self._parse = parse
 

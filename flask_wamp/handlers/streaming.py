@@ -13,7 +13,7 @@ from flask import Flask, request, stream_with_context
 from werkzeug.wrappers import Response
 
 from ..client.event_stream import EventStream
-from ..client.result_stream import Stream
+from ..client.result_stream import ResultStream
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_monkey_patched
 from ..exceptions import ApplicationError, NotJoined, PayloadTooLarge
@@ -37,9 +37,9 @@ def as_generator(value: t.Any) -> Generator | None:
 
     That is a generator, an asynchronous one, or what ``g.wampy.stream`` gave, perhaps in a response.
     """
-    if isinstance(value, Response) and type(value.response) is Stream:
+    if isinstance(value, Response) and type(value.response) is ResultStream:
         value = value.response
-    if type(value) is Stream:
+    if type(value) is ResultStream:
         return value.relay()
     if inspect.isgenerator(value):
         return value
@@ -179,7 +179,7 @@ class Streaming:
     def _after_request(self, response: Response) -> Response:
         body: t.Any = response.response
         is_ours = inspect.isgenerator(body) and body.gi_code in self._code
-        if not (is_ours or type(body) in (Stream, EventStream)):
+        if not (is_ours or type(body) in (ResultStream, EventStream)):
             return response
         lines: t.Any
         if type(body) is EventStream:

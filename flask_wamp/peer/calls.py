@@ -150,12 +150,12 @@ class CallFuture(concurrent.futures.Future[t.Any]):
 
     def result(self, timeout: float | None = None) -> t.Any:
         """Wait for the result; a handler gives its place to another meanwhile."""
-        with self._pool.yield_place():
+        with self._pool.release_slot():
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end; a handler gives its place to another meanwhile."""
-        with self._pool.yield_place():
+        with self._pool.release_slot():
             return super().exception(timeout)
 
     def add_done_callback(self, fn: t.Callable[[t.Any], object]) -> None:

@@ -64,7 +64,7 @@ class Connection:
         self.session = session
         self.last_received = time.monotonic()
         self.left: Left | None = None
-        self.works: dict[int, t.Any] = {}
+        self.invocations: dict[int, t.Any] = {}
         """Invocations in hand by request id, for who serves them."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events

@@ -102,7 +102,7 @@ EventHandler = t.Callable[[Work], bool]
 """Returns whether the event was handled without an error."""
 
 
-class Attendant(t.Protocol):
+class SessionListener(t.Protocol):
     """What comes and goes with the sessions of one process. Lives as long as its peer does."""
 
     def joined(self, connection: t.Any) -> None:
@@ -118,7 +118,7 @@ class Attendant(t.Protocol):
         """
 
 
-MakeAttendant = t.Callable[[t.Any], Attendant]
+MakeListener = t.Callable[[t.Any], SessionListener]
 """Called with the peer, in every process that starts one."""
 
 
@@ -148,7 +148,7 @@ class _Declared:
     unwanted = False
     """Withdrawn, perhaps before the router has answered: then what it answers is taken back."""
 
-    attendant: MakeAttendant | None = None
+    make_listener: MakeListener | None = None
     """Makes what has to be there in every process that serves it."""
 
     @property
@@ -183,7 +183,7 @@ class Registration(_Declared):
         self.handler = handler
         self.concurrency = concurrency
         self.timeout = timeout
-        self.insistent = False
+        self.runs_if_canceled = False
         """Run it though the caller is gone: what it was asked for is done in any case."""
 
 

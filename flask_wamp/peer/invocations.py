@@ -9,7 +9,7 @@ import typing as t
 from ..concurrency import deadlines
 from ..concurrency.interruption import Interruptible
 from ..concurrency.threads import is_monkey_patched
-from ..concurrency.timer import Alarm, Timer
+from ..concurrency.timer import TimerHandle, Timer
 from ..exceptions import NotJoined, PayloadTooLarge, SerializationError
 from ..protocol import messages as m
 from ..protocol.payload import Default
@@ -20,7 +20,7 @@ from .declarations import Failure, Outcome, Registration, Result, Subscription
 logger = logging.getLogger("flask_wamp.inbound")
 
 
-class InvocationWork:
+class ActiveInvocation:
     """One invocation, from its arrival to its answer."""
 
     __slots__ = (
@@ -54,10 +54,10 @@ class InvocationWork:
         self.calls: dict[object, t.Callable[[], None]] = {}
         self.to_interrupt = False
         self._timer = timer
-        self._alarm: Alarm | None = None
+        self._alarm: TimerHandle | None = None
         self._callbacks: list[t.Callable[[bool], object]] | None = None
         self._interruptible: Interruptible | None = None
-        connection.works[message.request_id] = self
+        connection.invocations[message.request_id] = self
         if registration.timeout is not None:
             self.limit(registration.timeout)
 
@@ -72,7 +72,7 @@ class InvocationWork:
 
     def run(self) -> None:
         """Run the handler and answer; on a worker."""
-        if self.canceled and not self.registration.insistent:
+        if self.canceled and not self.registration.runs_if_canceled:
             return
         try:
             outcome = self.registration.handler(self)
@@ -81,7 +81,7 @@ class InvocationWork:
             outcome = Failure("wamp.error.runtime_error")
         if self._alarm is not None:
             self._alarm.cancel()
-        self.connection.works.pop(self.message.request_id, None)
+        self.connection.invocations.pop(self.message.request_id, None)
         well = self._answer(outcome)
         for callback in self._callbacks or ():
             callback(well)
@@ -98,7 +98,7 @@ class InvocationWork:
 
     def interruptible(self) -> t.ContextManager[None] | None:
         """Where what runs inside ends when the caller cancels: in a greenlet; None: it does not."""
-        if self.registration.insistent or not is_monkey_patched():
+        if self.registration.runs_if_canceled or not is_monkey_patched():
             return None
         self._interruptible = Interruptible()
         return self._interruptible
@@ -127,7 +127,7 @@ class InvocationWork:
     def cancel(self) -> None:
         """The caller does not want the answer any more. Does not wait."""
         self._give_up("wamp.error.canceled", f"{self.uri} was canceled")
-        if self.registration.insistent:
+        if self.registration.runs_if_canceled:
             return
         if self._interruptible is not None:  # first: it is raised in a call that waits, too
             self._interruptible.interrupt()
@@ -141,7 +141,7 @@ class InvocationWork:
         self.canceled = True
         if self._alarm is not None:
             self._alarm.cancel()
-        self.connection.works.pop(self.message.request_id, None)
+        self.connection.invocations.pop(self.message.request_id, None)
         try:
             self.connection.put(Session.error, self.message.request_id, uri, [text], {})
         except NotJoined:
@@ -157,7 +157,7 @@ class InvocationWork:
             logger.error("the result of %s is not sent: %s", self.uri, error)
             self._answer(_unsent(error))
         else:
-            if not (in_time or self.registration.insistent) and isinstance(outcome, Result):
+            if not (in_time or self.registration.runs_if_canceled) and isinstance(outcome, Result):
                 logger.warning("%s ended too late; its result is dropped", self.uri)
             return in_time and isinstance(outcome, Result)
         return False
@@ -175,7 +175,7 @@ def _unsent(error: SerializationError) -> Failure:
     return Failure("wamp.error.runtime_error")
 
 
-class EventWork:
+class ActiveEvent:
     """One event for one subscription."""
 
     __slots__ = ("_callbacks", "calls", "connection", "message", "received_at", "subscription")

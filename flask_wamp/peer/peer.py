@@ -14,11 +14,11 @@ import threading
 import time
 import typing as t
 
-from ..client.event_hub import Feeds
+from ..client.event_hub import EventHub
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
-from ..concurrency.timer import Alarm, Timer
+from ..concurrency.timer import TimerHandle, Timer
 from ..coordination.lease import Leases
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.auth import Authentication
@@ -26,7 +26,7 @@ from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream, open_transport
 from .connection import Connection
-from .declarations import Attendant, Declaration, MakeAttendant
+from .declarations import SessionListener, Declaration, MakeListener
 from .heartbeat import Heartbeat
 from .serving import Serving
 from .settings import Settings
@@ -78,8 +78,8 @@ class Peer:
         self._opening: Stream | None = None
         self.serving: Serving
         self.leases: Leases
-        self.feeds = Feeds(self)
-        self._attendants: dict[object, Attendant] = {}
+        self.feeds = EventHub(self)
+        self._listeners: dict[object, SessionListener] = {}
 
     # Life.
 
@@ -93,7 +93,7 @@ class Peer:
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
             self.leases = Leases(self)
-            self._attendants |= {Leases: self.leases, Feeds: self.feeds}
+            self._listeners |= {Leases: self.leases, EventHub: self.feeds}
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
 
@@ -110,7 +110,7 @@ class Peer:
         connection = self.connection
         if connection is not None:  # a router that reads nothing holds up who sends, for long
             self._timer.call_at(deadline + LAST_WORDS, connection.close)
-        self._dismiss_all(deadline)
+        self._remove_listeners(deadline)
         if connection is not None:
             self.serving.withdraw_all(connection, deadline)
         withdrawn()
@@ -137,49 +137,49 @@ class Peer:
                 return self._ready
             return self.connection is not None or self.failure is not None
 
-        with self.pool.yield_place(), self._changed:
+        with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection
         if connection is None or (ready and not self._ready):
             raise NotJoined(self._why_not())
         return connection
 
-    def attend(self, key: object, make: MakeAttendant) -> None:
+    def add_listener(self, key: object, make: MakeListener) -> None:
         """Have something come and go with the sessions of this process.
 
         :param key: What there is one of: made once.
         """
         with self._changed:  # so that the reader cannot lose the session in between
-            if key in self._attendants or self._stopping.is_set():
+            if key in self._listeners or self._stopping.is_set():
                 return
-            self._attendants[key] = attendant = make(self)
+            self._listeners[key] = make_listener = make(self)
             if self._ready and self.connection is not None:
-                attendant.joined(self.connection)
+                make_listener.joined(self.connection)
 
-    def dismiss(self, key: object, deadline: float) -> None:
+    def remove_listener(self, key: object, deadline: float) -> None:
         """Have it leave, by a ``time.monotonic()``."""
-        attendant = self._attendants.get(key)
-        if attendant is None:
+        make_listener = self._listeners.get(key)
+        if make_listener is None:
             return
         try:
-            attendant.leave(deadline)
+            make_listener.leave(deadline)
         except Exception:
             logger.exception("cannot leave in order")
         finally:
-            self._attendants.pop(key, None)
+            self._listeners.pop(key, None)
 
-    def _dismiss_all(self, deadline: float) -> None:
+    def _remove_listeners(self, deadline: float) -> None:
         """Side by side, for each may have to wait for another process; the leases last."""
-        keys = [key for key in self._attendants if key is not Leases]
+        keys = [key for key in self._listeners if key is not Leases]
         threads = [
-            spawn(functools.partial(self.dismiss, key, deadline), "wamp-leaving")
+            spawn(functools.partial(self.remove_listener, key, deadline), "wamp-leaving")
             for key in keys[1:]
         ]
         for key in keys[:1]:
-            self.dismiss(key, deadline)
+            self.remove_listener(key, deadline)
         for thread in threads:
             thread.join()
-        self.dismiss(Leases, deadline)
+        self.remove_listener(Leases, deadline)
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
@@ -333,13 +333,13 @@ class Peer:
         with self._changed:
             self._ready = True
             self._changed.notify_all()
-            attendants = list(self._attendants.values())
+            listeners = list(self._listeners.values())
         if self.connection is not None:
-            for attendant in attendants:
-                attendant.joined(self.connection)
+            for make_listener in listeners:
+                make_listener.joined(self.connection)
         for declaration in list(self._declarations):
-            if declaration.attendant is not None:
-                self.attend(declaration, declaration.attendant)
+            if declaration.make_listener is not None:
+                self.add_listener(declaration, declaration.make_listener)
         self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
     def _tell(self, name: str, **payload: t.Any) -> None:
@@ -351,12 +351,12 @@ class Peer:
             self.connection = self.session_id = None
             self._ready = False
             self._changed.notify_all()
-            attendants = list(self._attendants.values())
-        for attendant in attendants:
-            attendant.lost()
+            listeners = list(self._listeners.values())
+        for make_listener in listeners:
+            make_listener.lost()
         self._forget_ids()
         tickets = connection.abandon()
-        for work in list(connection.works.values()):
+        for work in list(connection.invocations.values()):
             work.canceled = True
         for ticket in tickets:
             error = SessionLost(f"the session was lost before an answer came: {reason}")
@@ -376,7 +376,7 @@ class Peer:
         )
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
-    def call_at(self, deadline: float, function: t.Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
         """Call a short function at a ``time.monotonic()``, see :meth:`.timer.Timer.call_at`."""
         return self._timer.call_at(deadline, function)
 

@@ -27,7 +27,7 @@ OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"
 Next = t.Callable[["Connection", t.Any], t.Any]
 
 
-class TakeOver:
+class ForceReregister:
     """The ticket of one request after the other, until the one that counts.
 
     :param acknowledgement: The ticket of that one.

@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ..concurrency.pool import Pool
-from ..concurrency.serial_queue import Lane
+from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
 from ..concurrency.timer import Timer
 from ..exceptions import ApplicationError, NotJoined, WAMPError
@@ -19,8 +19,8 @@ from ..protocol.session import Session
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .connection import Connection
 from .declarations import Declaration, Registration, Subscription
-from .invocations import EventWork, InvocationWork
-from .reregister import TakeOver
+from .invocations import ActiveEvent, ActiveInvocation
+from .reregister import ForceReregister
 from .settings import Settings
 
 logger = logging.getLogger("flask_wamp")
@@ -195,7 +195,7 @@ class Serving:
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
         ticket, message = event.ticket, event.message
-        if isinstance(ticket, TakeOver):
+        if isinstance(ticket, ForceReregister):
             message = ticket.next(connection, message)
             ticket = ticket.acknowledgement if message is not None else None
         if ticket is not None:
@@ -204,7 +204,7 @@ class Serving:
                 self._take_back(connection, ticket.declaration)
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
-        work = InvocationWork(connection, event.target, event.message, self._timer)
+        work = ActiveInvocation(connection, event.target, event.message, self._timer)
         kind, lane = event.target, event.target.lane
         taken = self._pool.submit(work.run, kind=kind) if lane is None else lane.submit(work.run)
         if not taken:
@@ -218,7 +218,7 @@ class Serving:
     def _take(self, connection: Connection, subscription: Subscription, message: m.Event) -> bool:
         if subscription.take is not None:
             return subscription.take(message)
-        work = EventWork(connection, subscription, message)
+        work = ActiveEvent(connection, subscription, message)
         return bool(subscription.lane.submit(work.run))
 
     def _dropped(self, subscription: Subscription) -> None:
@@ -232,7 +232,7 @@ class Serving:
             self._tell("event_dropped", topic=subscription.uri, count=subscription.dropped)
 
     def _on_interrupted(self, connection: Connection, event: Interrupted) -> None:
-        work = connection.works.get(event.message.request_id)
+        work = connection.invocations.get(event.message.request_id)
         if work is not None:
             work.cancel()
 
@@ -330,7 +330,7 @@ class Serving:
             return t.cast(Acknowledgement, declaration.asked[1])
         self._lane(declaration)
         if isinstance(declaration, Registration) and declaration.options.get("force_reregister"):
-            TakeOver(declaration, ticket).begin(session)
+            ForceReregister(declaration, ticket).begin(session)
         else:
             is_call = isinstance(declaration, Registration)
             request = session.register if is_call else session.subscribe
@@ -345,7 +345,7 @@ class Serving:
         settings = self._settings
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
-        declaration.lane = Lane(self._pool, declaration.concurrency, limit)
+        declaration.lane = SerialQueue(self._pool, declaration.concurrency, limit)
 
 
 def _note_refusal(declaration: Declaration, error: WAMPError) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import typing as t
 
 from ..protocol.auth import Credentials
-from ..transports import RouterURL, StreamSettings
+from ..transports import RouterURL, TLSSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Settings:
     realm: str
     serializers: t.Sequence[str]
     credentials: Credentials
-    tls: StreamSettings
+    tls: TLSSettings
     call_timeout: float
     connect_timeout: float
     drain_timeout: float

@@ -1,1 +1,1 @@
-"""What WAMP says: messages, serializers, payloads, URIs, authentication, the session. No I/O, no threads, no clock."""
+"""What WAMP says: messages, serializers, payloads, URIs, authentication, the session. No I/O, threads, or clock."""

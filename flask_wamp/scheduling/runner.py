@@ -55,7 +55,7 @@ class Lease(t.Protocol):
         """Let go of it for good."""
 
 
-class Runner:
+class JobRunner:
     """Runs the jobs of one app in one process.
 
     :param make_lease: Makes the lease that says whether to run them; None: run them in any case.

@@ -17,7 +17,7 @@ import time
 import types
 import typing as t
 
-from ..concurrency.self_pipe import Wakeup
+from ..concurrency.self_pipe import SelfPipe
 from ..crossbar.process import spawn_bound, stop_process
 from . import systemd
 
@@ -104,7 +104,7 @@ class Supervisor:
         self._deaths = 0
         self._once_ready = self._unfit = False
         self._stopping = self._rolling = False
-        self._wake = Wakeup()
+        self._wake = SelfPipe()
 
     def run(self) -> int:
         """Keep the workers alive until SIGTERM or SIGINT; SIGHUP restarts them one by one.

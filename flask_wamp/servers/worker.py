@@ -16,7 +16,7 @@ import typing as t
 
 from flask import Flask
 
-from ..concurrency.self_pipe import Wakeup
+from ..concurrency.self_pipe import SelfPipe
 from ..exceptions import NotJoined
 from ..extension import FlaskWAMP
 from . import lifecycle
@@ -60,7 +60,7 @@ def work(
         client.stop()
 
 
-def _wait_until_ready(client: t.Any, ended: Wakeup, ready: t.Callable[[], object]) -> None:
+def _wait_until_ready(client: t.Any, ended: SelfPipe, ready: t.Callable[[], object]) -> None:
     while not ended.is_set():
         try:
             client.wait_until_joined(READY_INTERVAL)
@@ -70,7 +70,7 @@ def _wait_until_ready(client: t.Any, ended: Wakeup, ready: t.Callable[[], object
         return
 
 
-def _wait_until_ended(ended: Wakeup, reload: bool) -> int:
+def _wait_until_ended(ended: SelfPipe, reload: bool) -> int:
     before = _modified() if reload else {}
     while not ended.wait(READY_INTERVAL if reload else None):
         changed = [file for file, time in _modified().items() if before.get(file, time) != time]
@@ -91,8 +91,8 @@ def _modified() -> dict[str, float]:
     return times
 
 
-def _ended_by_signal() -> Wakeup:
-    ended = Wakeup()
+def _ended_by_signal() -> SelfPipe:
+    ended = SelfPipe()
 
     def end(signum: int, frame: types.FrameType | None) -> None:
         ended.set()

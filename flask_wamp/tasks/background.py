@@ -14,7 +14,7 @@ from flask.signals import request_finished
 from flask.wrappers import Response
 
 from ..handlers.context import current_message
-from .runner import Batch, Message, Runner, Task, name, running
+from .runner import Batch, Message, TaskRunner, Task, name, running
 
 #: Where an app keeps what runs its tasks.
 RUNNER = "wamp_tasks"
@@ -77,17 +77,17 @@ background_tasks = BackgroundTasks()
 """What is to be done after the answer: ``background_tasks.add(f, ...)``."""
 
 
-def offer_tasks(app: Flask, runner: Runner) -> None:
+def offer_tasks(app: Flask, runner: TaskRunner) -> None:
     """Let an app have background tasks; they cost next to nothing where there are none."""
     app.extensions[RUNNER] = runner
     request_finished.connect(_request_finished, app)
 
 
-def _runner() -> Runner:
+def _runner() -> TaskRunner:
     runner = current_app.extensions.get(RUNNER)
     if runner is None:
         raise RuntimeError("this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)")
-    return t.cast(Runner, runner)
+    return t.cast(TaskRunner, runner)
 
 
 def _pickled(f: t.Any, args: t.Any, kwargs: t.Any, message: Message | None) -> bytes:

@@ -14,7 +14,7 @@ import typing as t
 from flask import Flask
 
 from .. import signals
-from ..concurrency.serial_queue import Lane
+from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import TaskAborted
 from ..handlers.context import Event, Invocation, readable
 from ..handlers.coroutines import make_sync
@@ -33,7 +33,7 @@ logger = logging.getLogger("flask_wamp.tasks")
 class Task:
     """A function that is to run once."""
 
-    runner: Runner
+    runner: TaskRunner
     function: t.Callable[..., t.Any]
     args: t.Sequence[t.Any]
     kwargs: dict[str, t.Any]
@@ -126,7 +126,7 @@ def perform(
     return failure
 
 
-class _Shift:
+class _ProcessTasks:
     """What an app has in hand in one process."""
 
     def __init__(self, make_processes: t.Callable[[], Processes], client: Client) -> None:
@@ -134,16 +134,16 @@ class _Shift:
         self.closed = False
         self.pool = client.pool
         self.processes: Processes | None = None
-        self._lane: Lane | None = None
+        self._lane: SerialQueue | None = None
         self._lock = threading.Lock()
         self._make_processes = make_processes
 
-    def lane(self) -> Lane:
+    def lane(self) -> SerialQueue:
         """Where tasks for other processes wait for a CPU."""
         with self._lock:
             if self._lane is None:
                 self.processes = self._make_processes()
-                self._lane = Lane(self.pool, os.cpu_count() or 1, sys.maxsize)
+                self._lane = SerialQueue(self.pool, os.cpu_count() or 1, sys.maxsize)
             return self._lane
 
     def claim(self, task: Task) -> bool:
@@ -155,7 +155,7 @@ class _Shift:
         return True
 
 
-class Runner:
+class TaskRunner:
     """Runs the background tasks of one app. Makes no lock and no thread before there is a task.
 
     :param client: Has the pool they run on; their end comes with its end.
@@ -177,7 +177,7 @@ class Runner:
         self.in_task_process = in_task_process
         self.main = task_process.describe_main()
         """Where functions of the main module are. Seen now: at the end of a script it has no file."""
-        self._shifts: dict[int, _Shift] = {}
+        self._shifts: dict[int, _ProcessTasks] = {}
         """By process id: a forked child has its own."""
 
     def start(self, tasks: t.Sequence[Task]) -> None:
@@ -213,10 +213,10 @@ class Runner:
             if pid != os.getpid() and shift.processes is not None:
                 shift.processes.forget()
 
-    def _shift(self) -> _Shift:
+    def _shift(self) -> _ProcessTasks:
         shift = self._shifts.get(os.getpid())
         if shift is None:
-            new = _Shift(self._make_processes, self._client)
+            new = _ProcessTasks(self._make_processes, self._client)
             shift = self._shifts.setdefault(os.getpid(), new)  # one wins, without a lock
         return shift
 
@@ -227,23 +227,23 @@ class Runner:
 
     # On a worker.
 
-    def _run_in_turn(self, shift: _Shift, tasks: t.Sequence[Task]) -> None:
+    def _run_in_turn(self, shift: _ProcessTasks, tasks: t.Sequence[Task]) -> None:
         for task in tasks:
             if task in shift.in_hand:
                 self._run(shift, task)
 
-    def _run(self, shift: _Shift, task: Task) -> None:
+    def _run(self, shift: _ProcessTasks, task: Task) -> None:
         task.added = Batch(task.message)
         failed = functools.partial(self._failed, shift, task)
         error = perform(self._app, task.function, task.args, task.kwargs, task.added, failed)
         task.added.done(error is None)
         shift.in_hand.discard(task)
 
-    def _run_elsewhere(self, shift: _Shift, task: Task) -> None:
+    def _run_elsewhere(self, shift: _ProcessTasks, task: Task) -> None:
         if task not in shift.in_hand or shift.processes is None:
             return
         try:
-            with shift.pool.yield_place():
+            with shift.pool.release_slot():
                 answer = shift.processes.run(task.call)
             _raise_remote(answer)
             added = [self._returned(task, *returned) for returned in answer.added]
@@ -261,17 +261,17 @@ class Runner:
 
     # Errors.
 
-    def _give_up(self, shift: _Shift, tasks: t.Sequence[Task], why: str) -> None:
+    def _give_up(self, shift: _ProcessTasks, tasks: t.Sequence[Task], why: str) -> None:
         stopping = running.get()  # of the task that stops the client, if one does
         for task in tasks:
             if stopping is None or task.added is not stopping:
                 self._fail(shift, task, TaskAborted(why))
 
-    def _fail(self, shift: _Shift, task: Task, error: BaseException) -> None:
+    def _fail(self, shift: _ProcessTasks, task: Task, error: BaseException) -> None:
         with self._app.app_context(), readable(task.message):
             self._failed(shift, task, error)
 
-    def _failed(self, shift: _Shift, task: Task, error: BaseException) -> None:
+    def _failed(self, shift: _ProcessTasks, task: Task, error: BaseException) -> None:
         """Tell of an error, in an app context; once."""
         if shift.claim(task):
             logger.error("%r failed", task, exc_info=error)

@@ -11,7 +11,7 @@ import typing as t
 
 from .base import Transport
 from .rawsocket import RawSocketTransport
-from .streams import Stream, StreamSettings, open_stream
+from .streams import Stream, TLSSettings, open_stream
 from .urls import RouterURL, parse_router_url, show_url
 
 __all__ = [
@@ -31,7 +31,7 @@ def open_transport(
     serializers: t.Sequence[str],
     max_message_size: int,
     timeout: float,
-    tls: StreamSettings,
+    tls: TLSSettings,
     compression: bool = False,
     opened: t.Callable[[Stream], None] = lambda stream: None,
 ) -> Transport:

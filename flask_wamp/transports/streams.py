@@ -26,7 +26,7 @@ RECEIVE_SIZE = 65536
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-class StreamSettings(t.NamedTuple):
+class TLSSettings(t.NamedTuple):
     """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
 
     ca: str | None = None
@@ -222,7 +222,7 @@ class TLSStream(Stream):
 
 def open_stream(
     url: RouterURL,
-    settings: StreamSettings,
+    settings: TLSSettings,
     deadline: float,
     opened: t.Callable[[Stream], None] = lambda stream: None,
 ) -> Stream:

@@ -103,33 +103,3 @@ def test_public_names_are_there() -> None:
     for name in flask_wamp.__all__:
         assert getattr(flask_wamp, name) is not None
 
-
-PROTOCOL = [
-    "messages",
-    "payload",
-    "serializers",
-    "auth",
-    "session",
-    "session_events",
-    "subscriptions",
-    "uris",
-]
-
-#: What protocol code does without: sockets, threads, clocks, Flask. So it can be tested by itself.
-OUTSIDE = {"flask", "werkzeug", "threading", "socket", "ssl", "select", "time", "queue", "wampy"}
-
-
-@pytest.mark.parametrize("name", PROTOCOL)
-def test_protocol_imports_nothing_from_above(name: str) -> None:
-    module = importlib.import_module(f"flask_wamp.{name}")
-    tree = ast.parse(Path(str(module.__file__)).read_text())
-    outside, own = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            outside |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            outside.add(str(node.module).partition(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            own |= {node.module} if node.module else {alias.name for alias in node.names}
-    assert outside & OUTSIDE == set()
-    assert own <= {*PROTOCOL, "exceptions"}

@@ -10,9 +10,9 @@ import weakref
 import pytest
 
 from flask_wamp.concurrency.pool import Pool
-from flask_wamp.concurrency.serial_queue import Lane
+from flask_wamp.concurrency.serial_queue import SerialQueue
 from flask_wamp.concurrency.threads import Waiter, is_seconds
-from flask_wamp.concurrency.timer import Alarm, Timer
+from flask_wamp.concurrency.timer import TimerHandle, Timer
 from tests.app.test_pool import TIMEOUT, Gate, Gauge
 from tests.conftest import eventually
 
@@ -28,7 +28,7 @@ def pool() -> t.Iterator[Pool]:
 
 
 def test_lane_runs_jobs_in_order(pool: Pool) -> None:
-    lane, ran, done = Lane(pool, 1, 1000), [], threading.Event()
+    lane, ran, done = SerialQueue(pool, 1, 1000), [], threading.Event()
     for number in range(200):
         assert lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
     lane.submit(done.set)
@@ -37,7 +37,7 @@ def test_lane_runs_jobs_in_order(pool: Pool) -> None:
 
 
 def test_lane_runs_no_more_than_its_concurrency(pool: Pool) -> None:
-    lane, gauge, gates = Lane(pool, 2, 1000), Gauge(), [Gate() for _ in range(6)]
+    lane, gauge, gates = SerialQueue(pool, 2, 1000), Gauge(), [Gate() for _ in range(6)]
 
     def job(gate: Gate) -> None:
         with gauge:
@@ -57,7 +57,7 @@ def test_lane_runs_no_more_than_its_concurrency(pool: Pool) -> None:
 
 
 def test_lanes_run_side_by_side(pool: Pool) -> None:
-    first, second = Lane(pool, 1, 10), Lane(pool, 1, 10)
+    first, second = SerialQueue(pool, 1, 10), SerialQueue(pool, 1, 10)
     gate, done = Gate(), threading.Event()
     first.submit(gate)
     assert gate.began.wait(TIMEOUT)
@@ -67,7 +67,7 @@ def test_lanes_run_side_by_side(pool: Pool) -> None:
 
 
 def test_lane_that_is_full_refuses(pool: Pool) -> None:
-    lane, gate = Lane(pool, 1, 2), Gate()
+    lane, gate = SerialQueue(pool, 1, 2), Gate()
     lane.submit(gate)
     assert gate.began.wait(TIMEOUT)
     assert [lane.submit(lambda: None) for _ in range(3)] == [True, True, False]
@@ -77,7 +77,7 @@ def test_lane_that_is_full_refuses(pool: Pool) -> None:
 
 
 def test_lane_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
-    lane, done = Lane(pool, 1, 10), threading.Event()
+    lane, done = SerialQueue(pool, 1, 10), threading.Event()
     lane.submit(lambda: t.cast(t.Any, None).broken)
     lane.submit(done.set)
     assert done.wait(TIMEOUT)
@@ -86,18 +86,18 @@ def test_lane_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None
 
 def test_long_lane_lets_others_in_between() -> None:
     pool = Pool(1, 1000)
-    lane, ran, gate, done = Lane(pool, 1, 1000), [], Gate(), threading.Event()
+    lane, ran, gate, done = SerialQueue(pool, 1, 1000), [], Gate(), threading.Event()
     lane.submit(gate)
     assert gate.began.wait(TIMEOUT)
-    for number in range(Lane.TURN * 3):
+    for number in range(SerialQueue.TURN * 3):
         lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
     lane.submit(done.set)
     pool.submit(lambda: ran.append("other"))
     gate.may_end.set()
     assert done.wait(TIMEOUT)
     pool.stop(TIMEOUT)
-    assert ran.index("other") < Lane.TURN
-    assert [each for each in ran if each != "other"] == list(range(Lane.TURN * 3))
+    assert ran.index("other") < SerialQueue.TURN
+    assert [each for each in ran if each != "other"] == list(range(SerialQueue.TURN * 3))
 
 
 # Waiters.
@@ -213,7 +213,7 @@ def test_canceled_alarm_lets_go_of_what_it_holds(timer: Timer) -> None:
 
 def test_alarm_is_called_once() -> None:
     called: list[int] = []
-    alarm = Alarm(lambda: called.append(1))
+    alarm = TimerHandle(lambda: called.append(1))
     alarm.fire()
     alarm.fire()
     assert called == [1]

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import typing as t
 
-from flask_wamp.concurrency.fair_queue import Line
+from flask_wamp.concurrency.fair_queue import FairQueue
 
 
-def fill(line: Line, kinds: str) -> None:
+def fill(line: FairQueue, kinds: str) -> None:
     """Append jobs that say their kind and number: "aab" is a0, a1, b0."""
     for at, kind in enumerate(kinds):
         name = f"{kind}{kinds[:at].count(kind)}"
         line.append(lambda name=name: name, kind)
 
 
-def drain(line: Line) -> list[t.Any]:
+def drain(line: FairQueue) -> list[t.Any]:
     return [line.popleft()() for _ in range(len(line))]
 
 
 def test_one_kind_keeps_its_order() -> None:
-    line = Line(10)
+    line = FairQueue(10)
     fill(line, "aaaa")
     assert drain(line) == ["a0", "a1", "a2", "a3"]
     assert len(line) == 0
 
 
 def test_kinds_take_turns() -> None:
-    line = Line(10)
+    line = FairQueue(10)
     fill(line, "aaaabbc")
     assert drain(line) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
 
 def test_a_kind_that_comes_back_is_last() -> None:
-    line = Line(10)
+    line = FairQueue(10)
     fill(line, "ab")
     assert line.popleft()() == "a0"
     line.append(lambda: "again", "a")
@@ -40,7 +40,7 @@ def test_a_kind_that_comes_back_is_last() -> None:
 
 
 def test_full_line_has_room_for_who_has_less_than_a_share() -> None:
-    line = Line(4)
+    line = FairQueue(4)
     fill(line, "aaaa")
     assert not line.has_room("a", 0)
     for number in range(2):
@@ -51,7 +51,7 @@ def test_full_line_has_room_for_who_has_less_than_a_share() -> None:
 
 
 def test_full_line_never_holds_more_than_twice_its_limit() -> None:
-    line = Line(64)
+    line = FairQueue(64)
     for kind in range(1000):
         while line.has_room(kind, 0) and len(line) < 1000:
             line.append(lambda: None, kind)
@@ -59,14 +59,14 @@ def test_full_line_never_holds_more_than_twice_its_limit() -> None:
 
 
 def test_jobs_about_to_be_taken_do_not_count() -> None:
-    line = Line(1)
+    line = FairQueue(1)
     fill(line, "a")
     assert not line.has_room("a", 0)
     assert line.has_room("a", 1)
 
 
 def test_cleared_line_is_empty() -> None:
-    line = Line(10)
+    line = FairQueue(10)
     fill(line, "aab")
     line.clear()
     assert len(line) == 0 and not line

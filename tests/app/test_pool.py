@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from flask_wamp.concurrency.pool import Guest, Pool
+from flask_wamp.concurrency.pool import InlineWorker, Pool
 from flask_wamp.concurrency.threads import Waiter
 from tests.conftest import eventually
 
@@ -161,7 +161,7 @@ def test_waiting_job_gives_its_place_to_another(make_pool: Make) -> None:
 
     def job() -> None:
         pool.submit(inner.set)
-        with pool.yield_place():
+        with pool.release_slot():
             assert inner.wait(TIMEOUT)
         outer.set()
 
@@ -174,7 +174,7 @@ def test_job_takes_a_place_back_before_it_goes_on(make_pool: Make) -> None:
     away, answered, back = threading.Event(), threading.Event(), threading.Event()
 
     def job() -> None:
-        with pool.yield_place():
+        with pool.release_slot():
             away.set()
             assert answered.wait(TIMEOUT)
         back.set()
@@ -197,7 +197,7 @@ def test_who_returns_comes_before_who_waits_in_line(make_pool: Make) -> None:
     away, answered, done = threading.Event(), threading.Event(), threading.Event()
 
     def job() -> None:
-        with pool.yield_place():
+        with pool.release_slot():
             away.set()
             assert answered.wait(TIMEOUT)
         order.append("returned")
@@ -226,7 +226,7 @@ def test_fifty_jobs_ten_deep_on_four_places(make_pool: Make) -> None:
         if depth:
             inner = Waiter()
             pool.submit(lambda: job(depth - 1, inner))
-            with pool.yield_place():
+            with pool.release_slot():
                 assert inner.wait(TIMEOUT * 3)
         with gauge:
             done.resolve(depth)
@@ -246,7 +246,7 @@ def test_giving_a_place_away_twice_gives_one(make_pool: Make) -> None:
     seen: list[int] = []
 
     def job() -> None:
-        with pool.yield_place(), pool.yield_place():
+        with pool.release_slot(), pool.release_slot():
             seen.append(pool.running)
         seen.append(pool.running)
         done.set()
@@ -258,11 +258,11 @@ def test_giving_a_place_away_twice_gives_one(make_pool: Make) -> None:
 
 def test_giving_away_a_place_one_does_not_have(make_pool: Make) -> None:
     pool, other, gate = make_pool(size=1), make_pool(size=1), Gate()
-    with pool.yield_place():
+    with pool.release_slot():
         assert pool.running == 0
 
     def job() -> None:
-        with other.yield_place():
+        with other.release_slot():
             gate()
 
     pool.submit(job)
@@ -278,7 +278,7 @@ def test_place_is_taken_back_after_an_error(make_pool: Make) -> None:
 
     def job() -> None:
         try:
-            with pool.yield_place():
+            with pool.release_slot():
                 raise KeyError
         except KeyError:
             seen.append(pool.running)
@@ -294,7 +294,7 @@ def test_threads_are_bounded(make_pool: Make) -> None:
     gates = [Gate() for _ in range(3)]
 
     def waits(gate: Gate) -> None:
-        with pool.yield_place():
+        with pool.release_slot():
             gate()
 
     for gate in gates:
@@ -367,7 +367,7 @@ def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
     gate = Gate()
 
     def job() -> None:
-        with pool.yield_place():
+        with pool.release_slot():
             gate()
 
     pool.submit(job)
@@ -394,7 +394,7 @@ def test_held_pool_wakes_nobody(make_pool: Make) -> None:
 
 def test_single_job_is_for_the_guest(make_pool: Make) -> None:
     pool, names = make_pool(), []
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     pool.submit(lambda: names.append(threading.current_thread().name))
     job = pool.let_go(guest)
@@ -407,7 +407,7 @@ def test_single_job_is_for_the_guest(make_pool: Make) -> None:
 
 def test_watched_guest_runs_all_that_stands_in_line(make_pool: Make) -> None:
     pool, names = make_pool(), []
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     for _ in range(5):
         pool.submit(lambda: names.append(threading.current_thread().name))
@@ -420,7 +420,7 @@ def test_watched_guest_runs_all_that_stands_in_line(make_pool: Make) -> None:
 
 def test_what_stands_behind_a_slow_job_of_a_watched_guest_is_shared(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate(), Gate()]
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     for gate in gates:
         pool.submit(gate)
@@ -440,19 +440,19 @@ def test_what_stands_behind_a_slow_job_of_a_watched_guest_is_shared(make_pool: M
 
 
 def test_many_jobs_are_for_the_workers(make_pool: Make) -> None:
-    pool, gates = make_pool(), [Gate() for _ in range(Guest.MOST + 1)]
+    pool, gates = make_pool(), [Gate() for _ in range(InlineWorker.MOST + 1)]
     pool.hold()
     for gate in gates:
         gate.may_end.set()
         pool.submit(gate)
-    assert pool.let_go(Guest(pool)) is None
+    assert pool.let_go(InlineWorker(pool)) is None
     for gate in gates:
         assert gate.ended.wait(TIMEOUT)
 
 
 def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
     pool, gate = make_pool(size=1), Gate()
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     pool.submit(gate)
     thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
@@ -461,7 +461,7 @@ def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
     late = Gate()
     pool.hold()
     pool.submit(late)
-    assert pool.let_go(Guest(pool)) is None  # no place
+    assert pool.let_go(InlineWorker(pool)) is None  # no place
     assert (pool.running, pool.pending, workers()) == (1, 1, 0)
     late.may_end.set()
     gate.may_end.set()
@@ -471,10 +471,10 @@ def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
 
 def test_guest_that_waits_gives_its_place_away(make_pool: Make) -> None:
     pool, gate = make_pool(size=1), Gate()
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
 
     def job() -> None:
-        with pool.yield_place():
+        with pool.release_slot():
             pool.submit(gate)
             assert gate.ended.wait(TIMEOUT)
 
@@ -487,7 +487,7 @@ def test_guest_that_waits_gives_its_place_away(make_pool: Make) -> None:
 
 def test_stop_waits_for_a_guest(make_pool: Make) -> None:
     pool, gate = make_pool(), Gate()
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     pool.submit(gate)
     thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
@@ -501,7 +501,7 @@ def test_stop_waits_for_a_guest(make_pool: Make) -> None:
 
 def test_guest_outlives_a_job_that_fails(make_pool: Make, caplog: pytest.LogCaptureFixture) -> None:
     pool = make_pool()
-    guest = Guest(pool)
+    guest = InlineWorker(pool)
     pool.hold()
     pool.submit(lambda: 1 / 0)
     guest.run(pool.let_go(guest))

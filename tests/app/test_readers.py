@@ -12,7 +12,7 @@ import pytest
 from flask import g
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.concurrency.leader_followers import _Readers, read_all
+from flask_wamp.concurrency.leader_followers import LeaderFollowers, read_all
 from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.threads import is_monkey_patched
 from flask_wamp.exceptions import ProtocolError
@@ -29,10 +29,10 @@ TIMEOUT = 10.0
 def trust(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Whether every job is taken for slow, or for quick."""
     if request.param == "wary":
-        monkeypatch.setattr(_Readers, "QUICK", 0)
+        monkeypatch.setattr(LeaderFollowers, "QUICK", 0)
     else:
-        monkeypatch.setattr(_Readers, "QUICK", 60)
-        monkeypatch.setattr(_Readers, "TRUST", 0)
+        monkeypatch.setattr(LeaderFollowers, "QUICK", 60)
+        monkeypatch.setattr(LeaderFollowers, "TRUST", 0)
     return str(request.param)
 
 
@@ -104,7 +104,7 @@ def test_who_is_trusted_runs_all_in_one_thread(
     monkeypatch: pytest.MonkeyPatch,
     at_once: int,
 ) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 60)
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
     _, wamp = serve(procedures.declare)
     names = set()
     for _ in range(20):
@@ -119,7 +119,7 @@ def test_who_is_trusted_runs_all_in_one_thread(
 def test_handler_that_waits_for_an_answer_has_it_read_at_once(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 60)
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
     router.register("com.shop.echo", lambda *args: args[0])
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -136,7 +136,7 @@ def test_handler_that_waits_for_an_answer_has_it_read_at_once(
 def test_what_came_with_a_slow_one_does_not_wait_for_it(
     serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 0.2)  # it still looks when the calls come
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 0.2)  # it still looks when the calls come
     _, wamp = serve(procedures.declare)
     for _ in range(5):
         readers_rest(wamp)
@@ -159,7 +159,7 @@ def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
     procedures: Procedures,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 60)
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
     held = router.hold("com.shop.wait")
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -190,7 +190,7 @@ def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
 def test_answer_is_not_left_in_line_behind_what_has_none(
     serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Readers, "WATCH", 60)
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
 
     def setup(wamp: FlaskWAMP) -> None:
         procedures.declare(wamp)

@@ -105,7 +105,7 @@ def test_as_many_as_cpus_run_at_once_and_are_used_again(
 def test_nothing_starts_before_it_is_needed() -> None:
     code = (
         "import sys; from tests.support import task_app; "
-        "assert 'flask_wamp.processes' not in sys.modules; "
+        "assert 'flask_wamp.tasks.processes' not in sys.modules; "
         "assert task_app.app.extensions['wamp_tasks']._shifts == {}"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=TIMEOUT)

@@ -297,7 +297,7 @@ def test_a_background_task_inherits_nothing(wamp: FlaskWAMP, peer: AutobahnPeer)
 
 def _in_hand(wamp: FlaskWAMP) -> t.Any:
     connection: t.Any = wamp.client.peer.connection  # type: ignore[union-attr]
-    (work,) = [work for work in connection.works.values() if work.uri == URI]
+    (work,) = [work for work in connection.invocations.values() if work.uri == URI]
     return work
 
 

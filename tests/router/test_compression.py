@@ -29,7 +29,7 @@ def offering(make_wamp_router: MakeRouter) -> DevRouter:
 
 def transport(wamp: FlaskWAMP) -> t.Any:
     """The client's transport."""
-    return wamp.client._presence.connected()[0].transport
+    return wamp.client._state.connected()[0].transport
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json", "cbor"])

@@ -41,7 +41,7 @@ class Wanting:
         self.notes: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self.lease: Lease
         self._arguments = {"uri": uri, **callbacks}
-        wamp.client.attend(self._make)
+        wamp.client.add_listener(self._make)
 
     def _make(self, peer: t.Any) -> Wanting:
         self.lease = peer.leases.add(

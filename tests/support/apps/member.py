@@ -59,7 +59,7 @@ def make(options: argparse.Namespace) -> FlaskWAMP:
 
         wamp.schedule.every(options.job).seconds.do(job)
     if options.lease:
-        wamp.client.attend(lambda peer: _Watcher(peer, options.lease))
+        wamp.client.add_listener(lambda peer: _Watcher(peer, options.lease))
     return wamp
 
 

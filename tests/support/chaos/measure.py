@@ -16,21 +16,21 @@ _M_ARENA_MAX = -8
 _ROOMS = frozenset(
     f"flask_wamp.{name}"
     for name in (
-        "calls",
-        "connection",
-        "execution",
-        "inbound",
-        "peer",
-        "serving",
-        "session",
-        "timer",
+        "concurrency.threads",
+        "concurrency.timer",
+        "peer.calls",
+        "peer.connection",
+        "peer.invocations",
+        "peer.peer",
+        "peer.serving",
+        "protocol.session",
     )
 )
 
 _CLASSES = frozenset(
     (
         *("Peer", "Pool", "Connection", "Session", "_Pending", "_Restoring", "Acknowledgement"),
-        *("InvocationWork", "EventWork", "CallTicket", "CallFuture", "Waiter"),
+        *("ActiveInvocation", "ActiveEvent", "CallTicket", "CallFuture", "Waiter"),
     )
 )
 

@@ -157,7 +157,7 @@ class Member:
             d.uri for d in self.client.declarations if d.lane and d.lane._free != d.concurrency
         ]
         left = {
-            "works": connection.works,
+            "works": connection.invocations,
             "in_hand": session.in_hand,
             "pending": waiting,
             "lanes": lanes,
