@@ -21,7 +21,7 @@ from .exceptions import (
 from .extension import FlaskWAMP, __version__
 from .handlers.context import event, invocation
 from .handlers.registry import callee, subscriber
-from .peer.declarations import CallResult
+from .protocol.call_result import CallResult
 from .protocol.meta_types import SessionInfo
 from .tasks.background import background_tasks
 

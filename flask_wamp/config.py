@@ -7,9 +7,9 @@ import os
 import typing as t
 import warnings
 
-from .concurrency.threads import is_seconds
 from .peer.settings import Settings
 from .protocol.auth import METHODS, Credentials
+from .protocol.checks import is_seconds
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri

@@ -12,7 +12,7 @@ from . import signals
 from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
-from .handlers import http
+from .handlers import http, notify
 from .handlers.context import Event, offer_client
 from .handlers.dispatch import Dispatcher, Handler
 from .handlers.hooks import Hooks
@@ -118,7 +118,7 @@ class _AppState:
         signal = getattr(signals, name)
         if signal.has_receivers_for(self._app):
             with self._app.app_context():
-                signals.send(signal, self._app, realm=self.client.realm, **payload)
+                notify.send(signal, self._app, realm=self.client.realm, **payload)
 
 
 class FlaskWAMP(Scaffold):

@@ -17,12 +17,10 @@ from werkzeug.exceptions import HTTPException, TooManyRequests
 from .concurrency.threads import is_time_limit, time_limit
 from .handlers.context import Invocation
 from .handlers.hooks import Handle, Message
+from .protocol import error_uris
 
 logger = logging.getLogger("flask_wamp.middlewares")
 access_logger = logging.getLogger("flask_wamp.access")
-
-TIMEOUT = "wamp.error.timeout"
-CANCELED = "wamp.error.canceled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +82,10 @@ class AccessLog:
 def _outcome(message: Message, error: BaseException | None) -> str:
     """What the caller was told; an error URI, where there is one at hand."""
     if is_time_limit(error):
-        return TIMEOUT
+        return error_uris.TIMEOUT
     if isinstance(message, Invocation) and message.canceled:
         too_late = message.deadline is not None and time.monotonic() >= message.deadline
-        return TIMEOUT if too_late else CANCELED
+        return error_uris.TIMEOUT if too_late else error_uris.CANCELED
     if error is None:
         return "ok"
     if getattr(error, "uri", None):

@@ -7,12 +7,8 @@ signal costs nothing.
 from __future__ import annotations
 
 import logging
-import typing as t
-from inspect import iscoroutine
 
 from blinker import Namespace
-
-from .handlers.coroutines import make_sync
 
 logger = logging.getLogger("flask_wamp.signals")
 
@@ -71,23 +67,3 @@ event_dropped = _signals.signal(
     "process began). Sent on a worker, in an app context; not once for each event, but when the count "
     "has doubled. ``realm``.",
 )
-
-
-def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
-    """Send a signal, if anybody listens; each receiver on its own.
-
-    :param sender: The app.
-    """
-    if not signal.receivers:
-        return
-    for receiver in signal.receivers_for(sender):
-        try:
-            returned = receiver(sender, **payload)
-            if iscoroutine(returned):
-                make_sync(sender, _finish)(returned)
-        except Exception:
-            logger.exception("a receiver of %s failed", signal.name)
-
-
-async def _finish(coroutine: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
-    await coroutine

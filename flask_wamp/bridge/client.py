@@ -20,7 +20,6 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from ..concurrency.threads import is_seconds
 from ..exceptions import (
     ApplicationError,
     AuthenticationError,
@@ -31,8 +30,9 @@ from ..exceptions import (
     SessionLost,
     TransportError,
 )
-from ..peer.calls import outcome
 from ..protocol import messages as m
+from ..protocol.call_result import outcome
+from ..protocol.checks import is_seconds
 from ..protocol.options import RECEIVERS, check_options
 from ..protocol.payload import Default, plain
 from ..protocol.uris import check_uri

@@ -7,13 +7,15 @@ import time
 import typing as t
 
 from ..concurrency.deadlines import follow, inherited, within
-from ..concurrency.threads import Waiter, is_seconds
+from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
-from ..peer.calls import CallFuture, CallTicket, give_up, outcome, stop
+from ..peer.calls import CallFuture, CallTicket, give_up, stop
 from ..peer.connection import payload
 from ..peer.peer import Peer
 from ..peer.settings import Settings
 from ..protocol import messages as m
+from ..protocol.call_result import outcome
+from ..protocol.checks import is_seconds
 from ..protocol.options import CallOptions
 from ..protocol.session import Session
 from ..protocol.uris import MATCHES, check_uri

@@ -13,12 +13,13 @@ import typing as t
 
 from ..concurrency.pool import Pool
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
-from ..peer.declarations import Declaration, MakeListener, Registration, Subscription, key
+from ..peer.declarations import Declaration, Registration, Subscription, key
+from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from ..protocol.patterns import as_declared
 from .caller import Caller
-from .state import Closeable, MakeEvent, ClientState, StartPolicy
+from .state import ClientState, Closeable, MakeEvent, StartPolicy
 
 logger = logging.getLogger("flask_wamp")
 

@@ -13,6 +13,7 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMP
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from .event_stream import Arrived, Box, EventStream
@@ -66,7 +67,13 @@ class SharedSubscription(Subscription):
 class _Ask:
     """The ticket of a SUBSCRIBE for a feed."""
 
-    def __init__(self, feeds: EventHub, feed: SharedSubscription, connection: Connection, boxes: tuple[Box, ...]):
+    def __init__(
+        self,
+        feeds: EventHub,
+        feed: SharedSubscription,
+        connection: Connection,
+        boxes: tuple[Box, ...],
+    ):
         self._feeds = feeds
         self._feed = feed
         self._connection = connection
@@ -160,12 +167,14 @@ class EventHub:
             feed = self._feeds.get((topic, match))
             if feed is None:
                 feed = self._feeds[topic, match] = SharedSubscription(topic, match, self.close)
-                taken = ApplicationError("wamp.error.unsubscribed", "the router took it away")
+                taken = ApplicationError(error_uris.UNSUBSCRIBED, "the router took it away")
                 feed.revoked = functools.partial(self.refused, feed, taken)
             feed.boxes = (*feed.boxes, box)
             return feed
 
-    def _ask(self, feed: SharedSubscription, connection: Connection, box: Box | None = None) -> None:
+    def _ask(
+        self, feed: SharedSubscription, connection: Connection, box: Box | None = None
+    ) -> None:
         """SUBSCRIBE, unless this connection was asked; again for a retained event."""
         with self._changed:
             was_asked = feed.connection is connection
@@ -184,7 +193,9 @@ class EventHub:
         except WAMPError as error:  # too long for a message
             self.refused(feed, error)
 
-    def _wait(self, feed: SharedSubscription, connection: Connection, box: Box, timeout: float) -> None:
+    def _wait(
+        self, feed: SharedSubscription, connection: Connection, box: Box, timeout: float
+    ) -> None:
         """Wait until the router has answered, or is gone."""
 
         def decided() -> bool:

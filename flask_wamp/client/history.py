@@ -11,15 +11,15 @@ import json
 import typing as t
 
 from ..exceptions import ApplicationError
+from ..protocol import error_uris
 from .meta import Meta, ask
 
 if t.TYPE_CHECKING:
     from .caller import Caller
 
-UNAVAILABLE = "wamp.error.history_unavailable"
 
 #: What a router answers who does not keep the events of a subscription, or has none such.
-_NOT_KEPT = (UNAVAILABLE, "wamp.error.no_such_subscription")
+_NOT_KEPT = (error_uris.HISTORY_UNAVAILABLE, error_uris.NO_SUCH_SUBSCRIPTION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _unavailable(topic: str, match: str, limit: int) -> ApplicationError:
     kept = {"uri": topic, "match": match, "limit": max(limit, 100)}
     store = json.dumps({"type": "memory", "event-history": [kept]})
     return ApplicationError(
-        UNAVAILABLE,
+        error_uris.HISTORY_UNAVAILABLE,
         f'the router keeps no events of {topic}: the realm in its configuration must have "store": '
         f"{store}; Crossbar then keeps those that somebody is subscribed to when they are published",
     )

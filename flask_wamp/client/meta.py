@@ -12,25 +12,23 @@ import json
 import typing as t
 
 from ..exceptions import ApplicationError, CallTimeout
+from ..protocol import error_uris
 from ..protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from ..protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
 if t.TYPE_CHECKING:
     from .caller import Caller
 
-NOT_AUTHORIZED = "wamp.error.not_authorized"
-NO_SUCH_SESSION = "wamp.error.no_such_session"
-RUNTIME_ERROR = "wamp.error.runtime_error"
 
 #: What is not there any more: whoever asks for everything leaves it out.
 _GONE = (
-    NO_SUCH_SESSION,
-    "wamp.error.no_such_registration",
-    "wamp.error.no_such_subscription",
+    error_uris.NO_SUCH_SESSION,
+    error_uris.NO_SUCH_REGISTRATION,
+    error_uris.NO_SUCH_SUBSCRIPTION,
 )
 
 #: What a call fails with, here, whose result is too large or cannot be decoded.
-_UNREAD = ("wamp.error.payload_size_exceeded", "wamp.error.invalid_argument")
+_UNREAD = (error_uris.PAYLOAD_SIZE_EXCEEDED, error_uris.INVALID_ARGUMENT)
 
 #: Calls in flight while everything is asked for.
 WINDOW = 64
@@ -236,7 +234,7 @@ class Subscriptions(_Part):
             return _ids(self._ask("wamp.subscription.list_subscribers", subscription_id))
         except ApplicationError as error:
             # Crossbar 26.10 counts an event history as a subscriber, and it has no session id.
-            if error.uri != RUNTIME_ERROR or "_session_id" not in str(error):
+            if error.uri != error_uris.RUNTIME_ERROR or "_session_id" not in str(error):
                 raise
         sessions = _ids(self._ask("wamp.session.list"))
         return [
@@ -271,11 +269,11 @@ def ask(client: Caller, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
 
 def explained(error: ApplicationError, procedure: str) -> ApplicationError:
     """The error that says what is to be done where a call was not permitted; else what is given."""
-    if error.uri != NOT_AUTHORIZED or _is_protected(error):
+    if error.uri != error_uris.NOT_AUTHORIZED or _is_protected(error):
         return error
     permission = {"uri": procedure, "match": "exact", "allow": {"call": True}}
     return ApplicationError(
-        NOT_AUTHORIZED,
+        error_uris.NOT_AUTHORIZED,
         f"the role of this session may not call {procedure}: the router's configuration must have "
         f"{json.dumps(permission)} in the permissions of that role",
         *error.args,
@@ -308,7 +306,7 @@ def _each(
 
 def _is_protected(error: ApplicationError) -> bool:
     """Whether it is something of the router's own, which Crossbar shows to nobody."""
-    return error.uri == NOT_AUTHORIZED and "protected URI" in str(error)
+    return error.uri == error_uris.NOT_AUTHORIZED and "protected URI" in str(error)
 
 
 def _is_unknown(error: ApplicationError) -> bool:
@@ -316,12 +314,12 @@ def _is_unknown(error: ApplicationError) -> bool:
 
     It looks for the session there, and ``RealmStoreMemory`` has no such method.
     """
-    return error.uri == RUNTIME_ERROR and "get_session_by_session_id" in str(error)
+    return error.uri == error_uris.RUNTIME_ERROR and "get_session_by_session_id" in str(error)
 
 
 def _no_such_session(session_id: int) -> ApplicationError:
     text = f"no session with ID {session_id} exists on this router"
-    return ApplicationError(NO_SUCH_SESSION, text)
+    return ApplicationError(error_uris.NO_SUCH_SESSION, text)
 
 
 # What goes there and what comes back.

@@ -16,8 +16,8 @@ import msgspec
 
 from ..concurrency.pool import Pool
 from ..exceptions import CallTimeout, TooSlow, WAMPError
-from ..peer.calls import outcome
 from ..protocol import messages as m
+from ..protocol.call_result import outcome
 
 
 class Buffer:

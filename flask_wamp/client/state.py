@@ -12,7 +12,8 @@ from ..concurrency.pool import Pool
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
-from ..peer.declarations import Declaration, MakeListener
+from ..peer.declarations import Declaration
+from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from .testaments import Testaments

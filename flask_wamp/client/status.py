@@ -8,6 +8,7 @@ import typing as t
 
 from ..exceptions import ApplicationError
 from ..peer.declarations import Registration
+from ..protocol import error_uris
 from ..protocol.uris import COUNT_CALLEES, LOOKUP
 from .client import Client
 
@@ -56,7 +57,7 @@ def _count_callees(caller: Client, procedure: Registration) -> int:
     try:
         return int(caller.call(COUNT_CALLEES, registration))
     except ApplicationError as error:
-        if error.uri == "wamp.error.no_such_registration":  # gone since
+        if error.uri == error_uris.NO_SUCH_REGISTRATION:  # gone since
             return 0
         raise
 

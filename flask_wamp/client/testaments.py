@@ -16,9 +16,9 @@ import time
 import typing as t
 
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
-from ..peer.calls import remote_error
 from ..peer.connection import Connection, payload
 from ..protocol import messages as m
+from ..protocol.call_result import remote_error
 from ..protocol.options import RECEIVERS
 from ..protocol.session import Session
 from .meta import explained

@@ -10,7 +10,7 @@ import threading
 import time
 import typing as t
 
-from .fair_queue import Job, FairQueue
+from .fair_queue import FairQueue, Job
 from .threads import is_monkey_patched, spawn
 
 logger = logging.getLogger("flask_wamp.execution")

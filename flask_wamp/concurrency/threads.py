@@ -14,9 +14,6 @@ import typing as t
 
 from .fair_queue import Job
 
-MAX_SECONDS = 1e9
-"""The longest wait: the system refuses those above ``threading.TIMEOUT_MAX``, infinity too."""
-
 
 def spawn(target: t.Callable[[], None], name: str) -> threading.Thread:
     """Start a named daemon thread. Daemon: the interpreter may leave, ``atexit`` stops us in order."""
@@ -34,11 +31,6 @@ def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float =
         then()
 
     spawn(look, name)
-
-
-def is_seconds(value: t.Any) -> bool:
-    """Whether a value is a time to wait: a number above 0, and not more than can be waited for."""
-    return isinstance(value, int | float) and value is not True and 0 < value <= MAX_SECONDS
 
 
 def is_monkey_patched() -> bool:

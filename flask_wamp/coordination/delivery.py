@@ -35,20 +35,14 @@ import msgspec
 
 from ..exceptions import ApplicationError, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import (
-    Failure,
-    MakeListener,
-    Outcome,
-    Registration,
-    Result,
-    Subscription,
-    Work,
-)
+from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..peer.invocations import ActiveEvent, ActiveInvocation
+from ..peer.listeners import MakeListener
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
-from .forwarder import AGAIN, Forwarder
+from .forwarder import Forwarder
 from .lease import PAUSE_MAX, request
 
 if t.TYPE_CHECKING:
@@ -95,11 +89,11 @@ class Delivery(Registration):
     def _deliver(self, work: Work) -> Outcome:
         """The shared procedure: handle a forwarded event."""
         if self.pass_on is not None and not work.canceled:
-            return Failure(AGAIN, ["this process leaves"])
+            return Failure(error_uris.UNAVAILABLE, ["this process leaves"])
         try:
             event = msgspec.convert([m.code(m.Event), *work.message.args], m.Event)
         except msgspec.ValidationError as error:
-            return Failure("wamp.error.invalid_argument", [str(error)])
+            return Failure(error_uris.INVALID_ARGUMENT, [str(error)])
         if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
             self.pass_on(event)
             return Result()

@@ -12,6 +12,7 @@ import typing as t
 from ..exceptions import NotJoined, SerializationError
 from ..peer.connection import Connection, payload
 from ..peer.declarations import Subscription
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 
@@ -23,11 +24,9 @@ logger = logging.getLogger("flask_wamp.delivery")
 WINDOW = 64
 """How many events may be forwarded and unanswered, for each topic."""
 
-AGAIN = "wamp.error.unavailable"
-"""What a process answers that has not begun with an event, and will not."""
 
 #: The answers that say that nobody has begun with it.
-_NOBODY = (AGAIN, "wamp.error.no_such_procedure")
+_NOBODY = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
 
 #: Seconds in which a process refuses an event, if it does.
 SETTLE = 0.5

@@ -31,6 +31,7 @@ from ..concurrency.timer import TimerHandle
 from ..exceptions import CallTimeout, NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import LOOKUP
@@ -45,8 +46,6 @@ logger = logging.getLogger("flask_wamp.lease")
 #: not (``_publish`` in ``Dealer.detach`` is called when the loop around it has ended).
 ON_UNREGISTER = "wamp.registration.on_unregister"
 
-TAKEN = "wamp.error.procedure_already_exists"
-"""What the router answers while another session has the lease."""
 
 #: The shortest and the longest pause between two tries, in seconds.
 PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
@@ -221,7 +220,7 @@ class Lease:
                 return
             self._asking = False
             refused = isinstance(message, m.Error)
-            self.taken = refused and message.error == TAKEN
+            self.taken = refused and message.error == error_uris.PROCEDURE_ALREADY_EXISTS
             if not refused and self._wanted:
                 self._id = message.registration_id
         if refused:

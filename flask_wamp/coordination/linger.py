@@ -20,6 +20,7 @@ from ..exceptions import ApplicationError, NotJoined, WAMPError
 from ..peer.calls import CallTicket
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Failure, Registration
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
@@ -70,11 +71,11 @@ class Linger:
         """
         uri = f"{as_parts(self._shared[0].uri)}.leaving"
         answer = Waiter()
-        target = Registration(uri, lambda work: Failure("wamp.error.not_authorized"))
+        target = Registration(uri, lambda work: Failure(error_uris.NOT_AUTHORIZED))
         self._connection.put(Session.register, uri, {}, target, answer)
         answer.wait(min(1.0, deadline - time.monotonic()))
         if isinstance(answer.value, m.Error):
-            if answer.value.error == "wamp.error.procedure_already_exists":
+            if answer.value.error == error_uris.PROCEDURE_ALREADY_EXISTS:
                 return False
             raise ApplicationError(answer.value.error)
         self._turn = answer.value.registration_id if answer.value is not None else None

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from ..concurrency.child_processes import kill_process, spawn_bound, stop_process
 from .build import build_crossbar, crossbar_home, crossbar_python, ensure_crossbar, find_crossbar
 from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config, role
 from .errors import RouterError
 from .ports import free_port
-from .process import DevRouter, kill_process, spawn_bound, stop_process
+from .process import DevRouter
 from .serve import interruptible, serve
 
 __all__ = [

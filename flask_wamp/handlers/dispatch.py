@@ -23,6 +23,7 @@ from ..peer.declarations import Failure, Outcome, Registration, Result, Subscrip
 from ..protocol.patterns import Pattern
 from ..protocol.payload import is_plain
 from ..protocol.uris import own_prefix
+from . import notify
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
@@ -228,7 +229,7 @@ class Handler:
     def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
         """The outcome, and the error that it is."""
         if signals.dispatch_started.receivers:  # asked here: a call for nothing costs more
-            signals.send(signals.dispatch_started, self._app, message=message)
+            notify.send(signals.dispatch_started, self._app, message=message)
         run = chain.run
         if self._in_request:
             run = functools.partial(run_as_request, self._app, run)
@@ -236,10 +237,10 @@ class Handler:
         outcome = self._returned(value, work)
         if isinstance(outcome, Failure):
             error = ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
-            signals.send(signals.dispatch_failed, self._app, message=message, error=error)
+            notify.send(signals.dispatch_failed, self._app, message=message, error=error)
             return outcome, error
         if signals.dispatch_finished.receivers:
-            signals.send(signals.dispatch_finished, self._app, message=message, result=value)
+            notify.send(signals.dispatch_finished, self._app, message=message, result=value)
         return outcome, None
 
     def _returned(self, value: t.Any, work: Work) -> t.Any:
@@ -247,7 +248,7 @@ class Handler:
 
     def _failed(self, error: BaseException, work: Work, message: t.Any) -> t.Any:
         outcome = self._results.raised(error, work.plain, message)
-        signals.send(signals.dispatch_failed, self._app, message=message, error=error)
+        notify.send(signals.dispatch_failed, self._app, message=message, error=error)
         return outcome
 
 

@@ -151,7 +151,7 @@ class _Told:
 
     def __call__(self, work: Work) -> bool:
         try:
-            info = self._parse(t.cast("EventWork", work))
+            info = self._parse(t.cast("ActiveEvent", work))
         except ValueError as error:
             logger.warning("%s is ignored: %s", work.uri, error)
             return False

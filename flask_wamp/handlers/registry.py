@@ -9,9 +9,9 @@ import sys
 import types
 import typing as t
 
-from ..concurrency.threads import is_seconds
 from ..exceptions import InvalidURI
 from ..peer.declarations import Registration, Subscription
+from ..protocol.checks import is_seconds
 from ..protocol.patterns import Pattern
 from ..protocol.uris import MATCHES, resolve
 

@@ -12,15 +12,12 @@ from werkzeug.wrappers import Response
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout
-from ..peer.declarations import CallResult, Failure, Outcome, Result
+from ..peer.declarations import Failure, Outcome, Result
+from ..protocol import error_uris
+from ..protocol.call_result import CallResult
 from ..protocol.uris import check_uri, resolve, snake_case
 from .context import Event, Invocation
 from .validation import InvalidArgument
-
-NOT_AUTHORIZED = "wamp.error.not_authorized"
-RUNTIME_ERROR = "wamp.error.runtime_error"
-TIMEOUT = "wamp.error.timeout"
-CANCELED = "wamp.error.canceled"
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
@@ -57,10 +54,10 @@ class Results:
         who = message.sender or "an undisclosed session"
         if is_time_limit(error):
             logger.warning("%r from %s took too long and was ended", message, who)
-            return Failure(TIMEOUT, [f"{message.uri} took too long"])
+            return Failure(error_uris.TIMEOUT, [f"{message.uri} took too long"])
         if isinstance(error, Interrupted):
             logger.info("%r from %s was canceled", message, who)
-            return Failure(CANCELED, [f"{message.uri} was canceled"])
+            return Failure(error_uris.CANCELED, [f"{message.uri} was canceled"])
         try:
             outcome = self._expected(error, plain)
         except Exception as defect:  # a payload's own code may raise anything
@@ -72,7 +69,7 @@ class Results:
             logger.log(level, "%r from %s: %s", message, who, error)
             return outcome
         logger.error("%r from %s failed", message, who, exc_info=error)
-        return Failure(RUNTIME_ERROR, self._detail(error))
+        return Failure(error_uris.RUNTIME_ERROR, self._detail(error))
 
     def _expected(self, error: BaseException, plain: Plain) -> Outcome | None:
         for kind, outcome in _RAISED:
@@ -93,7 +90,7 @@ class Results:
         return Failure(InvalidArgument.uri, (), {"errors": plain(error.errors)})
 
     def _timeout(self, error: t.Any, plain: Plain) -> Outcome:
-        return Failure(TIMEOUT, [str(error)])
+        return Failure(error_uris.TIMEOUT, [str(error)])
 
     def _http_exception(self, error: t.Any, plain: Plain) -> Outcome:
         if error.response is not None:
@@ -120,7 +117,7 @@ class Results:
 
     def _http_failure(self, code: int, description: str, args: t.Sequence[t.Any]) -> Failure:
         if code in (401, 403):
-            return Failure(NOT_AUTHORIZED, args or [description])
+            return Failure(error_uris.NOT_AUTHORIZED, args or [description])
         known = default_exceptions.get(code)
         name = known().name if known else "Unknown Error"
         kwargs = {"code": code, "name": name, "description": description}

@@ -17,7 +17,8 @@ from ..client.result_stream import ResultStream
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_monkey_patched
 from ..exceptions import ApplicationError, NotJoined, PayloadTooLarge
-from ..peer.declarations import CallResult, Failure, Outcome, Result
+from ..peer.declarations import Failure, Outcome, Result
+from ..protocol.call_result import CallResult
 from ..protocol.payload import plain
 from .context import Invocation
 from .coroutines import iterate

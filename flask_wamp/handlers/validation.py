@@ -10,6 +10,7 @@ import functools
 import inspect
 import typing as t
 
+from ..protocol import error_uris
 from ..protocol.patterns import Pattern
 from .registry import parameters_of, takes_keyword, underlying
 
@@ -23,7 +24,7 @@ class InvalidArgument(Exception):
     :param errors: What is wrong, each with ``loc``, ``msg`` and ``type``.
     """
 
-    uri = "wamp.error.invalid_argument"
+    uri = error_uris.INVALID_ARGUMENT
 
     def __init__(self, errors: list[dict[str, t.Any]]) -> None:
         super().__init__(errors)

@@ -9,13 +9,11 @@ import typing as t
 from ..concurrency.deadlines import unwanted
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
-from ..exceptions import ApplicationError, CallCanceled, CallTimeout, NotJoined
+from ..exceptions import ApplicationError, CallTimeout, NotJoined
 from ..protocol import messages as m
+from ..protocol.call_result import outcome
 from ..protocol.session import Session
 from .connection import Connection
-from .declarations import CallResult
-
-CANCELED = "wamp.error.canceled"
 
 
 class CallTicket(Waiter):
@@ -34,28 +32,6 @@ class CallTicket(Waiter):
         if self.error is not None:
             raise self.error
         return outcome(self.value)
-
-
-def outcome(message: t.Any) -> t.Any:
-    """Return what RESULT means, or raise what ERROR means."""
-    if isinstance(message, m.Error):
-        raise remote_error(message)
-    args, kwargs = message.args, message.kwargs
-    if not kwargs:
-        if len(args) == 1:
-            return args[0]
-        if not args:
-            return None
-    elif len(args) == 1 and kwargs.keys() == {"message", "meta"}:  # how wampy's callees answer
-        return args[0]
-    return CallResult(*args, **kwargs)
-
-
-def remote_error(message: m.Error) -> ApplicationError:
-    """The exception for an ERROR message."""
-    if message.error == CANCELED:
-        return CallCanceled(*message.args, **message.kwargs)
-    return ApplicationError(message.error, *message.args, **message.kwargs)
 
 
 def give_up(connection: Connection, request_id: int, mode: str) -> None:

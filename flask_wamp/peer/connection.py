@@ -15,6 +15,7 @@ import typing as t
 
 from ..concurrency.threads import spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.messages import Details
 from ..protocol.serializers import Buffer
@@ -31,7 +32,6 @@ ReadAll = t.Callable[[t.Callable[[], bool], t.Callable[[], None]], None]
 MAX_BATCH = 64 * 1024
 """Bytes in line above which an answer is sent though more answers are to come."""
 
-INVALID_ARGUMENT = "wamp.error.invalid_argument"
 
 MAX_UNSENT = 4 * 1024 * 1024
 """Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
@@ -318,7 +318,9 @@ class Connection:
             if head is None:
                 raise
             logger.warning("%s is refused: %s", type(head).__name__, error)
-            return self.session.refuse(head, "the payload cannot be decoded", INVALID_ARGUMENT)
+            return self.session.refuse(
+                head, "the payload cannot be decoded", error_uris.INVALID_ARGUMENT
+            )
         if len(data) <= self._max_receive_size:
             return self.session.receive(message)
         kind, limit = type(message).__name__, self._max_receive_size
@@ -331,7 +333,7 @@ class Connection:
     def _complain(self, error: ProtocolError) -> None:
         with self._lock:
             if self.session.state is not State.ENDED:
-                self.session.abort("wamp.error.protocol_violation", str(error)[:500])
+                self.session.abort(error_uris.PROTOCOL_VIOLATION, str(error)[:500])
 
 
 def _why(left: Left) -> str:

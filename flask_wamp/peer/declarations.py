@@ -11,31 +11,7 @@ import typing as t
 import msgspec
 
 from ..protocol import messages as m
-
-
-class CallResult:
-    """A result of several values, positional and keyword.
-
-    Returned by a handler to answer with more than one value, and by a call whose result is not just
-    one positional value.
-    """
-
-    __slots__ = ("args", "kwargs")
-
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
-        self.args = args
-        self.kwargs = kwargs
-
-    def __repr__(self) -> str:
-        items = [*map(repr, self.args), *(f"{key}={item!r}" for key, item in self.kwargs.items())]
-        return f"CallResult({', '.join(items)})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CallResult):
-            return NotImplemented
-        return self.args == other.args and self.kwargs == other.kwargs
-
-    __hash__ = None  # type: ignore[assignment]
+from .listeners import MakeListener
 
 
 class Result(msgspec.Struct):
@@ -100,26 +76,6 @@ class Work(t.Protocol):
 InvocationHandler = t.Callable[[Work], Outcome]
 EventHandler = t.Callable[[Work], bool]
 """Returns whether the event was handled without an error."""
-
-
-class SessionListener(t.Protocol):
-    """What comes and goes with the sessions of one process. Lives as long as its peer does."""
-
-    def joined(self, connection: t.Any) -> None:
-        """There is a session, and everything is registered. Must not wait."""
-
-    def lost(self) -> None:
-        """There is none any more. Must not wait."""
-
-    def leave(self, deadline: float) -> None:
-        """The process is about to leave, and takes no more afterwards.
-
-        :param deadline: The ``time.monotonic()`` at which it does.
-        """
-
-
-MakeListener = t.Callable[[t.Any], SessionListener]
-"""Called with the peer, in every process that starts one."""
 
 
 class _Declared:

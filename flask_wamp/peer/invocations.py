@@ -9,11 +9,12 @@ import typing as t
 from ..concurrency import deadlines
 from ..concurrency.interruption import Interruptible
 from ..concurrency.threads import is_monkey_patched
-from ..concurrency.timer import TimerHandle, Timer
+from ..concurrency.timer import Timer, TimerHandle
 from ..exceptions import NotJoined, PayloadTooLarge, SerializationError
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.payload import Default
-from ..protocol.session import PAYLOAD_SIZE_EXCEEDED, Session
+from ..protocol.session import Session
 from .connection import Connection
 from .declarations import Failure, Outcome, Registration, Result, Subscription
 
@@ -78,7 +79,7 @@ class ActiveInvocation:
             outcome = self.registration.handler(self)
         except BaseException:  # a defect of ours; its caller is answered all the same
             logger.exception("the handler of %s gave no answer", self.uri)
-            outcome = Failure("wamp.error.runtime_error")
+            outcome = Failure(error_uris.RUNTIME_ERROR)
         if self._alarm is not None:
             self._alarm.cancel()
         self.connection.invocations.pop(self.message.request_id, None)
@@ -122,11 +123,11 @@ class ActiveInvocation:
     def refuse(self) -> None:
         """Answer that there is too much to do; the handler never ran. Does not wait."""
         text = f"too many calls are waiting for {self.uri}"
-        self._give_up("wamp.error.unavailable", text)
+        self._give_up(error_uris.UNAVAILABLE, text)
 
     def cancel(self) -> None:
         """The caller does not want the answer any more. Does not wait."""
-        self._give_up("wamp.error.canceled", f"{self.uri} was canceled")
+        self._give_up(error_uris.CANCELED, f"{self.uri} was canceled")
         if self.registration.runs_if_canceled:
             return
         if self._interruptible is not None:  # first: it is raised in a call that waits, too
@@ -135,7 +136,7 @@ class ActiveInvocation:
 
     def expire(self) -> None:
         """The deadline has passed. Does not wait."""
-        self._give_up("wamp.error.timeout", f"{self.uri} took too long")
+        self._give_up(error_uris.TIMEOUT, f"{self.uri} took too long")
 
     def _give_up(self, uri: str, text: str) -> None:
         self.canceled = True
@@ -171,8 +172,8 @@ class ActiveInvocation:
 
 def _unsent(error: SerializationError) -> Failure:
     if isinstance(error, PayloadTooLarge):
-        return Failure(PAYLOAD_SIZE_EXCEEDED, ["the result is too large"])
-    return Failure("wamp.error.runtime_error")
+        return Failure(error_uris.PAYLOAD_SIZE_EXCEEDED, ["the result is too large"])
+    return Failure(error_uris.RUNTIME_ERROR)
 
 
 class ActiveEvent:

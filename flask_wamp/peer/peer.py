@@ -18,7 +18,7 @@ from ..client.event_hub import EventHub
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
-from ..concurrency.timer import TimerHandle, Timer
+from ..concurrency.timer import Timer, TimerHandle
 from ..coordination.lease import Leases
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.auth import Authentication
@@ -26,8 +26,9 @@ from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream, open_transport
 from .connection import Connection
-from .declarations import SessionListener, Declaration, MakeListener
+from .declarations import Declaration
 from .heartbeat import Heartbeat
+from .listeners import MakeListener, SessionListener
 from .serving import Serving
 from .settings import Settings
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 import typing as t
 
 from ..exceptions import NotJoined
+from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, LOOKUP
 from .declarations import Registration
 
 if t.TYPE_CHECKING:
+    from .acknowledgements import Acknowledgement
     from .connection import Connection
-    from .serving import Acknowledgement
 
-NO_SUCH_REGISTRATION = "wamp.error.no_such_registration"
-ALREADY_EXISTS = "wamp.error.procedure_already_exists"
-OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"
 
 Next = t.Callable[["Connection", t.Any], t.Any]
 
@@ -63,9 +61,9 @@ class ForceReregister:
 
     def _answered(self, connection: Connection, answer: t.Any) -> t.Any:
         uri = answer.error if isinstance(answer, m.Error) else None
-        if uri == ALREADY_EXISTS:
+        if uri == error_uris.PROCEDURE_ALREADY_EXISTS:
             return self._register(connection, force=True)
-        if uri != OTHER_POLICY:
+        if uri != error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY:
             return answer
         self._refusal, self._next = answer, self._looked_up
         registration = self._registration
@@ -83,7 +81,7 @@ class ForceReregister:
 
     def _counted(self, connection: Connection, answer: t.Any) -> t.Any:
         if isinstance(answer, m.Error):
-            if answer.error == NO_SUCH_REGISTRATION:
+            if answer.error == error_uris.NO_SUCH_REGISTRATION:
                 return self._register(connection, force=False)
             return self._refused(f"{COUNT_CALLEES} says {answer.error}")
         if answer.args != [1]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 import time
 import typing as t
 
@@ -13,10 +12,11 @@ from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
 from ..concurrency.timer import Timer
-from ..exceptions import ApplicationError, NotJoined, WAMPError
+from ..exceptions import NotJoined, WAMPError
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
+from .acknowledgements import Acknowledgement, _Restoring
 from .connection import Connection
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
@@ -29,63 +29,6 @@ Tell = t.Callable[..., None]
 
 #: Seconds before a refused declaration is tried again: the first pause, then doubled, and the longest.
 RETRY_MIN, RETRY_MAX = 0.5, 30.0
-
-
-class _Restoring:
-    """Counts the answers to what a new session registers and subscribes."""
-
-    def __init__(self, asked: t.Iterable[Declaration], done: t.Callable[[], None]) -> None:
-        self._open = set(asked)
-        self._done = done
-        self._lock = threading.Lock()
-
-    def answered(self, declaration: Declaration) -> None:
-        """One more, or its time is over."""
-        with self._lock:
-            was_open = bool(self._open)
-            self._open.discard(declaration)
-            is_last = was_open and not self._open
-        if is_last:
-            self._done()
-
-    @property
-    def unanswered(self) -> list[Declaration]:
-        """What there is no answer to."""
-        with self._lock:
-            return list(self._open)
-
-
-class Acknowledgement(Waiter):
-    """The ticket of a REGISTER or SUBSCRIBE: notes the outcome with what was declared."""
-
-    __slots__ = ("_refused", "_restoring", "declaration")
-
-    def __init__(
-        self,
-        declaration: Declaration,
-        refused: t.Callable[[Declaration, WAMPError], None],
-        restoring: _Restoring | None = None,
-    ) -> None:
-        super().__init__()
-        self.declaration = declaration
-        self._refused = refused
-        self._restoring = restoring
-
-    def resolve(self, value: t.Any) -> None:
-        """Note the outcome; the reader calls it."""
-        declaration = self.declaration
-        if isinstance(value, m.Error):
-            self._refused(declaration, ApplicationError(value.error, *value.args, **value.kwargs))
-        else:
-            if declaration.refused is not None:
-                logger.info("%s is declared now", declaration.uri)
-            declaration.refused, declaration.refusals = None, 0
-            declaration.id = (
-                value.registration_id if isinstance(value, m.Registered) else value.subscription_id
-            )
-        super().resolve(value)
-        if self._restoring is not None:
-            self._restoring.answered(declaration)
 
 
 class Serving:

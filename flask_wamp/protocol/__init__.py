@@ -1,1 +1,1 @@
-"""What WAMP says: messages, serializers, payloads, URIs, authentication, the session. No I/O, threads, or clock."""
+"""What WAMP says: messages, serializers, URIs, authentication, the session. No I/O, threads, or clock."""

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import typing as t
 
-from ..concurrency.threads import is_seconds
+from .checks import is_seconds
 from .messages import Details
 
 Check = t.Callable[[t.Any], bool]

@@ -18,6 +18,7 @@ import typing as t
 import msgspec
 
 from ..exceptions import ProtocolError, SerializationError
+from . import error_uris
 from .messages import Error, Event, FromRouter, Invocation, Message, Result
 from .payload import Default, plain
 
@@ -88,7 +89,7 @@ class Serializer:
             case [36, subscription_id, publication_id, *_]:
                 return Event(subscription_id, publication_id, {})
             case [8, request_type, request_id, *_]:
-                return Error(request_type, request_id, {}, "wamp.error.invalid_argument")
+                return Error(request_type, request_id, {}, error_uris.INVALID_ARGUMENT)
         return None
 
     def _numbers(self, data: bytes) -> list[int]:

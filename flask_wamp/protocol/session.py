@@ -17,6 +17,7 @@ import typing as t
 import msgspec
 
 from ..exceptions import PayloadTooLarge, ProtocolError
+from . import error_uris
 from . import messages as m
 from .auth import Authentication
 from .serializers import Serializer
@@ -35,7 +36,6 @@ from .session_events import (
 from .subscriptions import Subscriptions
 
 #: Source: WAMP Advanced Profile, "Predefined URIs".
-PAYLOAD_SIZE_EXCEEDED = "wamp.error.payload_size_exceeded"
 
 
 class State(enum.Enum):
@@ -93,7 +93,7 @@ class Session:
         self._send(m.Hello(self._realm, details))
         self._enter(State.JOINING)
 
-    def leave(self, reason: str = "wamp.close.normal") -> None:
+    def leave(self, reason: str = error_uris.CLOSE_NORMAL) -> None:
         """Say GOODBYE; :class:`Left` follows when the router has answered."""
         self._send(m.Goodbye({}, reason))
         self._enter(State.LEAVING)
@@ -219,7 +219,9 @@ class Session:
             raise ProtocolError(f"{type(message).__name__} is not legal while {self.state.value}")
         return legal(message)
 
-    def refuse(self, message: m.Message, why: str, uri: str = PAYLOAD_SIZE_EXCEEDED) -> Happening:
+    def refuse(
+        self, message: m.Message, why: str, uri: str = error_uris.PAYLOAD_SIZE_EXCEEDED
+    ) -> Happening:
         """Take in a message that this peer does not take: only it is refused.
 
         An invocation is answered, a call gets an error in place of its result, an event is ignored.
@@ -250,7 +252,7 @@ class Session:
 
     def _on_goodbye(self, message: m.Goodbye) -> Left:
         if self.state is State.JOINED:
-            self._send(m.Goodbye({}, "wamp.close.goodbye_and_out"))
+            self._send(m.Goodbye({}, error_uris.GOODBYE_AND_OUT))
         self._enter(State.ENDED)
         return Left(message.reason, message.details, aborted=False)
 
@@ -312,7 +314,7 @@ class Session:
         target = self.registrations.get(message.registration_id)
         self.in_hand.add(message.request_id)
         if target is None:
-            self.error(message.request_id, "wamp.error.no_such_procedure", (), {})
+            self.error(message.request_id, error_uris.NO_SUCH_PROCEDURE, (), {})
             return Ignored(message)
         return Invoked(target, message)
 

@@ -25,6 +25,7 @@ from .. import signals
 from ..concurrency.pool import Pool
 from ..concurrency.threads import spawn
 from ..exceptions import WAMPError
+from ..handlers import notify
 from ..handlers.coroutines import make_sync
 from .scheduler import Function, Job, Scheduler, current_runner
 
@@ -223,7 +224,7 @@ class JobRunner:
         except BaseException as error:
             logger.exception("%s failed", job)
             task = getattr(function, "func", function)
-            signals.send(signals.task_failed, self._app, task=task, error=error)
+            notify.send(signals.task_failed, self._app, task=task, error=error)
             return None
 
     def _cancel(self, original: Job) -> None:

@@ -17,8 +17,8 @@ import time
 import types
 import typing as t
 
+from ..concurrency.child_processes import spawn_bound, stop_process
 from ..concurrency.self_pipe import SelfPipe
-from ..crossbar.process import spawn_bound, stop_process
 from . import systemd
 
 #: How a worker begins under ``--gevent``: patched before anything is imported.

@@ -14,7 +14,8 @@ from flask.signals import request_finished
 from flask.wrappers import Response
 
 from ..handlers.context import current_message
-from .runner import Batch, Message, TaskRunner, Task, name, running
+from .runner import TaskRunner
+from .task import Batch, Message, Task, name, running
 
 #: Where an app keeps what runs its tasks.
 RUNNER = "wamp_tasks"

@@ -255,7 +255,7 @@ class _Process:
 
 def run(app: t.Any, job: bytes) -> bytes:
     """Run one task; return the pickled :class:`Answer`."""
-    from flask_wamp.tasks.runner import Batch, perform
+    from flask_wamp.tasks.task import Batch, perform
 
     added: list[t.Any] = []
     try:

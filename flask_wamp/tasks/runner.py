@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
-import dataclasses
 import functools
 import logging
 import os
@@ -16,114 +14,17 @@ from flask import Flask
 from .. import signals
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import TaskAborted
-from ..handlers.context import Event, Invocation, readable
-from ..handlers.coroutines import make_sync
+from ..handlers import notify
+from ..handlers.context import readable
 from . import child as task_process
+from .task import Batch, Task, perform, running
 
 if t.TYPE_CHECKING:
     from ..client.client import Client
     from .processes import Processes
 
-Message = Invocation | Event
 
 logger = logging.getLogger("flask_wamp.tasks")
-
-
-@dataclasses.dataclass(eq=False)
-class Task:
-    """A function that is to run once."""
-
-    runner: TaskRunner
-    function: t.Callable[..., t.Any]
-    args: t.Sequence[t.Any]
-    kwargs: dict[str, t.Any]
-    executor: str
-    """``thread`` or ``process``."""
-    message: Message | None
-    """What was answered before; None for an HTTP request."""
-    call: bytes = b""
-    """Function, arguments and message, pickled, where another process needs them."""
-    added: Batch | None = None
-    """What it adds itself, since it runs."""
-
-    def __repr__(self) -> str:
-        where = "an HTTP request" if self.message is None else repr(self.message)
-        return f"<background task {name(self.function)} of {where}>"
-
-
-def name(f: t.Any) -> str:
-    """The name of a function, for messages."""
-    qualified = getattr(f, "__qualname__", None)
-    return f"{f.__module__}.{qualified}" if qualified else repr(f)
-
-
-class Batch:
-    """The tasks of one answer, in the order in which they were added.
-
-    :param message: What is answered; None for an HTTP request.
-    """
-
-    def __init__(self, message: Message | None) -> None:
-        self.message = message
-        self.tasks: list[Task] = []
-        self._started = False
-
-    def add(self, task: Task) -> None:
-        """Append a task; it starts at once where the answer is gone already."""
-        self.tasks.append(task)
-        if self._started:
-            self.start()
-
-    def done(self, well: bool) -> None:
-        """The answer was sent, or an error."""
-        if well:
-            self.start()
-        else:
-            self.tasks = []
-
-    def start(self) -> None:
-        """Run them."""
-        self._started = True
-        tasks, self.tasks = self.tasks, []
-        for runner in {task.runner: None for task in tasks}:  # one, but for nested app contexts
-            runner.start([task for task in tasks if task.runner is runner])
-
-
-#: In a task: what it adds.
-running: contextvars.ContextVar[Batch | None] = contextvars.ContextVar(
-    "wamp_running_task", default=None
-)
-
-
-def perform(
-    app: Flask,
-    f: t.Callable[..., t.Any],
-    args: t.Sequence[t.Any],
-    kwargs: dict[str, t.Any],
-    added: Batch,
-    failed: t.Callable[[BaseException], object] = lambda error: None,
-) -> BaseException | None:
-    """Run a function in an app context of its own; return what it raised.
-
-    :param added: Gets the tasks that it adds itself, and has the message that was answered before.
-    :param failed: Called with what it raised, in that context.
-    """
-    failure = None
-    context = app.app_context()
-    context.push()
-    token = running.set(added)
-    with readable(added.message):
-        try:
-            make_sync(app, f)(*args, **kwargs)
-        except BaseException as error:
-            failure = error
-            failed(error)
-    running.reset(token)
-    try:
-        context.pop(failure)
-    except Exception:
-        logger.exception("a teardown function failed after the background task %s", name(f))
-    return failure
 
 
 class _ProcessTasks:
@@ -275,7 +176,7 @@ class TaskRunner:
         """Tell of an error, in an app context; once."""
         if shift.claim(task):
             logger.error("%r failed", task, exc_info=error)
-            signals.send(signals.task_failed, self._app, task=task.function, error=error)
+            notify.send(signals.task_failed, self._app, task=task.function, error=error)
 
 
 class RemoteTraceback(Exception):

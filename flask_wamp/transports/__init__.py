@@ -17,7 +17,7 @@ from .urls import RouterURL, parse_router_url, show_url
 __all__ = [
     "RouterURL",
     "Stream",
-    "StreamSettings",
+    "TLSSettings",
     "Transport",
     "open_transport",
     "parse_router_url",

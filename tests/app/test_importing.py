@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import typing as t
-from pathlib import Path
 
 import pytest
 
@@ -102,4 +100,3 @@ def test_public_names_are_there() -> None:
 
     for name in flask_wamp.__all__:
         assert getattr(flask_wamp, name) is not None
-

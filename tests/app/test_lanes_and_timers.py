@@ -11,8 +11,9 @@ import pytest
 
 from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.serial_queue import SerialQueue
-from flask_wamp.concurrency.threads import Waiter, is_seconds
-from flask_wamp.concurrency.timer import TimerHandle, Timer
+from flask_wamp.concurrency.threads import Waiter
+from flask_wamp.concurrency.timer import Timer, TimerHandle
+from flask_wamp.protocol.checks import is_seconds
 from tests.app.test_pool import TIMEOUT, Gate, Gauge
 from tests.conftest import eventually
 

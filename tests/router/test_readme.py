@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
 from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter, free_port
-from flask_wamp.crossbar.process import spawn_bound, stop_process
 from tests.conftest import eventually
 from tests.support.peers import AutobahnPeer
 

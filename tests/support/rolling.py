@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask_wamp import ApplicationError, WAMPError
 from flask_wamp.client.client import Client
-from flask_wamp.crossbar.process import kill_process
+from flask_wamp.concurrency.child_processes import kill_process
 from tests.conftest import eventually
 
 from .served import STARTS_WITHIN, Served

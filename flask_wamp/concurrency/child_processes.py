@@ -1,0 +1,58 @@
+"""Child processes that do not outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import typing as t
+
+#: Runs in place of the program for a moment.  ``PR_SET_PDEATHSIG`` outlives ``exec``; setting it
+#: here and not in a ``preexec_fn`` is what makes it safe in a process that has threads.
+_BOUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
+    """Start a program that gets SIGTERM when we die, however we die.
+
+    It runs in a session of its own, so a Ctrl-C at the terminal reaches us alone and we stop it
+    in our own order. Dying with us is Linux's ``PR_SET_PDEATHSIG``, which is tied to the **thread**
+    that calls this: call it from the main thread, or from one that stays. Elsewhere the
+    program survives our being killed.
+
+    :param command: The program's absolute path and its arguments.
+    :param options: What :class:`subprocess.Popen` takes.
+    """
+    wrapper = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())]
+    return subprocess.Popen([*wrapper, *command], start_new_session=True, **options)
+
+
+def stop_process(
+    process: subprocess.Popen[bytes], timeout: float, signum: int = signal.SIGTERM
+) -> None:
+    """Ask a program of :func:`spawn_bound` to end; kill what is left after ``timeout`` seconds."""
+    if process.poll() is None:
+        process.send_signal(signum)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout)
+    kill_process(process)
+
+
+def kill_process(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program of :func:`spawn_bound` and its children."""
+    # The session outlives its leader for as long as a child is left in it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

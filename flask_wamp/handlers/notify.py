@@ -1,0 +1,31 @@
+"""Send signals to the receivers of an app."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from inspect import iscoroutine
+
+from .coroutines import make_sync
+
+logger = logging.getLogger("flask_wamp.signals")
+
+
+def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
+    """Send a signal, if anybody listens; each receiver on its own.
+
+    :param sender: The app.
+    """
+    if not signal.receivers:
+        return
+    for receiver in signal.receivers_for(sender):
+        try:
+            returned = receiver(sender, **payload)
+            if iscoroutine(returned):
+                make_sync(sender, _finish)(returned)
+        except Exception:
+            logger.exception("a receiver of %s failed", signal.name)
+
+
+async def _finish(coroutine: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
+    await coroutine

@@ -1,0 +1,31 @@
+"""The error and close URIs that WAMP predefines. Each is written down here and nowhere else.
+
+Source: WAMP Basic Profile, "Predefined URIs"; WAMP Advanced Profile, "Advanced Profile error URIs"; and what
+Crossbar.io adds to them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+CANCELED: t.Final = "wamp.error.canceled"
+HISTORY_UNAVAILABLE: t.Final = "wamp.error.history_unavailable"
+INVALID_ARGUMENT: t.Final = "wamp.error.invalid_argument"
+NO_SUCH_PROCEDURE: t.Final = "wamp.error.no_such_procedure"
+NO_SUCH_REGISTRATION: t.Final = "wamp.error.no_such_registration"
+NO_SUCH_SESSION: t.Final = "wamp.error.no_such_session"
+NO_SUCH_SUBSCRIPTION: t.Final = "wamp.error.no_such_subscription"
+NOT_AUTHORIZED: t.Final = "wamp.error.not_authorized"
+PAYLOAD_SIZE_EXCEEDED: t.Final = "wamp.error.payload_size_exceeded"
+PROCEDURE_ALREADY_EXISTS: t.Final = "wamp.error.procedure_already_exists"
+PROCEDURE_EXISTS_WITH_OTHER_POLICY: t.Final = (
+    "wamp.error.procedure_exists_with_different_invocation_policy"
+)
+PROTOCOL_VIOLATION: t.Final = "wamp.error.protocol_violation"
+RUNTIME_ERROR: t.Final = "wamp.error.runtime_error"
+TIMEOUT: t.Final = "wamp.error.timeout"
+UNAVAILABLE: t.Final = "wamp.error.unavailable"
+UNSUBSCRIBED: t.Final = "wamp.error.unsubscribed"
+
+CLOSE_NORMAL: t.Final = "wamp.close.normal"
+GOODBYE_AND_OUT: t.Final = "wamp.close.goodbye_and_out"
