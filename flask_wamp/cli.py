@@ -136,7 +136,9 @@ def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: 
     app = context.ensure_object(ScriptInfo).load_app()
     wamp = _extension_of(app)
     listener = socket.socket(fileno=listen_fd) if listen_fd is not None else None
-    sys.exit(work(app, wamp, tell_supervisor(ready_fd), http=listener, reload=reload))
+    with app.app_context():
+        client = wamp.client
+    sys.exit(work(app, client, tell_supervisor(ready_fd), http=listener, reload=reload))
 
 
 def _setting(*names: str) -> str | None:

@@ -12,6 +12,7 @@ from . import signals
 from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
+from .coordination.lease import Leases
 from .handlers import http, notify
 from .handlers.context import Event, offer_client
 from .handlers.dispatch import Dispatcher, Handler
@@ -94,7 +95,7 @@ class _AppState:
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
 
         def make(peer: Peer) -> JobRunner:
-            lease = functools.partial(peer.leases.add, uri) if once else None
+            lease = functools.partial(Leases.of(peer).add, uri) if once else None
             return JobRunner(self._app, schedule, peer.pool, lease)
 
         if self.config["WAMP_SCHEDULE"]:

@@ -215,7 +215,7 @@ class Caller(WampyAPI):
             raise ValueError(
                 f'{topic!r}: named parts are for handlers; leave them empty here, match="wildcard"'
             )
-        return self._state.started().feeds.open(
+        return self._state.event_hub().open(
             topic,
             match,
             get_retained=get_retained,

@@ -105,6 +105,11 @@ class EventHub:
         self._ended = False
         self._watching = False
 
+    @classmethod
+    def of(cls, peer: Peer) -> EventHub | None:
+        """Return the hub of a process; None before its client has started."""
+        return t.cast("EventHub | None", peer.listener(cls))
+
     @property
     def open_streams(self) -> dict[str, int]:
         """How many streams are open, by topic."""

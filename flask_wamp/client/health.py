@@ -7,6 +7,7 @@ import typing as t
 
 from ..peer.declarations import Declaration, Registration, Subscription
 from .client import Client
+from .event_hub import EventHub
 
 
 def health(client: Client) -> dict[str, t.Any]:
@@ -30,6 +31,7 @@ def health(client: Client) -> dict[str, t.Any]:
     """
     settings, peer = client.settings, client.peer
     connection = peer.connection if peer is not None else None
+    hub = EventHub.of(peer) if peer is not None else None
     since = peer.joined_at if peer is not None else None
     return {
         "joined": connection is not None,
@@ -54,7 +56,7 @@ def health(client: Client) -> dict[str, t.Any]:
                 if topic.dropped
             },
         },
-        "streams": peer.feeds.open_streams if peer is not None else {},
+        "streams": hub.open_streams if hub is not None else {},
         "in_hand": {
             "running": peer.pool.running if peer is not None else 0,
             "waiting": peer.waiting if peer is not None else 0,

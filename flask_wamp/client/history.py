@@ -12,11 +12,7 @@ import typing as t
 
 from ..exceptions import ApplicationError
 from ..protocol import error_uris
-from .meta import Meta, ask
-
-if t.TYPE_CHECKING:
-    from .caller import Caller
-
+from .meta import Asking, Meta, ask
 
 #: What a router answers who does not keep the events of a subscription, or has none such.
 _NOT_KEPT = (error_uris.HISTORY_UNAVAILABLE, error_uris.NO_SUCH_SUBSCRIPTION)
@@ -68,7 +64,7 @@ class PastEvent:
         )
 
 
-def history(client: Caller, topic: str, limit: int, match: str) -> list[PastEvent]:
+def history(client: Asking, topic: str, limit: int, match: str) -> list[PastEvent]:
     """The last events of a topic or pattern, the newest first; see ``Caller.history``."""
     if type(limit) is not int or limit < 1:
         raise ValueError(f"limit={limit!r} must be a whole number above 0")
@@ -87,7 +83,7 @@ def history(client: Caller, topic: str, limit: int, match: str) -> list[PastEven
 
 
 def _events(
-    client: Caller, subscription_id: int | None, limit: int | None
+    client: Asking, subscription_id: int | None, limit: int | None
 ) -> list[dict[str, t.Any]] | None:
     """What the router has kept for a subscription; None: it keeps nothing for it."""
     if subscription_id is None:

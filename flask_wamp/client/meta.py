@@ -12,13 +12,10 @@ import json
 import typing as t
 
 from ..exceptions import ApplicationError, CallTimeout
+from ..peer.calls import CallFuture
 from ..protocol import error_uris
 from ..protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from ..protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
-
-if t.TYPE_CHECKING:
-    from .caller import Caller
-
 
 #: What is not there any more: whoever asks for everything leaves it out.
 _GONE = (
@@ -38,20 +35,30 @@ list_ = list
 """In classes that have a method of that name."""
 
 
+class Asking(t.Protocol):
+    """What can call a procedure: the client, or a view of it with other options."""
+
+    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Call a procedure and wait for its result."""
+
+    def submit(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> CallFuture:
+        """Call a procedure and return a future of its result."""
+
+
 class Meta:
     """The meta API of the router, for the realm of a client.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, client: Caller) -> None:
+    def __init__(self, client: Asking) -> None:
         self.sessions = Sessions(client)
         self.registrations = Registrations(client)
         self.subscriptions = Subscriptions(client)
 
 
 class _Part:
-    def __init__(self, client: Caller) -> None:
+    def __init__(self, client: Asking) -> None:
         self._client = client
 
     def _ask(self, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -259,7 +266,7 @@ class Subscriptions(_Part):
         return False
 
 
-def ask(client: Caller, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+def ask(client: Asking, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
     """Call a procedure of the router's; one that is not permitted says what the role needs."""
     try:
         return client.call(procedure, *args, **kwargs)
@@ -281,7 +288,7 @@ def explained(error: ApplicationError, procedure: str) -> ApplicationError:
 
 
 def _each(
-    client: Caller, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
+    client: Asking, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
 ) -> t.Iterator[tuple[int, t.Any]]:
     """Call a procedure with each number, some side by side; without those that are gone meanwhile.
 

@@ -9,6 +9,7 @@ import time
 import typing as t
 
 from ..concurrency.pool import Pool
+from ..coordination.lease import Leases
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
@@ -16,6 +17,7 @@ from ..peer.declarations import Declaration
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
+from .event_hub import EventHub
 from .testaments import Testaments
 
 MakeEvent = t.Callable[[t.Any], t.Any]
@@ -76,7 +78,7 @@ class ClientState:
         self.policy = StartPolicy()
         self.declarations: dict[tuple[type, str, str], Declaration] = {}
         self.closeables: list[Closeable] = []
-        self.testaments = Testaments(self)
+        self.testaments = Testaments(lambda: self.peer)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
         self._listeners: list[MakeListener] = []
@@ -139,6 +141,13 @@ class ClientState:
                 peer.wait(self.settings.connect_timeout + 0.5)
         return peer
 
+    def event_hub(self) -> EventHub:
+        """Return the streams of events of this process, started where it must.
+
+        :raises NotJoined: It was stopped, or does not start by itself.
+        """
+        return t.cast(EventHub, EventHub.of(self.started()))
+
     def stop(self) -> None:
         """Leave the realm: linger, withdraw, drain, say GOODBYE."""
         self._stopped_in = os.getpid()
@@ -189,6 +198,10 @@ class ClientState:
     def _make_peer(self) -> Peer:
         peer = self.peer
         if peer is None:
-            new = Peer(self.settings, self.declarations.values(), self._notify)
+            listeners: dict[object, MakeListener] = {
+                Leases: Leases,
+                EventHub: EventHub,
+            }  # the leases leave last
+            new = Peer(self.settings, self.declarations.values(), self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

@@ -26,7 +26,6 @@ from .meta import explained
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
     from ..protocol.options import CallOptions
-    from .state import ClientState
 
 logger = logging.getLogger("flask_wamp")
 
@@ -83,12 +82,15 @@ def _known(options: m.Details) -> m.Details:
 
 
 class Testaments:
-    """The testaments of one client. Plain values: no lock is made before ``start()``."""
+    """The testaments of one client. Plain values: no lock is made before ``start()``.
+
+    :param present_peer: Returns the peer of this process, if there is one.
+    """
 
     __test__ = False
 
-    def __init__(self, state: ClientState) -> None:
-        self._state = state
+    def __init__(self, present_peer: t.Callable[[], Peer | None]) -> None:
+        self._present_peer = present_peer
         self._keeper: TestamentSync | None = None
         self.wills: dict[t.Any, Testament] = {}
 
@@ -152,7 +154,7 @@ class Testaments:
                 keeper.take_back({will.scope})
 
     def _current_keeper(self) -> TestamentSync | None:
-        peer = self._state.peer
+        peer = self._present_peer()
         if peer is None or not peer.started:
             return None
         self.add_listener(peer)

@@ -97,7 +97,7 @@ class Pool:
         """Have a worker woken for what was submitted since :meth:`hold`.
 
         :param guest: Who runs it if it is not much.
-        :returns: The first job, which has a place and must be given to :meth:`InlineWorker.run`. For the others
+        :returns: The first job, which has a place and must be given to :meth:`InlineWorker.run`. For others
             a worker is woken by :meth:`share`, or they are the guest's: see :meth:`watch`.
         """
         if not self._held:

@@ -43,7 +43,7 @@ from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
 from .forwarder import Forwarder
-from .lease import PAUSE_MAX, request
+from .lease import PAUSE_MAX, Leases, request
 
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
@@ -114,7 +114,7 @@ class SharedDelivery:
         self._connection: Connection | None = None
         self._subscribed = False
         self._handed_over = threading.Event()
-        self._lease = peer.leases.add(delivery.lease_uri, on_acquired=self._take_over)
+        self._lease = Leases.of(peer).add(delivery.lease_uri, on_acquired=self._take_over)
 
     def joined(self, connection: Connection) -> None:
         """There is a session: the lease knows; what was left in line is forwarded."""
@@ -178,7 +178,7 @@ class SharedDelivery:
         except WAMPError as error:  # the session is gone, and with it all there was to hand over
             logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
         self._forwarder.stop_taking()
-        self._peer.leases.remove(self._lease)
+        Leases.of(self._peer).remove(self._lease)
         self._forwarder.finish(deadline)
 
     def _hand_over(self, deadline: float) -> None:

@@ -232,7 +232,7 @@ class Lease:
                 connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
-        self._peer.leases.try_again()
+        Leases.of(self._peer).try_again()
         if not self.taken:
             logger.warning("cannot have the lease %s: %s %s", self.uri, message.error, message.args)
             return
@@ -261,7 +261,7 @@ class Lease:
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
             self._let_go(self._wanted)
-            self._peer.leases.try_again()
+            Leases.of(self._peer).try_again()
 
     # What the holder says.
 
@@ -302,6 +302,11 @@ class Leases:
         self._watched: Connection | None = None
         self._lock = threading.Lock()
         self._alarm: TimerHandle | None = None
+
+    @classmethod
+    def of(cls, peer: Peer) -> Leases:
+        """Return the leases of a process that has started."""
+        return t.cast(Leases, peer.listener(cls))
 
     def add(self, uri: str, **callbacks: t.Any) -> Lease:
         """Make a lease, and begin to want it. Takes what :class:`Lease` takes."""

@@ -12,14 +12,13 @@ import os
 import random
 import threading
 import time
+import types
 import typing as t
 
-from ..client.event_hub import EventHub
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Timer, TimerHandle
-from ..coordination.lease import Leases
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
@@ -51,10 +50,16 @@ class Peer:
 
     :param declarations: What is served; read at every join.
     :param notify: Called with the name and payload of each signal, on a worker.
+    :param listeners: What comes and goes with every session of this process, made in
+        :meth:`start`, by key. The first one leaves after all others.
     """
 
     def __init__(
-        self, settings: Settings, declarations: t.Collection[Declaration], notify: Notify
+        self,
+        settings: Settings,
+        declarations: t.Collection[Declaration],
+        notify: Notify,
+        listeners: t.Mapping[object, MakeListener] = types.MappingProxyType({}),
     ) -> None:
         self.settings = settings
         self._notify = notify
@@ -78,8 +83,7 @@ class Peer:
         self._reader: threading.Thread
         self._opening: Stream | None = None
         self.serving: Serving
-        self.leases: Leases
-        self.feeds = EventHub(self)
+        self._make_listeners = dict(listeners)
         self._listeners: dict[object, SessionListener] = {}
 
     # Life.
@@ -93,8 +97,8 @@ class Peer:
             self.serving = Serving(
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
-            self.leases = Leases(self)
-            self._listeners |= {Leases: self.leases, EventHub: self.feeds}
+            for key, make in self._make_listeners.items():
+                self._listeners[key] = make(self)
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
 
@@ -153,25 +157,30 @@ class Peer:
         with self._changed:  # so that the reader cannot lose the session in between
             if key in self._listeners or self._stopping.is_set():
                 return
-            self._listeners[key] = make_listener = make(self)
+            self._listeners[key] = listener = make(self)
             if self._ready and self.connection is not None:
-                make_listener.joined(self.connection)
+                listener.joined(self.connection)
 
     def remove_listener(self, key: object, deadline: float) -> None:
         """Have it leave, by a ``time.monotonic()``."""
-        make_listener = self._listeners.get(key)
-        if make_listener is None:
+        listener = self._listeners.get(key)
+        if listener is None:
             return
         try:
-            make_listener.leave(deadline)
+            listener.leave(deadline)
         except Exception:
             logger.exception("cannot leave in order")
         finally:
             self._listeners.pop(key, None)
 
+    def listener(self, key: object) -> SessionListener | None:
+        """Return what :meth:`add_listener` made for a key; None before :meth:`start`."""
+        return self._listeners.get(key)
+
     def _remove_listeners(self, deadline: float) -> None:
-        """Side by side, for each may have to wait for another process; the leases last."""
-        keys = [key for key in self._listeners if key is not Leases]
+        """Have all leave side by side, for each may wait for another process; one waits for them."""
+        last = next(iter(self._make_listeners), None)
+        keys = [key for key in self._listeners if key is not last]
         threads = [
             spawn(functools.partial(self.remove_listener, key, deadline), "wamp-leaving")
             for key in keys[1:]
@@ -180,7 +189,7 @@ class Peer:
             self.remove_listener(key, deadline)
         for thread in threads:
             thread.join()
-        self.remove_listener(Leases, deadline)
+        self.remove_listener(last, deadline)
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
@@ -336,8 +345,8 @@ class Peer:
             self._changed.notify_all()
             listeners = list(self._listeners.values())
         if self.connection is not None:
-            for make_listener in listeners:
-                make_listener.joined(self.connection)
+            for listener in listeners:
+                listener.joined(self.connection)
         for declaration in list(self._declarations):
             if declaration.make_listener is not None:
                 self.add_listener(declaration, declaration.make_listener)
@@ -353,8 +362,8 @@ class Peer:
             self._ready = False
             self._changed.notify_all()
             listeners = list(self._listeners.values())
-        for make_listener in listeners:
-            make_listener.lost()
+        for listener in listeners:
+            listener.lost()
         self._forget_ids()
         tickets = connection.abandon()
         for work in list(connection.invocations.values()):

@@ -16,9 +16,9 @@ import typing as t
 
 from flask import Flask
 
+from ..client.client import Client
 from ..concurrency.self_pipe import SelfPipe
 from ..exceptions import NotJoined
-from ..extension import FlaskWAMP
 from . import lifecycle
 from .supervisor import CHANGED
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("flask_wamp.worker")
 
 def work(
     app: Flask,
-    wamp: FlaskWAMP,
+    client: Client,
     ready: t.Callable[[], object],
     *,
     http: socket.socket | None = None,
@@ -38,14 +38,13 @@ def work(
 ) -> int:
     """Serve an app's handlers until SIGTERM or SIGINT, then drain.
 
+    :param client: The app's client.
     :param ready: Called when everything is registered.
     :param http: A listening socket to serve HTTP on, with gevent's server.
     :param reload: End when a file of the app's changes, with the exit code :data:`CHANGED`.
     :returns: The exit code.
     """
     ended = _ended_by_signal()
-    with app.app_context():
-        client = wamp.client
     if client.start_policy.linger == 0.0 and app.config.get("WAMP_LINGER") is None:
         client.start_policy.linger = lifecycle.LINGER
     client.start_policy.ending = ended.is_set
@@ -60,7 +59,7 @@ def work(
         client.stop()
 
 
-def _wait_until_ready(client: t.Any, ended: SelfPipe, ready: t.Callable[[], object]) -> None:
+def _wait_until_ready(client: Client, ended: SelfPipe, ready: t.Callable[[], object]) -> None:
     while not ended.is_set():
         try:
             client.wait_until_joined(READY_INTERVAL)

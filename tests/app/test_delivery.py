@@ -11,7 +11,8 @@ import pytest
 
 from flask_wamp import FlaskWAMP
 from flask_wamp.coordination.delivery import Delivery
-from flask_wamp.coordination.forwarder import AGAIN, WINDOW
+from flask_wamp.coordination.forwarder import WINDOW
+from flask_wamp.protocol import error_uris
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, as_parts, own_prefix
 from tests.app.conftest import Serve
@@ -91,7 +92,7 @@ def test_no_more_are_in_hand_than_the_window_has(
     assert sink.next()[0] == WINDOW + 1
 
 
-@pytest.mark.parametrize("uri", [AGAIN, "wamp.error.no_such_procedure"])
+@pytest.mark.parametrize("uri", [error_uris.UNAVAILABLE, "wamp.error.no_such_procedure"])
 def test_what_nobody_has_begun_with_is_forwarded_again(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, uri: str
 ) -> None:

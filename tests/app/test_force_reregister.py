@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from flask_wamp import ApplicationError, FlaskWAMP
-from flask_wamp.peer.reregister import ALREADY_EXISTS, OTHER_POLICY
+from flask_wamp.protocol import error_uris
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, LOOKUP
 from tests.app.conftest import Serve
@@ -81,7 +81,8 @@ def test_what_several_share_in_another_way_is_not(
     tell(router, 2)
     others = [serve(theirs("roundrobin"))[1] for _ in range(2)]
     _, wamp = serve(declare)
-    why = f"{OTHER_POLICY}: 'it is taken away from one callee only, and 2 callees share it'"
+    other = error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY
+    why = f"{other}: 'it is taken away from one callee only, and 2 callees share it'"
     assert refused(wamp) == {URI: why}
     assert f"{URI} was refused: {why}" in caplog.text
     assert not any(refused(other) for other in others)
@@ -98,7 +99,7 @@ def test_nor_at_run_time(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     with pytest.raises(ApplicationError, match="2 callees share it") as raised:
         wamp.client.register(lambda: "ours", URI, force_reregister=True)
-    assert raised.value.uri == OTHER_POLICY
+    assert raised.value.uri == error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY
     assert wamp.client.declarations == []
 
 
@@ -168,4 +169,4 @@ def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter)
     eventually(lambda: len(options(router)) == 2)
     wamp.client.wait_until_joined(TIMEOUT)
     assert options(router) == [{"invoke": "single"}] * 2
-    assert ALREADY_EXISTS not in str(wamp.health())
+    assert error_uris.PROCEDURE_ALREADY_EXISTS not in str(wamp.health())

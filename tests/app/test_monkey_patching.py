@@ -126,8 +126,8 @@ def test_tls_after_patching(order: str) -> None:
         ORDERS[order]
         + """
 import json
-from flask_wamp.transports.streams import StreamSettings
-contexts = [StreamSettings().context(), StreamSettings(verify=False).context()]
+from flask_wamp.transports.streams import TLSSettings
+contexts = [TLSSettings().context(), TLSSettings(verify=False).context()]
 print(json.dumps([context.minimum_version.name for context in contexts]))
 """
     )

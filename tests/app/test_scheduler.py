@@ -16,7 +16,7 @@ from flask import Flask, current_app, g, has_app_context
 
 from flask_wamp import FlaskWAMP, signals
 from flask_wamp.concurrency.pool import Pool
-from flask_wamp.scheduling.runner import GRACE, Runner
+from flask_wamp.scheduling.runner import GRACE, JobRunner
 from flask_wamp.scheduling.scheduler import Clock, Job, Scheduler
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
@@ -567,7 +567,7 @@ class Process:
     def __init__(self) -> None:
         self.jobs = Scheduler()
         self.pool = Pool(4, 100)
-        self.runner: Runner
+        self.runner: JobRunner
         self.lease: HandLease
 
     def start(self) -> None:
@@ -577,7 +577,7 @@ class Process:
             leases.append(HandLease(**callbacks))
             return leases[0]
 
-        self.runner = Runner(Flask("process"), self.jobs, self.pool, make_lease)
+        self.runner = JobRunner(Flask("process"), self.jobs, self.pool, make_lease)
         self.lease = leases[0]
 
     def hear(self, state: t.Any) -> None:

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.coordination.lease import Lease
+from flask_wamp.coordination.lease import Lease, Leases
 from flask_wamp.crossbar import free_port, node_config
 from tests.conftest import eventually
 from tests.support.members import Members
@@ -44,7 +44,7 @@ class Wanting:
         wamp.client.add_listener(self._make)
 
     def _make(self, peer: t.Any) -> Wanting:
-        self.lease = peer.leases.add(
+        self.lease = Leases.of(peer).add(
             on_acquired=lambda: self._note("acquired"),
             on_lost=lambda: self._note("lost"),
             **self._arguments,

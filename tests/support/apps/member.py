@@ -25,7 +25,7 @@ import typing as t
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP, event
-from flask_wamp.coordination.lease import Lease
+from flask_wamp.coordination.lease import Lease, Leases
 
 
 def say(what: str, **line: t.Any) -> None:
@@ -67,7 +67,7 @@ class _Watcher:
     """Wants a lease, and says how it fares."""
 
     def __init__(self, peer: t.Any, uri: str) -> None:
-        self.lease: Lease = peer.leases.add(
+        self.lease: Lease = Leases.of(peer).add(
             uri,
             on_acquired=lambda: say("acquired"),
             on_lost=lambda: say("lost"),
