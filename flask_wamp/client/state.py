@@ -198,10 +198,11 @@ class ClientState:
     def _make_peer(self) -> Peer:
         peer = self.peer
         if peer is None:
+            # The leases leave last.
             listeners: dict[object, MakeListener] = {
                 Leases: Leases,
                 EventHub: EventHub,
-            }  # the leases leave last
+            }
             new = Peer(self.settings, self.declarations.values(), self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

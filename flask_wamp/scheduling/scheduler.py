@@ -1,6 +1,6 @@
 """Scheduled jobs: ``wamp.schedule``, the whole API of the ``schedule`` library.
 
-The library says what is due when; a :class:`.job_runner.JobRunner` in each process runs it.
+The library says what is due when; a :class:`.runner.JobRunner` in each process runs it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,27 @@ from flask import Flask, current_app, has_app_context
 
 from ..handlers.coroutines import make_sync
 
-if t.TYPE_CHECKING:
-    from .runner import JobRunner
-
 Function = t.Callable[..., t.Any]
 
 #: Seconds by which the wall clock may differ from the steady one before a next run is corrected.
 _TOLERANCE = 0.05
 
+
+class Runner(t.Protocol):
+    """What runs the jobs of one app in one process."""
+
+    pid: int
+    """The process."""
+
+    def hand_over(self, job: Job, function: t.Callable[..., t.Any]) -> t.Any:
+        """Have a worker run a job's function."""
+
+    def wake(self) -> None:
+        """Look what is due."""
+
+
 #: The runner whose thread this is.
-current_runner: contextvars.ContextVar[JobRunner | None] = contextvars.ContextVar(
+current_runner: contextvars.ContextVar[Runner | None] = contextvars.ContextVar(
     "flask_wamp_runner", default=None
 )
 
@@ -148,7 +159,7 @@ class Scheduler(schedule.Scheduler):
         super().__init__()
         self.clock = clock or Clock()
         self._apps = apps
-        self._runners: list[JobRunner] = []
+        self._runners: list[Runner] = []
 
     def every(self, interval: int = 1) -> Job:
         """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
@@ -166,15 +177,15 @@ class Scheduler(schedule.Scheduler):
         return result if apps else function()
 
     @property
-    def runners(self) -> list[JobRunner]:
+    def runners(self) -> list[Runner]:
         """Those of this process: a forked child has none of its parent's."""
         return [runner for runner in list(self._runners) if runner.pid == os.getpid()]
 
-    def add(self, runner: JobRunner) -> None:
+    def add(self, runner: Runner) -> None:
         """Have a runner woken when there is a new job."""
         self._runners.append(runner)
 
-    def remove(self, runner: JobRunner) -> None:
+    def remove(self, runner: Runner) -> None:
         """Forget a runner."""
         self._runners.remove(runner)
 
