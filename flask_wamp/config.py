@@ -31,6 +31,10 @@ def _text(value: t.Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _texts(value: t.Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_text, value))
+
+
 def _seconds_or_none_at_all(value: t.Any) -> bool:
     return is_seconds(value) or (value == 0 and not isinstance(value, bool))
 
@@ -116,6 +120,7 @@ KEYS: tuple[Key, ...] = (
         "'once', 'every', False",
     ),
     Key("WAMP_VALIDATE", True, _bool, "True or False"),
+    Key("WAMP_TRUSTED_LINKS", None, _texts, "a list of the roles of router-to-router links"),
 )
 
 #: Keys of code written for flask-wamp 0.1.0, and what replaced them.

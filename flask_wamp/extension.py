@@ -47,13 +47,14 @@ class _AppState:
         self._hooks = hooks
         self.config = config
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
-        self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"])
+        trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
+        self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"], trusted_links)
         self.client = Client(
             config.settings(f"flask-wamp/{__version__}", OwnTypes(encoders, self._default)),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
-            event=functools.partial(Event, options={}),
+            event=functools.partial(Event, options={}, trusted_links=trusted_links),
             name=app.name,
         )
         self.client.start_policy.before_start = self._before_start

@@ -13,6 +13,7 @@ from flask import Flask
 from werkzeug.local import LocalProxy
 
 from ..peer.declarations import Work
+from ..protocol.identity import Role, identified
 
 
 @dataclasses.dataclass
@@ -45,13 +46,22 @@ class PastWork:
 class _InHand:
     """What invocations and events have in common."""
 
-    __slots__ = ("_work", "options", "tasks")
+    __slots__ = ("_trusted_links", "_work", "options", "tasks")
+
+    _role: t.ClassVar[Role]
+    """What the session that sent it is in the details."""
 
     tasks: t.Any
     """The background tasks to run after the answer; not set while there are none."""
 
-    def __init__(self, work: Work, options: t.Mapping[str, t.Any]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        options: t.Mapping[str, t.Any],
+        trusted_links: t.Collection[str] = (),
+    ) -> None:
         self._work = work
+        self._trusted_links = trusted_links
         self.options = options
         """The decorator's options, for middlewares; ``uri`` is the absolute URI or pattern."""
 
@@ -78,7 +88,7 @@ class _InHand:
         work = self._work
         past = PastWork(work.uri, work.message, work.received_at, work.deadline, work.canceled)
         options = {name: value for name, value in self.options.items() if name != "middlewares"}
-        return type(self), (past, options)
+        return type(self), (past, options, self._trusted_links)
 
     @property
     def args(self) -> list[t.Any]:
@@ -94,9 +104,12 @@ class _InHand:
 
     @property
     def details(self) -> dict[str, t.Any]:
-        """The details of the WAMP message."""
-        details: dict[str, t.Any] = self._work.message.details
-        return details
+        """The details of the WAMP message, with the peer that really sent it.
+
+        A peer that claims to send on behalf of others (``forward_for``) is not believed, unless its role
+        is in ``WAMP_TRUSTED_LINKS``.
+        """
+        return identified(self._work.message.details, self._role, self._trusted_links)
 
     @property
     def age(self) -> float:
@@ -116,6 +129,7 @@ class Invocation(_InHand):
     """
 
     __slots__ = ()
+    _role = "caller"
 
     @property
     def sender(self) -> int | None:
@@ -172,6 +186,7 @@ class Event(_InHand):
     """
 
     __slots__ = ()
+    _role = "publisher"
 
     @property
     def sender(self) -> int | None:

@@ -41,12 +41,20 @@ class Dispatcher:
 
     :param prefix: ``WAMP_URI_PREFIX``.
     :param validate: ``WAMP_VALIDATE``, the default of ``validate=``.
+    :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.identity.identified`.
     """
 
-    def __init__(self, app: Flask, prefix: str | None, validate: bool) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        prefix: str | None,
+        validate: bool,
+        trusted_links: t.Collection[str] = (),
+    ) -> None:
         self.app = app
         self.prefix = prefix
         self.validate = validate
+        self.trusted_links = trusted_links
         self.results = Results(app, prefix)
         convert = functools.partial(self.results.returned, is_view=True)
         self.streaming = Streaming(app, convert)
@@ -106,6 +114,7 @@ class Handler:
         validate = spec.options["validate"]
         self._app = dispatcher.app
         self._results = dispatcher.results
+        self._trusted_links = dispatcher.trusted_links
         self._spec = spec
         self._options = spec.options
         self._scopes = scopes
@@ -121,7 +130,7 @@ class Handler:
         self._chain: Chain | None = None
 
     def __call__(self, work: Work) -> t.Any:
-        message = self.message_class(work, self._options)
+        message = self.message_class(work, self._options, self._trusted_links)
         try:
             context = self._enter(message)
         except Exception as error:  # the app's session interface, for one

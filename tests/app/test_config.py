@@ -53,6 +53,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": ["auto", "lazy", False],
     "WAMP_SCHEDULE": ["once", "every", False],
     "WAMP_VALIDATE": [True, False],
+    "WAMP_TRUSTED_LINKS": [["rlink"], ("rlink", "backup"), []],
 }
 
 REFUSED: dict[str, list[t.Any]] = {
@@ -85,6 +86,7 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": [True, "eager", 0, ""],
     "WAMP_SCHEDULE": [True, "twice", 0, ""],
     "WAMP_VALIDATE": [0, 1, "yes", []],
+    "WAMP_TRUSTED_LINKS": ["rlink", [5], [""], True, {"rlink": True}],
 }
 
 SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA")

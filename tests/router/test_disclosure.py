@@ -10,8 +10,10 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, event, invocation
+from flask_wamp.crossbar import DevRouter
+from flask_wamp.middlewares import RateLimit
 from tests.support.nodes import Node
-from tests.support.peers import PATIENCE, AutobahnPeer
+from tests.support.peers import PATIENCE, AutobahnPeer, RemoteError
 
 pytestmark = pytest.mark.router
 
@@ -169,3 +171,61 @@ def test_nobody_is_disclosed_where_the_router_does_not(
         assert peer.call("com.example.who").value == [None, None, None]
         peer.publish("com.example.news")
         assert seen.get(timeout=PATIENCE) == (None, None, None)
+
+
+# Nobody can send in another's name: Crossbar takes ``forward_for`` from every session.
+
+FORGED: dict[str, t.Any] = {
+    "forward_for": [{"session": 1, "authid": "root", "authrole": "admin"}],
+}
+
+
+def test_a_forged_caller_is_not_believed(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+    @wamp.callee
+    def who() -> list[t.Any]:
+        names = ("caller", "caller_authid", "caller_authrole")
+        said = [invocation.details[name] for name in names]
+        return [invocation.caller, invocation.caller_authid, invocation.caller_authrole, *said]
+
+    true = [peer.session_id, peer.authid, "anonymous"]
+    assert peer.submit("com.example.who", options=FORGED).wait().value == true + true
+
+
+def test_a_forged_publisher_is_not_believed(
+    wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
+) -> None:
+    @wamp.subscriber
+    def news() -> None:
+        seen.put([event.publisher, event.publisher_authid, event.publisher_authrole])
+
+    true = [peer.session_id, peer.authid, "anonymous"]
+    with wamp.client.events("com.example.news") as events:
+        peer.publish("com.example.news", options=FORGED)
+        assert seen.get(timeout=PATIENCE) == true
+        streamed = next(events)
+        assert [streamed.publisher, streamed.publisher_authid] == true[:2]
+
+
+def test_a_forged_publisher_is_not_in_the_history(join: Join, historian: DevRouter) -> None:
+    _, wamp = join(historian.rawsocket_url)
+    with AutobahnPeer(historian.rawsocket_url) as peer:
+        with wamp.client.events("com.kept"):
+            peer.publish("com.kept", options=FORGED)
+        [kept] = wamp.client.history("com.kept", limit=1)
+        assert (kept.publisher, kept.publisher_authid) == (peer.session_id, peer.authid)
+
+
+def test_a_rate_limit_counts_the_callers_that_really_call(
+    wamp: FlaskWAMP, peer: AutobahnPeer
+) -> None:
+    wamp.middleware(RateLimit(3, period=60.0))
+    wamp.callee(".limited")(lambda: "passed")
+    answers = []
+    for number in range(10):
+        forged = {"session": number, "authid": f"joe{number}", "authrole": "user"}
+        call = peer.submit("com.example.limited", options={"forward_for": [forged]})
+        try:
+            answers.append(call.wait().value)
+        except RemoteError as error:
+            answers.append(error.uri)
+    assert answers == ["passed"] * 3 + ["com.example.error.too_many_requests"] * 7

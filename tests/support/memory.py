@@ -73,6 +73,8 @@ class MemoryRouter:
         """Whether nothing is answered at all, not even HELLO (see :meth:`welcome`) or a ping."""
         self.abort: m.Abort | None = None
         """What HELLO is answered with in place of WELCOME."""
+        self.details: dict[str, t.Any] = {}
+        """Added to the details of :meth:`invoke` and :meth:`publish`."""
         self.attempts = 0
         self.messages: list[t.Any] = []
         """What all clients sent, in order."""
@@ -124,6 +126,7 @@ class MemoryRouter:
             "caller_authid": "joe",
             "caller_authrole": "user",
             "receive_progress": True,
+            **self.details,
         }
         with self._changed:
             invoked = self._routing.invoke(uri, details, list(args), kwargs, answer.take)
@@ -135,6 +138,7 @@ class MemoryRouter:
     def publish(self, topic: str, *args: t.Any, **kwargs: t.Any) -> int:
         """Publish an event to all who have subscribed; return the publication id."""
         details = {"publisher": 7, "publisher_authid": "joe", "publisher_authrole": "user"}
+        details |= self.details
         with self._changed:
             return self._routing.deliver(topic, details, list(args), kwargs)
 
