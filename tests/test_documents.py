@@ -1,4 +1,4 @@
-"""The documents: what they link to is there, and the README's table says nothing without showing it."""
+"""The documents: what they link to is there, and the comparison says nothing without showing it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,8 @@ def test_what_a_document_links_to_is_there(name: str) -> None:
     assert not [file for file in files if not (ROOT / name).parent.joinpath(file).exists()]
 
 
-def test_each_cell_of_the_feature_table_shows_what_it_says() -> None:
-    (section,) = (
-        section
-        for section in read("README.rst").findall(nodes.section)
-        if section.children[0].astext() == "Beside others"
-    )
-    head, *rows = section.findall(nodes.row)
+def test_each_cell_of_the_comparison_shows_what_it_says() -> None:
+    head, *rows = read("docs/comparison.rst").findall(nodes.row)
     us, *others = (cell.astext() for cell in head.children[1:])
     assert us == "Flask-WAMP"
     assert len(others) == 5
@@ -48,4 +43,4 @@ def test_each_cell_of_the_feature_table_shows_what_it_says() -> None:
             feature
         )
         (test,) = (link["refuri"] for link in ours.findall(nodes.reference))
-        assert test.startswith("tests/"), feature
+        assert test.startswith("../tests/"), feature

@@ -12,11 +12,9 @@ import typing as t
 from .base import Transport
 from .rawsocket import RawSocketTransport
 from .streams import Stream, TLSSettings, open_stream
-from .urls import FORMS, Address, RouterURL, parse_router_url, show_url
+from .urls import RouterURL, parse_router_url, show_url
 
 __all__ = [
-    "FORMS",
-    "Address",
     "RouterURL",
     "Stream",
     "TLSSettings",

@@ -8,15 +8,14 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.config import KEYS, load_config
+from flask_wamp.config import KEYS
 
 SECONDS = [0.5, 1, 10, 1e9]
 NO_SECONDS = [0, -1, "5", True, float("nan"), float("inf"), 1e10]
 COUNT = [1, 10_000]
 NO_COUNT = [0, -1, 1.5, "5", True]
-TEXT = ["text", 483920117]
-NO_TEXT = ["", 1.5, True, b"text", ["text"]]
-YES_OR_NO = [True, False, "False", "true"]
+TEXT = ["text"]
+NO_TEXT = ["", 5, b"text", ["text"]]
 
 ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_ROUTER_URL": [
@@ -25,18 +24,11 @@ ACCEPTED: dict[str, list[t.Any]] = {
         "tcp://127.0.0.1:8081",
         "tls://example.org:8443",
         "unix:///run/crossbar.sock",
-        "embedded:/run/shop/wamp.sock",
     ],
     "WAMP_REALM": TEXT,
     "WAMP_URI_PREFIX": ["com.example", "com"],
-    "WAMP_SERIALIZERS": [
-        ["json"],
-        "json",
-        "json, msgpack",
-        ("cbor", "msgpack"),
-        ["msgpack", "json", "cbor"],
-    ],
-    "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",), "anonymous"],
+    "WAMP_SERIALIZERS": [["json"], ("cbor", "msgpack"), ["msgpack", "json", "cbor"]],
+    "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",)],
     "WAMP_AUTHID": TEXT,
     "WAMP_SECRET": [],  # needs an authid, below
     "WAMP_TICKET": TEXT,
@@ -45,7 +37,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_TLS_CA": [],  # a file, below
     "WAMP_TLS_CERT": [],
     "WAMP_TLS_KEY": [],
-    "WAMP_TLS_VERIFY": YES_OR_NO,
+    "WAMP_TLS_VERIFY": [True, False],
     "WAMP_CALL_TIMEOUT": SECONDS,
     "WAMP_CONNECT_TIMEOUT": SECONDS,
     "WAMP_DRAIN_TIMEOUT": [0, *SECONDS],
@@ -57,28 +49,19 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_MAX_PENDING": COUNT,
     "WAMP_EVENT_QUEUE": COUNT,
     "WAMP_MAX_MESSAGE_SIZE": [512, 65536, 16777216],
-    "WAMP_COMPRESSION": YES_OR_NO,
-    "WAMP_AUTOSTART": ["auto", "lazy", False, "False"],
-    "WAMP_SCHEDULE": ["once", "every", False, "false"],
-    "WAMP_VALIDATE": YES_OR_NO,
-    "WAMP_ENDPOINT": ["/wamp", "/a/b-c"],
-    "WAMP_ORIGINS": [[], "https://example.com", ["http://localhost:3000", "http://[::1]"], ["*"]],
-    "WAMP_ROUTER_LISTEN": [
-        [],
-        ["ws://127.0.0.1:8080/ws", "unix:///run/x.sock"],
-        "tcp://[::1]:8081",
-    ],
-    "WAMP_TICKET_MAX_AGE": SECONDS,
-    "WAMP_TRUSTED_LINKS": [[], ["rlink"], "rlink,other"],
-    "WAMP_DOCS": YES_OR_NO,
+    "WAMP_COMPRESSION": [True, False],
+    "WAMP_AUTOSTART": ["auto", "lazy", False],
+    "WAMP_SCHEDULE": ["once", "every", False],
+    "WAMP_VALIDATE": [True, False],
+    "WAMP_TRUSTED_LINKS": [["rlink"], ("rlink", "backup"), []],
 }
 
 REFUSED: dict[str, list[t.Any]] = {
     "WAMP_ROUTER_URL": ["http://localhost", "localhost:8080", "tcp://localhost", "", 8080],
     "WAMP_REALM": NO_TEXT,
     "WAMP_URI_PREFIX": ["com.", ".com", "com..example", "com.exam ple", "com.#", "", 5],
-    "WAMP_SERIALIZERS": [[], "", "xml", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
-    "WAMP_AUTHMETHODS": [[], "tickets", ["password"], [["ticket"]], 5],
+    "WAMP_SERIALIZERS": [[], "json", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
+    "WAMP_AUTHMETHODS": [[], "ticket", ["password"], [["ticket"]], 5],
     "WAMP_AUTHID": NO_TEXT,
     "WAMP_SECRET": NO_TEXT,
     "WAMP_TICKET": NO_TEXT,
@@ -87,7 +70,7 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_TLS_CA": NO_TEXT,
     "WAMP_TLS_CERT": NO_TEXT,
     "WAMP_TLS_KEY": NO_TEXT,
-    "WAMP_TLS_VERIFY": [0, 1, "yes", "no"],
+    "WAMP_TLS_VERIFY": [0, 1, "yes", "False"],
     "WAMP_CALL_TIMEOUT": NO_SECONDS,
     "WAMP_CONNECT_TIMEOUT": NO_SECONDS,
     "WAMP_DRAIN_TIMEOUT": [*NO_SECONDS[1:], False],
@@ -103,12 +86,7 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": [True, "eager", 0, ""],
     "WAMP_SCHEDULE": [True, "twice", 0, ""],
     "WAMP_VALIDATE": [0, 1, "yes", []],
-    "WAMP_ENDPOINT": ["wamp", "/", "/wamp/", "/wamp?x", "/<x>", True, False],
-    "WAMP_ORIGINS": ["example.com", ["https://example.com/path"], ["https://*.example.com"], 5],
-    "WAMP_ROUTER_LISTEN": ["http://x", ["memory:"], ["embedded:"], ["tcp://localhost"], 5],
-    "WAMP_TICKET_MAX_AGE": NO_SECONDS,
-    "WAMP_TRUSTED_LINKS": [[""], [None], 5, {}],
-    "WAMP_DOCS": [0, 1, "yes"],
+    "WAMP_TRUSTED_LINKS": ["rlink", [5], [""], True, {"rlink": True}],
 }
 
 SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA")
@@ -141,64 +119,10 @@ def test_refused_naming_key_value_and_what_is_allowed(name: str, value: t.Any) -
         init(**{name: value})
     message = str(info.value)
     allowed = next(key.allowed for key in KEYS if key.name == name)
-    assert message.startswith(f"{name}={shown(name, value)} is not allowed; it takes {allowed}")
-
-
-def shown(name: str, value: t.Any) -> str:
-    """What of a wrong value is shown: text and numbers, and of the rest the type."""
-    if name in SECRET:
-        return "..."
-    if isinstance(value, list):
-        return f"[{', '.join(shown(name, item) for item in value)}]"
-    if isinstance(value, bytes | dict):
-        return f"<{type(value).__name__}>"
-    return repr(value)
-
-
-@pytest.mark.parametrize("url", ["memory:", "embedded:"])
-def test_a_router_that_is_not_there_yet_is_said_so(url: str) -> None:
-    with pytest.raises(ValueError, match=f"WAMP_ROUTER_URL='{url}' is not supported yet"):
-        init(WAMP_ROUTER_URL=url)
-
-
-def test_no_endpoint_is_not_the_default() -> None:
-    app = Flask("tests")
-    assert load_config(app.config)["WAMP_ENDPOINT"] == "/wamp"
-    assert load_config({"WAMP_ENDPOINT": None})["WAMP_ENDPOINT"] is None
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("TICKET", "483920117", "483920117"),
-        ("TICKET", "0123", "0123"),
-        ("TLS_VERIFY", "False", False),
-        ("COMPRESSION", "true", True),
-        ("SERIALIZERS", "json,msgpack", ["json", "msgpack"]),
-        ("ORIGINS", "https://A.example", ["https://a.example"]),
-        ("CALL_TIMEOUT", "2.5", 2.5),
-        ("AUTHEXTRA", '{"a": 1}', {"a": 1}),
-        ("ENDPOINT", "null", None),
-        ("SCHEDULE", "False", False),
-    ],
-)
-def test_environment_variables_are_read_as_they_are_meant(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: t.Any
-) -> None:
-    monkeypatch.setenv(f"FLASK_WAMP_{name}", text)
-    app = Flask("tests")
-    app.config.from_prefixed_env()
-    assert load_config(app.config)[f"WAMP_{name}"] == value
-
-
-def test_an_environment_variable_that_lost_its_text_is_explained(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FLASK_WAMP_TICKET", "1e5")
-    app = Flask("tests")
-    app.config.from_prefixed_env()
-    with pytest.raises(ValueError, match="WAMP_TICKET=... is not allowed; .*double quotes"):
-        FlaskWAMP(app)
+    assert (
+        message
+        == f"{name}={'...' if name in SECRET else repr(value)} is not allowed; it takes {allowed}"
+    )
 
 
 @pytest.mark.parametrize("name", [key.name for key in KEYS])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import queue
+import re
+import subprocess
 import sys
 import types
 import typing as t
@@ -12,7 +16,9 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from flask_wamp import ApplicationError, FlaskWAMP
+from flask_wamp import ApplicationError, CallResult, FlaskWAMP
+from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
+from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter
 from tests.conftest import eventually
 from tests.support.notes import publish
@@ -41,7 +47,7 @@ class Page:
     """
 
     def __init__(self, page: str, module: types.ModuleType) -> None:
-        self._module = module
+        self.module = module
         self._file = f"docs/{page}.rst"
         self._snippets = {name: source for name, source in blocks(page) if name}
 
@@ -50,11 +56,19 @@ class Page:
         """The snippets, in order."""
         return list(self._snippets)
 
+    def replace(self, old: str, new: str) -> None:
+        """Replace text in every snippet."""
+        self._snippets = {name: s.replace(old, new) for name, s in self._snippets.items()}
+
+    def execute(self, *names: str) -> t.Any:
+        """Run some of them, and return their module."""
+        for name in names:
+            exec(compile(self._snippets[name], self._file, "exec"), vars(self.module))
+        return self.module
+
     def run(self, *names: str) -> FlaskWAMP:
         """Run some of them, join, and return the extension."""
-        for name in names:
-            exec(compile(self._snippets[name], self._file, "exec"), vars(self._module))
-        wamp: FlaskWAMP = self._module.wamp  # type: ignore[attr-defined]
+        wamp: FlaskWAMP = self.execute(*names).wamp
         wamp.start()
         wamp.client.wait_until_joined(PATIENCE)
         return wamp
@@ -71,7 +85,7 @@ def page(
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
     yield Page(request.param, module)
-    if "wamp" in vars(module):
+    if "wamp" in vars(module) and module.wamp._apps:
         module.wamp.stop()
     if "db" in vars(module):
         with module.app.app_context():
@@ -116,9 +130,6 @@ def test_no_snippet_of_handlers_is_left_out(page: Page) -> None:
         "blueprints.py",
         "requests.py",
         "coroutines.py",
-        "background.py",
-        "schedules.py",
-        "delivery.py",
     ]
 
 
@@ -155,12 +166,133 @@ def test_blueprints_requests_and_coroutines(page: Page) -> None:
     assert call.steep("green") == {"tea": "green"}
 
 
-@on_handlers
+# results-and-errors.rst
+
+
+@pytest.mark.parametrize("page", ["results-and-errors"], indirect=True)
+def test_results_and_errors(page: Page) -> None:
+    assert page.names == ["app.py", "handlers.py"]
+    wamp = page.run(*page.names)
+    call = wamp.client.rpc.com.example
+    assert call.order("coffee") == {"item": "coffee", "day": "2026-01-01"}
+    assert uri_of_error(wamp, "order", "coffee", 0) == "com.example.error.bad_amount"
+    assert uri_of_error(wamp, "order", "tea") == "com.example.error.sold_out"
+    assert uri_of_error(wamp, "order", "secret") == "wamp.error.not_authorized"
+    assert uri_of_error(wamp, "order", "coffee", "many") == "wamp.error.invalid_argument"
+    assert call.whoami() == CallResult(wamp.client.session_id, role="anonymous")
+
+
+# client.rst
+
+
+@pytest.mark.parametrize("page", ["client"], indirect=True)
+def test_client(page: Page) -> None:
+    assert page.names == ["app.py", "client.py"]
+    page.run("app.py")
+    page.run("client.py")
+
+
+# configuration.rst
+
+
+def test_the_configuration_table_has_every_key() -> None:
+    text = (DOCS / "configuration.rst").read_text()
+    assert re.findall(r"^``(WAMP_\w+)``  ", text, flags=re.M) == [key.name for key in KEYS]
+
+
+def test_the_table_of_optional_packages_has_every_extra() -> None:
+    text = (DOCS / "configuration.rst").read_text()
+    settings = configparser.ConfigParser()
+    settings.read(DOCS.parent / "setup.cfg")
+    extras = list(settings["options.extras_require"])
+    assert re.findall(r"^``([a-z]+)`` ", text, flags=re.M) == extras
+
+
+# testing.rst
+
+
+@pytest.mark.parametrize("page", ["testing"], indirect=True)
+def test_testing(page: Page, wamp_router: DevRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert page.names == ["app.py", "conftest.py"]
+    module = page.execute(*page.names)
+    module.test_get_user(wamp_router, monkeypatch)
+
+
+# coming-from-flask-wamp.rst
+
+
+@pytest.mark.parametrize("page", ["coming-from-flask-wamp"], indirect=True)
+@pytest.mark.filterwarnings("ignore:(CROSSBAR_URL|REALM) is now called:DeprecationWarning")
+def test_code_written_for_flask_wamp(page: Page, wamp_router: DevRouter) -> None:
+    printed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    page.replace("ws://127.0.0.1:8080/ws", wamp_router.url)
+    page.module.print = lambda *values: printed.put(values)  # type: ignore[attr-defined]
+    module = page.execute("old.py")
+    module.client.start()
+    module.client.wait_until_joined(PATIENCE)
+    others = module.client.with_options(exclude_me=False, acknowledge=True)
+    others.publish(topic="news", message="tea is ready")
+    assert "tea is ready" in map(str, printed.get(timeout=PATIENCE))
+    assert module.app.test_client().get("/").text == "data"
+
+
+# deploying.rst
+
+
+def test_the_commands_of_deploying(tmp_path: Path, wamp_router: DevRouter) -> None:
+    text = (DOCS / "deploying.rst").read_text()
+
+    def printed(command: str) -> str:
+        found = re.search(rf"\n    \$ {re.escape(command)}\n((?:    .*\n)+)", text)
+        assert found, command
+        return re.sub(r"^    ", "", found.group(1), flags=re.M)
+
+    worker = "flask --app app.py wamp worker --workers 3"
+    status = "flask --app app.py wamp status"
+    (app,) = (source for name, source in blocks("client") if name == "app.py")
+    (tmp_path / "app.py").write_text(app)
+    environ = {**os.environ, "FLASK_WAMP_ROUTER_URL": wamp_router.url, "PYTHONUNBUFFERED": "1"}
+    options: dict[str, t.Any] = {"cwd": tmp_path, "env": environ, "stdin": subprocess.DEVNULL}
+    log = tmp_path / "worker.log"
+    with log.open("w") as out:
+        started = spawn_bound(
+            [sys.executable, "-m", *worker.split()], stdout=out, stderr=out, **options
+        )
+    try:
+        eventually(lambda: log.read_text() == printed(worker), 30)
+        shown = subprocess.run(
+            [sys.executable, "-m", *status.split()],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            **options,
+        )
+    finally:
+        stop_process(started, 10)
+    assert shown.stdout == printed(status).replace("ws://127.0.0.1:8080/ws", wamp_router.url)
+    assert (shown.stderr, shown.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("page", ["client"], indirect=True)
+def test_the_health_view_of_deploying(page: Page) -> None:
+    wamp = page.run("app.py")
+    app = page.module.app  # type: ignore[attr-defined]
+    ((name, source),) = blocks("deploying")
+    exec(compile(source, str(name), "exec"), vars(page.module))
+    response = app.test_client().get("/wamp/health")
+    assert (response.status_code, response.json) == (200, wamp.health())
+
+
+# background.rst
+
+
+@pytest.mark.parametrize("page", ["background"], indirect=True)
 def test_background_schedules_and_delivery(page: Page, peer: AutobahnPeer) -> None:
     delivered = peer.subscribe("com.example.delivered")
     tidied = peer.subscribe("com.example.tidied")
     counted = peer.subscribe("com.example.counted")
-    wamp = page.run("app.py", "background.py", "schedules.py", "delivery.py")
+    assert page.names == ["app.py", "background.py", "schedules.py", "delivery.py"]
+    wamp = page.run(*page.names)
     assert wamp.client.call("com.example.deliver", "green") == {"delivered": "soon"}
     assert delivered.next().value == "green"
     assert tidied.next().value == "the kitchen"
@@ -265,11 +397,11 @@ def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
     wamp = page.run(*page.names)
     assert page.names == ["meta.py", "presence.py", "testaments.py", "history.py"]
     ended = [peer.subscribe(f"com.example.worker.{name}") for name in ("gone", "lost")]
-    http = page._module.app.test_client()  # type: ignore[attr-defined]
+    http = page.module.app.test_client()  # type: ignore[attr-defined]
     told: dict[str, Topic] = {
         name: peer.subscribe(f"com.example.{name}") for name in ("joined", "left")
     }
-    here = page._module.here  # type: ignore[attr-defined]
+    here = page.module.here  # type: ignore[attr-defined]
     eventually(lambda: peer.session_id in here)
     with AutobahnPeer(wamp_router.rawsocket_url) as other:
         assert told["joined"].next().value == here[other.session_id] == other.authid
@@ -309,7 +441,7 @@ def test_patterns(page: Page, peer: AutobahnPeer, caplog: pytest.LogCaptureFixtu
 def test_events(page: Page, peer: AutobahnPeer) -> None:
     assert page.names == ["view.py", "map.py", "iterate.py"]
     wamp = page.run(*page.names)
-    client = page._module.app.test_client()  # type: ignore[attr-defined]
+    client = page.module.app.test_client()  # type: ignore[attr-defined]
     for path, topic, data in (
         ("/events", "com.example.chat", b'"hello"'),
         ("/rooms/tea?name=ada", "com.example.rooms", b'{"for": "ada", "text": "hello"}'),

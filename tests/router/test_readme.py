@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
 import subprocess
 import sys
@@ -13,12 +12,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from flask import abort
 
+from flask_wamp import ApplicationError
 from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
-from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter, free_port
 from tests.conftest import eventually
-from tests.support.peers import AutobahnPeer
 
 pytestmark = pytest.mark.router
 
@@ -57,81 +56,65 @@ def run(module: t.Any, source: str) -> None:
 
 def test_there_is_no_snippet_that_is_not_run() -> None:
     names = re.findall(r"\.\. code-block:: python\n    :name: (\S+)\n", README)
-    assert names == [
-        *("app.py", "factory.py", "handlers.py", "client.py", "more.py"),
-        *("conftest.py", "health.py", "old.py"),
-    ]
+    assert names == ["app.py", "factory.py", "client.py"]
     assert README.count(".. code-block:: python") == len(names)
     assert commands() == [
         "pip install tox && tox -e demo",  # tests/router/test_demo.py
-        "pip install tox && tox",  # .ci/run
-        "pip install flask-wamp",  # tests/test_packaging.py
+        "pip install .",  # tox does that in each environment
         "flask --app app.py wamp router",
         "flask --app app.py run",
         "curl -X POST http://127.0.0.1:5000/greet/you",
-        "flask --app app.py wamp worker --workers 3",
-        "flask --app app.py wamp status",
     ]
 
 
-def test_the_lines_that_matter_and_the_client(module: t.Any) -> None:
-    run(module, snippet("app.py"))
-    run(module, snippet("handlers.py"))
-    module.wamp.start()
-    run(module, snippet("client.py"))
-    with module.app.app_context():
-        call = module.g.wampy.call
-        assert call("com.example.order", "coffee") == {"item": "coffee", "day": "2026-01-01"}
-        for args, uri in [
-            (("coffee", 0), "com.example.error.bad_amount"),
-            (("tea",), "com.example.error.sold_out"),
-            (("secret",), "wamp.error.not_authorized"),
-            (("coffee", "many"), "wamp.error.invalid_argument"),
-        ]:
-            with pytest.raises(module.ApplicationError) as raised:
-                call("com.example.order", *args)
-            assert raised.value.uri == uri
-        whoami = call("com.example.whoami")
-        assert whoami == module.CallResult(module.g.wampy.session_id, role="anonymous")
-    run(module, snippet("health.py"))
-    assert module.app.test_client().get("/add/3/4").json == {"sum": 7}
-    assert module.app.test_client().get("/wamp/health").json == module.wamp.health()
-
-
-def test_streams_patterns_and_presence(module: t.Any, wamp_router: DevRouter) -> None:
-    run(module, snippet("app.py"))
-    run(module, snippet("more.py"))
-    module.wamp.start()
-    client = module.app.test_client()
-    with module.app.app_context():
-        module.g.wampy.wait_until_joined(5)
-        assert module.g.wampy.call("com.example.users.7.get") == {"id": 7}
-        assert list(module.g.wampy.stream("com.example.count", 3)) == [0, 1, 2]
-        with module.g.wampy.events("com.example.news") as events, AutobahnPeer(wamp_router.url):
-            assert events.next(5).args[0].endswith("has come")
-    assert client.get("/users/7").json == {"id": 7}
-    assert client.get("/count/3").text == "0\n1\n2\n"
-
-
-def test_the_factory_and_the_test_of_a_user(
-    module: t.Any, wamp_router: DevRouter, monkeypatch: pytest.MonkeyPatch
+def test_the_lines_that_matter_and_the_client(
+    module: t.Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    run(module, snippet("app.py"))
+    module.wamp.start()
+    module.wamp.client.wait_until_joined(5)
+    run(module, snippet("client.py"))
+    http = module.app.test_client()
+    assert http.get("/add/3/4").json == {"sum": 7}
+    assert http.post("/greet/you").json == {"sum": 3}
+    session = module.wamp.client.session_id
+    eventually(lambda: f"hello you, from session {session}" in caplog.text)
+
+
+def test_what_a_handler_raises(module: t.Any) -> None:
+    run(module, snippet("app.py"))
+
+    @module.wamp.callee
+    def refuse(how: int) -> None:
+        if how == 0:
+            raise ApplicationError("com.example.error.sold_out", "tea")
+        if how == 1:
+            raise RuntimeError("a secret")
+        abort(how)
+
+    module.wamp.start()
+    module.wamp.client.wait_until_joined(5)
+    for how, uri in [
+        (0, "com.example.error.sold_out"),
+        (1, "wamp.error.runtime_error"),
+        (403, "wamp.error.not_authorized"),
+        (404, "com.example.error.not_found"),
+        ("tea", "wamp.error.invalid_argument"),
+    ]:
+        with pytest.raises(ApplicationError) as raised:
+            module.wamp.client.call("com.example.refuse", how)
+        assert raised.value.uri == uri
+        assert "secret" not in str(raised.value)
+
+
+def test_the_factory(module: t.Any) -> None:
     run(module, snippet("factory.py"))
-    run(module, snippet("conftest.py"))
-    module.test_get_user(wamp_router, monkeypatch)
-
-
-@pytest.mark.filterwarnings("ignore:(CROSSBAR_URL|REALM) is now called:DeprecationWarning")
-def test_code_written_for_flask_wamp(module: t.Any, wamp_router: DevRouter) -> None:
-    printed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-    module.print = lambda *values: printed.put(values)
-    run(module, snippet("old.py").replace("ws://127.0.0.1:8080/ws", wamp_router.url))
-    module.client.start()
-    module.client.wait_until_joined(5)
-    others = module.client.with_options(exclude_me=False, acknowledge=True)
-    others.publish(topic="news", message="tea is ready")
-    assert "tea is ready" in map(str, printed.get(timeout=5))
-    assert module.app.test_client().get("/").text == "data"
+    app = module.create_app()
+    assert app.test_client().get("/users/7").json == {"number": 7, "name": "Ada"}
+    with app.app_context():
+        module.wamp.start()
+        module.g.wampy.wait_until_joined(5)
+        assert module.g.wampy.call("com.example.users.get", 7)["number"] == 7
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -144,7 +127,7 @@ def test_the_commands(tmp_path: Path) -> None:
     }
     started = []
     try:
-        for command in commands()[3:5]:
+        for command in commands()[2:4]:
             words = command.split()
             if words[-1] == "run":
                 words += ["--port", str(http)]
@@ -160,45 +143,14 @@ def test_the_commands(tmp_path: Path) -> None:
                 )
             )
             log.close()
-        url = commands()[5].split()[-1].replace("5000", str(http))
+        url = commands()[4].split()[-1].replace("5000", str(http))
         answer = eventually(lambda: post(url), 30)
     finally:
         for process in reversed(started):
             stop_process(process, 10)
     expected = re.search(r"/greet/you\n    (.*)\n", README)
     assert expected and answer == expected.group(1)
-
-
-def test_the_commands_in_production(tmp_path: Path, wamp_router: DevRouter) -> None:
-    worker, status = commands()[6:8]
-    (tmp_path / "app.py").write_text(snippet("app.py"))
-    environ = {**os.environ, "FLASK_WAMP_ROUTER_URL": wamp_router.url, "PYTHONUNBUFFERED": "1"}
-    options: dict[str, t.Any] = {"cwd": tmp_path, "env": environ, "stdin": subprocess.DEVNULL}
-    log = tmp_path / "worker.log"
-    with log.open("w") as out:
-        started = spawn_bound(
-            [sys.executable, "-m", *worker.split()], stdout=out, stderr=out, **options
-        )
-    try:
-        eventually(lambda: log.read_text() == said(worker), 30)
-        told = subprocess.run(
-            [sys.executable, "-m", *status.split()],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            **options,
-        )
-    finally:
-        stop_process(started, 10)
-    assert told.stdout == said(status).replace("ws://127.0.0.1:8080/ws", wamp_router.url)
-    assert (told.stderr, told.returncode) == ("", 0)
-
-
-def said(command: str) -> str:
-    """What the README says a command says."""
-    found = re.search(rf"\n    \$ {re.escape(command)}\n((?:    .*\n)+)", README)
-    assert found
-    return re.sub(r"^    ", "", found.group(1), flags=re.M)
+    assert "hello you, from session " in (tmp_path / "run.log").read_text()
 
 
 def post(url: str) -> str | None:
@@ -209,8 +161,3 @@ def post(url: str) -> str | None:
             return str(response.read().decode().strip())
     except OSError:
         return None
-
-
-def test_the_configuration_table_names_every_key() -> None:
-    table = README[README.index("Configuration\n---") : README.index("A router\n---")]
-    assert re.findall(r"^``(WAMP_\w+)``", table, flags=re.M) == [key.name for key in KEYS]
