@@ -150,7 +150,7 @@ def test_the_commands(tmp_path: Path) -> None:
             stop_process(process, 10)
     expected = re.search(r"/greet/you\n    (.*)\n", README)
     assert expected and answer == expected.group(1)
-    assert "hello you, from session " in (tmp_path / "run.log").read_text()
+    assert "hello you, from session " in (tmp_path / f"{http}.log").read_text()
 
 
 def post(url: str) -> str | None:
