@@ -1,0 +1,1 @@
+"""The endpoint: routes of the app through which browsers join."""

@@ -1,0 +1,362 @@
+/**
+ * A WAMP client for browsers and Node: no dependency, nothing to build. Types: client.d.ts.
+ *
+ *     import { connect } from "/wamp/client.js";
+ *     const wamp = await connect("/wamp");
+ *     const sum = await wamp.call("com.shop.add", [1, 2]);
+ *     await wamp.subscribe("com.shop.news", (args, kwargs) => show(...args));
+ */
+export class WampError extends Error {
+  get name() {
+    return this.constructor.name;
+  }
+}
+export class NotJoined extends WampError {}
+export class SessionLost extends WampError {}
+export class CallTimeout extends WampError {}
+export class ApplicationError extends WampError {
+  constructor(uri, args = [], kwargs = {}) {
+    super([uri, ...args].join(": "));
+    Object.assign(this, { uri, args, kwargs });
+  }
+}
+export class CallResult {
+  constructor(args = [], kwargs = {}) {
+    Object.assign(this, { args, kwargs });
+  }
+}
+
+const HELLO = 1, WELCOME = 2, ABORT = 3, CHALLENGE = 4, AUTHENTICATE = 5, GOODBYE = 6, ERROR = 8;
+const PUBLISH = 16, SUBSCRIBE = 32, EVENT = 36, CALL = 48, CANCEL = 49;
+const RESULT = 50, REGISTER = 64, INVOCATION = 68, INTERRUPT = 69, YIELD = 70;
+const UNDO = 2; // from SUBSCRIBE to UNSUBSCRIBE, REGISTER to UNREGISTER
+const role = {
+  features: {
+    call_canceling: true,
+    progressive_call_results: true,
+    caller_identification: true,
+    publisher_identification: true,
+  },
+};
+const ROLES = { caller: role, callee: role, publisher: role, subscriber: role };
+const AWAKE = ["online", "pageshow"];
+
+// WAMP carries bytes in JSON as text: a NUL, then Base64.
+const encode = (message) =>
+  JSON.stringify(message, (_, value) =>
+    value instanceof Uint8Array
+      ? `\0${btoa(value.reduce((text, byte) => text + String.fromCharCode(byte), ""))}`
+      : value,
+  );
+const decode = (data) =>
+  JSON.parse(data, (_, value) =>
+    typeof value === "string" && value[0] === "\0"
+      ? Uint8Array.from(atob(value.slice(1)), (char) => char.charCodeAt(0))
+      : value,
+  );
+const toResult = (args = [], kwargs = {}) =>
+  args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
+
+export function connect(where, options = {}) {
+  return new Promise((resolve, reject) => {
+    const wamp = new Wamp(where, options);
+    const { signal } = options;
+    const stop = wamp.onState((state, reason) => {
+      if (state === "joining" || (state === "lost" && !wamp.refused)) return;
+      stop();
+      if (state === "joined") return resolve(wamp);
+      wamp.close();
+      reject(signal?.aborted ? signal.reason : wamp.refused ?? new NotJoined(reason));
+    });
+    signal?.addEventListener("abort", () => wamp.close());
+    signal?.aborted ? wamp.close() : wamp.open();
+  });
+}
+
+export class Wamp {
+  state = "joining";
+  session = null;
+  #listeners = new Set();
+  #attempt = null; // the attempt to join that counts, or the session that came of it
+  #failures = 0;
+  #pending = new Map(); // request id -> { end, progress }
+  #kept = new Set(); // subscriptions and registrations, which outlive a session
+  #running = new Map(); // invocation id -> AbortController
+  #where;
+  #options;
+  #socket;
+  #features;
+  #lastId;
+  #heard;
+  #timer;
+  #beat;
+
+  constructor(where = "/wamp", options = {}) {
+    this.#where = where;
+    this.#options = { timeout: 1e4, minDelay: 100, maxDelay: 3e3, heartbeat: 3e4, ...options };
+    if (options.onState) this.onState(options.onState);
+  }
+
+  onState(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  open() {
+    if (this.#attempt) return;
+    AWAKE.forEach((name) => globalThis.addEventListener?.(name, this.#wake));
+    this.#join();
+  }
+
+  close() {
+    AWAKE.forEach((name) => globalThis.removeEventListener?.(name, this.#wake));
+    if (this.session) this.#send([GOODBYE, {}, "wamp.close.close_realm"]);
+    this.#attempt = null;
+    this.#end("closed", "closed");
+  }
+
+  async call(procedure, args = [], kwargs = {}, { timeout, signal, onProgress, ...wire } = {}) {
+    if (onProgress) wire.receive_progress = true;
+    const message = [CALL, wire, procedure, args, kwargs];
+    const [, ...result] = await this.#request(message, timeout, signal, onProgress);
+    return toResult(...result);
+  }
+
+  async *stream(procedure, args, kwargs, { signal, timeout = Infinity, ...options } = {}) {
+    const left = new AbortController();
+    const items = [];
+    let wake, done;
+    const put = (item) => (items.push(item), wake?.());
+    const end = () => ((done = true), wake?.());
+    const onProgress = (...result) => put(toResult(...result));
+    const abort = () => left.abort(signal.reason);
+    signal?.aborted ? abort() : signal?.addEventListener("abort", abort);
+    const how = { ...options, signal: left.signal, timeout, onProgress };
+    const call = this.call(procedure, args, kwargs, how);
+    call.then((last) => last == null || put(last)).then(end, end);
+    try {
+      for (;;) {
+        while (items.length) yield items.shift();
+        if (done) return void (await call);
+        await new Promise((resolve) => (wake = resolve));
+      }
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      left.abort();
+    }
+  }
+
+  async publish(topic, args = [], kwargs = {}, options = {}) {
+    const message = [PUBLISH, options, topic, args, kwargs];
+    return options.acknowledge ? (await this.#request(message))[0] : void this.#ask(message);
+  }
+
+  subscribe(topic, handler, options) {
+    return this.#keep(SUBSCRIBE, topic, handler, options);
+  }
+
+  register(procedure, handler, options) {
+    return this.#keep(REGISTER, procedure, handler, options);
+  }
+
+  async #join() {
+    const attempt = (this.#attempt = {});
+    const unlessOld = (f) => (event) => attempt === this.#attempt && f(event);
+    this.#change("joining");
+    this.#timer = setTimeout(() => this.#lost("no answer"), this.#options.timeout);
+    try {
+      const how = await this.#ticket();
+      if (attempt !== this.#attempt) return;
+      const socket = (this.#socket = new WebSocket(how.url, ["wamp.2.json"]));
+      socket.onopen = unlessOld(() => this.#hello(how));
+      socket.onmessage = unlessOld(({ data }) => this.#receive(decode(data), how));
+      socket.onclose = unlessOld(({ code, reason }) => this.#lost(reason || `code ${code}`));
+    } catch (error) {
+      unlessOld(() => this.#lost(error.message, error.uri && error))();
+    }
+  }
+
+  // A ticket joins once, so each attempt asks the app again where and how to join.
+  async #ticket() {
+    const { realm = "realm1", authid, ticket, headers } = this.#options;
+    const base = new URL(this.#where, globalThis.location?.href);
+    if (base.protocol.startsWith("ws")) return { url: base, realm, authid, ticket };
+    const ask = { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: "{}" };
+    const answer = await fetch(`${base.href.replace(/\/$/, "")}/session`, ask);
+    const text = `the app answered ${answer.status}`;
+    if (answer.status >= 500) throw new Error(text);
+    if (!answer.ok) throw new ApplicationError("wamp.error.not_authorized", [text]);
+    const how = await answer.json();
+    const url = new URL(how.url, base);
+    url.protocol = url.protocol.replace("http", "ws");
+    return { ...how, url };
+  }
+
+  #hello({ realm, authid, ticket }) {
+    const authmethods = ticket ? ["ticket"] : undefined;
+    this.#send([HELLO, realm, { roles: ROLES, authid: authid ?? undefined, authmethods }]);
+  }
+
+  async #joined(session, { authid, authrole, roles }, { realm }) {
+    clearTimeout(this.#timer);
+    Object.assign(this, { session, authid, authrole, realm, refused: null });
+    this.#lastId = this.#failures = 0;
+    this.#features = roles?.dealer?.features ?? {};
+    const { heartbeat } = this.#options;
+    if (heartbeat) this.#beat = setInterval(() => this.#probe(heartbeat), heartbeat);
+    await Promise.all([...this.#kept].map((entry) => this.#announce(entry)));
+    if (this.session === session) this.#change("joined");
+  }
+
+  #lost(reason, refused) {
+    const attempt = (this.#attempt = {});
+    this.refused = refused;
+    this.#end("lost", reason);
+    if (attempt !== this.#attempt) return; // a listener has closed it
+    const { minDelay, maxDelay } = this.#options;
+    const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures++);
+    // Jittered, so that a router that comes back does not meet all pages at the same moment.
+    this.#timer = setTimeout(() => this.#join(), delay * (0.5 + Math.random() / 2));
+  }
+
+  #end(state, reason) {
+    clearTimeout(this.#timer);
+    clearInterval(this.#beat);
+    this.session = null;
+    this.#socket?.close();
+    for (const { end } of [...this.#pending.values()]) end(new SessionLost(reason));
+    for (const controller of this.#running.values()) controller.abort();
+    this.#change(state, reason);
+  }
+
+  #change(state, reason) {
+    this.state = state;
+    for (const listener of [...this.#listeners]) listener(state, reason);
+  }
+
+  // A connection can die in silence, so ask for something harmless after a quiet time.
+  #probe(quiet) {
+    if (!this.session || Date.now() - this.#heard < quiet) return;
+    this.#request([SUBSCRIBE + UNDO, 2 ** 53]).catch((error) => {
+      if (error instanceof CallTimeout) this.#lost("the router does not answer");
+    });
+  }
+
+  #wake = () => {
+    if (this.state !== "lost") return this.#probe(0);
+    clearTimeout(this.#timer);
+    this.#join();
+  };
+
+  #send(message) {
+    this.#socket.send(encode(message));
+  }
+
+  #receive([code, ...parts], how) {
+    const [first, second] = parts;
+    this.#heard = Date.now();
+    if (code === WELCOME) this.#joined(first, second, how);
+    else if (code === CHALLENGE) this.#send([AUTHENTICATE, how.ticket ?? "", {}]);
+    else if (code === ABORT) this.#lost(second, new ApplicationError(second, [first.message]));
+    else if (code === GOODBYE) {
+      this.#send([GOODBYE, {}, "wamp.close.goodbye_and_out"]);
+      this.#lost(second);
+    } else if (code === EVENT) this.#event(...parts);
+    else if (code === INVOCATION) this.#invocation(...parts);
+    else if (code === INTERRUPT) this.#running.get(first)?.abort();
+    else if (code === ERROR) this.#pending.get(second)?.end(new ApplicationError(...parts.slice(3)));
+    else if (code === RESULT && second.progress) this.#pending.get(first)?.progress?.(...parts.slice(2));
+    else this.#pending.get(first)?.end(parts.slice(1)); // RESULT, SUBSCRIBED, REGISTERED ...
+  }
+
+  // The ids of a session have no gaps, so one counts when its message has been sent.
+  #ask([code, ...rest]) {
+    if (!this.session) throw new NotJoined(`not joined: ${this.state}`);
+    this.#send([code, this.#lastId + 1, ...rest]);
+    return ++this.#lastId;
+  }
+
+  async #request(message, timeout = this.#options.timeout, signal, progress) {
+    signal?.throwIfAborted();
+    const id = this.#ask(message);
+    return new Promise((resolve, reject) => {
+      const settle = (f, value) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", abort);
+        this.#pending.delete(id);
+        f(value);
+      };
+      const giveUp = (reason) => {
+        settle(reject, reason);
+        if (message[0] === CALL && this.#features.call_canceling)
+          this.#send([CANCEL, id, { mode: "killnowait" }]);
+      };
+      const abort = () => giveUp(signal.reason);
+      const late = () => giveUp(new CallTimeout(`no answer in ${timeout} ms`));
+      const timer = timeout < 2 ** 31 && setTimeout(late, timeout);
+      signal?.addEventListener("abort", abort);
+      const end = (answer) => settle(answer instanceof Error ? reject : resolve, answer);
+      this.#pending.set(id, { end, progress });
+    });
+  }
+
+  #keep(code, uri, handler, options = {}) {
+    return new Promise((resolve, reject) => {
+      const entry = { code, uri, handler, options, resolve, reject };
+      this.#kept.add(entry);
+      if (this.session) this.#announce(entry);
+    });
+  }
+
+  async #announce(entry) {
+    try {
+      entry.id = null;
+      [entry.id] = await this.#request([entry.code, entry.options, entry.uri]);
+      entry.resolve(() => this.#withdraw(entry));
+    } catch (error) {
+      if (error instanceof SessionLost) return; // the next session asks again
+      console.warn(`WAMP: ${entry.uri} was refused:`, error);
+      entry.reject(error);
+    }
+  }
+
+  async #withdraw(entry) {
+    this.#kept.delete(entry);
+    // Two subscriptions to one topic have one id. The router forgets it with the last of them.
+    const shared = [...this.#kept].some(({ code, id }) => code === entry.code && id === entry.id);
+    if (this.session && entry.id && !shared) await this.#request([entry.code + UNDO, entry.id]);
+  }
+
+  #event(subscription, publication, details, args = [], kwargs = {}) {
+    for (const { code, id, uri, handler } of [...this.#kept]) {
+      if (code !== SUBSCRIBE || id !== subscription) continue;
+      try {
+        handler(args, kwargs, { topic: uri, publication, ...details });
+      } catch (error) {
+        console.error(`WAMP: the handler of ${uri} failed:`, error);
+      }
+    }
+  }
+
+  async #invocation(request, registration, details, args = [], kwargs = {}) {
+    const { session } = this;
+    const reply = (message) => session === this.session && this.#send(message);
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#running.set(request, controller);
+    const progress = (values = [], named = {}) =>
+      details.receive_progress && reply([YIELD, request, { progress: true }, values, named]);
+    try {
+      const { handler, uri } = [...this.#kept].find((entry) => entry.id === registration && entry.code === REGISTER);
+      const value = await handler(args, kwargs, { procedure: uri, ...details, progress, signal });
+      const result = value instanceof CallResult ? value : new CallResult([value]);
+      reply([YIELD, request, {}, result.args, result.kwargs]);
+    } catch (error) {
+      const other = `wamp.error.${signal.aborted ? "canceled" : "runtime_error"}`;
+      const { uri = other, args: values = [], kwargs: named = {} } = error?.uri ? error : {};
+      if (uri === other && !signal.aborted) console.error("WAMP: a procedure failed:", error);
+      reply([ERROR, INVOCATION, request, {}, uri, values, named]);
+    }
+    this.#running.delete(request);
+  }
+}

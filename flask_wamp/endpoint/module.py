@@ -1,0 +1,25 @@
+"""``client.js``, our ES module for browsers, and its types."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+_COMMENT = re.compile(r"/\*\*(?:.|\n)*?\*/\n|(?:^|[ \t]+)// .*$", re.MULTILINE)
+_INDENTATION = re.compile(r"^\s+", re.MULTILINE)
+
+
+@functools.cache
+def client_js() -> str:
+    """Return the module as it is served: without comments and indentation, under 12 kB."""
+    source = (_HERE / "client.js").read_text("utf-8")
+    return _INDENTATION.sub("", _COMMENT.sub("", source))
+
+
+@functools.cache
+def client_d_ts() -> str:
+    """Return the types of the module."""
+    return (_HERE / "client.d.ts").read_text("utf-8")
