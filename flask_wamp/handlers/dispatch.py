@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import inspect
 import logging
 import typing as t
 
@@ -28,7 +27,7 @@ from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
 from .registry import Spec, parameters_of
-from .request_context import request_context, run_as_request
+from .request_context import HandlerRequests, endpoint_of
 from .results import Results
 from .streaming import Streaming, as_generator, exhaust
 from .validation import URIArguments, Validate, make_validator, misfit
@@ -118,12 +117,15 @@ class Handler:
         self._spec = spec
         self._options = spec.options
         self._scopes = scopes
-        self._in_request = bool(spec.options["request_context"])
         parts = URIArguments(pattern, spec.function) if pattern.parts else None
         self._parts = parts if parts is not None and parts.names else None
         names = self._parts.names if self._parts is not None else set()
+        in_request = spec.options["request_context"]
+        self._requests: HandlerRequests | None = None
+        if in_request:
+            self._requests = HandlerRequests(self._app, spec.function, self._parts)
         # A view that takes its payload from the request, as views do, takes no other arguments.
-        self._takes_nothing = self._in_request and names.issuperset(_parameters(spec.function))
+        self._takes_nothing = in_request and names.issuperset(_parameters(spec.function))
         self._validated = dispatcher.validate if validate is None else validate
         self._validate: Validate | None = None
         self._call = make_sync(dispatcher.app, spec.function)
@@ -223,26 +225,18 @@ class Handler:
 
     def _enter(self, message: t.Any) -> t.Any:
         """Push the handler's context."""
-        if not self._in_request:
-            context: t.Any = self._app.app_context()
-            context.push()
-            return context
-        context = request_context(self._app, message)
-        try:
-            context.push()
-        except BaseException as error:
-            context.pop(error)
-            raise
+        if self._requests is not None:
+            return self._requests.push(message)
+        context = self._app.app_context()
+        context.push()
         return context
 
     def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
         """The outcome, and the error that it is."""
         if signals.dispatch_started.receivers:  # asked here: a call for nothing costs more
             notify.send(signals.dispatch_started, self._app, message=message)
-        run = chain.run
-        if self._in_request:
-            run = functools.partial(run_as_request, self._app, run)
-        value = run(message)
+        requests = self._requests
+        value = chain.run(message) if requests is None else requests.run(chain.run, message)
         outcome = self._returned(value, work)
         if isinstance(outcome, Failure):
             error = ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
@@ -282,7 +276,7 @@ class _Callee(Handler):
         if is_plain(value):
             return Result([value])
         if self._is_view is None:
-            self._is_view = _is_view(self._app, self._spec.function)
+            self._is_view = endpoint_of(self._app, self._spec.function) is not None
         return self._results.returned(value, work.plain, is_view=self._is_view)
 
 
@@ -320,11 +314,6 @@ def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
     """The names of a function's parameters."""
     found = parameters_of(f)
     return ("?",) if found is None else found
-
-
-def _is_view(app: Flask, f: t.Callable[..., t.Any]) -> bool:
-    """Whether a function is also an HTTP view."""
-    return any(view is f or inspect.unwrap(view) is f for view in app.view_functions.values())
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:

@@ -16,6 +16,7 @@ from ..exceptions import (
     TransportError,
     WAMPError,
 )
+from .flask_versions import call_method
 
 logger = logging.getLogger("flask_wamp.http")
 
@@ -40,8 +41,8 @@ def answer_errors(app: Flask) -> None:
         logger.error("%s is not handled by the view: %s", what, error, exc_info=error)
         for kind, (http, description) in ANSWERS.items():
             if isinstance(error, kind):
-                return app.handle_http_exception(http(description))
-        return app.handle_exception(error)
+                return call_method(app, "handle_http_exception", http(description))
+        return call_method(app, "handle_exception", error)
 
     for kind in ANSWERS:
         if kind not in app.error_handler_spec[None][None]:

@@ -1,51 +1,191 @@
 """``request_context=True``: a handler that sees a request, as an HTTP view does.
 
-The payload is the request's JSON, the app's before and after request functions run. There is no cookie
-and no client address: ``session`` is empty, and a login extension sees nobody.
+The payload is the request's JSON, and the app's before and after request functions run. There is no cookie
+and no client address: ``session`` is empty, and a login extension sees an anonymous user. Where the handler
+is also an HTTP view, ``request.endpoint``, ``.blueprint`` and ``.url_rule`` are those of the view, so that
+what guards it over HTTP guards it here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
+import re
+import sys
 import typing as t
+from urllib.parse import urlsplit
 
-from flask import Flask
-from werkzeug.test import EnvironBuilder
+from flask import Flask, url_for
+from werkzeug.routing import BuildError, Rule
+from werkzeug.sansio.utils import host_is_trusted
 from werkzeug.wrappers import Response
 
-from ..exceptions import SerializationError
+from ..exceptions import ApplicationError, SerializationError
+from ..protocol import error_uris
 from ..protocol.payload import plain
 from .context import Event, Invocation
+from .flask_versions import call_method
+from .registry import parameters_of
+from .validation import InvalidArgument, URIArguments
 
 if t.TYPE_CHECKING:
     import flask
-    from flask.ctx import RequestContext
+    from flask.ctx import AppContext, RequestContext
 
 Message = Invocation | Event
 
 
-def request_context(app: Flask, message: Message) -> RequestContext:
-    """A request context for a message: ``POST /<uri>`` with the payload as JSON.
+def endpoint_of(app: Flask, f: t.Callable[..., t.Any]) -> str | None:
+    """Return the endpoint of the HTTP view that a function is, perhaps inside of decorators."""
+    for endpoint, view in app.view_functions.items():
+        if view is f or inspect.unwrap(view) is f:
+            return endpoint
+    return None
 
-    ``request.get_json()`` is the keyword payload; the positional one where there is no other; and
-    ``{"args": [...], "kwargs": {...}}`` where there are both.
-    """
-    scheme = app.config["PREFERRED_URL_SCHEME"]
-    host = app.config["SERVER_NAME"] or "localhost"
-    builder = EnvironBuilder(
-        path=f"/{message.uri}",
-        base_url=f"{scheme}://{host}{app.config['APPLICATION_ROOT']}",
-        method="POST",
-        data=app.json.dumps(_payload(message)),
-        content_type="application/json",
-    )
-    try:
-        return app.request_context(builder.get_environ())
-    finally:
-        builder.close()
+
+class HandlerRequests:
+    """Makes the requests that one handler sees, and runs it between the app's request functions."""
+
+    def __init__(
+        self, app: Flask, function: t.Callable[..., t.Any], parts: URIArguments | None
+    ) -> None:
+        self._app = app
+        self._function = function
+        self._parts = parts
+        self._endpoint: str | None = None
+        names = parts.names if parts is not None else ()
+        self._parameters = [name for name in parameters_of(function) or () if name not in names]
+
+    def push(self, message: Message) -> AppContext | RequestContext:
+        """Push a request context: ``POST /<uri>`` with the payload as JSON.
+
+        ``request.get_json()`` is the keyword payload; the positional payload where there are no keywords; and
+        ``{"args": [...], "kwargs": {...}}`` where there are both.
+        """
+        context = self._app.request_context(_environ(self._app, message))
+        try:
+            context.push()
+            self._route(context.request, message)
+        except BaseException as error:
+            context.pop(error)
+            raise
+        return context
+
+    def _route(self, request: flask.Request, message: Message) -> None:
+        """Replace what Flask found by the URL, which is not one of the app's, by the view."""
+        if (
+            self._endpoint not in self._app.view_functions
+        ):  # none yet: views may be added at any time
+            self._endpoint = endpoint_of(self._app, self._function)
+        values = self._values(message)
+        rule = self._rule(values)
+        request.url_rule = rule
+        request.view_args = _view_args(rule, values) if rule is not None else None
+        request.routing_exception = None
+
+    def _values(self, message: Message) -> dict[str, t.Any]:
+        """The arguments by the names of the function's parameters."""
+        values = dict(zip(self._parameters, message.args, strict=False)) | message.kwargs
+        if self._parts is not None:
+            with contextlib.suppress(InvalidArgument):  # the handler raises it again
+                values |= self._parts.values(message.uri)
+        return values
+
+    def _rule(self, values: t.Container[str]) -> Rule | None:
+        """The first rule of the view that the payload has all variables of; else its first one."""
+        if self._endpoint is None:
+            return None
+        rules = list(self._app.url_map.iter_rules(self._endpoint))
+        fitting = (rule for rule in rules if all(name in values for name in rule.arguments))
+        return next(fitting, rules[0] if rules else None)
+
+    def run(self, handle: t.Callable[[Message], t.Any], message: Message) -> t.Any:
+        """Run a handler between the app's before and after request functions.
+
+        :raises ApplicationError: The caller was redirected in place of being served.
+        """
+        app = self._app
+        answer = call_method(app, "preprocess_request")
+        if answer is not None:
+            answer = call_method(app, "process_response", app.make_response(answer))
+            if _is_redirect(answer):
+                raise _not_authorized(answer)
+            return answer
+        value = handle(message)
+        if isinstance(value, Response):
+            answer = call_method(app, "process_response", value)
+            if _is_redirect(answer) and _is_login(app, answer):
+                raise _not_authorized(answer)
+            return answer
+        # After request functions get a response; the value stays as it is unless they change that.
+        shown = self._shown(value)
+        before = shown.status_code, shown.get_data()
+        processed = call_method(app, "process_response", shown)
+        unchanged = (processed.status_code, processed.get_data()) == before
+        return value if unchanged else processed
+
+    def _shown(self, value: t.Any) -> flask.Response:
+        """Return a handler's result as a response; null for what is not data, such as a generator."""
+        app = self._app
+        is_view_tuple = isinstance(value, tuple) and self._endpoint is not None
+        if isinstance(value, str | bytes) or is_view_tuple:
+            return app.make_response(value)
+        try:
+            value = plain(value, getattr(app.json, "default", None), binary=False)
+        except SerializationError:
+            value = None
+        return t.cast("flask.Response", app.json.response(value))
+
+
+# The request.
+
+
+def _environ(app: Flask, message: Message) -> dict[str, t.Any]:
+    # Not by werkzeug's EnvironBuilder: it takes a "?" in the path for the beginning of a query, and is slow.
+    host, scheme = _host(app), app.config["PREFERRED_URL_SCHEME"]
+    name, _, port = host.partition(":")
+    data = app.json.dumps(_payload(message)).encode()
+    path = _as_wsgi(f"/{message.uri}")
+    return {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": _as_wsgi(app.config["APPLICATION_ROOT"].rstrip("/")),
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": name,
+        "SERVER_PORT": port or ("443" if scheme == "https" else "80"),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": host,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(data)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.input": io.BytesIO(data),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+
+
+def _as_wsgi(text: str) -> str:
+    """Return text as WSGI has it: its bytes in UTF-8, as characters (PEP 3333)."""
+    return text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _host(app: Flask) -> str:
+    """Return a host that the app trusts, so that Flask can make URLs with it."""
+    trusted = app.config.get("TRUSTED_HOSTS")
+    server_name: str | None = app.config["SERVER_NAME"]
+    hosts = [server_name or "localhost"]
+    if trusted:
+        hosts += [host.lstrip(".") for host in trusted]
+        hosts = [host for host in hosts if host_is_trusted(host, trusted)] or hosts
+    return hosts[0]
 
 
 def _payload(message: Message) -> t.Any:
-    """As JSON has it: bytes are text, NUL and Base64."""
+    """Return the payload as JSON has it: bytes are text, NUL and Base64."""
     if not message.args:
         payload: t.Any = message.kwargs
     elif not message.kwargs:
@@ -55,28 +195,51 @@ def _payload(message: Message) -> t.Any:
     return plain(payload, binary=False)
 
 
-def run_as_request(app: Flask, run: t.Callable[[Message], t.Any], message: Message) -> t.Any:
-    """Run a handler between the app's before and after request functions."""
-    response = app.preprocess_request()
-    if response is not None:
-        return app.process_response(app.make_response(response))
-    value = run(message)
-    if isinstance(value, Response):
-        return app.process_response(t.cast("flask.Response", value))
-    # What after request functions see is a response; the value stays as it is unless they change that.
-    shown = _shown(app, value)
-    before = shown.status_code, shown.get_data()
-    processed = app.process_response(shown)
-    unchanged = (processed.status_code, processed.get_data()) == before
-    return value if unchanged else processed
+def _view_args(rule: Rule, values: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the rule's variables that the payload has, converted as those of a URL are.
+
+    Otherwise a guard that compares with a number could be passed by the same number as text.
+    """
+    view_args = dict(rule.defaults or {})
+    for name, converter in rule._converters.items():
+        if name in values:
+            with contextlib.suppress(Exception):  # what cannot be in a URL is not a variable of one
+                text = converter.to_url(values[name])
+                if re.fullmatch(converter.regex, text):
+                    view_args[name] = converter.to_python(text)
+    return view_args
 
 
-def _shown(app: Flask, value: t.Any) -> flask.Response:
-    """A handler's result as a response; null for what is none, such as a generator."""
-    if isinstance(value, str | bytes):
-        return app.make_response(value)
+# Redirects.
+
+
+def _is_redirect(response: Response) -> bool:
+    return 300 <= response.status_code < 400
+
+
+def _not_authorized(response: Response) -> ApplicationError:
+    """Return the error for a redirect that was made in place of running the handler."""
+    return ApplicationError(
+        error_uris.NOT_AUTHORIZED,
+        f"redirected to {response.location}",
+        code=response.status_code,
+        location=response.location,
+    )
+
+
+def _is_login(app: Flask, response: Response) -> bool:
+    """Whether a redirect leads to a page where Flask-Login sends those who are not logged in."""
+    manager = getattr(app, "login_manager", None)
+    if manager is None or response.location is None:
+        return False
+    views = [manager.login_view, manager.refresh_view, *manager.blueprint_login_views.values()]
+    return urlsplit(response.location).path in {_path_of(view) for view in views if view}
+
+
+def _path_of(view: str) -> str | None:
+    if view.startswith(("https://", "http://", "/")):
+        return urlsplit(view).path
     try:
-        value = plain(value, getattr(app.json, "default", None), binary=False)
-    except SerializationError:
-        value = None
-    return t.cast("flask.Response", app.json.response(value))
+        return urlsplit(url_for(view)).path
+    except BuildError:
+        return None

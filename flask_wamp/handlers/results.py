@@ -6,7 +6,9 @@ import logging
 import typing as t
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from ..concurrency.interruption import Interrupted
@@ -44,7 +46,7 @@ class Results:
         if isinstance(value, CallResult):
             return Result(plain(value.args), plain(value.kwargs))
         if isinstance(value, Response):
-            return self._http(_body(value), value.status_code, plain)
+            return self._http(_body(value), value.status_code, plain, value.location)
         if is_view and isinstance(value, tuple) and len(value) in (2, 3):
             return self._view_tuple(value, plain)
         return Result([plain(value)])
@@ -100,27 +102,33 @@ class Results:
     # HTTP.
 
     def _view_tuple(self, value: tuple[t.Any, ...], plain: Plain) -> Outcome:
-        body, status = value[0], value[1]
+        """The outcome of ``(body, status)``, ``(body, headers)`` or ``(body, status, headers)``."""
+        body, status, code, location = value[0], value[1], 200, None
         if isinstance(body, Response):
-            code, body = body.status_code, _body(body)
-        else:
-            code = 200
+            code, location, body = body.status_code, body.location, _body(body)
         if isinstance(status, str):
             status = int(status.split()[0])
-        return self._http(body, int(status) if isinstance(status, int) else code, plain)
+        if isinstance(status, int):
+            code = status
+        if isinstance(value[-1], dict | list | tuple | Headers):
+            location = Headers(value[-1]).get("Location", location)
+        return self._http(body, code, plain, location)
 
-    def _http(self, body: t.Any, code: int, plain: Plain) -> Outcome:
-        if code < 400:
+    def _http(self, body: t.Any, code: int, plain: Plain, location: str | None = None) -> Outcome:
+        if code < 300:
             return Result([plain(body)])
+        if code < 400:  # its body is a hint for browsers, and not what the caller asked for
+            return self._http_failure(code, f"redirected to {location}", (), location=location)
         description = body if isinstance(body, str) else ""
         return self._http_failure(code, description, [] if description else [plain(body)])
 
-    def _http_failure(self, code: int, description: str, args: t.Sequence[t.Any]) -> Failure:
+    def _http_failure(
+        self, code: int, description: str, args: t.Sequence[t.Any], **details: t.Any
+    ) -> Failure:
         if code in (401, 403):
             return Failure(error_uris.NOT_AUTHORIZED, args or [description])
-        known = default_exceptions.get(code)
-        name = known().name if known else "Unknown Error"
-        kwargs = {"code": code, "name": name, "description": description}
+        name = HTTP_STATUS_CODES.get(code, "Unknown Error")
+        kwargs = {"code": code, "name": name, "description": description, **details}
         return Failure(self.error_uri(name), args, kwargs)
 
     # Helpers.
