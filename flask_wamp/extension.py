@@ -57,7 +57,7 @@ class _AppState:
             event=functools.partial(Event, options={}, trusted_links=trusted_links),
             name=app.name,
         )
-        self.client.start_policy.before_start = self._before_start
+        self.client.start_policy.before_serving = self._before_serving
         self._watch = Watch()
         self._found: set[int] = set()
 
@@ -78,7 +78,7 @@ class _AppState:
             t.cast(Handler, declaration.subject.handler).chain()
         return declaration
 
-    def _before_start(self) -> None:
+    def _before_serving(self) -> None:
         """Find the app's and its blueprints' views that the free decorators marked; check all."""
         for view in list(self._app.view_functions.values()):
             for spec in marked(view):
@@ -178,8 +178,6 @@ class FlaskWAMP(Scaffold):
         lifecycle.manage(
             state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]
         )
-        if state.client.start_policy.on_first_request:
-            http.start_at_first_request(app, state.client.start)
 
     def _offer(self, spec: Spec, prefixes: tuple[str, ...], scopes: tuple[Hooks, ...]) -> None:
         for app in list(self._apps):
@@ -237,7 +235,11 @@ class FlaskWAMP(Scaffold):
         return self._state().client
 
     def start(self) -> None:
-        """Connect now, where no server is recognized; returns at once, does nothing when started."""
+        """Serve in this process, where no server is recognized: connect, register and subscribe.
+
+        Returns at once, and does nothing in a process that serves already. In a process that has only
+        called and published so far, what the app declares is served from now on.
+        """
         lifecycle.exit_at_sigterm()
         self.client.start()
 

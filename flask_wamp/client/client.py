@@ -59,7 +59,7 @@ class Client(Caller):
         :raises ValueError: This client has that procedure already.
         :raises ApplicationError: The router refused it; it is forgotten then.
         """
-        self.declare(self._callee(f, uri, **options), forget=True)
+        self.declare(self._callee(f, uri, **options), by_hand=True)
 
     def unregister(self, uri: str, match: str = "exact") -> None:
         """Take a procedure back; calls in hand are finished.
@@ -75,7 +75,7 @@ class Client(Caller):
         :raises ValueError: This client has subscribed to that topic already.
         :raises ApplicationError: The router refused it; it is forgotten then.
         """
-        self.declare(self._subscriber(f, topic, **options), forget=True)
+        self.declare(self._subscriber(f, topic, **options), by_hand=True)
 
     def unsubscribe(self, topic: str, match: str = "exact") -> None:
         """Get no more events of a topic.
@@ -84,30 +84,27 @@ class Client(Caller):
         """
         self._withdraw(Subscription, topic, match)
 
-    def declare(self, declaration: Declaration, *, forget: bool = False) -> None:
+    def declare(self, declaration: Declaration, *, by_hand: bool = False) -> None:
         """Serve a declaration, at once where there is a session.
 
-        :param forget: Raise and forget it when the router refuses it; else keep it for the next session.
+        :param by_hand: Serve it also in a process that does not serve what the app declares. Raise and
+            forget it when the router refuses it; otherwise it is kept for the next session.
+        :raises ValueError: The same procedure or topic is declared already.
         """
-        if not (self.start_policy.serves or forget):
+        if not (self.start_policy.serves or by_hand):
             return
-        declarations = self._state.declarations
-        present = declarations.setdefault(key(declaration), declaration)
-        if present is not declaration:
-            raise ValueError(
-                f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
-                f"by {present.name} and by {declaration.name}"
-            )
+        if not self._state.declarations.add(declaration, by_hand=by_hand):
+            return
         peer = self.peer
         connection = peer.connection if peer is not None else None
         if peer is None or connection is None:
             return
         try:
-            answer = peer.serving.declare(declaration, connection, once=forget)
+            answer = peer.serving.declare(declaration, connection, once=by_hand)
             self._await(peer, answer, declaration.uri)
         except WAMPError as error:
-            if forget:
-                del declarations[key(declaration)]
+            if by_hand:
+                self._state.declarations.discard(key(declaration))
                 with contextlib.suppress(NotJoined):  # where the router answers after all
                     peer.serving.withdraw(connection, declaration)
                 raise
@@ -119,9 +116,9 @@ class Client(Caller):
             peer.add_listener(declaration, declaration.make_listener)
 
     def _withdraw(self, kind: type, uri: str, match: str) -> None:
-        declaration = self._state.declarations.pop((kind, *as_declared(uri, match)), None)
+        declaration = self._state.declarations.discard((kind, *as_declared(uri, match)))
         if declaration is None:
-            known = sorted(name for (k, name, _) in self._state.declarations if k is kind)
+            known = sorted(key(d)[1] for d in self.declarations if key(d)[0] is kind)
             raise ValueError(f"{uri!r} is not declared; there are {known}")
         peer = self.peer
         if peer is None:
@@ -141,12 +138,21 @@ class Client(Caller):
         return self._state.policy
 
     def start(self) -> Client:
-        """Begin to connect, and return at once; does nothing when begun already.
+        """Serve what the app declares in this process, and begin to connect; return at once.
 
-        A process that runs background tasks connects on first use only.
+        Does nothing where it serves already. A process that runs background tasks, or Celery's, connects
+        on first use only and serves nothing.
+
+        :raises Exception: What is declared cannot be served. Every later use raises the same error.
         """
         self._state.start()
         return self
+
+    def start_at_request(self) -> None:
+        """Do as :meth:`start`, once: not again after :meth:`stop`. Called with every HTTP request."""
+        state = self._state
+        if not (state.declarations.all_served or state.stopped):
+            state.start()
 
     def stop(self) -> None:
         """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``.
@@ -196,8 +202,8 @@ class Client(Caller):
 
     @property
     def declarations(self) -> list[Declaration]:
-        """What it serves, or tries to."""
-        return list(self._state.declarations.values())
+        """What the app declares, and what was registered and subscribed by hand; served here or not."""
+        return self._state.declarations.all
 
     @property
     def closeables(self) -> list[Closeable]:

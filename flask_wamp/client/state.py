@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import dataclasses
 import os
+import threading
 import time
 import typing as t
 
@@ -13,7 +15,7 @@ from ..coordination.lease import Leases
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
-from ..peer.declarations import Declaration
+from ..peer.declarations import Declaration, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
@@ -25,12 +27,18 @@ MakeEvent = t.Callable[[t.Any], t.Any]
 
 @dataclasses.dataclass
 class StartPolicy:
-    """When a client starts by itself."""
+    """When a client connects by itself, and when it serves what the app declares."""
 
     on_first_use: bool = True
+    """Whether it connects when it is used first."""
     on_first_request: bool = True
-    before_start: t.Callable[[], None] = lambda: None
-    """Called before it starts: to find what is to be served."""
+    """Whether the first HTTP request makes it serve: no server was recognized before."""
+    serves_on_first_use: t.Callable[[], bool] = lambda: False
+    """Whether the first use makes it serve too, as in tests; otherwise it joins as a client only."""
+    before_serving: t.Callable[[], None] = lambda: None
+    """Called before it serves: finds and checks what the app declares."""
+    on_start: t.Callable[[], None] = lambda: None
+    """Called in each process in which it begins to connect."""
     linger: float = 0.0
     """Seconds the last callee of a procedure stays for its successor."""
     linger_at_restart: float = 0.0
@@ -42,7 +50,7 @@ class StartPolicy:
     grace: float | None = None
     """Seconds the server leaves the process for its end; None: as many as it needs."""
     serves: bool = True
-    """False: it calls and publishes, and what the app declares is not served in this process."""
+    """False: this process never serves what the app declares, not even after ``start()``."""
 
     def limits(self, drain: float) -> tuple[float, float]:
         """How long to linger and how long to drain, in seconds, within what the server leaves."""
@@ -65,22 +73,93 @@ class Closeable(t.Protocol):
         """After a fork, in the child: let go of what is the parent's."""
 
 
+class Declarations(collections.abc.Collection[Declaration]):
+    """What is declared, and which part of it is served in this process.
+
+    Iterating gives what is served: everything in a process that serves, and otherwise what was
+    registered or subscribed by hand in this process.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[type, str, str], Declaration] = {}
+        self._by_hand: dict[tuple[type, str, str], int] = {}  # in which process
+        self._serving: int | None = None  # the id of the process that serves everything
+
+    @property
+    def all(self) -> list[Declaration]:
+        """Everything, served or not."""
+        return list(self._all.values())
+
+    @property
+    def all_served(self) -> bool:
+        """Whether this process serves everything. A forked child does not until it starts."""
+        return self._serving == os.getpid()
+
+    def serve_all(self, serve: bool) -> None:
+        """Serve everything in this process from now on, or only what was declared by hand."""
+        self._serving = os.getpid() if serve else None
+
+    def add(self, declaration: Declaration, *, by_hand: bool) -> bool:
+        """Add a declaration; return whether it is served in this process.
+
+        :raises ValueError: The same procedure or topic is declared already.
+        """
+        name = key(declaration)
+        present = self._all.setdefault(name, declaration)
+        if present is not declaration:
+            raise ValueError(
+                f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
+                f"by {present.name} and by {declaration.name}"
+            )
+        if by_hand:
+            self._by_hand[name] = os.getpid()
+        return by_hand or self.all_served
+
+    def discard(self, name: tuple[type, str, str]) -> Declaration | None:
+        """Remove and return a declaration; None if there is none of that name."""
+        self._by_hand.pop(name, None)
+        return self._all.pop(name, None)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._all.clear()
+        self._by_hand.clear()
+
+    def _served(self) -> list[Declaration]:
+        if self.all_served:
+            return list(self._all.values())
+        own, by_hand = os.getpid(), self._by_hand
+        # One copy in C: other threads declare meanwhile.
+        return [each for name, each in list(self._all.items()) if by_hand.get(name) == own]
+
+    def __iter__(self) -> t.Iterator[Declaration]:
+        return iter(self._served())
+
+    def __len__(self) -> int:
+        return len(self._served())
+
+    def __contains__(self, declaration: object, /) -> bool:
+        return declaration in self._served()
+
+
 class ClientState:
     """What all views of one client share. Plain values: no lock is made before ``start()``.
 
     :param notify: Called with the name and payload of each signal, on a worker.
-    :param make_event: Makes of an event in hand what streams of events hand out.
+    :param make_event: Makes the event that streams of events hand out from an active one.
     """
 
     def __init__(self, settings: Settings, notify: Notify, make_event: MakeEvent) -> None:
         self.make_event = make_event
         self.settings = settings
         self.policy = StartPolicy()
-        self.declarations: dict[tuple[type, str, str], Declaration] = {}
+        self.declarations = Declarations()
         self.closeables: list[Closeable] = []
         self.testaments = Testaments(lambda: self.peer)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
+        self._starting: dict[int, threading.Lock] = {}  # by process id, held while it starts
+        self._failures: dict[int, Exception] = {}  # by process id: why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
 
@@ -94,23 +173,63 @@ class ClientState:
         """The workers of this process; there also without a session."""
         return self._make_peer().pool
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped in this process, and not started again."""
+        return self._stopped_in == os.getpid()
+
     def start(self) -> None:
-        """Begin to connect, where this process serves."""
+        """Serve what the app declares in this process, and begin to connect; return at once.
+
+        Does nothing where it serves already, and in a process that never does.
+
+        :raises Exception: What is declared cannot be served. Every later use raises the same error.
+        """
         self._stopped_in = None
         if self.policy.serves:
-            self.start_peer()
+            self._serve()
 
     def start_peer(self) -> Peer:
         """Begin to connect, and return at once; does nothing when begun already."""
+        if self.policy.serves and self.policy.serves_on_first_use():
+            return self._serve()
+        return self._connect()
+
+    def _serve(self) -> Peer:
+        with self._starting_lock():
+            started = self.peer if not self.declarations.all_served else None
+            if not self.declarations.all_served:
+                self._raise_failure()
+                try:
+                    self.policy.before_serving()
+                except Exception as error:
+                    self._failures[os.getpid()] = error
+                    raise
+                self.declarations.serve_all(True)
+        if started is not None and started.started:  # as a client only, until now
+            started.serve_more()
+        peer = self._connect()
+        for make in self._listeners:
+            peer.add_listener(make, make)
+        return peer
+
+    def _connect(self) -> Peer:
+        self._raise_failure()
         peer = self._make_peer()
         if not peer.started:
-            if self.policy.serves:
-                self.policy.before_start()
+            self.policy.on_start()
             peer.start()
             self.testaments.add_listener(peer)
-            for make in self._listeners if self.policy.serves else ():
-                peer.add_listener(make, make)
         return peer
+
+    def _starting_lock(self) -> threading.Lock:
+        # Made here and not before, see concurrency.threads; one wins, without a lock.
+        return self._starting.setdefault(os.getpid(), threading.Lock())
+
+    def _raise_failure(self) -> None:
+        failure = self._failures.get(os.getpid())
+        if failure is not None:
+            raise failure
 
     def connected(self) -> tuple[Connection, Peer]:
         """The session's connection; waits for a first attempt to join, starts where it must.
@@ -157,17 +276,18 @@ class ClientState:
         linger, drain = self.policy.limits(self.settings.drain_timeout)
         leaving: t.Callable[[], None] = lambda: None  # noqa: E731
         if linger and peer.connection is not None:
-            way_out = Linger(peer.connection, list(self.declarations.values()))
+            way_out = Linger(peer.connection, self.declarations)
             way_out.wait(linger)
             leaving = way_out.release
         deadline = time.monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
         self._peers.pop(os.getpid(), None)
+        self.declarations.serve_all(False)
         for companion in self.closeables:
             companion.stop(deadline)
 
     def only_call(self) -> None:
-        """From now on connect on first use only, and serve nothing that is declared so far."""
+        """Connect on first use only, and never serve what the app declares."""
         policy = self.policy
         policy.serves, policy.on_first_use, policy.on_first_request = False, True, False
         self.declarations.clear()
@@ -176,7 +296,7 @@ class ClientState:
         """Have something come and go with the sessions of every process that serves."""
         self._listeners.append(make)
         peer = self.peer
-        if peer is not None and peer.started and self.policy.serves:
+        if peer is not None and peer.started and self.declarations.all_served:
             peer.add_listener(make, make)
 
     def forget_parents(self) -> None:
@@ -185,11 +305,14 @@ class ClientState:
         for pid in [pid for pid in self._peers if pid != own]:
             self._peers.pop(pid).forget()
             self.testaments.forget()
+            for declaration in self.declarations.all:
+                declaration.id = declaration.refused = None
+                declaration.subject.dropped = 0
         for companion in self.closeables:
             companion.forget_parents()
 
     def _autostart(self) -> Peer:
-        if self._stopped_in == os.getpid():
+        if self.stopped:
             raise NotJoined("the client was stopped; call wamp.start() to join again")
         if not self.policy.on_first_use:
             raise NotJoined("WAMP_AUTOSTART is False; call wamp.start() first")
@@ -203,6 +326,6 @@ class ClientState:
                 Leases: Leases,
                 EventHub: EventHub,
             }
-            new = Peer(self.settings, self.declarations.values(), self._notify, listeners)
+            new = Peer(self.settings, self.declarations, self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

@@ -20,7 +20,7 @@ def callees_of(client: Client) -> dict[str, int]:
     :returns: How many sessions have registered each procedure; of one URI with several ``match``, the fewest.
     :raises WAMPError: The router cannot be joined, or does not tell.
     """
-    client.start_policy.before_start()
+    client.start_policy.before_serving()
     procedures = [d for d in client.declarations if isinstance(d, Registration)]
     with _quiet(), _caller(client) as caller:
         found: dict[str, int] = {}

@@ -59,11 +59,20 @@ def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t
     return None
 
 
-def start_at_first_request(app: Flask, start: t.Callable[[], object]) -> None:
-    """Start the client with the first HTTP request, in servers nobody recognized; not in tests."""
+def before_first_request(app: Flask, start: t.Callable[[], object]) -> None:
+    """Start the client with the first HTTP request, in servers that were not recognized; not in tests."""
 
     def first_request() -> None:
         if not app.testing:
             start()
 
     app.before_request_funcs.setdefault(None, []).insert(0, first_request)
+
+
+def refuse_requests(app: Flask, error: Exception) -> None:
+    """Answer all HTTP requests with an error from now on: the app's WAMP side cannot be served."""
+
+    def refuse() -> None:
+        raise error
+
+    app.before_request_funcs.setdefault(None, []).insert(0, refuse)

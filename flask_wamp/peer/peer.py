@@ -79,6 +79,8 @@ class Peer:
         self._stopping = threading.Event()
         self.started = False
         self._ready = False
+        self._extending: Connection | None = None
+        """The connection on which more is being registered than when it was joined."""
         self._timer: Timer
         self._reader: threading.Thread
         self._opening: Stream | None = None
@@ -139,15 +141,44 @@ class Peer:
             if self._stopping.is_set():
                 return True
             if ready:
-                return self._ready
+                return self._is_complete
             return self.connection is not None or self.failure is not None
 
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection
-        if connection is None or (ready and not self._ready):
+        if connection is None or (ready and not self._is_complete):
             raise NotJoined(self._why_not())
         return connection
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether there is a session in which everything was asked for and answered."""
+        return self._ready and self._extending is None
+
+    def serve_more(self) -> None:
+        """Serve what the declarations have in addition since the session was joined.
+
+        Does not wait. Where there is no session, the next one serves everything anyway.
+        """
+        with self._changed:
+            connection = self.connection
+            if connection is None:  # it is set before the declarations are read, under this lock
+                return
+            self._extending = connection
+        session = connection.session
+        new = [d for d in self._declarations if d.asked is None or d.asked[0] is not session]
+        try:
+            self.serving.restore(connection, new, lambda: self._extended(connection), joining=False)
+        except WAMPError as error:  # the session has ended: the next one serves everything
+            logger.debug("not served in this session: %s", error)
+
+    def _extended(self, connection: Connection) -> None:
+        with self._changed:
+            if self._extending is connection:
+                self._extending = None
+            self._changed.notify_all()
+        self._add_declared_listeners()
 
     def add_listener(self, key: object, make: MakeListener) -> None:
         """Have something come and go with the sessions of this process.
@@ -331,14 +362,12 @@ class Peer:
         self.serving.on_events(connection, events)
 
     def _is_ready(self, joined: Joined) -> None:
-        refused = len(self.serving.refused)
         logger.info(
-            "joined realm %s at %s as session %s: %d procedures and topics%s",
+            "joined realm %s at %s as session %s: %s",
             self.settings.realm,
             self.settings.router_url.shown,
             self.session_id,
-            len(self._declarations) - refused,
-            f", {refused} refused" if refused else "",
+            self.serving.summary,
         )
         with self._changed:
             self._ready = True
@@ -347,10 +376,13 @@ class Peer:
         if self.connection is not None:
             for listener in listeners:
                 listener.joined(self.connection)
+        self._add_declared_listeners()
+        self._tell("session_joined", session_id=joined.session_id, details=joined.details)
+
+    def _add_declared_listeners(self) -> None:
         for declaration in list(self._declarations):
             if declaration.make_listener is not None:
                 self.add_listener(declaration, declaration.make_listener)
-        self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
     def _tell(self, name: str, **payload: t.Any) -> None:
         """Send a signal from a worker: receivers may do what they like."""
@@ -358,7 +390,7 @@ class Peer:
 
     def _lost(self, connection: Connection, joined: Joined, reason: Exception) -> None:
         with self._changed:
-            self.connection = self.session_id = None
+            self.connection = self.session_id = self._extending = None
             self._ready = False
             self._changed.notify_all()
             listeners = list(self._listeners.values())
@@ -403,9 +435,6 @@ class Peer:
     # After a fork.
 
     def forget(self) -> None:
-        """In a child: let go of the parent's socket, and of what it counted, without a word."""
-        self._forget_ids()
-        for declaration in list(self._declarations):
-            declaration.subject.dropped = 0
+        """In a child: close the copy of the parent's socket, without a word to the router."""
         if self.connection is not None:
             self.connection.transport.forget()

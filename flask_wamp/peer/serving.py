@@ -70,15 +70,25 @@ class Serving:
         """What the router refused, in the present session."""
         return [d for d in list(self._declarations) if d.refused is not None]
 
+    @property
+    def summary(self) -> str:
+        """How much is served in the present session, for people."""
+        refused = len(self.refused)
+        served = len(self._declarations) - refused
+        return f"{served} procedures and topics" + (f", {refused} refused" if refused else "")
+
     def restore(
         self,
         connection: Connection,
         declarations: list[Declaration],
         done: t.Callable[[], None],
+        *,
+        joining: bool = True,
     ) -> None:
         """Ask for everything at once and wait for nothing: the answers count themselves.
 
         :param done: Called when all are answered, or have had ``WAMP_CALL_TIMEOUT`` for it.
+        :param joining: Whether the session is new; False: more is to be served in one that is not.
         """
         restoring = _Restoring(declarations, done)
 
@@ -94,7 +104,7 @@ class Serving:
         if not declarations:
             done()
             return
-        for declaration in declarations:
+        for declaration in declarations if joining else ():
             declaration.id = declaration.refused = None
             declaration.refusals = 0
         connection.ask(ask_for_all)

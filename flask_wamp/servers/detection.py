@@ -43,6 +43,7 @@ class Start(t.Protocol):
     def __call__(
         self,
         *,
+        unattended: bool = False,
         grace: float | None = None,
         restarting: t.Callable[[], bool] | None = None,
         ending: t.Callable[[], bool] | None = None,
@@ -58,6 +59,12 @@ class Server(t.NamedTuple):
 
     restarts_workers: bool = False
     """Whether it replaces processes one by one while others serve."""
+
+    announces: bool = False
+    """Whether a developer looks at its terminal, and wants to read there that the session is joined."""
+
+    ends_by_signal: bool = False
+    """Whether SIGTERM ends it for good where its app cannot be served."""
 
 
 #: Packages that load an application; below their frames begins what is the user's.
@@ -116,12 +123,14 @@ def _flask_run() -> Server | None:
     if context is None or context.command.name != "run" or "reload" not in context.params:
         return None
     reload = context.params["reload"]
-    return Server(
-        _never if _is_parent(get_debug_flag() if reload is None else reload) else after_loading
-    )
+    reloads = get_debug_flag() if reload is None else reload
+    if _is_parent(reloads):
+        return Server(_never)
+    # Under the reloader the process stays, as it does where the import fails: the next change may mend it.
+    return Server(after_loading, announces=True, ends_by_signal=not reloads)
 
 
-def watch_app_run(app: Flask, start: Start) -> None:
+def watch_app_run(app: Flask, start: t.Callable[[], object]) -> None:
     """Start when ``app.run()`` is called, which nothing announces before."""
     run = app.run
 
@@ -212,14 +221,17 @@ def _uwsgi() -> Server | None:
     preforks = uwsgi.worker_id() == 0 and uwsgi.masterpid() != 0
 
     def arrange(start: Start) -> None:
-        def begin() -> None:
-            _chain(uwsgi, "atexit", stop_at_exit)
-            start(grace=grace)
+        def begin(**about: t.Any) -> None:
+            # Mules and spoolers are forked as workers are, and serve no requests.
+            if uwsgi.worker_id() > 0:
+                start(grace=grace, unattended=True)
 
+        # In every process of uWSGI: those that only call say GOODBYE at their end too.
+        _chain(uwsgi, "atexit", stop_at_exit)
         if preforks:
             _chain(uwsgi, "post_fork_hook", begin)
         else:
-            after_loading(lambda **about: begin())
+            after_loading(begin)
 
     return Server(arrange, restarts_workers=True)
 
@@ -244,7 +256,7 @@ def _chain(module: t.Any, name: str, then: t.Callable[[], object]) -> None:
 
 def _waitress() -> Server | None:
     on_stack = any(_module(frame) == "waitress.runner" for frame in _stack())
-    return Server(after_loading) if on_stack else None
+    return Server(after_loading, ends_by_signal=True) if on_stack else None
 
 
 # Helpers.
@@ -263,7 +275,9 @@ def after_loading(start: Start) -> None:
     if frame is None:
         start()
     else:
-        poll(lambda: not _is_running(frame), start, name="wamp-gate")
+        # An error on that thread would reach nobody.
+        begin = functools.partial(start, unattended=True)
+        poll(lambda: not _is_running(frame), begin, name="wamp-gate")
 
 
 def _stack() -> t.Iterator[types.FrameType]:

@@ -6,25 +6,37 @@ Knows no server; what each one needs is told by :mod:`.servers`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import logging
 import os
 import signal
 import sys
 import threading
+import types
 import typing as t
 import weakref
 
+import click
 from flask import Flask
 
 from ..client.client import Client
+from ..handlers import http
+from ..peer.connection import Connection
+from ..peer.peer import Peer
 from . import detection as servers
 
-#: Seconds the last callee stays for its successor, in servers that restart workers: where nobody knows
+logger = logging.getLogger("flask_wamp")
+
+#: Seconds the last callee stays for its successor, in servers that restart workers: where it is unknown
 #: whether there will be one, and where one has been started.
 LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
-#: Set in a handler of signals, where no lock may be taken.
+#: Whether SIGTERM has begun to end this process. Set in a signal handler, where no lock may be taken.
 _exiting = False
+
+#: Whether this process ends because a client cannot serve: then its exit code says so.
+_failed = False
 
 #: All clients of this process, for forks and for the end.
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -33,14 +45,21 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 def manage(client: Client, app: Flask, autostart: str | bool, linger: float | None) -> None:
     """Have a client start by itself as ``WAMP_AUTOSTART`` says, and end with the process.
 
-    :param autostart: ``"auto"``: when a server is recognized, else on first use; ``"lazy"``: on first
-        use; False: by ``start()`` only.
+    A client *serves*, that is, registers and subscribes what the app declares and runs its jobs, when a
+    server was recognized that serves the app in this process; elsewhere at the first HTTP request, with
+    ``start()``, and at first use while ``app.testing``. In any other process (commands, scripts, the
+    reloader's parent, gunicorn's arbiter) its first use makes it join as a client only.
+
+    :param autostart: ``"auto"``: as above; ``"lazy"``: not before the first HTTP request or use; False: by
+        ``start()`` only.
     :param linger: ``WAMP_LINGER``, seconds; None: as the server needs.
     """
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
+    policy.serves_on_first_use = lambda: app.testing
     policy.linger = linger or 0.0
     policy.ending = is_exiting
+    policy.on_start = _stop_at_end_of_child
     _register_once()
     _clients.add(client)
     if servers.in_task_process():
@@ -51,39 +70,72 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
         servers.stop_with_celery(client.stop)
         return
     if autostart is not False:
-        exit_at_sigterm()  # now: whoever uses it first need not be in the main thread
-    if autostart != "auto":
-        return
-    begin = functools.partial(start, client)
+        exit_at_sigterm()  # now: its first user need not be in the main thread
+    if autostart == "auto":
+        _start_with_server(client, app, linger)
+    if policy.on_first_request:
+        http.before_first_request(app, client.start_at_request)
+
+
+def _start_with_server(client: Client, app: Flask, linger: float | None) -> None:
     server = servers.recognize(app)
     if server is None:
-        servers.watch_app_run(app, begin)
+        servers.watch_app_run(app, functools.partial(_start_announced, client, app))
         return
+    policy = client.start_policy
     policy.on_first_request = False
     if linger is None and server.restarts_workers:
         policy.linger, policy.linger_at_restart = LINGER, LINGER_AT_RESTART
-    server.arrange(begin)
+    if server.announces:
+        client.add_listener(Announcement)
+    server.arrange(functools.partial(start, client, app=app, server=server))
 
 
 def start(
     client: Client,
     *,
+    app: Flask | None = None,
+    server: servers.Server | None = None,
+    unattended: bool = False,
     grace: float | None = None,
     restarting: t.Callable[[], bool] | None = None,
     ending: t.Callable[[], bool] | None = None,
 ) -> None:
     """Start a client in a process that serves.
 
+    :param unattended: Whether nothing would come of an error, as on a thread of its own: then the
+        process is ended, or refuses all HTTP requests where it cannot be ended from inside.
     :param grace: Seconds the server leaves the process for its end; the drain stays below.
     :param restarting: Tells, when the process is about to end, whether successors were started.
-    :param ending: Tells whether it is, while the server waits for requests in hand.
+    :param ending: Tells whether it is, while the server waits for active requests.
     """
+    policy = client.start_policy
     if ending is not None:
-        client.start_policy.ending = ending
-    client.start_policy.grace = grace
+        policy.ending = ending
+    policy.grace = grace
     if restarting is not None:
-        client.start_policy.restarting = restarting
+        policy.restarting = restarting
+    try:
+        client.start()
+    except Exception as error:
+        if app is None or not unattended:
+            raise
+        _fail(app, error, ends=server is not None and server.ends_by_signal)
+
+
+def _start_announced(client: Client, app: Flask) -> None:
+    client.add_listener(Announcement)
     client.start()
+
+
+def _fail(app: Flask, error: Exception, *, ends: bool) -> None:
+    """Let no process live on that looks well and serves nothing."""
+    global _failed
+    logger.critical("%s cannot be served: %s", app.name, error, exc_info=error)
+    http.refuse_requests(app, error)
+    if ends:
+        _failed = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def start_all(*, grace: float | None = None) -> None:
@@ -93,16 +145,22 @@ def start_all(*, grace: float | None = None) -> None:
 
 
 def stop_all() -> None:
-    """Stop all clients of this process."""
+    """Stop all clients of this process. What one of them fails at does not keep the others from it."""
     for client in list(_clients):
-        client.stop()
+        try:
+            client.stop()
+        except Exception:
+            logger.exception("%r was not stopped in order", client)
+
+
+# The end of a process.
 
 
 def exit_at_sigterm() -> None:
-    """Let SIGTERM end a process that has a client as ``sys.exit`` does, where nobody handles it.
+    """Let SIGTERM end a process that has a client as ``sys.exit`` does, where it is not handled.
 
-    Its default ends the process on the spot, and callers would be left with what was in hand. Only in
-    the main thread can that be changed; elsewhere nothing happens.
+    Its default action ends the process on the spot, and callers would lose their calls. A handler can be
+    installed in the main thread only; elsewhere nothing happens.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -115,22 +173,111 @@ def is_exiting() -> bool:
     return _exiting
 
 
-def _exit(signum: int, frame: t.Any) -> None:
+def _exit(signum: int, frame: types.FrameType | None) -> None:
     global _exiting
+    if _exiting:  # a second one must not end the drain; SIGKILL does
+        return
     _exiting = True
+    if _failed:
+        sys.exit(1)
     if any(client.peer is not None and client.peer.started for client in list(_clients)):
         sys.exit(128 + signum)
-    signal.signal(signum, signal.SIG_DFL)  # nothing to be left in order here
+    signal.signal(signum, signal.SIG_DFL)  # there is nothing to drain
     os.kill(os.getpid(), signum)
+
+
+def _at_exit() -> None:
+    with _undisturbed():
+        stop_all()
+    if _failed:  # some servers take SystemExit for a success
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+#: Signals that end a process, and reach it more than once: from a terminal and from a supervisor.
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGTERM))
+
+
+@contextlib.contextmanager
+def _undisturbed() -> t.Iterator[None]:
+    """Let no further signal end the drain, which has a time limit of its own.
+
+    Handlers written in Python, such as Python's for SIGINT and gunicorn's for SIGQUIT, raise exceptions,
+    which would end what runs at exit.
+    """
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in _END_SIGNALS:
+            handler = signal.getsignal(signum)
+            if callable(handler):
+                previous[signum] = handler
+                signal.signal(signum, _ignore)
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def _ignore(signum: int, frame: types.FrameType | None) -> None:
+    """Do nothing. Unlike ``SIG_IGN`` it is not inherited by programs started meanwhile."""
 
 
 @functools.cache
 def _register_once() -> None:
     os.register_at_fork(after_in_child=_after_fork)
-    atexit.register(stop_all)
+    atexit.register(_at_exit)
     servers.stop_at_exit = stop_all
 
 
+def _stop_at_end_of_child() -> None:
+    """Stop at the end of a child of ``multiprocessing``, which skips ``atexit``.
+
+    Registered when a client starts, because a child begins with an empty list of finalizers.
+    """
+    process = sys.modules.get("multiprocessing.process")  # there in every child
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, exitpriority=100)
+
+
 def _after_fork() -> None:
+    global _exiting
+    _exiting = False
     for client in list(_clients):
         client.forget_parents()
+
+
+class Announcement:
+    """Says on the terminal when a session is joined, for servers of developers.
+
+    A logger shows INFO only where logging was set up, and Flask's own lines are visible without.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._again = ""
+
+    def joined(self, connection: Connection) -> None:
+        """Say so; a terminal may make its writer wait, so not on this thread."""
+        again, self._again = self._again, " again"
+        self._peer.pool.submit(functools.partial(self._say, again), force=True)
+
+    def lost(self) -> None:
+        """Do nothing: the loss is logged as a warning."""
+
+    def leave(self, deadline: float) -> None:
+        """Do nothing."""
+
+    def _say(self, again: str) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            return  # the peer has logged it
+        settings, serving = self._peer.settings, self._peer.serving
+        click.echo(
+            f" * WAMP: joined realm {settings.realm} at {settings.router_url.shown}{again}, "
+            f"{serving.summary}",
+            err=True,
+        )
