@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.local import LocalProxy
 
 from ..peer.declarations import Work
-from ..protocol.identity import Role, identified
+from ..protocol.disclosure import Role, identified
 
 
 @dataclasses.dataclass

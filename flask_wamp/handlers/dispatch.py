@@ -40,7 +40,7 @@ class Dispatcher:
 
     :param prefix: ``WAMP_URI_PREFIX``.
     :param validate: ``WAMP_VALIDATE``, the default of ``validate=``.
-    :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.identity.identified`.
+    :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.disclosure.identified`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from flask_wamp.protocol.identity import identified
+from flask_wamp.protocol.disclosure import identified
 
 Entry = dict[str, t.Any]
 
