@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
+import os
 import subprocess
 import sys
 from importlib import metadata
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 try:
     DISTRIBUTION = metadata.distribution("flask-wamp")
@@ -19,6 +24,35 @@ def test_requirements_have_lower_bounds_only() -> None:
     for requirement in DISTRIBUTION.requires or []:
         specifier = requirement.partition(";")[0]
         assert not {"==", "<", "~="} & set(specifier), requirement
+
+
+def test_the_lower_bounds_are_the_versions_that_tox_tries() -> None:
+    setup, tox = configparser.ConfigParser(), configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    tox.read(ROOT / "tox.ini")
+    lines = setup["options"]["install_requires"].splitlines()
+    for extra, required in setup["options.extras_require"].items():
+        # wampy comes without its dependencies, in commands_pre; "wampyextra" installs it with them.
+        lines += required.splitlines() if extra != "wampy" else []
+    bounds = {tuple(line.split(">=")) for line in lines if ">=" in line and "#" not in line}
+    pins = {
+        tuple(line.split("=="))
+        for line in tox["testenv:minimum"]["deps"].splitlines()
+        if "==" in line and "#" not in line
+    }
+    assert len(bounds) > 9
+    assert pins == {*bounds, ("Werkzeug", "2.3.0")}
+
+
+def test_the_minimum_environment_has_the_lower_bounds() -> None:
+    if os.environ.get("TOX_ENV_NAME") != "minimum":
+        pytest.skip("only in tox -e minimum")
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    pins = [
+        line.split("==") for line in tox["testenv:minimum"]["deps"].splitlines() if "==" in line
+    ]
+    assert {name: metadata.version(name) for name, _ in pins} == dict(pins)
 
 
 def test_the_flask_command_is_an_entry_point() -> None:
