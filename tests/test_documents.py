@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,21 @@ def read(name: str) -> nodes.document:
     return publish_doctree(text, source_path=str(ROOT / name), settings_overrides=settings)
 
 
+@functools.cache
+def functions(path: Path) -> set[str]:
+    """The functions of a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_a_document_links_to_is_there(name: str) -> None:
     links = [link["refuri"] for link in read(name).findall(nodes.reference) if "refuri" in link]
-    files = [link.partition("#")[0] for link in links if "://" not in link and "@" not in link]
-    assert not [file for file in files if not (ROOT / name).parent.joinpath(file).exists()]
+    here = [link.partition("#") for link in links if "://" not in link and "@" not in link]
+    folder = (ROOT / name).parent
+    assert not [file for file, _, _ in here if not (folder / file).exists()]
+    tests = [(folder / file, test) for file, _, test in here if test.startswith("test_")]
+    assert not [(file, test) for file, test in tests if test not in functions(file)]
 
 
 def test_each_cell_of_the_comparison_shows_what_it_says() -> None:
@@ -44,3 +56,44 @@ def test_each_cell_of_the_comparison_shows_what_it_says() -> None:
         )
         (test,) = (link["refuri"] for link in ours.findall(nodes.reference))
         assert test.startswith("../tests/"), feature
+
+
+def test_each_promise_about_security_links_to_a_test() -> None:
+    (section,) = (
+        section
+        for section in read("SECURITY.rst").findall(nodes.section)
+        if section.children[0].astext() == "What the library promises"
+    )
+    promises = 0
+    for points in section.findall(nodes.bullet_list):
+        before = points.parent.children[points.parent.index(points) - 1].astext()
+        if before.startswith("What this does not cover"):
+            continue
+        for point in points.children:
+            links = [link["refuri"] for link in point.findall(nodes.reference)]
+            assert any(link.startswith("tests/") and "#test_" in link for link in links), (
+                point.astext()
+            )
+            promises += 1
+    assert promises > 20
+
+
+def test_only_tasks_use_pickle() -> None:
+    package = ROOT / "flask_wamp"
+    users = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if {"pickle", "marshal", "shelve", "dill"} & imported(path)
+    }
+    assert users == {"tasks"}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, by their first name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module).partition(".")[0])
+    return found
