@@ -2,17 +2,34 @@
 
 First the arguments are validated and coerced, then the function is called. So an error of the
 arguments is never mixed up with one that the function itself makes.
+
+A message of 1 MB can have millions of errors, and pydantic collects them all, in 1.3 GB. Therefore the
+validation of a list, a tuple or a set ends at the first item that does not fit, that of a large dictionary at
+the first hundred entries with errors, and at most :data:`MAX_ERRORS` errors are answered.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import typing as t
 
 from ..protocol import error_uris
 from ..protocol.patterns import Pattern
 from .registry import parameters_of, takes_keyword, underlying
+
+MAX_ERRORS = 100
+"""Errors that are answered; one more says how many are left out."""
+
+MAX_TEXT = 500
+"""Characters of each text in an error."""
+
+#: Entries of a dictionary, or arguments, that are validated at once.
+_SLICE = 100
+
+#: Errors above which none is shown: looking at one makes a dictionary of each.
+_TOO_MANY = 10_000
 
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
 Validate = t.Callable[..., Arguments]
@@ -29,6 +46,15 @@ class InvalidArgument(Exception):
     def __init__(self, errors: list[dict[str, t.Any]]) -> None:
         super().__init__(errors)
         self.errors = errors
+
+    def __str__(self) -> str:
+        shown = "; ".join(f"{_where(e['loc'])}{e['msg']}" for e in self.errors[:5])
+        more = len(self.errors) - 5
+        return f"{shown}; and {more} more errors" if more > 0 else shown
+
+
+def _where(loc: t.Sequence[t.Any]) -> str:
+    return ".".join(str(part)[:50] for part in loc[:10]) + ": " if loc else ""
 
 
 def make_validator(
@@ -60,11 +86,21 @@ def make_validator(
         collect.__signature__ = _with_keywords(f, keywords)  # type: ignore[attr-defined]
     # What pydantic.validate_call does at every call, without the two functions around it.
     kind: t.Any = collect
-    adapter: t.Any = pydantic.TypeAdapter(kind, config={"arbitrary_types_allowed": True})
-    validated, pack = adapter.validator.validate_python, pydantic_core.ArgsKwargs
+    adapter: t.Any = pydantic.TypeAdapter(kind, config=_CONFIG)
+    schema = hardened(adapter.core_schema, pydantic.ValidationError)
+    make: t.Any = pydantic_core.SchemaValidator
+    try:  # without the validators that models were given when they were defined: those are not bounded
+        validated = make(schema, _use_prebuilt=False).validate_python
+    except TypeError:  # an older version
+        validated = make(schema).validate_python
+    pack = pydantic_core.ArgsKwargs
+    parameters = inspect.signature(collect).parameters
 
     def validate(args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> Arguments:
         try:
+            if len(args) > _SLICE or len(kwargs) > _SLICE:
+                for some in _arguments_by_slices(parameters, args, kwargs):
+                    validated(pack(*some))
             return t.cast(Arguments, validated(pack(args, kwargs)))
         except pydantic.ValidationError as error:
             raise InvalidArgument(_errors(error)) from None
@@ -72,10 +108,94 @@ def make_validator(
     return validate
 
 
+#: Handlers may use any class in annotations. Source: pydantic, "Validation Decorator".
+_CONFIG: t.Any = {"arbitrary_types_allowed": True}
+
+#: Core schemas that can end at the first item that does not fit. All that are not in pydantic 2.8 can.
+_FAIL_FAST = frozenset(
+    {"list", "tuple", "set", "frozenset", "deque", "counter", "frozendict", "ordered-dict"}
+)
+_ANY: dict[str, t.Any] = {"type": "any"}
+
+
+def hardened(schema: t.Any, error: type[Exception], finite: bool = True) -> t.Any:
+    """Return a copy of a core schema that does not collect all errors of a collection.
+
+    NaN and infinity, which no comparison of a handler expects and JSON does not have, are no numbers for it.
+
+    :param error: ``pydantic.ValidationError``.
+    :param finite: False inside of a model whose configuration decides on NaN and infinity itself.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(hardened(each, error, finite) for each in schema)
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if "allow_inf_nan" in (schema.get("config") or ()):
+        finite = False
+    made = {key: hardened(value, error, finite) for key, value in schema.items()}
+    if kind == "float" and finite:
+        made.setdefault("allow_inf_nan", False)
+    elif kind in _FAIL_FAST:
+        made["fail_fast"] = True
+    elif kind == "dict" and made.get("values_schema", _ANY).get("type") != "any":
+        ref = {"ref": made.pop("ref")} if "ref" in made else {}
+        function = {"type": "no-info", "function": functools.partial(_by_slices, error)}
+        return {"type": "function-wrap", "function": function, "schema": made, **ref}
+    return made
+
+
+def _by_slices(error: type[Exception], value: t.Any, validate: t.Callable[..., t.Any]) -> t.Any:
+    """Validate a large dictionary in slices first, to end with the first one that has errors."""
+    if isinstance(value, dict) and len(value) > _SLICE:
+        items = iter(value.items())
+        while some := dict(itertools.islice(items, _SLICE)):
+            try:
+                validate(some)
+            except error as found:
+                # A slice may be too short where the dictionary is not.
+                if found.errors()[0]["type"] != "too_short":  # type: ignore[attr-defined]
+                    raise
+    return validate(value)
+
+
+def _arguments_by_slices(
+    parameters: t.Mapping[str, inspect.Parameter], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+) -> t.Iterator[Arguments]:
+    """The arguments of the parameters that have a name, with some of the others each time."""
+    positional = sum(1 for p in parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD)
+    first, rest = args[:positional], args[positional:]
+    named = {name: value for name, value in kwargs.items() if name in parameters}
+    others = [(name, value) for name, value in kwargs.items() if name not in parameters]
+    for start in range(0, max(len(rest), len(others)), _SLICE):
+        end = start + _SLICE
+        yield first + rest[start:end], named | dict(others[start:end])
+
+
 def _errors(error: t.Any) -> list[dict[str, t.Any]]:
     """What is wrong; without the input, which may be secret."""
+    count = error.error_count()
+    if count > _TOO_MANY:
+        return [_error_count(count)]
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in found]
+    errors = [
+        {"loc": [_brief(part) for part in e["loc"]], "msg": _brief(e["msg"]), "type": e["type"]}
+        for e in found[:MAX_ERRORS]
+    ]
+    if count > MAX_ERRORS:
+        errors.append(_error_count(count - MAX_ERRORS, "more "))
+    return errors
+
+
+def _error_count(count: int, more: str = "") -> dict[str, t.Any]:
+    return {"loc": [], "msg": f"{count} {more}errors are left out", "type": "too_many_errors"}
+
+
+def _brief(part: t.Any) -> t.Any:
+    """Shorten a text that the sender chose; numbers stay as they are."""
+    if isinstance(part, str) and len(part) > MAX_TEXT:
+        return part[: MAX_TEXT - 3] + "..."
+    return part
 
 
 def _with_keywords(f: t.Callable[..., t.Any], names: t.Collection[str]) -> inspect.Signature:

@@ -536,7 +536,7 @@ def test_events_that_do_not_fit_are_dropped_and_logged(
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert len(warnings) == 2
     assert "com.example.x.sold" in warnings[0]
-    assert "uri_part" in warnings[1]
+    assert "It is a part of the URI" in warnings[1]
 
 
 def test_each_subscriber_of_several_that_match_gets_it_once(

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime as dt
+import decimal
 import enum
 import functools
+import math
+import tracemalloc
 import typing as t
 from typing import Annotated
 
+import msgspec
 import pydantic
 import pytest
 from flask import current_app
+from typing_extensions import TypedDict
 
 from flask_wamp import ApplicationError, FlaskWAMP, callee
+from flask_wamp.handlers.validation import (
+    MAX_ERRORS,
+    MAX_TEXT,
+    InvalidArgument,
+    make_validator,
+)
 from tests.app.conftest import Serve
+from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
 
 INVALID = "wamp.error.invalid_argument"
@@ -352,3 +365,207 @@ def test_http_route_calls_the_plain_function(serve: Serve, router: MemoryRouter)
     app.test_client().get("/f/5")
     router.call("com.example.f", "5")
     assert seen == ["5", 5]
+
+
+# Many errors.
+
+
+class Item(pydantic.BaseModel):
+    a: int
+    b: int
+    c: int
+    d: int
+    e: int
+
+
+class Basket(pydantic.BaseModel):
+    items: list[Item]
+    by_name: dict[str, list[Item]] = {}
+
+
+class Row(TypedDict):
+    a: int
+    b: int
+
+
+class Node(pydantic.BaseModel):
+    value: int
+    children: list[Node] = []
+    named: dict[str, Node] = {}
+
+
+def _of_list(xs: list[Item]) -> None: ...
+def _of_tuple(xs: tuple[Item, ...]) -> None: ...
+def _of_set(xs: set[int]) -> None: ...
+def _of_frozenset(xs: frozenset[int]) -> None: ...
+def _of_deque(xs: collections.deque[Item]) -> None: ...
+def _of_sequence(xs: t.Sequence[Item]) -> None: ...
+def _of_lists(xs: list[list[Item]]) -> None: ...
+def _of_rows(xs: list[Row]) -> None: ...
+def _of_optional(xs: list[Item] | None = None) -> None: ...
+def _of_union(xs: list[Item | Row]) -> None: ...
+def _of_basket(xs: Basket) -> None: ...
+def _of_nodes(xs: Node) -> None: ...
+def _of_dict(xs: dict[str, Item]) -> None: ...
+def _of_mapping(xs: t.Mapping[str, Item]) -> None: ...
+def _of_dicts(xs: dict[str, dict[str, Item]]) -> None: ...
+def _of_ordered(xs: collections.OrderedDict[str, Item]) -> None: ...
+def _of_defaults(xs: collections.defaultdict[str, list[Item]]) -> None: ...
+def _of_many(*xs: Item) -> None: ...
+def _of_keywords(**xs: Item) -> None: ...
+def _of_none() -> None: ...
+
+
+MANY = 30_000
+KEYS = {f"k{number}": {} for number in range(MANY)}
+LIST: list[t.Any] = [{}] * MANY
+
+AMPLIFIERS: dict[str, tuple[t.Callable[..., t.Any], t.Sequence[t.Any], dict[str, t.Any]]] = {
+    "list": (_of_list, [LIST], {}),
+    "tuple": (_of_tuple, [LIST], {}),
+    "set": (_of_set, [["x"] * MANY], {}),
+    "frozenset": (_of_frozenset, [["x"] * MANY], {}),
+    "deque": (_of_deque, [LIST], {}),
+    "sequence": (_of_sequence, [LIST], {}),
+    "lists": (_of_lists, [[LIST[:100]] * 300], {}),
+    "rows": (_of_rows, [LIST], {}),
+    "optional": (_of_optional, [LIST], {}),
+    "union": (_of_union, [LIST], {}),
+    "model": (_of_basket, [{"items": LIST}], {}),
+    "model with dictionary": (_of_basket, [{"items": [], "by_name": {"x": LIST}}], {}),
+    "recursive list": (_of_nodes, [{"value": 1, "children": LIST}], {}),
+    "recursive dictionary": (_of_nodes, [{"value": 1, "named": KEYS}], {}),
+    "dictionary": (_of_dict, [KEYS], {}),
+    "mapping": (_of_mapping, [KEYS], {}),
+    "ordered dictionary": (_of_ordered, [KEYS], {}),
+    "dictionary with defaults": (_of_defaults, [{"k": LIST}], {}),
+    "dictionaries": (_of_dicts, [{str(number): KEYS for number in range(3)}], {}),
+    "arguments": (_of_many, LIST, {}),
+    "keywords": (_of_keywords, [], KEYS),
+    "too many arguments": (_of_none, LIST, {}),
+    "too many keywords": (_of_none, [], KEYS),
+}
+
+
+@pytest.mark.parametrize(("f", "args", "kwargs"), AMPLIFIERS.values(), ids=AMPLIFIERS)
+def test_many_errors_cost_little(
+    f: t.Callable[..., t.Any], args: t.Sequence[t.Any], kwargs: dict[str, t.Any]
+) -> None:
+    validate = make_validator(f)
+    with pytest.raises(InvalidArgument):
+        validate((), {"xs": 1})  # makes what is made once
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument) as raised:
+            validate(tuple(args), kwargs)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    found = raised.value.errors
+    assert 0 < len(found) <= MAX_ERRORS + 1
+    assert len(msgspec.json.encode(found)) < 50_000
+    assert used < 8 * 2**20
+    # What pydantic has collected outside of Python's memory.
+    left_out = found[-1]["msg"].split() if len(found) > MAX_ERRORS or not found[0]["loc"] else "0"
+    assert int(left_out[0]) < 5000
+
+
+def test_errors_beyond_the_first_hundred_are_counted() -> None:
+    def f(xs: dict[str, Item]) -> None: ...
+
+    with pytest.raises(InvalidArgument) as raised:
+        make_validator(f)(({str(number): {} for number in range(40)},), {})
+    *shown, last = raised.value.errors
+    assert len(shown) == MAX_ERRORS
+    assert last == {"loc": [], "msg": "100 more errors are left out", "type": "too_many_errors"}
+
+
+def test_long_keys_are_shortened() -> None:
+    def f(xs: dict[str, int]) -> None: ...
+
+    with pytest.raises(InvalidArgument) as raised:
+        make_validator(f)(({"x" * 100_000: "y"},), {})
+    [error] = raised.value.errors
+    assert error["loc"][1] == "x" * (MAX_TEXT - 3) + "..."
+
+
+LARGE: dict[str, tuple[t.Callable[..., t.Any], t.Sequence[t.Any], dict[str, t.Any]]] = {
+    "dictionary": (_of_dict, [{str(n): dict.fromkeys("abcde", n) for n in range(1001)}], {}),
+    "arguments": (_of_many, [dict.fromkeys("abcde", n) for n in range(1001)], {}),
+    "keywords": (_of_keywords, [], {str(n): dict.fromkeys("abcde", n) for n in range(1001)}),
+}
+
+
+@pytest.mark.parametrize(("f", "args", "kwargs"), LARGE.values(), ids=LARGE)
+def test_large_payloads_that_fit_are_validated_in_full(
+    f: t.Callable[..., t.Any], args: t.Sequence[t.Any], kwargs: dict[str, t.Any]
+) -> None:
+    found_args, found_kwargs = make_validator(f)(tuple(args), kwargs)
+    items = [*found_args, *found_kwargs.values()]
+    if f is _of_dict:
+        items = list(items[0].values())
+    assert [item.a for item in items] == list(range(1001))
+    assert {type(item) for item in items} == {Item}
+
+
+def test_a_large_dictionary_may_have_limits_of_its_own() -> None:
+    def f(
+        xs: Annotated[dict[str, int], pydantic.Field(min_length=150, max_length=250)],
+    ) -> None: ...
+
+    validate = make_validator(f)
+    assert validate(({str(n): str(n) for n in range(201)},), {})[0][0]["200"] == 200
+    for number, kind in ((149, "too_short"), (251, "too_long")):
+        with pytest.raises(InvalidArgument) as raised:
+            validate(({str(n): n for n in range(number)},), {})
+        assert [error["type"] for error in raised.value.errors] == [kind]
+
+
+def test_a_bad_event_is_a_short_line_in_the_log(
+    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(lambda wamp: wamp.subscriber(".f")(_of_dict))
+    with caplog.at_level("WARNING", "flask_wamp.dispatch"):
+        router.publish("com.example.f", KEYS)
+        eventually(lambda: caplog.records)
+    assert len(caplog.records[0].getMessage()) < 2000
+
+
+# NaN and infinity: MsgPack and CBOR have them, JSON does not.
+
+
+class Price(pydantic.BaseModel):
+    amount: float
+
+
+class Measured(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(allow_inf_nan=True)
+    value: float
+
+
+def _of_float(xs: float) -> None: ...
+def _of_floats(xs: list[float | None]) -> None: ...
+def _of_price(xs: Price) -> None: ...
+def _of_decimal(xs: decimal.Decimal) -> None: ...
+def _of_allowed(xs: Annotated[float, pydantic.Field(allow_inf_nan=True)]) -> None: ...
+def _of_measured(xs: Measured) -> None: ...
+def _of_anything(xs: t.Any) -> None: ...
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_float_is_a_finite_number(number: float) -> None:
+    for f, payload in (
+        (_of_float, number),
+        (_of_floats, [1.0, number]),
+        (_of_price, {"amount": number}),
+        (_of_decimal, number),
+    ):
+        with pytest.raises(InvalidArgument) as raised:
+            make_validator(f)((payload,), {})
+        assert raised.value.errors[0]["type"] == "finite_number"
+    for f, payload in (
+        (_of_allowed, number),
+        (_of_measured, {"value": number}),
+        (_of_anything, number),
+    ):
+        assert make_validator(f)((payload,), {})
