@@ -63,22 +63,22 @@ SOURCES = {
     XCONN_ROUTER: "https://github.com/xconnio/wampproto-python",
 }
 
-NUMBER = "A Number of JavaScript holds no integer over ``2**53`` for certain."
-TEXT = "It has no bytes in JSON: they are strings that begin with NUL."
+NUMBER = "JavaScript numbers are exact only up to ``2**53``."
+TEXT = "It does not convert bytes in JSON. They are strings that begin with NUL."
 
 KNOWN: tuple[Known, ...] = (
     Known(
         AUTOBAHN,
         ("calls_kill",),
-        "It sends CANCEL without a mode, which routers take for ``killnowait``.",
+        "It sends CANCEL without a mode, and routers then use ``killnowait``.",
         r"CANCEL without a mode",
     ),
     # autobahn-js
     Known(
         AUTOBAHN_JS,
         ("calls_cancel",),
-        "It forgets a call that it cancels, and closes the session when the ERROR comes: ``CALL-ERROR "
-        "received for non-pending request ID``. Cancel with ``kill``.",
+        "It forgets a call when it cancels it, and closes the session when the ERROR arrives: ``CALL-ERROR "
+        "received for non-pending request ID``. Cancel with ``kill`` instead.",
         r"session not open|" + SILENCE,
         lacks=False,
         breaks=True,
@@ -101,10 +101,10 @@ KNOWN: tuple[Known, ...] = (
     Known(
         AUTOBAHN_JS,
         ("called_interrupt",),
-        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        "It does not support INTERRUPT, and does not announce ``call_canceling``.",
         SILENCE,
     ),
-    Known(AUTOBAHN_JS, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    Known(AUTOBAHN_JS, ("joins_scram",), "It does not support SCRAM.", r"has no scram"),
     # wampy.js
     Known(
         WAMPY_JS,
@@ -124,13 +124,13 @@ KNOWN: tuple[Known, ...] = (
     Known(
         WAMPY_JS,
         ("called_interrupt",),
-        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        "It does not support INTERRUPT, and does not announce ``call_canceling``.",
         SILENCE,
     ),
     Known(
         WAMPY_JS,
         ("called_unregistered", "publishes_filtered", "published_unsubscribed"),
-        "It writes ids as floats in CBOR, for which Crossbar closes its session.",
+        "It writes ids as floats in CBOR, and Crossbar then closes its session.",
         r"Websocket error",
         (CBOR,),
         lacks=False,
@@ -139,7 +139,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         WAMPY_JS,
         ("publishes_to_itself",),
-        "It sends ``exclude_me`` only where it is true, which is the default.",
+        "It sends ``exclude_me`` only if it is true, which is the default.",
         SILENCE,
         lacks=False,
     ),
@@ -147,41 +147,46 @@ KNOWN: tuple[Known, ...] = (
     Known(
         WAMPY_JS,
         ("published_plain",),
-        "It sends an ``undefined`` for ``match`` and ``get_retained`` where they are not given, for which "
-        "Crossbar closes its session. Give both.",
+        "It sends ``undefined`` for ``match`` and ``get_retained`` if they are not given, and Crossbar then "
+        "closes its session. Give both.",
         r"Websocket error",
         (MSGPACK, CBOR),
         lacks=False,
         breaks=True,
     ),
-    Known(WAMPY_JS, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    Known(WAMPY_JS, ("joins_scram",), "It does not support SCRAM.", r"has no scram"),
     # xconn
     Known(
         XCONN,
         ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
-        "It has no bytes in JSON.",
+        "It does not support bytes in JSON.",
         r"not JSON serializable|AssertionError",
         (JSON,),
     ),
     Known(
         XCONN,
         ("calls_progress",),
-        "It takes the first progressive result for the last, and has no call for the next.",
+        "It treats the first progressive result as the final one, and does not expect another.",
         SILENCE,
         breaks=True,
     ),
-    Known(XCONN, ("called_progress",), "Its callees cannot send them.", r"no way to send"),
+    Known(
+        XCONN,
+        ("called_progress",),
+        "Its callees cannot send progressive results.",
+        r"no way to send",
+    ),
     Known(XCONN, ("calls_cancel", "calls_kill"), "It cannot cancel a call.", r"no way to cancel"),
     Known(
         XCONN,
         ("calls_timeout",),
-        "It does not announce ``call_canceling``; Crossbar lets the call hang then.",
+        "It does not announce ``call_canceling``, and Crossbar then never answers the call.",
         SILENCE,
     ),
     Known(
         XCONN,
         ("called_interrupt",),
-        "It does not know INTERRUPT, and does not announce ``call_canceling``.",
+        "It does not support INTERRUPT, and does not announce ``call_canceling``.",
         SILENCE,
     ),
     Known(
@@ -194,63 +199,63 @@ KNOWN: tuple[Known, ...] = (
     Known(
         XCONN,
         ("publishes_acknowledged",),
-        "It waits for the acknowledgement, and does not tell the publication id.",
+        "It waits for the acknowledgement, but does not return the publication id.",
         r"AssertionError",
     ),
-    Known(XCONN, ("joins_scram",), "It has no SCRAM.", r"has no scram"),
+    Known(XCONN, ("joins_scram",), "It does not support SCRAM.", r"has no scram"),
     # xconn's router, between two sides that can do all of it
     Known(
         XCONN_ROUTER,
         ("calls_cancel", "calls_timeout", "called_interrupt"),
-        "The router knows neither CANCEL nor timeouts.",
+        "The router supports neither CANCEL nor timeouts.",
         SILENCE,
     ),
     Known(
         XCONN_ROUTER,
         ("calls_kill",),
-        "The router does not know CANCEL, and autobahn-python has no ``kill``.",
+        "The router does not support CANCEL, and autobahn-python has no ``kill``.",
         r"CANCEL without a mode",
     ),
     Known(
         XCONN_ROUTER,
         ("calls_disclosed", "called_disclosed", "publishes_disclosed", "published_disclosed"),
-        "The router tells nobody who calls or publishes.",
+        "The router does not disclose callers and publishers.",
         r"AssertionError|KeyError",
     ),
     Known(
         XCONN_ROUTER,
         ("calls_prefix", "calls_wildcard", "called_prefix", "called_wildcard"),
-        "The router has exact registrations only, and ignores ``match``.",
+        "The router supports exact registrations only, and ignores ``match``.",
         r"no_such_procedure",
     ),
     Known(
         XCONN_ROUTER,
         ("publishes_prefix", "publishes_wildcard", "published_prefix", "published_wildcard"),
-        "The router has exact subscriptions only, and ignores ``match``.",
+        "The router supports exact subscriptions only, and ignores ``match``.",
         SILENCE,
     ),
     Known(
         XCONN_ROUTER,
         ("called_shared",),
-        "The router has no shared registrations.",
+        "The router does not support shared registrations.",
         r"procedure_already_exists",
     ),
     Known(
         XCONN_ROUTER,
         ("publishes_to_itself", "publishes_filtered", "published_filtered"),
-        "The router gives an event to all, the publisher included, whatever the options say.",
+        "The router sends each event to all subscribers, including the publisher, whatever the options say.",
         r"AssertionError",
     ),
     Known(
         XCONN_ROUTER,
         ("publishes_retained", "published_retained"),
-        "The router keeps no events.",
+        "The router does not retain events.",
         SILENCE,
     ),
     Known(
         XCONN_ROUTER,
         ("calls_vanish", "calls_lost", "called_vanish"),
-        "The router tells nobody that a connection was lost.",
+        "The router does not notify anyone that a connection was lost.",
         SILENCE + r"|TimeoutError",
         lacks=False,
         breaks=True,
@@ -263,13 +268,13 @@ Results = dict[Cell, "Known | None"]
 
 
 def is_tried(cell: Cell) -> bool:
-    """Whether a cell is run: one transport is enough for what takes a second."""
+    """Whether a cell is run. Features that take a second are tried over one transport only."""
     feature = FEATURES[cell.feature]
     if feature.authenticates and cell.peer == XCONN_ROUTER:
         return False
     if cell.transport == TRANSPORTS[cell.peer][0]:
         return True
-    # What its router lacks has nothing to do with the serializer, and takes a while.
+    # What the router lacks does not depend on the serializer, and takes a while.
     return not feature.once and not (cell.peer == XCONN_ROUTER and known(cell))
 
 

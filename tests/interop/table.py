@@ -10,40 +10,45 @@ from .features import FEATURES
 from .features.scene import Feature
 from .matrix import MIXED, SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
 
+DASH = "–"
+
 PAGE = Path(__file__).parents[2] / "docs" / "interop.rst"
 
 HEAD = """\
 Interoperability
 ================
 
-The app on one side, a client that others wrote on the other: what works between them, over each transport
-that both have. ``tox -e interop`` runs every cell on a real router, and ``tox -e interop -- --write-interop``
-makes this page of what it finds. A cell that says no is run as well, and has to fail as its note says.
+This page shows which features work between an application with Flask-WAMP and WAMP clients by others.
+Each feature is tried over the transports that both sides have, on a real router.
 
-{works} cells of {all} work. ``yes`` means over all transports of the peer; where some fail, they are named.
-A dash stands for what was not tried.
+{works} of {all} combinations work. ``yes`` means that the feature works over all transports of the peer.
+If it fails over some, the cell names them, and a note says why. If it was not tried over all transports,
+the cell names those it was tried over, in parentheses. A dash means that it was not tried.
+
+``tox -e interop`` runs all combinations. One that is known to fail is run as well, and has to fail in
+the way that its note describes. ``tox -e interop -- --write-interop`` writes this page.
 
 Peers
 -----
 
 {peers}
 
-Between the app and the first four stands Crossbar.io; in the last column, the router of xconn stands between
-the app and autobahn-python. Both sides use the same transport and serializer, but for {mixed}: there
-the peer uses the one and the app the other, as browsers and servers do. autobahn-python runs on asyncio; its
-protocol code is the same on Twisted.
+The router is Crossbar.io, except in the last column: there it is the router of xconn, and the client is
+autobahn-python. Both sides use the same transport and serializer, with one exception. In {mixed}, the
+peer uses the first and the application the second, as browsers and servers do. autobahn-python runs on
+asyncio. On Twisted it uses the same protocol code.
 
 {versions}
 """
 
 VERSIONS = "Run with "
-"""How the sentence begins that no test compares."""
+"""The beginning of the sentence that no test compares."""
 
 NOTES = """\
 Notes
 -----
 
-What a peer *lacks* it does not claim to have; the rest are its *faults*.
+*lacks*: the peer does not claim to have the feature. *fault*: it claims to, but the feature does not work.
 """
 
 
@@ -90,13 +95,18 @@ def _cell(name: str, peer: str, results: Results, notes: dict[Known, int]) -> st
         cell for transport in TRANSPORTS[peer] if is_tried(cell := Cell(name, peer, transport))
     ]
     fails = {cell.transport: known for cell in tried if (known := results[cell])}
+    if not tried:
+        return DASH
+    over = (
+        "" if len(tried) == len(TRANSPORTS[peer]) else f" ({', '.join(c.transport for c in tried)})"
+    )
     if not fails:
-        return "yes" if tried else "–"
+        return f"yes{over}"
     parts = []
     for known in dict.fromkeys(fails.values()):
         number = notes.setdefault(known, len(notes) + 1)
         where = [transport for transport, other in fails.items() if other is known]
-        what = "no" if len(where) == len(tried) else f"not {', '.join(where)}"
+        what = f"no{over}" if len(where) == len(tried) else f"not {', '.join(where)}"
         parts.append(f"{what} [{number}]_")
     return "; ".join(parts)
 

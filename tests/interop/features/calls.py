@@ -190,7 +190,7 @@ def calls_vanish(scene: Scene) -> None:
     wait(held.interrupted)
 
 
-@feature(CALLS, "the app stops: it finishes the call that it has in hand")
+@feature(CALLS, "the app stops: it finishes the call first")
 def calls_drained(scene: Scene) -> None:
     started, released = threading.Event(), threading.Event()
 
