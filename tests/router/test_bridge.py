@@ -169,6 +169,18 @@ def test_events_arrive(bridge: BridgeClient, base: str) -> None:
     assert (event.args, event.kwargs) == (["tea"], {"price": 2})
 
 
+def test_the_snippet_for_those_who_come_from_wampify(base: str, wamp: FlaskWAMP) -> None:
+    page = PAGE.with_name("coming-from-wampify.rst")
+    tree = publish_doctree(page.read_text(), str(page), settings_overrides={"halt_level": 2})
+    (source,) = (b.astext() for b in tree.findall(nodes.literal_block) if "bridge.py" in b["names"])
+    names: dict[str, t.Any] = {}
+    exec(source.replace("http://127.0.0.1:8080", base), names)
+    with AutobahnPeer(f"{base}/ws".replace("http", "ws")) as peer:
+        topic = peer.subscribe("com.example.hello")
+        names["main"]()
+        assert topic.next().kwargs == {"name": "Ada"}
+
+
 def test_an_autobahn_callee_is_called(bridge: BridgeClient, base: str) -> None:
     with AutobahnPeer(f"{base}/ws".replace("http", "ws")) as peer:
         peer.register("com.example.autobahn")

@@ -323,6 +323,7 @@ def test_every_snippet_has_one_beside_it(page: Page) -> None:
         "middlewares.py",
         "errors.py",
         "sqlalchemy.py",
+        "bridge.py",  # run in test_bridge.py
         "autobahn.py",
     ]
 
@@ -335,7 +336,11 @@ def test_what_wampify_has(
     wamp = page.run(*page.names[:9])
     call = wamp.client.rpc.com.example
     assert (call.pow(3), call.pow(), wamp.client.call("math.square", "2")) == (9, 1, 4)
-    assert uri_of_error(wamp, "pow", "x") == "wamp.error.invalid_argument"
+    for args, kwargs, loc in [(["x"], {}, [0]), ([], {"x": "x"}, ["x"])]:
+        with pytest.raises(ApplicationError) as raised:
+            call.pow(*args, **kwargs)
+        assert raised.value.uri == "wamp.error.invalid_argument"
+        assert [error["loc"] for error in raised.value.kwargs["errors"]] == [loc]
     assert call.anything("x") == "x, please"
     assert (call.quick(), call.slow()) == ("now, please", "later")
     assert uri_of_error(wamp, "buy", "green") == "com.example.error.sold_out"
