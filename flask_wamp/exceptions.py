@@ -4,7 +4,8 @@
 
     WAMPError
     ├── ApplicationError       a peer or the router answered ERROR
-    │   └── CallCanceled       the call was canceled
+    │   ├── CallCanceled       the call was canceled
+    │   └── InvalidPayload     a peer sent a payload that cannot be decoded
     ├── CallTimeout            no answer in time
     ├── NotJoined              there is no session, nothing was sent
     ├── SessionLost            the session ended while waiting, the outcome is unknown
@@ -60,7 +61,7 @@ class ApplicationError(WAMPError):
     kwargs: dict[str, t.Any]
     """The keyword payload."""
 
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def __init__(self, /, *args: t.Any, **kwargs: t.Any) -> None:
         if type(self) is ApplicationError:
             if not args or not isinstance(args[0], str):
                 raise TypeError("ApplicationError needs an error URI as its first argument")
@@ -107,6 +108,16 @@ class CallCanceled(ApplicationError):
     """The call was canceled, or its callee left, before an answer came; it may have run all the same."""
 
     uri = "wamp.error.canceled"
+
+
+class InvalidPayload(ApplicationError):
+    """A payload of another peer cannot be decoded, or is no payload.
+
+    A call with such arguments is answered with this error and an event is dropped, before any of your code
+    runs. A call whose result is one raises it.
+    """
+
+    uri = "wamp.error.invalid_argument"
 
 
 class NotJoined(WAMPError):

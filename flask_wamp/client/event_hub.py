@@ -15,6 +15,7 @@ from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
 from ..protocol import error_uris
 from ..protocol import messages as m
+from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from .event_stream import Arrived, Box, EventStream
 from .result_stream import size_of
@@ -82,8 +83,7 @@ class _Ask:
     def resolve(self, answer: t.Any) -> None:
         """Take SUBSCRIBED or ERROR; the reader calls it."""
         if isinstance(answer, m.Error):
-            error = ApplicationError(answer.error, *answer.args, **answer.kwargs)
-            self._feeds.refused(self._feed, error)
+            self._feeds.refused(self._feed, remote_error(answer))
         else:
             self._feed.retained_for = self._boxes
             self._feeds.subscribed(self._feed, self._connection, answer.subscription_id)

@@ -188,7 +188,9 @@ class EventStream:
         return item
 
     def _item(self, work: ActiveEvent) -> t.Any:
-        """What is handed out of an event: a copy, for others have it too."""
+        """Return what is handed out of an event: a copy, for others have it too. None: nothing."""
+        if not work.is_readable():
+            return None
         own = ActiveEvent(work.connection, work.subscription, copy.deepcopy(work.message))
         own.received_at = work.received_at
         event = self._make(own)
@@ -250,6 +252,8 @@ class EventStream:
         if self._map is not None:
             item = self._item(work)
             return None if item is None else _framed(dumps(item), work, events)
+        if not work.is_readable():
+            return None
         if events not in arrived.texts:
             text = dumps(_payload(work, self._match))
             arrived.texts[events] = _framed(text, work, events)

@@ -12,12 +12,11 @@ import threading
 import time
 import typing as t
 
-import msgspec
-
 from ..concurrency.pool import Pool
 from ..exceptions import CallTimeout, TooSlow, WAMPError
 from ..protocol import messages as m
 from ..protocol.call_result import outcome
+from ..protocol.raw_payload import payload_size
 
 
 class Buffer:
@@ -219,7 +218,4 @@ class ResultStream:
 
 def size_of(message: m.Result | m.Event) -> int:
     """About how many bytes a result or an event takes."""
-    try:
-        return 64 + len(msgspec.msgpack.encode((message.args, message.kwargs)))
-    except (OverflowError, TypeError, ValueError):  # an integer that only JSON can carry
-        return 64 + len(repr(message.args)) + len(repr(message.kwargs))
+    return 64 + payload_size(message.raw_args, message.raw_kwargs)

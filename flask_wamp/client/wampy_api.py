@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-import msgspec
-
 from .._wampy import bases
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.settings import Settings
@@ -133,7 +131,7 @@ def sendable(message: t.Any) -> t.Any:
     :raises TypeError: It is neither a call nor a publication, or it has a wrong option.
     :raises InvalidURI: So it is.
     """
-    typed = msgspec.convert(list(message.message), m.AnyMessage)
+    typed = m.from_elements(list(message.message))
     if not isinstance(typed, m.Call | m.Publish):
         kind = type(typed).__name__
         raise TypeError(f"{kind} is not sent; use register(), subscribe() and the other methods")

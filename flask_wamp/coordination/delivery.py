@@ -40,6 +40,7 @@ from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..peer.listeners import MakeListener
 from ..protocol import error_uris
 from ..protocol import messages as m
+from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
 from .forwarder import Forwarder
@@ -91,7 +92,7 @@ class Delivery(Registration):
         if self.pass_on is not None and not work.canceled:
             return Failure(error_uris.UNAVAILABLE, ["this process leaves"])
         try:
-            event = msgspec.convert([m.code(m.Event), *work.message.args], m.Event)
+            event = t.cast(m.Event, m.from_elements([m.code(m.Event), *work.message.args], m.Event))
         except msgspec.ValidationError as error:
             return Failure(error_uris.INVALID_ARGUMENT, [str(error)])
         if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
@@ -150,7 +151,7 @@ class SharedDelivery:
         topic.take = self._forwarder.take
         answer = self._request(connection, Session.subscribe, topic.uri, topic.options, topic)
         if isinstance(answer, m.Error):
-            raise ApplicationError(answer.error, *answer.args)
+            raise remote_error(answer)
         topic.id = answer.subscription_id
         self._subscribed = True
 
@@ -162,7 +163,7 @@ class SharedDelivery:
         except WAMPError as error:
             logger.warning("%s does not answer: %s", uri, error)
             return None
-        return list(answer.args) if isinstance(answer, m.Result) else None
+        return list(answer.readable_args) if isinstance(answer, m.Result) else None
 
     # Going.
 
@@ -205,7 +206,7 @@ class SharedDelivery:
         if number is None:
             return True
         answer = self._request(connection, Session.call, COUNT_CALLEES, [number], {}, {})
-        return not (isinstance(answer, m.Result) and answer.args == [1])
+        return not (isinstance(answer, m.Result) and answer.readable_args == [1])
 
     def _offer(self, connection: Connection) -> int | None:
         """Register the procedure that a successor calls. Of two that leave, the last one is asked."""

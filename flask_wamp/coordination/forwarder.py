@@ -9,7 +9,7 @@ import threading
 import time
 import typing as t
 
-from ..exceptions import NotJoined, SerializationError
+from ..exceptions import InvalidPayload, NotJoined, SerializationError
 from ..peer.connection import Connection, payload
 from ..peer.declarations import Subscription
 from ..protocol import error_uris
@@ -177,7 +177,7 @@ class Forwarder:
             connection.put(Session.call, self._procedure, args, {}, {}, _Forwarded(self, event))
         except NotJoined:
             self._take_back(event, connection)
-        except SerializationError as error:
+        except (SerializationError, InvalidPayload) as error:
             logger.error("an event of %s is lost, it cannot be forwarded: %s", self._topic, error)
             self._done()
 

@@ -234,7 +234,9 @@ class Lease:
     def _refused(self, connection: Connection, message: m.Error) -> None:
         Leases.of(self._peer).try_again()
         if not self.taken:
-            logger.warning("cannot have the lease %s: %s %s", self.uri, message.error, message.args)
+            logger.warning(
+                "cannot have the lease %s: %s %s", self.uri, message.error, message.readable_args
+            )
             return
         if self._others is not None:
             return
@@ -245,8 +247,12 @@ class Lease:
 
     def _looked_up(self, message: t.Any) -> None:
         """Now we know whose end to watch for."""
-        if isinstance(message, m.Result) and message.args and isinstance(message.args[0], int):
-            self._others = message.args[0]
+        if (
+            isinstance(message, m.Result)
+            and message.readable_args
+            and isinstance(message.readable_args[0], int)
+        ):
+            self._others = message.readable_args[0]
 
     def _let_go(self, wanted: bool) -> tuple[Connection | None, int | None]:
         with self._lock:
@@ -272,11 +278,15 @@ class Lease:
         return Result([work.plain(answer)])
 
     def _answered_by_holder(self, message: t.Any) -> None:
-        if isinstance(message, m.Result) and message.args and isinstance(message.args[0], dict):
-            self._hear(message.args[0].get("state"))
+        if (
+            isinstance(message, m.Result)
+            and message.readable_args
+            and isinstance(message.readable_args[0], dict)
+        ):
+            self._hear(message.readable_args[0].get("state"))
 
     def _told(self, event: m.Event) -> bool:
-        self._hear(event.args[0] if event.args else None)
+        self._hear(event.readable_args[0] if event.readable_args else None)
         return True
 
     def _hear(self, state: t.Any) -> None:
@@ -358,7 +368,7 @@ class Leases:
         lease.joined(connection)
 
     def _deleted(self, event: m.Event) -> bool:
-        if len(event.args) > 1:
+        if len(event.readable_args) > 1:
             for lease in list(self._leases):
-                lease.deleted(event.args[1])
+                lease.deleted(event.readable_args[1])
         return True

@@ -156,7 +156,7 @@ class _Told:
             logger.warning("%s is ignored: %s", work.uri, error)
             return False
         # In place of what came, cookies included: hooks and logs see what handlers do.
-        work.message = msgspec.structs.replace(work.message, args=[info], kwargs={})
+        work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)
 

@@ -7,8 +7,9 @@ import threading
 import typing as t
 
 from ..concurrency.threads import Waiter
-from ..exceptions import ApplicationError, WAMPError
+from ..exceptions import WAMPError
 from ..protocol import messages as m
+from ..protocol.call_result import remote_error
 from .declarations import Declaration
 
 logger = logging.getLogger("flask_wamp")
@@ -58,7 +59,7 @@ class Acknowledgement(Waiter):
         """Note the outcome; the reader calls it."""
         declaration = self.declaration
         if isinstance(value, m.Error):
-            self._refused(declaration, ApplicationError(value.error, *value.args, **value.kwargs))
+            self._refused(declaration, remote_error(value))
         else:
             if declaration.refused is not None:
                 logger.info("%s is declared now", declaration.uri)

@@ -9,11 +9,15 @@ import typing as t
 from ..concurrency.deadlines import unwanted
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
-from ..exceptions import ApplicationError, CallTimeout, NotJoined
+from ..exceptions import CallTimeout, InvalidPayload, NotJoined
 from ..protocol import messages as m
-from ..protocol.call_result import outcome
+from ..protocol.call_result import outcome, remote_error
+from ..protocol.raw_payload import payload_size
 from ..protocol.session import Session
 from .connection import Connection
+
+MAX_DECODED_BY_READER = 16 * 1024
+"""Bytes of an ERROR's payload above which a worker decodes it for a future."""
 
 
 class CallTicket(Waiter):
@@ -49,6 +53,27 @@ def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:
 def _cancel(session: Session, request_id: int, mode: str) -> None:
     session.cancel(request_id, mode)
     session.forget(request_id)
+
+
+class _Undecoded:
+    """The RESULT of a submitted call, decoded at first use: on the thread that uses it, not on the reader."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: m.Result) -> None:
+        self._message = message
+
+    def value(self) -> t.Any:
+        """Return what the call returned; raise ``InvalidPayload`` if the callee sent none."""
+        return outcome(self._message)
+
+    def error(self) -> InvalidPayload | None:
+        """Return the error of a payload that cannot be decoded."""
+        try:
+            self._message.decode_payload()
+        except InvalidPayload as error:
+            return error
+        return None
 
 
 class CallFuture(concurrent.futures.Future[t.Any]):
@@ -87,17 +112,16 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     # As a ticket: the reader calls these.
 
     def resolve(self, message: t.Any) -> None:
-        """Take RESULT or ERROR."""
-        if type(message) is m.Result and message.details.get("progress"):
-            return
-        self._ended()
-        try:
-            value = outcome(message)
-        except ApplicationError as error:
-            self.fail(error)
+        """Take RESULT or ERROR; the payload of a RESULT is decoded by whoever asks for it."""
+        if type(message) is m.Result:
+            if not message.details.get("progress"):
+                self._ended()
+                with contextlib.suppress(concurrent.futures.InvalidStateError):
+                    self.set_result(_Undecoded(message))
+        elif payload_size(message.raw_args, message.raw_kwargs) <= MAX_DECODED_BY_READER:
+            self.fail(remote_error(message))
         else:
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                self.set_result(value)
+            self._pool.submit(lambda: self.fail(remote_error(message)), force=True)
 
     def fail(self, error: BaseException) -> None:
         """Take an error instead."""
@@ -127,12 +151,15 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     def result(self, timeout: float | None = None) -> t.Any:
         """Wait for the result; a handler gives its place to another meanwhile."""
         with self._pool.release_slot():
-            return super().result(timeout)
+            answer = super().result(timeout)
+        return answer.value() if isinstance(answer, _Undecoded) else answer
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end; a handler gives its place to another meanwhile."""
         with self._pool.release_slot():
-            return super().exception(timeout)
+            error = super().exception(timeout)
+            answer = super().result() if error is None else None
+        return answer.error() if isinstance(answer, _Undecoded) else error
 
     def add_done_callback(self, fn: t.Callable[[t.Any], object]) -> None:
         """Have ``fn(future)`` called on a worker: the reader runs nobody's code."""

@@ -310,17 +310,7 @@ class Connection:
             events.append(event)
 
     def _receive(self, data: Buffer) -> Happening:
-        serializer = self.transport.serializer
-        try:
-            message = serializer.decode(data)
-        except ProtocolError as error:
-            head = serializer.head_of_bad_payload(data, error)
-            if head is None:
-                raise
-            logger.warning("%s is refused: %s", type(head).__name__, error)
-            return self.session.refuse(
-                head, "the payload cannot be decoded", error_uris.INVALID_ARGUMENT
-            )
+        message = self.transport.serializer.decode(data)
         if len(data) <= self._max_receive_size:
             return self.session.receive(message)
         kind, limit = type(message).__name__, self._max_receive_size

@@ -161,6 +161,8 @@ class Subscription(_Declared):
         super().__init__(topic, options)
         self.handler = handler
         self.concurrency = concurrency
+        self.unreadable = 0
+        """How many events were dropped because their payload could not be decoded."""
         self.take: t.Callable[[m.Event], bool] | None = None
         """Called by the reader with each event, in place of the handler on a worker; must not wait.
         False: it is dropped."""

@@ -10,7 +10,7 @@ from ..concurrency import deadlines
 from ..concurrency.interruption import Interruptible
 from ..concurrency.threads import is_monkey_patched
 from ..concurrency.timer import Timer, TimerHandle
-from ..exceptions import NotJoined, PayloadTooLarge, SerializationError
+from ..exceptions import InvalidPayload, NotJoined, PayloadTooLarge, SerializationError
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.payload import Default
@@ -75,17 +75,24 @@ class ActiveInvocation:
         """Run the handler and answer; on a worker."""
         if self.canceled and not self.registration.runs_if_canceled:
             return
-        try:
-            outcome = self.registration.handler(self)
-        except BaseException:  # a defect of ours; its caller is answered all the same
-            logger.exception("the handler of %s gave no answer", self.uri)
-            outcome = Failure(error_uris.RUNTIME_ERROR)
+        outcome = self._outcome()
         if self._alarm is not None:
             self._alarm.cancel()
         self.connection.invocations.pop(self.message.request_id, None)
         well = self._answer(outcome)
         for callback in self._callbacks or ():
             callback(well)
+
+    def _outcome(self) -> Outcome:
+        try:
+            self.message.decode_payload()
+        except InvalidPayload as error:
+            return Failure(error_uris.INVALID_ARGUMENT, error.args)
+        try:
+            return self.registration.handler(self)
+        except BaseException:  # a defect of ours; its caller is answered all the same
+            logger.exception("the handler of %s gave no answer", self.uri)
+            return Failure(error_uris.RUNTIME_ERROR)
 
     def limit(self, seconds: float) -> None:
         """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
@@ -217,8 +224,19 @@ class ActiveEvent:
         """Call ``callback(well)`` after the event was handled."""
         self._callbacks.append(callback)
 
+    def is_readable(self) -> bool:
+        """Decode the payload. Drop the event where that fails, which is logged here."""
+        try:
+            self.message.decode_payload()
+        except InvalidPayload as error:
+            count = self.subscription.unreadable = self.subscription.unreadable + 1
+            if count & (count - 1) == 0:  # 1, 2, 4, 8: a peer that sends many of them floods no log
+                logger.warning("dropped %d events of %s so far: %s", count, self.uri, error)
+            return False
+        return True
+
     def run(self) -> None:
         """Run the handler; on a worker."""
-        well = self.subscription.handler(self)
+        well = self.is_readable() and self.subscription.handler(self)
         for callback in self._callbacks:
             callback(well)

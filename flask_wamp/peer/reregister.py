@@ -73,10 +73,10 @@ class ForceReregister:
     def _looked_up(self, connection: Connection, answer: t.Any) -> t.Any:
         if isinstance(answer, m.Error):
             return self._refused(f"{LOOKUP} says {answer.error}")
-        if answer.args[:1] in ([], [None]):  # gone since
+        if answer.readable_args[:1] in ([], [None]):  # gone since
             return self._register(connection, force=False)
         self._next = self._counted
-        self._call(connection, COUNT_CALLEES, answer.args[0])
+        self._call(connection, COUNT_CALLEES, answer.readable_args[0])
         return None
 
     def _counted(self, connection: Connection, answer: t.Any) -> t.Any:
@@ -84,8 +84,8 @@ class ForceReregister:
             if answer.error == error_uris.NO_SUCH_REGISTRATION:
                 return self._register(connection, force=False)
             return self._refused(f"{COUNT_CALLEES} says {answer.error}")
-        if answer.args != [1]:
-            return self._refused(f"{' '.join(map(str, answer.args))} callees share it")
+        if answer.readable_args != [1]:
+            return self._refused(f"{' '.join(map(str, answer.readable_args))} callees share it")
         return self._register(connection, force=True)
 
     # What they do.
@@ -113,5 +113,5 @@ class ForceReregister:
     def _refused(self, why: str) -> m.Error:
         """Nothing is taken: what the router said first is how it stays."""
         error = self._refusal
-        args = [*error.args, f"it is taken away from one callee only, and {why}"]
+        args = [*error.readable_args, f"it is taken away from one callee only, and {why}"]
         return m.Error(error.request_type, error.request_id, error.details, error.error, args)

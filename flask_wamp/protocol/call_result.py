@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..exceptions import ApplicationError, CallCanceled
+from ..exceptions import ApplicationError, CallCanceled, InvalidPayload
 from . import error_uris
 from . import messages as m
 
@@ -18,7 +18,7 @@ class CallResult:
 
     __slots__ = ("args", "kwargs")
 
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def __init__(self, /, *args: t.Any, **kwargs: t.Any) -> None:
         self.args = args
         self.kwargs = kwargs
 
@@ -35,7 +35,11 @@ class CallResult:
 
 
 def outcome(message: t.Any) -> t.Any:
-    """Return what RESULT means, or raise what ERROR means."""
+    """Return what RESULT means, or raise what ERROR means. Decodes the payload.
+
+    :raises ApplicationError: It is an ERROR.
+    :raises InvalidPayload: The callee sent a payload that cannot be decoded.
+    """
     if isinstance(message, m.Error):
         raise remote_error(message)
     args, kwargs = message.args, message.kwargs
@@ -50,7 +54,11 @@ def outcome(message: t.Any) -> t.Any:
 
 
 def remote_error(message: m.Error) -> ApplicationError:
-    """The exception for an ERROR message."""
+    """Return the exception for an ERROR message; one without payload where that cannot be decoded."""
+    try:
+        args, kwargs = message.args, message.kwargs
+    except InvalidPayload as error:
+        args, kwargs = list(error.args), {}
     if message.error == error_uris.CANCELED:
-        return CallCanceled(*message.args, **message.kwargs)
-    return ApplicationError(message.error, *message.args, **message.kwargs)
+        return CallCanceled(*args, **kwargs)
+    return ApplicationError(message.error, *args, **kwargs)

@@ -1,7 +1,20 @@
 """The WAMP messages, one class each.
 
-``msgspec`` decodes a tagged array straight into the class and checks every field on the way; a
-message that is none is a ``msgspec.ValidationError``. Fields have the names of the spec in snake case.
+``msgspec`` decodes a tagged array straight into the class and checks every field of the envelope on the
+way. Fields have the names of the spec in snake case.
+
+**Payloads stay undecoded.** In a message that a serializer has decoded, ``raw_args`` and ``raw_kwargs`` are
+views of the received bytes (see :mod:`.raw_payload`). Two ways to use them:
+
+-   *Read it*: ``message.args`` and ``message.kwargs`` decode at first use and keep the result. Do that on
+    the thread that needs the values, never on the reader: they may be large, and they raise
+    :class:`.InvalidPayload` where the other peer sent something that is no payload.
+-   *Pass it on*, as a router does: give ``raw_args`` and ``raw_kwargs`` to the message to send, as in
+    ``Invocation(request_id, registration_id, details, call.raw_args, call.raw_kwargs)``. The serializer
+    copies the bytes if it speaks the same format, and decodes and encodes them again if not.
+
+In a message to send, ``raw_args`` may also be a list or tuple of what :func:`.payload.plain` returns,
+``raw_kwargs`` a dictionary.
 
 Source: WAMP Basic Profile, "Messages", and Advanced Profile, "Call Canceling".
 """
@@ -12,7 +25,18 @@ import typing as t
 
 import msgspec
 
+from ..exceptions import InvalidPayload
+from .raw_payload import Received, decode_args, decode_kwargs
+
 Details = dict[str, t.Any]
+
+if t.TYPE_CHECKING:
+    #: The positional payload: undecoded where it was received, a sequence where it is to be sent.
+    RawArgs = object
+    #: The keyword payload, likewise.
+    RawKwargs = object
+else:  # what msgspec decodes into; it does not check what is encoded
+    RawArgs = RawKwargs = msgspec.Raw
 
 
 class Message(msgspec.Struct, array_like=True, gc=False):
@@ -37,6 +61,91 @@ def _shape(kind: type[Message]) -> tuple[t.Any, int]:
     return shape
 
 
+class HasPayload:
+    """What the messages with a payload have in common: each ends with these two fields."""
+
+    if not t.TYPE_CHECKING:
+        __slots__ = ()
+
+    raw_args: RawArgs
+    raw_kwargs: RawKwargs
+
+    @property
+    def args(self) -> list[t.Any]:
+        """The positional payload, decoded.
+
+        :raises InvalidPayload: It cannot be decoded, or is no list.
+        """
+        raw = self.raw_args
+        if type(raw) is list:
+            return raw
+        self.raw_args = args = decode_args(raw)
+        return args
+
+    @args.setter
+    def args(self, value: t.Sequence[t.Any]) -> None:
+        self.raw_args = value
+
+    @property
+    def kwargs(self) -> Details:
+        """The keyword payload, decoded.
+
+        :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
+        """
+        raw = self.raw_kwargs
+        if type(raw) is dict:
+            return raw
+        self.raw_kwargs = kwargs = decode_kwargs(raw)
+        return kwargs
+
+    @kwargs.setter
+    def kwargs(self, value: Details) -> None:
+        self.raw_kwargs = value
+
+    def decode_payload(self) -> None:
+        """Decode the payload now: what is wrong with it shows here.
+
+        :raises InvalidPayload: It cannot be decoded.
+        """
+        if type(self.raw_args) is not list:
+            self.raw_args = decode_args(self.raw_args)
+        if type(self.raw_kwargs) is not dict:
+            self.raw_kwargs = decode_kwargs(self.raw_kwargs)
+
+    @property
+    def readable_args(self) -> list[t.Any]:
+        """The positional payload; empty where it cannot be decoded."""
+        try:
+            return self.args
+        except InvalidPayload:
+            return []
+
+
+class PayloadMessage(HasPayload, Message):
+    """Base of the messages that carry a payload."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        assert isinstance(other, PayloadMessage)
+        envelope = self.__struct_fields__[:-2]
+        return (
+            all(getattr(self, name) == getattr(other, name) for name in envelope)
+            and list(self.args) == list(other.args)
+            and self.kwargs == other.kwargs
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = (_readable(getattr(self, name)) for name in self.__struct_fields__)
+        return f"{type(self).__name__}({', '.join(map(repr, values))})"
+
+
+def _readable(value: object) -> object:
+    return bytes(value) if isinstance(value, msgspec.Raw) else value
+
+
 class Hello(Message, tag=1):
     realm: str
     details: Details
@@ -47,11 +156,11 @@ class Welcome(Message, tag=2):
     details: Details
 
 
-class Abort(Message, tag=3):
+class Abort(PayloadMessage, tag=3):
     details: Details
     reason: str
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
 class Challenge(Message, tag=4):
@@ -69,21 +178,21 @@ class Goodbye(Message, tag=6):
     reason: str
 
 
-class Error(Message, tag=8):
+class Error(PayloadMessage, tag=8):
     request_type: int
     request_id: int
     details: Details
     error: str
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
-class Publish(Message, tag=16):
+class Publish(PayloadMessage, tag=16):
     request_id: int
     options: Details
     topic: str
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
 class Published(Message, tag=17):
@@ -114,20 +223,20 @@ class Unsubscribed(Message, tag=35):
     details: Details = {}
 
 
-class Event(Message, tag=36):
+class Event(PayloadMessage, tag=36):
     subscription_id: int
     publication_id: int
     details: Details
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
-class Call(Message, tag=48):
+class Call(PayloadMessage, tag=48):
     request_id: int
     options: Details
     procedure: str
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
 class Cancel(Message, tag=49):
@@ -135,11 +244,11 @@ class Cancel(Message, tag=49):
     options: Details
 
 
-class Result(Message, tag=50):
+class Result(PayloadMessage, tag=50):
     request_id: int
     details: Details
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
 class Register(Message, tag=64):
@@ -165,12 +274,12 @@ class Unregistered(Message, tag=67):
     details: Details = {}
 
 
-class Invocation(Message, tag=68):
+class Invocation(PayloadMessage, tag=68):
     request_id: int
     registration_id: int
     details: Details
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
 class Interrupt(Message, tag=69):
@@ -178,14 +287,14 @@ class Interrupt(Message, tag=69):
     options: Details
 
 
-class Yield(Message, tag=70):
+class Yield(PayloadMessage, tag=70):
     request_id: int
     options: Details
-    args: list[t.Any] = []
-    kwargs: Details = {}
+    raw_args: RawArgs = []
+    raw_kwargs: RawKwargs = {}
 
 
-#: Everything a router may send to us.
+#: Everything a router may send to a client.
 FromRouter = (
     Welcome
     | Abort
@@ -203,7 +312,24 @@ FromRouter = (
     | Interrupt
 )
 
-#: Every message, for peers that stand in for a router.
+#: Everything a client may send to a router.
+FromClient = (
+    Hello
+    | Authenticate
+    | Abort
+    | Goodbye
+    | Error
+    | Publish
+    | Subscribe
+    | Unsubscribe
+    | Call
+    | Cancel
+    | Register
+    | Unregister
+    | Yield
+)
+
+#: Every message.
 AnyMessage = (
     FromRouter
     | Hello
@@ -224,6 +350,28 @@ def code(message_type: type[Message]) -> int:
     tag = message_type.__struct_config__.tag
     assert isinstance(tag, int)
     return tag
+
+
+#: The classes of the messages that carry a payload, by their number on the wire.
+PAYLOAD_CLASSES: dict[object, type[PayloadMessage]] = {
+    code(kind): kind for kind in PayloadMessage.__subclasses__()
+}
+
+
+def from_elements(elements: t.Sequence[object], accepts: object = AnyMessage) -> Message:
+    """Return the message that consists of these elements, its type's number first.
+
+    :param accepts: The union of message classes to make.
+    :raises msgspec.ValidationError: The envelope is wrong. Payloads are checked when they are used.
+    """
+    kind = PAYLOAD_CLASSES.get(elements[0]) if elements and type(elements[0]) is int else None
+    if kind is None:
+        return t.cast(Message, msgspec.convert(elements, accepts))
+    end = len(kind.__struct_fields__) - 1
+    message = msgspec.convert(elements[:end], accepts)
+    for name, value in zip(("raw_args", "raw_kwargs"), elements[end:], strict=False):
+        setattr(message, name, Received(value))
+    return t.cast(Message, message)
 
 
 def id_in(details: Details, name: str) -> int:

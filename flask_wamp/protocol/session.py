@@ -124,7 +124,7 @@ class Session:
         ticket: t.Any,
     ) -> int:
         """CALL; the ticket comes back with every RESULT and with ERROR."""
-        return self._request(m.Call(0, options, procedure, args, kwargs), ticket)  # type: ignore[arg-type]
+        return self._request(m.Call(0, options, procedure, args, kwargs), ticket)
 
     def publish(
         self,
@@ -135,7 +135,7 @@ class Session:
         ticket: t.Any = None,
     ) -> int:
         """PUBLISH; the router answers only where ``options`` say ``acknowledge``."""
-        message = m.Publish(0, options, topic, args, kwargs)  # type: ignore[arg-type]
+        message = m.Publish(0, options, topic, args, kwargs)
         return self._request(message, ticket, answered=bool(options.get("acknowledge")))
 
     def register(self, procedure: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
@@ -194,7 +194,7 @@ class Session:
         if request_id not in self.in_hand:
             return False
         options = {"progress": True} if progress else {}
-        self._send(m.Yield(request_id, options, args, kwargs))  # type: ignore[arg-type]
+        self._send(m.Yield(request_id, options, args, kwargs))
         if not progress:
             self.in_hand.discard(request_id)
         return True
@@ -203,7 +203,7 @@ class Session:
         """ERROR; False when the invocation has been answered or the caller is gone."""
         if request_id not in self.in_hand:
             return False
-        self._send(m.Error(m.code(m.Invocation), request_id, {}, uri, args, kwargs))  # type: ignore[arg-type]
+        self._send(m.Error(m.code(m.Invocation), request_id, {}, uri, args, kwargs))
         self.in_hand.discard(request_id)
         return True
 

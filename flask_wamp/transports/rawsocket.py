@@ -63,7 +63,7 @@ class RawSocketFraming:
 
     def _frames(self, data: bytes) -> list[Buffer]:
         messages: list[Buffer] = []
-        view, at, end = memoryview(data), 0, len(data)
+        at, end = 0, len(data)
         wanted = 4
         while end - at >= 4:
             kind = data[at]
@@ -73,7 +73,7 @@ class RawSocketFraming:
                 wanted = 4 + length
                 break
             if kind == _MESSAGE:
-                messages.append(view[at + 4 : at + 4 + length])
+                messages.append(data[at + 4 : at + 4 + length])
             elif kind == _PING:
                 if sum(map(len, self.pongs)) > MAX_UNSENT_PONGS:
                     raise ProtocolError("it pings faster than it takes answers")

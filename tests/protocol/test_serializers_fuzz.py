@@ -31,12 +31,17 @@ details = st.one_of(
 uris = st.sampled_from(["wamp.error.x", "", "com..x", "com.example.add"])
 args = st.lists(payloads, max_size=3)
 
-FIELDS: dict[t.Any, st.SearchStrategy[t.Any]] = {int: ids, str: uris, dict: details, list: args}
+FIELDS: dict[t.Any, st.SearchStrategy[t.Any]] = {int: ids, str: uris, dict: details}
+PAYLOAD = {"raw_args": args, "raw_kwargs": kwargs}
 
 
 def of_class(cls: type[m.Message]) -> st.SearchStrategy[m.Message]:
-    hints = t.get_type_hints(cls).values()
-    return st.builds(cls, *(FIELDS[t.get_origin(hint) or hint] for hint in hints))
+    hints = {name: t.get_type_hints(cls)[name] for name in cls.__struct_fields__}
+    fields = [
+        PAYLOAD[name] if name in PAYLOAD else FIELDS[t.get_origin(hint) or hint]
+        for name, hint in hints.items()
+    ]
+    return st.builds(cls, *fields)
 
 
 messages = st.one_of([of_class(cls) for cls in t.get_args(m.FromRouter)])
@@ -47,7 +52,7 @@ def damaged(draw: st.DrawFn, name: str) -> bytes:
     """A valid message with some bytes replaced, removed or added."""
     serializer = router_serializer(name)
     message = draw(messages)
-    for field in ("args", "kwargs", "details", "extra", "options"):
+    for field in ("raw_args", "raw_kwargs", "details", "extra", "options"):
         if hasattr(message, field):
             setattr(message, field, serializer.plain(getattr(message, field)))
     data = bytearray(serializer.encode(message))

@@ -54,6 +54,8 @@ def expected(sample: Sample) -> m.Message:
         attributes["details"] = {"roles": attributes.pop("roles")}
     cls = CLASSES[attributes.pop("message_type")]
     fields = {FIELDS.get(name, name): value for name, value in attributes.items()}
+    for name in ("args", "kwargs"):
+        fields[f"raw_{name}"] = fields.pop(name, None)
     return cls(**{name: value for name, value in fields.items() if value is not None})
 
 
@@ -81,4 +83,9 @@ def test_unknown_elements_at_the_end_are_ignored(cls: type[m.Message]) -> None:
 
 
 def plain_types(cls: type[m.Message]) -> list[t.Any]:
-    return [t.get_origin(kind) or kind for kind in t.get_type_hints(cls).values()]
+    hints = t.get_type_hints(cls)
+    kinds = {"raw_args": list, "raw_kwargs": dict}
+    return [
+        kinds.get(each) or t.get_origin(hints[each]) or hints[each]
+        for each in cls.__struct_fields__
+    ]

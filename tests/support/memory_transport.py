@@ -111,7 +111,7 @@ class MemoryTransport:
         serializer = self.router_serializer
         if hasattr(message, "kwargs"):
             args, kwargs = serializer.plain(message.args), serializer.plain(message.kwargs)
-            message = msgspec.structs.replace(message, args=args, kwargs=kwargs)
+            message = msgspec.structs.replace(message, raw_args=args, raw_kwargs=kwargs)
         if not self.cut:
             self.put_bytes(serializer.encode(message))
 

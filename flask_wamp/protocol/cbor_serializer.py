@@ -1,0 +1,95 @@
+"""CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags but that of bytes.
+
+``cbor2`` can't leave a part of a message undecoded, so payloads are decoded with their message.
+
+Source: WAMP Basic Profile, "Serializers".
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from .messages import FromRouter, Message, from_elements
+from .msgpack_serializer import unsigned_integers
+from .serializer import Serializer
+
+#: How deep lists and dictionaries are read: as deep as msgspec reads them, until Python's recursion limit.
+MAX_DEPTH_READ = 1000
+
+#: How JavaScript's ``Uint8Array`` is written by some (cbor-x, wampy.js): tagged, but bytes all the same.
+#: Source: RFC 8746, "Typed Arrays".
+_UINT8_ARRAY = 64
+
+_UNDEFINED = b"\xf7"
+
+
+class CBORSerializer(Serializer):
+    """Messages in CBOR."""
+
+    name = "cbor"
+    rawsocket_id = 3
+
+    def __init__(self, accepts: object = FromRouter) -> None:
+        import cbor2
+
+        # Others may send what is nested deeper than cbor2 reads by itself, 400, and the router passes it on.
+        self._loads = functools.partial(
+            cbor2.loads,
+            max_depth=MAX_DEPTH_READ,
+            semantic_decoders=_Untagged(),
+            tag_hook=_refuse_tag,
+        )
+        self._undefined = cbor2.undefined
+        self._accepts = accepts
+        self._dump = cbor2.dumps
+        self._load = self._from_cbor
+
+    def _from_cbor(self, data: bytes) -> Message:
+        elements = self._loads(data)
+        if _UNDEFINED in data:  # or that byte is a part of something else
+            elements = self._without_undefined(elements)
+        if type(elements) is not list:
+            raise ValueError("not an array")
+        return from_elements(elements, self._accepts)
+
+    def _without_undefined(self, value: t.Any) -> t.Any:
+        """Return a value with None for what JavaScript calls undefined, which no other serializer has."""
+        kind = type(value)
+        if kind is list:
+            return [self._without_undefined(item) for item in value]
+        if kind is dict:
+            return {key: self._without_undefined(item) for key, item in value.items()}
+        return None if value is self._undefined else value
+
+    def _numbers(self, data: bytes) -> list[int]:
+        if not data:
+            return []
+        header = {0x98: 2, 0x99: 3, 0x9A: 5, 0x9B: 9, 0x9F: 1}
+        begin = header.get(data[0], 1 if 0x80 <= data[0] < 0x98 else len(data))
+        return unsigned_integers(data[begin:], 24, 24)
+
+
+class _Untagged(t.Mapping[int, t.Any]):
+    """Refuses every tag but one before what is tagged is made: ``cbor2`` looks here first.
+
+    Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
+    one another so often that no walk through them ends. Crossbar 26.10 passes some on.
+    """
+
+    def __getitem__(self, tag: int) -> t.Any:
+        return _octets if tag == _UINT8_ARRAY else _refuse_tag
+
+    def __iter__(self) -> t.Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # else it is taken for nothing
+
+
+def _refuse_tag(*_: object) -> t.NoReturn:
+    raise ValueError("a tag, which no other serializer of WAMP has")
+
+
+def _octets(value: object, *_: object) -> bytes:
+    return value if isinstance(value, bytes) else _refuse_tag()

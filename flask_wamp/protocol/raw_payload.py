@@ -1,0 +1,198 @@
+"""Payloads as they arrive: kept undecoded by the reader, decoded where they are used.
+
+A session reads the *envelope* of a message only (ids, details, URIs). What the other peer put into ``args``
+and ``kwargs`` is not looked at: it stays a :class:`msgspec.Raw`, a view of the received bytes. So an odd
+payload can't take the session away, and a large one costs the reader a skip instead of a decode. The thread
+that uses the payload decodes it, through ``message.args`` and ``message.kwargs``, and gets
+:class:`.InvalidPayload` if it is none.
+
+A ``Raw`` does not say of which serializer it is, and does not have to: the first byte of JSON is ASCII, and
+the first byte of a MsgPack list, dictionary or nil is 0x80 or above. CBOR has no ``Raw``: ``cbor2`` decodes
+whole messages.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+
+import msgspec
+
+from ..exceptions import InvalidPayload
+
+Decode = t.Callable[[t.Any], t.Any]
+
+#: By serializer. Null in place of a payload means none: the Go client of nexus sends it with every call
+#: that has only keywords.
+_ARGS_FROM_JSON: Decode = msgspec.json.Decoder(list[t.Any] | None).decode
+_ARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(list[t.Any] | None).decode
+_KWARGS_FROM_JSON: Decode = msgspec.json.Decoder(dict[str, t.Any] | None).decode
+_KWARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(dict[str, t.Any] | None).decode
+
+
+class Undecodable:
+    """Stands in for a payload that has no end or no sense, so that only its message is refused.
+
+    :param reason: What the library that reads the serializer said.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<undecodable: {self.reason}>"
+
+
+class LooseJSON:
+    """Payload in JSON that ``msgspec`` does not read: NaN, infinity, lone surrogates, or it is malformed.
+
+    Crossbar 26.10 passes on what Python's own parser takes.
+
+    :param data: All elements behind the envelope, separated by commas.
+    :param index: Which of them this is.
+    """
+
+    __slots__ = ("data", "index")
+
+    def __init__(self, data: bytes, index: int) -> None:
+        self.data = data
+        self.index = index
+
+    def decode(self) -> object:
+        """Return the element; None where there is none."""
+        elements = json.loads(f"[{self.data.decode()}]")
+        value = elements[self.index] if self.index < len(elements) else None
+        return bytes_from_json(value) if b"\\u0000" in self.data else value
+
+
+class Received:
+    """A payload of another peer that is decoded already, but not checked."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Received({self.value!r})"
+
+
+def decode_args(raw: t.Any) -> list[t.Any]:
+    """Return the positional payload.
+
+    :param raw: What a message holds; a list or tuple is returned as it is.
+    :raises InvalidPayload: It cannot be decoded, or is no list.
+    """
+    kind = type(raw)
+    if kind is msgspec.Raw:
+        value = _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK)
+        return [] if value is None else t.cast("list[t.Any]", value)
+    if kind is list or kind is tuple:
+        return t.cast("list[t.Any]", raw)
+    value = _odd(raw)
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise _invalid(f"args must be a list, not {_name_of(value)}")
+    return list(value)
+
+
+def decode_kwargs(raw: t.Any) -> dict[str, t.Any]:
+    """Return the keyword payload.
+
+    :param raw: What a message holds; a dictionary is returned as it is.
+    :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
+    """
+    kind = type(raw)
+    if kind is msgspec.Raw:
+        value = _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK)
+        return {} if value is None else t.cast("dict[str, t.Any]", value)
+    if kind is dict:
+        return t.cast("dict[str, t.Any]", raw)
+    value = _odd(raw)
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise _invalid(f"kwargs must be a dictionary, not {_name_of(value)}")
+    if not all(type(key) is str for key in value):
+        raise _invalid("a key of kwargs is not text")
+    return value
+
+
+def raw_format(raw: msgspec.Raw) -> str:
+    """Return the name of the serializer that a payload is encoded in: ``json`` or ``msgpack``."""
+    return "json" if memoryview(raw)[0] < 0x80 else "msgpack"
+
+
+def is_null(raw: msgspec.Raw) -> bool:
+    """Whether a payload is null, which some clients send in place of an empty one."""
+    return memoryview(raw)[0] in (0xC0, ord("n"))
+
+
+def payload_size(raw_args: t.Any, raw_kwargs: t.Any) -> int:
+    """Return about how many bytes a payload takes, without decoding it."""
+    if type(raw_args) is msgspec.Raw:
+        return len(raw_args) + (len(raw_kwargs) if type(raw_kwargs) is msgspec.Raw else 0)
+    if type(raw_args) is LooseJSON:
+        return len(raw_args.data)
+    if type(raw_args) is Received:
+        raw_args, raw_kwargs = raw_args.value, getattr(raw_kwargs, "value", raw_kwargs)
+    try:
+        return len(msgspec.msgpack.encode((raw_args, raw_kwargs)))
+    except (OverflowError, TypeError, ValueError):  # an integer that only JSON can carry
+        return len(repr(raw_args)) + len(repr(raw_kwargs))
+
+
+def bytes_from_json(value: t.Any) -> t.Any:
+    """Return a payload with text that begins with NUL as the bytes that it means.
+
+    Source: WAMP Basic Profile, "Binary conversion of JSON Strings".
+    """
+    kind = type(value)
+    if kind is str and value.startswith("\0"):
+        try:
+            return base64.b64decode(value[1:], validate=True)
+        except ValueError:  # no Base64, or no ASCII
+            return value
+    if kind is dict:
+        return {key: bytes_from_json(item) for key, item in value.items()}
+    if kind is list:
+        return [bytes_from_json(item) for item in value]
+    return value
+
+
+def _decoded(raw: msgspec.Raw, from_json: Decode, from_msgpack: Decode) -> t.Any:
+    try:
+        if memoryview(raw)[0] >= 0x80:
+            return from_msgpack(raw)
+        value = from_json(raw)
+        return bytes_from_json(value) if b"\\u0000" in bytes(raw) else value
+    except (
+        Exception
+    ) as error:  # msgspec has several, Unicode errors and recursion errors among them
+        raise _invalid(str(error)) from None
+
+
+def _odd(raw: object) -> object:
+    if isinstance(raw, Undecodable):
+        raise _invalid(raw.reason)
+    if isinstance(raw, Received):
+        return raw.value
+    if isinstance(raw, LooseJSON):
+        try:
+            return raw.decode()
+        except (ValueError, RecursionError) as error:
+            raise _invalid(str(error)) from None
+    return raw
+
+
+def _invalid(reason: str) -> InvalidPayload:
+    # Cut, and never chained: the error of a codec carries the whole payload.
+    return InvalidPayload(f"the payload cannot be decoded: {reason[:200]}")
+
+
+def _name_of(value: object) -> str:
+    return type(value).__name__
