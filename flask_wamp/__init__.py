@@ -19,8 +19,8 @@ from .exceptions import (
     WAMPError,
 )
 from .extension import FlaskWAMP, __version__
-from .handlers.context import event, invocation
-from .handlers.registry import callee, subscriber
+from .handlers.context import Event, Invocation, event, invocation
+from .handlers.marks import callee, subscriber
 from .protocol.call_result import CallResult
 from .protocol.meta_types import SessionInfo
 from .tasks.background import background_tasks
@@ -35,8 +35,10 @@ __all__ = [
     "CallCanceled",
     "CallResult",
     "CallTimeout",
+    "Event",
     "FlaskWAMP",
     "InvalidURI",
+    "Invocation",
     "NotJoined",
     "ProtocolError",
     "SerializationError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import typing as t
 import weakref
 
@@ -16,12 +17,15 @@ from .coordination.lease import Leases
 from .handlers import http, notify
 from .handlers.context import Event, offer_client
 from .handlers.dispatch import Dispatcher, Handler
+from .handlers.groups import Group, Item, Items
 from .handlers.hooks import Hooks
+from .handlers.marks import served, take_unserved
 from .handlers.meta_events import Watch
-from .handlers.registry import Spec, callee_spec, marked, subscriber_spec
-from .handlers.scaffold import Scaffold
+from .handlers.registry import Spec, callee_spec, subscriber_spec, underlying
+from .handlers.scaffold import ArgumentDecorator, OneArgumentF, Scaffold
+from .handlers.views import marked_views, wrapped_by_views
 from .peer.declarations import Declaration
-from .protocol.payload import JSON_TYPES, Default, OwnTypes
+from .protocol.payload import JSON_TYPES, OwnTypes
 from .protocol.uris import resolve
 from .servers import detection as servers
 from .servers import lifecycle
@@ -32,7 +36,7 @@ if t.TYPE_CHECKING:
     from .peer.peer import Peer
     from .scheduling.scheduler import Scheduler
 
-F = t.TypeVar("F", bound=t.Callable[..., t.Any])
+logger = logging.getLogger("flask_wamp")
 
 __version__ = "0.1.0"
 
@@ -40,17 +44,18 @@ __version__ = "0.1.0"
 class _AppState:
     """What one app has of the extension: its own configuration, client and handlers."""
 
-    def __init__(
-        self, app: Flask, config: Config, hooks: Hooks, encoders: t.Mapping[type, Default]
-    ) -> None:
+    def __init__(self, app: Flask, config: Config, items: Items) -> None:
         self._app = app
-        self._hooks = hooks
+        self._items = items
         self.config = config
+        self.group = Group(self._serve)
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
         trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
         self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"], trusted_links)
         self.client = Client(
-            config.settings(f"flask-wamp/{__version__}", OwnTypes(encoders, self._default)),
+            config.settings(
+                f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
+            ),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
@@ -59,9 +64,9 @@ class _AppState:
         )
         self.client.start_policy.before_serving = self._before_serving
         self._watch = Watch()
-        self._found: set[int] = set()
+        self._served: set[tuple[object, ...]] = set()
 
-    def add(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
+    def _serve(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
         """Serve a decorated function; at once where a session is joined."""
         prefix = self.prefix
         for part in prefixes:
@@ -69,24 +74,33 @@ class _AppState:
         made = self._declaration(spec, prefix, scopes)
         for declaration in self._watch.declarations(spec.kind, made):
             self.client.declare(declaration)
+        self._served.add(_key(spec))
+        served(spec.function)
 
     def _declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
     ) -> Declaration:
         declaration = self.dispatcher.declaration(spec, prefix, scopes)
         if self.client.joined:  # otherwise before the start, when all middlewares are there
-            t.cast(Handler, declaration.subject.handler).chain()
+            t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self._app))
         return declaration
 
     def _before_serving(self) -> None:
-        """Find the app's and its blueprints' views that the free decorators marked; check all."""
-        for view in list(self._app.view_functions.values()):
-            for spec in marked(view):
-                if id(spec) not in self._found:
-                    self._found.add(id(spec))
-                    self.add(spec, (), (self._hooks,))
+        """Find the views that the free decorators marked, the app's and its blueprints'; check all."""
+        self._items.check(self.group)
+        for spec in marked_views(self._app):
+            if _key(spec) not in self._served:  # its module may have been included
+                self.group.add(spec)
+        wrapped = wrapped_by_views(self._app)
         for declaration in self.client.declarations:
-            t.cast(Handler, declaration.subject.handler).chain()
+            t.cast(Handler, declaration.subject.handler).check(wrapped)
+        views = [view for app in list(_apps) for view in app.view_functions.values()]
+        for name in take_unserved(views):
+            logger.warning(
+                "%s is marked with flask_wamp.callee or flask_wamp.subscriber, but it is not served: it "
+                "is not a view of an app. Call wamp.include() with its module or object",
+                name,
+            )
 
     def run_jobs(self, schedule: Scheduler) -> None:
         """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
@@ -111,7 +125,7 @@ class _AppState:
 
     def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
         def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
-            return self._declaration(make(f, uri, **options), self.prefix, (self._hooks,))
+            return self._declaration(make(f, uri, **options), self.prefix, (self.group.hooks,))
 
         return declaration
 
@@ -142,7 +156,6 @@ class FlaskWAMP(Scaffold):
         super().__init__()
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._schedule: Scheduler | None = None
-        self._encoders: dict[type, Default] = {}
         if app is not None:
             self.init_app(app)
 
@@ -157,10 +170,10 @@ class FlaskWAMP(Scaffold):
                 "this app has a FlaskWAMP already; call init_app once, and use "
                 "app.extensions['wamp'] elsewhere"
             )
-        state = _AppState(app, load_config(app.config), self.hooks, self._encoders)
-        for spec, prefixes, scopes in self.walk():
-            state.add(spec, prefixes, scopes)
+        state = _AppState(app, load_config(app.config), self._items)
+        self._items.made(state.group)
         self._apps.add(app)
+        _apps.add(app)
         app.extensions["wamp"] = app.extensions["flask_wamp"] = self
         app.extensions[_STATE] = state
         offer_client(app, state.client)
@@ -179,10 +192,6 @@ class FlaskWAMP(Scaffold):
             state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]
         )
 
-    def _offer(self, spec: Spec, prefixes: tuple[str, ...], scopes: tuple[Hooks, ...]) -> None:
-        for app in list(self._apps):
-            _state_of(app).add(spec, prefixes, (self.hooks, *scopes))
-
     @property
     def schedule(self) -> Scheduler:
         """Jobs, with the whole API of the ``schedule`` library; see :class:`.scheduler.Scheduler`.
@@ -200,7 +209,7 @@ class FlaskWAMP(Scaffold):
                 _state_of(app).run_jobs(self._schedule)
         return self._schedule
 
-    def encoder(self, kind: type) -> t.Callable[[F], F]:
+    def encoder(self, kind: type) -> ArgumentDecorator:
         """Send objects of a class as what ``f(value)`` returns, in results, calls and events.
 
         ::
@@ -209,17 +218,21 @@ class FlaskWAMP(Scaffold):
             def encode_money(money):
                 return {"amount": str(money.amount), "currency": money.currency}
 
-        It comes before what this library and the app's JSON provider make of such objects, counts for
-        subclasses too, and is asked again for what it returns. What JSON has (``str``, ``int``, ``dict``
-        and so on themselves) is sent as it is. To receive them, annotate: pydantic makes the object.
+        It comes before what this library and the app's JSON provider make of such objects. It counts for
+        subclasses too, and what it returns is encoded in turn. Values of JSON's own types (``str``,
+        ``int``, ``dict`` and so on) are sent as they are. To receive such objects, annotate the parameter:
+        pydantic makes the object.
 
         .. versionadded:: 0.1
         """
         if not isinstance(kind, type) or kind in JSON_TYPES:
             raise TypeError(f"encoder needs a class that JSON does not have, not {kind!r}")
 
-        def decorate(f: F) -> F:
-            self._encoders[kind] = f
+        def decorate(f: OneArgumentF) -> OneArgumentF:
+            def apply(group: Group) -> None:
+                group.encoders[kind] = f
+
+            self._items.add(Item.of(f"encoder of {kind.__name__}", f, apply))
             return f
 
         return decorate
@@ -272,6 +285,14 @@ class FlaskWAMP(Scaffold):
             "several apps have this FlaskWAMP; use it inside 'with app.app_context():'"
         )
 
+
+def _key(spec: Spec) -> tuple[object, ...]:
+    """What is the same for a function that was marked, and for the view that wraps it."""
+    return spec.kind, underlying(spec.function), spec.uri
+
+
+#: All apps of this process, to tell what none of them serves.
+_apps: weakref.WeakSet[Flask] = weakref.WeakSet()
 
 #: Where an app keeps its state: in the app, so that it goes with it.
 _STATE = "wamp_state"

@@ -31,6 +31,7 @@ from .request_context import HandlerRequests, endpoint_of
 from .results import Results
 from .streaming import Streaming, as_generator, exhaust
 from .validation import URIArguments, Validate, make_validator, misfit
+from .views import Wrapped, check_guards
 
 logger = logging.getLogger("flask_wamp.dispatch")
 
@@ -158,6 +159,16 @@ class Handler:
         self.current.reset(token)
         _pop(context, failed, message)
         return outcome
+
+    def check(self, wrapped: Wrapped) -> None:
+        """Check before the start what would otherwise fail at the first message.
+
+        :param wrapped: The functions inside of the app's views.
+        :raises ValueError: The handler configures a middleware that is not there, or skips the decorators
+            of its view.
+        """
+        check_guards(self._spec, wrapped)
+        self.chain()
 
     def chain(self) -> Chain:
         """What runs around the function, as of now.

@@ -15,8 +15,10 @@ import typing as t
 import msgspec
 
 from ..peer.declarations import Declaration, EventHandler, Subscription, Work
+from ..peer.handler_options import Middlewares
 from ..protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
+from .views import Wrapped
 
 if t.TYPE_CHECKING:
     from ..peer.invocations import ActiveEvent
@@ -75,7 +77,7 @@ def _spec(
     f: t.Callable[..., t.Any],
     uri: str | None,
     *,
-    middlewares: t.Any = None,
+    middlewares: Middlewares | None = None,
     localns: dict[str, t.Any] | None = None,
 ) -> Spec:
     if uri is not None:
@@ -160,7 +162,7 @@ class _Told:
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)
 
-    def chain(self) -> None:
-        """Check what runs around the handlers."""
+    def check(self, wrapped: Wrapped) -> None:
+        """Check each handler before the start."""
         for handler in self.handlers:
-            handler.chain()  # type: ignore[attr-defined]
+            handler.check(wrapped)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Who handles what: what the decorators note down, before there is an app or a session."""
+"""What the decorators record: which function handles which procedure or topic, with which options."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ import typing as t
 
 from ..exceptions import InvalidURI
 from ..peer.declarations import Registration, Subscription
+from ..peer.handler_options import CalleeOptions, Delivery, Invoke, SubscriberOptions
 from ..protocol.checks import is_seconds
 from ..protocol.patterns import Pattern
 from ..protocol.uris import MATCHES, resolve
 
-F = t.TypeVar("F", bound=t.Callable[..., t.Any])
+if t.TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-INVOKES = ("single", "roundrobin", "random", "first", "last")
+Function = t.Callable[..., t.Any]
+F = t.TypeVar("F", bound=Function)
+
+INVOKES: tuple[Invoke, ...] = t.get_args(Invoke)
 """The values of ``invoke=``; Crossbar closes the session for others."""
 
-_MARK = "_flask_wamp_specs"
+
+class Decorator(t.Protocol):
+    """A decorator that returns the function it was given, type included."""
+
+    def __call__(self, f: F, /) -> F:
+        """Decorate a function."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +39,11 @@ class Spec:
 
     :param uri: As given: absolute, relative to the prefix (``.add``), or None for the function's name.
     :param options: All the decorator's options.
-    :param localns: Where the function was defined, for annotations that are text.
+    :param localns: The local names where the function was defined, for annotations that are text.
     """
 
     kind: type[Registration] | type[Subscription]
-    function: t.Callable[..., t.Any]
+    function: Function
     uri: str | None
     options: dict[str, t.Any]
     localns: dict[str, t.Any] | None = dataclasses.field(default=None, repr=False)
@@ -41,15 +51,19 @@ class Spec:
     @property
     def name(self) -> str:
         """The function's full name, for messages."""
-        f = self.function
-        module = getattr(f, "__module__", None) or "?"
-        return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
+        return full_name(self.function)
+
+    @property
+    def site(self) -> tuple[object, ...]:
+        """What is the same when the same line of code declares the handler again."""
+        return self.kind, site_of(self.function), self.uri, self.options["match"]
 
     def pattern(self, prefix: str | None) -> Pattern:
         """The URI or pattern in an app with that prefix.
 
-        :raises InvalidURI: It is none.
-        :raises ValueError: It has parts the function does not take, or options that do not go with it.
+        :raises InvalidURI: The URI is not valid.
+        :raises ValueError: The function does not take a part of the pattern, or an option does not go
+            with the pattern.
         """
         uri = self.uri if self.uri is not None else f".{_own_name(self.function)}"
         what = "procedure" if self.kind is Registration else "topic"
@@ -63,13 +77,14 @@ class Spec:
         return pattern
 
     def placed(self, pattern: Pattern) -> Spec:
-        """The same, where its URI and ``match`` are known: in an app."""
+        """Return a copy that knows its URI and ``match`` in an app."""
         known = {"match": pattern.match, "uri": pattern.written}
         return dataclasses.replace(self, options={**self.options, **known})
 
     def checked(self) -> Spec:
-        """Itself, if what can be told without a prefix is well."""
+        """Return itself, after the checks that need no prefix."""
         self._parse(resolve(self.uri or "", None))
+        _check_filled(self.options["filled"], self.function, self.name)
         return self
 
     def _parse(self, uri: str) -> Pattern:
@@ -80,13 +95,13 @@ class Spec:
             raise ValueError(f"{self.name}: {error}") from None
         if pattern.match != "exact" and self.options.get("get_retained"):
             raise ValueError(
-                f"{self.name}: get_retained=True goes with exact topics only; routers keep events by "
+                f"{self.name}: get_retained=True goes with exact topics only; routers retain events per "
                 f"topic, and send none of them to the subscriber of a {pattern.match}"
             )
         return pattern
 
 
-def _check_names(pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
+def _check_names(pattern: Pattern, f: Function) -> None:
     names = [part.name for part in pattern.parts if part.is_named]
     parameters = parameters_of(f) if names else None
     if parameters is None:
@@ -101,123 +116,228 @@ def _check_names(pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
             )
 
 
+def _check_filled(names: t.Sequence[str], f: Function, function_name: str) -> None:
+    parameters = parameters_of(f)
+    for name in names if parameters is not None else ():
+        if name not in parameters:  # type: ignore[operator]
+            raise ValueError(
+                f"{function_name}: filled={name!r}: the function has no such parameter"
+            )
+
+
 def takes_keyword(parameter: inspect.Parameter) -> bool:
-    """Whether an argument may be given by the parameter's name."""
+    """Return whether an argument may be given by the parameter's name."""
     return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
-def parameters_of(f: t.Callable[..., t.Any]) -> t.Mapping[str, inspect.Parameter] | None:
-    """A function's parameters; None: nobody can tell, as of some that are written in C."""
+def parameters_of(f: Function) -> t.Mapping[str, inspect.Parameter] | None:
+    """Return a function's parameters; None if it does not tell them, as some functions in C."""
     try:
         return inspect.signature(f).parameters
     except (TypeError, ValueError):
         return None
 
 
-def _own_name(f: t.Callable[..., t.Any]) -> str:
+def full_name(f: Function) -> str:
+    """The name of a function with its module, for messages."""
+    module = getattr(f, "__module__", None) or "?"
+    return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
+
+
+def location(f: Function) -> str:
+    """The file and line of a function, for messages."""
+    code = getattr(underlying(f), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "file unknown"
+
+
+def site_of(thing: object) -> object:
+    """What is the same when the same ``def`` has run again: a function's code, an object's class."""
+    return thing.__code__ if isinstance(thing, types.FunctionType) else type(thing)
+
+
+def _own_name(f: Function) -> str:
     name = getattr(f, "__name__", None)
     if not name or name == "<lambda>":
         raise ValueError(f"{f!r} has no name of its own; give a URI")
     return str(name)
 
 
+# From a decorator's options to a Spec.
+
+_CALLEE: dict[str, object] = {
+    "match": None,
+    "invoke": "roundrobin",
+    "concurrency": None,
+    "validate": None,
+    "timeout": None,
+    "request_context": False,
+    "force_reregister": False,
+    "bypass": False,
+    "filled": (),
+    "middlewares": None,
+}
+_SUBSCRIBER: dict[str, object] = {
+    "match": None,
+    "validate": None,
+    "concurrency": 1,
+    "delivery": "every",
+    "get_retained": False,
+    "request_context": False,
+    "bypass": False,
+    "filled": (),
+    "middlewares": None,
+}
+
+
 def callee_spec(
-    f: t.Callable[..., t.Any],
+    f: Function,
     uri: str | None,
     *,
-    match: str | None = None,
-    invoke: str = "roundrobin",
-    concurrency: int | None = None,
-    validate: bool | None = None,
-    timeout: float | None = None,
-    request_context: bool = False,
-    force_reregister: bool = False,
-    middlewares: t.Any = None,
     localns: dict[str, t.Any] | None = None,
+    **options: Unpack[CalleeOptions],
 ) -> Spec:
-    """Note down a procedure; see ``FlaskWAMP.callee``."""
-    if match is not None:
-        _one_of("match", match, MATCHES)
-    _one_of("invoke", invoke, INVOKES)
-    _positive("concurrency", concurrency)
-    _seconds("timeout", timeout)
-    _booleans(
-        validate=True if validate is None else validate,
-        request_context=request_context,
-        force_reregister=force_reregister,
-    )
-    options = {
-        "match": match,
-        "invoke": invoke,
-        "concurrency": concurrency,
-        "validate": validate,
-        "timeout": timeout,
-        "request_context": request_context,
-        "force_reregister": force_reregister,
-        "middlewares": middlewares,
-    }
-    return Spec(Registration, _function(f), _uri(uri), options, localns).checked()
+    """Record a procedure; see ``FlaskWAMP.callee``."""
+    return _spec(Registration, f, uri, {**options}, localns)
 
 
 def subscriber_spec(
-    f: t.Callable[..., t.Any],
+    f: Function,
     topic: str | None,
     *,
-    match: str | None = None,
-    validate: bool | None = None,
-    concurrency: int = 1,
-    delivery: str = "every",
-    get_retained: bool = False,
-    request_context: bool = False,
-    middlewares: t.Any = None,
     localns: dict[str, t.Any] | None = None,
+    **options: Unpack[SubscriberOptions],
 ) -> Spec:
-    """Note down a subscription; see ``FlaskWAMP.subscriber``."""
-    if match is not None:
-        _one_of("match", match, MATCHES)
-    _one_of("delivery", delivery, ("every", "one"))
-    _positive("concurrency", concurrency)
-    _booleans(
-        validate=True if validate is None else validate,
-        request_context=request_context,
-        get_retained=get_retained,
-    )
-    options = {
-        "match": match,
-        "validate": validate,
-        "concurrency": concurrency,
-        "delivery": delivery,
-        "get_retained": get_retained,
-        "request_context": request_context,
-        "middlewares": middlewares,
-    }
-    return Spec(Subscription, _function(f), _uri(topic), options, localns).checked()
+    """Record a subscription; see ``FlaskWAMP.subscriber``."""
+    return _spec(Subscription, f, topic, {**options}, localns)
+
+
+def consume_spec(
+    f: Function, topic: str | None, *, localns: dict[str, t.Any] | None = None, **options: object
+) -> Spec:
+    """Record a subscription as flask-wamp did; see ``FlaskWAMP.consume``."""
+    known = {name: value for name, value in options.items() if name in _SUBSCRIBER}
+    spec = _spec(Subscription, f, topic, known, localns)
+    return dataclasses.replace(spec, options={**spec.options, "meta": True})
+
+
+def _spec(
+    kind: type[Registration] | type[Subscription],
+    f: Function,
+    uri: str | None,
+    given: dict[str, object],
+    localns: dict[str, t.Any] | None,
+) -> Spec:
+    what, defaults = ("callee", _CALLEE) if kind is Registration else ("subscriber", _SUBSCRIBER)
+    for name in given:
+        if name not in defaults:
+            allowed = ", ".join(defaults)
+            raise TypeError(f"{what} has no option {name!r}; its options are {allowed}")
+    if uri is not None and not isinstance(uri, str):
+        raise TypeError(f"a URI must be a string, not {uri!r}")
+    if not callable(f) or inspect.isclass(f):
+        raise TypeError(f"only functions can be decorated, not {f!r}")
+    options = {**defaults, **given}
+    for name, value in given.items():
+        if value is not defaults[name]:  # None is allowed only where it is the default
+            _CHECKS[name](name, value)
+    return Spec(kind, f, uri, options, localns).checked()
+
+
+# Checks.
+
+
+def _one_of(*allowed: str) -> t.Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
+
+    return check
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or value is True or value <= 0:
+        raise ValueError(f"{name}={value!r} must be a whole number above 0")
+
+
+def _seconds(name: str, value: object) -> None:
+    if not is_seconds(value):
+        raise ValueError(f"{name}={value!r} must be a number of seconds above 0")
+
+
+def _boolean(name: str, value: object) -> None:
+    # The router takes no 1 for true: a value that is merely truthy may end the session.
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} must be True or False")
+
+
+def _names(name: str, value: object) -> None:
+    names = value if isinstance(value, list | tuple) else [None]
+    if not all(isinstance(each, str) for each in names):
+        raise ValueError(f"{name}={value!r} must be a list of parameter names")
+
+
+def _anything(name: str, value: object) -> None:
+    """Middlewares are checked when the chain of the handler is put together."""
+
+
+_CHECKS: dict[str, t.Callable[[str, object], None]] = {
+    "match": _one_of(*MATCHES),
+    "invoke": _one_of(*INVOKES),
+    "delivery": _one_of(*t.get_args(Delivery)),
+    "concurrency": _positive,
+    "timeout": _seconds,
+    "validate": _boolean,
+    "request_context": _boolean,
+    "force_reregister": _boolean,
+    "get_retained": _boolean,
+    "bypass": _boolean,
+    "filled": _names,
+    "middlewares": _anything,
+}
+
+
+# From a decorator to a Spec.
 
 
 def decorator(
     make: t.Callable[..., Spec],
-    uri: str | t.Callable[..., t.Any] | None,
-    options: dict[str, t.Any],
+    uri: F | str | None,
+    options: t.Mapping[str, object],
     keep: t.Callable[[Spec], None],
+    *,
+    in_classes: bool = False,
 ) -> t.Any:
-    """A decorator that works with and without parentheses and returns the function unchanged."""
-    localns = _caller_locals()
+    """Return a decorator that works with and without parentheses and returns the function unchanged.
+
+    :param make: Makes a Spec from a function, a URI and options.
+    :param keep: Called with the Spec.
+    :param in_classes: Whether it may decorate the functions in the body of a class.
+    """
 
     def decorate(f: F) -> F:
-        names = localns if _has_text_annotations(f) else None
-        keep(make(f, None if callable(uri) else uri, localns=names, **options))
+        frame = caller_frame()
+        if not in_classes and _is_class_body(frame) and isinstance(f, types.FunctionType):
+            raise TypeError(
+                f"{full_name(f)} is a method, and there is no object to call it on yet: decorate it "
+                "with flask_wamp.callee or flask_wamp.subscriber, and call wamp.include(obj) with the "
+                "object"
+            )
+        localns = None
+        if frame.f_locals is not frame.f_globals and _has_text_annotations(f):
+            localns = dict(frame.f_locals)
+        keep(make(f, None if callable(uri) else uri, localns=localns, **options))
         return f
 
     return decorate(uri) if callable(uri) else decorate
 
 
-def _has_text_annotations(f: t.Any) -> bool:
+def _has_text_annotations(f: Function) -> bool:
     hints = getattr(underlying(f), "__annotations__", {})
     return any(isinstance(hint, str) for hint in hints.values())
 
 
 def underlying(f: t.Any) -> t.Any:
-    """The function that was written: of a method, a partial, a wrapper, or an object to be called."""
+    """Return the function that was written: of a method, a partial, a wrapper or a callable object."""
     while not inspect.isfunction(f):
         if isinstance(f, functools.partial):
             f = f.func
@@ -232,91 +352,19 @@ def underlying(f: t.Any) -> t.Any:
     return inspect.unwrap(f)
 
 
-def _caller_locals() -> dict[str, t.Any] | None:
-    """The local names where a decorator is written, if that is inside of a function."""
+def caller_frame() -> types.FrameType:
+    """The frame of the user's code that called us."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
-    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None
+    return frame
+
+
+def _is_class_body(frame: types.FrameType) -> bool:
+    is_function = bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    return not is_function and "__qualname__" in frame.f_locals
 
 
 def _is_ours(module: str) -> bool:
     package = "flask_wamp"
     return module == package or module.startswith(package + ".")
-
-
-# The free decorators: they mark a function, an app finds it.
-
-
-def callee(uri: t.Any = None, **options: t.Any) -> t.Any:
-    """Mark a function as a procedure, without an extension object at hand.
-
-    Marked views of an app and its blueprints are found when the app starts, others with
-    ``wamp.include(...)``. Takes what :meth:`FlaskWAMP.callee` takes.
-    """
-    return decorator(callee_spec, uri, options, _mark)
-
-
-def subscriber(topic: t.Any = None, **options: t.Any) -> t.Any:
-    """Mark a function as a subscriber, without an extension object at hand; see :func:`callee`."""
-    return decorator(subscriber_spec, topic, options, _mark)
-
-
-def _mark(spec: Spec) -> None:
-    specs = spec.function.__dict__.setdefault(_MARK, [])
-    specs.append(spec)
-
-
-def marked(f: t.Any) -> list[Spec]:
-    """What the free decorators noted down on a function."""
-    found = getattr(f, _MARK, None)
-    return list(found) if isinstance(found, list) else []
-
-
-def marked_members(thing: t.Any) -> list[Spec]:
-    """What they noted down on the functions of a module, the methods of an object, or a function."""
-    specs = marked(thing)
-    for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
-        if isinstance(inspect.getattr_static(thing, name, None), property):
-            continue  # looking must not run anybody's code
-        member = getattr(thing, name, None)
-        if inspect.isroutine(member):
-            specs += [dataclasses.replace(spec, function=member) for spec in marked(member)]
-    return specs
-
-
-# Checks.
-
-
-def _function(f: t.Any) -> t.Callable[..., t.Any]:
-    if not callable(f) or inspect.isclass(f):
-        raise TypeError(f"only functions can be decorated, not {f!r}")
-    return t.cast("t.Callable[..., t.Any]", f)
-
-
-def _uri(uri: t.Any) -> str | None:
-    if uri is not None and not isinstance(uri, str):
-        raise TypeError(f"a URI must be a string, not {uri!r}")
-    return uri
-
-
-def _one_of(name: str, value: t.Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
-
-
-def _positive(name: str, value: t.Any) -> None:
-    if value is not None and (not isinstance(value, int) or value is True or value <= 0):
-        raise ValueError(f"{name}={value!r} must be a whole number above 0")
-
-
-def _seconds(name: str, value: t.Any) -> None:
-    if value is not None and not is_seconds(value):
-        raise ValueError(f"{name}={value!r} must be a number of seconds above 0")
-
-
-def _booleans(**options: t.Any) -> None:
-    """What is only truthy may end the session: the router takes no 1 for true."""
-    for name, value in options.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}={value!r} must be True or False")

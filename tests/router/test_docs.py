@@ -123,6 +123,8 @@ def test_no_snippet_of_handlers_is_left_out(page: Page) -> None:
     assert [*blocks("handlers")] == [(name, page._snippets[name]) for name in page.names]
     assert page.names == [
         "app.py",
+        "views.py",
+        "factory.py",
         "hooks.py",
         "middlewares.py",
         "errors.py",
@@ -131,6 +133,23 @@ def test_no_snippet_of_handlers_is_left_out(page: Page) -> None:
         "requests.py",
         "coroutines.py",
     ]
+
+
+@on_handlers
+def test_views_and_factories(page: Page) -> None:
+    wamp = page.run("app.py", "views.py", "factory.py")
+    call = wamp.client.rpc.com.example
+    assert call.price("green") == {"tea": "green", "price": 3}
+    assert call.stock("green") == {"tea": "green", "stock": 7}
+    shop = page.module.shop
+    for name in ("one", "two"):
+        app = page.module.create_app(name)
+        with app.app_context():
+            shop.start()
+            shop.client.wait_until_joined(PATIENCE)
+            assert wamp.client.call(f"com.{name}.open") is True
+            assert wamp.client.call("version") == "1.0"
+            shop.stop()
 
 
 @on_handlers

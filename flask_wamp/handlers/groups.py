@@ -1,0 +1,152 @@
+"""Which handlers and hooks belong to which app, and how blueprints nest in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+import weakref
+
+from .hooks import Hooks
+from .registry import Spec, caller_frame, site_of
+
+Serve = t.Callable[[Spec, t.Sequence[str], t.Sequence[Hooks]], object]
+
+
+class Group:
+    """Handlers of one app that share a prefix, hooks and error handlers.
+
+    An app is one group; a blueprint is one group in each app and blueprint it is registered in.
+
+    :param serve: Called with each handler, the prefixes and the hooks around it, from the outermost to the
+        innermost.
+    :param prefixes: The URI prefixes, each relative to the one before.
+    :param around: The hooks of the groups around this one.
+    """
+
+    def __init__(
+        self, serve: Serve, prefixes: tuple[str, ...] = (), around: tuple[Hooks, ...] = ()
+    ) -> None:
+        self.hooks = Hooks()
+        self.encoders: dict[type, t.Callable[[t.Any], t.Any]] = {}
+        """What objects of a class are sent as; an app's group has them, those of blueprints do not."""
+        self.groups: dict[object, Group] = {}
+        """The groups in this one, by what they were made for."""
+        self.sites: dict[object, int] = {}
+        """Where in the code each item was declared, and how many groups there were by then."""
+        self._serve = serve
+        self._prefixes = prefixes
+        self._scopes = (*around, self.hooks)
+
+    def add(self, spec: Spec) -> None:
+        """Serve a handler.
+
+        :raises ValueError: The app has its URI already.
+        """
+        self._serve(spec, self._prefixes, self._scopes)
+
+    def include(self, key: object, prefix: str | None) -> Group:
+        """Make a group in this one.
+
+        :param key: What it is made for.
+        :param prefix: Its prefix, relative to that of this group; None adds nothing.
+        """
+        prefixes = self._prefixes if prefix is None else (*self._prefixes, prefix)
+        group = self.groups[key] = Group(self._serve, prefixes, self._scopes)
+        return group
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """Something that was declared: a handler, a hook, a blueprint and so on.
+
+    :param what: What it is, for messages.
+    :param site: The same when the same line of code declares it again, as a factory does for each app.
+    :param apply: Adds it to a group.
+    :param is_static: It was declared while its module was imported, which happens once in a process.
+    """
+
+    what: str
+    site: object
+    apply: t.Callable[[t.Any], object]
+    is_static: bool
+
+    @classmethod
+    def of(
+        cls, what: str, thing: object, apply: t.Callable[[t.Any], object], site: object = None
+    ) -> Item:
+        """Describe what the user's code declares at this moment.
+
+        :param thing: The function or object that it declares.
+        :param site: By default the line that declares it.
+        """
+        frame = caller_frame()
+        if site is None:
+            site = (what, site_of(thing), frame.f_code, frame.f_lasti)
+        is_static = frame.f_code.co_name == "<module>"
+        # A function of a module may be decorated through a helper of the user's.
+        names = getattr(thing, "__globals__", None)
+        if "<locals>" not in getattr(thing, "__qualname__", "<locals>") and names is not None:
+            while not is_static and frame.f_back is not None:
+                frame = frame.f_back
+                is_static = frame.f_code.co_name == "<module>" and frame.f_globals is names
+        return cls(what, site, apply, is_static)
+
+
+class Items:
+    """What was declared on an extension or blueprint, and to which of its groups each item belongs.
+
+    An extension has a group for each app, a blueprint one for each app and blueprint it is registered in.
+
+    * What is declared before there is a group belongs to all of them, and so does what a module declares
+      while it is imported.
+    * Everything else belongs to the group that was made last.
+    * An app factory may declare before it calls ``init_app``: what that group has already, from the same
+      line of code, belongs to the group that is made next.
+    """
+
+    def __init__(self) -> None:
+        self._shared: dict[object, list[Item]] = {}
+        self._next: dict[object, list[Item]] = {}
+        self._made = 0
+        self._groups: weakref.WeakSet[Group] = weakref.WeakSet()
+        self._last: weakref.ref[Group] | None = None
+
+    def add(self, item: Item) -> None:
+        """Add an item to the groups it belongs to, now or when they are made."""
+        if self._made == 0 or item.is_static:
+            for group in list(self._groups):
+                if group.sites.get(item.site, self._made) == self._made:
+                    self._apply(item, group)
+            self._shared.setdefault(item.site, []).append(item)
+            return
+        last = self._last() if self._last is not None else None
+        if last is None or last.sites.get(item.site, self._made) != self._made:
+            self._next.setdefault(item.site, []).append(item)
+        else:
+            self._apply(item, last)
+
+    def made(self, group: Group) -> None:
+        """Add to a new group what belongs to it."""
+        for items in list({**self._shared, **self._next}.values()):
+            for item in items:
+                self._apply(item, group)
+        self._made += 1
+        self._next.clear()
+        self._groups.add(group)
+        self._last = weakref.ref(group)
+
+    def check(self, group: Group) -> None:
+        """Look at a group whose app is about to start.
+
+        :raises ValueError: Something was declared for it twice.
+        """
+        if self._next and self._last is not None and self._last() is group:
+            twice = ", ".join(items[0].what for items in self._next.values())
+            raise ValueError(
+                f"declared twice, before and after init_app: {twice}; an app factory has to call "
+                "init_app for each app, before the app starts"
+            )
+
+    def _apply(self, item: Item, group: Group) -> None:
+        item.apply(group)
+        group.sites[item.site] = self._made

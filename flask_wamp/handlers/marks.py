@@ -1,0 +1,107 @@
+"""The free decorators ``callee`` and ``subscriber``: they mark a function, and an app finds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing as t
+import weakref
+
+from ..peer.handler_options import CalleeOptions, SubscriberOptions
+from .registry import (
+    Decorator,
+    F,
+    Function,
+    Spec,
+    callee_spec,
+    decorator,
+    full_name,
+    location,
+    subscriber_spec,
+    underlying,
+)
+
+if t.TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_MARK = "_flask_wamp_specs"
+
+#: Functions that were marked and that no app has served so far. Weak: a mark lives as long as its function.
+_unserved: weakref.WeakSet[t.Any] = weakref.WeakSet()
+
+
+@t.overload
+def callee(uri: F, /) -> F: ...
+@t.overload
+def callee(uri: str | None = None, **options: Unpack[CalleeOptions]) -> Decorator: ...
+def callee(uri: F | str | None = None, **options: Unpack[CalleeOptions]) -> F | Decorator:
+    """Mark a function as a procedure, where there is no extension object.
+
+    Marked views of an app and its blueprints are found when the app starts; pass other modules, objects
+    and functions to ``wamp.include(...)``. Takes what :meth:`FlaskWAMP.callee` takes.
+    """
+    return t.cast("F | Decorator", decorator(callee_spec, uri, options, _mark, in_classes=True))
+
+
+@t.overload
+def subscriber(topic: F, /) -> F: ...
+@t.overload
+def subscriber(topic: str | None = None, **options: Unpack[SubscriberOptions]) -> Decorator: ...
+def subscriber(topic: F | str | None = None, **options: Unpack[SubscriberOptions]) -> F | Decorator:
+    """Mark a function as a subscriber, where there is no extension object; see :func:`callee`."""
+    return t.cast(
+        "F | Decorator", decorator(subscriber_spec, topic, options, _mark, in_classes=True)
+    )
+
+
+def _mark(spec: Spec) -> None:
+    specs = spec.function.__dict__.setdefault(_MARK, [])
+    specs.append(spec)
+    _unserved.add(underlying(spec.function))
+
+
+def marked(f: object) -> list[Spec]:
+    """Return what the free decorators recorded on a function, or on one that it wraps."""
+    found = getattr(f, _MARK, None)
+    return list(found) if isinstance(found, list) else []
+
+
+def marked_members(thing: object) -> list[Spec]:
+    """Return what they recorded on a module's functions, an object's methods, or a function.
+
+    :raises TypeError: It is a class whose methods are marked: there is no object to call them on.
+    """
+    specs = marked(thing)
+    for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
+        static = inspect.getattr_static(thing, name, None)
+        if isinstance(static, property):
+            continue  # looking must not run anybody's code
+        member = getattr(thing, name, None)
+        if not inspect.isroutine(member):
+            continue
+        found = marked(member) or marked(static)  # a staticmethod has its marks to itself
+        if found and isinstance(thing, type) and isinstance(static, types.FunctionType):
+            raise TypeError(
+                f"{full_name(static)} is a method: call wamp.include() with an object, not with the "
+                f"class {thing.__name__}"
+            )
+        specs += [dataclasses.replace(spec, function=member) for spec in found]
+    return specs
+
+
+def served(f: Function) -> None:
+    """Note that an app serves a marked function."""
+    _unserved.discard(underlying(f))
+
+
+def take_unserved(views: t.Iterable[Function]) -> list[str]:
+    """Describe the marked functions that no app serves, each once in a process.
+
+    :param views: The views of all apps: those of an app that has not started are found later.
+    """
+    to_come = {underlying(view) for view in views}
+    found = [f for f in list(_unserved) if f not in to_come]
+    for f in found:
+        _unserved.discard(f)
+    return sorted(f"{full_name(f)} ({location(f)})" for f in found)
