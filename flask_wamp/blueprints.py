@@ -29,7 +29,7 @@ class WAMPBlueprint(Scaffold):
     """
 
     def __init__(self, name: str, uri_prefix: str | None = None) -> None:
-        super().__init__()
+        super().__init__(for_all=True)
         if uri_prefix is not None:
             pattern = Pattern.parse(uri_prefix.removeprefix("."), None)
             check_uri(pattern.written, "URI prefix")

@@ -153,7 +153,7 @@ class FlaskWAMP(Scaffold):
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        super().__init__()
+        super().__init__(for_all=False)
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._schedule: Scheduler | None = None
         if app is not None:

@@ -95,17 +95,20 @@ class Item:
 class Items:
     """What was declared on an extension or blueprint, and to which of its groups each item belongs.
 
-    An extension has a group for each app, a blueprint one for each app and blueprint it is registered in.
+    An extension has a group for each app, a blueprint one for each place it is registered in.
 
     * What is declared before there is a group belongs to all of them, and so does what a module declares
-      while it is imported.
+      while it is imported, and everything that is declared on a blueprint.
     * Everything else belongs to the group that was made last.
-    * An app factory may declare before it calls ``init_app``: what that group has already, from the same
-      line of code, belongs to the group that is made next.
+    * When a line of code runs again, as in an app factory, what it declares belongs to the group that is
+      made next, if those that are there have it already.
+
+    :param for_all: Whether everything belongs to all groups.
     """
 
-    def __init__(self) -> None:
-        self._shared: dict[object, list[Item]] = {}
+    def __init__(self, *, for_all: bool) -> None:
+        self._for_all = for_all
+        self._shared: dict[object, tuple[int, list[Item]]] = {}
         self._next: dict[object, list[Item]] = {}
         self._made = 0
         self._groups: weakref.WeakSet[Group] = weakref.WeakSet()
@@ -113,23 +116,20 @@ class Items:
 
     def add(self, item: Item) -> None:
         """Add an item to the groups it belongs to, now or when they are made."""
-        if self._made == 0 or item.is_static:
-            for group in list(self._groups):
-                if group.sites.get(item.site, self._made) == self._made:
-                    self._apply(item, group)
-            self._shared.setdefault(item.site, []).append(item)
+        if self._made == 0 or self._for_all or item.is_static:
+            self._share(item)
             return
         last = self._last() if self._last is not None else None
-        if last is None or last.sites.get(item.site, self._made) != self._made:
+        if last is None or self._has(last, item):
             self._next.setdefault(item.site, []).append(item)
         else:
             self._apply(item, last)
 
     def made(self, group: Group) -> None:
         """Add to a new group what belongs to it."""
-        for items in list({**self._shared, **self._next}.values()):
-            for item in items:
-                self._apply(item, group)
+        items = {site: items for site, (_, items) in self._shared.items()} | self._next
+        for item in [item for same in items.values() for item in same]:
+            self._apply(item, group)
         self._made += 1
         self._next.clear()
         self._groups.add(group)
@@ -146,6 +146,19 @@ class Items:
                 f"declared twice, before and after init_app: {twice}; an app factory has to call "
                 "init_app for each app, before the app starts"
             )
+
+    def _share(self, item: Item) -> None:
+        for group in list(self._groups):
+            if not self._has(group, item):
+                self._apply(item, group)
+        made, same = self._shared.get(item.site, (self._made, []))
+        if made != self._made and not item.is_static:
+            same = []  # the line has run again, and its first run was for groups that are there
+        self._shared[item.site] = self._made, [*same, item]
+
+    def _has(self, group: Group, item: Item) -> bool:
+        """Return whether a group has what an earlier run of the same line declared."""
+        return not item.is_static and group.sites.get(item.site, self._made) != self._made
 
     def _apply(self, item: Item, group: Group) -> None:
         item.apply(group)

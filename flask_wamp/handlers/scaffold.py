@@ -91,8 +91,8 @@ class SessionDecorator(t.Protocol):
 class Scaffold:
     """Where handlers and hooks are added: the extension, or a blueprint."""
 
-    def __init__(self) -> None:
-        self._items = Items()
+    def __init__(self, *, for_all: bool) -> None:
+        self._items = Items(for_all=for_all)
         # Weak: a factory makes its blueprints anew for each app.
         self._blueprints: weakref.WeakSet[Scaffold] = weakref.WeakSet()
 

@@ -139,7 +139,8 @@ def test_dead_apps_leave_nothing_behind(create_app: tuple[Factory, FlaskWAMP]) -
     items = wamp._items
 
     def kept() -> int:
-        return sum(len(each) for each in [*items._shared.values(), *items._next.values()])
+        shared = [same for _, same in items._shared.values()]
+        return sum(len(same) for same in [*shared, *items._next.values()])
 
     for name in ("one", "two"):
         create(name)
@@ -274,3 +275,29 @@ def test_client_of_the_app_that_is_made_last_declares_at_once(
         join(wamp, app)
         wamp.callee(f".{name}")(lambda: current_app.name)
         assert router.call(f"com.example.{name}") == name
+
+
+def test_factory_that_declares_on_a_blueprint_outside(
+    router: MemoryRouter, make_app: MakeApp
+) -> None:
+    wamp, blueprint = FlaskWAMP(), WAMPBlueprint("outside")
+    for name in ("one", "two"):
+        ran: list[str] = []
+
+        def declare(name: str, ran: list[str]) -> None:
+            @blueprint.callee
+            def hello() -> list[str]:
+                return [name, *ran]
+
+            @blueprint.before_dispatch
+            def before(message: t.Any) -> None:
+                ran.append(name)
+
+        declare(name, ran)
+        app = make_app(name, WAMP_REALM=name)
+        app.config["WAMP_URI_PREFIX"] = f"com.{name}"
+        wamp.init_app(app)
+        wamp.register_blueprint(blueprint)
+        join(wamp, app)
+    for name in ("one", "two"):
+        assert router.call(f"com.{name}.hello") == [name, name]
