@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import queue
 import re
@@ -300,6 +301,24 @@ def test_the_health_view_of_deploying(page: Page) -> None:
     exec(compile(source, str(name), "exec"), vars(page.module))
     response = app.test_client().get("/wamp/health")
     assert (response.status_code, response.json) == (200, wamp.health())
+
+
+# streaming.rst
+
+
+@pytest.mark.parametrize("page", ["streaming"], indirect=True)
+def test_streaming(page: Page) -> None:
+    assert page.names == ["app.py", "count.py", "stream.py"]
+    wamp = page.run(*page.names)
+    items = [{"number": 0}, {"number": 1}, {"number": 2}, "done"]
+    app = page.module.app  # type: ignore[attr-defined]
+    with app.app_context():
+        assert page.module.collect() == items  # type: ignore[attr-defined]
+    for path in ("/count/3", "/relayed"):
+        text = app.test_client().get(path).text
+        assert [json.loads(line) for line in text.splitlines()] == items
+    assert wamp.client.call("com.example.count", 3) == "done"
+    assert list(wamp.client.stream("com.example.relayed")) == items
 
 
 # background.rst
