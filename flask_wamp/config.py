@@ -14,6 +14,7 @@ from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
 from .transports import TLSSettings, parse_router_url, show_url
+from .transports.urls import FORMS
 
 logger = logging.getLogger("flask_wamp")
 
@@ -76,12 +77,28 @@ def _size(value: t.Any) -> bool:
     return _count(value) and 512 <= value <= 16777216
 
 
-_FORMS = "ws://host:port/path, wss://host:port/path, tcp://host:port, tls://host:port, unix:///path"
+def _path(value: t.Any) -> bool:
+    return _text(value) and value.startswith("/") and not {"<", ">", "?", "#"} & set(value)
+
+
+def _origins(value: t.Any) -> bool:
+    return _texts(value) and all(
+        each == "*" or (each.startswith(("http://", "https://")) and each.count("/") == 2)
+        for each in value
+    )
+
+
+def _urls(value: t.Any) -> bool:
+    return _texts(value) and all(
+        _url(each) and each.partition(":")[0] in ("ws", "wss", "tcp", "tls") for each in value
+    )
+
+
 _SECONDS = "a number of seconds above 0"
 
 #: Every key, in the order of the table in ``docs/configuration.rst``.
 KEYS: tuple[Key, ...] = (
-    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", _url, _FORMS),
+    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", _url, FORMS),
     Key("WAMP_REALM", "realm1", _text, "the name of a realm"),
     Key("WAMP_URI_PREFIX", None, _uri, "a URI such as 'com.example'"),
     Key("WAMP_SERIALIZERS", ["msgpack", "json", "cbor"], _names_of(NAMES), f"a list of {NAMES}"),
@@ -120,8 +137,16 @@ KEYS: tuple[Key, ...] = (
         "'once', 'every', False",
     ),
     Key("WAMP_VALIDATE", True, _bool, "True or False"),
+    Key("WAMP_ENDPOINT", "/wamp", _path, "a path such as '/wamp', or None for no endpoint"),
+    Key("WAMP_ORIGINS", [], _origins, "a list of origins such as 'https://shop.example', or ['*']"),
+    Key("WAMP_ROUTER_LISTEN", [], _urls, "a list of ws://, wss://, tcp:// and tls:// URLs"),
+    Key("WAMP_TICKET_MAX_AGE", 30.0, is_seconds, _SECONDS),
+    Key("WAMP_DOCS", None, _bool, "True or False"),
     Key("WAMP_TRUSTED_LINKS", None, _texts, "a list of the roles of router-to-router links"),
 )
+
+#: Keys for which None is a value, and not the same as no value.
+_NONE_COUNTS = ("WAMP_ENDPOINT",)
 
 #: Keys of code written for flask-wamp 0.1.0, and what replaced them.
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
@@ -203,13 +228,13 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
     """
     config = _with_environment(config)
     _check_known(config)
-    values = {}
+    values: dict[str, t.Any] = {}
     for name, default, check, allowed in KEYS:
         value = config.get(name)
         if value is None:
             value = _fallback(config, name)
         if value is None:
-            values[name] = default
+            values[name] = None if name in _NONE_COUNTS and name in config else default
             continue
         if not check(value):
             shown = _shown(name, value)

@@ -279,7 +279,7 @@ class Peer:
     def _connect(self) -> tuple[Connection, Joined]:
         settings = self.settings
         deadline = time.monotonic() + settings.connect_timeout
-        transport = open_transport(
+        transport = (settings.open_transport or open_transport)(
             settings.router_url,
             serializers=settings.serializers,
             max_message_size=RECEIVE_CEILING,

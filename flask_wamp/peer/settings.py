@@ -6,7 +6,7 @@ import dataclasses
 import typing as t
 
 from ..protocol.auth import Credentials
-from ..transports import RouterURL, TLSSettings
+from ..transports import OpenTransport, RouterURL, TLSSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,5 +30,7 @@ class Settings:
     max_message_size: int
     agent: str
     compression: bool = False
+    open_transport: OpenTransport | None = None
+    """Connects to a router that is no URL alone: one that has to be started, or one in this process."""
     default: t.Callable[[t.Any], t.Any] | None = None
     """Makes what can be sent of the app's own types."""

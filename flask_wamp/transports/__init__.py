@@ -15,6 +15,7 @@ from .streams import Stream, TLSSettings, open_stream
 from .urls import RouterURL, parse_router_url, show_url
 
 __all__ = [
+    "OpenTransport",
     "RouterURL",
     "Stream",
     "TLSSettings",
@@ -23,6 +24,23 @@ __all__ = [
     "parse_router_url",
     "show_url",
 ]
+
+
+class OpenTransport(t.Protocol):
+    """What connects to a router: :func:`open_transport`, or something in its place."""
+
+    def __call__(
+        self,
+        url: RouterURL,
+        *,
+        serializers: t.Sequence[str],
+        max_message_size: int,
+        timeout: float,
+        tls: TLSSettings,
+        compression: bool = False,
+        opened: t.Callable[[Stream], None] = lambda stream: None,
+    ) -> Transport:
+        """See :func:`open_transport`."""
 
 
 def open_transport(

@@ -24,6 +24,9 @@ ACCEPTED: dict[str, list[t.Any]] = {
         "tcp://127.0.0.1:8081",
         "tls://example.org:8443",
         "unix:///run/crossbar.sock",
+        "embedded:",
+        "embedded:/run/shop/wamp.sock",
+        "memory:",
     ],
     "WAMP_REALM": TEXT,
     "WAMP_URI_PREFIX": ["com.example", "com"],
@@ -53,11 +56,25 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": ["auto", "lazy", False],
     "WAMP_SCHEDULE": ["once", "every", False],
     "WAMP_VALIDATE": [True, False],
+    "WAMP_ENDPOINT": ["/wamp", "/", "/shop/wamp"],
+    "WAMP_ORIGINS": [["https://shop.example"], ("http://127.0.0.1:8000", "*"), []],
+    "WAMP_ROUTER_LISTEN": [["ws://0.0.0.0:8080/ws"], ("tls://example.org:8443",), []],
+    "WAMP_TICKET_MAX_AGE": SECONDS,
+    "WAMP_DOCS": [True, False],
     "WAMP_TRUSTED_LINKS": [["rlink"], ("rlink", "backup"), []],
 }
 
 REFUSED: dict[str, list[t.Any]] = {
-    "WAMP_ROUTER_URL": ["http://localhost", "localhost:8080", "tcp://localhost", "", 8080],
+    "WAMP_ROUTER_URL": [
+        "http://localhost",
+        "localhost:8080",
+        "embedded:wamp.sock",
+        "memory:x",
+        "embedded://host/a",
+        "tcp://localhost",
+        "",
+        8080,
+    ],
     "WAMP_REALM": NO_TEXT,
     "WAMP_URI_PREFIX": ["com.", ".com", "com..example", "com.exam ple", "com.#", "", 5],
     "WAMP_SERIALIZERS": [[], "json", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
@@ -86,6 +103,11 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": [True, "eager", 0, ""],
     "WAMP_SCHEDULE": [True, "twice", 0, ""],
     "WAMP_VALIDATE": [0, 1, "yes", []],
+    "WAMP_ENDPOINT": ["wamp", "", "/wamp/<name>", "/wamp?a=1", 5, ["/wamp"]],
+    "WAMP_ORIGINS": ["https://shop.example", ["shop.example"], ["https://shop.example/"], [5], 5],
+    "WAMP_ROUTER_LISTEN": ["ws://0.0.0.0/ws", ["unix:///a"], ["http://0.0.0.0"], ["tcp://a"], 5],
+    "WAMP_TICKET_MAX_AGE": NO_SECONDS,
+    "WAMP_DOCS": [0, 1, "yes"],
     "WAMP_TRUSTED_LINKS": ["rlink", [5], [""], True, {"rlink": True}],
 }
 
