@@ -39,6 +39,11 @@ def _is_valid(uri: str, match: str) -> bool:
     return bool(uri) and _PATTERNS[match].fullmatch(uri) is not None
 
 
+def is_valid_uri(uri: str, match: str = "exact") -> bool:
+    """Whether a URI, or a pattern by ``match``, may be sent."""
+    return _is_valid(uri, match)
+
+
 def check_uri(uri: object, what: str, match: str = "exact") -> str:
     """Return the URI if it may be sent.
 

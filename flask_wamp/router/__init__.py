@@ -1,1 +1,68 @@
-"""The embedded router."""
+"""The embedded router: a WAMP router without I/O, threads and clock.
+
+How a driver uses it::
+
+    router = Router(Settings(realms=("realm1",)), clock=time.monotonic, wall_clock=time.time_ns)
+
+    session = router.open(TransportFacts(serializer="json"), send=send, close=close)   # a
+    connection is open session.receive(data)           # one complete message, as bytes that never
+    change session.report_unsent(size)     # the socket did not take everything: this much waits
+    session.lost()                  # the connection is gone
+
+    router.tick()                   # at router.next_deadline, which any of the above may have changed
+
+``receive`` calls ``send`` and ``close`` of this and of other sessions. ``send(data)`` takes the
+bytes of one message and puts them into a buffer: it must not block, raise, or call the router.
+``close(at_once)`` closes the transport, with ``False`` after all that was sent has left (within a
+time of the driver's). Nothing here raises for what a client sends: only the offender's session
+ends.
+
+The router is not thread-safe. A driver runs it on one loop, or holds a lock for every call.
+
+**Who may join** is decided by an :class:`~.authentication.Authenticator`, **who may do what** by an
+:class:`~.authorization.Authorizer`. Both are functions, and both may answer later (:class:`~.later.Later`).
+
+=================== ==========================================================================
+``router``          :class:`Router`: realms, opening sessions, timers
+``session``         one client's session: what is legal when
+``realm``           the sessions of a realm, and who handles what they send
+``dealer``          registrations
+``calls``           calls in flight: invocations, answers, cancellation, timeouts
+``broker``          subscriptions and publications
+``meta``            the meta API
+``codec``           serializers; payloads pass undecoded
+``authentication``  who may join
+``authorization``   who may do what
+``settings``        limits and policies
+=================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from ..protocol.identity import Identity
+from .authentication import Authenticator, Challenge, JoinRequest, Refusal
+from .authorization import Authorizer, Decision, Permission, Permissions
+from .facts import TransportFacts
+from .later import Later
+from .router import Router
+from .session import RouterSession, State
+from .settings import KeptEvents, Settings
+
+__all__ = [
+    "Authenticator",
+    "Authorizer",
+    "Challenge",
+    "Decision",
+    "Identity",
+    "JoinRequest",
+    "KeptEvents",
+    "Later",
+    "Permission",
+    "Permissions",
+    "Refusal",
+    "Router",
+    "RouterSession",
+    "Settings",
+    "State",
+    "TransportFacts",
+]

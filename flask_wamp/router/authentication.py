@@ -1,0 +1,84 @@
+"""Who may join: the authenticator's interface, and principals from a table.
+
+An authenticator looks at a :class:`JoinRequest` and answers with an :class:`Identity`, a
+:class:`Refusal`, or a
+:class:`Challenge` that the client has to answer first.
+
+Source: WAMP Advanced Profile, "Authentication".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..protocol import error_uris
+from ..protocol.identity import Identity
+from .facts import TransportFacts
+from .later import Later
+
+Details = t.Mapping[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class JoinRequest:
+    """What HELLO asks for. Everything in it is the client's claim, nothing is proven."""
+
+    realm: str
+    session_id: int
+    """The id the session will have. WAMP-CRA signs it."""
+
+    authid: str | None
+    authmethods: tuple[str, ...]
+    """The methods the client offers, preferred first; ``anonymous`` where HELLO names none."""
+
+    authextra: Details
+    facts: TransportFacts
+    nonce: t.Callable[[int], bytes]
+    """Makes so many random bytes."""
+
+    timestamp: str
+    """The time in UTC, ISO 8601."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """The client may not join; becomes ABORT."""
+
+    reason: str = error_uris.AUTHENTICATION_DENIED
+    message: str = ""
+
+
+Verdict = Identity | Refusal
+
+
+@dataclasses.dataclass(frozen=True)
+class Challenge:
+    """What the client has to answer before it may join; becomes CHALLENGE."""
+
+    authmethod: str
+    extra: Details
+    verify: t.Callable[[str, Details], Verdict | Later[Verdict]]
+    """Called with ``AUTHENTICATE.Signature`` and ``Extra``. An exception refuses."""
+
+
+class Authenticator(t.Protocol):
+    """Decides who may join."""
+
+    def __call__(self, request: JoinRequest) -> Verdict | Challenge | Later[Verdict | Challenge]:
+        """Answer a HELLO; an exception refuses with ``wamp.error.authentication_failed``."""
+
+
+def everybody(request: JoinRequest) -> Verdict:
+    """Let everybody join as ``anonymous``: the authenticator of a router that has none."""
+    if "anonymous" not in request.authmethods:
+        return Refusal(
+            error_uris.NO_MATCHING_AUTH_METHOD,
+            f"this router knows no principals: offer anonymous, not {list(request.authmethods)}",
+        )
+    return anonymous(request)
+
+
+def anonymous(request: JoinRequest, authrole: str = "anonymous") -> Identity:
+    """Return the identity of somebody who is not known, with a random authid."""
+    return Identity(f"anonymous-{request.nonce(8).hex()}", authrole)

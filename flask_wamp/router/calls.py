@@ -1,0 +1,352 @@
+"""Calls in flight: from CALL to the one answer that every call gets.
+
+Source: WAMP Basic Profile, "Remote Procedure Calls"; WAMP Advanced Profile, "Call Canceling", "Call
+Timeouts", "Progressive Call Results".
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from msgspec import Raw
+
+from ..exceptions import ProtocolError
+from ..protocol import error_uris
+from ..protocol import messages as m
+from ..protocol.messages import Details
+from ..protocol.uris import is_valid_uri
+from .authorization import Decision
+from .codec import PayloadError, RawPayload, convert
+from .options import CANCEL_MODES, InvalidOption, choice, flag, forwarded, passed_on, whole_number
+from .registrations import Callee, Registration
+from .session import Host, RouterSession
+from .timers import Timer
+
+
+class PendingCall:
+    """A call that has not been answered yet."""
+
+    __slots__ = (
+        "call_id",
+        "callee",
+        "caller",
+        "held",
+        "invocation_id",
+        "receives_progress",
+        "registration",
+        "timeout",
+        "timer",
+    )
+
+    def __init__(self, caller: RouterSession, call_id: int, registration: Registration) -> None:
+        self.caller = caller
+        self.call_id = call_id
+        self.registration = registration
+        self.callee: Callee | None = None
+        """Who serves it. None: it waits until somebody registers the procedure."""
+        self.invocation_id = 0
+        self.receives_progress = False
+        self.timeout = 0.0
+        """Seconds until the first result, and between results; 0: any time."""
+        self.timer: Timer | None = None
+        self.held: tuple[m.Call, Decision, RawPayload] | None = None
+        """What it takes to start it, while it waits for a callee."""
+
+
+class Calls:
+    """The calls of a realm."""
+
+    def __init__(self, host: Host, random_below: t.Callable[[int], int]) -> None:
+        self._host = host
+        self._random_below = random_below
+        self._timers = host.timers
+        self._disclose = host.settings.disclose
+        self._max_pending = host.settings.max_pending_calls
+        self.held = 0
+        """How many calls wait for a callee."""
+
+    def start(
+        self,
+        session: RouterSession,
+        message: m.Call,
+        decision: Decision,
+        registration: Registration,
+    ) -> None:
+        """Send INVOCATION for a CALL, or answer it with ERROR."""
+        payload = session.codec.payload(message)
+        if len(session.calls) >= self._max_pending:
+            session.refuse(message, error_uris.UNAVAILABLE, "too many calls in flight")
+            return
+        pending = PendingCall(session, message.request_id, registration)
+        options = message.options
+        try:
+            if options:
+                self._read_options(pending, options)
+            if registration.vacancy is not None:
+                self._hold(pending, message, decision, payload)
+            else:
+                self._invoke(pending, message, decision, payload)
+        except InvalidOption as error:
+            session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+
+    def _read_options(self, pending: PendingCall, options: Details) -> None:
+        pending.receives_progress = flag(options, "receive_progress")
+        # "CALL.Options.timeout|integer in milliseconds. Automatic call timeouts are deactivated if
+        # there is no timeout option, or if its value is 0."
+        pending.timeout = (whole_number(options, "timeout", 0) or 0) / 1000
+        if flag(options, "progress"):
+            raise InvalidOption("progress: progressive call invocations are not supported")
+
+    def _invoke(
+        self, pending: PendingCall, message: m.Call, decision: Decision, payload: RawPayload
+    ) -> None:
+        registration, caller = pending.registration, pending.caller
+        callee = registration.choose(self._random_below)
+        if callee is None:
+            caller.refuse(message, error_uris.UNAVAILABLE, "all callees are busy")
+            return
+        target = callee.session
+        details = self._details(pending, message, decision, callee)
+        try:
+            payload = convert(payload, caller.codec, target.codec)
+        except PayloadError as error:
+            caller.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+            return
+        invocation_id = target.last_invocation_id + 1
+        data = target.encode((68, invocation_id, registration.id, details, *payload))
+        if len(data) > target.max_send_size:
+            # "A message could not be delivered due to transport payload size limits."
+            caller.refuse(
+                message, error_uris.PAYLOAD_SIZE_EXCEEDED, "more than the callee can receive"
+            )
+            return
+        pending.callee = callee
+        pending.invocation_id = target.last_invocation_id = invocation_id
+        callee.running += 1
+        target.invocations[invocation_id] = caller.calls[pending.call_id] = pending
+        if pending.timeout and not (callee.forwards_timeouts and target.features.takes_timeouts):
+            self._start_timer(pending)
+        target.send(data)
+
+    def _details(
+        self, pending: PendingCall, message: m.Call, decision: Decision, callee: Callee
+    ) -> Details | Raw:
+        options, caller, target = message.options, pending.caller, callee.session
+        disclose = decision.disclose
+        if disclose is None:
+            disclose = self._disclose or (bool(options) and flag(options, "disclose_me"))
+        is_pattern = pending.registration.match != "exact"
+        if not options and not is_pattern:
+            return caller.disclosed(target.codec, "caller") if disclose else {}
+        details = caller.identification("caller") if disclose else {}
+        if is_pattern:
+            # "a Dealer MUST supply the original CALL.Procedure as provided by the Caller in
+            # INVOCATION.Details.procedure"
+            details["procedure"] = message.procedure
+        if pending.receives_progress and target.features.can_send_progress:
+            details["receive_progress"] = True
+        if pending.timeout and target.features.takes_timeouts:
+            # "If the Callee supports Call Timeouts, the Dealer MAY propagate the
+            # CALL.Options.timeout|integer option"
+            details["timeout"] = options["timeout"]
+        passed_on(options, details)
+        # Identity cannot be forged: what is said of others is dropped, unless a trusted link says
+        # it, and then the session that said it is the last entry.
+        if (
+            "forward_for" in options
+            and caller.identity.authrole in self._host.settings.trusted_links
+        ):
+            details["forward_for"] = forwarded(options, link_of(caller))
+        return details
+
+    # Answers.
+
+    def on_yield(self, session: RouterSession, message: m.Yield) -> None:
+        """YIELD becomes RESULT."""
+        pending: PendingCall | None = session.invocations.get(message.request_id)
+        payload = session.codec.payload(message)
+        if pending is None:
+            _check_was_invoked(session, message.request_id)
+            return
+        if message.options and message.options.get("progress") is True:
+            self._send_progress(pending, payload)
+            return
+        self._finish(pending)
+        self._send_answer(pending, payload, (50, pending.call_id, {}))
+
+    def _send_progress(self, pending: PendingCall, payload: RawPayload) -> None:
+        if not pending.receives_progress:
+            return  # nobody asked for it
+        if pending.timer is not None:
+            # "the time between received YIELD messages thereafter"; the timer looks when it runs
+            pending.timer.postponed_to = self._host.clock() + pending.timeout
+        if not self._send_answer(pending, payload, (50, pending.call_id, {"progress": True})):
+            self._interrupt(pending, "killnowait")
+            self._finish(pending)
+
+    def on_error(self, session: RouterSession, message: m.Error) -> None:
+        """ERROR of an INVOCATION becomes ERROR of the CALL."""
+        if message.request_type != 68:
+            # Basic Profile, "Protocol Errors": "Receiving ERROR message with invalid REQUEST.Type."
+            raise ProtocolError(f"ERROR for a request of type {message.request_type}")
+        payload = session.codec.payload(message)
+        pending: PendingCall | None = session.invocations.get(message.request_id)
+        if pending is None:
+            _check_was_invoked(session, message.request_id)
+            return
+        self._finish(pending)
+        uri = message.error if is_valid_uri(message.error) else error_uris.INVALID_URI
+        self._send_answer(pending, payload, (8, 48, pending.call_id, {}, uri))
+
+    def _send_answer(
+        self, pending: PendingCall, payload: RawPayload, head: tuple[object, ...]
+    ) -> bool:
+        """Send RESULT or ERROR with a payload; whether it could be sent. If not, the call ends with
+        another ERROR."""
+        caller = pending.caller
+        assert pending.callee is not None
+        try:
+            source = pending.callee.session.codec
+            payload = convert(payload, source, caller.codec)
+        except PayloadError as error:
+            self._fail(pending, error_uris.INVALID_ARGUMENT, str(error))
+            return False
+        data = caller.encode((*head, *payload))
+        if len(data) > caller.max_send_size:
+            self._fail(
+                pending, error_uris.PAYLOAD_SIZE_EXCEEDED, "more than the caller can receive"
+            )
+            return False
+        caller.send(data)
+        return True
+
+    def _fail(self, pending: PendingCall, uri: str, *args: str) -> None:
+        caller = pending.caller
+        caller.send(caller.encode((8, 48, pending.call_id, {}, uri, *([args] if args else ()))))
+
+    def _finish(self, pending: PendingCall) -> None:
+        """Forget a call: it is answered, or its caller is gone."""
+        del pending.caller.calls[pending.call_id]
+        callee = pending.callee
+        if callee is None:
+            pending.registration.held.remove(pending)
+            self.held -= 1
+        else:
+            del callee.session.invocations[pending.invocation_id]
+            callee.running -= 1
+        if pending.timer is not None:
+            self._timers.cancel(pending.timer)
+            pending.timer = None
+
+    # Ending a call before its answer.
+
+    def on_cancel(self, session: RouterSession, message: m.Cancel) -> None:
+        """CANCEL, by its mode."""
+        pending: PendingCall | None = session.calls.get(message.request_id)
+        if pending is None:
+            return  # the answer and CANCEL crossed
+        try:
+            mode = choice(message.options, "mode", ("killnowait", *CANCEL_MODES))
+        except InvalidOption as error:
+            session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+            return
+        # "kill: INTERRUPT is sent to the callee, but ERROR is not returned to the caller until
+        # after the callee has responded". "If the callee does not support call canceling, then
+        # behavior is skip."
+        if mode == "kill" and self._interrupt(pending, mode):
+            return
+        if mode == "killnowait":
+            self._interrupt(pending, mode)
+        self._finish(pending)
+        self._fail(pending, error_uris.CANCELED)
+
+    def _interrupt(self, pending: PendingCall, mode: str) -> bool:
+        """Send INTERRUPT, unless the callee has not announced that it takes it."""
+        callee = pending.callee
+        if callee is None or not callee.session.features.can_be_interrupted:
+            return False
+        session = callee.session
+        session.send(session.encode((69, pending.invocation_id, {"mode": mode})))
+        return True
+
+    def _start_timer(self, pending: PendingCall) -> None:
+        if pending.timer is not None:  # it runs since the call waits for a callee
+            return
+        deadline = self._host.clock() + pending.timeout
+        pending.timer = self._timers.add(deadline, lambda: self._time_out(pending))
+
+    def _time_out(self, pending: PendingCall) -> None:
+        pending.timer = None
+        # "The cancellation mode is implicitly killnowait if the Callee supports call cancellation,
+        # otherwise [...] skip. The error message that is returned to the Caller MUST use
+        # wamp.error.timeout as the reason URI."
+        self._interrupt(pending, "killnowait")
+        self._finish(pending)
+        self._fail(pending, error_uris.TIMEOUT, f"no result within {pending.timeout:g} s")
+
+    def forget(self, session: RouterSession) -> None:
+        """End what a session that is gone has called, and what it was to answer."""
+        for pending in list(session.calls.values()):
+            # Basic Profile, "Caller Leaving During an RPC Invocation": "That INTERRUPT message MUST
+            # have Options.mode set to killnowait".
+            if pending.callee is None or pending.callee.session is not session:
+                self._interrupt(pending, "killnowait")
+            self._finish(pending)
+        for pending in list(session.invocations.values()):
+            # "SHALL return an ERROR message back to the Caller with a wamp.error.canceled URI"
+            self._finish(pending)
+            self._fail(pending, error_uris.CANCELED, "the callee has left")
+
+    # Waiting for a callee.
+
+    def _hold(
+        self, pending: PendingCall, message: m.Call, decision: Decision, payload: RawPayload
+    ) -> None:
+        if self.held >= self._host.settings.max_lingering_calls:
+            pending.caller.refuse(message, error_uris.UNAVAILABLE, "too many calls wait")
+            return
+        pending.held = message, decision, payload
+        pending.registration.held.append(pending)
+        pending.caller.calls[pending.call_id] = pending
+        self.held += 1
+        if pending.timeout:
+            self._start_timer(pending)
+
+    def resume(self, registration: Registration) -> None:
+        """Go on with the calls that have waited: there is a callee."""
+        for pending in list(registration.held):
+            assert pending.held is not None
+            message, decision, payload = pending.held
+            timer, pending.timer = pending.timer, None  # the time it has waited counts
+            self._finish(pending)
+            pending.held = None
+            pending.timer = timer
+            try:
+                self._invoke(pending, message, decision, payload)
+            except InvalidOption as error:
+                pending.caller.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+            if pending.callee is None and timer is not None:
+                self._timers.cancel(timer)
+
+    def give_up(self, registration: Registration) -> None:
+        """Answer the calls that have waited: there will be no callee."""
+        for pending in list(registration.held):
+            self._finish(pending)
+            self._fail(pending, error_uris.NO_SUCH_PROCEDURE)
+
+
+def link_of(session: RouterSession) -> Details:
+    """Return a session's entry in ``forward_for``."""
+    identity = session.identity
+    return {"session": session.id, "authid": identity.authid, "authrole": identity.authrole}
+
+
+def _check_was_invoked(session: RouterSession, request_id: int) -> None:
+    """Check that an answer is only late.
+
+    Basic Profile, "Protocol Errors": "Receiving YIELD message with invalid INVOCATION.Request". An
+    id that was invoked is not invalid: the answer may cross with INTERRUPT, and after
+    ``killnowait`` and ``skip`` it is discarded.
+    """
+    if not 0 < request_id <= session.last_invocation_id:
+        raise ProtocolError(f"an answer to invocation {request_id}, which was never sent")

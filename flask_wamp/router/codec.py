@@ -1,0 +1,321 @@
+"""Serializers from the router's side: payloads pass undecoded, and change serializer only where they must.
+
+A payload is the last items of a message, each :class:`msgspec.Raw`: the bytes as they were sent. Between two
+sessions of one serializer these bytes are copied into the outgoing message. Between two serializers the
+payload is decoded and encoded again (:func:`convert`).
+
+Source: WAMP Basic Profile, "Serializers" and "Binary conversion of JSON Strings".
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+import msgspec
+from msgspec import Raw
+
+from ..exceptions import ProtocolError, SerializationError
+from ..protocol.messages import FromClient, Message, PayloadMessage
+from ..protocol.payload import plain
+from ..protocol.raw_payload import Received, Undecodable, bytes_from_json
+from ..protocol.serializers import get_router_serializer
+
+#: The last items of a message: nothing, the positional payload, or both.
+RawPayload = tuple[Raw, ...]
+
+
+class PayloadError(Exception):
+    """A payload that cannot be decoded, or that another session's serializer cannot carry."""
+
+
+class Codec:
+    """One serializer, as the router uses it. It has no state, so one object serves all sessions."""
+
+    name: t.ClassVar[str]
+
+    encode: t.Callable[[tuple[object, ...]], bytes]
+    """Encode a message that the router made, as an array; items may be :class:`msgspec.Raw`."""
+
+    def decode(self, data: bytes) -> Message:
+        """Decode a client's message, but not its payload.
+
+        :param data: The message. It must not change afterwards: payloads are parts of it, not copies.
+        :raises ProtocolError: It is not a message that a client may send.
+        """
+        raise NotImplementedError
+
+    def payload(self, message: PayloadMessage) -> RawPayload:
+        """Return the payload of a message that was decoded, to pass it on.
+
+        It is a list, and a dictionary with strings as keys; anything else would be a protocol error of the
+        router. Nothing inside of it is looked at: a receiver must cope with values that it cannot decode.
+        Null means none: the Go client of nexus sends it with every call that has only keywords.
+
+        :raises ProtocolError: It is something else.
+        """
+        raise NotImplementedError
+
+    def load(self, raw: Raw) -> t.Any:
+        """Decode a part of a payload; bytes are bytes.
+
+        :raises PayloadError: It cannot be decoded.
+        """
+        raise NotImplementedError
+
+    def dump(self, value: object) -> Raw:
+        """Encode a part of a payload; bytes become what the serializer has for them.
+
+        :raises PayloadError: The serializer cannot carry it.
+        """
+        raise NotImplementedError
+
+
+_NO_LIST = "the positional payload is not a list"
+_NO_DICTIONARY = "the keyword payload is not a dictionary with strings as keys"
+
+
+#: The first byte of a list.
+_MSGPACK_LISTS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
+
+_MSGPACK_NULL = 0xC0
+
+
+class MsgPackCodec(Codec):
+    """MsgPack."""
+
+    name = "msgpack"
+
+    def __init__(self) -> None:
+        self.encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(FromClient).decode
+        self._load = msgspec.msgpack.Decoder().decode
+        self._load_keys = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+        self._empty = Raw(self.encode(t.cast("t.Any", [])))
+
+    def decode(self, data: bytes) -> Message:
+        try:
+            return t.cast(Message, self._decode(data))
+        except Exception as error:  # ValidationError, DecodeError, UnicodeError, RecursionError
+            raise ProtocolError(f"not a WAMP message in MsgPack: {error}") from None
+
+    def payload(self, message: PayloadMessage) -> RawPayload:
+        args, kwargs = message.raw_args, message.raw_kwargs
+        if type(args) is not Raw:
+            return ()
+        first = memoryview(args)[0]
+        if first not in _MSGPACK_LISTS:
+            if first != _MSGPACK_NULL:
+                raise ProtocolError(_NO_LIST)
+            args = self._empty
+        if type(kwargs) is not Raw or memoryview(kwargs)[0] == _MSGPACK_NULL:
+            return (args,)
+        try:
+            self._load_keys(kwargs)
+        except Exception:  # ValidationError, DecodeError, UnicodeError, RecursionError
+            raise ProtocolError(_NO_DICTIONARY) from None
+        return (args, kwargs)
+
+    def load(self, raw: Raw) -> t.Any:
+        try:
+            return self._load(raw)
+        except Exception as error:
+            raise PayloadError(f"the payload cannot be decoded: {error}") from None
+
+    def dump(self, value: object) -> Raw:
+        try:
+            return Raw(self.encode(plain(value)))
+        except (SerializationError, ValueError, TypeError, OverflowError) as error:
+            raise PayloadError(f"MsgPack cannot carry the payload: {error}") from None
+
+
+class JSONCodec(Codec):
+    """JSON."""
+
+    name = "json"
+
+    def __init__(self) -> None:
+        self.encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(FromClient).decode
+        self._load = msgspec.json.Decoder().decode
+        self._empty = Raw(b"[]")
+
+    def decode(self, data: bytes) -> Message:
+        try:
+            # msgspec does not look into what it leaves undecoded, and a WebSocket peer that receives
+            # text that is not UTF-8 has to fail the connection (RFC 6455, section 8.1): the victim's,
+            # not the sender's.
+            if not data.isascii():
+                data.decode()
+            return t.cast(Message, self._decode(data))
+        except Exception as error:  # ValidationError, DecodeError, UnicodeError, RecursionError
+            raise ProtocolError(f"not a WAMP message in JSON: {error}") from None
+
+    def payload(self, message: PayloadMessage) -> RawPayload:
+        args, kwargs = message.raw_args, message.raw_kwargs
+        if type(args) is not Raw:
+            return ()
+        first = memoryview(args)[0]
+        if first != 0x5B:  # [
+            if first != 0x6E:  # null
+                raise ProtocolError(_NO_LIST)
+            args = self._empty
+        if type(kwargs) is not Raw:
+            return (args,)
+        first = memoryview(kwargs)[0]
+        if first == 0x7B:  # {
+            return (args, kwargs)
+        if first != 0x6E:
+            raise ProtocolError(_NO_DICTIONARY)
+        return (args,)
+
+    def load(self, raw: Raw) -> t.Any:
+        try:
+            value = self._load(raw)
+            # Basic Profile, "Binary conversion of JSON Strings": text that begins with NUL is bytes.
+            return bytes_from_json(value) if b"\\u0000" in bytes(raw) else value
+        except Exception as error:
+            raise PayloadError(f"the payload cannot be decoded: {error}") from None
+
+    def dump(self, value: object) -> Raw:
+        try:
+            data = self.encode(t.cast("t.Any", plain(value, binary=False)))
+        except (SerializationError, ValueError, TypeError) as error:
+            raise PayloadError(f"JSON cannot carry the payload: {error}") from None
+        if b'"\\u0000' in data and _has_nul_text(value):
+            raise PayloadError("JSON cannot carry text that begins with NUL")
+        return Raw(data)
+
+
+def _has_nul_text(value: object) -> bool:
+    """Whether there is text that JSON would take for bytes."""
+    if isinstance(value, str):
+        return value.startswith("\0")
+    if isinstance(value, dict):
+        return any(_has_nul_text(key) or _has_nul_text(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(map(_has_nul_text, value))
+
+
+class CBORCodec(Codec):
+    """CBOR. ``cbor2`` decodes payloads too; they are encoded again, so no tag reaches another session."""
+
+    name = "cbor"
+
+    def __init__(self) -> None:
+        import cbor2
+
+        self._dumps = cbor2.dumps
+        self._serializer = get_router_serializer("cbor")
+
+    def decode(self, data: bytes) -> Message:
+        return self._serializer.decode(data)
+
+    def encode(self, wire: tuple[object, ...]) -> bytes:
+        if not any(type(item) is Raw for item in wire):
+            return self._dumps(wire)
+        # cbor2 has nothing for parts that are encoded already. A message has less than 24 parts, so its
+        # array begins with one byte.
+        parts = (bytes(item) if isinstance(item, Raw) else self._dumps(item) for item in wire)
+        return bytes([0x80 + len(wire)]) + b"".join(parts)
+
+    def payload(self, message: PayloadMessage) -> RawPayload:
+        args, kwargs = message.raw_args, message.raw_kwargs
+        if isinstance(args, Undecodable):
+            raise ProtocolError(args.reason)
+        if not isinstance(args, Received):
+            return ()
+        if not isinstance(args.value, list | None):
+            raise ProtocolError(_NO_LIST)
+        raw_args = self._encoded(args.value or [])
+        if not isinstance(kwargs, Received) or kwargs.value is None:
+            return (raw_args,)
+        if type(kwargs.value) is not dict or not all(type(key) is str for key in kwargs.value):
+            raise ProtocolError(_NO_DICTIONARY)
+        return raw_args, self._encoded(kwargs.value)
+
+    def _encoded(self, value: object) -> Raw:
+        try:
+            return Raw(self._dumps(value))
+        except Exception as error:  # cbor2's own, RecursionError
+            raise ProtocolError(f"the payload cannot be passed on: {error}") from None
+
+    def load(self, raw: Raw) -> t.Any:
+        try:
+            # Through the serializer, which refuses tags, as the payload of a message.
+            message = self._serializer.decode(b"\x84\x18\x46\x01\xa0" + bytes(raw))
+            assert isinstance(message, PayloadMessage) and isinstance(message.raw_args, Received)
+            return message.raw_args.value
+        except Exception as error:
+            raise PayloadError(f"the payload cannot be decoded: {error}") from None
+
+    def dump(self, value: object) -> Raw:
+        try:
+            return Raw(self._dumps(plain(value)))
+        except (SerializationError, ValueError, TypeError) as error:
+            raise PayloadError(f"CBOR cannot carry the payload: {error}") from None
+
+
+_CODECS: dict[str, type[Codec]] = {
+    codec.name: codec for codec in (MsgPackCodec, JSONCodec, CBORCodec)
+}
+
+
+@functools.cache
+def get_codec(name: str) -> Codec:
+    """Return the codec of a serializer: ``msgpack``, ``json``, or ``cbor`` where cbor2 is installed."""
+    return _CODECS[name]()
+
+
+def convert(payload: RawPayload, source: Codec, target: Codec) -> RawPayload:
+    """Return a payload in another serializer.
+
+    :raises PayloadError: It cannot be decoded, or the other serializer cannot carry it.
+    """
+    if source is target:
+        return payload
+    return tuple(target.dump(source.load(part)) for part in payload)
+
+
+class Payload:
+    """A payload of one serializer, and what it becomes in others: each is made once."""
+
+    __slots__ = ("_converted", "codec", "raw")
+
+    def __init__(self, codec: Codec, raw: RawPayload) -> None:
+        self.codec = codec
+        self.raw = raw
+        self._converted: dict[Codec, RawPayload] = {codec: raw}
+
+    @classmethod
+    def of(cls, args: t.Sequence[object], kwargs: t.Mapping[str, object] | None = None) -> Payload:
+        """Make one of plain values.
+
+        :raises PayloadError: No serializer can carry it.
+        """
+        codec = get_codec("msgpack")
+        parts = (args, kwargs) if kwargs else (args,)
+        return cls(codec, tuple(map(codec.dump, parts)))
+
+    def kept(self) -> Payload:
+        """Return a copy to keep: it does not hold on to the message it came in."""
+        return Payload(self.codec, tuple(part.copy() for part in self.raw))
+
+    def wire(self, codec: Codec) -> RawPayload:
+        """Return the payload as the last items of a message.
+
+        :raises PayloadError: It cannot be decoded, or the serializer cannot carry it.
+        """
+        raw = self._converted.get(codec)
+        if raw is None:
+            raw = self._converted[codec] = convert(self.raw, self.codec, codec)
+        return raw
+
+    def values(self) -> tuple[list[t.Any], dict[str, t.Any]]:
+        """Return the payload, decoded.
+
+        :raises PayloadError: It cannot be decoded.
+        """
+        parts = [self.codec.load(part) for part in self.raw]
+        args: list[t.Any] = parts[0] if parts else []
+        kwargs: dict[str, t.Any] = parts[1] if len(parts) > 1 else {}
+        return args, kwargs

@@ -1,0 +1,134 @@
+"""Find what is registered or subscribed for a URI: exact, by prefix, by wildcard.
+
+Source: WAMP Advanced Profile, "Pattern-based Registrations" and "Pattern-based Subscriptions".
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+T = t.TypeVar("T")
+
+
+class Index(t.Generic[T]):
+    """Entries by URI and ``match``.
+
+    A lookup takes one step for each *length* of prefix and each *shape* of wildcard there is, however many
+    entries have it.
+    """
+
+    def __init__(self) -> None:
+        self.exact: dict[str, T] = {}
+        self.prefix: dict[str, T] = {}
+        self.wildcard: dict[str, T] = {}
+        self._by_match = {"exact": self.exact, "prefix": self.prefix, "wildcard": self.wildcard}
+        self._lengths: dict[int, int] = {}
+        """How many prefixes have a length, the longest first."""
+        self._shapes: dict[int, dict[tuple[int, ...], int]] = {}
+        """How many wildcards have empty parts in certain places, by their number of parts, the most
+        specific first."""
+        self.has_patterns = False
+
+    def get(self, uri: str, match: str) -> T | None:
+        """Return the entry that was added with this URI and ``match``."""
+        return self._by_match[match].get(uri)
+
+    def add(self, uri: str, match: str, entry: T) -> None:
+        """Add an entry; there is none yet with this URI and ``match``."""
+        self._by_match[match][uri] = entry
+        if match == "prefix":
+            self._lengths[len(uri)] = self._lengths.get(len(uri), 0) + 1
+            self._lengths = dict(sorted(self._lengths.items(), reverse=True))
+        elif match == "wildcard":
+            count, places = _shape(uri)
+            shapes = self._shapes.setdefault(count, {})
+            shapes[places] = shapes.get(places, 0) + 1
+            ordered = sorted(shapes.items(), key=lambda item: _portions(count, item[0]))
+            self._shapes[count] = dict(reversed(ordered))
+        self.has_patterns = bool(self.prefix or self.wildcard)
+
+    def remove(self, uri: str, match: str) -> None:
+        """Remove the entry with this URI and ``match``."""
+        del self._by_match[match][uri]
+        if match == "prefix":
+            _decrease(self._lengths, len(uri))
+        elif match == "wildcard":
+            count, places = _shape(uri)
+            _decrease(self._shapes[count], places)
+            if not self._shapes[count]:
+                del self._shapes[count]
+        self.has_patterns = bool(self.prefix or self.wildcard)
+
+    def best(self, uri: str) -> T | None:
+        """Return the one entry that a call of a URI goes to.
+
+        "1. Check for exact matching registration. [...] 2. If there are prefix-based registrations,
+        find the registration with the longest prefix match. [...] 3. If there are wildcard-based
+        registrations, find the registration with the longest portion of URI components matched
+        before each wildcard."
+        """
+        entry = self.exact.get(uri)
+        if entry is not None or not self.has_patterns:
+            return entry
+        return next(self._patterns(uri), None)
+
+    def all(self, uri: str) -> list[T]:
+        """Return all entries that an event with this topic goes to."""
+        entry = self.exact.get(uri)
+        found = [] if entry is None else [entry]
+        if self.has_patterns:
+            found.extend(self._patterns(uri))
+        return found
+
+    def entries(self) -> t.Iterator[tuple[str, t.Iterable[T]]]:
+        """Return all entries by ``match``."""
+        for match, entries in self._by_match.items():
+            yield match, entries.values()
+
+    def _patterns(self, uri: str) -> t.Iterator[T]:
+        size = len(uri)
+        for length in self._lengths:
+            if length <= size:
+                entry = self.prefix.get(uri[:length])
+                if entry is not None:
+                    yield entry
+        if self._shapes:
+            parts = uri.split(".")
+            for places in self._shapes.get(len(parts), ()):
+                blanked = parts.copy()
+                for place in places:
+                    blanked[place] = ""
+                entry = self.wildcard.get(".".join(blanked))
+                if entry is not None:
+                    yield entry
+
+
+def matches(pattern: str, match: str, uri: str) -> bool:
+    """Whether one URI matches a pattern."""
+    if match == "exact":
+        return pattern == uri
+    if match == "prefix":
+        return uri.startswith(pattern)
+    ours, theirs = pattern.split("."), uri.split(".")
+    return len(ours) == len(theirs) and all(
+        part in ("", other) for part, other in zip(ours, theirs, strict=True)
+    )
+
+
+def _shape(uri: str) -> tuple[int, tuple[int, ...]]:
+    """How many parts a wildcard has, and which of them are empty."""
+    parts = uri.split(".")
+    return len(parts), tuple(place for place, part in enumerate(parts) if not part)
+
+
+def _portions(count: int, places: tuple[int, ...]) -> list[int]:
+    """How many parts there are before each wildcard: the longer the first of them, the more specific."""
+    ends = (*places, count)
+    starts = (0, *(place + 1 for place in places))
+    return [end - start for start, end in zip(starts, ends, strict=True)]
+
+
+def _decrease(counts: dict[t.Any, int], key: object) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

@@ -1,0 +1,170 @@
+"""Publications: what was published, and who may receive it.
+
+Source: WAMP Advanced Profile, "Subscriber Black- and Whitelisting", "Event Retention", "Event History".
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ..protocol.messages import Details
+from .codec import Payload
+from .options import InvalidOption
+from .session import RouterSession
+
+
+class Receivers:
+    """Who of the subscribers of a topic receives an event.
+
+    "An (authorized) Subscriber to topic T will receive an event published to T if and only if all
+    of the following statements hold true": it is in every ``eligible`` list that there is, and in
+    no ``exclude`` list. An empty
+    ``eligible`` list is nobody.
+    """
+
+    __slots__ = ("_eligible", "_exclude", "by_session")
+
+    def __init__(self, options: Details) -> None:
+        self._exclude = _sets(options, "exclude")
+        self._eligible = _sets(options, "eligible")
+        self.by_session = options.get("exclude") is not None or options.get("eligible") is not None
+        """Whether sessions are named, which says nothing about sessions to come."""
+
+    @classmethod
+    def parse(cls, options: Details) -> Receivers | None:
+        """Return who receives a publication; None: everybody.
+
+        :raises InvalidOption: A list is none, or holds something of a wrong type.
+        """
+        return cls(options) if not _LISTS.isdisjoint(options) else None
+
+    def include(self, session: RouterSession) -> bool:
+        """Whether a session receives it."""
+        identity = session.identity
+        session_id, authid, authrole = session.id, identity.authid, identity.authrole
+        for allowed, value in zip(self._eligible, (session_id, authid, authrole), strict=True):
+            if allowed is not None and value not in allowed:
+                return False
+        for refused, value in zip(self._exclude, (session_id, authid, authrole), strict=True):
+            if refused is not None and value in refused:
+                return False
+        return True
+
+
+_LISTS = frozenset(
+    f"{kind}{suffix}" for kind in ("exclude", "eligible") for suffix in ("", "_authid", "_authrole")
+)
+
+
+def _sets(options: Details, kind: str) -> tuple[frozenset[t.Any] | None, ...]:
+    return (
+        _set(options, kind, int),
+        _set(options, f"{kind}_authid", str),
+        _set(options, f"{kind}_authrole", str),
+    )
+
+
+def _set(options: Details, name: str, of: type) -> frozenset[t.Any] | None:
+    values = options.get(name)
+    if values is None:
+        return None
+    if not (isinstance(values, list) and all(type(value) is of for value in values)):
+        what = "session ids" if of is int else "strings"
+        raise InvalidOption(f"{name} must be a list of {what}")
+    return frozenset(values)
+
+
+class Publication(t.NamedTuple):
+    """What was published."""
+
+    id: int
+    topic: str
+    details: Details
+    """EVENT.Details, but for the topic and ``retained``."""
+    payload: Payload
+    receivers: Receivers | None
+    excluded: RouterSession | int | None
+    """The publisher, where it does not receive its own event. Of what is kept, its session id."""
+
+    def kept(self) -> Publication:
+        """Return a copy to keep."""
+        excluded = self.excluded.id if isinstance(self.excluded, RouterSession) else self.excluded
+        return self._replace(payload=self.payload.kept(), excluded=excluded)
+
+    def is_for(self, session: RouterSession) -> bool:
+        """Whether a session would have received it, had it been subscribed. For kept publications."""
+        if self.excluded == session.id:
+            return False
+        return self.receivers is None or self.receivers.include(session)
+
+
+#: How many retained events of one topic are kept for different receivers.
+MAX_RETAINED_PER_TOPIC = 10
+
+
+class Retained:
+    """The retained events of a realm.
+
+    :param limit: Topics that have one; above it, the one retained longest ago is dropped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_topic: dict[str, list[Publication]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_topic)
+
+    @property
+    def topics(self) -> t.Iterable[str]:
+        """The topics that have a retained event."""
+        return self._by_topic
+
+    def keep(self, publication: Publication) -> None:
+        """Retain a publication, in place of an earlier one for the same receivers."""
+        earlier = self._by_topic.pop(publication.topic, [])
+        # "This event retention is limited to one event that all subscribers would receive, and MAY
+        # include other supplemental events that have limited distribution"
+        if publication.receivers is None:
+            earlier = []
+        elif len(earlier) >= MAX_RETAINED_PER_TOPIC:
+            del earlier[1 if earlier[0].receivers is None else 0]
+        self._by_topic[publication.topic] = [*earlier, publication.kept()]
+        if len(self._by_topic) > self._limit:
+            del self._by_topic[next(iter(self._by_topic))]
+
+    def latest(self, topic: str, session: RouterSession) -> Publication | None:
+        """Return "the most recent Retained Event that they would have received if they were
+        subscribing when it was published"."""
+        kept = self._by_topic.get(topic, ())
+        return next((each for each in reversed(kept) if each.is_for(session)), None)
+
+
+class PastEvent(t.NamedTuple):
+    """An event in a subscription's history."""
+
+    time_ns: int
+    publication: Publication
+
+
+class History:
+    """The last events of one subscription."""
+
+    def __init__(self, limit: int) -> None:
+        self._events: collections.deque[PastEvent] = collections.deque(maxlen=limit)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> t.Iterator[PastEvent]:
+        return iter(self._events)
+
+    def add(self, time_ns: int, publication: Publication) -> None:
+        """Add an event.
+
+        "all events published with Options.exclude|list[int] or Options.eligible|list[int] should be
+        ignored by the Event History mechanism and not be saved at all"
+        """
+        if publication.receivers is None or not publication.receivers.by_session:
+            self._events.append(PastEvent(time_ns, publication.kept()))

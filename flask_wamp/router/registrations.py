@@ -1,0 +1,121 @@
+"""Registrations: procedures, their callees, and which of them gets a call.
+
+Source: WAMP Advanced Profile, "Shared Registration".
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ..protocol.messages import Details
+from .session import RouterSession
+from .timers import Timer
+
+
+class Callee:
+    """A session that serves a registration."""
+
+    __slots__ = ("concurrency", "forwards_timeouts", "registration", "running", "session")
+
+    def __init__(
+        self,
+        session: RouterSession,
+        registration: Registration,
+        concurrency: int | None,
+        forwards_timeouts: bool,
+    ) -> None:
+        self.session = session
+        self.registration = registration
+        self.concurrency = concurrency
+        """How many calls it serves at a time; None: any number."""
+        self.forwards_timeouts = forwards_timeouts
+        """Whether it handles timeouts itself."""
+        self.running = 0
+        """How many calls it serves now. A call that was canceled does not count, even if it is
+        still running."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it takes another call."""
+        return self.concurrency is None or self.running < self.concurrency
+
+
+class Registration:
+    """A procedure, or a pattern of procedures, and its callees in order of registration."""
+
+    __slots__ = (
+        "callees",
+        "created",
+        "held",
+        "id",
+        "invoke",
+        "match",
+        "turn",
+        "uri",
+        "vacancy",
+    )
+
+    def __init__(
+        self, registration_id: int, uri: str, match: str, invoke: str, created: str
+    ) -> None:
+        self.id = registration_id
+        self.uri = uri
+        self.match = match
+        self.invoke = invoke
+        self.created = created
+        self.callees: list[Callee] = []
+        self.turn = 0
+        self.held: collections.deque[t.Any] = collections.deque()
+        """Calls that wait for a callee, while there is none."""
+        self.vacancy: Timer | None = None
+        """Until when calls wait. None: there are callees."""
+
+    @property
+    def details(self) -> Details:
+        """What the registration meta API tells of it."""
+        return {
+            "id": self.id,
+            "created": self.created,
+            "uri": self.uri,
+            "match": self.match,
+            "invoke": self.invoke,
+        }
+
+    def callee_of(self, session: RouterSession) -> Callee | None:
+        """Return a session's entry, if it serves the registration."""
+        return next((callee for callee in self.callees if callee.session is session), None)
+
+    def remove(self, callee: Callee) -> None:
+        """Remove a callee; whose turn it is does not change."""
+        at = self.callees.index(callee)
+        del self.callees[at]
+        if at < self.turn:
+            self.turn -= 1
+
+    def choose(self, random_below: t.Callable[[int], int]) -> Callee | None:
+        """Return the callee that gets the next call; None: all have as many calls as they take."""
+        callees = self.callees
+        if len(callees) == 1:
+            callee = callees[0]
+            return callee if callee.concurrency is None or callee.is_free else None
+        if self.invoke == "roundrobin":
+            return self._next_in_turn()
+        if self.invoke == "random":
+            free = [callee for callee in callees if callee.is_free]
+            return free[random_below(len(free))] if free else None
+        # 'first' and 'last': hot stand-by. Who stands by also serves what the others cannot take.
+        ordered = reversed(callees) if self.invoke == "last" else iter(callees)
+        return next((callee for callee in ordered if callee.is_free), None)
+
+    def _next_in_turn(self) -> Callee | None:
+        """ "callees are picked subsequently from the list of registrations (ordered by the order of
+        registration), with the picking looping back to the beginning of the list once the end has
+        been reached" """
+        callees, count = self.callees, len(self.callees)
+        for step in range(count):
+            at = (self.turn + step) % count
+            if callees[at].is_free:
+                self.turn = at + 1
+                return callees[at]
+        return None

@@ -1,0 +1,27 @@
+"""A router with a clock that the test moves."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tests.embedded.pair import Line, TestRouter
+
+
+@pytest.fixture
+def router() -> TestRouter:
+    """A router that everybody may join."""
+    return TestRouter()
+
+
+@pytest.fixture
+def make_router() -> t.Callable[..., TestRouter]:
+    """Make routers with settings, an authenticator, an authorizer."""
+    return TestRouter
+
+
+@pytest.fixture
+def join(router: TestRouter) -> t.Callable[..., Line]:
+    """Join a client to the router."""
+    return router.join
