@@ -27,11 +27,12 @@ PAGE = machine.ROOT / "docs" / "benchmarks.rst"
 PACKAGES = ("flask-wamp", "autobahn", "twisted", "xconn", "msgspec", "websockets", "gevent")
 
 HOW = """\
-Ours runs with everything on: a Flask app, an app context, validation, one before and one after hook.
-The others are bare. Clients take turns, one round after another; a line is the median of its rounds,
-*spread* the machine's noise (lowest to highest round), and *ours is x* ours divided by that client, the
-median of the rounds' ratios: below 1 is better for a cost, above 1 for a rate. CPU time is that of the
-client's whole process. Made by ``tox -e bench -- --write``."""
+This page compares Flask-WAMP ("ours") with other clients. Ours runs in a Flask application, with
+application context, validation, one before and one after hook. The others are bare. Clients take turns, one
+round after another, and each line is the median of its rounds. *spread* is the noise of the machine, from the
+lowest to the highest round. *ours is x* is ours divided by that client, as the median of the rounds' ratios.
+Below 1 is better for a cost, and above 1 for a rate. CPU time is that of the client's whole process.
+``tox -e bench -- --write`` writes this page."""
 
 
 def main() -> None:
