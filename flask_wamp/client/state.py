@@ -38,7 +38,7 @@ class StartPolicy:
     before_serving: t.Callable[[], None] = lambda: None
     """Called before it serves: finds and checks what the app declares."""
     on_start: t.Callable[[], None] = lambda: None
-    """Called in each process in which it begins to connect."""
+    """Called in each process in which it is about to connect; what it raises keeps it from that."""
     linger: float = 0.0
     """Seconds the last callee of a procedure stays for its successor."""
     linger_at_restart: float = 0.0
@@ -215,9 +215,10 @@ class ClientState:
 
     def _connect(self) -> Peer:
         self._raise_failure()
-        peer = self._make_peer()
-        if not peer.started:
-            self.policy.on_start()
+        peer = self.peer
+        if peer is None or not peer.started:
+            self.policy.on_start()  # before anything is made: it may say that this process must not
+            peer = self._make_peer()
             peer.start()
             self.testaments.add_listener(peer)
         return peer

@@ -33,7 +33,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 
-from ..concurrency.threads import poll
+from ..concurrency.threads import is_monkey_patched, poll
 from ..tasks.child import NAME as TASK_PROCESS
 
 
@@ -63,9 +63,15 @@ class Server(t.NamedTuple):
     announces: bool = False
     """Whether a developer looks at its terminal, and wants to read there that the session is joined."""
 
+    forbids: t.Callable[[], str | None] = lambda: None
+    """Why this process must not connect at all; None: it may."""
+
     ends_by_signal: bool = False
     """Whether SIGTERM ends it for good where its app cannot be served."""
 
+
+#: Seconds between two looks whether the application is loaded.
+INTERVAL = 0.02
 
 #: Packages that load an application; below their frames begins what is the user's.
 _LOADERS = ("flask", "click", "gunicorn", "werkzeug", "waitress")
@@ -211,6 +217,15 @@ def _is_replaced(worker: t.Any) -> bool:
 
 # uWSGI: in its workers. It forks without telling Python, so the process id decides later.
 
+_UWSGI_MASTER = (
+    "this is uWSGI's master: the threads of a session would break the workers it forks. Use g.wampy in the "
+    "workers, or give uWSGI --lazy-apps or --py-call-uwsgi-fork-hooks"
+)
+_UWSGI_UNPATCHED = (
+    "uWSGI patches with gevent after it has loaded the app: the threads of a session would freeze then. "
+    "Use g.wampy after that, in requests"
+)
+
 
 def _uwsgi() -> Server | None:
     try:
@@ -218,22 +233,47 @@ def _uwsgi() -> Server | None:
     except ImportError:  # the module exists inside of uWSGI only
         return None
     grace = float(uwsgi.opt.get("worker-reload-mercy", 60) or 60)
-    preforks = uwsgi.worker_id() == 0 and uwsgi.masterpid() != 0
+    preforks = uwsgi.worker_id() == 0 and uwsgi.masterpid() == os.getpid()
 
     def arrange(start: Start) -> None:
-        def begin(**about: t.Any) -> None:
+        def begin() -> None:
             # Mules and spoolers are forked as workers are, and serve no requests.
             if uwsgi.worker_id() > 0:
                 start(grace=grace, unattended=True)
 
         # In every process of uWSGI: those that only call say GOODBYE at their end too.
         _chain(uwsgi, "atexit", stop_at_exit)
-        if preforks:
-            _chain(uwsgi, "post_fork_hook", begin)
+        has_greenlets = "gevent" in uwsgi.opt
+        wait = _in_greenlet if has_greenlets else _in_thread
+        begin_when_loaded = functools.partial(wait, _is_loaded(), begin)
+        if preforks:  # what the hook calls is done before the first request
+            _chain(uwsgi, "post_fork_hook", begin_when_loaded if has_greenlets else begin)
         else:
-            after_loading(begin)
+            begin_when_loaded()
 
-    return Server(arrange, restarts_workers=True)
+    def forbids() -> str | None:
+        if "gevent-monkey-patch" in uwsgi.opt and not is_monkey_patched():
+            return _UWSGI_UNPATCHED
+        is_master = preforks and uwsgi.masterpid() == os.getpid()
+        return _UWSGI_MASTER if is_master and "py-call-uwsgi-fork-hooks" not in uwsgi.opt else None
+
+    return Server(arrange, restarts_workers=True, forbids=forbids)
+
+
+def _in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
+    """Call a function when the loop of uWSGI's gevent runs: that patches after it has loaded the app."""
+    import gevent
+
+    def look() -> None:
+        while not ready():
+            gevent.sleep(INTERVAL)
+        then()
+
+    gevent.spawn(look)
+
+
+def _in_thread(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
+    poll(ready, then, name="wamp-gate", interval=INTERVAL)
 
 
 #: Set by ``lifecycle``: uWSGI ends its workers without Python's ``atexit``.
@@ -271,13 +311,17 @@ def after_loading(start: Start) -> None:
 
     A call must not arrive while half of the module that serves it does not exist yet.
     """
-    frame = _outermost_user_frame()
-    if frame is None:
+    if _outermost_user_frame() is None:
         start()
     else:
         # An error on that thread would reach nobody.
-        begin = functools.partial(start, unattended=True)
-        poll(lambda: not _is_running(frame), begin, name="wamp-gate")
+        _in_thread(_is_loaded(), functools.partial(start, unattended=True))
+
+
+def _is_loaded() -> t.Callable[[], bool]:
+    """What tells whether the application that is being loaded now has been loaded."""
+    frame = _outermost_user_frame()
+    return lambda: frame is None or not _is_running(frame)
 
 
 def _stack() -> t.Iterator[types.FrameType]:

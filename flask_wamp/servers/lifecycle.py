@@ -21,6 +21,7 @@ import click
 from flask import Flask
 
 from ..client.client import Client
+from ..exceptions import NotJoined
 from ..handlers import http
 from ..peer.connection import Connection
 from ..peer.peer import Peer
@@ -86,6 +87,7 @@ def _start_with_server(client: Client, app: Flask, linger: float | None) -> None
     policy.on_first_request = False
     if linger is None and server.restarts_workers:
         policy.linger, policy.linger_at_restart = LINGER, LINGER_AT_RESTART
+    policy.on_start = functools.partial(_before_start, server)
     if server.announces:
         client.add_listener(Announcement)
     server.arrange(functools.partial(start, client, app=app, server=server))
@@ -230,6 +232,13 @@ def _register_once() -> None:
     os.register_at_fork(after_in_child=_after_fork)
     atexit.register(_at_exit)
     servers.stop_at_exit = stop_all
+
+
+def _before_start(server: servers.Server) -> None:
+    why_not = server.forbids()
+    if why_not is not None:
+        raise NotJoined(why_not)
+    _stop_at_end_of_child()
 
 
 def _stop_at_end_of_child() -> None:

@@ -70,18 +70,29 @@ UWSGI = {
     "lazy-apps": (["--master", "--processes", "2", "--lazy-apps"], 2),
     "threads": (["--master", "--processes", "2", "--threads", "2"], 2),
     "no master": ([], 1),
+    "gevent": (["--master", "--processes", "2", "--gevent", "20", "--gevent-monkey-patch"], 2),
+    "gevent lazy-apps": (
+        [
+            *("--master", "--processes", "2", "--lazy-apps"),
+            *("--gevent", "20", "--gevent-monkey-patch"),
+        ],
+        2,
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", UWSGI)
 def test_uwsgi(serve: Serve, peer: AutobahnPeer, joins: Topic, uwsgi: list[str], kind: str) -> None:
     options, count = UWSGI[kind]
+    if "--gevent" in options:
+        pytest.importorskip("gevent")
     with serve(*uwsgi, "--die-on-term", *options) as server:
         workers = assert_only_these_join(server, peer, joins, count)
         if "--master" in options:
             assert server.process.pid not in {who["pid"] for who in workers}
         assert server.get("/relay/3") == {"sum": 4}
         assert server.get("/say/hello", "POST") == "said"
+        assert {who["patched"] for who in workers} == {"--gevent" in options}
         assert_drains(server, peer)
         assert "Traceback" not in server.log
 

@@ -10,7 +10,7 @@ import typing as t
 
 from flask import Flask, g
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import FlaskWAMP, NotJoined, callee
 
 wamp = FlaskWAMP()
 
@@ -58,6 +58,21 @@ def create_app() -> Flask:
     def say(text: str) -> str:
         g.wampy.publish("com.shop.said", text)
         return "said"
+
+    @app.cli.command("report")
+    def report() -> None:
+        print("price:", g.wampy.call("com.shop.price"))
+
+    if os.environ.get("SHOP_IS_BROKEN"):  # which its start finds
+        app.add_url_rule("/same/1", "same 1", callee("com.shop.same")(lambda: "1"))
+        app.add_url_rule("/same/2", "same 2", callee("com.shop.same")(lambda: "2"))
+
+    if os.environ.get("SHOP_USES_AT_IMPORT"):  # as some apps do, in the arbiter or master too
+        try:
+            with app.app_context():
+                g.wampy.publish("com.shop.imported", os.getpid())
+        except NotJoined as error:
+            print("not joined:", error, flush=True)
 
     return app
 
