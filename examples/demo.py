@@ -1,7 +1,7 @@
-"""An example with pages and a router for it, in one go. ``tox -e demo`` runs this, with the quickstart.
+"""Run an example that has pages, together with a router. ``tox -e demo`` runs the quickstart with it.
 
-Builds Crossbar.io an environment of its own when there is none, starts it and the app on free
-ports, says where to look, and stops both on Ctrl-C.
+Builds Crossbar.io in an environment of its own if there is none, starts it and the application on free
+ports, prints the address to open, and stops both on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def demo(example: str, port: int | None, *, check: bool = False) -> None:
-    """Run the router and the app until one of them ends; with ``check`` only fetch the page."""
+    """Run the router and the app until one of them ends. With ``check``, only fetch the page."""
     port = choose_port(port)
     crossbar = ensure_crossbar()
     url = f"ws://127.0.0.1:{free_port(8080)}/ws"
@@ -78,7 +78,7 @@ def demo(example: str, port: int | None, *, check: bool = False) -> None:
 
 
 def own_config(example: str, url: str) -> dict[str, t.Any] | None:
-    """The configuration of the router that an example brings along, for a URL of ours; None: any."""
+    """Return the example's own router configuration for this URL, or None if it has none."""
     path = EXAMPLES / example / "router.json"
     if not path.exists():
         return None
@@ -88,7 +88,7 @@ def own_config(example: str, url: str) -> dict[str, t.Any] | None:
 
 
 def choose_port(port: int | None) -> int:
-    """The port that was asked for, if it is free; else 5000 or a free one."""
+    """Return the given port if it is free. By default, return 5000 or another free port."""
     free = free_port(port or 5000)
     if port is not None and free != port:
         raise RouterError(
@@ -100,7 +100,7 @@ def choose_port(port: int | None) -> int:
 
 @contextlib.contextmanager
 def running_app(example: str, port: int, router_url: str) -> t.Iterator[App]:
-    """The example's app under ``flask run``: configured by its environment, as any Flask app."""
+    """Run the example's app with ``flask run``, configured by environment variables."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
     environ["FLASK_WAMP_ROUTER_URL"] = router_url
     app_path = str(EXAMPLES / example / "app.py")
@@ -109,13 +109,13 @@ def running_app(example: str, port: int, router_url: str) -> t.Iterator[App]:
     try:
         yield app
     finally:
-        # Before it listens, Ctrl-C would be a traceback; from then on it is a clean end.
+        # Before the app listens, SIGINT would cause a traceback. After that, it ends the app cleanly.
         served = free_port(port) != port
         stop_process(app, 10, signal.SIGINT if served else signal.SIGTERM)
 
 
 def wait_until_served(app: App, page: str) -> None:
-    """Wait for the app's first answer."""
+    """Wait until the app answers."""
     deadline = time.monotonic() + STARTUP_TIMEOUT
     while not fetch(page):
         check_runs(app, 0.1)
@@ -124,9 +124,9 @@ def wait_until_served(app: App, page: str) -> None:
 
 
 def wait_until_one_ends(router: DevRouter, app: App) -> None:
-    """Wait until the router or the app ends by itself, and say which.
+    """Wait until the router or the app ends by itself, and report which one did.
 
-    Also ends with tox, or whatever else started us, when that was killed.
+    Return when the parent process, for example tox, has been killed.
     """
     parent = os.getppid()
     while os.getppid() == parent:
@@ -136,14 +136,14 @@ def wait_until_one_ends(router: DevRouter, app: App) -> None:
 
 
 def check_runs(app: App, timeout: float) -> None:
-    """Wait a moment for the app's end, which nobody wants."""
+    """Raise an error if the app ends within ``timeout`` seconds."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         code = app.wait(timeout)
         raise RouterError(f"the app ended by itself, with exit code {code}; its output is above")
 
 
 def fetch(page: str) -> bytes | None:
-    """Get the page; None where nobody answers."""
+    """Return the page, or None if the app does not answer."""
     try:
         with urllib.request.urlopen(page, timeout=5) as response:
             return t.cast(bytes, response.read())
@@ -154,7 +154,7 @@ def fetch(page: str) -> bytes | None:
 
 
 def say(line: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print and flush, because stdout may be a pipe."""
     print(line, flush=True)
 
 

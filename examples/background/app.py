@@ -1,4 +1,4 @@
-"""A kitchen: the order is confirmed at once, the work is done after the answer."""
+"""A kitchen that confirms an order at once and cooks after the answer."""
 
 from itertools import count
 
@@ -23,13 +23,13 @@ def order(dish: str) -> dict:
 
 
 def cook(number: int, dish: str) -> None:
-    """Run on a worker, in an app context of its own."""
-    everybody = g.wampy.with_options(exclude_me=False)  # on_ready below, too
+    """Run on a worker, in an application context of its own."""
+    everybody = g.wampy.with_options(exclude_me=False)  # including on_ready below
     everybody.publish("com.example.kitchen.ready", number, dish)
 
 
 def count_calories(number: int, dish: str) -> None:
-    """Compute for long: run in another process, which has a session of its own."""
+    """Compute for a long time, in another process, which has a session of its own."""
     calories = len(dish) * sum(n % 7 for n in range(1_000_000)) // 10_000
     g.wampy.with_options(acknowledge=True).publish("com.example.kitchen.calories", number, calories)
 

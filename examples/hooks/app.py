@@ -1,4 +1,4 @@
-"""A tea shop. What runs around its handlers: hooks, middlewares, an error handler and a signal."""
+"""A tea shop with hooks, middlewares, an error handler and a signal around its handlers."""
 
 import logging
 import time
@@ -25,10 +25,10 @@ lock = Lock()
 
 
 class SoldOut(Exception):
-    """What the shop raises. It need not know who listens."""
+    """An exception of the shop. It has nothing to do with WAMP."""
 
 
-# Middlewares wrap handlers; the first one is the outermost.
+# Middlewares wrap handlers. The first one is the outermost.
 
 wamp.middleware(AccessLog())
 wamp.middleware(Timeout(5))
@@ -41,7 +41,7 @@ def one_at_a_time(next_, message):
         return next_(message)
 
 
-# Hooks run before and after. A hook that returns or raises something answers instead of the handler.
+# Hooks run before and after a handler. A before hook that returns or raises something answers instead.
 
 
 @wamp.before_dispatch
@@ -66,7 +66,7 @@ def only_for_admins(message):
         abort(403, f"{message.caller_authrole} may not do that.")
 
 
-# An error handler makes an answer of an exception.
+# An error handler turns an exception into an answer.
 
 
 @wamp.errorhandler(SoldOut)
@@ -74,7 +74,7 @@ def sold_out(error):
     return ApplicationError("com.example.shop.error.sold_out", *error.args)
 
 
-# A signal: the session is there, and everything is registered.
+# This signal is sent when the session has joined and everything is registered.
 
 
 @session_joined.connect_via(app)
@@ -82,7 +82,7 @@ def open_shop(sender, **extra):
     g.wampy.publish("com.example.shop.opened", list(stock))
 
 
-# The handlers know nothing of all that.
+# The handlers do not depend on any of this.
 
 
 @app.post("/buy/<tea>")

@@ -1,7 +1,7 @@
-"""Who is online: every browser tab that has this page open, on the page itself.
+"""A page that shows who is online: every browser tab that has it open.
 
-The router tells the app who joins and leaves, and the app tells the pages: browsers get no permission for
-the router's own ``wamp.`` topics and procedures, see ``router.json``.
+The router tells the application who joins and leaves, and the application tells the pages. Browsers need no
+rights for the router's own ``wamp.`` topics and procedures. See ``router.json``.
 """
 
 from threading import Lock
@@ -36,7 +36,7 @@ def index():
 
 @app.get("/wamp.js")
 def wamp_js():
-    """The client for browsers that the quickstart has."""
+    """Send the browser client of the quickstart."""
     return send_from_directory(f"{app.root_path}/../quickstart/static", "wamp.js")
 
 
@@ -48,13 +48,13 @@ def who() -> list[dict]:
 
 @session_joined.connect_via(app)
 def look_around(sender, **extra):
-    """Nobody has told us who came and went while we had no session: ask."""
-    with lock:  # who comes and goes meanwhile is told in came() and went(), and these wait
+    """Ask who is there, because this process did not learn who came and went while it had no session."""
+    with lock:  # came() and went() wait until this list is complete
         people.clear()
         for session in g.wampy.meta.sessions.all(VISITOR):
             people[session.id] = person(session)
         tell_every_page()
-    # Published by the router when this app is gone, however it ends.
+    # The router publishes this when the session of this process ends.
     g.wampy.testament("com.example.presence.away")
 
 
@@ -78,6 +78,6 @@ def tell_every_page():
 
 
 def person(session: SessionInfo) -> dict:
-    """What the pages learn of a session: a name that comes of its id, and nothing else."""
+    """Return what the pages may know about a session: a name that is made from its id."""
     name = f"{FIRST[session.id % 10]} {LAST[session.id // 10 % 10]}"
     return {"id": session.id, "name": name, "hue": session.id // 100 % 360}

@@ -1,7 +1,7 @@
-"""A poll. It was an ordinary Flask app, then the lines marked ``WAMP`` were added.
+"""A poll. It was an ordinary Flask application until the lines marked ``WAMP`` were added.
 
-The views go on answering HTTP. The two that are also callees can be called over WAMP too, which is
-what the page does; and every vote, whichever way it came, is told to all open pages.
+The views still serve HTTP. Two of them are also callees, so the page can call them over WAMP. Each vote is
+published to all open pages, no matter how it came.
 """
 
 from threading import Lock
@@ -17,7 +17,7 @@ lock = Lock()
 app = Flask(__name__)
 app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"  # WAMP: these two are also what the
 app.config["WAMP_REALM"] = "realm1"  # page connects to
-app.config["WAMP_URI_PREFIX"] = "com.example.poll"  # WAMP: where the names below live
+app.config["WAMP_URI_PREFIX"] = "com.example.poll"  # WAMP: the prefix of the names below
 app.config.from_prefixed_env()  # FLASK_WAMP_ROUTER_URL=... in the environment wins
 wamp = FlaskWAMP(app)  # WAMP
 
@@ -39,15 +39,15 @@ def votes() -> dict[str, int]:
 def vote(choice: str) -> dict[str, int]:
     if choice not in CHOICES:
         abort(404, f"There is no {choice!r} in this poll.")
-    with lock:  # counting and telling in one go: nobody is told a newer total before an older one
+    with lock:  # counts and publishes in one step, so that totals are published in order
         totals[choice] += 1
         tell_every_page()  # WAMP
         return dict(totals)
 
 
 def tell_every_page() -> None:  # WAMP
-    """Publish the totals. No router, no news: the vote counts all the same."""
+    """Publish the totals. A vote counts even if the router cannot be reached."""
     try:
-        g.wampy.publish("com.example.poll.changed", totals)  # does not wait for anybody
+        g.wampy.publish("com.example.poll.changed", totals)  # returns at once
     except NotJoined:
         app.logger.warning("not connected to the router; pages catch up when they reconnect")

@@ -1,4 +1,4 @@
-"""A clock: publishes the time every second. Of many processes exactly one does."""
+"""A clock that publishes the time every second, in one of several processes."""
 
 import os
 from datetime import datetime, timezone
@@ -33,6 +33,6 @@ def on_tick(now: datetime, process: int) -> None:
 
 @wamp.callee
 def mute() -> int:
-    """Cancel the alarms of this process; how many there are left."""
+    """Cancel the alarms of this process. Return how many are left."""
     wamp.schedule.clear("alarms")
     return len(wamp.schedule.get_jobs("alarms"))

@@ -1,7 +1,7 @@
-"""A bank. Each message has a database session of its own: committed when it ended well, else rolled back.
+"""A bank. Each message has a database session, which is committed on success and rolled back on errors.
 
-Flask-SQLAlchemy's ``db.session`` belongs to the app context, and so to one message. The three hooks below
-are all there is to add.
+Flask-SQLAlchemy's ``db.session`` belongs to the application context, and thus to one message. You only need
+to add the three hooks below.
 """
 
 from flask import Flask, abort
@@ -32,7 +32,7 @@ def begin(message):
 
 @wamp.after_dispatch
 def commit(message, result):
-    """Commit before the answer is sent: where that fails, the caller is told."""
+    """Commit before the answer is sent. If that fails, the caller gets the error."""
     try:
         db.session.commit()
     except IntegrityError as error:
@@ -42,7 +42,7 @@ def commit(message, result):
 
 @wamp.teardown_dispatch
 def roll_back(message, error):
-    """Undo what was not committed. The session itself ends with the app context."""
+    """Roll back what was not committed. The session itself ends with the application context."""
     db.session.rollback()
 
 
@@ -73,15 +73,15 @@ def open_account(name: str) -> None:
 @wamp.subscriber(".payday")
 @wamp.callee
 def pay(names: list[str], cents: int) -> int:
-    """Pay all of them or, when there is one without an account, nobody."""
-    for name in sorted(names):  # locked in the same order by all who pay
+    """Pay all of them, or none if one of them has no account."""
+    for name in sorted(names):  # always locks in the same order
         find(name).cents += cents
     return len(names)
 
 
 @wamp.callee
 def withdraw(name: str, cents: int) -> None:
-    find(name).cents -= cents  # whether there is enough the database says, when it is committed
+    find(name).cents -= cents  # the database checks the balance when it commits
 
 
 @app.get("/accounts")
