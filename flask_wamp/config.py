@@ -216,7 +216,7 @@ class Config:
     def _serializers(self) -> list[str]:
         names = available(self["WAMP_SERIALIZERS"])
         if not names:
-            raise ValueError("WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install flask-wamp[cbor]")
+            raise ValueError("WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install cbor2")
         return names
 
 

@@ -50,6 +50,9 @@ METHODS: dict[str, _Method] = {
     "anonymous": _Method(),
 }
 
+#: Packages that are not named like their module.
+_PACKAGES = {"argon2": "argon2-cffi"}
+
 #: The most work a router may ask for: less than ten seconds on one core. The defaults of autobahn are a
 #: fourth of that.
 MAX_PBKDF2_ITERATIONS = 10_000_000
@@ -367,7 +370,8 @@ def _missing_library(authmethod: str) -> str | None:
     library = METHODS[authmethod].requires
     if library is None or importlib.util.find_spec(library) is not None:
         return None
-    return f"{authmethod!r} needs a library: pip install flask-wamp[{authmethod}]"
+    package = _PACKAGES.get(library, library)
+    return f"{authmethod!r} needs a library: pip install {package}"
 
 
 def _base64(data: bytes) -> str:
