@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import typing as t
 import warnings
 
+from ._text import get_logger
 from .peer.settings import Settings
 from .protocol.auth import METHODS, Credentials
 from .protocol.checks import is_seconds
@@ -16,7 +16,7 @@ from .protocol.uris import check_uri
 from .transports import TLSSettings, parse_router_url, show_url
 from .transports.urls import FORMS
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 
 class Key(t.NamedTuple):

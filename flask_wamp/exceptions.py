@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._text import MAX_TEXT, safe_repr, safe_text
 from ._wampy import bases
 
 if t.TYPE_CHECKING:
@@ -74,10 +75,9 @@ class ApplicationError(WAMPError):
         return _rebuild, (type(self), args, self.kwargs)
 
     def __str__(self) -> str:
-        details = ", ".join(
-            [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
-        )
-        name = self.uri or type(self).__name__
+        keywords = (f"{safe_text(key)}={safe_repr(value)}" for key, value in self.kwargs.items())
+        details = safe_text(", ".join([*map(safe_repr, self.args), *keywords]), 4 * MAX_TEXT)
+        name = safe_text(self.uri or type(self).__name__)
         return f"{name}: {details}" if details else name
 
 
@@ -169,7 +169,7 @@ class InvalidURI(WAMPError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.uri!r} is not a valid {self.what}: parts joined by dots, none of them empty, "
+            f"{safe_repr(self.uri)} is not a valid {self.what}: parts joined by dots, none of them empty, "
             "without spaces and '#', such as 'com.example.add'"
         )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
 import typing as t
 import weakref
 
 from flask import Flask, current_app, has_app_context
 
 from . import signals
+from ._text import get_logger
 from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
     from .peer.peer import Peer
     from .scheduling.scheduler import Scheduler
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 __version__ = "0.1.0"
 

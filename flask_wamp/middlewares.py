@@ -14,13 +14,14 @@ import typing as t
 
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
+from ._text import get_logger
 from .concurrency.threads import is_time_limit, time_limit
 from .handlers.context import Invocation
 from .handlers.hooks import Handle, Message
 from .protocol import error_uris
 
-logger = logging.getLogger("flask_wamp.middlewares")
-access_logger = logging.getLogger("flask_wamp.access")
+logger = get_logger("flask_wamp.middlewares")
+access_logger = get_logger("flask_wamp.access")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,11 @@ signal costs nothing.
 
 from __future__ import annotations
 
-import logging
-
 from blinker import Namespace
 
-logger = logging.getLogger("flask_wamp.signals")
+from ._text import get_logger
+
+logger = get_logger("flask_wamp.signals")
 
 _signals = Namespace()
 

@@ -7,10 +7,10 @@ used.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.pool import Pool
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
@@ -21,7 +21,7 @@ from ..protocol.patterns import as_declared
 from .caller import Caller
 from .state import ClientState, Closeable, MakeEvent, StartPolicy
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 Adapt = t.Callable[..., t.Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
@@ -23,7 +23,7 @@ from .result_stream import size_of
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 #: Seconds between two looks whether the server is about to end the process, while streams are open.
 LOOK = 0.5

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import collections
 import copy
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.deadlines import in_hand
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_time_limit
 from ..exceptions import TooSlow, WAMPError
 from ..peer.invocations import ActiveEvent
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 #: Seconds between two looks whether the caller of the handler that waits is still there.
 LOOK = 0.25

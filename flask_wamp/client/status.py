@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import typing as t
 
+from .._text import get_logger
 from ..exceptions import ApplicationError
 from ..peer.declarations import Registration
 from ..protocol import error_uris
@@ -65,7 +65,7 @@ def _count_callees(caller: Client, procedure: Registration) -> int:
 @contextlib.contextmanager
 def _quiet() -> t.Iterator[None]:
     """The command says itself what is wrong."""
-    logger = logging.getLogger("flask_wamp")
+    logger = get_logger("flask_wamp")
     disabled, logger.disabled = logger.disabled, True
     try:
         yield

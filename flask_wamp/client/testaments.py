@@ -10,11 +10,11 @@ Source: WAMP Advanced Profile, "Testament Meta API".
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from ..peer.connection import Connection, payload
 from ..protocol import messages as m
@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
     from ..peer.peer import Peer
     from ..protocol.options import CallOptions
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import collections
 import contextvars
 import itertools
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from .fair_queue import FairQueue, Job
 from .threads import is_monkey_patched, spawn
 
-logger = logging.getLogger("flask_wamp.execution")
+logger = get_logger("flask_wamp.execution")
 
 #: The worker this code runs on, in whatever thread or coroutine it has wandered to.
 _current_worker: contextvars.ContextVar[_Worker | None] = contextvars.ContextVar(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 
+from .._text import get_logger
 from .fair_queue import Job
 from .pool import Pool
 
-logger = logging.getLogger("flask_wamp.execution")
+logger = get_logger("flask_wamp.execution")
 
 
 class SerialQueue:

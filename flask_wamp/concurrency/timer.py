@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 
+from .._text import get_logger
 from .fair_queue import Job
 from .threads import spawn
 
-logger = logging.getLogger("flask_wamp.execution")
+logger = get_logger("flask_wamp.execution")
 
 
 class Timer:

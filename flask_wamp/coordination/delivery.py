@@ -26,13 +26,13 @@ can feed handlers with events; roles of browsers should not be granted the app's
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 import typing as t
 
 import msgspec
 
+from .._text import get_logger
 from ..exceptions import ApplicationError, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
@@ -49,7 +49,7 @@ from .lease import PAUSE_MAX, Leases, request
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
 
-logger = logging.getLogger("flask_wamp.delivery")
+logger = get_logger("flask_wamp.delivery")
 
 #: Seconds a leaving process waits for a successor before it concludes that nobody wants to be it: longer
 #: than a process pauses that wants the lease.

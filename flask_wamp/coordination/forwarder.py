@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections
 import functools
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
 from ..peer.connection import Connection, payload
 from ..peer.declarations import Subscription
@@ -19,7 +19,7 @@ from ..protocol.session import Session
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
 
-logger = logging.getLogger("flask_wamp.delivery")
+logger = get_logger("flask_wamp.delivery")
 
 WINDOW = 64
 """How many events may be forwarded and unanswered, for each topic."""

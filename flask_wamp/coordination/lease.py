@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import random
 import socket
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
 from ..concurrency.timer import TimerHandle
@@ -39,7 +39,7 @@ from ..protocol.uris import LOOKUP
 if t.TYPE_CHECKING:
     from ..peer.peer import Peer
 
-logger = logging.getLogger("flask_wamp.lease")
+logger = get_logger("flask_wamp.lease")
 
 #: Says that a session has lost a registration. Not ``on_delete``: when a session is lost, Crossbar 26.10
 #: publishes that for all its registrations or for none, as the one it looks at last has other callees or

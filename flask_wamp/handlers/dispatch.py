@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import logging
 import typing as t
 
 from flask import Flask
 
 from .. import signals
+from .._text import get_logger
 from ..concurrency import deadlines
 from ..concurrency.threads import time_limit
 from ..coordination.delivery import Delivery
@@ -33,7 +33,7 @@ from .streaming import Streaming, as_generator, exhaust
 from .validation import URIArguments, Validate, make_validator, misfit
 from .views import Wrapped, check_guards
 
-logger = logging.getLogger("flask_wamp.dispatch")
+logger = get_logger("flask_wamp.dispatch")
 
 
 class Dispatcher:

@@ -6,15 +6,15 @@ scope to the innermost, in Flask's order.
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from inspect import iscoroutinefunction
 
+from .._text import get_logger
 from ..exceptions import ApplicationError
 from ..protocol.uris import snake_case
 from .context import Event, Invocation
 
-logger = logging.getLogger("flask_wamp.dispatch")
+logger = get_logger("flask_wamp.dispatch")
 
 Message = Invocation | Event
 Before = t.Callable[[t.Any], t.Any]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
 from flask import Flask, request
 from werkzeug.exceptions import BadGateway, GatewayTimeout, HTTPException, ServiceUnavailable
 
+from .._text import get_logger
 from ..exceptions import (
     ApplicationError,
     CallTimeout,
@@ -18,7 +18,7 @@ from ..exceptions import (
 )
 from .flask_versions import call_method
 
-logger = logging.getLogger("flask_wamp.http")
+logger = get_logger("flask_wamp.http")
 
 #: Unhandled WAMP errors in an HTTP view, and what its client is told.
 ANSWERS: dict[type[WAMPError], tuple[type[HTTPException], str]] = {

@@ -9,11 +9,11 @@ Source: WAMP Advanced Profile, "Session Meta API".
 from __future__ import annotations
 
 import dataclasses
-import logging
 import typing as t
 
 import msgspec
 
+from .._text import get_logger
 from ..peer.declarations import Declaration, EventHandler, Subscription, Work
 from ..peer.handler_options import Middlewares
 from ..protocol.meta_types import SessionInfo
@@ -23,7 +23,7 @@ from .views import Wrapped
 if t.TYPE_CHECKING:
     from ..peer.invocations import ActiveEvent
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from inspect import iscoroutine
 
+from .._text import get_logger
 from .coroutines import make_sync
 
-logger = logging.getLogger("flask_wamp.signals")
+logger = get_logger("flask_wamp.signals")
 
 
 def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:

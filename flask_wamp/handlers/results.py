@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
+from .._text import get_logger
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout
@@ -21,7 +22,7 @@ from ..protocol.uris import check_uri, resolve, snake_case
 from .context import Event, Invocation
 from .validation import InvalidArgument
 
-logger = logging.getLogger("flask_wamp.dispatch")
+logger = get_logger("flask_wamp.dispatch")
 
 Message = Invocation | Event
 Plain = t.Callable[[t.Any], t.Any]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.threads import Waiter
 from ..exceptions import WAMPError
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from .declarations import Declaration
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 
 class _Restoring:

@@ -8,11 +8,11 @@ single one leaves at once.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.threads import spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from ..protocol import error_uris
@@ -23,7 +23,7 @@ from ..protocol.session import Session, State
 from ..protocol.session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
 from ..transports import Transport
 
-logger = logging.getLogger("flask_wamp.connection")
+logger = get_logger("flask_wamp.connection")
 
 T = t.TypeVar("T")
 

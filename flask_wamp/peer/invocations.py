@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency import deadlines
 from ..concurrency.interruption import Interruptible
 from ..concurrency.threads import is_monkey_patched
@@ -18,7 +18,7 @@ from ..protocol.session import Session
 from .connection import Connection
 from .declarations import Failure, Outcome, Registration, Result, Subscription
 
-logger = logging.getLogger("flask_wamp.inbound")
+logger = get_logger("flask_wamp.inbound")
 
 
 class ActiveInvocation:

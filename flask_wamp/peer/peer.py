@@ -7,7 +7,6 @@ again. Lives in one process: after a fork the child makes its own.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import random
 import threading
@@ -15,6 +14,7 @@ import time
 import types
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
@@ -31,7 +31,7 @@ from .listeners import MakeListener, SessionListener
 from .serving import Serving
 from .settings import Settings
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 
 Notify = t.Callable[..., None]
@@ -43,6 +43,10 @@ RECEIVE_CEILING = 16 * 1024 * 1024
 
 #: Seconds for GOODBYE and its answer, after the time for what is in hand.
 LAST_WORDS = 1.0
+
+
+MAX_REASONS = 100
+"""Different reasons for not being joined that are remembered, so that each is logged once."""
 
 
 class Peer:
@@ -321,6 +325,8 @@ class Peer:
         if self._stopping.is_set():
             return
         if str(error) not in self._said:  # once for each reason, not for each attempt
+            if len(self._said) >= MAX_REASONS:  # a router may have a new one each time
+                self._said.clear()
             self._said.add(str(error))
             logger.warning(
                 "not joined to realm %s at %s, trying again: %s",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
@@ -23,7 +23,7 @@ from .invocations import ActiveEvent, ActiveInvocation
 from .reregister import ForceReregister
 from .settings import Settings
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 Tell = t.Callable[..., None]
 

@@ -40,8 +40,8 @@ class _Method(t.NamedTuple):
     requires: str | None = None
 
 
-#: In the order in which inferred methods are offered: Crossbar takes the first that it is configured
-#: for. wampcra before scram, which fewer routers know; ticket last, it gives itself away.
+#: The strongest first. Crossbar takes the first that it is configured for: wampcra stands before scram,
+#: which fewer routers know. A ticket gives itself away.
 METHODS: dict[str, _Method] = {
     "cryptosign": _Method(("private_key",), "cryptography"),
     "wampcra": _Method(("authid", "secret")),
@@ -53,12 +53,21 @@ METHODS: dict[str, _Method] = {
 #: Packages that are not named like their module.
 _PACKAGES = {"argon2": "argon2-cffi"}
 
-#: The most work a router may ask for: less than ten seconds on one core. The defaults of autobahn are a
-#: fourth of that.
-MAX_PBKDF2_ITERATIONS = 10_000_000
+#: The most work a router may ask for, about as much as the default of WAMP_CONNECT_TIMEOUT has time for on
+#: one core: the join ends at that time, but a key derivation cannot be interrupted. autobahn's default is
+#: half of it.
+MAX_PBKDF2_ITERATIONS = 4_000_000
 MAX_PBKDF2_KEYLEN = 64
-MAX_ARGON2_MEMORY_KIB = 1024 * 1024
-MAX_ARGON2_TOTAL_KIB = 8 * MAX_ARGON2_MEMORY_KIB
+MAX_ARGON2_MEMORY_KIB = 256 * 1024
+MAX_ARGON2_TOTAL_KIB = 16 * MAX_ARGON2_MEMORY_KIB
+"""Iterations times memory."""
+
+#: The least work that scram accepts. Whoever poses as the router learns a proof, and guesses the secret
+#: from it the faster, the less it costs to derive. Source: RFC 5802, section 5.1, "the iteration-count
+#: SHOULD be at least 4096", and RFC 8018, section 4.1, "at least eight octets long".
+MIN_PBKDF2_ITERATIONS = 4096
+MIN_ARGON2_TOTAL_KIB = 1024
+MIN_SALT = 8
 
 _32_BYTES_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -90,17 +99,18 @@ class Credentials:
     def offered(self) -> tuple[str, ...]:
         """The methods HELLO offers.
 
-        A secret is for ``wampcra``, and for ``scram`` where argon2-cffi is installed. Anonymous is
-        inferred only where nothing else is given.
+        Without :attr:`authmethods` only those of the strongest credential that is given: whoever poses as
+        the router would choose the weakest, which for a ticket gives it away. A secret is for ``wampcra``,
+        and for ``scram`` where argon2-cffi is installed. Anonymous is inferred only where nothing else is
+        given.
         """
-        inferred = filter(self._can_infer, METHODS)
-        return tuple(self.authmethods or inferred) or ("anonymous",)
-
-    def _can_infer(self, authmethod: str) -> bool:
-        needs = METHODS[authmethod].needs
-        if not needs or getattr(self, needs[-1]) is None:
-            return False
-        return authmethod != "scram" or _missing_library(authmethod) is None
+        if self.authmethods:
+            return tuple(self.authmethods)
+        if self.private_key is not None:
+            return ("cryptosign",)
+        if self.secret is not None:
+            return ("wampcra", "scram") if _missing_library("scram") is None else ("wampcra",)
+        return ("anonymous",) if self.ticket is None else ("ticket",)
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -142,6 +152,7 @@ class Authentication:
         # by appending bytes and the spec by appending text, begins with ours either way.
         self._nonce = _base64(os.urandom(18))
         self._server_signature: str | None = None
+        self._challenged = False
         self._private_key = self._load_private_key() if "cryptosign" in self._offered else None
 
     def hello(self) -> dict[str, t.Any]:
@@ -167,6 +178,12 @@ class Authentication:
         :raises AuthenticationError: It is not a challenge we offered to answer, is malformed, or
             asks for too much work.
         """
+        # Advanced Profile, "Authentication Methods": one CHALLENGE is answered by one AUTHENTICATE, and
+        # that by WELCOME or ABORT. To answer any number would let the router use as much of this process's
+        # time as it likes.
+        if self._challenged:
+            raise AuthenticationError("the router challenges twice")
+        self._challenged = True
         answer = _ANSWERS.get(authmethod)
         if answer is None or authmethod not in self._offered:
             offered = ", ".join(self._offered)
@@ -241,9 +258,10 @@ class Authentication:
         nonce, salt = _text(extra, "nonce"), _text(extra, "salt")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise ValueError("its nonce does not extend ours")
-        salted_password = _derive_scram(
-            self._secret(), base64.b64decode(salt, validate=True), extra
-        )
+        raw_salt = base64.b64decode(salt, validate=True)
+        if len(raw_salt) < MIN_SALT:
+            raise ValueError(f"its salt is shorter than {MIN_SALT} bytes")
+        salted_password = _derive_scram(self._secret(), raw_salt, extra)
         auth_message = (
             f"n={self._credentials.authid},r={self._nonce},"
             f"r={nonce},s={salt},i={extra['iterations']},"
@@ -326,7 +344,8 @@ def _derive_scram(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> byte
 def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> bytes:
     """As Crossbar (26.10.1) and autobahn do it: the key is the hash's unpadded base64 text."""
     memory = _number(extra, "memory", MAX_ARGON2_MEMORY_KIB)
-    iterations = _number(extra, "iterations", MAX_ARGON2_TOTAL_KIB // memory)
+    least = -(-MIN_ARGON2_TOTAL_KIB // memory)
+    iterations = _number(extra, "iterations", MAX_ARGON2_TOTAL_KIB // memory, least)
     if reason := _missing_library("scram"):
         raise ValueError(reason)
     from argon2 import low_level
@@ -342,7 +361,7 @@ def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> b
 
 
 def _derive_pbkdf2(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> bytes:
-    iterations = _number(extra, "iterations", MAX_PBKDF2_ITERATIONS)
+    iterations = _number(extra, "iterations", MAX_PBKDF2_ITERATIONS, MIN_PBKDF2_ITERATIONS)
     return hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
 
 
@@ -359,10 +378,10 @@ def _text(extra: dict[str, t.Any], key: str) -> str:
     raise ValueError(f"its {key} is not a string")
 
 
-def _number(extra: dict[str, t.Any], key: str, most: int) -> int:
+def _number(extra: dict[str, t.Any], key: str, most: int, least: int = 1) -> int:
     value = extra.get(key)
-    if type(value) is not int or not 1 <= value <= most:  # True is an int too
-        raise ValueError(f"its {key} is not an integer from 1 to {most}")
+    if type(value) is not int or not least <= value <= most:  # True is an int too
+        raise ValueError(f"its {key} is not an integer from {least} to {most}")
     return value
 
 

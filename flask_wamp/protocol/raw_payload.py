@@ -19,6 +19,7 @@ import typing as t
 
 import msgspec
 
+from .._text import safe_text
 from ..exceptions import InvalidPayload
 
 Decode = t.Callable[[t.Any], t.Any]
@@ -191,7 +192,7 @@ def _odd(raw: object) -> object:
 
 def _invalid(reason: str) -> InvalidPayload:
     # Cut, and never chained: the error of a codec carries the whole payload.
-    return InvalidPayload(f"the payload cannot be decoded: {reason[:200]}")
+    return InvalidPayload(f"the payload cannot be decoded: {safe_text(reason, 200)}")
 
 
 def _name_of(value: object) -> str:

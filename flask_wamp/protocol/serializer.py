@@ -7,6 +7,7 @@ import typing as t
 
 import msgspec
 
+from .._text import safe_text
 from ..exceptions import InvalidPayload, ProtocolError, SerializationError
 from . import error_uris
 from .messages import Error, Event, HasPayload, Interrupt, Invocation, Message, Result
@@ -69,7 +70,8 @@ class Serializer:
         except (SerializationError, InvalidPayload):
             raise
         except Exception as error:  # each library below has errors of its own
-            raise SerializationError(f"not sent, {self.name} cannot carry it: {error}") from error
+            reason = safe_text(error)
+            raise SerializationError(f"not sent, {self.name} cannot carry it: {reason}") from error
 
     def decode(self, data: Buffer) -> Message:
         """Return the message. Its payload stays undecoded, so this is quick however large it is.
@@ -88,7 +90,9 @@ class Serializer:
         except Exception as error:  # each library below has errors of its own
             message_or_none = self._without_payload(data, error)
             if message_or_none is None:
-                raise ProtocolError(f"not a WAMP message in {self.name}: {error}") from error
+                raise ProtocolError(
+                    f"not a WAMP message in {self.name}: {safe_text(error)}"
+                ) from error
             return message_or_none
 
     def with_default(self, default: Default | None) -> Serializer:

@@ -16,6 +16,7 @@ import typing as t
 
 import msgspec
 
+from .._text import safe_text
 from ..exceptions import PayloadTooLarge, ProtocolError
 from . import error_uris
 from . import messages as m
@@ -248,13 +249,13 @@ class Session:
 
     def _on_abort(self, message: m.Abort) -> Left:
         self._enter(State.ENDED)
-        return Left(message.reason, message.details, aborted=True)
+        return _left(message, aborted=True)
 
     def _on_goodbye(self, message: m.Goodbye) -> Left:
         if self.state is State.JOINED:
             self._send(m.Goodbye({}, error_uris.GOODBYE_AND_OUT))
         self._enter(State.ENDED)
-        return Left(message.reason, message.details, aborted=False)
+        return _left(message, aborted=False)
 
     def _on_result(self, message: m.Result) -> Happening:
         pending = self._pending.get(message.request_id)
@@ -366,6 +367,13 @@ class Session:
         self._legal = {
             message_type: getattr(self, name) for message_type, name in _LEGAL[state].items()
         }
+
+
+def _left(message: m.Abort | m.Goodbye, *, aborted: bool) -> Left:
+    """Return the end of a session, with no more text of the router's than is worth keeping and logging."""
+    text = message.details.get("message")
+    details = {"message": safe_text(text)} if text else {}
+    return Left(safe_text(message.reason), details, aborted=aborted)
 
 
 _REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)

@@ -34,14 +34,20 @@ MATCHES = tuple(_PATTERNS)
 """The three values of ``match=``."""
 
 
-@functools.lru_cache(maxsize=8192)
+MAX_CACHED = 256
+"""Characters of a URI whose check is remembered: 8,192 of them fill no memory."""
+
+
 def _is_valid(uri: str, match: str) -> bool:
     return bool(uri) and _PATTERNS[match].fullmatch(uri) is not None
 
 
+_is_valid_cached = functools.lru_cache(maxsize=8192)(_is_valid)
+
+
 def is_valid_uri(uri: str, match: str = "exact") -> bool:
     """Whether a URI, or a pattern by ``match``, may be sent."""
-    return _is_valid(uri, match)
+    return _is_valid_cached(uri, match) if len(uri) <= MAX_CACHED else _is_valid(uri, match)
 
 
 def check_uri(uri: object, what: str, match: str = "exact") -> str:
@@ -50,9 +56,9 @@ def check_uri(uri: object, what: str, match: str = "exact") -> str:
     :param what: ``procedure``, ``topic`` or ``error URI``, for the message.
     :raises InvalidURI: It is not a string, or the router would refuse it.
     """
-    if not isinstance(uri, str) or not _is_valid(uri, match):
-        raise InvalidURI(uri, what)
-    return uri
+    if isinstance(uri, str) and is_valid_uri(uri, match):
+        return uri
+    raise InvalidURI(uri, what)
 
 
 def resolve(uri: str, prefix: str | None) -> str:

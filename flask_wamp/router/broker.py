@@ -7,9 +7,9 @@ Retention", "Event History".
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
+from .._text import get_logger
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.messages import Details
@@ -23,7 +23,7 @@ from .options import MATCHES, InvalidOption, choice, flag, forwarded, passed_on
 from .publications import History, Publication, Receivers, Retained
 from .session import UNDECIDED, Handler, Host, RouterSession
 
-logger = logging.getLogger("flask_wamp.router")
+logger = get_logger("flask_wamp.router")
 
 #: Messages of up to this size fit every transport: RawSocket's smallest limit.
 SMALL = 512

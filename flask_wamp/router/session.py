@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import collections
 import enum
-import logging
 import typing as t
 
 from msgspec import Raw
 
+from .._text import get_logger
 from ..exceptions import ProtocolError
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -32,7 +32,7 @@ from .later import Later
 from .settings import Settings
 from .timers import Timer, Timers
 
-logger = logging.getLogger("flask_wamp.router")
+logger = get_logger("flask_wamp.router")
 
 Handler = t.Callable[["RouterSession", t.Any], None]
 

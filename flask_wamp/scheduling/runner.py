@@ -13,7 +13,6 @@ import contextlib
 import copy
 import datetime as dt
 import functools
-import logging
 import os
 import threading
 import typing as t
@@ -22,6 +21,7 @@ import schedule
 from flask import Flask
 
 from .. import signals
+from .._text import get_logger
 from ..concurrency.pool import Pool
 from ..concurrency.threads import spawn
 from ..exceptions import WAMPError
@@ -29,7 +29,7 @@ from ..handlers import notify
 from ..handlers.coroutines import make_sync
 from .scheduler import Function, Job, Scheduler, current_runner
 
-logger = logging.getLogger("flask_wamp.schedule")
+logger = get_logger("flask_wamp.schedule")
 
 State = dict[str, t.Any]
 

@@ -20,6 +20,7 @@ import weakref
 import click
 from flask import Flask
 
+from .._text import get_logger
 from ..client.client import Client
 from ..exceptions import NotJoined
 from ..handlers import http
@@ -27,7 +28,7 @@ from ..peer.connection import Connection
 from ..peer.peer import Peer
 from . import detection as servers
 
-logger = logging.getLogger("flask_wamp")
+logger = get_logger("flask_wamp")
 
 #: Seconds the last callee stays for its successor, in servers that restart workers: where it is unknown
 #: whether there will be one, and where one has been started.

@@ -5,12 +5,13 @@ Source: sd_notify(3), "Description" and "Well-known assignments".
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
 
-logger = logging.getLogger("flask_wamp.worker")
+from .._text import get_logger
+
+logger = get_logger("flask_wamp.worker")
 
 
 def ready(status: str) -> None:

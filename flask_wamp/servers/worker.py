@@ -6,7 +6,6 @@ This is what runs in each worker process; :mod:`.supervisor` starts them.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ import typing as t
 
 from flask import Flask
 
+from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.self_pipe import SelfPipe
 from ..exceptions import NotJoined
@@ -25,7 +25,7 @@ from .supervisor import CHANGED
 #: Seconds between two looks whether the session is there, to be told when it is.
 READY_INTERVAL = 1.0
 
-logger = logging.getLogger("flask_wamp.worker")
+logger = get_logger("flask_wamp.worker")
 
 
 def work(

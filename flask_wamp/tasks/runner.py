@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import sys
 import threading
@@ -12,6 +11,7 @@ import typing as t
 from flask import Flask
 
 from .. import signals
+from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import TaskAborted
 from ..handlers import notify
@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from .processes import Processes
 
 
-logger = logging.getLogger("flask_wamp.tasks")
+logger = get_logger("flask_wamp.tasks")
 
 
 class _ProcessTasks:

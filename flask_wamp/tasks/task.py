@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-import logging
 import typing as t
 
 from flask import Flask
 
+from .._text import get_logger
 from ..handlers.context import Event, Invocation, readable
 from ..handlers.coroutines import make_sync
 
-logger = logging.getLogger("flask_wamp.tasks")
+logger = get_logger("flask_wamp.tasks")
 
 if t.TYPE_CHECKING:
     pass

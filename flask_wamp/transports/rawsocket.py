@@ -10,7 +10,7 @@ import typing as t
 from ..exceptions import ProtocolError, TransportError
 from ..protocol.serializers import Buffer, Serializer, get_serializer
 from .base import OverStream
-from .streams import Stream
+from .streams import RECEIVE_SIZE, Stream
 
 _MAGIC = 0x7F
 MAX_UNSENT_PONGS = 1024 * 1024
@@ -33,6 +33,13 @@ def length_exponent(max_message_size: int) -> int:
     return min(15, max(0, (max_message_size - 1).bit_length() - 9))
 
 
+#: The length of a message that its header has no room for.
+_OVER_24_BITS = 2**24
+
+MAX_SENT = _OVER_24_BITS - 1
+"""Bytes of the largest message that can be sent: the header has 24 bits for its length."""
+
+
 class RawSocketFraming:
     """Bytes to messages and back, without I/O.
 
@@ -45,12 +52,19 @@ class RawSocketFraming:
         self._chunks: list[bytes] = []
         self._size = 0
         self._wanted = 4
+        self._ends_with_ping = False
+        """Whether the last that came was the header of an empty PING."""
 
     def feed(self, data: bytes) -> list[Buffer]:
         """Take bytes in and return the messages that are complete.
 
         :raises ProtocolError: A frame of unknown type, or too long.
         """
+        is_full = len(data) >= RECEIVE_SIZE  # so more is on its way
+        if self._ends_with_ping and data:
+            self._ends_with_ping = False
+            if data[0] > _PONG:  # it was none, see below
+                data = bytes([_PING, 0, 0, 0]) + data
         if self._chunks:
             # Only joined when enough is there: a large message in many pieces stays linear.
             self._chunks.append(data)
@@ -59,15 +73,25 @@ class RawSocketFraming:
                 return []
             data = b"".join(self._chunks)
             self._chunks.clear()
-        return self._frames(data)
+        return self._frames(data, is_full)
 
-    def _frames(self, data: bytes) -> list[Buffer]:
+    def _frames(self, data: bytes, is_full: bool) -> list[Buffer]:
         messages: list[Buffer] = []
         at, end = 0, len(data)
         wanted = 4
         while end - at >= 4:
             kind = data[at]
             length = data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+            if kind == _PING and length == 0:
+                # Crossbar 26.10 writes the length in 32 bits: a message of 2 ** 24 bytes, which the handshake
+                # allows, begins as a PING without payload does. Another frame begins with 0, 1 or 2, and no
+                # message of any serializer does.
+                if end - at == 4 and is_full:
+                    wanted = 5
+                    break
+                self._ends_with_ping = end - at == 4
+                if end - at > 4 and data[at + 4] > _PONG:
+                    kind, length = _MESSAGE, _OVER_24_BITS
             self._check(kind, length)
             if end - at < 4 + length:
                 wanted = 4 + length
@@ -178,4 +202,4 @@ def _shake_hands(stream: Stream, serializer: str, max_message_size: int) -> int:
         raise TransportError(f"the router declined: {_ERRORS.get(answer >> 4, answer >> 4)}")
     if answer & 0x0F != number:
         raise ProtocolError(f"the router chose a serializer that was not offered: {answer & 0x0F}")
-    return int(2 ** (9 + (answer >> 4)))
+    return min(MAX_SENT, int(2 ** (9 + (answer >> 4))))

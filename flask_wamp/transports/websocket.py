@@ -14,6 +14,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from .._text import safe_text
 from ..exceptions import ProtocolError, TransportError, WAMPError
 from ..protocol.serializers import Buffer, Serializer, get_serializer
 from .base import OverStream
@@ -109,7 +110,9 @@ class WebSocketFraming:
     def _take(self, frame: Frame, messages: list[Buffer]) -> None:
         if frame.opcode is Opcode.CLOSE:
             close = self._protocol.close_rcvd
-            why = f"{close.code} {close.reason}".rstrip() if close else "without a reason"
+            why = (
+                f"{close.code} {safe_text(close.reason)}".rstrip() if close else "without a reason"
+            )
             raise TransportError(f"the router closed the WebSocket: {why}")
         if frame.opcode not in _DATA:
             return
@@ -128,14 +131,16 @@ class WebSocketFraming:
             raise TransportError(_explain(declined.response)) from declined
         if isinstance(declined, NegotiationError):
             what = "serializer or compression" if self._offers_compression else "serializer"
-            raise TransportError(f"no common {what}: {declined}") from declined
+            raise TransportError(f"no common {what}: {safe_text(declined)}") from declined
         if declined is not None:
-            raise ProtocolError(f"this is not a WebSocket router: {declined}") from declined
+            raise ProtocolError(
+                f"this is not a WebSocket router: {safe_text(declined)}"
+            ) from declined
         broken = self._protocol.parser_exc
         if isinstance(broken, PayloadTooBig):
             raise ProtocolError(f"{broken} (WAMP_MAX_MESSAGE_SIZE)")
         if broken is not None and not isinstance(broken, EOFError):
-            raise ProtocolError(f"not WebSocket: {broken}")
+            raise ProtocolError(f"not WebSocket: {safe_text(broken)}")
 
     def _collect(self) -> None:
         if sum(map(len, self.control)) > MAX_UNSENT_CONTROL:
@@ -161,7 +166,7 @@ class WebSocketFraming:
 
 
 def _explain(response: Response) -> str:
-    status = f"{response.status_code} {response.reason_phrase}".rstrip()
+    status = f"{response.status_code} {safe_text(response.reason_phrase, 100)}".rstrip()
     hint = "check the path of WAMP_ROUTER_URL" if response.status_code != 400 else "see its log"
     return f"the router answered HTTP {status} instead of opening a WebSocket; {hint}"
 

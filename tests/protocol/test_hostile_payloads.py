@@ -152,7 +152,7 @@ def no_payloads() -> t.Iterator[t.Any]:
                 yield pytest.param(name, args, kwargs, id=f"{name}-{what}")
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs"), no_payloads())
+@pytest.mark.parametrize(("name", "args", "kwargs"), list(no_payloads()))
 def test_what_is_no_payload_costs_only_its_message(name: str, args: t.Any, kwargs: t.Any) -> None:
     message = get_serializer(name).decode(encoded(name, [68, 7, 5, {}, args, kwargs]))
     assert is_refused_alone(message)

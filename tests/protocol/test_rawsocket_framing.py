@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_wamp.exceptions import ProtocolError
-from flask_wamp.transports.rawsocket import RawSocketFraming, length_exponent
+from flask_wamp.transports.rawsocket import RawSocketFraming, RawSocketTransport, length_exponent
+from flask_wamp.transports.streams import RECEIVE_SIZE
 
 MESSAGE, PING, PONG = range(3)
 
@@ -90,6 +91,58 @@ def test_frame_over_the_limit_is_refused_before_it_is_read(kind: int) -> None:
 def test_largest_frame_there_is() -> None:
     data = b"x" * (2**24 - 1)
     assert framing().feed(frame(data)) == [data]
+
+
+# Crossbar writes the length of 2 ** 24 bytes in 32 bits: as the header of an empty PING.
+
+
+@pytest.mark.parametrize("first", [b"[", b"\x94", b"\xdd", b"\x84", b"\x9f", b" "])
+@pytest.mark.parametrize("cut", [1, 4, 5, 100, 65536])
+def test_message_of_2_24_bytes(first: bytes, cut: int) -> None:
+    data = first + b"\x01" * (2**24 - 1)
+    stream = frame(b"before") + bytes([1, 0, 0, 0]) + data + frame(b"after")
+    raw = framing()
+    at = 4 + len(b"before") + cut
+    received = raw.feed(stream[:at]) + raw.feed(stream[at:])
+    assert received == [b"before", data, b"after"]
+    assert raw.pongs == ([frame(b"", PONG)] if cut == 4 else [])
+
+
+def test_message_of_2_24_bytes_whose_header_ends_a_full_receive() -> None:
+    raw, data = framing(), b"[" + b"\x02" * (2**24 - 1)
+    first = frame(b"x" * (RECEIVE_SIZE - 8)) + bytes([1, 0, 0, 0])
+    assert len(first) == RECEIVE_SIZE
+    assert len(raw.feed(first)) == 1
+    assert raw.feed(data[:1000]) == []
+    assert raw.feed(data[1000:]) == [data]
+    assert raw.pongs == []
+
+
+def test_empty_ping_that_ends_a_full_receive_is_answered_with_what_follows() -> None:
+    raw = framing()
+    raw.feed(frame(b"x" * (RECEIVE_SIZE - 8)) + frame(b"", PING))
+    assert raw.feed(frame(b"next")) == [b"next"]
+    assert raw.pongs == [frame(b"", PONG)]
+
+
+def test_message_of_2_24_bytes_over_the_limit_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="16777216 bytes is over the limit"):
+        framing(2**23).feed(bytes([1, 0, 0, 0]) + b"[")
+
+
+def test_a_message_of_2_24_bytes_is_not_sent() -> None:
+    class Router:
+        """Takes 2 ** 24 bytes, as its handshake says."""
+
+        def send(self, data: bytes) -> None:
+            self.hello = data
+
+        def receive(self) -> bytes:
+            return bytes([0x7F, 0xF0 | self.hello[1] & 0x0F, 0, 0])
+
+    stream: t.Any = Router()
+    transport = RawSocketTransport.open(lambda: stream, ["msgpack"], 2**24, 0.0)
+    assert transport.max_send_size == 2**24 - 1
 
 
 def test_large_message_in_many_pieces_is_joined_once() -> None:
