@@ -167,7 +167,7 @@ def test_router_url(url: str) -> None:
     ],
 )
 def test_not_a_router_url(url: t.Any) -> None:
-    with pytest.raises(ValueError, match="is not a router URL; use ws://"):
+    with pytest.raises(ValueError, match="is not a router URL; use embedded:"):
         parse_router_url(url)
 
 
