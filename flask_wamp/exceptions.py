@@ -62,6 +62,16 @@ class ApplicationError(WAMPError):
     kwargs: dict[str, t.Any]
     """The keyword payload."""
 
+    exposed: bool = True
+    """Whether a handler that lets it pass answers with its payload. Errors that other peers have answered
+    are not exposed: their payload may be meant for this app only. See :meth:`expose`."""
+
+    def __new__(cls, /, *args: t.Any, **kwargs: t.Any) -> ApplicationError:
+        # Here, for subclasses whose __init__ does not call this one.
+        self = super().__new__(cls, *args)
+        self.kwargs = {}
+        return self
+
     def __init__(self, /, *args: t.Any, **kwargs: t.Any) -> None:
         if type(self) is ApplicationError:
             if not args or not isinstance(args[0], str):
@@ -69,6 +79,25 @@ class ApplicationError(WAMPError):
             self.uri, args = args[0], args[1:]
         super().__init__(*args)
         self.kwargs = kwargs
+
+    def expose(self) -> ApplicationError:
+        """Let the caller of a handler see the payload of an error that another peer answered.
+
+        ::
+
+            try:
+                return g.wampy.call("com.bank.withdraw", amount)
+            except ApplicationError as error:
+                raise error.expose()
+
+        Without it such a caller gets the error's URI alone, unless the app is in debug mode or testing.
+
+        :returns: The error itself.
+
+        .. versionadded:: 0.1
+        """
+        self.exposed = True
+        return self
 
     def __reduce__(self) -> tuple[t.Any, ...]:
         args = (self.uri, *self.args) if type(self) is ApplicationError else self.args

@@ -269,7 +269,11 @@ def _defect(said: str, reply: _Reply | None) -> Exception:
             uri = check_uri(reply.error, "error URI")
         except InvalidURI:
             return SessionLost(f"{said}: {reply.error}")
-        return ApplicationError(uri, *reply.args, **reply.kwargs)
+        error = ApplicationError(uri, *reply.args, **reply.kwargs)
+        error.exposed = (
+            False  # what the callee says to this process is not for everybody who calls it
+        )
+        return error
     return SessionLost(f"{said}; what was asked for may have happened")
 
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import typing as t
 
+from .cancellation import while_wanted
+
 Loop = asyncio.AbstractEventLoop
 Coroutine = t.Coroutine[t.Any, t.Any, t.Any]
 
@@ -71,7 +73,10 @@ def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: LoopRunner) -> t.Ite
 
 # Not ``source.__anext__()`` itself: a generator belongs to the loop that runs when it begins.
 async def _next(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Any:
-    return await source.__anext__()
+    async def item() -> t.Any:
+        return await source.__anext__()
+
+    return await while_wanted(item())
 
 
 async def _close(source: t.AsyncGenerator[t.Any, t.Any]) -> None:

@@ -6,7 +6,11 @@ import typing as t
 
 
 class Interrupted(BaseException):
-    """Raised in a handler that nobody wants the answer of any more; for this library's use."""
+    """Raised in a handler whose answer is not wanted any more; for this library's use."""
+
+
+class TimeLimit(Interrupted):
+    """Raised in a coroutine that a time limit has ended."""
 
 
 class Interruptible:

@@ -12,7 +12,9 @@ import threading
 import time
 import typing as t
 
+from .cancellation import limit_coroutines
 from .fair_queue import Job
+from .interruption import TimeLimit
 
 
 def spawn(target: t.Callable[[], None], name: str) -> threading.Thread:
@@ -41,12 +43,17 @@ def is_monkey_patched() -> bool:
 
 @contextlib.contextmanager
 def time_limit(deadline: float | None) -> t.Iterator[None]:
-    """End what runs inside at a ``time.monotonic()``, where that can be done: in a greenlet.
+    """End what runs inside at a ``time.monotonic()``, where that can be done.
 
-    There ``gevent.Timeout`` is raised, a ``BaseException``; a thread cannot be ended from outside.
+    In a greenlet ``gevent.Timeout`` is raised, a ``BaseException``. A thread cannot be ended from outside,
+    but a coroutine that runs in it is canceled.
     """
-    if deadline is None or not is_monkey_patched():
+    if deadline is None:
         yield
+        return
+    if not is_monkey_patched():
+        with limit_coroutines(deadline):
+            yield
         return
     import gevent
 
@@ -57,7 +64,9 @@ def time_limit(deadline: float | None) -> t.Iterator[None]:
 def is_time_limit(error: BaseException | None) -> bool:
     """Whether an exception is that of :func:`time_limit`."""
     gevent = sys.modules.get("gevent")
-    return gevent is not None and isinstance(error, gevent.Timeout)
+    return isinstance(error, TimeLimit) or (
+        gevent is not None and isinstance(error, gevent.Timeout)
+    )
 
 
 def default_workers() -> int:

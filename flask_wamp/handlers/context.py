@@ -12,6 +12,7 @@ import typing as t
 from flask import Flask
 from werkzeug.local import LocalProxy
 
+from .._text import safe_text
 from ..peer.declarations import Work
 from ..protocol.disclosure import Role, identified
 
@@ -176,7 +177,7 @@ class Invocation(_InHand):
         self._work.progress(args, kwargs)
 
     def __repr__(self) -> str:
-        return f"<Invocation {self.request_id} of {self.procedure}>"
+        return f"<Invocation {self.request_id} of {safe_text(self.procedure)}>"
 
 
 class Event(_InHand):
@@ -229,7 +230,7 @@ class Event(_InHand):
         return bool(self.details.get("retained"))
 
     def __repr__(self) -> str:
-        return f"<Event {self.publication} on {self.topic}>"
+        return f"<Event {self.publication} on {safe_text(self.topic)}>"
 
 
 _UNBOUND = """Working outside of {0}.

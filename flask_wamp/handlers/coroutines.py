@@ -1,6 +1,6 @@
-"""``async def`` handlers, hooks and receivers: run as Flask runs async views, and under gevent too.
+"""``async def`` handlers, hooks and receivers: run them as Flask runs async views, and under gevent too.
 
-Generators too, which Flask does not run.
+The same for asynchronous generators, which Flask does not run.
 """
 
 from __future__ import annotations
@@ -11,21 +11,30 @@ from inspect import iscoroutinefunction
 
 from flask import Flask
 
+from ..concurrency.cancellation import while_wanted
 from ..concurrency.threads import is_monkey_patched
 
 F = t.Callable[..., t.Any]
 
 
 def make_sync(app: Flask, f: F) -> F:
-    """Make a plain function of a coroutine function; others stay as they are.
+    """Return a plain function in place of a coroutine function; other functions are returned as they are.
 
-    Each call runs in an event loop of its own: ``Flask.ensure_sync``'s, but under gevent, where asgiref
-    refuses to run a second one while the first waits.
+    Each call runs in an event loop of its own: that of ``Flask.ensure_sync``, except under gevent, where
+    asgiref refuses to run a second loop while the first one waits. The coroutine is canceled when the
+    handler that it belongs to is no longer wanted.
 
     :raises RuntimeError: asgiref is missing: ``pip install flask[async]``.
     """
-    sync = app.ensure_sync(f)
-    if not iscoroutinefunction(f) or type(app).async_to_sync is not Flask.async_to_sync:
+    if not iscoroutinefunction(f):
+        return app.ensure_sync(f)
+
+    @functools.wraps(f)
+    async def ends_with_handler(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        return await while_wanted(f(*args, **kwargs))
+
+    sync = app.ensure_sync(ends_with_handler)
+    if type(app).async_to_sync is not Flask.async_to_sync:
         return sync
 
     @functools.wraps(f)
@@ -41,7 +50,7 @@ def make_sync(app: Flask, f: F) -> F:
 
 
 def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
-    """Iterate an asynchronous generator here, in an event loop of its own."""
+    """Iterate an asynchronous generator in an event loop of its own."""
     from ..concurrency import event_loops
 
     if not is_monkey_patched():

@@ -15,6 +15,7 @@ from flask import Flask
 from .. import signals
 from .._text import get_logger
 from ..concurrency import deadlines
+from ..concurrency.guards import report
 from ..concurrency.threads import time_limit
 from ..coordination.delivery import Delivery
 from ..exceptions import ApplicationError
@@ -29,7 +30,7 @@ from .hooks import Chain, Hooks
 from .registry import Spec, parameters_of
 from .request_context import HandlerRequests, endpoint_of
 from .results import Results
-from .streaming import Streaming, as_generator, exhaust
+from .streaming import STREAMS, Streaming, as_generator, exhaust
 from .validation import URIArguments, Validate, make_validator, misfit
 from .views import Wrapped, check_guards
 
@@ -133,31 +134,26 @@ class Handler:
         self._chain: Chain | None = None
 
     def __call__(self, work: Work) -> t.Any:
+        """Handle a message; return one outcome, whatever the app's code does."""
         message = self.message_class(work, self._options, self._trusted_links)
+        token, in_hand = self.current.set(message), deadlines.in_hand.set(work)
+        context, chain, failed = None, None, None
         try:
             context = self._enter(message)
-        except Exception as error:  # the app's session interface, for one
-            with self._app.app_context():
-                return self._failed(error, work, message)
-        token = self.current.set(message)
-        in_hand = deadlines.in_hand.set(work)
-        chain, failed = None, None
-        try:
             chain = self.chain()
-            interruptible = work.interruptible()
-            if work.deadline is None and interruptible is None:
-                outcome, failed = self._run(chain, work, message)
-            else:  # not around the teardown: what began in time is torn down in full
-                with time_limit(work.deadline), interruptible or contextlib.nullcontext():
-                    outcome, failed = self._run(chain, work, message)
+            if signals.dispatch_started.receivers:  # asked here: a call for nothing costs more
+                notify.send(signals.dispatch_started, self._app, message=message)
+            outcome, failed = self._run(chain, work, message)
         except BaseException as error:
             failed = error
-            outcome = self._failed(error, work, message)
-        if chain is not None:
+            outcome = self._failed(error, work, message, context)
+        # From here on nothing may raise: there is an outcome.
+        if chain is not None and chain.has_teardown:
             chain.tear_down(message, failed)
         deadlines.in_hand.reset(in_hand)
         self.current.reset(token)
-        _pop(context, failed, message)
+        if context is not None:
+            _pop(context, failed, message)
         return outcome
 
     def check(self, wrapped: Wrapped) -> None:
@@ -243,12 +239,13 @@ class Handler:
         return context
 
     def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
-        """The outcome, and the error that it is."""
-        if signals.dispatch_started.receivers:  # asked here: a call for nothing costs more
-            notify.send(signals.dispatch_started, self._app, message=message)
-        requests = self._requests
-        value = chain.run(message) if requests is None else requests.run(chain.run, message)
-        outcome = self._returned(value, work)
+        """Return the outcome, and the error that it is."""
+        interruptible = work.interruptible()
+        if work.deadline is None and interruptible is None:
+            value, outcome = self._outcome(chain, work, message)
+        else:  # not around the signals and the teardown: what began in time is finished in full
+            with time_limit(work.deadline), interruptible or contextlib.nullcontext():
+                value, outcome = self._outcome(chain, work, message)
         if isinstance(outcome, Failure):
             error = ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
             notify.send(signals.dispatch_failed, self._app, message=message, error=error)
@@ -257,12 +254,22 @@ class Handler:
             notify.send(signals.dispatch_finished, self._app, message=message, result=value)
         return outcome, None
 
+    def _outcome(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, t.Any]:
+        requests = self._requests
+        value = chain.run(message) if requests is None else requests.run(chain.run, message)
+        return value, self._returned(value, work)
+
     def _returned(self, value: t.Any, work: Work) -> t.Any:
         raise NotImplementedError
 
-    def _failed(self, error: BaseException, work: Work, message: t.Any) -> t.Any:
-        outcome = self._results.raised(error, work.plain, message)
-        notify.send(signals.dispatch_failed, self._app, message=message, error=error)
+    def _failed(self, error: BaseException, work: Work, message: t.Any, context: object) -> t.Any:
+        """Make an outcome of an exception.
+
+        :param context: None: the handler's context could not be pushed.
+        """
+        with self._app.app_context() if context is None else contextlib.nullcontext():
+            outcome = self._results.raised(error, work.plain, message)
+            notify.send(signals.dispatch_failed, self._app, message=message, error=error)
         return outcome
 
 
@@ -274,9 +281,9 @@ class _Callee(Handler):
     _is_view: bool | None = None
 
     def handle(self, message: t.Any) -> t.Any:
-        """Call the function; a generator runs to its end, inside of all that runs around a handler."""
+        """Call the function. A generator runs to its end, inside of all that runs around a handler."""
         value = super().handle(message)
-        generator = as_generator(value)
+        generator = as_generator(value) if isinstance(value, STREAMS) else None
         if generator is None:
             return value
         work: t.Any = deadlines.in_hand.get()
@@ -308,8 +315,8 @@ class _Subscriber(Handler):
     def _returned(self, value: t.Any, work: Work) -> bool:
         return True
 
-    def _failed(self, error: BaseException, work: Work, message: t.Any) -> bool:
-        super()._failed(error, work, message)
+    def _failed(self, error: BaseException, work: Work, message: t.Any, context: object) -> bool:
+        super()._failed(error, work, message, context)
         return False
 
     def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
@@ -328,8 +335,8 @@ def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:
-    """End the context; a teardown function that raises does not take the answer away."""
+    """Pop the context. A teardown function that raises does not take the answer away."""
     try:
         context.pop(failed)
     except BaseException:
-        logger.exception("a teardown function failed after %s", message.uri)
+        report(logger.exception, "a teardown function failed after %r", message)

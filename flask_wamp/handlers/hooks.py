@@ -10,6 +10,7 @@ import typing as t
 from inspect import iscoroutinefunction
 
 from .._text import get_logger
+from ..concurrency.guards import report
 from ..exceptions import ApplicationError
 from ..protocol.uris import snake_case
 from .context import Event, Invocation
@@ -134,13 +135,18 @@ class Chain:
             value = hook(message, value)
         return value
 
+    @property
+    def has_teardown(self) -> bool:
+        """Whether there are teardown hooks."""
+        return bool(self._teardown)
+
     def tear_down(self, message: Message, error: BaseException | None) -> None:
         """Run all teardown hooks, even when one raises."""
         for hook in self._teardown:
             try:
                 hook(message, error)
-            except Exception:
-                logger.exception("a teardown hook failed after %r", message)
+            except BaseException:  # the answer is made: nothing may take it away
+                report(logger.exception, "a teardown hook failed after %r", message)
 
     def _dispatch(self, message: Message) -> t.Any:
         for hook in self._before:

@@ -6,25 +6,28 @@ import typing as t
 from inspect import iscoroutine
 
 from .._text import get_logger
+from ..concurrency.guards import report
 from .coroutines import make_sync
 
 logger = get_logger("flask_wamp.signals")
 
 
 def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
-    """Send a signal, if anybody listens; each receiver on its own.
+    """Send a signal to its receivers. What one of them raises is logged, and the others get it all the same.
+
+    Never raises: a receiver does not change the outcome that it hears of.
 
     :param sender: The app.
     """
     if not signal.receivers:
         return
-    for receiver in signal.receivers_for(sender):
+    for receiver in list(signal.receivers_for(sender)):
         try:
             returned = receiver(sender, **payload)
             if iscoroutine(returned):
                 make_sync(sender, _finish)(returned)
-        except Exception:
-            logger.exception("a receiver of %s failed", signal.name)
+        except BaseException:
+            report(logger.exception, "a receiver of %s failed", signal.name)
 
 
 async def _finish(coroutine: t.Coroutine[t.Any, t.Any, t.Any]) -> None:

@@ -1,7 +1,8 @@
-"""What a handler returns or raises, and what its caller is told."""
+"""From what a handler returns or raises to RESULT or ERROR."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import typing as t
 
@@ -12,6 +13,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from .._text import get_logger
+from ..concurrency.guards import report
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout
@@ -29,7 +31,7 @@ Plain = t.Callable[[t.Any], t.Any]
 
 
 class Results:
-    """Turns what handlers of one app return and raise into what is sent.
+    """Turns what the handlers of one app return and raise into what is sent.
 
     :param prefix: ``WAMP_URI_PREFIX``; the error URIs made here are below it.
     """
@@ -39,7 +41,7 @@ class Results:
         self._prefix = prefix
 
     def returned(self, value: t.Any, plain: Plain, *, is_view: bool) -> Outcome:
-        """The outcome of a returned value.
+        """Return the outcome of a returned value.
 
         :param is_view: Whether it may be what an HTTP view returns, a ``(body, status)`` tuple.
         :raises SerializationError: It cannot be sent.
@@ -53,31 +55,34 @@ class Results:
         return Result([plain(value)])
 
     def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:
-        """The outcome of an exception. What nobody expected is logged here, in full."""
-        who = message.sender or "an undisclosed session"
-        if is_time_limit(error):
-            logger.warning("%r from %s took too long and was ended", message, who)
-            return Failure(error_uris.TIMEOUT, [f"{message.uri} took too long"])
-        if isinstance(error, Interrupted):
-            logger.info("%r from %s was canceled", message, who)
-            return Failure(error_uris.CANCELED, [f"{message.uri} was canceled"])
+        """Return the outcome of an exception, and log it; an unexpected one with its traceback.
+
+        Never raises, whatever the exception's own code and the app's log handlers do.
+        """
         try:
-            outcome = self._expected(error, plain)
-        except Exception as defect:  # a payload's own code may raise anything
-            logger.error("the error raised for %s cannot be sent: %s", message.uri, defect)
+            outcome = self._expected(error, plain, message)
+        except BaseException as defect:  # the payload's own code, for example
+            _log(logging.ERROR, message, "raised what cannot be sent: %s", _text(defect))
             outcome = None
         if outcome is not None:
-            # A caller is told; a publisher is not.
-            level = logging.WARNING if isinstance(message, Event) else logging.INFO
-            logger.log(level, "%r from %s: %s", message, who, error)
             return outcome
-        logger.error("%r from %s failed", message, who, exc_info=error)
+        _log(logging.ERROR, message, "failed", exc_info=error)
         return Failure(error_uris.RUNTIME_ERROR, self._detail(error))
 
-    def _expected(self, error: BaseException, plain: Plain) -> Outcome | None:
-        for kind, outcome in _RAISED:
+    def _expected(self, error: BaseException, plain: Plain, message: Message) -> Outcome | None:
+        if is_time_limit(error):
+            _log(logging.WARNING, message, "took too long and was ended")
+            return Failure(error_uris.TIMEOUT, [f"{message.uri} took too long"])
+        if isinstance(error, Interrupted):
+            _log(logging.INFO, message, "was canceled")
+            return Failure(error_uris.CANCELED, [f"{message.uri} was canceled"])
+        for kind, make in _RAISED:
             if isinstance(error, kind):
-                return outcome(self, error, plain)
+                outcome = make(self, error, plain)
+                # A caller gets the error; a publisher does not.
+                level = logging.WARNING if isinstance(message, Event) else logging.INFO
+                _log(level, message, "%s", _text(error))
+                return outcome
         return None
 
     # What may be raised.
@@ -87,18 +92,21 @@ class Results:
         if uri is None:
             uri = self.error_uri(type(error).__name__)
         check_uri(uri, "error URI")
+        if not (error.exposed or self._shows_details):
+            return Failure(uri)
         return Failure(uri, plain(error.args), plain(error.kwargs))
 
     def _invalid_argument(self, error: t.Any, plain: Plain) -> Outcome:
         return Failure(InvalidArgument.uri, (), {"errors": plain(error.errors)})
 
     def _timeout(self, error: t.Any, plain: Plain) -> Outcome:
-        return Failure(error_uris.TIMEOUT, [str(error)])
+        # The text names a procedure that the handler has called.
+        return Failure(error_uris.TIMEOUT, [str(error)] if self._shows_details else [])
 
     def _http_exception(self, error: t.Any, plain: Plain) -> Outcome:
         if error.response is not None:
             return self.returned(error.response, plain, is_view=True)
-        return self._http_failure(error.code or 500, error.description or "", ())
+        return self._http_failure(error.code or 500, error.description, ())
 
     # HTTP.
 
@@ -120,16 +128,19 @@ class Results:
             return Result([plain(body)])
         if code < 400:  # its body is a hint for browsers, and not what the caller asked for
             return self._http_failure(code, f"redirected to {location}", (), location=location)
-        description = body if isinstance(body, str) else ""
-        return self._http_failure(code, description, [] if description else [plain(body)])
+        if isinstance(body, str):
+            return self._http_failure(code, body, ())
+        return self._http_failure(code, "", [plain(body)])
 
     def _http_failure(
-        self, code: int, description: str, args: t.Sequence[t.Any], **details: t.Any
+        self, code: int, description: t.Any, args: t.Sequence[t.Any], **details: t.Any
     ) -> Failure:
+        """:param description: Text; also lazy text and ``Markup``, or None."""
+        text = "" if description is None else _exact(description)
         if code in (401, 403):
-            return Failure(error_uris.NOT_AUTHORIZED, args or [description])
+            return Failure(error_uris.NOT_AUTHORIZED, args or [text])
         name = HTTP_STATUS_CODES.get(code, "Unknown Error")
-        kwargs = {"code": code, "name": name, "description": description, **details}
+        kwargs = {"code": code, "name": name, "description": text, **details}
         return Failure(self.error_uri(name), args, kwargs)
 
     # Helpers.
@@ -138,19 +149,35 @@ class Results:
         """``<prefix>.error.<name in snake case>``."""
         return resolve(f".error.{snake_case(name)}", self._prefix)
 
+    @property
+    def _shows_details(self) -> bool:
+        """Whether callers are developers."""
+        return self._app.debug or self._app.testing
+
     def _detail(self, error: BaseException) -> list[str]:
-        """What the caller learns of a defect: nothing, but while developing."""
-        if self._app.debug or self._app.testing:
-            return [f"{type(error).__name__}: {_text(error)}"]
-        return []
+        """What the caller learns of an unexpected exception: nothing, except while developing."""
+        return [f"{type(error).__name__}: {_text(error)}"] if self._shows_details else []
+
+
+def _log(level: int, message: Message, text: str, *args: t.Any, **options: t.Any) -> None:
+    """Log what became of a message. The app's log handlers may raise; that changes no outcome."""
+    who = message.sender or "an undisclosed session"
+    report(
+        functools.partial(logger.log, level, **options), f"%r from %s: {text}", message, who, *args
+    )
 
 
 def _text(error: BaseException) -> str:
-    """The error's text, even where it has none to give: its caller waits for an answer."""
+    """Return an error's text, even where ``str()`` of it fails."""
     try:
-        return str(error)
-    except Exception as failed:
+        return _exact(error)
+    except BaseException as failed:
         return f"<str() failed: {type(failed).__name__}>"
+
+
+def _exact(value: object) -> str:
+    """Return text as ``str`` itself: subclasses such as ``Markup`` cannot be sent."""
+    return str.__str__(str(value))
 
 
 def _body(response: Response) -> t.Any:
@@ -165,8 +192,8 @@ def _body(response: Response) -> t.Any:
 
 _Raised = t.Callable[[Results, t.Any, Plain], Outcome]
 
-#: Exceptions a handler may raise, and who makes an ERROR of them. First match wins; others are
-#: defects. Source: DESIGN, "What it raises is the ERROR".
+#: Exceptions that a handler may raise, and what makes an ERROR of each. First match wins; others are
+#: unexpected.
 _RAISED: tuple[tuple[type[BaseException], _Raised], ...] = (
     (ApplicationError, Results._application_error),
     (InvalidArgument, Results._invalid_argument),

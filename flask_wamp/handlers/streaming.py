@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import time
+import types
 import typing as t
 
 import msgspec
@@ -28,6 +29,9 @@ EVENT_STREAM = "text/event-stream"
 
 #: Items in a row before a greenlet gives way to the others, the reader's among them.
 TURN = 16
+
+#: What :func:`as_generator` looks at.
+STREAMS = (types.GeneratorType, types.AsyncGeneratorType, ResultStream, Response)
 
 Generator = t.Generator[t.Any, t.Any, t.Any]
 Convert = t.Callable[[t.Any], Outcome]

@@ -59,6 +59,10 @@ def remote_error(message: m.Error) -> ApplicationError:
         args, kwargs = message.args, message.kwargs
     except InvalidPayload as error:
         args, kwargs = list(error.args), {}
+    remote: ApplicationError
     if message.error == error_uris.CANCELED:
-        return CallCanceled(*args, **kwargs)
-    return ApplicationError(message.error, *args, **kwargs)
+        remote = CallCanceled(*args, **kwargs)
+    else:
+        remote = ApplicationError(message.error, *args, **kwargs)
+    remote.exposed = False  # what one peer says to this one is not for everybody who calls this one
+    return remote

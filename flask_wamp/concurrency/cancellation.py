@@ -1,0 +1,72 @@
+"""End a coroutine when nobody waits for its handler any more.
+
+A thread cannot be ended from outside, but a coroutine in it can: its task is canceled at the next ``await``.
+Under gevent the greenlet is ended instead, see :mod:`.interruption`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import time
+import typing as t
+
+from . import deadlines
+from .interruption import Interrupted, TimeLimit
+
+T = t.TypeVar("T")
+
+_time_limit: contextvars.ContextVar[float | None] = contextvars.ContextVar(
+    "flask_wamp_time_limit", default=None
+)
+
+
+@contextlib.contextmanager
+def limit_coroutines(deadline: float) -> t.Iterator[None]:
+    """Cancel the coroutines that run inside at a ``time.monotonic()``."""
+    outer = _time_limit.get()
+    token = _time_limit.set(deadline if outer is None else min(outer, deadline))
+    try:
+        yield
+    finally:
+        _time_limit.reset(token)
+
+
+async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
+    """Await a coroutine of the running handler.
+
+    :raises Interrupted: The caller has canceled, and so was the coroutine.
+    :raises TimeLimit: A time limit was reached, and the coroutine was canceled.
+    """
+    work, limit = deadlines.in_hand.get(), _time_limit.get()
+    if work is None and limit is None:
+        return await coroutine
+    loop = asyncio.get_running_loop()
+    task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
+    reasons: list[type[Interrupted]] = []
+
+    def end(reason: type[Interrupted]) -> None:
+        if not reasons:
+            reasons.append(reason)
+            task.cancel()
+
+    def end_from_outside() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine has ended
+            loop.call_soon_threadsafe(end, Interrupted)
+
+    alarm = None
+    if limit is not None:
+        alarm = loop.call_later(max(0.0, limit - time.monotonic()), end, TimeLimit)
+    leave = deadlines.follow(object(), end_from_outside)
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        if reasons:
+            raise reasons[0] from None
+        raise
+    finally:
+        if leave is not None:
+            leave()
+        if alarm is not None:
+            alarm.cancel()
