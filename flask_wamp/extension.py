@@ -33,7 +33,7 @@ from .tasks.background import offer_tasks
 from .tasks.runner import TaskRunner
 
 if t.TYPE_CHECKING:
-    from .peer.peer import Peer
+    from .peer.listeners import Host
     from .scheduling.scheduler import Scheduler
 
 logger = get_logger("flask_wamp")
@@ -109,7 +109,7 @@ class _AppState:
         once = self.config["WAMP_SCHEDULE"] == "once"
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
 
-        def make(peer: Peer) -> JobRunner:
+        def make(peer: Host) -> JobRunner:
             lease = functools.partial(Leases.of(peer).add, uri) if once else None
             return JobRunner(self._app, schedule, peer.pool, lease)
 

@@ -16,6 +16,7 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
+from ..peer.serving import withdraw
 from ..peer.settings import Settings
 from ..protocol.patterns import as_declared
 from .caller import Caller
@@ -106,7 +107,7 @@ class Client(Caller):
             if by_hand:
                 self._state.declarations.discard(key(declaration))
                 with contextlib.suppress(NotJoined):  # where the router answers after all
-                    peer.serving.withdraw(connection, declaration)
+                    withdraw(connection, declaration)
                 raise
             if isinstance(error, CallTimeout):
                 peer.serving.unanswered(declaration)
@@ -126,7 +127,7 @@ class Client(Caller):
         peer.remove_listener(declaration, time.monotonic() + self.settings.drain_timeout)
         if peer.connection is None:
             return
-        answer = peer.serving.withdraw(peer.connection, declaration)
+        answer = withdraw(peer.connection, declaration)
         if answer is not None:
             self._await(peer, answer, uri)
 

@@ -13,15 +13,13 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMP
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
+from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from .event_stream import Arrived, Box, EventStream
 from .result_stream import size_of
-
-if t.TYPE_CHECKING:
-    from ..peer.peer import Peer
 
 logger = get_logger("flask_wamp")
 
@@ -98,7 +96,7 @@ class EventHub:
     :param make: Makes of an event in hand what streams hand out.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Host) -> None:
         self._peer = peer
         self._feeds: dict[tuple[str, str], SharedSubscription] = {}
         self._changed = threading.Condition()
@@ -106,7 +104,7 @@ class EventHub:
         self._watching = False
 
     @classmethod
-    def of(cls, peer: Peer) -> EventHub | None:
+    def of(cls, peer: Host) -> EventHub | None:
         """Return the hub of a process; None before its client has started."""
         return t.cast("EventHub | None", peer.listener(cls))
 

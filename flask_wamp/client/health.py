@@ -6,6 +6,7 @@ import datetime as dt
 import typing as t
 
 from ..peer.declarations import Declaration, Registration, Subscription
+from ..peer.peer import Peer
 from .client import Client
 from .event_hub import EventHub
 
@@ -32,16 +33,17 @@ def health(client: Client) -> dict[str, t.Any]:
     settings, peer = client.settings, client.peer
     connection = peer.connection if peer is not None else None
     hub = EventHub.of(peer) if peer is not None else None
+    ended = peer is not None and peer.started and not peer.is_alive
     since = peer.joined_at if peer is not None else None
     return {
-        "joined": connection is not None,
+        "joined": connection is not None and not ended,
         "joined_since": _iso(since) if connection is not None else None,
         "session_id": connection.session.session_id if connection is not None else None,
         "realm": settings.realm,
         "router_url": settings.router_url.shown,
         "transport": settings.router_url.transport if connection is not None else None,
         "serializer": connection.transport.serializer.name if connection is not None else None,
-        "failure": str(peer.failure) if peer is not None and peer.failure is not None else None,
+        "failure": _failure(peer),
         "reconnects": peer.lost if peer is not None else 0,
         "procedures": {
             "registered": sum(d.id is not None for d in _of(client, Registration)),
@@ -62,6 +64,14 @@ def health(client: Client) -> dict[str, t.Any]:
             "waiting": peer.waiting if peer is not None else 0,
         },
     }
+
+
+def _failure(peer: Peer | None) -> str | None:
+    if peer is None:
+        return None
+    if peer.started and not peer.is_alive:
+        return "a thread of this client has ended: restart the process"
+    return str(peer.failure) if peer.failure is not None else None
 
 
 def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:

@@ -10,6 +10,8 @@ import threading
 import time
 import typing as t
 
+from .._text import get_logger
+from ..concurrency.guards import guarded
 from ..concurrency.pool import Pool
 from ..coordination.lease import Leases
 from ..coordination.linger import Linger
@@ -21,6 +23,8 @@ from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from .event_hub import EventHub
 from .testaments import Testaments
+
+logger = get_logger("flask_wamp")
 
 MakeEvent = t.Callable[[t.Any], t.Any]
 
@@ -269,7 +273,10 @@ class ClientState:
         return t.cast(EventHub, EventHub.of(self.started()))
 
     def stop(self) -> None:
-        """Leave the realm: linger, withdraw, drain, say GOODBYE."""
+        """Leave the realm: linger, withdraw, drain, say GOODBYE.
+
+        Never raises: what fails is logged, and the next step follows.
+        """
         self._stopped_in = os.getpid()
         peer = self.peer
         if peer is None:
@@ -278,14 +285,14 @@ class ClientState:
         leaving: t.Callable[[], None] = lambda: None  # noqa: E731
         if linger and peer.connection is not None:
             way_out = Linger(peer.connection, self.declarations)
-            way_out.wait(linger)
+            guarded(logger.exception, "cannot linger", way_out.wait, linger)
             leaving = way_out.release
         deadline = time.monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
         self._peers.pop(os.getpid(), None)
         self.declarations.serve_all(False)
         for companion in self.closeables:
-            companion.stop(deadline)
+            guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
 
     def only_call(self) -> None:
         """Connect on first use only, and never serve what the app declares."""

@@ -17,6 +17,7 @@ import typing as t
 from .._text import get_logger
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from ..peer.connection import Connection, payload
+from ..peer.listeners import Host
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.options import RECEIVERS
@@ -161,7 +162,7 @@ class Testaments:
         keeper = self._keeper
         return keeper if keeper is not None and keeper.peer is peer else None
 
-    def _make_keeper(self, peer: Peer) -> TestamentSync:
+    def _make_keeper(self, peer: Host) -> TestamentSync:
         self._keeper = TestamentSync(self, peer)
         return self._keeper
 
@@ -196,7 +197,7 @@ class _Answer:
 class TestamentSync:
     """In each process: has the router know the testaments, in every session."""
 
-    def __init__(self, testaments: Testaments, peer: Peer) -> None:
+    def __init__(self, testaments: Testaments, peer: Host) -> None:
         self.peer = peer
         self._testaments = testaments
         self._lock = threading.Lock()  # around what is put in line, never around what waits

@@ -1,4 +1,4 @@
-"""The line in front of the workers: fair, so that who asks for much does not make the others wait."""
+"""The queue in front of the workers. It is fair: a busy procedure does not make the others wait."""
 
 from __future__ import annotations
 
@@ -9,45 +9,60 @@ Job = t.Callable[[], object]
 
 
 class FairQueue:
-    """Jobs by what they are for, taken in turns: one of each kind, then the next of each.
+    """Jobs by kind, which take turns: one job of each kind, then the next one of each.
 
-    Jobs of one kind keep their order. Not safe by itself: its owner has a lock.
+    Jobs of one kind keep their order. The queue has no lock: its owner calls it under a lock of its own.
 
-    :param limit: How many jobs may stand in it. While it is full, a kind that has less than its share
-        of it still gets in, so there may be up to twice as many.
+    :param limit: How many jobs may wait. While the queue is full, a kind with less than its share still
+        gets in, so up to twice as many may wait. The same holds for ``max_bytes``.
+    :param max_bytes: How many bytes the messages of waiting jobs may have. A job that finds the queue
+        empty gets in, whatever its size.
     """
 
-    __slots__ = ("_kinds", "_length", "_turns", "limit")
+    __slots__ = ("_kinds", "_turns", "bytes", "length", "limit", "max_bytes")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_bytes: float = float("inf")) -> None:
         self.limit = limit
-        self._kinds: dict[object, collections.deque[Job]] = {}
+        self.max_bytes = max_bytes
+        self.length = 0
+        """How many jobs wait; an attribute, because ``len()`` would cost a call per look."""
+        self.bytes = 0
+        """How many bytes their messages have."""
+        self._kinds: dict[object, _Waiting] = {}
         self._turns: collections.deque[object] = collections.deque()
-        self._length = 0
 
-    def __len__(self) -> int:
-        return self._length
+    def offer(self, job: Job, kind: object, *, spare: int = 0, size: int = 0) -> bool:
+        """Append a job, or return False if there is no room for it.
 
-    def has_room(self, kind: object, spare: int) -> bool:
-        """Whether another job of a kind may come in.
-
-        :param spare: How many jobs are about to be taken, and do not count.
+        :param spare: How many jobs are about to be taken out, and do not count.
+        :param size: The bytes of the job's message.
         """
-        length = self._length - spare
-        if length < self.limit:
+        length = self.length - spare
+        if length < self.limit and (self.bytes + size <= self.max_bytes or length <= 0):
+            self.append(job, kind, size)
             return True
-        waiting = self._kinds.get(kind, ())
-        share = self.limit // (len(self._kinds) + (not waiting))
-        return len(waiting) < share and length < 2 * self.limit
+        waiting = self._kinds.get(kind, _NONE)
+        kinds = len(self._kinds) + (waiting is _NONE)
+        has_share_left = (
+            len(waiting.jobs) < self.limit // kinds
+            and waiting.bytes + size <= self.max_bytes / kinds
+            and length < 2 * self.limit
+            and self.bytes + size <= 2 * self.max_bytes
+        )
+        if has_share_left:
+            self.append(job, kind, size)
+        return has_share_left
 
-    def append(self, job: Job, kind: object) -> None:
-        """Have a job wait for its turn."""
+    def append(self, job: Job, kind: object, size: int = 0) -> None:
+        """Append a job, even if the queue is full."""
         waiting = self._kinds.get(kind)
         if waiting is None:
-            self._kinds[kind] = waiting = collections.deque()
+            self._kinds[kind] = waiting = _Waiting()
             self._turns.append(kind)
-        waiting.append(job)
-        self._length += 1
+        waiting.jobs.append((job, size))
+        waiting.bytes += size
+        self.bytes += size
+        self.length += 1
 
     def popleft(self) -> Job:
         """Take the next job out.
@@ -56,17 +71,30 @@ class FairQueue:
         """
         kind = self._turns[0]
         waiting = self._kinds[kind]
-        job = waiting.popleft()
-        self._length -= 1
-        if waiting:
+        job, size = waiting.jobs.popleft()
+        waiting.bytes -= size
+        self.bytes -= size
+        self.length -= 1
+        if waiting.jobs:
             self._turns.rotate(-1)
         else:
             self._turns.popleft()
             del self._kinds[kind]
         return job
 
-    def clear(self) -> None:
-        """Forget all jobs."""
-        self._kinds.clear()
-        self._turns.clear()
-        self._length = 0
+    def clear(self) -> list[Job]:
+        """Take all jobs out, and return them."""
+        return [self.popleft() for _ in range(self.length)]
+
+
+class _Waiting:
+    """The waiting jobs of one kind, each with the bytes of its message, and their sum."""
+
+    __slots__ = ("bytes", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: collections.deque[tuple[Job, int]] = collections.deque()
+        self.bytes = 0
+
+
+_NONE = _Waiting()

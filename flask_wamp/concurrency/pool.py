@@ -1,9 +1,8 @@
-"""The workers that run handlers, and their places."""
+"""The workers that run handlers, and the slots that limit how many run at once."""
 
 from __future__ import annotations
 
 import collections
-import contextvars
 import itertools
 import threading
 import time
@@ -11,136 +10,226 @@ import typing as t
 
 from .._text import get_logger
 from .fair_queue import FairQueue, Job
-from .threads import is_monkey_patched, spawn
+from .guards import report
+from .threads import Waiter, acquire_in_any_case, spawn
+from .workers import InlineWorker, Worker, current_worker
 
 logger = get_logger("flask_wamp.execution")
 
-#: The worker this code runs on, in whatever thread or coroutine it has wandered to.
-_current_worker: contextvars.ContextVar[_Worker | None] = contextvars.ContextVar(
-    "flask_wamp_worker", default=None
-)
+#: How many threads a pool has for jobs that wait for other peers, besides those that run.
+WAITING_THREADS = 512
+
+
+@t.runtime_checkable
+class Refusable(t.Protocol):
+    """A job that somebody waits for, who gets an error if it can't be run."""
+
+    def __call__(self) -> object:
+        """Run it."""
+
+    def refuse(self) -> object:
+        """Answer that it is not run. Must not wait."""
 
 
 class Pool:
-    """Workers with a fixed number of places, and a bounded line in front of them.
+    """Workers with a fixed number of slots, and a bounded queue in front of them.
 
-    A job that waits for another peer gives its place away (:meth:`release_slot`) and takes one back
-    before it goes on. So at most ``size`` jobs run at once, and yet any number may wait inside each
-    other without starving.
+    A job that waits for another peer releases its slot (:meth:`release_slot`) and takes one again before
+    it goes on. So at most ``size`` jobs run at once, and jobs that wait for each other do not starve.
 
-    Only one worker is woken at a time, and wakes the next when it takes a job and sees more. Jobs that
-    never wait are so run one after the other by a worker that is awake already, at no more than the cost
-    of a function call; the moment one waits, the interpreter is free for the next worker.
+    Only one worker is woken at a time. It wakes the next one when it takes a job and sees more. So one
+    worker that is awake runs jobs that never wait one after the other, at no more than the cost of a
+    function call. As soon as one waits, the interpreter is free for the next worker.
+
+    Each job runs in a fresh ``contextvars.Context``: a context variable that it sets ends with it.
+
+    **Threads are bounded.** A job that waits keeps its thread. When all threads wait and jobs are left in
+    the queue, these may be what the others wait for. If none of the others goes on within a moment,
+    :meth:`refuse_starving` refuses what is in the queue, so that whoever waits for it gets an error instead
+    of waiting until its time is over.
+
+    Locks: ``_lock`` is taken last. Nothing but the pool's own state is touched under it: no logging, no job.
 
     :param size: How many jobs run at once.
-    :param max_pending: How many may stand in line, see :class:`.line.FairQueue`; more are refused.
-    :param max_threads: How many threads there may be, waiting ones included.
+    :param max_pending: How many may wait, see :class:`.fair_queue.FairQueue`; more are refused.
+    :param max_threads: How many threads there may be, those of waiting jobs included.
+    :param max_bytes: How many bytes the messages of jobs in the queue may have.
     """
 
-    def __init__(self, size: int, max_pending: int, *, max_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        max_pending: int,
+        *,
+        max_threads: int | None = None,
+        max_bytes: float = float("inf"),
+    ) -> None:
         self.size = size
-        self.max_threads = max_threads or size + 2048
+        self.max_threads = max_threads or size + WAITING_THREADS
         self._lock = threading.Lock()
         self._free = size
-        self._waking: _Worker | None = None
-        """The worker that was woken, has a place, and has not looked for a job yet."""
-        self._jobs = FairQueue(max_pending)
-        self._held = False
-        self._watched: _Worker | None = None
-        """The guest that runs what stands in line alone, as long as it is quick."""
-        self._idle: list[_Worker] = []
+        self._waking: Worker | None = None
+        """The worker that was woken, has a slot, and has not looked for a job yet."""
+        self._queue = FairQueue(max_pending, max_bytes)
+        self._gathering = False
+        self._watched: Worker | None = None
+        """The inline worker that runs what is in the queue alone, as long as it is quick."""
+        self._idle: list[Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
-        self._workers: set[_Worker] = set()
+        self._workers: set[Worker] = set()
+        self._away = 0
+        """How many workers have released their slot, and wait."""
         self._numbers = itertools.count(1)
         self._stopping = False
         self._all_idle: threading.Event | None = None
-        self._drainer: _Worker | None = None
+        self._drainer: Worker | None = None
+        self._cannot_start: int | None = None
+        """How many threads there were when the system gave no more, until that was logged."""
+        self.starving_since: float | None = None
+        """The ``time.monotonic()`` since which jobs wait, and no thread is left to run them."""
 
     @property
     def pending(self) -> int:
-        """How many jobs stand in line, and have no place."""
-        return max(0, len(self._jobs) - self._free - (self._waking is not None))
+        """How many jobs are in the queue and have no slot."""
+        return max(0, self._queue.length - self._free - (self._waking is not None))
 
     @property
     def running(self) -> int:
-        """How many jobs have a place."""
+        """How many jobs have a slot."""
         looking = self._waking is not None
-        return min(self.size, self.size - self._free - looking + len(self._jobs))
+        return min(self.size, self.size - self._free - looking + self._queue.length)
+
+    @property
+    def threads(self) -> int:
+        """How many workers there are, those of waiting jobs included."""
+        return len(self._workers)
+
+    @property
+    def idle(self) -> int:
+        """How many workers wait for a job."""
+        return len(self._idle)
+
+    def reserve(self, count: int) -> int:
+        """Start workers until so many are idle, as far as the system allows; return how many are."""
+        with self._lock:
+            idle = len(self._idle)
+            while idle < count and self._free and len(self._workers) < self.max_threads:
+                if self._start_worker() is None:
+                    break
+                self._free -= (
+                    1  # it looks for a job first, and has a slot, like every worker that is woken
+                )
+                idle += 1
+            return idle
 
     def has_more(self) -> bool:
-        """Whether a worker that is done with its job finds another one."""
-        return bool(self._jobs)
+        """Whether a worker that has finished its job finds another one."""
+        return self._queue.length > 0
 
-    def submit(self, job: Job, *, kind: object = None, force: bool = False) -> bool:
-        """Run a job on a worker as soon as there is a place.
+    def submit(self, job: Job, *, kind: object = None, size: int = 0, force: bool = False) -> bool:
+        """Run a job on a worker as soon as there is a slot.
 
-        :param kind: What it is for: kinds take turns.
-        :param force: Take it though the line is full.
-        :returns: False when it was refused: the line is full, or the pool is stopping.
+        :param kind: What the job is for: kinds take turns.
+        :param size: The bytes of the job's message.
+        :param force: Accept the job even if the queue is full.
+        :returns: False when the job was refused: the queue is full, or the pool is stopping.
         """
         with self._lock:
             if self._stopping:
                 return False
-            places = self._free + (self._waking is not None)
-            if not (force or self._jobs.has_room(kind, places)):
-                return False
-            self._jobs.append(job, kind)
-            if self._waking is None and self._free and not self._held:
+            if force:
+                self._queue.append(job, kind, size)
+            else:
+                spare = self._free + (self._waking is not None)
+                if not self._queue.offer(job, kind, spare=spare, size=size):
+                    return False
+            if self._waking is None and self._free and not self._gathering:
                 self._wake_another()
-            return True
+        if self._cannot_start is not None:
+            self._report_threads()
+        return True
 
-    def hold(self) -> None:
-        """Wake nobody for what is submitted from now on; :meth:`let_go` does. For one thread only."""
-        self._held = True
+    def gather(self, inline: InlineWorker | None = None) -> Gathering:
+        """Wake no worker for what is submitted inside of ``with``, but one for all of it at its end.
 
-    def let_go(self, guest: InlineWorker | None = None) -> Job | None:
-        """Have a worker woken for what was submitted since :meth:`hold`.
+        For one thread at a time: the one that reads.
 
-        :param guest: Who runs it if it is not much.
-        :returns: The first job, which has a place and must be given to :meth:`InlineWorker.run`. For others
-            a worker is woken by :meth:`share`, or they are the guest's: see :meth:`watch`.
+        :param inline: Who runs the first job if there are not many.
         """
-        if not self._held:
-            return None
-        with self._lock:
-            self._held = False
-            if not self._jobs or not self._free or self._waking is not None:
-                return None
-            if guest is None or len(self._jobs) > guest.MOST:
-                self._wake_another()
-                return None
-            self._free -= 1
-            self._workers.add(guest.worker)
-            return self._jobs.popleft()
+        return Gathering(self, inline)
 
-    def watch(self, guest: InlineWorker) -> None:
-        """Wake nobody when this guest takes a job and sees more: who watches it calls :meth:`share`."""
-        self._watched = guest.worker
+    def watch(self, inline: InlineWorker) -> None:
+        """Let this inline worker take jobs without waking another, until :meth:`share`."""
+        self._watched = inline.worker
 
     def is_watched(self) -> bool:
-        """Whether a guest runs what stands in line alone."""
+        """Whether an inline worker runs what is in the queue alone."""
         return self._watched is not None
 
     def share(self) -> None:
-        """Have a worker woken for what stands in line: no guest runs that alone any more."""
+        """Wake a worker for what is in the queue: no inline worker runs it alone any more."""
         with self._lock:
             self._watched = None
             self._wake_if_needed()
 
     def release_slot(self) -> t.ContextManager[None]:
-        """While inside, another job may have this one's place. Does nothing outside of a job."""
-        worker = _current_worker.get()
-        return _NOTHING if worker is None or worker.pool is not self else _Away(worker)
+        """Let another job have this one's slot while inside. Does nothing outside of a job."""
+        worker = current_worker.get()
+        return _NOTHING if worker is None or worker.pool is not self else _Released(self, worker)
+
+    def wait(self, waiter: Waiter, timeout: float) -> bool:
+        """Wait for an answer, at most ``timeout`` seconds, and let another job have the slot meanwhile.
+
+        :returns: Whether it came.
+        """
+        worker = current_worker.get()
+        if worker is None or worker.pool is not self:
+            return waiter.wait(timeout)
+        with _Released(self, worker):
+            return waiter.wait(timeout)
+
+    def refuse_starving(self, patience: float) -> int:
+        """Refuse what is in the queue if no thread has been free for it for ``patience`` seconds.
+
+        A job with a method ``refuse`` is refused by it; others stay. A timer calls this now and then.
+
+        :returns: How many jobs were refused.
+        """
+        since = self.starving_since
+        if since is None or time.monotonic() - since < patience:
+            return 0
+        refused: list[Refusable] = []
+        with self._lock:
+            # Workers that do not wait come to the queue by themselves.
+            if self.starving_since is None or self._away < len(self._workers):
+                return 0
+            for job in self._queue.clear():
+                if isinstance(job, Refusable):
+                    refused.append(job)
+                else:
+                    self._queue.append(job, None)
+            self.starving_since = time.monotonic() if self._queue.length else None
+        report(
+            logger.error,
+            "all %d threads wait for answers; %d calls that wait for a thread are refused",
+            self.threads,
+            len(refused),
+        )
+        for job in refused:
+            job.refuse()
+        return len(refused)
 
     def stop(self, timeout: float) -> bool:
-        """Let what is in hand finish, at most ``timeout`` seconds, then end all workers.
+        """Let running and waiting jobs finish, at most ``timeout`` seconds, then end all workers.
+
+        Starts no thread for it, but for jobs that are left in the queue. Call it from one thread only.
 
         :returns: Whether all finished in time.
         """
         finished = self._drain(timeout)
         with self._lock:
             self._stopping = True
-            self._jobs.clear()
+            self._queue.clear()
             idle, self._idle = self._idle, []
             threads = [worker.thread for worker in idle]
         for worker in idle:
@@ -153,69 +242,118 @@ class Pool:
 
     def _drain(self, timeout: float) -> bool:
         with self._lock:
-            self._drainer = _current_worker.get()  # a job that stops the pool: not waited for
+            self._drainer = (
+                current_worker.get()
+            )  # a job that stops the pool does not wait for itself
             if not self._busy():
                 return True
             self._all_idle = threading.Event()
+            alone = not self._workers
+        if (
+            alone
+        ):  # no thread could be started: at the end of the interpreter, or at the system's limit
+            self._run_here(time.monotonic() + timeout)
         return self._all_idle.wait(timeout)
 
-    def _busy(self) -> bool:
-        # A worker that was woken is busy with a job in line, or with nothing.
-        busy = len(self._workers) - len(self._idle) - (self._waking is not None)
-        return bool(self._jobs) or busy > (self._drainer in self._workers)
+    def _run_here(self, deadline: float) -> None:
+        """Run what is in the queue in this thread, for want of any other."""
+        inline = InlineWorker(self)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if not self._queue.length or not self._free or self._workers:
+                    break
+                self._free -= 1
+                self._workers.add(inline.worker)
+                inline.worker.dismissed = False
+                job = self._queue.popleft()
+            inline.run(job)
 
-    # Called by workers and under the lock.
+    def _busy(self) -> bool:
+        assert self._lock.locked()
+        # A worker that was woken is busy with a job in the queue, or with nothing.
+        busy = len(self._workers) - len(self._idle) - (self._waking is not None)
+        return self._queue.length > 0 or busy > (self._drainer in self._workers)
+
+    # Called under the lock, by workers and by those who submit.
 
     def _wake_another(self) -> bool:
-        """Give a place to an idle worker, or to a new one; False when there can be none."""
+        """Give a slot to an idle worker, or to a new one; False when there is none."""
+        assert self._lock.locked()
         if self._idle:
             worker = self._idle.pop()  # the last one to go idle: its stack is still in the cache
             self._waking = worker
             worker.wake()
         elif len(self._workers) >= self.max_threads or not self._add_worker():
+            if self.starving_since is None:
+                self.starving_since = time.monotonic()
             return False
         self._free -= 1
+        self.starving_since = None
         return True
 
     def _wake_if_needed(self) -> None:
-        """Wake a worker if there is a job and a place for it, and none is on its way."""
-        if self._jobs and self._free and self._waking is None:
+        """Wake a worker if there is a job and a slot for it, and none was woken yet."""
+        if self._queue.length and self._free and self._waking is None:
             self._wake_another()
 
     def _add_worker(self) -> bool:
-        worker = _Worker(self)
-        try:
-            worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
-        except RuntimeError:
-            logger.error(
-                "cannot start another thread, %d are running: look at the limits of this process",
-                len(self._workers),
-            )
+        worker = self._start_worker()
+        if worker is None:
+            self._cannot_start = len(self._workers)
             return False
-        self._workers.add(worker)
         self._waking = worker
         return True
 
+    def _start_worker(self) -> Worker | None:
+        assert self._lock.locked()
+        worker = Worker(self)
+        try:
+            worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
+        except (
+            RuntimeError,
+            MemoryError,
+        ):  # a limit of the system, or the interpreter is about to end
+            return None
+        self._workers.add(worker)
+        return worker
+
+    def _report_threads(self) -> None:
+        """Log that no thread could be started. Not under the lock: log handlers may publish."""
+        running, self._cannot_start = self._cannot_start, None
+        if running is not None:
+            report(
+                logger.error,
+                "cannot start another thread, %d are running: look at the limits of this process",
+                running,
+            )
+
     def _pass_on(self) -> None:
-        """Give a place that became free to whoever is next."""
+        """Give a slot that became free to the next one."""
+        assert self._lock.locked()
         if self._returning:
             self._returning.popleft().release()
             return
         self._free += 1
         self._wake_if_needed()
 
-    def _next(self, worker: _Worker) -> Job | None:
-        """The worker's next job, or None: its place is given away and it is idle, or not needed."""
+    # Called by workers.
+
+    def next_job(self, worker: Worker) -> Job | None:
+        """Return the worker's next job. None: its slot is released, and it is idle or dismissed."""
+        if self._cannot_start is not None:
+            self._report_threads()
         with self._lock:
             if self._waking is worker:
                 self._waking = None
-            if self._jobs and not self._returning:
-                job = self._jobs.popleft()
+            if self._queue.length and not self._returning:
+                job = self._queue.popleft()
+                if self.starving_since is not None:
+                    self.starving_since = time.monotonic() if self._queue.length else None
                 if self._watched is not worker:
                     self._wake_if_needed()
                 return job
             self._pass_on()
-            if worker.is_guest or self._stopping or len(self._idle) >= self.size:
+            if worker.is_inline or self._stopping or len(self._idle) >= self.size:
                 self._workers.discard(worker)
                 worker.dismissed = True
             else:
@@ -224,128 +362,76 @@ class Pool:
                 self._all_idle.set()
             return None
 
-
-class _Worker:
-    """One thread, and the bell that wakes it."""
-
-    __slots__ = ("_bell", "away", "before_waiting", "dismissed", "is_guest", "pool", "thread")
-
-    #: Jobs in a row before greenlets give way to the others, the reader's among them.
-    TURN = 64
-
-    thread: threading.Thread
-
-    def __init__(self, pool: Pool, is_guest: bool = False) -> None:
-        self.pool = pool
-        self.is_guest = is_guest
-        self.before_waiting: t.Callable[[], None] | None = None
-        self.away = False
-        self.dismissed = False
-        self._bell = threading.Lock()
-        self._bell.acquire()
-
-    def wake(self) -> None:
-        """Have an idle worker look for a job: it has a place."""
-        self._bell.release()
-
-    def run(self) -> None:
-        _current_worker.set(self)
-        next_job, give_way = self.pool._next, is_monkey_patched()
-        while not self.dismissed:
-            in_a_row = 0
-            while (job := next_job(self)) is not None:
-                try:
-                    job()
-                except BaseException:  # a job answers for its own errors: this is a defect of ours
-                    logger.exception("a job failed")
-                in_a_row += 1
-                if give_way and in_a_row % self.TURN == 0:
-                    time.sleep(0)
-            if not self.dismissed:
-                self._bell.acquire()
-        with self.pool._lock:
-            self.pool._workers.discard(self)
+    def discard(self, worker: Worker) -> None:
+        """Forget a worker whose thread ends."""
+        with self._lock:
+            self._workers.discard(worker)
 
 
-class InlineWorker:
-    """A thread that has something else to do, and works now and then.
+class Gathering:
+    """The context of :meth:`Pool.gather`."""
 
-    :param before_waiting: Called when a job of it is about to wait for another peer, on whatever thread.
-    """
+    __slots__ = ("_inline", "_pool", "job")
 
-    __slots__ = ("worker",)
+    def __init__(self, pool: Pool, inline: InlineWorker | None) -> None:
+        self._pool = pool
+        self._inline = inline
+        self.job: Job | None = None
+        """After the end: a job that has a slot, for the inline worker's ``run``. A worker is woken for the
+        others by :meth:`Pool.share`, unless the inline worker runs them alone, see :meth:`Pool.watch`."""
 
-    #: Jobs in line above which they are left to the workers.
-    MOST = 100
+    def __enter__(self) -> Gathering:
+        self._pool._gathering = True
+        return self
 
-    def __init__(self, pool: Pool, before_waiting: t.Callable[[], None] | None = None) -> None:
-        self.worker = _Worker(pool, is_guest=True)
-        self.worker.before_waiting = before_waiting
-
-    def run(self, job: Job | None) -> int:
-        """Run the job of :meth:`Pool.let_go`, and what stands in line; return how many that were."""
-        _current_worker.set(self.worker)
-        next_job, count = self.worker.pool._next, 0
-        while job is not None:
-            _run(job)
-            count += 1
-            job = next_job(self.worker)
-        _current_worker.set(None)
-        return count
-
-
-def _run(job: Job) -> None:
-    try:
-        job()
-    except BaseException:  # a job answers for its own errors: this is a defect of ours
-        logger.exception("a job failed")
+    def __exit__(self, *exc_info: object) -> None:
+        pool, inline = self._pool, self._inline
+        with pool._lock:
+            pool._gathering = False
+            if not pool._queue.length or not pool._free or pool._waking is not None:
+                return
+            if inline is None or pool._queue.length > inline.MOST:
+                pool._wake_another()
+                return
+            pool._free -= 1
+            pool._workers.add(inline.worker)
+            self.job = pool._queue.popleft()
 
 
-class _Away:
-    """The job of a worker waits elsewhere: give the place away, take one back."""
+class _Released:
+    """The context of :meth:`Pool.release_slot`."""
 
-    __slots__ = ("_gave", "_worker")
+    __slots__ = ("_pool", "_released", "_worker")
 
-    def __init__(self, worker: _Worker) -> None:
+    def __init__(self, pool: Pool, worker: Worker) -> None:
+        self._pool = pool
         self._worker = worker
 
     def __enter__(self) -> None:
-        pool, before_waiting = self._worker.pool, self._worker.before_waiting
-        if before_waiting is not None:
-            before_waiting()
+        pool, worker = self._pool, self._worker
+        if worker.before_waiting is not None:
+            worker.before_waiting()
         with pool._lock:
-            self._gave = not self._worker.away  # a second wait of the same job has none to give
-            if self._gave:
-                self._worker.away = True
+            self._released = not worker.away  # a second wait of the same job has none to release
+            if self._released:
+                worker.away = True
+                pool._away += 1
                 pool._pass_on()
 
     def __exit__(self, *exc_info: object) -> None:
-        if not self._gave:
+        if not self._released:
             return
-        pool = self._worker.pool
+        pool = self._pool
         with pool._lock:
             self._worker.away = False
+            pool._away -= 1
             if pool._free:
                 pool._free -= 1
                 return
             turn = threading.Lock()
             turn.acquire()
             pool._returning.append(turn)
-        _acquire_in_any_case(turn)
-
-
-def _acquire_in_any_case(turn: threading.Lock) -> None:
-    """Wait though a greenlet's time limit ends here: its job goes on to end, and needs its place."""
-    ended: BaseException | None = None
-    while True:
-        try:
-            turn.acquire()
-        except BaseException as error:
-            ended = error
-        else:
-            break
-    if ended is not None:
-        raise ended
+        acquire_in_any_case(turn)  # not under the lock: who passes the slot on takes it
 
 
 class _Nothing:

@@ -1,13 +1,15 @@
-"""A lane: jobs that run in order, at most so many at once, on the workers of a pool."""
+"""A queue of jobs that run in order, a limited number at once, on the workers of a pool."""
 
 from __future__ import annotations
 
 import collections
+import contextvars
 import threading
 
 from .._text import get_logger
 from .fair_queue import Job
-from .pool import Pool
+from .guards import report
+from .pool import Pool, Refusable
 
 logger = get_logger("flask_wamp.execution")
 
@@ -15,41 +17,64 @@ logger = get_logger("flask_wamp.execution")
 class SerialQueue:
     """Jobs that run in order, at most ``concurrency`` at once, on the workers of a pool.
 
-    :param limit: How many may wait; more are refused.
+    :param limit: How many jobs may wait; more are refused.
+    :param max_bytes: How many bytes the messages of waiting jobs may have. A job that finds the queue
+        empty gets in, whatever its size.
     """
 
-    #: Jobs one turn handles before the place is offered to others.
+    #: How many jobs run before the worker turns to other kinds of jobs.
     TURN = 32
 
-    def __init__(self, pool: Pool, concurrency: int, limit: int) -> None:
+    def __init__(
+        self, pool: Pool, concurrency: int, limit: int, max_bytes: float = float("inf")
+    ) -> None:
         self.pool = pool
         self._lock = threading.Lock()
-        self._waiting: collections.deque[Job] = collections.deque()
+        self._waiting: collections.deque[tuple[Job, int]] = collections.deque()
+        self._bytes = 0
         self._free = concurrency
         self._starting = 0
-        """How many turns have a place and have not come to their first job yet."""
+        """How many turns the pool has accepted that have not taken their first job yet."""
         self._limit = limit
+        self._max_bytes = max_bytes
 
     @property
     def pending(self) -> int:
         """How many jobs wait."""
         return len(self._waiting)
 
-    def submit(self, job: Job) -> bool:
-        """Append a job; False when too many wait."""
+    def submit(self, job: Job, *, size: int = 0) -> bool:
+        """Append a job; return False when too many wait, or too many bytes.
+
+        :param size: The bytes of the job's message.
+        """
         with self._lock:
-            # A job whose turn is on its way does not wait: a limit of 1 is one beside those that run.
-            if len(self._waiting) - self._starting >= self._limit:
+            # A job whose turn is on its way does not wait: a limit of 1 means one besides the running ones.
+            waiting = len(self._waiting) - self._starting
+            if waiting >= self._limit or (waiting > 0 and self._bytes + size > self._max_bytes):
                 return False
-            self._waiting.append(job)
+            self._waiting.append((job, size))
+            self._bytes += size
             if not self._free:
                 return True
             self._free -= 1
             self._starting += 1
-        self.pool.submit(self._turn, kind=self, force=True)
+        self.pool.submit(self, kind=self, force=True)
         return True
 
-    def _turn(self) -> None:
+    def refuse(self) -> None:
+        """Refuse the waiting calls, because the pool has no thread to run them; events go on waiting."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, collections.deque()
+            refused = [job for job, _ in waiting if isinstance(job, Refusable)]
+            self._waiting.extend(each for each in waiting if not isinstance(each[0], Refusable))
+            self._bytes = sum(size for _, size in self._waiting)
+        self.pool.submit(self, kind=self, force=True)  # the turn that the pool does not run now
+        for job in refused:
+            job.refuse()
+
+    def __call__(self) -> None:
+        """Run jobs for one turn; the pool calls it."""
         for number in range(self.TURN):
             with self._lock:
                 if number == 0:
@@ -57,11 +82,13 @@ class SerialQueue:
                 if not self._waiting:
                     self._free += 1
                     return
-                job = self._waiting.popleft()
+                job, size = self._waiting.popleft()
+                self._bytes -= size
             try:
-                job()
-            except BaseException:
-                logger.exception("a job failed")
+                # The pool runs each turn in a fresh context; here each job gets its own copy of it.
+                contextvars.copy_context().run(job)
+            except BaseException:  # a job handles its own errors: this is a defect of the library
+                report(logger.exception, "a job failed")
         with self._lock:
             self._starting += 1
-        self.pool.submit(self._turn, kind=self, force=True)
+        self.pool.submit(self, kind=self, force=True)

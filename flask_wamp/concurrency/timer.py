@@ -1,4 +1,4 @@
-"""Deadlines: functions called at their time, all on one thread."""
+"""A timer: calls functions at their time, all on one thread."""
 
 from __future__ import annotations
 
@@ -9,37 +9,63 @@ import time
 
 from .._text import get_logger
 from .fair_queue import Job
+from .guards import report
 from .threads import spawn
 
 logger = get_logger("flask_wamp.execution")
 
 
 class Timer:
-    """Calls functions at their time, on one thread. They must be short and never wait."""
+    """Call functions at their time, on one thread. They must be short and must not wait."""
+
+    #: How many canceled handles may be left in the heap before they are removed, beside as many as
+    #: there are others: the cost of a removal is shared by those that were canceled since the last.
+    SLACK = 64
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._numbers = itertools.count()
+        self._canceled = 0
         self._stopping = False
         self._thread = spawn(self._run, "wamp-timer")
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def call_at(self, deadline: float, function: Job) -> TimerHandle:
-        """Call a function at a ``time.monotonic()``; cancel it through what is returned."""
-        alarm = TimerHandle(function)
+        """Call a function at a ``time.monotonic()``. Use what is returned to cancel it."""
+        handle = TimerHandle(function, self)
         with self._condition:
-            heapq.heappush(self._heap, (deadline, next(self._numbers), alarm))
-            if self._heap[0][2] is alarm:
+            if self._canceled > self.SLACK + len(self._heap) // 2:
+                self._remove_canceled()
+            heapq.heappush(self._heap, (deadline, next(self._numbers), handle))
+            if self._heap[0][2] is handle:
                 self._condition.notify()
-        return alarm
+        return handle
 
     def stop(self) -> None:
-        """End the thread; what was to come is dropped."""
+        """End the thread; functions that are not due yet are not called."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
+
+    def canceled(self) -> None:
+        """Note that a handle in the heap was canceled. Takes no lock: the count may be off by a few."""
+        self._canceled += 1
+
+    def _remove_canceled(self) -> None:
+        assert self._condition._is_owned()  # type: ignore[attr-defined]
+        self._heap = [entry for entry in self._heap if not entry[2].canceled]
+        heapq.heapify(self._heap)
+        self._canceled = 0
 
     def _run(self) -> None:
         while True:
@@ -48,10 +74,11 @@ class Timer:
                 return
             try:
                 due.fire()
-            except Exception:
-                logger.exception("a timer failed")
+            except BaseException:  # whatever it is, the other functions are called at their time
+                report(logger.exception, "a timer failed")
 
     def _wait(self) -> TimerHandle | None:
+        """Wait for the next function that is due; None at the end."""
         with self._condition:
             while not self._stopping:
                 while self._heap and self._heap[0][2].canceled:
@@ -64,24 +91,28 @@ class Timer:
 
 
 class TimerHandle:
-    """One function that a :class:`Timer` will call."""
+    """A function that a :class:`Timer` will call."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("_function", "_timer")
 
-    def __init__(self, function: Job) -> None:
+    def __init__(self, function: Job, timer: Timer | None = None) -> None:
         self._function: Job | None = function
+        self._timer = timer
 
     @property
     def canceled(self) -> bool:
-        """Whether there is nothing left to call."""
+        """Whether it was canceled, or called."""
         return self._function is None
 
     def cancel(self) -> None:
-        """Do not call it; what it holds is let go at once."""
-        self._function = None
+        """Do not call the function, and release it at once."""
+        if self._function is not None:
+            self._function = None
+            if self._timer is not None:
+                self._timer.canceled()
 
     def fire(self) -> None:
-        """Call it, once."""
+        """Call the function, once."""
         function, self._function = self._function, None
         if function is not None:
             function()

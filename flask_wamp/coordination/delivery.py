@@ -37,17 +37,16 @@ from ..exceptions import ApplicationError, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..peer.invocations import ActiveEvent, ActiveInvocation
-from ..peer.listeners import MakeListener
+from ..peer.listeners import Host, MakeListener
+from ..peer.requests import request
+from ..peer.serving import withdraw
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
 from .forwarder import Forwarder
-from .lease import PAUSE_MAX, Leases, request
-
-if t.TYPE_CHECKING:
-    from ..peer.peer import Peer
+from .lease import PAUSE_MAX, Leases
 
 logger = get_logger("flask_wamp.delivery")
 
@@ -106,7 +105,7 @@ class Delivery(Registration):
 class SharedDelivery:
     """In each process: wants the lease, and subscribes and forwards while it has it."""
 
-    def __init__(self, delivery: Delivery, peer: Peer) -> None:
+    def __init__(self, delivery: Delivery, peer: Host) -> None:
         delivery.pass_on = None
         delivery.subscription.take = None  # of a peer that was stopped
         self._delivery = delivery
@@ -232,21 +231,21 @@ class SharedDelivery:
     def _unsubscribe(self, connection: Connection) -> None:
         self._subscribed = False
         self._forwarder.stop_taking()
-        answer = self._peer.serving.withdraw(connection, self._delivery.subscription)
+        answer = withdraw(connection, self._delivery.subscription)
         if answer is not None:
             answer.wait(1.0)
 
     def _withdraw(self, connection: Connection) -> None:
         """Get no more events: what is in line here goes to the others, all of it."""
         self._delivery.pass_on = self._forwarder.add
-        answer = self._peer.serving.withdraw(connection, self._delivery)
+        answer = withdraw(connection, self._delivery)
         if answer is not None:
             answer.wait(1.0)
         self._forwarder.open_wide()
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
-        with self._peer.pool.release_slot():
-            return request(connection, method, *args, timeout=self._peer.settings.call_timeout)
+        deadline = time.monotonic() + self._peer.settings.call_timeout
+        return request(connection, method, *args, deadline=deadline)
 
 
 def _left(deadline: float) -> float:

@@ -12,12 +12,10 @@ from .._text import get_logger
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
 from ..peer.connection import Connection, payload
 from ..peer.declarations import Subscription
+from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
-
-if t.TYPE_CHECKING:
-    from ..peer.peer import Peer
 
 logger = get_logger("flask_wamp.delivery")
 
@@ -42,7 +40,7 @@ class Forwarder:
     :param subscription: What the events are for.
     """
 
-    def __init__(self, peer: Peer, procedure: str, subscription: Subscription) -> None:
+    def __init__(self, peer: Host, procedure: str, subscription: Subscription) -> None:
         self.unknown = 0
         """How many events were forwarded to a process that was gone before it answered."""
         self._peer = peer

@@ -26,18 +26,16 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
-from ..concurrency.threads import Waiter
 from ..concurrency.timer import TimerHandle
-from ..exceptions import CallTimeout, NotJoined
+from ..exceptions import NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
+from ..peer.listeners import Host
+from ..peer.requests import request
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import LOOKUP
-
-if t.TYPE_CHECKING:
-    from ..peer.peer import Peer
 
 logger = get_logger("flask_wamp.lease")
 
@@ -58,25 +56,6 @@ State = dict[str, t.Any]
 
 def _nothing(*args: t.Any) -> None:
     """What a lease does when nobody wants to know."""
-
-
-def request(
-    connection: Connection, method: t.Callable[..., object], *args: t.Any, timeout: float
-) -> t.Any:
-    """Ask the router for something and wait for the message that answers, ERROR included.
-
-    :param method: A method of the session that takes a ticket last.
-    :raises NotJoined: There is no session.
-    :raises SessionLost: It ended before the answer.
-    :raises CallTimeout: There was no answer in time.
-    """
-    waiter = Waiter()
-    connection.ask(method, *args, waiter)
-    if not waiter.wait(timeout):
-        raise CallTimeout(str(args[0]), timeout)
-    if waiter.error is not None:
-        raise waiter.error
-    return waiter.value
 
 
 class Ticket:
@@ -108,7 +87,7 @@ class Lease:
 
     def __init__(
         self,
-        peer: Peer,
+        peer: Host,
         uri: str,
         *,
         on_acquired: t.Callable[[], object] = _nothing,
@@ -152,7 +131,8 @@ class Lease:
         """
         connection, number = self._let_go(wanted=False)
         if connection is not None and number is not None:
-            request(connection, Session.unregister, number, timeout=timeout)
+            deadline = time.monotonic() + timeout
+            request(connection, Session.unregister, number, deadline=deadline)
 
     def retake(self, timeout: float = PATIENCE) -> bool:
         """After :meth:`release`: have it once more, unless another session has it by now.
@@ -162,7 +142,8 @@ class Lease:
         connection = self._connection
         if connection is None:
             raise NotJoined("the session has ended")
-        answer = request(connection, *self._registering(connection), timeout=timeout)
+        deadline = time.monotonic() + timeout
+        answer = request(connection, *self._registering(connection), deadline=deadline)
         if isinstance(answer, m.Registered):
             self._id = answer.registration_id
         return self.held
@@ -305,7 +286,7 @@ def _call(session: Session, procedure: str, args: t.Sequence[t.Any], ticket: Tic
 class Leases:
     """The leases of one process, and its watch for registrations that are gone."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Host) -> None:
         self._peer = peer
         self._leases: list[Lease] = []
         self._connection: Connection | None = None
@@ -314,7 +295,7 @@ class Leases:
         self._alarm: TimerHandle | None = None
 
     @classmethod
-    def of(cls, peer: Peer) -> Leases:
+    def of(cls, peer: Host) -> Leases:
         """Return the leases of a process that has started."""
         return t.cast(Leases, peer.listener(cls))
 

@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ..concurrency.threads import Waiter
-from ..exceptions import ApplicationError, NotJoined, WAMPError
+from ..exceptions import ApplicationError, NotJoined, ProtocolError, WAMPError
 from ..peer.calls import CallTicket
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Failure, Registration
@@ -98,8 +98,18 @@ class Linger:
         return [
             registration
             for registration, count in asked
-            if not count.wait(deadline - time.monotonic()) or count.result() < 2
+            if not count.wait(deadline - time.monotonic()) or _is_alone(count.result())
         ]
+
+
+def _is_alone(count: object) -> bool:
+    """Whether there is one callee; a router may answer anything.
+
+    :raises ProtocolError: It is no number: then there is no telling, and nothing to wait for.
+    """
+    if not isinstance(count, int):
+        raise ProtocolError(f"{COUNT_CALLEES} did not return a number")
+    return count < 2
 
 
 def _is_shared(registration: Registration) -> bool:

@@ -14,6 +14,7 @@ import typing as t
 import msgspec
 
 from .._text import get_logger
+from ..concurrency.serial_queue import SerialQueue
 from ..peer.declarations import Declaration, EventHandler, Subscription, Work
 from ..peer.handler_options import Middlewares
 from ..protocol.meta_types import SessionInfo
@@ -29,9 +30,9 @@ ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
 
 
 class _Line:
-    """Where events wait for their turn, of both topics."""
+    """The queue where the events of both topics wait."""
 
-    lane: t.Any = None
+    queue: SerialQueue | None = None
 
 
 class _Watched(Subscription):
@@ -44,13 +45,13 @@ class _Watched(Subscription):
         super().__init__(topic, handler)
 
     @property
-    def lane(self) -> t.Any:
-        """The lane of both."""
-        return self._line.lane
+    def queue(self) -> SerialQueue | None:
+        """The queue of both."""
+        return self._line.queue
 
-    @lane.setter
-    def lane(self, lane: t.Any) -> None:
-        self._line.lane = lane
+    @queue.setter
+    def queue(self, queue: SerialQueue | None) -> None:
+        self._line.queue = queue
 
 
 class Joins(_Watched):

@@ -15,7 +15,7 @@ from .declarations import Declaration
 logger = get_logger("flask_wamp")
 
 
-class _Restoring:
+class Restoring:
     """Counts the answers to what a new session registers and subscribes."""
 
     def __init__(self, asked: t.Iterable[Declaration], done: t.Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class Acknowledgement(Waiter):
         self,
         declaration: Declaration,
         refused: t.Callable[[Declaration, WAMPError], None],
-        restoring: _Restoring | None = None,
+        restoring: Restoring | None = None,
     ) -> None:
         super().__init__()
         self.declaration = declaration

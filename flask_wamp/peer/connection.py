@@ -1,43 +1,62 @@
 """One connection to a router, and the session on it.
 
-The reader takes in what the router sends. Any thread may ask for something: the request id is
-allocated and the message put in line under one lock, and whoever finds nobody sending sends all that
-is in line, the others' messages too. So many answers leave in one system call under load, and a
-single one leaves at once.
+The reader takes in what the router sends. Any thread may ask for something: under one lock the request id is
+allocated and the message encoded. Whoever finds no other thread sending sends all messages that wait,
+those of other threads too. So many answers leave in one system call under load, and a single one leaves at
+once.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import typing as t
 
 from .._text import get_logger
-from ..concurrency.threads import spawn
+from ..concurrency.guards import report
+from ..concurrency.pool import Pool
+from ..concurrency.threads import is_monkey_patched, spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from ..protocol import error_uris
-from ..protocol import messages as m
 from ..protocol.messages import Details
 from ..protocol.serializers import Buffer
 from ..protocol.session import Session, State
-from ..protocol.session_events import Answered, Delivered, Happening, Ignored, Invoked, Joined, Left
+from ..protocol.session_events import (
+    Answered,
+    Delivered,
+    Happening,
+    Ignored,
+    Interrupted,
+    Invoked,
+    Joined,
+    Left,
+    Revoked,
+)
 from ..transports import Transport
+from .notes import Ids, Note, about, log_all, why_left
 
 logger = get_logger("flask_wamp.connection")
 
 T = t.TypeVar("T")
 
-ReadAll = t.Callable[[t.Callable[[], bool], t.Callable[[], None]], None]
+#: What a connection hands on to whoever serves it.
+Event = Answered | Delivered | Interrupted | Invoked | Revoked
+
+Read = t.Callable[[], "list[Event] | None"]
+Handle = t.Callable[["list[Event]"], None]
+
+#: Calls the first function, and the second with what that returned, until it returns None. The third sends
+#: answers that were kept back for those after them.
+ReadAll = t.Callable[[Read, Handle, t.Callable[[], None]], None]
 
 MAX_BATCH = 64 * 1024
-"""Bytes in line above which an answer is sent though more answers are to come."""
+"""Bytes of unsent messages above which an answer is sent even if more answers are to come."""
 
 
 MAX_UNSENT = 4 * 1024 * 1024
-"""Bytes in line above which who asks for more waits: a router that does not read fills no memory."""
-
-#: What nearly everything is that arrives, and goes to who handles it.
-_COMMON = frozenset({Answered, Invoked, Delivered})
+"""Bytes of unsent messages above which :meth:`Connection.ask` waits: a router that does not read must not
+fill the memory."""
 
 _OPEN = (State.JOINED, State.NEW)
 
@@ -45,10 +64,12 @@ _OPEN = (State.JOINED, State.NEW)
 class Connection:
     """A transport with a session on it.
 
+    Locks: ``_lock`` guards the session and what is unsent. Nothing but the session's state is touched under
+    it: logging, callbacks and the transport's I/O come after it.
+
     :param max_receive_size: Bytes; a larger message is refused, not the session.
     :param on_events: Called by the reader with what has happened, in order; must not wait.
-    :param more_to_come: Tells whether another answer will follow this one at once.
-    :param is_watched: Tells whether somebody calls :meth:`send_soon` if it does not.
+    :param pool: Where handlers run, and whose slots are released while a thread waits for an answer.
     """
 
     def __init__(
@@ -56,31 +77,35 @@ class Connection:
         transport: Transport,
         session: Session,
         max_receive_size: int,
-        on_events: t.Callable[[Connection, list[t.Any]], None],
-        more_to_come: t.Callable[[], bool] = lambda: False,
-        is_watched: t.Callable[[], bool] = lambda: False,
+        on_events: t.Callable[[Connection, list[Event]], None],
+        pool: Pool,
     ) -> None:
         self.transport = transport
         self.session = session
+        self.pool = pool
+        self.in_greenlets = is_monkey_patched()
+        """Whether handlers run in greenlets, which can be ended from outside."""
         self.last_received = time.monotonic()
         self.left: Left | None = None
         self.invocations: dict[int, t.Any] = {}
-        """Invocations in hand by request id, for who serves them."""
+        """Invocations that are not answered yet, by request id, for whoever serves them."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events
-        self._more_to_come = more_to_come
-        self._is_watched = is_watched
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
         self._unsent = 0
         self._sending = False
+        self._more_to_send = False
+        """Whether whoever sends has to call the transport once more: it has something to say itself."""
         self._closing = False
         self._nudge = threading.Event()
         self._error: Exception | None = None
+        self._early: list[Buffer] = []
+        self._broken: Exception | None = None
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether it is closed."""
         return self._closing
 
     # Life.
@@ -89,7 +114,7 @@ class Connection:
         """Say HELLO and wait for the answer; the reader's thread calls it.
 
         :raises NotJoined: The router said ABORT.
-        :raises WAMPError: The connection broke, or the router's answer is none.
+        :raises WAMPError: The connection broke, or the router's answer is not legal.
         """
         self.transport.settimeout(deadline)
         self.ask(Session.join)
@@ -98,11 +123,14 @@ class Connection:
             if messages is None:
                 raise TransportError("the router closed the connection instead of answering HELLO")
             for at, data in enumerate(messages):
-                with self._lock:
-                    event = self._receive(data)
+                # Without the lock: no other thread knows this connection yet, and CHALLENGE may lead to
+                # an app's own code.
+                notes: list[Note] = []
+                event = self._receive(data, notes)
+                log_all(notes)
                 self._send_rest()
                 if isinstance(event, Left):
-                    raise NotJoined(_why(event))
+                    raise NotJoined(why_left(event))
                 if isinstance(event, Joined):
                     self.transport.settimeout(None)
                     self._early = messages[at + 1 :]
@@ -111,14 +139,13 @@ class Connection:
     def run(self, read_all: ReadAll) -> Exception:
         """Take in what the router sends until the session ends; return why it did.
 
-        :param read_all: Calls the first that it is given until that returns False; the second is
-            :meth:`send_soon`.
+        :param read_all: Calls :meth:`_read`, and the handler with what it returns, until it returns None.
         """
         writer = spawn(self._write_for_reader, "wamp-writer")
         try:
-            read_all(self._read, self.send_soon)
+            read_all(self._read, functools.partial(self._on_events, self), self.send_soon)
             assert self.left is not None
-            reason: Exception = SessionLost(f"the router ended the session: {_why(self.left)}")
+            reason: Exception = SessionLost(f"the router ended the session: {why_left(self.left)}")
         except ProtocolError as error:
             self._complain(error)
             reason = ProtocolError(f"the router broke the protocol: {error}")
@@ -152,7 +179,7 @@ class Connection:
         """Call a method of the session and send what it says: ``ask(Session.call, uri, ...)``.
 
         :raises NotJoined: The session is not joined, or not any more.
-        :raises SerializationError: It was refused, nothing was sent.
+        :raises SerializationError: The message can't be encoded; nothing was sent.
         """
         session = self.session
         with self._lock:
@@ -160,7 +187,7 @@ class Connection:
                 self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
             self._check_open()
             result = request(session, *args, **kwargs)
-            if self._sending:
+            if self._sending:  # that thread sends ours too
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
                 return result
             batch = self._take_outgoing()
@@ -168,21 +195,39 @@ class Connection:
         return result
 
     def answer(self, request: t.Callable[..., bool], *args: t.Any) -> bool:
-        """Do as :meth:`ask`, but leave it in line where more answers are to come at once.
+        """Do as :meth:`ask`, but keep the message back where more answers are to come at once.
 
-        They leave together then, in one system call: sent by who has the last one to give, or by the
-        writer as soon as whoever computes lets it.
+        They leave together then, in one system call. Whoever has the last one to give sends them, or the
+        writer does, as soon as whoever computes lets it run.
         """
-        if self._more_to_come() and self._unsent < MAX_BATCH:
+        if self.pool.has_more() and self._unsent < MAX_BATCH:
             session = self.session
             with self._lock:
                 self._check_open()
                 answered = request(session, *args)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
-            if not (self._nudge.is_set() or self._is_watched()):  # else the writer has yet to look
+            if not (
+                self._nudge.is_set() or self.pool.is_watched()
+            ):  # else somebody is about to look
                 self._nudge.set()
             return answered
         return self.ask(request, *args)
+
+    def call(
+        self,
+        procedure: str,
+        args: t.Sequence[t.Any],
+        kwargs: Details,
+        options: Details,
+        ticket: object,
+    ) -> int:
+        """CALL with any payload; return the request id. The ticket gets the answer.
+
+        :raises NotJoined: The session is not joined, or not any more.
+        :raises SerializationError: The payload can't be sent; nothing was.
+        """
+        args, kwargs = payload(self.transport, args, kwargs)
+        return self.ask(Session.call, procedure, args, kwargs, options, ticket)
 
     def put(self, request: t.Callable[..., T], *args: t.Any) -> T:
         """Do as :meth:`ask`, for threads that must never wait: another one sends it."""
@@ -203,18 +248,22 @@ class Connection:
         self._nudge.set()
 
     def _check_open(self) -> None:
+        assert self._lock.locked()
         if self._closing or self.session.state not in _OPEN:
             raise NotJoined("the session has ended")
 
     # Sending.
 
     def _take_outgoing(self) -> list[bytes] | None:
-        """What is in line, for this thread to send. None: nothing is, and nobody sends any more.
+        """Take all unsent messages, for this thread to send. None: there are none, and no thread sends now.
 
-        Called under the lock: whoever finds somebody sending leaves a message to that one.
+        Whoever finds a thread sending leaves its messages to it: so this looks under the lock once more
+        before it stops.
         """
+        assert self._lock.locked()
         batch = self.session.outgoing
-        self._sending = bool(batch) or self.transport.pending()
+        self._sending = bool(batch) or self._more_to_send
+        self._more_to_send = False
         if not self._sending:
             return None
         self.session.outgoing = []
@@ -222,7 +271,7 @@ class Connection:
         return batch
 
     def _send(self, batch: list[bytes] | None) -> None:
-        """Send, and go on as long as others have put more in line."""
+        """Send, and go on as long as other threads have left more."""
         try:
             while batch is not None:
                 self.transport.send(batch)
@@ -242,20 +291,29 @@ class Connection:
             self._sending = False
 
     def _send_rest(self) -> None:
+        """Send what is unsent, and what the transport itself has to send: pongs, or the rest of a message."""
         with self._lock:
             if self._sending:
+                self._more_to_send = True
                 return
+            if not (self.session.outgoing or self.transport.pending()):
+                return
+            self._more_to_send = True
             batch = self._take_outgoing()
         self._send(batch)
 
     def _write_for_reader(self) -> None:
-        """Send what the reader has to say (pongs, refusals): it must never wait itself."""
+        """Send what the reader has to say (pongs, refusals), because the reader must never wait itself."""
         while True:
             self._nudge.wait()
             if self._closing:
                 return
             self._nudge.clear()
-            self._send_rest()
+            try:
+                self._send_rest()
+            except BaseException as error:  # without a writer the session is no good
+                report(logger.exception, "the writer failed")
+                self.close(SessionLost(f"the writer failed: {error!r}"))
 
     def _send_last_words(self) -> None:
         """GOODBYE or ABORT, if the transport still takes it without waiting long."""
@@ -265,10 +323,12 @@ class Connection:
 
     # Receiving.
 
-    _early: list[Buffer]
-
-    def _read(self) -> bool:
-        """Take in what has come; whether there may be more."""
+    def _read(self) -> list[Event] | None:
+        """Wait for messages and return what they mean; None when the session has ended."""
+        if self._broken is not None:
+            raise self._broken
+        if self.left is not None:
+            return None
         messages: t.Iterable[Buffer] | None
         if self._early:
             messages, self._early = self._early, []
@@ -277,76 +337,60 @@ class Connection:
             if messages is None:
                 raise TransportError("the router closed the connection")
             self.last_received = time.monotonic()
-        self._take(messages)
-        if self.transport.pending():
+        events = self._take(messages)
+        if self.session.outgoing or self.transport.pending():
             self._nudge.set()
-        return self.left is None
+        return events if events or self.left is None else None
 
-    def _take(self, messages: t.Iterable[Buffer]) -> None:
-        events: list[t.Any] = []
+    def _take(self, messages: t.Iterable[Buffer]) -> list[Event]:
+        events: list[Event] = []
+        notes: list[Note] = []
         try:
             with self._lock:  # once for all: decoding holds the interpreter anyway
                 for data in messages:
                     if self.left is not None:  # Crossbar 26.10 has been seen to go on after GOODBYE
                         break
-                    event = self._receive(data)
-                    if type(event) in _COMMON:
-                        events.append(event)
+                    event = self._receive(data, notes)
+                    kind = type(event)
+                    if kind is Invoked or kind is Delivered:
+                        event.size = len(data)  # type: ignore[union-attr]
+                        events.append(event)  # type: ignore[arg-type]
+                    elif kind is Answered:
+                        events.append(event)  # type: ignore[arg-type]
                     else:
-                        self._sort(event, events)
-        finally:  # a broken message does not take away what came before it
-            if events:
-                self._on_events(self, events)
-            if self.session.outgoing:
-                self._nudge.set()
+                        self._sort(event, events, notes)
+        except Exception as error:
+            if not events:
+                raise
+            self._broken = error  # raised by the next read: what came before it is handled
+        finally:
+            log_all(notes)
+        return events
 
-    def _sort(self, event: Happening, events: list[t.Any]) -> None:
-        kind = type(event)
-        if kind is Left:
-            self.left = t.cast(Left, event)
-        elif kind is Ignored:
-            logger.debug("dropped, nobody waits for it: %s", _ids(t.cast(Ignored, event).message))
-        elif event is not None:
+    def _sort(self, event: Happening, events: list[Event], notes: list[Note]) -> None:
+        """Sort what comes less often."""
+        if isinstance(event, Left):
+            self.left = event
+        elif isinstance(event, Ignored):
+            notes.append((logger.debug, "dropped, no one waits for it: %s", (Ids(event.message),)))
+        elif isinstance(event, Interrupted | Revoked):
             events.append(event)
 
-    def _receive(self, data: Buffer) -> Happening:
+    def _receive(self, data: Buffer, notes: list[Note]) -> Happening:
+        assert self._lock.locked() or self.session.state is State.JOINING
         message = self.transport.serializer.decode(data)
         if len(data) <= self._max_receive_size:
             return self.session.receive(message)
         kind, limit = type(message).__name__, self._max_receive_size
         why = f"{kind} of {len(data)} bytes is over the limit of {limit} bytes"
-        logger.warning(
-            "%s (WAMP_MAX_MESSAGE_SIZE); refused: %s", why, _about(self.session, message)
-        )
+        text = "%s (WAMP_MAX_MESSAGE_SIZE); refused: %s"
+        notes.append((logger.warning, text, (why, about(self.session, message))))
         return self.session.refuse(message, why)
 
     def _complain(self, error: ProtocolError) -> None:
         with self._lock:
             if self.session.state is not State.ENDED:
                 self.session.abort(error_uris.PROTOCOL_VIOLATION, str(error)[:500])
-
-
-def _why(left: Left) -> str:
-    text = left.details.get("message")
-    return f"{left.reason}: {text}" if text else left.reason
-
-
-def _about(session: Session, message: t.Any) -> str:
-    """Which procedure or topic a message is for, for logs."""
-    target: t.Any = None
-    if isinstance(message, m.Invocation):
-        target = session.registrations.get(message.registration_id)
-    elif isinstance(message, m.Event):
-        target = next(iter(session.subscriptions.get(message.subscription_id, ())), None)
-    return getattr(target, "uri", None) or _ids(message)
-
-
-def _ids(message: t.Any) -> str:
-    """A message without its payload, for logs."""
-    names = [name for name in message.__struct_fields__ if name.endswith("_id")]
-    return " ".join(
-        [type(message).__name__, *(f"{name}={getattr(message, name)}" for name in names)]
-    )
 
 
 def payload(

@@ -10,6 +10,7 @@ import typing as t
 
 import msgspec
 
+from ..concurrency.serial_queue import SerialQueue
 from ..protocol import messages as m
 from .listeners import MakeListener
 
@@ -92,8 +93,8 @@ class _Declared:
         """Why the router refused it, in the present session."""
         self.refusals = 0
         """How often it did."""
-        self.lane: t.Any = None
-        """Where its work waits for its turn; made by who serves it."""
+        self.queue: SerialQueue | None = None
+        """Where its calls or events wait, if only some may run at once; made by whoever serves it."""
         self.dropped = 0
         """How many events were dropped because too many waited."""
         self.asked: tuple[object, t.Any] | None = None

@@ -7,8 +7,8 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency import deadlines
+from ..concurrency.guards import guarded, report
 from ..concurrency.interruption import Interruptible
-from ..concurrency.threads import is_monkey_patched
 from ..concurrency.timer import Timer, TimerHandle
 from ..exceptions import InvalidPayload, NotJoined, PayloadTooLarge, SerializationError
 from ..protocol import error_uris
@@ -71,7 +71,7 @@ class ActiveInvocation:
         """Return a payload as this connection's serializer carries it."""
         return self.connection.transport.serializer.plain(value, default)
 
-    def run(self) -> None:
+    def __call__(self) -> None:
         """Run the handler and answer; on a worker."""
         if self.canceled and not self.registration.runs_if_canceled:
             return
@@ -81,7 +81,7 @@ class ActiveInvocation:
         self.connection.invocations.pop(self.message.request_id, None)
         well = self._answer(outcome)
         for callback in self._callbacks or ():
-            callback(well)
+            guarded(logger.exception, "a callback failed", callback, well)
 
     def _outcome(self) -> Outcome:
         try:
@@ -91,7 +91,7 @@ class ActiveInvocation:
         try:
             return self.registration.handler(self)
         except BaseException:  # a defect of ours; its caller is answered all the same
-            logger.exception("the handler of %s gave no answer", self.uri)
+            report(logger.exception, "the handler of %s gave no answer", self.uri)
             return Failure(error_uris.RUNTIME_ERROR)
 
     def limit(self, seconds: float) -> None:
@@ -106,7 +106,7 @@ class ActiveInvocation:
 
     def interruptible(self) -> t.ContextManager[None] | None:
         """Where what runs inside ends when the caller cancels: in a greenlet; None: it does not."""
-        if self.registration.runs_if_canceled or not is_monkey_patched():
+        if self.registration.runs_if_canceled or not self.connection.in_greenlets:
             return None
         self._interruptible = Interruptible()
         return self._interruptible
@@ -239,4 +239,4 @@ class ActiveEvent:
         """Run the handler; on a worker."""
         well = self.is_readable() and self.subscription.handler(self)
         for callback in self._callbacks:
-            callback(well)
+            guarded(logger.exception, "a callback failed", callback, well)

@@ -1,25 +1,151 @@
-"""What joins and leaves with the sessions of a process."""
+"""Listeners: what comes and goes with the sessions of a process, and what it sees of the peer."""
 
 from __future__ import annotations
 
+import collections
+import threading
+import time
 import typing as t
+
+from .._text import get_logger
+from ..concurrency.guards import guarded
+
+if t.TYPE_CHECKING:
+    from ..concurrency.pool import Pool
+    from ..concurrency.timer import TimerHandle
+    from .connection import Connection
+    from .settings import Settings
+
+
+class Host(t.Protocol):
+    """What a listener sees of the peer whose sessions it follows."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the peer was configured with."""
+
+    @property
+    def pool(self) -> Pool:
+        """The workers of this process."""
+
+    @property
+    def connection(self) -> Connection | None:
+        """The session's connection; None while there is no session."""
+
+    @property
+    def session_id(self) -> int | None:
+        """The session's id; None while there is no session."""
+
+    @property
+    def pid(self) -> int:
+        """The process that the peer was made in."""
+
+    @property
+    def summary(self) -> str:
+        """How much is served in the present session, for people."""
+
+    def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
+        """Call a short function at a ``time.monotonic()``, on the timer's thread; it must not wait."""
+
+    def listener(self, key: object) -> SessionListener | None:
+        """Return the listener with that key; None if there is none."""
 
 
 class SessionListener(t.Protocol):
-    """What comes and goes with the sessions of one process. Lives as long as its peer does."""
+    """Follows the sessions of one process. Lives as long as the peer does."""
 
-    def joined(self, connection: t.Any) -> None:
-        """There is a session, and everything is registered. Must not wait."""
+    def joined(self, connection: Connection) -> None:
+        """Take note of a new session, with everything registered. Must not wait."""
 
     def lost(self) -> None:
-        """There is none any more. Must not wait."""
+        """Take note that the session has ended. Must not wait."""
 
     def leave(self, deadline: float) -> None:
-        """The process is about to leave, and takes no more afterwards.
+        """Prepare for the end of the process.
 
-        :param deadline: The ``time.monotonic()`` at which it does.
+        :param deadline: The ``time.monotonic()`` by which to return.
         """
 
 
-MakeListener = t.Callable[[t.Any], SessionListener]
+MakeListener = t.Callable[[Host], SessionListener]
 """Called with the peer, in every process that starts one."""
+
+#: How many listeners leave side by side.
+AT_ONCE = 16
+
+logger = get_logger("flask_wamp")
+
+
+class Listeners:
+    """The listeners of one peer, by key. A listener that raises does not keep the others from anything.
+
+    :param lock: The peer's. It is held while a listener is made and told of the session, so that the reader
+        can't lose that session in between. Listeners take their own locks, and the connection's, under it.
+    """
+
+    def __init__(self, host: Host, lock: threading.Condition) -> None:
+        self._host = host
+        self._lock = lock
+        self._listeners: dict[object, SessionListener] = {}
+
+    def add(self, key: object, make: MakeListener, joined: Connection | None) -> None:
+        """Make a listener, once for a key; tell it of the present session."""
+        assert self._lock._is_owned()  # type: ignore[attr-defined]
+        if key not in self._listeners:
+            self._listeners[key] = listener = make(self._host)
+            if joined is not None:
+                listener.joined(joined)
+
+    def get(self, key: object) -> SessionListener | None:
+        """Return a listener by its key."""
+        return self._listeners.get(key)
+
+    def joined(self, connection: Connection) -> None:
+        """Tell all of a new session."""
+        for listener in list(self._listeners.values()):
+            guarded(logger.exception, "a listener failed", listener.joined, connection)
+
+    def lost(self) -> None:
+        """Tell all that the session has ended."""
+        for listener in list(self._listeners.values()):
+            guarded(logger.exception, "a listener failed", listener.lost)
+
+    def remove(self, key: object, deadline: float) -> None:
+        """Have one leave."""
+        listener = self._listeners.get(key)
+        if listener is not None:
+            guarded(logger.exception, "cannot leave in order", listener.leave, deadline)
+            self._listeners.pop(key, None)
+
+    def leave(self, deadline: float, last: object) -> None:
+        """Have all leave, side by side, because each may wait for other processes; one leaves last.
+
+        Workers of the pool run them, and this thread waits until the deadline. From Python 3.12 on, no
+        thread can be started at the end of the interpreter: where the pool has no workers for it, this thread
+        has the listeners leave one after another.
+        """
+        keys = collections.deque(key for key in self._listeners if key != last)
+        left, done = threading.Condition(), len(keys)
+
+        def leave_some() -> None:
+            nonlocal done
+            while True:
+                try:
+                    key = keys.popleft()
+                except IndexError:
+                    return
+                self.remove(key, deadline)
+                with left:
+                    done -= 1
+                    left.notify_all()
+
+        pool = self._host.pool
+        # One worker stays for the jobs that listeners wait for.
+        helpers = min(len(keys), pool.reserve(min(len(keys), AT_ONCE) + 1) - 1) if keys else 0
+        for _ in range(helpers):
+            pool.submit(leave_some, force=True)
+        if helpers < 1:
+            leave_some()
+        with left:
+            left.wait_for(lambda: not done, max(0.0, deadline - time.monotonic()))
+        self.remove(last, deadline)

@@ -15,6 +15,7 @@ import types
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.guards import guarded, report
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
@@ -27,7 +28,7 @@ from ..transports import Stream, open_transport
 from .connection import Connection
 from .declarations import Declaration
 from .heartbeat import Heartbeat
-from .listeners import MakeListener, SessionListener
+from .listeners import Listeners, MakeListener, SessionListener
 from .serving import Serving
 from .settings import Settings
 
@@ -41,8 +42,11 @@ Notify = t.Callable[..., None]
 #: as a transport does, would let any caller take it away.
 RECEIVE_CEILING = 16 * 1024 * 1024
 
-#: Seconds for GOODBYE and its answer, after the time for what is in hand.
+#: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
+
+#: Seconds between two looks whether all threads wait for calls that no thread is left for.
+LOOK = 0.5
 
 
 MAX_REASONS = 100
@@ -51,6 +55,11 @@ MAX_REASONS = 100
 
 class Peer:
     """One process's session with the router, and the threads that serve it.
+
+    Whatever is raised in the reader's thread, by the app's log handlers too, the peer joins again.
+
+    Locks: ``_changed`` guards what :meth:`wait` waits for. Listeners' locks, the pool's and the connection's
+    may be taken under it, never the other way round.
 
     :param declarations: What is served; read at every join.
     :param notify: Called with the name and payload of each signal, on a worker.
@@ -68,10 +77,14 @@ class Peer:
         self.settings = settings
         self._notify = notify
         self.pid = os.getpid()
-        self.pool = Pool(settings.workers or default_workers(), settings.max_pending)
+        self.pool = Pool(
+            settings.workers or default_workers(),
+            settings.max_pending,
+            max_bytes=settings.max_waiting_bytes,
+        )
         self.connection: Connection | None = None
         self.session_id: int | None = None
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         """Why there is no session, after an attempt to join has failed."""
         self._said: set[str] = set()  # of these reasons, since a session was joined
         self.joined_at: float | None = None
@@ -90,7 +103,7 @@ class Peer:
         self._opening: Stream | None = None
         self.serving: Serving
         self._make_listeners = dict(listeners)
-        self._listeners: dict[object, SessionListener] = {}
+        self._listeners = Listeners(self, self._changed)
 
     # Life.
 
@@ -104,36 +117,81 @@ class Peer:
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
             for key, make in self._make_listeners.items():
-                self._listeners[key] = make(self)
+                self._listeners.add(key, make, None)
             self._reader = spawn(self._run, "wamp-reader")
             self.started = True
+            self._look()
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
-        """Leave: take no more, finish what is in hand, say GOODBYE, end all threads.
+        """Leave: accept no more work, finish what has begun, say GOODBYE, end all threads.
 
-        :param drain: Seconds for what is in hand.
+        Never raises: a step that fails is logged, and the next one follows. Starts no thread of its own,
+        because from Python 3.12 on none can be started at the end of the interpreter.
+
+        :param drain: Seconds for calls and events that have come already.
         :param withdrawn: Called when nothing is registered any more.
         """
         self._stopping.set()
+        deadline = time.monotonic() + drain
+        connection, session_id = self.connection, self.session_id
+        steps: tuple[t.Callable[[], object], ...] = (
+            functools.partial(self._prepare_stop, connection, deadline),
+            lambda: self._listeners.leave(deadline, next(iter(self._make_listeners), None)),
+            functools.partial(self._withdraw_all, connection, deadline),
+            withdrawn,
+            lambda: self.pool.stop(max(0.0, deadline - time.monotonic())),
+            functools.partial(self._leave, connection),
+            self._end_threads,
+        )
+        for step in steps:
+            try:
+                step()
+            except BaseException:
+                report(logger.exception, "a step of the stop failed; the next one follows")
+        if session_id is not None:
+            tell = functools.partial(self._notify, "session_left", session_id=session_id)
+            guarded(logger.exception, "a receiver of session_left failed", tell)
+
+    def _prepare_stop(self, connection: Connection | None, deadline: float) -> None:
         with self._changed:
             self._changed.notify_all()
-        deadline = time.monotonic() + drain
-        connection = self.connection
-        if connection is not None:  # a router that reads nothing holds up who sends, for long
+        if connection is not None:  # a router that reads nothing holds up whoever sends, for long
             self._timer.call_at(deadline + LAST_WORDS, connection.close)
-        self._remove_listeners(deadline)
+
+    def _withdraw_all(self, connection: Connection | None, deadline: float) -> None:
         if connection is not None:
             self.serving.withdraw_all(connection, deadline)
-        withdrawn()
-        self.pool.stop(max(0.0, deadline - time.monotonic()))
-        session_id = self.session_id
-        if connection is not None:
-            self._leave(connection)
-        if self.started:
-            self._join_reader()
-            self._timer.stop()
-        if session_id is not None:
-            self._notify("session_left", session_id=session_id)
+
+    def _leave(self, connection: Connection | None) -> None:
+        if connection is None:
+            return
+        try:
+            connection.ask(Session.leave)
+        except NotJoined:
+            return
+        if self._reader is not threading.current_thread():
+            self._reader.join(LAST_WORDS)  # until the router's GOODBYE, or not
+
+    def _end_threads(self) -> None:
+        if not self.started:
+            return
+        for open_ in (self.connection, self._opening):
+            if open_ is not None:
+                open_.close()
+        if self._reader is not threading.current_thread():
+            self._reader.join(self.settings.connect_timeout + 1.0)
+        self._timer.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the threads run without which no session is kept."""
+        return self.started and self._reader.is_alive() and self._timer.is_alive
+
+    def _look(self) -> None:
+        """Refuse calls that no thread is left for, now and then; the timer calls it."""
+        self.pool.refuse_starving(LOOK)
+        if not self._stopping.is_set():
+            self._timer.call_at(time.monotonic() + LOOK, self._look)
 
     def wait(self, timeout: float, *, ready: bool = False) -> Connection:
         """Wait for a session, or with ``ready`` until everything is registered too.
@@ -185,46 +243,21 @@ class Peer:
         self._add_declared_listeners()
 
     def add_listener(self, key: object, make: MakeListener) -> None:
-        """Have something come and go with the sessions of this process.
+        """Have a listener follow the sessions of this process.
 
-        :param key: What there is one of: made once.
+        :param key: There is one listener for each key.
         """
-        with self._changed:  # so that the reader cannot lose the session in between
-            if key in self._listeners or self._stopping.is_set():
-                return
-            self._listeners[key] = listener = make(self)
-            if self._ready and self.connection is not None:
-                listener.joined(self.connection)
+        with self._changed:
+            if not self._stopping.is_set():
+                self._listeners.add(key, make, self.connection if self._ready else None)
 
     def remove_listener(self, key: object, deadline: float) -> None:
-        """Have it leave, by a ``time.monotonic()``."""
-        listener = self._listeners.get(key)
-        if listener is None:
-            return
-        try:
-            listener.leave(deadline)
-        except Exception:
-            logger.exception("cannot leave in order")
-        finally:
-            self._listeners.pop(key, None)
+        """Have a listener leave, by a ``time.monotonic()``."""
+        self._listeners.remove(key, deadline)
 
     def listener(self, key: object) -> SessionListener | None:
-        """Return what :meth:`add_listener` made for a key; None before :meth:`start`."""
+        """Return the listener with that key; None before :meth:`start`."""
         return self._listeners.get(key)
-
-    def _remove_listeners(self, deadline: float) -> None:
-        """Have all leave side by side, for each may wait for another process; one waits for them."""
-        last = next(iter(self._make_listeners), None)
-        keys = [key for key in self._listeners if key is not last]
-        threads = [
-            spawn(functools.partial(self.remove_listener, key, deadline), "wamp-leaving")
-            for key in keys[1:]
-        ]
-        for key in keys[:1]:
-            self.remove_listener(key, deadline)
-        for thread in threads:
-            thread.join()
-        self.remove_listener(last, deadline)
 
     def _why_not(self) -> str:
         where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
@@ -238,41 +271,36 @@ class Peer:
         uris = [d.uri for d in list(self._declarations) if d.id is None and d.refused is None]
         return f"the router has not registered {', '.join(uris[:5]) or 'everything'} yet"
 
-    def _join_reader(self) -> None:
-        for open_ in (self.connection, self._opening):
-            if open_ is not None:
-                open_.close()
-        if self._reader is not threading.current_thread():
-            self._reader.join(self.settings.connect_timeout + 1.0)
-
-    def _leave(self, connection: Connection) -> None:
-        try:
-            connection.ask(Session.leave)
-        except NotJoined:
-            return
-        if self._reader is not threading.current_thread():
-            self._reader.join(LAST_WORDS)  # until the router's GOODBYE, or not
-
     # The reader's thread.
 
     def _run(self) -> None:
         attempts = 0
         # A fork copies greenlets, unlike threads: in a child this one must not join again.
         while not self._stopping.is_set() and os.getpid() == self.pid:
+            lasted = 0.0
             try:
-                connection, joined = self._connect()
-            except WAMPError as error:
-                self._failed(error)
-            except Exception as error:
-                logger.exception("cannot connect")
-                self._failed(error)
-            else:
-                since = time.monotonic()
-                self._serve(connection, joined)
-                if time.monotonic() - since > self.settings.reconnect_max:
-                    attempts = 0  # else a router that throws us out at once would be hammered
+                lasted = self._join_and_serve()
+            except BaseException as error:  # a log handler's, for one: the next attempt follows
+                report(logger.exception, "the reader failed; it joins again")
+                self._note_failure(error)
+            if lasted > self.settings.reconnect_max:
+                attempts = 0  # else a router that throws us out at once would be hammered
             self._stopping.wait(self._delay(attempts))
             attempts += 1
+
+    def _join_and_serve(self) -> float:
+        """Join and serve until the session is lost; return for how many seconds."""
+        try:
+            connection, joined = self._connect()
+        except Exception as error:
+            self._note_failure(error)
+            if not isinstance(error, WAMPError):
+                logger.exception("cannot connect")
+            self._say_failure(error)
+            return 0.0
+        since = time.monotonic()
+        self._serve(connection, joined)
+        return time.monotonic() - since
 
     def _delay(self, attempts: int) -> float:
         """Seconds before the next attempt: doubled each time, and never the same for two processes."""
@@ -306,9 +334,8 @@ class Peer:
                 transport,
                 session,
                 settings.max_message_size,
-                self._on_events,
-                self.pool.has_more,
-                self.pool.is_watched,
+                self.serving.on_events,
+                self.pool,
             )
             return connection, connection.join(deadline)
         except BaseException:
@@ -316,27 +343,29 @@ class Peer:
             raise
 
     def _opened(self, stream: Stream) -> None:
-        """Note the stream: who stops does not wait for a router that says nothing."""
+        """Note the stream, so that :meth:`stop` need not wait for a router that says nothing."""
         self._opening = stream
         if self._stopping.is_set():
             raise NotJoined("the client was stopped")
 
-    def _failed(self, error: Exception) -> None:
-        if self._stopping.is_set():
-            return
-        if str(error) not in self._said:  # once for each reason, not for each attempt
+    def _note_failure(self, error: BaseException) -> None:
+        """Let those know who wait for a session."""
+        if not self._stopping.is_set():
+            with self._changed:
+                self.failure = error
+                self._changed.notify_all()
+
+    def _say_failure(self, error: Exception) -> None:
+        if str(error) not in self._said and not self._stopping.is_set():
             if len(self._said) >= MAX_REASONS:  # a router may have a new one each time
                 self._said.clear()
-            self._said.add(str(error))
+            self._said.add(str(error))  # once for each reason, not for each attempt
             logger.warning(
                 "not joined to realm %s at %s, trying again: %s",
                 self.settings.realm,
                 self.settings.router_url.shown,
                 error,
             )
-        with self._changed:
-            self.failure = error
-            self._changed.notify_all()
 
     def _serve(self, connection: Connection, joined: Joined) -> None:
         with self._changed:
@@ -350,22 +379,19 @@ class Peer:
             self._said.clear()
             self._changed.notify_all()
             declarations = list(self._declarations)
+        reason: BaseException
         try:
-            self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()
+            self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
             reason = connection.run(functools.partial(read_all, self.pool))
         except WAMPError as error:  # lost before everything was asked for
             reason = error
-        except Exception as error:  # a defect of ours must not end the reader: it joins again
-            logger.exception("the reader failed")
+        except BaseException as error:  # whatever it is, the reader joins again
+            report(logger.exception, "the reader failed")
             reason = error
-        connection.close()
+        guarded(logger.exception, "cannot close the connection", connection.close)
         if os.getpid() == self.pid:
             self._lost(connection, joined, reason)
-
-    def _on_events(self, connection: Connection, events: list[t.Any]) -> None:
-        self.pool.hold()  # until all of it is there: see read_all
-        self.serving.on_events(connection, events)
 
     def _is_ready(self, joined: Joined) -> None:
         logger.info(
@@ -378,10 +404,8 @@ class Peer:
         with self._changed:
             self._ready = True
             self._changed.notify_all()
-            listeners = list(self._listeners.values())
-        if self.connection is not None:
-            for listener in listeners:
-                listener.joined(self.connection)
+            if self.connection is not None:
+                self._listeners.joined(self.connection)
         self._add_declared_listeners()
         self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
@@ -394,14 +418,13 @@ class Peer:
         """Send a signal from a worker: receivers may do what they like."""
         self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
 
-    def _lost(self, connection: Connection, joined: Joined, reason: Exception) -> None:
+    def _lost(self, connection: Connection, joined: Joined, reason: BaseException) -> None:
+        """Clean up after a session. Whatever fails here, the next attempt to join follows."""
         with self._changed:
             self.connection = self.session_id = self._extending = None
             self._ready = False
             self._changed.notify_all()
-            listeners = list(self._listeners.values())
-        for listener in listeners:
-            listener.lost()
+        self._listeners.lost()
         self._forget_ids()
         tickets = connection.abandon()
         for work in list(connection.invocations.values()):
@@ -409,12 +432,13 @@ class Peer:
         for ticket in tickets:
             error = SessionLost(f"the session was lost before an answer came: {reason}")
             error.__cause__ = reason
-            ticket.fail(error)
-        session_id, unanswered = joined.session_id, len(tickets)
+            guarded(logger.exception, "cannot give up a request", ticket.fail, error)
         if self._stopping.is_set():
             return
         self.lost += 1
-        logger.warning(
+        session_id, unanswered = joined.session_id, len(tickets)
+        report(
+            logger.warning,
             "session %s with realm %s at %s is lost, %d requests unanswered, joining again: %s",
             session_id,
             self.settings.realm,
@@ -424,13 +448,18 @@ class Peer:
         )
         self._tell("session_lost", session_id=session_id, reason=reason, unanswered=unanswered)
 
+    @property
+    def summary(self) -> str:
+        """How much is served in the present session, for people."""
+        return self.serving.summary
+
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
         """Call a short function at a ``time.monotonic()``, see :meth:`.timer.Timer.call_at`."""
         return self._timer.call_at(deadline, function)
 
     @property
     def waiting(self) -> int:
-        """How many calls and events stand in line."""
+        """How many calls and events wait."""
         return self.pool.pending + (self.serving.waiting if self.started else 0)
 
     def _forget_ids(self) -> None:

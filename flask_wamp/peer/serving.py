@@ -8,16 +8,16 @@ import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.guards import report
 from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.threads import Waiter
 from ..concurrency.timer import Timer
 from ..exceptions import NotJoined, WAMPError
-from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
-from .acknowledgements import Acknowledgement, _Restoring
-from .connection import Connection
+from .acknowledgements import Acknowledgement, Restoring
+from .connection import Connection, Event
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
 from .reregister import ForceReregister
@@ -29,6 +29,9 @@ Tell = t.Callable[..., None]
 
 #: Seconds before a refused declaration is tried again: the first pause, then doubled, and the longest.
 RETRY_MIN, RETRY_MAX = 0.5, 30.0
+
+#: Seconds to wait for the answers to UNREGISTER and UNSUBSCRIBE before the process leaves.
+PATIENCE = 2.0
 
 
 class Serving:
@@ -63,7 +66,7 @@ class Serving:
     @property
     def waiting(self) -> int:
         """How many calls and events wait for one of their own kind to end."""
-        return sum(d.lane.pending for d in list(self._declarations) if d.lane is not None)
+        return sum(d.queue.pending for d in list(self._declarations) if d.queue is not None)
 
     @property
     def refused(self) -> list[Declaration]:
@@ -90,15 +93,20 @@ class Serving:
         :param done: Called when all are answered, or have had ``WAMP_CALL_TIMEOUT`` for it.
         :param joining: Whether the session is new; False: more is to be served in one that is not.
         """
-        restoring = _Restoring(declarations, done)
+        restoring = Restoring(declarations, done)
+        settled: list[Declaration] = []
+        failed: list[tuple[Declaration, WAMPError]] = []
 
-        def ask_for_all(session: Session) -> None:
+        def ask_for_all(
+            session: Session,
+        ) -> None:  # under the connection's lock: it only takes note
             for declaration in declarations:
                 ticket = Acknowledgement(declaration, self._refused, restoring)
-                if self._ask_for(session, declaration, ticket) is not ticket:
-                    restoring.answered(
-                        declaration
-                    )  # somebody declared it just now, and waits for it
+                try:
+                    if self._ask_for(session, declaration, ticket) is not ticket:
+                        settled.append(declaration)  # another thread declared it, and waits for it
+                except WAMPError as error:  # it can't be sent; the others can
+                    failed.append((declaration, error))
 
         self._connection = connection
         if not declarations:
@@ -107,11 +115,17 @@ class Serving:
         for declaration in declarations if joining else ():
             declaration.id = declaration.refused = None
             declaration.refusals = 0
-        connection.ask(ask_for_all)
+        # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
+        connection.put(ask_for_all)
         at = time.monotonic() + self._settings.call_timeout
         self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
+        for declaration, error in failed:
+            self._refused(declaration, error)
+            settled.append(declaration)
+        for declaration in settled:
+            restoring.answered(declaration)
 
-    def _give_up(self, connection: Connection, restoring: _Restoring) -> None:
+    def _give_up(self, connection: Connection, restoring: Restoring) -> None:
         if connection is not self._connection or connection.closed:
             return
         for declaration in restoring.unanswered:
@@ -124,27 +138,33 @@ class Serving:
         self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
 
     def withdraw_all(self, connection: Connection, deadline: float) -> None:
-        """UNREGISTER and UNSUBSCRIBE; calls may arrive until the router has answered."""
-        answers = []
+        """UNREGISTER and UNSUBSCRIBE everything, and wait for the answers until then, at most 2 seconds.
+
+        Calls may arrive until the router has answered.
+        """
+        declarations = list(self._declarations)
+        for declaration in declarations:
+            declaration.unwanted = True
         try:
-            for declaration in list(self._declarations):
-                answer = self.withdraw(connection, declaration)
-                if answer is not None:
-                    answers.append(answer)
+            answers = connection.ask(lambda session: [_withdraw(session, d) for d in declarations])
         except NotJoined:
             return
+        deadline = min(deadline, time.monotonic() + PATIENCE)
         for answer in answers:
-            answer.wait(min(deadline - time.monotonic(), 2.0))
+            if answer is not None:
+                answer.wait(deadline - time.monotonic())
 
     # What happens on a connection; the reader calls these.
 
-    def on_events(self, connection: Connection, events: list[t.Any]) -> None:
+    def on_events(self, connection: Connection, events: list[Event]) -> None:
         """Take in what has happened, in order; must not wait."""
         for event in events:
             try:
                 self._handlers[type(event)](connection, event)
-            except Exception:  # a defect of ours must not take the session away
-                logger.exception("cannot handle %r", event)
+            except (
+                BaseException
+            ):  # a log handler's, or a defect of ours: it must not end the session
+                report(logger.exception, "cannot handle %s", type(event).__name__)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
         ticket, message = event.ticket, event.message
@@ -157,22 +177,26 @@ class Serving:
                 self._take_back(connection, ticket.declaration)
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
-        work = ActiveInvocation(connection, event.target, event.message, self._timer)
-        kind, lane = event.target, event.target.lane
-        taken = self._pool.submit(work.run, kind=kind) if lane is None else lane.submit(work.run)
-        if not taken:
-            work.refuse()
+        invocation = ActiveInvocation(connection, event.target, event.message, self._timer)
+        queue = event.target.queue
+        if queue is None:
+            accepted = self._pool.submit(invocation, kind=event.target, size=event.size)
+        else:
+            accepted = queue.submit(invocation, size=event.size)
+        if not accepted:
+            invocation.refuse()
 
     def _on_delivered(self, connection: Connection, event: Delivered) -> None:
         for subscription in event.targets:
-            if not self._take(connection, subscription, event.message):
+            if not self._take(connection, subscription, event):
                 self._dropped(subscription)
 
-    def _take(self, connection: Connection, subscription: Subscription, message: m.Event) -> bool:
+    def _take(self, connection: Connection, subscription: Subscription, event: Delivered) -> bool:
         if subscription.take is not None:
-            return subscription.take(message)
-        work = ActiveEvent(connection, subscription, message)
-        return bool(subscription.lane.submit(work.run))
+            return subscription.take(event.message)
+        work = ActiveEvent(connection, subscription, event.message)
+        queue = subscription.queue
+        return queue is not None and queue.submit(work.run, size=event.size)
 
     def _dropped(self, subscription: Subscription) -> None:
         subscription.dropped += 1
@@ -249,21 +273,6 @@ class Serving:
         refused = _note_refusal if once else self._refused
         return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
-    def withdraw(self, connection: Connection, declaration: Declaration) -> Waiter | None:
-        """UNREGISTER or UNSUBSCRIBE; wait for what is returned. None: there is nothing to do."""
-        declaration.unwanted = (
-            True  # before its id is looked at: the reader does it the other way round
-        )
-        number, declaration.id, declaration.asked = declaration.id, None, None
-        if number is None:
-            return None
-        answer = Waiter()
-        if isinstance(declaration, Registration):
-            connection.ask(Session.unregister, number, answer)
-        elif not connection.ask(Session.drop_target, number, declaration, answer):
-            return None
-        return answer
-
     def _take_back(self, connection: Connection, declaration: Declaration) -> None:
         """Its answer came after it was withdrawn."""
         number, declaration.id = declaration.id, None
@@ -281,7 +290,7 @@ class Serving:
         """Ask, unless a join that runs at the same time has; return the ticket that counts."""
         if declaration.asked is not None and declaration.asked[0] is session:
             return t.cast(Acknowledgement, declaration.asked[1])
-        self._lane(declaration)
+        self._make_queue(declaration)
         if isinstance(declaration, Registration) and declaration.options.get("force_reregister"):
             ForceReregister(declaration, ticket).begin(session)
         else:
@@ -291,14 +300,40 @@ class Serving:
         declaration.asked, declaration.unwanted = (session, ticket), False
         return ticket
 
-    def _lane(self, declaration: Declaration) -> None:
-        lane = declaration.lane
-        if declaration.concurrency is None or (lane is not None and lane.pool is self._pool):
+    def _make_queue(self, declaration: Declaration) -> None:
+        queue = declaration.queue
+        if declaration.concurrency is None or (queue is not None and queue.pool is self._pool):
             return
         settings = self._settings
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
-        declaration.lane = SerialQueue(self._pool, declaration.concurrency, limit)
+        declaration.queue = SerialQueue(
+            self._pool, declaration.concurrency, limit, settings.max_waiting_bytes
+        )
+
+
+def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
+    """UNREGISTER or UNSUBSCRIBE. Wait for what is returned; None: there is nothing to wait for."""
+    # Before its id is looked at. The reader sets the id first, and then looks at this: so one of the two
+    # withdraws it.
+    declaration.unwanted = True
+    if declaration.id is None:
+        declaration.asked = None
+        return None
+    return connection.ask(_withdraw, declaration)
+
+
+def _withdraw(session: Session, declaration: Declaration) -> Waiter | None:
+    """Say UNREGISTER or UNSUBSCRIBE; under the connection's lock."""
+    number, declaration.id, declaration.asked = declaration.id, None, None
+    if number is None:
+        return None
+    answer = Waiter()
+    if isinstance(declaration, Registration):
+        session.unregister(number, answer)
+    elif not session.drop_target(number, declaration, answer):
+        return None  # other subscribers of this process stay
+    return answer
 
 
 def _note_refusal(declaration: Declaration, error: WAMPError) -> None:

@@ -8,6 +8,8 @@ import typing as t
 from ..protocol.auth import Credentials
 from ..transports import OpenTransport, RouterURL, TLSSettings
 
+MIN_WAITING_BYTES = 64 * 1024 * 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -34,3 +36,11 @@ class Settings:
     """Connects to a router that is no URL alone: one that has to be started, or one in this process."""
     default: t.Callable[[t.Any], t.Any] | None = None
     """Makes what can be sent of the app's own types."""
+
+    @property
+    def max_waiting_bytes(self) -> int:
+        """Bytes that the messages of waiting calls may have, and those of each subscription's waiting events.
+
+        What is over it is refused or dropped, as if too many waited.
+        """
+        return max(MIN_WAITING_BYTES, 4 * self.max_message_size)

@@ -55,6 +55,10 @@ class _Pending(msgspec.Struct):
     target: t.Any
 
 
+#: The ticket of a REGISTER or SUBSCRIBE that was given up.
+_GIVEN_UP = object()
+
+
 class Session:
     """One session of one client.
 
@@ -108,7 +112,9 @@ class Session:
         """End without a word, as after a lost transport; return the tickets that still wait."""
         self._enter(State.ENDED)
         tickets = [
-            pending.ticket for pending in self._pending.values() if pending.ticket is not None
+            pending.ticket
+            for pending in self._pending.values()
+            if pending.ticket is not None and pending.ticket is not _GIVEN_UP
         ]
         self._pending.clear()
         self.in_hand.clear()
@@ -158,7 +164,8 @@ class Session:
 
     def cancel(self, request_id: int, mode: str) -> None:
         """CANCEL a call; its ERROR comes back to the ticket."""
-        if request_id in self._pending:
+        pending = self._pending.get(request_id)
+        if pending is not None and pending.request_type is m.Call:
             self._send(m.Cancel(request_id, {"mode": mode}))
 
     def send_message(self, message: t.Any) -> None:
@@ -169,8 +176,17 @@ class Session:
             self._send(message)
 
     def forget(self, request_id: int) -> None:
-        """Drop a request's ticket: an answer that still comes is :class:`Ignored`."""
-        self._pending.pop(request_id, None)
+        """Give a request up: an answer that still comes is :class:`Ignored`.
+
+        What a late REGISTERED or SUBSCRIBED grants is given back at once. So those two stay pending.
+        """
+        pending = self._pending.get(request_id)
+        if pending is None:
+            return
+        if pending.request_type is m.Register or pending.request_type is m.Subscribe:
+            pending.ticket = _GIVEN_UP
+        else:
+            del self._pending[request_id]
 
     def drop_target(self, subscription_id: int, target: t.Any, ticket: t.Any = None) -> bool:
         """Stop delivering to one target; UNSUBSCRIBE, and True, when nobody is left who asked for it."""
@@ -270,7 +286,9 @@ class Session:
         if pending is None or m.code(pending.request_type) != message.request_type:
             return Ignored(message)
         del self._pending[message.request_id]
-        return Answered(pending.ticket, message)
+        return (
+            Ignored(message) if pending.ticket is _GIVEN_UP else Answered(pending.ticket, message)
+        )
 
     def _on_published(self, message: m.Published) -> Happening:
         pending = self._take(m.Publish, message.request_id)
@@ -279,6 +297,9 @@ class Session:
     def _on_registered(self, message: m.Registered) -> Happening:
         pending = self._take(m.Register, message.request_id)
         if pending is None:
+            return Ignored(message)
+        if pending.ticket is _GIVEN_UP:
+            self.unregister(message.registration_id, None)
             return Ignored(message)
         self.registrations[message.registration_id] = pending.target
         return Answered(pending.ticket, message)
@@ -289,6 +310,9 @@ class Session:
             return Ignored(message)
         target, topic = pending.target
         self.subscriptions.add(message.subscription_id, topic, target)
+        if pending.ticket is _GIVEN_UP:
+            self.drop_target(message.subscription_id, target)
+            return Ignored(message)
         return Answered(pending.ticket, message)
 
     def _on_unregistered(self, message: m.Unregistered) -> Happening:

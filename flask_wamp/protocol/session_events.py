@@ -75,6 +75,8 @@ class Invoked(msgspec.Struct):
 
     target: t.Any
     message: m.Invocation
+    size: int = 0
+    """Bytes of the message."""
 
 
 class Delivered(msgspec.Struct):
@@ -82,6 +84,8 @@ class Delivered(msgspec.Struct):
 
     targets: tuple[t.Any, ...]
     message: m.Event
+    size: int = 0
+    """Bytes of the message."""
 
 
 class Interrupted(msgspec.Struct):

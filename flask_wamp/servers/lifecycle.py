@@ -25,7 +25,7 @@ from ..client.client import Client
 from ..exceptions import NotJoined
 from ..handlers import http
 from ..peer.connection import Connection
-from ..peer.peer import Peer
+from ..peer.listeners import Host
 from . import detection as servers
 
 logger = get_logger("flask_wamp")
@@ -267,7 +267,7 @@ class Announcement:
     A logger shows INFO only where logging was set up, and Flask's own lines are visible without.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Host) -> None:
         self._peer = peer
         self._again = ""
 
@@ -285,9 +285,9 @@ class Announcement:
     def _say(self, again: str) -> None:
         if logger.isEnabledFor(logging.INFO):
             return  # the peer has logged it
-        settings, serving = self._peer.settings, self._peer.serving
+        settings, summary = self._peer.settings, self._peer.summary
         click.echo(
             f" * WAMP: joined realm {settings.realm} at {settings.router_url.shown}{again}, "
-            f"{serving.summary}",
+            f"{summary}",
             err=True,
         )

@@ -9,6 +9,7 @@ import typing as t
 import pytest
 
 from flask_wamp import NotJoined
+from flask_wamp.concurrency.pool import Pool
 from flask_wamp.exceptions import TransportError
 from flask_wamp.peer.connection import MAX_UNSENT, Connection
 from flask_wamp.protocol import messages as m
@@ -51,16 +52,30 @@ class Transport(MemoryTransport):
         self.may_send.clear()
 
 
-def read_all(read: t.Callable[[], bool], flush: t.Callable[[], None]) -> None:
-    while read():
-        pass
+class EagerPool(Pool):
+    """A pool that says of its queue what a test wants."""
+
+    more_to_come = watched = False
+
+    def has_more(self) -> bool:
+        return self.more_to_come
+
+    def is_watched(self) -> bool:
+        return self.watched
+
+
+def read_all(
+    read: t.Callable[[], t.Any], handle: t.Callable[[t.Any], None], flush: t.Callable[[], None]
+) -> None:
+    while (events := read()) is not None:
+        handle(events)
 
 
 class Line:
     """A joined connection, with its reader running."""
 
     def __init__(self, router: MemoryRouter) -> None:
-        self.more_to_come = self.is_watched = False
+        self.pool = EagerPool(1, 10)
         self.router = router
         self.transport = Transport(router)
         router.transports.append(self.transport)
@@ -69,8 +84,7 @@ class Line:
             new_session(),
             2**24,
             lambda connection, events: None,
-            lambda: self.more_to_come,
-            lambda: self.is_watched,
+            self.pool,
         )
         self.connection.join(deadline=1e12)
         self.ended: list[Exception] = []
@@ -153,7 +167,7 @@ def test_request_that_says_nothing_holds_nobody_up(line: Line) -> None:
 
 def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
     line.transport.hold()
-    line.more_to_come = True
+    line.pool.more_to_come = True
     for text in "abc":  # the writer may have begun with the first of them, and is held up
         line.connection.answer(Session.publish, "com.x", [text], {}, {})
     line.transport.may_send.set()
@@ -162,13 +176,13 @@ def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
 
 
 def test_an_answer_is_not_left_in_line_when_no_other_follows(line: Line) -> None:
-    line.more_to_come = True
+    line.pool.more_to_come = True
     line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
     eventually(lambda: line.published() == ["a"])
 
 
 def test_answer_waits_for_those_after_it_while_somebody_watches(line: Line) -> None:
-    line.more_to_come = line.is_watched = True
+    line.pool.more_to_come = line.pool.watched = True
     for text in "ab":
         line.connection.answer(Session.publish, "com.x", [text], {}, {})
     time.sleep(0.05)  # as long as the writer would take

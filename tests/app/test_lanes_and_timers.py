@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import typing as t
@@ -14,7 +15,7 @@ from flask_wamp.concurrency.serial_queue import SerialQueue
 from flask_wamp.concurrency.threads import Waiter
 from flask_wamp.concurrency.timer import Timer, TimerHandle
 from flask_wamp.protocol.checks import is_seconds
-from tests.app.test_pool import TIMEOUT, Gate, Gauge
+from tests.app.test_pool import TIMEOUT, VARIABLE, Call, Gate, Gauge
 from tests.conftest import eventually
 
 
@@ -75,6 +76,52 @@ def test_lane_that_is_full_refuses(pool: Pool) -> None:
     gate.may_end.set()
     eventually(lambda: lane.pending == 0)
     assert lane.submit(lambda: None) is True
+
+
+def test_lane_that_has_too_many_bytes_refuses(pool: Pool) -> None:
+    lane, gate = SerialQueue(pool, 1, 1000, max_bytes=100), Gate()
+    lane.submit(gate, size=1000)  # one that is over it alone is accepted
+    assert gate.began.wait(TIMEOUT)
+    sizes = [1000, 1]
+    assert [lane.submit(lambda: None, size=size) for size in sizes] == [True, False]
+    gate.may_end.set()
+    eventually(lambda: lane.pending == 0)
+    assert lane.submit(lambda: None, size=100) is True
+
+
+def test_each_job_of_a_lane_has_a_context_of_its_own(pool: Pool) -> None:
+    lane, gate, seen, done = SerialQueue(pool, 1, 10), Gate(), [], threading.Event()
+    lane.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+
+    def job() -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set("used")
+
+    for _ in range(3):
+        lane.submit(job)
+    lane.submit(done.set)
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)
+    assert seen == ["fresh"] * 3
+
+
+def test_calls_of_a_lane_that_no_thread_is_left_for_are_refused() -> None:
+    pool = Pool(1, 10, max_threads=1)
+    lane, ran = SerialQueue(pool, 1, 10), threading.Event()
+    waiting, calls = Call(pool), [Call(pool), Call(pool)]
+    pool.submit(waiting)
+    assert waiting.began.wait(TIMEOUT)
+    for call in calls:
+        lane.submit(call)
+    lane.submit(ran.set)
+    eventually(lambda: pool.starving_since is not None)
+    pool.refuse_starving(patience=0)
+    assert all(call.refused.is_set() for call in calls)
+    waiting.answered.set()
+    assert ran.wait(TIMEOUT)
+    assert lane.pending == 0
+    assert pool.stop(TIMEOUT)
 
 
 def test_lane_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
@@ -227,6 +274,36 @@ def test_timer_goes_on_after_a_function_that_raises(timer: Timer, caplog: t.Any)
     timer.call_at(0, done.set)
     assert done.wait(TIMEOUT)
     assert "a timer failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_timer_outlives_whatever_is_raised(timer: Timer, error: type[BaseException]) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise error
+
+    def fail() -> None:
+        raise error
+
+    handler, done = Broken(), threading.Event()
+    logger = logging.getLogger("flask_wamp.execution")
+    logger.addHandler(handler)
+    try:
+        timer.call_at(0, fail)
+        timer.call_at(0, done.set)
+        assert done.wait(TIMEOUT)
+    finally:
+        logger.removeHandler(handler)
+    assert timer.is_alive
+
+
+def test_canceled_alarms_leave_the_heap(timer: Timer) -> None:
+    at = time.monotonic() + 1000
+    kept = [timer.call_at(at, lambda: None) for _ in range(10)]
+    for _ in range(10_000):
+        timer.call_at(at, lambda: None).cancel()
+    assert len(timer) < 1000
+    assert not any(handle.canceled for handle in kept)
 
 
 def test_timer_stops_with_alarms_left() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
+import logging
 import threading
 import typing as t
 
 import pytest
 
-from flask_wamp.concurrency.pool import InlineWorker, Pool
+from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.threads import Waiter
+from flask_wamp.concurrency.workers import InlineWorker
 from tests.conftest import eventually
 
 TIMEOUT = 10.0
@@ -377,62 +380,72 @@ def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
     eventually(lambda: workers() == 0)
 
 
-# Held while a batch comes.
+# Gathered while a batch comes.
 
 
-def test_held_pool_wakes_nobody(make_pool: Make) -> None:
+def gathered(pool: Pool, inline: InlineWorker | None, *jobs: t.Callable[[], object]) -> t.Any:
+    """Submit jobs as the reader does; return the one for the inline worker."""
+    with pool.gather(inline) as gathering:
+        for job in jobs:
+            assert pool.submit(job)
+    return gathering.job
+
+
+def test_gathering_wakes_no_worker_before_its_end(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate()]
-    pool.hold()
-    for gate in gates:
-        assert pool.submit(gate)
-    assert workers() == 0
-    assert pool.let_go() is None
+    with pool.gather() as gathering:
+        for gate in gates:
+            assert pool.submit(gate)
+        assert workers() == 0
+    assert gathering.job is None
     for gate in gates:
         assert gate.began.wait(TIMEOUT)
         gate.may_end.set()
 
 
-def test_single_job_is_for_the_guest(make_pool: Make) -> None:
+def test_workers_are_woken_though_the_batch_raises(make_pool: Make) -> None:
+    pool, gate = make_pool(), Gate()
+    with pytest.raises(KeyError), pool.gather():
+        pool.submit(gate)
+        raise KeyError
+    assert gate.began.wait(TIMEOUT)
+    gate.may_end.set()
+
+
+def test_single_job_is_for_the_inline_worker(make_pool: Make) -> None:
     pool, names = make_pool(), []
-    guest = InlineWorker(pool)
-    pool.hold()
-    pool.submit(lambda: names.append(threading.current_thread().name))
-    job = pool.let_go(guest)
+    inline = InlineWorker(pool)
+    job = gathered(pool, inline, lambda: names.append(threading.current_thread().name))
     assert job is not None
     assert (pool.running, pool.pending) == (1, 0)
-    guest.run(job)
+    inline.run(job)
     assert names == [threading.current_thread().name]
     assert (pool.running, pool.pending, workers()) == (0, 0, 0)
 
 
-def test_watched_guest_runs_all_that_stands_in_line(make_pool: Make) -> None:
+def test_watched_inline_worker_runs_all_that_is_in_the_queue(make_pool: Make) -> None:
     pool, names = make_pool(), []
-    guest = InlineWorker(pool)
-    pool.hold()
-    for _ in range(5):
-        pool.submit(lambda: names.append(threading.current_thread().name))
-    job = pool.let_go(guest)
-    pool.watch(guest)
-    assert guest.run(job) == 5
+    inline = InlineWorker(pool)
+    jobs = [lambda: names.append(threading.current_thread().name)] * 5
+    job = gathered(pool, inline, *jobs)
+    pool.watch(inline)
+    assert inline.run(job) == 5
     assert names == [threading.current_thread().name] * 5
     assert workers() == 0
 
 
-def test_what_stands_behind_a_slow_job_of_a_watched_guest_is_shared(make_pool: Make) -> None:
+def test_what_is_behind_a_slow_job_of_a_watched_inline_worker_is_shared(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate(), Gate()]
-    guest = InlineWorker(pool)
-    pool.hold()
-    for gate in gates:
-        pool.submit(gate)
-    job = pool.let_go(guest)
-    pool.watch(guest)
-    thread = threading.Thread(target=guest.run, args=[job])
+    inline = InlineWorker(pool)
+    job = gathered(pool, inline, *gates)
+    pool.watch(inline)
+    thread = threading.Thread(target=inline.run, args=[job])
     thread.start()
     assert gates[0].began.wait(TIMEOUT)
     assert workers() == 0
     pool.share()
     assert gates[1].began.wait(TIMEOUT)
-    gates[0].may_end.set()  # its guest is watched no more, and goes on as others do
+    gates[0].may_end.set()  # it is watched no more, and goes on as workers do
     assert gates[2].began.wait(TIMEOUT)
     for gate in gates[1:]:
         gate.may_end.set()
@@ -441,37 +454,30 @@ def test_what_stands_behind_a_slow_job_of_a_watched_guest_is_shared(make_pool: M
 
 def test_many_jobs_are_for_the_workers(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate() for _ in range(InlineWorker.MOST + 1)]
-    pool.hold()
     for gate in gates:
         gate.may_end.set()
-        pool.submit(gate)
-    assert pool.let_go(InlineWorker(pool)) is None
+    assert gathered(pool, InlineWorker(pool), *gates) is None
     for gate in gates:
         assert gate.ended.wait(TIMEOUT)
 
 
-def test_guest_has_a_place_of_the_pool(make_pool: Make) -> None:
-    pool, gate = make_pool(size=1), Gate()
-    guest = InlineWorker(pool)
-    pool.hold()
-    pool.submit(gate)
-    thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
+def test_inline_worker_has_a_slot_of_the_pool(make_pool: Make) -> None:
+    pool, gate, late = make_pool(size=1), Gate(), Gate()
+    inline = InlineWorker(pool)
+    thread = threading.Thread(target=inline.run, args=[gathered(pool, inline, gate)])
     thread.start()
     assert gate.began.wait(TIMEOUT)
-    late = Gate()
-    pool.hold()
-    pool.submit(late)
-    assert pool.let_go(InlineWorker(pool)) is None  # no place
+    assert gathered(pool, InlineWorker(pool), late) is None  # no slot
     assert (pool.running, pool.pending, workers()) == (1, 1, 0)
     late.may_end.set()
     gate.may_end.set()
-    assert late.ended.wait(TIMEOUT)  # by the same guest, or a worker
+    assert late.ended.wait(TIMEOUT)  # by the same inline worker, or another
     thread.join(TIMEOUT)
 
 
-def test_guest_that_waits_gives_its_place_away(make_pool: Make) -> None:
+def test_inline_worker_that_waits_releases_its_slot(make_pool: Make) -> None:
     pool, gate = make_pool(size=1), Gate()
-    guest = InlineWorker(pool)
+    inline = InlineWorker(pool)
 
     def job() -> None:
         with pool.release_slot():
@@ -479,18 +485,14 @@ def test_guest_that_waits_gives_its_place_away(make_pool: Make) -> None:
             assert gate.ended.wait(TIMEOUT)
 
     gate.may_end.set()
-    pool.hold()
-    pool.submit(job)
-    guest.run(pool.let_go(guest))
+    inline.run(gathered(pool, inline, job))
     eventually(lambda: pool.running == 0)
 
 
-def test_stop_waits_for_a_guest(make_pool: Make) -> None:
+def test_stop_waits_for_an_inline_worker(make_pool: Make) -> None:
     pool, gate = make_pool(), Gate()
-    guest = InlineWorker(pool)
-    pool.hold()
-    pool.submit(gate)
-    thread = threading.Thread(target=guest.run, args=[pool.let_go(guest)])
+    inline = InlineWorker(pool)
+    thread = threading.Thread(target=inline.run, args=[gathered(pool, inline, gate)])
     thread.start()
     assert gate.began.wait(TIMEOUT)
     assert pool.stop(0.05) is False
@@ -499,11 +501,185 @@ def test_stop_waits_for_a_guest(make_pool: Make) -> None:
     assert pool.stop(TIMEOUT) is True
 
 
-def test_guest_outlives_a_job_that_fails(make_pool: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_inline_worker_outlives_a_job_that_fails(
+    make_pool: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = make_pool()
-    guest = InlineWorker(pool)
-    pool.hold()
-    pool.submit(lambda: 1 / 0)
-    guest.run(pool.let_go(guest))
+    inline = InlineWorker(pool)
+    inline.run(gathered(pool, inline, lambda: 1 / 0))
     assert "a job failed" in caplog.text
     assert pool.running == 0
+
+
+# Contexts.
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="fresh")
+
+
+def test_each_job_has_a_context_of_its_own(make_pool: Make) -> None:
+    pool, seen, done = make_pool(size=1), [], threading.Event()
+
+    def job() -> None:
+        seen.append(VARIABLE.get())
+        VARIABLE.set("used")
+        if len(seen) == 3:
+            done.set()
+
+    for _ in range(3):
+        pool.submit(job)
+    assert done.wait(TIMEOUT)
+    inline = InlineWorker(pool)
+    inline.run(gathered(pool, inline, job))
+    inline.run(gathered(pool, inline, job))
+    assert seen == ["fresh"] * 5
+    assert VARIABLE.get() == "fresh"  # of this thread
+
+
+# Threads.
+
+
+class Call:
+    """A job that waits for another peer, as a call's handler does."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.began, self.refused = threading.Event(), threading.Event()
+        self.answered = threading.Event()
+
+    def __call__(self) -> None:
+        self.began.set()
+        with self.pool.release_slot():
+            assert self.answered.wait(TIMEOUT)
+
+    def refuse(self) -> None:
+        self.refused.set()
+
+
+def test_calls_that_no_thread_is_left_for_are_refused(
+    make_pool: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, other = make_pool(size=1, max_threads=2), threading.Event()
+    calls = [Call(pool) for _ in range(4)]
+    for call in calls:
+        pool.submit(call)
+    for call in calls[:2]:
+        assert call.began.wait(TIMEOUT)
+    eventually(lambda: pool.starving_since is not None)
+    pool.submit(other.set, force=True)
+    assert pool.refuse_starving(patience=60) == 0
+    assert pool.refuse_starving(patience=0) == 2
+    assert all(call.refused.is_set() for call in calls[2:])
+    assert "all 2 threads wait for answers; 2 calls" in caplog.text
+    for call in calls[:2]:
+        call.answered.set()
+    assert other.wait(TIMEOUT)  # nobody can be told: it waits for a thread
+    eventually(lambda: pool.starving_since is None)
+
+
+def test_nothing_is_refused_while_a_worker_runs(make_pool: Make) -> None:
+    pool, gate, call = make_pool(size=2, max_threads=1), Gate(), None
+    pool.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+    call = Call(pool)
+    pool.submit(call)
+    assert pool.refuse_starving(patience=0) == 0
+    call.answered.set()
+    gate.may_end.set()
+    assert call.began.wait(TIMEOUT)
+
+
+def test_pool_goes_on_when_the_system_gives_no_more_threads(
+    make_pool: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, gate, done = make_pool(size=4), Gate(), threading.Event()
+    pool.submit(gate)
+    assert gate.began.wait(TIMEOUT)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert pool.submit(done.set) is True
+    assert "cannot start another thread, 1 are running" in caplog.text
+    gate.may_end.set()
+    assert done.wait(TIMEOUT)  # by the worker that there is
+
+
+def test_first_thread_that_cannot_be_started_is_tried_again(
+    make_pool: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, ran = make_pool(), []
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert pool.submit(lambda: ran.append(1)) is True
+    done = threading.Event()
+    pool.submit(done.set)
+    assert done.wait(TIMEOUT)
+    assert ran == [1]
+
+
+def test_stop_runs_what_is_left_where_no_thread_can_be_started(
+    make_pool: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, ran = make_pool(), []
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    pool.submit(lambda: ran.append(1))
+    assert pool.stop(TIMEOUT) is True
+    assert ran == [1]
+
+
+class Log(logging.Handler):
+    """A log handler of an app's that uses the pool, as one that publishes does."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.pool.submit(lambda: None)
+
+
+def test_log_handler_may_use_the_pool(make_pool: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = make_pool()
+    handler = Log(pool)
+    logger = logging.getLogger("flask_wamp.execution")
+    logger.addHandler(handler)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            pool.submit(lambda: None)  # deadlocks if the record is logged under the pool's lock
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_worker_outlives_a_log_handler_that_raises(
+    make_pool: Make, error: type[BaseException]
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise error
+
+    pool, handler, done = make_pool(size=1), Broken(), threading.Event()
+    logger = logging.getLogger("flask_wamp.execution")
+    logger.addHandler(handler)
+    try:
+        pool.submit(lambda: 1 / 0)
+        pool.submit(done.set)
+        assert done.wait(TIMEOUT)
+        assert workers() == 1
+    finally:
+        logger.removeHandler(handler)

@@ -289,14 +289,19 @@ def test_nothing_is_kept_of_a_call(serve: Serve, router: MemoryRouter) -> None:
 def test_job_that_came_before_an_error_is_run() -> None:
     pool = Pool(1, 10)
     ran = threading.Event()
+    reads = iter([[ran.set]])
 
-    def read() -> bool:
-        pool.hold()
-        pool.submit(ran.set)
+    def read() -> list[t.Callable[[], None]]:
+        for events in reads:
+            return events
         raise ProtocolError("nonsense")
 
+    def handle(events: list[t.Callable[[], None]]) -> None:
+        for event in events:
+            pool.submit(event)
+
     with pytest.raises(ProtocolError, match="nonsense"):
-        read_all(pool, read, lambda: None)
+        read_all(pool, read, handle, lambda: None)
     assert ran.wait(TIMEOUT)
     assert pool.stop(TIMEOUT)
 

@@ -9,7 +9,7 @@ import pytest
 from flask_wamp.exceptions import SerializationError
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.session import Session
-from flask_wamp.protocol.session_events import Answered, Ignored
+from flask_wamp.protocol.session_events import Answered, Delivered, Ignored
 from tests.support.wire import SERIALIZERS, joined_session, said
 
 ACKNOWLEDGE = {"acknowledge": True}
@@ -107,6 +107,57 @@ def test_late_answer_is_ignored(request_: Request) -> None:
     session = joined_session()
     session.forget(request_.ask(session, "ticket"))
     assert isinstance(session.receive(request_.grant), Ignored)
+
+
+def test_late_registration_is_given_back() -> None:
+    session = joined_session()
+    session.forget(session.register("com.x", {}, "target", "ticket"))
+    said(session)
+    session.receive(m.Registered(1, 77))
+    assert session.registrations == {}
+    assert said(session) == [m.Unregister(2, 77)]
+    assert session.abandon() == []
+
+
+def test_late_subscription_is_given_back() -> None:
+    session = joined_session()
+    session.forget(session.subscribe("com.x", {}, "target", "ticket"))
+    said(session)
+    session.receive(m.Subscribed(1, 77))
+    assert said(session) == [m.Unsubscribe(2, 77)]
+    event = m.Event(77, 1, {})
+    assert session.receive(event) == Ignored(event)
+
+
+def test_late_subscription_leaves_that_of_others_alone() -> None:
+    session = joined_session()
+    session.subscribe("com.x", {}, "other", None)
+    session.receive(m.Subscribed(1, 77))
+    session.forget(session.subscribe("com.x", {}, "target", "ticket"))
+    said(session)
+    session.receive(m.Subscribed(2, 77))
+    assert said(session) == []
+    event = m.Event(77, 1, {})
+    assert session.receive(event) == Delivered(("other",), event)
+
+
+@pytest.mark.parametrize("name", ["REGISTER", "SUBSCRIBE"])
+def test_late_refusal_is_ignored(name: str) -> None:
+    session = joined_session()
+    ask = session.register if name == "REGISTER" else session.subscribe
+    kind = m.Register if name == "REGISTER" else m.Subscribe
+    session.forget(ask("com.x", {}, "target", "ticket"))
+    error = m.Error(m.code(kind), 1, {}, "wamp.error.not_authorized")
+    assert session.receive(error) == Ignored(error)
+    assert session.abandon() == []
+
+
+def test_only_calls_are_canceled() -> None:
+    session = joined_session()
+    number = session.register("com.x", {}, "target", "ticket")
+    said(session)
+    session.cancel(number, "killnowait")
+    assert said(session) == []
 
 
 @each_request

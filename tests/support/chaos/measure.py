@@ -29,7 +29,7 @@ _ROOMS = frozenset(
 
 _CLASSES = frozenset(
     (
-        *("Peer", "Pool", "Connection", "Session", "_Pending", "_Restoring", "Acknowledgement"),
+        *("Peer", "Pool", "Connection", "Session", "_Pending", "Restoring", "Acknowledgement"),
         *("ActiveInvocation", "ActiveEvent", "CallTicket", "CallFuture", "Waiter"),
     )
 )

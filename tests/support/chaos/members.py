@@ -154,7 +154,7 @@ class Member:
         session = connection.session
         waiting = [p for p in session._pending.values() if p.ticket is not None]
         lanes = [
-            d.uri for d in self.client.declarations if d.lane and d.lane._free != d.concurrency
+            d.uri for d in self.client.declarations if d.queue and d.queue._free != d.concurrency
         ]
         left = {
             "works": connection.invocations,

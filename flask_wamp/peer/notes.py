@@ -1,0 +1,48 @@
+"""What a connection logs: noted under its lock, and logged after it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..concurrency.guards import report
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.session_events import Left
+
+#: A log record that waits until the lock is released: the logger's method, the message, its arguments.
+Note = tuple[t.Callable[..., None], str, tuple[object, ...]]
+
+
+def why_left(left: Left) -> str:
+    """Why the router ended the session, for messages."""
+    text = left.details.get("message")
+    return f"{left.reason}: {text}" if text else left.reason
+
+
+def log_all(notes: list[Note]) -> None:
+    """Log what was noted. Not under the lock: log handlers are the app's code, and may publish."""
+    for log, text, args in notes:
+        report(log, text, *args)
+
+
+def about(session: Session, message: m.Message) -> object:
+    """Which procedure or topic a message is for, for logs."""
+    target: object = None
+    if isinstance(message, m.Invocation):
+        target = session.registrations.get(message.registration_id)
+    elif isinstance(message, m.Event):
+        target = next(iter(session.subscriptions.get(message.subscription_id, ())), None)
+    return getattr(target, "uri", None) or Ids(message)
+
+
+class Ids:
+    """A message without its payload, for logs."""
+
+    def __init__(self, message: m.Message) -> None:
+        self._message = message
+
+    def __str__(self) -> str:
+        message: t.Any = self._message
+        names = [name for name in message.__struct_fields__ if name.endswith("_id")]
+        ids = (f"{name}={getattr(message, name)}" for name in names)
+        return " ".join([type(message).__name__, *ids])

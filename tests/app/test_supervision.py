@@ -1,0 +1,328 @@
+"""Whatever the app's own code raises, the reader goes on, the peer joins again, and a stop ends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+import typing as t
+
+import pytest
+
+from flask_wamp import FlaskWAMP
+from flask_wamp.peer.connection import Connection
+from flask_wamp.protocol import messages as m
+from tests.app.conftest import Serve
+from tests.conftest import eventually, our_threads
+from tests.support.memory import TIMEOUT, MemoryRouter
+from tests.support.socket_router import SocketRouter
+
+QUICK = {"WAMP_RECONNECT_MIN": 0.001, "WAMP_RECONNECT_MAX": 0.001}
+
+
+@contextlib.contextmanager
+def handling(emit: t.Callable[[logging.LogRecord], None]) -> t.Iterator[None]:
+    """Have a log handler of the app's while inside."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            emit(record)
+
+    handler, logger = Handler(), logging.getLogger("flask_wamp")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def declare(wamp: FlaskWAMP) -> None:
+    @wamp.callee
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @wamp.callee
+    def echo(text: str) -> str:
+        return text
+
+
+def send_oversize(router: MemoryRouter) -> None:
+    """Have something logged by the reader, while it takes a message in."""
+    answer = router.invoke("com.example.echo", "x" * 3000).result(TIMEOUT)
+    assert isinstance(answer, m.Error)
+
+
+# Log handlers.
+
+
+def test_log_handler_may_publish(serve: Serve, router: MemoryRouter) -> None:
+    _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000)
+    with handling(
+        lambda record: wamp.client.publish("com.example.logs", record.levelname) and None
+    ):
+        send_oversize(router)
+        assert router.call("com.example.add", 1, 2) == 3
+    eventually(lambda: ["WARNING"] in [message.args for message in router.sent(m.Publish)])
+
+
+def fail_at(where: str, error: BaseException) -> t.ContextManager[object]:
+    """Have a handler or a filter raise something, or stderr closed."""
+
+    def emit(record: logging.LogRecord) -> None:
+        raise error
+
+    if where == "handler":
+        return handling(emit)
+    stack = contextlib.ExitStack()
+    logger = logging.getLogger("flask_wamp")
+    if where == "filter":
+        for each in (logger, logging.getLogger("flask_wamp.connection")):
+            each.addFilter(emit)  # type: ignore[arg-type]
+            stack.callback(each.removeFilter, emit)  # type: ignore[arg-type]
+        return stack
+    closed = io.StringIO()
+    closed.close()
+    handler = logging.StreamHandler(closed)
+    logger.addHandler(handler)
+    stack.callback(logger.removeHandler, handler)
+    stderr, sys.stderr = sys.stderr, closed
+    stack.callback(setattr, sys, "stderr", stderr)
+    return stack
+
+
+BROKEN = [
+    ("handler", ValueError("a log handler's")),
+    ("handler", KeyboardInterrupt("a log handler's")),
+    ("handler", MemoryError("a log handler's")),
+    ("filter", RuntimeError("a filter's")),
+    ("stderr", ValueError()),
+]
+
+
+@pytest.mark.parametrize(("where", "error"), BROKEN, ids=lambda value: str(value) or "closed")
+def test_reader_outlives_a_broken_log(
+    serve: Serve, router: MemoryRouter, where: str, error: BaseException
+) -> None:
+    _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000)
+    session = wamp.client.session_id
+    with fail_at(where, error):
+        send_oversize(router)
+        assert router.call("com.example.add", 1, 2) == 3
+    assert wamp.client.session_id == session
+
+
+@pytest.mark.parametrize(("where", "error"), BROKEN, ids=lambda value: str(value) or "closed")
+def test_peer_joins_again_though_the_log_is_broken(
+    serve: Serve, router: MemoryRouter, where: str, error: BaseException
+) -> None:
+    _, wamp = serve(declare, **QUICK)
+    session = wamp.client.session_id
+    with fail_at(where, error):
+        router.down = True  # a failed attempt is logged, too
+        attempts = router.attempts
+        router.drop()
+        eventually(lambda: router.attempts > attempts + 2)
+        router.down = False
+        wamp.client.wait_until_joined(TIMEOUT)
+        assert router.call("com.example.add", 1, 2) == 3
+    assert wamp.client.session_id != session
+    assert wamp.health()["joined"]
+
+
+def test_health_says_so_when_a_thread_has_ended(serve: Serve) -> None:
+    _, wamp = serve(declare)
+    peer = wamp.client.peer
+    assert peer is not None and peer.is_alive
+    peer._timer.stop()
+    health = wamp.health()
+    assert not health["joined"]
+    assert "has ended" in health["failure"]
+
+
+# Listeners.
+
+
+class Listener:
+    """Raises something whenever it is asked for anything."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.asked: list[str] = []
+
+    def joined(self, connection: Connection) -> None:
+        self.asked.append("joined")
+        raise self.error
+
+    def lost(self) -> None:
+        self.asked.append("lost")
+        raise self.error
+
+    def leave(self, deadline: float) -> None:
+        self.asked.append("leave")
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()], ids=repr)
+def test_listener_that_raises_holds_up_nobody(
+    serve: Serve, router: MemoryRouter, error: BaseException
+) -> None:
+    first, second = Listener(error), Listener(error)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        declare(wamp)
+        wamp.client.add_listener(lambda host: first)
+        wamp.client.add_listener(lambda host: second)
+
+    _, wamp = serve(setup, **QUICK)
+    router.drop()
+    eventually(lambda: second.asked.count("joined") == 2)
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert router.call("com.example.add", 1, 2) == 3
+    wamp.stop()
+    assert first.asked == second.asked == ["joined", "lost", "joined", "leave"]
+    assert type(router.messages[-1]) is m.Goodbye
+
+
+def test_listener_that_does_not_leave_in_time_is_left_behind(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    gate = threading.Event()
+
+    class Stuck(Listener):
+        def leave(self, deadline: float) -> None:
+            assert gate.wait(TIMEOUT)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        declare(wamp)
+        wamp.client.add_listener(lambda host: Stuck(ValueError()))
+
+    _, wamp = serve(setup, WAMP_DRAIN_TIMEOUT=0.2)
+    wamp.stop()
+    assert type(router.messages[-1]) is m.Goodbye
+    gate.set()
+    eventually(lambda: not our_threads())
+
+
+# Declarations.
+
+
+def test_procedure_that_cannot_be_asked_for_holds_up_no_other(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee("com.example." + "x" * 3000)(lambda: None)
+        declare(wamp)
+
+    _, wamp = serve(setup, WAMP_MAX_MESSAGE_SIZE=2000)
+    assert router.call("com.example.add", 1, 2) == 3
+    assert len(wamp.health()["procedures"]["refused"]) == 1
+
+
+# The stop.
+
+#: What processes ask the router when they leave, and what it answers.
+META = {
+    "wamp.session.add_testament": None,
+    "wamp.session.flush_testaments": 1,
+    "wamp.registration.count_callees": 1,
+}
+
+
+def answer_meta(router: MemoryRouter) -> None:
+    """Have the router answer what processes ask when they leave."""
+    for procedure, answer in META.items():
+        router.register(procedure, lambda *args, answer=answer, **kwargs: answer)
+
+
+class Companion:
+    """Lives and ends with the client, and fails at it."""
+
+    def stop(self, deadline: float) -> None:
+        raise SystemExit("a companion's")
+
+    def forget_parents(self) -> None: ...
+
+
+def test_stop_never_raises_and_goes_on(serve: Serve, router: MemoryRouter) -> None:
+    _, wamp = serve(declare)
+    wamp.client.closeables.insert(0, Companion())
+    wamp.stop()
+    assert type(router.messages[-1]) is m.Goodbye
+    eventually(lambda: not our_threads())
+
+
+def test_stop_needs_no_new_thread(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        declare(wamp)
+        for name in ("a", "b", "c"):
+            wamp.subscriber(f".{name}", delivery="one")(lambda: None)
+        wamp.schedule.every(1000).seconds.do(lambda: None)
+
+    answer_meta(router)
+    _, wamp = serve(setup)
+    wamp.client.with_options(unless_stopped=True).testament("com.example.gone")
+    started: list[str] = []
+
+    def start(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    eventually(lambda: wamp.health()["in_hand"]["running"] == 0)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    wamp.stop()
+    assert {name.rstrip("0123456789") for name in started} <= {"wamp-worker-"}
+    assert type(router.messages[-1]) is m.Goodbye
+
+
+AT_EXIT = """
+    import sys
+    from flask import Flask
+    from flask_wamp import FlaskWAMP, signals
+
+    app = Flask("at_exit")
+    app.config.update(WAMP_ROUTER_URL=sys.argv[1], WAMP_URI_PREFIX="com.example", WAMP_AUTOSTART=False)
+    wamp = FlaskWAMP(app)
+    wamp.subscriber(".news", delivery="one")(lambda: None)
+    wamp.schedule.every(1000).seconds.do(print)
+    wamp.start()
+    wamp.client.wait_until_joined(10)
+    wamp.client.with_options(unless_stopped=True).testament("com.example.gone")
+"""
+
+
+def test_process_that_ends_says_goodbye() -> None:
+    """From Python 3.12 on, no thread can be started any more when this stop runs."""
+    with SocketRouter() as router:
+        answer_meta(router)
+        command = [sys.executable, "-c", textwrap.dedent(AT_EXIT), router.url]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert len(router.sent(m.Goodbye)) == 1
+
+
+# What waits.
+
+
+def test_bytes_of_waiting_events_are_bounded(serve: Serve, router: MemoryRouter) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.subscriber(".news", validate=False)
+        def news(text: str) -> None:
+            begun.set()
+            assert gate.wait(TIMEOUT)
+
+    _, wamp = serve(setup)
+    text = "x" * 1024 * 1024
+    for _ in range(80):
+        router.publish("com.example.news", text)
+    eventually(lambda: wamp.health()["topics"]["dropped"].get("com.example.news", 0) >= 14)
+    gate.set()
+    eventually(lambda: wamp.health()["in_hand"] == {"running": 0, "waiting": 0})
