@@ -99,6 +99,13 @@ def test_it_is_valid_and_so_are_its_snippets(path: Path) -> None:
         compile(source, name or path.name, "exec")
 
 
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.rst")), ids=lambda path: path.stem)
+def test_every_snippet_has_a_name_under_which_a_test_runs_it(path: Path) -> None:
+    unnamed = [source for name, source in blocks(path.stem) if name is None]
+    # The left column of this page shows other libraries.
+    assert len(unnamed) == (12 if path.stem == "coming-from-wampify" else 0)
+
+
 def test_the_index_names_every_page_and_example() -> None:
     index = (DOCS / "index.rst").read_text()
     for path in DOCS.glob("*.rst"):
@@ -191,7 +198,7 @@ def test_blueprints_requests_and_coroutines(page: Page) -> None:
 
 @pytest.mark.parametrize("page", ["results-and-errors"], indirect=True)
 def test_results_and_errors(page: Page) -> None:
-    assert page.names == ["app.py", "handlers.py"]
+    assert page.names == ["app.py", "handlers.py", "inner.py"]
     wamp = page.run(*page.names)
     call = wamp.client.rpc.com.example
     assert call.order("coffee") == {"item": "coffee", "day": "2026-01-01"}
@@ -200,6 +207,14 @@ def test_results_and_errors(page: Page) -> None:
     assert uri_of_error(wamp, "order", "secret") == "wamp.error.not_authorized"
     assert uri_of_error(wamp, "order", "coffee", "many") == "wamp.error.invalid_argument"
     assert call.whoami() == CallResult(wamp.client.session_id, role="anonymous")
+
+    def refuse(amount: int) -> None:
+        raise ApplicationError("com.bank.error.overdrawn", amount)
+
+    wamp.client.register(refuse, "com.bank.withdraw")
+    with pytest.raises(ApplicationError) as raised:
+        call.withdraw(7)
+    assert (raised.value.uri, raised.value.args) == ("com.bank.error.overdrawn", (7,))
 
 
 # client.rst
