@@ -21,7 +21,8 @@ from .dealer import is_reserved
 from .matching import Index, matches
 from .options import MATCHES, InvalidOption, choice, flag, forwarded, passed_on
 from .publications import History, Publication, Receivers, Retained
-from .session import UNDECIDED, Handler, Host, RouterSession
+from .rights import UNDECIDED, authorize
+from .session import Handlers, Host, RouterSession
 
 logger = get_logger("flask_wamp.router")
 
@@ -93,8 +94,8 @@ class Broker:
             self._create(kept.uri, kept.match, History(kept.limit))
 
     @property
-    def handlers(self) -> dict[type, tuple[Handler, bool]]:
-        """Who handles a message, and whether it is a request of the client's own."""
+    def handlers(self) -> Handlers:
+        """What established sessions may ask for."""
         return {
             m.Publish: (self.on_publish, True),
             m.Subscribe: (self.on_subscribe, True),
@@ -109,7 +110,9 @@ class Broker:
             self._publish(session, message, UNDECIDED)
         else:
             topic, options = message.topic, message.options
-            session.authorize("publish", topic, options, message, self._publish)
+            authorize(
+                self._host.authorizer, session, "publish", topic, options, message, self._publish
+            )
 
     def _publish(self, session: RouterSession, message: m.Publish, decision: Decision) -> None:
         topic, options = message.topic, message.options
@@ -210,7 +213,9 @@ class Broker:
     def on_subscribe(self, session: RouterSession, message: m.Subscribe) -> None:
         """SUBSCRIBE."""
         topic, options = message.topic, message.options
-        session.authorize("subscribe", topic, options, message, self._subscribe)
+        authorize(
+            self._host.authorizer, session, "subscribe", topic, options, message, self._subscribe
+        )
 
     def _subscribe(self, session: RouterSession, message: m.Subscribe, decision: Decision) -> None:
         options, topic = message.options, message.topic

@@ -1,8 +1,8 @@
 """Serializers from the router's side: payloads pass undecoded, and change serializer only where they must.
 
-A payload is the last items of a message, each :class:`msgspec.Raw`: the bytes as they were sent. Between two
-sessions of one serializer these bytes are copied into the outgoing message. Between two serializers the
-payload is decoded and encoded again (:func:`convert`).
+A payload is the last items of a message, each :class:`msgspec.Raw`: the bytes as they were sent.
+Between two sessions of one serializer these bytes are copied into the outgoing message. Between two
+serializers the payload is decoded and encoded again (:func:`convert`).
 
 Source: WAMP Basic Profile, "Serializers" and "Binary conversion of JSON Strings".
 """

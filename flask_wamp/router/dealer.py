@@ -17,7 +17,8 @@ from .calls import Calls
 from .matching import Index
 from .options import MATCHES, POLICIES, InvalidOption, choice, flag, whole_number
 from .registrations import Callee, Registration
-from .session import UNDECIDED, Handler, Host, RouterSession
+from .rights import UNDECIDED, authorize
+from .session import Handlers, Host, RouterSession
 
 MetaProcedure = t.Callable[[RouterSession, m.Call], None]
 
@@ -56,8 +57,8 @@ class Dealer:
         """The procedures of the router's own."""
 
     @property
-    def handlers(self) -> dict[type, tuple[Handler, bool]]:
-        """Who handles a message, and whether it is a request of the client's own."""
+    def handlers(self) -> Handlers:
+        """What established sessions may ask for."""
         return {
             m.Call: (self.on_call, True),
             m.Yield: (self.calls.on_yield, False),
@@ -75,7 +76,7 @@ class Dealer:
             self._call(session, message, UNDECIDED)
         else:
             uri, options = message.procedure, message.options
-            session.authorize("call", uri, options, message, self._call)
+            authorize(self._host.authorizer, session, "call", uri, options, message, self._call)
 
     def _call(self, session: RouterSession, message: m.Call, decision: Decision) -> None:
         registration = self._index.exact.get(message.procedure)
@@ -109,7 +110,7 @@ class Dealer:
     def on_register(self, session: RouterSession, message: m.Register) -> None:
         """REGISTER."""
         uri, options = message.procedure, message.options
-        session.authorize("register", uri, options, message, self._register)
+        authorize(self._host.authorizer, session, "register", uri, options, message, self._register)
 
     def _register(self, session: RouterSession, message: m.Register, decision: Decision) -> None:
         options, uri = message.options, message.procedure

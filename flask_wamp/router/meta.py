@@ -22,7 +22,8 @@ from .dealer import Dealer, is_reserved
 from .history import Query
 from .options import MATCHES, InvalidOption, choice
 from .registrations import Registration
-from .session import RouterSession
+from .rights import authorize
+from .session import Host, RouterSession
 
 Args = t.Sequence[t.Any]
 
@@ -53,12 +54,13 @@ class MetaProcedures:
     """
 
     def __init__(
-        self, sessions: t.Mapping[int, RouterSession], dealer: Dealer, broker: Broker, most: int
+        self, host: Host, sessions: t.Mapping[int, RouterSession], dealer: Dealer, broker: Broker
     ) -> None:
         self._sessions = sessions
         self._dealer = dealer
         self._broker = broker
-        self._max_testaments = most
+        self._authorizer = host.authorizer
+        self._max_testaments = host.settings.max_testaments
         for name, procedure in _PROCEDURES.items():
             dealer.meta[name] = functools.partial(self._serve, procedure)
 
@@ -78,7 +80,9 @@ class MetaProcedures:
             value = result()
             if isinstance(value, NeedsRight):
                 need = value
-                session.authorize(
+                authorize(
+                    self._authorizer,
+                    session,
                     need.action,
                     need.uri,
                     need.options,

@@ -13,7 +13,7 @@ from . import testaments
 from .broker import Broker
 from .dealer import Dealer
 from .meta import MetaProcedures, session_details
-from .session import Handler, Host, RouterSession
+from .session import Handlers, Host, RouterSession
 
 
 class Realm:
@@ -42,8 +42,8 @@ class Realm:
         new_id: t.Callable[[], int] = ids.__next__
         self.broker = Broker(host, new_id, new_global_id, time_ns)
         self.dealer = Dealer(host, self._announce, new_id, random_below)
-        MetaProcedures(self.sessions, self.dealer, self.broker, host.settings.max_testaments)
-        self.handlers: dict[type, tuple[Handler, bool]] = {
+        MetaProcedures(host, self.sessions, self.dealer, self.broker)
+        self.handlers: Handlers = {
             **self.dealer.handlers,
             **self.broker.handlers,
             m.Goodbye: (RouterSession.on_goodbye, False),

@@ -11,6 +11,7 @@ from ..protocol import error_uris
 from .authentication import Authenticator, everybody
 from .authorization import Authorizer
 from .facts import TransportFacts
+from .joining import Joining
 from .realm import Realm
 from .session import RouterSession
 from .settings import Settings
@@ -42,9 +43,7 @@ class Router:
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock
-        self.authenticator = authenticator
         self.authorizer = authorizer
-        self.nonce = nonce
         self.timers = Timers()
         self.realms: dict[str, Realm] = {}
         self.sessions: set[RouterSession] = set()
@@ -54,6 +53,8 @@ class Router:
         ``failures``."""
         self._wall_clock = wall_clock
         self._random = random.Random(seed)
+        joining = Joining(self, authenticator, self.settings.agent, nonce)
+        self.establishing, self.authenticating = joining.establishing, joining.authenticating
         for name in self.settings.realms or ():
             self._create(name)
 

@@ -22,13 +22,11 @@ from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.identity import Identity
 from ..protocol.messages import Details
-from ..protocol.uris import is_valid_uri
-from .authentication import Authenticator, Challenge, JoinRequest, Refusal, Verdict
-from .authorization import Authorizer, Decision, as_decision
-from .codec import Codec, PayloadError, get_codec
+from .authentication import Challenge
+from .authorization import Authorizer
+from .codec import Codec, get_codec
 from .facts import TransportFacts
-from .features import ROLES, Features
-from .later import Later
+from .features import Features
 from .settings import Settings
 from .timers import Timer, Timers
 
@@ -36,10 +34,8 @@ logger = get_logger("flask_wamp.router")
 
 Handler = t.Callable[["RouterSession", t.Any], None]
 
-Proceed = t.Callable[["RouterSession", t.Any, Decision], None]
-
-#: Where there is no authorizer.
-UNDECIDED = Decision(True)
+#: Who handles a message, and whether it is a request of the client's own.
+Handlers = t.Mapping[type, tuple[Handler, bool]]
 
 
 class State(enum.Enum):
@@ -56,8 +52,8 @@ class JoinableRealm(t.Protocol):
     """What a session needs of its realm."""
 
     @property
-    def handlers(self) -> t.Mapping[type, tuple[Handler, bool]]:
-        """Who handles a message of an established session, and whether it is a request of its own."""
+    def handlers(self) -> Handlers:
+        """What is legal for an established session."""
 
     def join(self, session: RouterSession) -> None:
         """Take a session in, just before it gets WELCOME."""
@@ -74,22 +70,19 @@ class Host(t.Protocol):
 
     settings: Settings
     timers: Timers
-    authenticator: Authenticator
     authorizer: Authorizer | None
+
+    @property
+    def establishing(self) -> Handlers:
+        """What is legal before HELLO."""
+
+    @property
+    def authenticating(self) -> Handlers:
+        """What is legal between HELLO and WELCOME."""
 
     def clock(self) -> float: ...
 
-    def nonce(self, size: int, /) -> bytes: ...
-
     def timestamp(self) -> str: ...
-
-    def new_session_id(self) -> int: ...
-
-    def has_realm(self, name: str) -> bool:
-        """Whether a realm exists, or may be created."""
-
-    def find_realm(self, name: str) -> JoinableRealm | None:
-        """Return a realm. None: it does not exist and may not be created."""
 
     def ended(self, session: RouterSession) -> None:
         """Forget a session whose transport is closed."""
@@ -106,17 +99,17 @@ class RouterSession:
     """
 
     __slots__ = (
-        "_challenge",
         "_close",
         "_deadline",
         "_disclosed",
         "_host",
         "_legal",
         "_max_message_size",
-        "_realm_name",
+        "realm_name",
         "_stopped",
         "_strict",
         "calls",
+        "challenge",
         "codec",
         "encode",
         "facts",
@@ -163,7 +156,7 @@ class RouterSession:
         self.identity = Identity("", "")
         self.features = Features()
         self.realm: JoinableRealm | None = None
-        self._realm_name = ""
+        self.realm_name = ""
         self.last_request_id = 0
         self.last_invocation_id = 0
         self.calls: dict[int, t.Any] = {}
@@ -171,9 +164,9 @@ class RouterSession:
         self.registrations: dict[int, t.Any] = {}
         self.subscriptions: dict[int, t.Any] = {}
         self.testaments: dict[str, list[t.Any]] = {}
-        self._challenge: Challenge | None = None
+        self.challenge: Challenge | None = None
         self._disclosed: dict[tuple[Codec, str], t.Any] = {}
-        self._legal: t.Mapping[type, tuple[Handler, bool]] = _ESTABLISHING
+        self._legal: Handlers = self._host.establishing
 
     # What the transport says.
 
@@ -294,83 +287,34 @@ class RouterSession:
             f"{role}_authrole": identity.authrole,
         }
 
-    # Rights.
+    # Waiting for the authorizer.
 
-    def authorize(
-        self,
-        action: str,
-        uri: str,
-        options: Details,
-        message: t.Any,
-        proceed: Proceed,
-    ) -> None:
-        """Have the authorizer decide about a request, then proceed with it or answer ERROR.
+    def stop(self) -> collections.deque[bytes]:
+        """Handle nothing of what comes until :meth:`go_on` is called with what this returns."""
+        self._stopped = waiting = collections.deque[bytes]()
+        return waiting
 
-        While the answer is awaited, what else the client sends waits too: its order is kept.
+    def go_on(self, waiting: collections.deque[bytes], first: t.Callable[[], None]) -> None:
+        """Do what it has stopped for, then handle what has come since.
+
+        Does nothing when the session has ended in the meantime.
         """
-        if self._host.authorizer is None:
-            proceed(self, message, UNDECIDED)
-            return
-        try:
-            answer = self._host.authorizer(self.identity, action, uri, options)
-            decision = None if isinstance(answer, Later) else as_decision(answer)
-        except Exception:
-            self._authorization_failed(message)
-            return
-        if decision is not None:
-            self._authorized(decision, message, proceed)
-            return
-        assert isinstance(answer, Later)
-        waiting: collections.deque[bytes] = collections.deque()
-        self._stopped = waiting
-        answer.then(lambda decided: self._go_on(waiting, decided, message, proceed))
-
-    def _authorized(self, decision: Decision, message: t.Any, proceed: Proceed) -> None:
-        if decision.allow:
-            proceed(self, message, decision)
-        else:
-            self.refuse(message, error_uris.NOT_AUTHORIZED, decision.message or "not authorized")
-
-    def _authorization_failed(self, message: t.Any) -> None:
-        # "could not determine if the Peer is authorized [...] since the authorization operation
-        # itself failed"
-        logger.exception("the authorizer failed")
-        self.refuse(message, error_uris.AUTHORIZATION_FAILED, "the authorizer failed")
-
-    def _go_on(
-        self,
-        waiting: collections.deque[bytes],
-        answer: object,
-        message: t.Any,
-        proceed: Proceed,
-    ) -> None:
-        """Proceed with a request that has waited for the authorizer, and with what came after it."""
-        if self._stopped is not waiting:  # the session has ended
+        if self._stopped is not waiting:
             return
         self._stopped = None
         try:
-            decision = as_decision(answer)
-        except TypeError:
-            self._authorization_failed(message)
-        else:
-            self._guard(lambda: self._authorized(decision, message, proceed))
-        self._catch_up(waiting)
-
-    def _catch_up(self, waiting: collections.deque[bytes]) -> None:
-        """Handle what came while the authorizer was asked, until it is asked again."""
-        while waiting and self._stopped is None:
-            self.receive(waiting.popleft())
-        if self._stopped is not None:
-            self._stopped.extend(waiting)
-
-    def _guard(self, handle: t.Callable[[], None]) -> None:
-        """Handle a message outside of :meth:`receive`, as it does: only this session fails."""
-        try:
-            handle()
+            first()
         except ProtocolError as error:
             self.violated(str(error))
         except Exception:
             self._failed()
+        self._catch_up(waiting)
+
+    def _catch_up(self, waiting: collections.deque[bytes]) -> None:
+        while waiting and self._stopped is None:
+            self.receive(waiting.popleft())
+        if self._stopped is not None:
+            self._stopped.extend(waiting)
 
     def _receive_later(self, data: bytes) -> None:
         assert self._stopped is not None
@@ -379,110 +323,19 @@ class RouterSession:
         else:
             self.abort(error_uris.UNAVAILABLE, "too many messages while the authorizer was asked")
 
-    # Joining.
+    # Joining, see :mod:`.joining`.
 
-    def _on_hello(self, message: m.Hello) -> None:
-        host = self._host
-        self.features = Features.parse(message.details.get("roles"))
-        if not is_valid_uri(message.realm):
-            self.abort(error_uris.INVALID_URI, "the name of the realm is not a URI")
-            return
-        if not host.has_realm(message.realm):
-            self.abort(error_uris.NO_SUCH_REALM, f"there is no realm {message.realm!r:.100}")
-            return
-        self._realm_name = message.realm
-        self.id = host.new_session_id()
+    def begin_authentication(self, session_id: int, features: Features) -> None:
+        """Wait for AUTHENTICATE, or for the authenticator's answer."""
+        self.id = session_id
+        self.features = features
         self.state = State.AUTHENTICATING
-        self._legal = _AUTHENTICATING
-        self._wait_at_most(host.settings.authentication_timeout, "not authenticated in time")
-        if self.facts.identity is not None:
-            self._welcome(self.facts.identity)
-            return
-        request = self._join_request(message)
-        self._ask(lambda: host.authenticator(request))
+        self._legal = self._host.authenticating
+        timeout = self._host.settings.authentication_timeout
+        self._wait_at_most(timeout, "not authenticated in time")
 
-    def _join_request(self, message: m.Hello) -> JoinRequest:
-        details = message.details
-        authid, methods = details.get("authid"), details.get("authmethods")
-        authextra = details.get("authextra")
-        if methods is None or methods == []:
-            methods = ["anonymous"]
-        if not (isinstance(methods, list) and all(isinstance(each, str) for each in methods)):
-            raise ProtocolError("HELLO.Details.authmethods is not a list of strings")
-        if not isinstance(authid, str | None):
-            raise ProtocolError("HELLO.Details.authid is not a string")
-        if not isinstance(authextra, dict | None):
-            raise ProtocolError("HELLO.Details.authextra is not a dictionary")
-        return JoinRequest(
-            realm=message.realm,
-            session_id=self.id,
-            authid=authid,
-            authmethods=tuple(methods),
-            authextra=authextra or {},
-            facts=self.facts,
-            nonce=self._host.nonce,
-            timestamp=self._host.timestamp(),
-        )
-
-    def _on_authenticate(self, message: m.Authenticate) -> None:
-        challenge, self._challenge = self._challenge, None
-        if challenge is None:
-            raise ProtocolError("AUTHENTICATE without a CHALLENGE")
-        self._ask(lambda: challenge.verify(message.signature, message.extra))
-
-    def _ask(self, question: t.Callable[[], object]) -> None:
-        """Ask the authenticator, and continue with its answer when it comes."""
-        session_id = self.id
-
-        def answered(answer: object) -> None:
-            if self.id == session_id and self.state is State.AUTHENTICATING:
-                self._authenticated(answer)
-
-        try:
-            answer = question()
-        except Exception:
-            logger.exception("the authenticator failed")
-            answer = Refusal(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
-        if isinstance(answer, Later):
-            answer.then(answered)
-        else:
-            answered(answer)
-
-    def _authenticated(self, answer: object) -> None:
-        if isinstance(answer, Challenge):
-            self._challenge = answer
-            self.send(self.encode((4, answer.authmethod, dict(answer.extra))))
-        elif isinstance(answer, Identity):
-            self._welcome(answer)
-        elif isinstance(answer, Refusal):
-            self._host.count("refused")
-            self.abort(answer.reason, answer.message)
-        else:  # nobody gets in by an authenticator that forgets to answer
-            logger.error("an authenticator answered %r", answer)
-            self.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
-
-    def _welcome(self, identity: Identity) -> None:
-        details: Details = {
-            "realm": self._realm_name,
-            "roles": ROLES,
-            "agent": self._host.settings.agent,
-            "authid": identity.authid,
-            "authrole": identity.authrole,
-            "authmethod": identity.authmethod,
-            "authprovider": identity.authprovider,
-        }
-        if identity.authextra:
-            details["authextra"] = dict(identity.authextra)
-        try:
-            welcome = self.encode((2, self.id, self.codec.dump(details)))
-        except PayloadError as error:
-            logger.error("the identity of %r cannot be sent: %s", identity.authid, error)
-            self.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
-            return
-        realm = self._host.find_realm(self._realm_name)
-        if realm is None:
-            self.abort(error_uris.NO_SUCH_REALM, f"there is no realm {self._realm_name!r:.100}")
-            return
+    def establish(self, identity: Identity, realm: JoinableRealm, welcome: bytes) -> None:
+        """Send WELCOME and join the realm."""
         self._stop_waiting()
         self.identity = identity
         self.realm = realm
@@ -523,7 +376,7 @@ class RouterSession:
         self.state = State.CLOSED
         self._legal = _CLOSED
         self._stopped = None
-        self._challenge = None
+        self.challenge = None
         self._host.ended(self)
 
     # Helpers.
@@ -570,19 +423,10 @@ class RouterSession:
             self._deadline = None
 
 
-#: What is legal in which state. An established session's table is its realm's.
-_ESTABLISHING: dict[type, tuple[Handler, bool]] = {
-    m.Hello: (RouterSession._on_hello, False),
-    m.Abort: (RouterSession.on_abort, False),
-}
-_AUTHENTICATING: dict[type, tuple[Handler, bool]] = {
-    m.Authenticate: (RouterSession._on_authenticate, False),
-    m.Abort: (RouterSession.on_abort, False),
-}
-_SHUTTING_DOWN: dict[type, tuple[Handler, bool]] = {
+#: What is legal once GOODBYE has been sent, and when all is over. What else is, is with the router
+#: (joining) and the realm (established sessions).
+_SHUTTING_DOWN: Handlers = {
     m.Goodbye: (RouterSession._on_goodbye_answer, False),
     m.Abort: (RouterSession.on_abort, False),
 }
-_CLOSED: dict[type, tuple[Handler, bool]] = {}
-
-__all__ = ["Host", "JoinableRealm", "RouterSession", "State", "Verdict"]
+_CLOSED: Handlers = {}

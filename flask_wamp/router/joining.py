@@ -1,0 +1,175 @@
+"""Joining a realm: from HELLO to WELCOME or ABORT.
+
+Source: WAMP Basic Profile, "Session Establishment"; WAMP Advanced Profile, "Authentication".
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from ..exceptions import ProtocolError
+from ..protocol import error_uris
+from ..protocol import messages as m
+from ..protocol.identity import Identity
+from ..protocol.messages import Details
+from ..protocol.uris import is_valid_uri
+from .authentication import Authenticator, Challenge, JoinRequest, Refusal
+from .codec import PayloadError
+from .features import ROLES, Features
+from .later import Later
+from .session import Handlers, JoinableRealm, RouterSession, State
+
+logger = logging.getLogger("flask_wamp.router")
+
+
+class Realms(t.Protocol):
+    """What joining needs of the router."""
+
+    def has_realm(self, name: str) -> bool:
+        """Whether a realm exists, or may be created."""
+
+    def find_realm(self, name: str) -> JoinableRealm | None:
+        """Return a realm. None: it does not exist and may not be created."""
+
+    def new_session_id(self) -> int: ...
+
+    def timestamp(self) -> str: ...
+
+    def count(self, what: str) -> None: ...
+
+
+class Joining:
+    """What sessions do before they are established.
+
+    :param agent: What WELCOME names as the router's software.
+    :param nonce: Makes random bytes that cannot be guessed.
+    """
+
+    def __init__(
+        self,
+        realms: Realms,
+        authenticator: Authenticator,
+        agent: str,
+        nonce: t.Callable[[int], bytes],
+    ) -> None:
+        self._realms = realms
+        self._authenticator = authenticator
+        self._agent = agent
+        self._nonce = nonce
+        # Basic Profile, "Protocol Errors": anything else before the session was established is one.
+        self.establishing: Handlers = {
+            m.Hello: (self.on_hello, False),
+            m.Abort: (RouterSession.on_abort, False),
+        }
+        self.authenticating: Handlers = {
+            m.Authenticate: (self.on_authenticate, False),
+            m.Abort: (RouterSession.on_abort, False),
+        }
+
+    def on_hello(self, session: RouterSession, message: m.Hello) -> None:
+        """HELLO: ask the authenticator."""
+        features = Features.parse(message.details.get("roles"))
+        request = self._request(session, message)
+        if not is_valid_uri(message.realm):
+            session.abort(error_uris.INVALID_URI, "the name of the realm is not a URI")
+            return
+        if not self._realms.has_realm(message.realm):
+            session.abort(error_uris.NO_SUCH_REALM, f"there is no realm {message.realm!r:.100}")
+            return
+        session.realm_name = message.realm
+        session.begin_authentication(request.session_id, features)
+        known = session.facts.identity
+        if known is not None:
+            self._welcome(session, known)
+        else:
+            self._ask(session, lambda: self._authenticator(request))
+
+    def _request(self, session: RouterSession, message: m.Hello) -> JoinRequest:
+        details = message.details
+        authid, methods = details.get("authid"), details.get("authmethods")
+        authextra = details.get("authextra")
+        if methods is None or methods == []:
+            methods = ["anonymous"]
+        if not (isinstance(methods, list) and all(isinstance(each, str) for each in methods)):
+            raise ProtocolError("HELLO.Details.authmethods is not a list of strings")
+        if not isinstance(authid, str | None):
+            raise ProtocolError("HELLO.Details.authid is not a string")
+        if not isinstance(authextra, dict | None):
+            raise ProtocolError("HELLO.Details.authextra is not a dictionary")
+        return JoinRequest(
+            realm=message.realm,
+            session_id=self._realms.new_session_id(),
+            authid=authid,
+            authmethods=tuple(methods),
+            authextra=authextra or {},
+            facts=session.facts,
+            nonce=self._nonce,
+            timestamp=self._realms.timestamp(),
+        )
+
+    def on_authenticate(self, session: RouterSession, message: m.Authenticate) -> None:
+        """AUTHENTICATE: verify the answer to the challenge."""
+        challenge, session.challenge = session.challenge, None
+        if challenge is None:
+            raise ProtocolError("received AUTHENTICATE without a CHALLENGE")
+        self._ask(session, lambda: challenge.verify(message.signature, message.extra))
+
+    def _ask(self, session: RouterSession, question: t.Callable[[], object]) -> None:
+        """Ask the authenticator, and continue with its answer when it comes."""
+        session_id = session.id
+
+        def answered(answer: object) -> None:
+            # Another session may have begun on the transport in the meantime, or the transport is closed.
+            if session.id == session_id and session.state is State.AUTHENTICATING:
+                self._answered(session, answer)
+
+        try:
+            answer = question()
+        except Exception:
+            logger.exception("the authenticator failed")
+            answer = Refusal(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
+        if isinstance(answer, Later):
+            answer.then(answered)
+        else:
+            answered(answer)
+
+    def _answered(self, session: RouterSession, answer: object) -> None:
+        if isinstance(answer, Challenge):
+            session.challenge = answer
+            session.send(session.encode((4, answer.authmethod, dict(answer.extra))))
+        elif isinstance(answer, Identity):
+            self._welcome(session, answer)
+        elif isinstance(answer, Refusal):
+            self._realms.count("refused")
+            session.abort(answer.reason, answer.message)
+        else:  # an authenticator that forgets to answer lets nobody in
+            logger.error("the authenticator answered %r", answer)
+            session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
+
+    def _welcome(self, session: RouterSession, identity: Identity) -> None:
+        details: Details = {
+            "realm": session.realm_name,
+            "roles": ROLES,
+            "agent": self._agent,
+            "authid": identity.authid,
+            "authrole": identity.authrole,
+            "authmethod": identity.authmethod,
+            "authprovider": identity.authprovider,
+        }
+        if identity.authextra:
+            details["authextra"] = dict(identity.authextra)
+        try:
+            welcome = session.encode((2, session.id, session.codec.dump(details)))
+        except PayloadError as error:
+            logger.error("the identity of %r cannot be sent: %s", identity.authid, error)
+            session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
+            return
+        # Not looked up before: nobody creates a realm without having proven who they are.
+        realm = self._realms.find_realm(session.realm_name)
+        if realm is None:
+            session.abort(
+                error_uris.NO_SUCH_REALM, f"there is no realm {session.realm_name!r:.100}"
+            )
+        else:
+            session.establish(identity, realm, welcome)

@@ -1,0 +1,71 @@
+"""Ask the authorizer whether a session may do what it asks for.
+
+Source: WAMP Advanced Profile, "Authorization".
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from ..protocol import error_uris
+from ..protocol.messages import Details
+from .authorization import Authorizer, Decision, as_decision
+from .later import Later
+from .session import RouterSession
+
+logger = logging.getLogger("flask_wamp.router")
+
+#: Called with the session, the request and the decision, if the request is allowed.
+Proceed = t.Callable[[RouterSession, t.Any, Decision], None]
+
+#: Where there is no authorizer.
+UNDECIDED = Decision(True)
+
+
+def authorize(
+    authorizer: Authorizer | None,
+    session: RouterSession,
+    action: str,
+    uri: str,
+    options: Details,
+    message: t.Any,
+    proceed: Proceed,
+) -> None:
+    """Have an authorizer decide about a request, then proceed with it or answer ERROR.
+
+    While the answer is awaited, what else the client sends waits too: its order is kept.
+    """
+    if authorizer is None:
+        proceed(session, message, UNDECIDED)
+        return
+    try:
+        answer = authorizer(session.identity, action, uri, options)
+    except Exception:
+        _fail(session, message)
+        return
+    if isinstance(answer, Later):
+        waiting = session.stop()
+        answer.then(
+            lambda later: session.go_on(waiting, lambda: _decided(session, message, proceed, later))
+        )
+    else:
+        _decided(session, message, proceed, answer)
+
+
+def _decided(session: RouterSession, message: t.Any, proceed: Proceed, answer: object) -> None:
+    try:
+        decision = as_decision(answer)
+    except TypeError:
+        _fail(session, message)
+        return
+    if decision.allow:
+        proceed(session, message, decision)
+    else:
+        session.refuse(message, error_uris.NOT_AUTHORIZED, decision.message or "not authorized")
+
+
+def _fail(session: RouterSession, message: t.Any) -> None:
+    # "could not determine if the Peer is authorized [...] since the authorization operation itself failed"
+    logger.exception("the authorizer failed")
+    session.refuse(message, error_uris.AUTHORIZATION_FAILED, "the authorizer failed")
