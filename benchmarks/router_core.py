@@ -55,8 +55,7 @@ def call(serializer: str, other: str, count: int) -> float:
     callee.send(64, 1, {}, "com.example.add")
     callee.received.clear()
     calls = [
-        caller.encode([48, number, {}, "com.example.add", [1, 2]])
-        for number in range(1, count + 1)
+        caller.encode([48, number, {}, "com.example.add", [1, 2]]) for number in range(1, count + 1)
     ]
     yields = [callee.encode([70, number, {}, [3]]) for number in range(1, count + 1)]
     receive_call, receive_yield = caller.session.receive, callee.session.receive

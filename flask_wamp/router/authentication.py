@@ -49,7 +49,15 @@ class Refusal:
     message: str = ""
 
 
-Verdict = Identity | Refusal
+@dataclasses.dataclass(frozen=True)
+class Mutual:
+    """The client may join, and gets the router's own proof in ``WELCOME.Details.authextra``."""
+
+    identity: Identity
+    proof: Details
+
+
+Verdict = Identity | Mutual | Refusal
 
 
 @dataclasses.dataclass(frozen=True)

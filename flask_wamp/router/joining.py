@@ -14,7 +14,7 @@ from ..protocol import messages as m
 from ..protocol.identity import Identity
 from ..protocol.messages import Details
 from ..protocol.uris import is_valid_uri
-from .authentication import Authenticator, Challenge, JoinRequest, Refusal
+from .authentication import Authenticator, Challenge, JoinRequest, Mutual, Refusal
 from .codec import PayloadError
 from .features import ROLES, Features
 from .later import Later
@@ -140,6 +140,8 @@ class Joining:
             session.send(session.encode((4, answer.authmethod, dict(answer.extra))))
         elif isinstance(answer, Identity):
             self._welcome(session, answer)
+        elif isinstance(answer, Mutual):
+            self._welcome(session, answer.identity, answer.proof)
         elif isinstance(answer, Refusal):
             self._realms.count("refused")
             session.abort(answer.reason, answer.message)
@@ -147,7 +149,9 @@ class Joining:
             logger.error("the authenticator answered %r", answer)
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
 
-    def _welcome(self, session: RouterSession, identity: Identity) -> None:
+    def _welcome(
+        self, session: RouterSession, identity: Identity, proof: t.Mapping[str, t.Any] | None = None
+    ) -> None:
         details: Details = {
             "realm": session.realm_name,
             "roles": ROLES,
@@ -157,8 +161,8 @@ class Joining:
             "authmethod": identity.authmethod,
             "authprovider": identity.authprovider,
         }
-        if identity.authextra:
-            details["authextra"] = dict(identity.authextra)
+        if identity.authextra or proof:
+            details["authextra"] = {**identity.authextra, **(proof or {})}
         try:
             welcome = session.encode((2, session.id, session.codec.dump(details)))
         except PayloadError as error:

@@ -1,0 +1,197 @@
+"""Principals from a table: who may join, by which method, and as what.
+
+The table has the form of Crossbar.io's static authentication::
+
+    {
+        "ticket": {"joe": {"ticket": "...", "role": "frontend"}},
+        "wampcra": {"sue": {"secret": "...", "role": "frontend", "salt": "...", "iterations": 1000}},
+        "scram": {"ann": {"secret": "...", "role": "backend"}},
+        "cryptosign": {"device": {"authorized_keys": ["<64 hex digits>"], "role": "device"}},
+        "anonymous": {"role": "guest"}
+    }
+
+``salt``, ``iterations`` and ``keylen`` of ``wampcra`` are optional. A principal of ``scram`` has a
+``secret``, or what was derived from one by :func:`.scram.derive`: ``salt`` in Base64, ``iterations``, and
+``stored_key`` and ``server_key`` in hex.
+
+Who is not in the table gets a challenge like everybody else, which no answer satisfies: a stranger
+cannot find out which principals there are.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..protocol import error_uris
+from . import scram
+from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
+from .challenges import Grant, cryptosign, ticket, wampcra
+
+Table = t.Mapping[str, t.Any]
+
+METHODS = ("cryptosign", "scram", "wampcra", "ticket", "anonymous")
+
+
+class Principals:
+    """An authenticator that knows a table of principals.
+
+    :param table: See the module.
+    :param secret: What salts are made from: a stranger that asks twice for the same principal must see the
+        same salt, whether that principal exists or not.
+    :raises ValueError: The table is wrong; says where, and what is allowed.
+    """
+
+    def __init__(self, table: Table, secret: bytes | None = None) -> None:
+        _check_keys("", table, METHODS)
+        self._salts = secret or os.urandom(32)
+        self._anonymous = _anonymous_role(table)
+        self._tickets = _entries(table, "ticket", {"ticket": str}, {})
+        self._secrets = _entries(
+            table, "wampcra", {"secret": str}, {"salt": str, "iterations": int, "keylen": int}
+        )
+        self._scram = _entries(table, "scram", {}, scram.FIELDS)
+        for authid, entry in self._scram.items():
+            scram.check(f"scram.{authid}", entry)
+        self._credentials: dict[str, scram.Credential] = {}
+        self._keys = _by_key(_entries(table, "cryptosign", {"authorized_keys": list}, {}))
+        self._methods = frozenset(name for name in METHODS if name in table)
+
+    def __call__(self, request: JoinRequest) -> Verdict | Challenge:
+        """Take the first method that the client offers and the table has."""
+        for method in request.authmethods:
+            name = "scram" if method == scram.STANDARD else method
+            if name in self._methods:
+                begin: t.Callable[[JoinRequest, str], Verdict | Challenge] = getattr(
+                    self, f"_begin_{name}"
+                )
+                return begin(request, method)
+        return Refusal(
+            error_uris.NO_MATCHING_AUTH_METHOD,
+            f"offer one of {', '.join(sorted(self._methods))}, not {list(request.authmethods)}",
+        )
+
+    def _begin_anonymous(self, request: JoinRequest, method: str) -> Verdict:
+        return anonymous(request, self._anonymous)
+
+    def _begin_ticket(self, request: JoinRequest, method: str) -> Verdict | Challenge:
+        if request.authid is None:
+            return _NO_AUTHID
+        entry = self._tickets.get(request.authid)
+        expected = entry["ticket"] if entry else None
+        return ticket(expected, self._grant(request, "ticket", entry))
+
+    def _begin_wampcra(self, request: JoinRequest, method: str) -> Verdict | Challenge:
+        if request.authid is None:
+            return _NO_AUTHID
+        entry = self._secrets.get(request.authid)
+        grant = self._grant(request, "wampcra", entry)
+        return wampcra(request, entry or self._made_up(request.authid), grant)
+
+    def _made_up(self, authid: str) -> Table:
+        """A principal that does not exist, and looks like one that does."""
+        model = next(iter(self._secrets.values()), {"role": ""})
+        made_up = {**model, "secret": ""}
+        if "salt" in model:
+            made_up["salt"] = scram.salt_of(self._salts, authid).hex()
+        return made_up
+
+    def _begin_scram(self, request: JoinRequest, method: str) -> Verdict | Challenge:
+        if request.authid is None:
+            return _NO_AUTHID
+        entry = self._scram.get(request.authid)
+        if entry is None:
+            credential = scram.Credential.made_up(scram.salt_of(self._salts, request.authid))
+            return scram.challenge(request, method, credential, None)
+        if (
+            request.authid not in self._credentials
+        ):  # it takes milliseconds: once, and not for all at the start
+            salt = scram.salt_of(self._salts, request.authid)
+            self._credentials[request.authid] = scram.Credential.parse(entry, salt)
+        credential = self._credentials[request.authid]
+        return scram.challenge(request, method, credential, self._grant(request, method, entry))
+
+    def _begin_cryptosign(self, request: JoinRequest, method: str) -> Verdict | Challenge:
+        key = request.authextra.get("pubkey")
+        if not isinstance(key, str):
+            return Refusal(message="cryptosign needs the public key as authextra.pubkey")
+        authid, role = self._keys.get(key.lower(), ("", ""))
+        is_known = bool(authid) and request.authid in (None, authid)
+        return cryptosign(request, key, Grant(authid, role, "cryptosign") if is_known else None)
+
+    def _grant(self, request: JoinRequest, method: str, entry: Table | None) -> Grant | None:
+        assert request.authid is not None
+        return Grant(request.authid, entry["role"], method) if entry else None
+
+
+_NO_AUTHID = Refusal(message="HELLO.Details.authid is missing")
+
+
+def _anonymous_role(table: Table) -> str:
+    entry = table.get("anonymous", {"role": "anonymous"})
+    _check_entry("anonymous", entry, {"role": str}, {})
+    role: str = entry["role"]
+    return role
+
+
+def _entries(
+    table: Table,
+    method: str,
+    required: t.Mapping[str, type],
+    optional: t.Mapping[str, type],
+) -> dict[str, dict[str, t.Any]]:
+    entries = table.get(method, {})
+    if not isinstance(entries, dict):
+        raise ValueError(f"{method}: must be a dictionary of principals, not {entries!r:.100}")
+    for authid, entry in entries.items():
+        _check_entry(f"{method}.{authid}", entry, {"role": str, **required}, optional)
+    return entries
+
+
+def _check_entry(
+    where: str, entry: object, required: t.Mapping[str, type], optional: t.Mapping[str, type]
+) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where}: must be a dictionary")
+    kinds = {**required, **optional}
+    _check_keys(where, entry, kinds)
+    for name, kind in kinds.items():
+        if name not in entry and name in optional:
+            continue
+        value = entry.get(name)
+        if type(value) is not kind or not value:
+            # The value is not shown: it may be a secret.
+            raise ValueError(f"{where}.{name}: must be {_KINDS[kind]}")
+
+
+_KINDS: dict[type, str] = {
+    str: "text, not empty",
+    int: "an integer above 0",
+    list: "a list, not empty",
+}
+
+
+def _check_keys(where: str, table: Table, allowed: t.Iterable[str]) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{where or 'principals'}: must be a dictionary")
+    for key in table:
+        if key not in allowed:
+            raise ValueError(f"{where or 'principals'}: {key!r} is none of {', '.join(allowed)}")
+
+
+def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
+    """Who owns a public key, and their role."""
+    owners: dict[str, tuple[str, str]] = {}
+    for authid, entry in entries.items():
+        for key in entry["authorized_keys"]:
+            where = f"cryptosign.{authid}.authorized_keys"
+            try:
+                is_key = isinstance(key, str) and len(bytes.fromhex(key)) == 32
+            except ValueError:
+                is_key = False
+            if not is_key:
+                raise ValueError(f"{where}: {key!r:.100} is no public key, 64 hex digits")
+            if key.lower() in owners:
+                raise ValueError(f"{where}: {key} is a key of {owners[key.lower()][0]!r} too")
+            owners[key.lower()] = authid, entry["role"]
+    return owners

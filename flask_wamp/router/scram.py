@@ -1,0 +1,173 @@
+"""The server's side of SCRAM: the router stores keys that do not open anything elsewhere, and
+proves that it has them.
+
+There are two dialects. The specification's method is called ``wamp-scram`` and follows RFC 5802.
+Crossbar.io, autobahn and the client of this library say ``scram``; there ``c=`` is empty in the
+text that is signed, and with
+``argon2id-13`` the key is the hash's unpadded Base64 text. The router follows the dialect of the
+method that the client offers, with PBKDF2.
+
+Source: WAMP Advanced Profile, "Salted Challenge Response Authentication"; RFC 5802, section 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+import typing as t
+
+from .authentication import Challenge, Details, JoinRequest, Mutual, Refusal, Verdict
+from .challenges import Grant
+
+#: The specification's name of the method.
+STANDARD = "wamp-scram"
+
+#: What a principal may have in the table, besides its role.
+FIELDS: dict[str, type] = {
+    "secret": str,
+    "salt": str,
+    "iterations": int,
+    "stored_key": str,
+    "server_key": str,
+}
+
+#: RFC 7677: "the hash iteration-count should be such that a modern machine will take 0.1 seconds";
+#: its least is 4096.
+ITERATIONS = 10_000
+
+_DENIED = Refusal(message="the answer to the challenge is wrong")
+
+
+@dataclasses.dataclass(frozen=True)
+class Credential:
+    """What the router stores of a principal."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes = dataclasses.field(repr=False)
+    server_key: bytes = dataclasses.field(repr=False)
+
+    @classmethod
+    def parse(cls, entry: Details, salt: bytes) -> Credential:
+        """Make one of an entry of the table that :func:`check` has found right.
+
+        :param salt: For an entry that has a secret.
+        """
+        if "secret" in entry:
+            return derive(entry["secret"], salt, entry.get("iterations", ITERATIONS))
+        return cls(
+            base64.b64decode(entry["salt"], validate=True),
+            entry.get("iterations", ITERATIONS),
+            bytes.fromhex(entry["stored_key"]),
+            bytes.fromhex(entry["server_key"]),
+        )
+
+    @classmethod
+    def made_up(cls, salt: bytes) -> Credential:
+        """Make one up for a principal that does not exist.
+
+        "This mock CHALLENGE SHOULD contain a generated salt value that is always the same for a
+        given authid, otherwise an attacker may discover that the user doesn't actually exist."
+        """
+        return cls(salt, ITERATIONS, b"", b"")
+
+
+def check(where: str, entry: Details) -> None:
+    """Check an entry of the table.
+
+    :raises ValueError: It has neither a secret nor all that is derived from one.
+    """
+    derived = {"salt", "stored_key", "server_key"}
+    if ("secret" in entry) == bool(derived & entry.keys()):
+        raise ValueError(f"{where}: needs secret, or salt, stored_key and server_key")
+    if "secret" in entry:
+        return
+    try:
+        sizes = [len(bytes.fromhex(entry[name])) for name in ("stored_key", "server_key")]
+        base64.b64decode(entry["salt"], validate=True)
+    except (KeyError, ValueError):
+        sizes = []
+    if sizes != [32, 32]:
+        raise ValueError(
+            f"{where}: salt must be Base64, and stored_key and server_key 32 bytes in hex"
+        )
+
+
+def salt_of(secret: bytes, authid: str) -> bytes:
+    """Return the salt of a principal, which tells nothing of its password."""
+    return hmac.digest(secret, authid.encode("utf-8", "replace"), "sha256")[:16]
+
+
+def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> Credential:
+    """Return what to store of a password."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    return Credential(
+        salt,
+        iterations,
+        hashlib.sha256(client_key).digest(),
+        hmac.digest(salted, b"Server Key", "sha256"),
+    )
+
+
+def challenge(
+    request: JoinRequest, method: str, credential: Credential, grant: Grant | None
+) -> Challenge | Refusal:
+    """Ask for the proof that the client knows the password.
+
+    :param method: As the client offered it, which decides the dialect.
+    """
+    client_nonce = request.authextra.get("nonce")
+    if not isinstance(client_nonce, str) or not client_nonce:
+        return Refusal(message=f"{method} needs a nonce as authextra.nonce")
+    if request.authextra.get("channel_binding") is not None:
+        # "MUST terminate [...]: The the server does not support the requested channel_binding type."
+        return Refusal(message="channel bindings are not supported")
+    nonce = client_nonce + base64.b64encode(request.nonce(18)).decode()
+    salt = base64.b64encode(credential.salt).decode()
+    authid = request.authid or ""
+    is_standard = method == STANDARD
+    if is_standard:
+        authid = authid.replace("=", "=3D").replace(",", "=2C")
+    signed = (
+        f"n={authid},r={client_nonce},"
+        f"r={nonce},s={salt},i={credential.iterations},"
+        f"c={'biws' if is_standard else ''},r={nonce}"
+    ).encode("utf-8", "replace")
+
+    def verify(signature: str, extra: Details) -> Verdict:
+        if extra.get("nonce", nonce) != nonce or extra.get("channel_binding") is not None:
+            return _DENIED
+        if grant is None or not _proves(signature, credential, signed):
+            return _DENIED
+        verifier = base64.b64encode(hmac.digest(credential.server_key, signed, "sha256")).decode()
+        name, value = ("verifier", f"v={verifier}") if is_standard else (CROSSBAR, verifier)
+        return Mutual(grant.identity, {name: value})
+
+    extra: dict[str, t.Any] = {
+        "nonce": nonce,
+        "salt": salt,
+        "kdf": "pbkdf2",
+        "iterations": credential.iterations,
+        "memory": None,
+    }
+    return Challenge(method, extra, verify)
+
+
+#: Where Crossbar.io's dialect has the server's signature in WELCOME.Details.authextra.
+CROSSBAR = "scram_server_signature"
+
+
+def _proves(signature: str, credential: Credential, signed: bytes) -> bool:
+    """Whether ClientProof was made from the password: "RecoveredStoredKey = SHA256(RecoveredClientKey)"."""
+    try:
+        proof = base64.b64decode(signature, validate=True)
+    except ValueError:
+        return False
+    client_signature = hmac.digest(credential.stored_key, signed, "sha256")
+    if len(proof) != len(client_signature):
+        return False
+    client_key = bytes(a ^ b for a, b in zip(client_signature, proof, strict=True))
+    return hmac.compare_digest(hashlib.sha256(client_key).digest(), credential.stored_key)
