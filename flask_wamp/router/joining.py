@@ -5,9 +5,9 @@ Source: WAMP Basic Profile, "Session Establishment"; WAMP Advanced Profile, "Aut
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
+from .._text import get_logger
 from ..exceptions import ProtocolError
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -20,7 +20,7 @@ from .features import ROLES, Features
 from .later import Later
 from .session import Handlers, JoinableRealm, RouterSession, State
 
-logger = logging.getLogger("flask_wamp.router")
+logger = get_logger("flask_wamp.router")
 
 
 class Realms(t.Protocol):

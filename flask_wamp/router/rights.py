@@ -5,16 +5,16 @@ Source: WAMP Advanced Profile, "Authorization".
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
+from .._text import get_logger
 from ..protocol import error_uris
 from ..protocol.messages import Details
 from .authorization import Authorizer, Decision, as_decision
 from .later import Later
 from .session import RouterSession
 
-logger = logging.getLogger("flask_wamp.router")
+logger = get_logger("flask_wamp.router")
 
 #: Called with the session, the request and the decision, if the request is allowed.
 Proceed = t.Callable[[RouterSession, t.Any, Decision], None]

@@ -197,7 +197,8 @@ class RouterSession:
                 self.last_request_id = request_id
             handler(self, message)
         except ProtocolError as error:
-            self.violated(str(error))
+            if self.state is not State.SHUTTING_DOWN:  # "Received other / ignore"
+                self.violated(str(error))
         except Exception:
             self._failed()
 
