@@ -21,8 +21,9 @@ from .handlers.groups import Group, Item, Items
 from .handlers.hooks import Hooks
 from .handlers.marks import served, take_unserved
 from .handlers.meta_events import Watch
-from .handlers.registry import Spec, callee_spec, subscriber_spec, underlying
+from .handlers.registry import Spec, callee_spec, subscriber_spec
 from .handlers.scaffold import ArgumentDecorator, OneArgumentF, Scaffold
+from .handlers.signatures import underlying
 from .handlers.views import marked_views, wrapped_by_views
 from .peer.declarations import Declaration
 from .protocol.payload import JSON_TYPES, OwnTypes

@@ -24,14 +24,16 @@ from ..protocol.patterns import Pattern
 from ..protocol.payload import is_plain
 from ..protocol.uris import own_prefix
 from . import notify
+from .arguments import Payload
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
-from .registry import Spec, parameters_of
+from .registry import Spec
 from .request_context import HandlerRequests, endpoint_of
 from .results import Results
+from .signatures import parameters_of
 from .streaming import STREAMS, Streaming, as_generator, exhaust
-from .validation import URIArguments, Validate, make_validator, misfit
+from .validation import URIArguments
 from .views import Wrapped, check_guards
 
 logger = get_logger("flask_wamp.dispatch")
@@ -121,16 +123,18 @@ class Handler:
         self._scopes = scopes
         parts = URIArguments(pattern, spec.function) if pattern.parts else None
         self._parts = parts if parts is not None and parts.names else None
-        names = self._parts.names if self._parts is not None else set()
-        in_request = spec.options["request_context"]
+        in_request = bool(spec.options["request_context"])
         self._requests: HandlerRequests | None = None
         if in_request:
             self._requests = HandlerRequests(self._app, spec.function, self._parts)
-        # A view that takes its payload from the request, as views do, takes no other arguments.
-        self._takes_nothing = in_request and names.issuperset(_parameters(spec.function))
-        self._validated = dispatcher.validate if validate is None else validate
-        self._validate: Validate | None = None
-        self._call = make_sync(dispatcher.app, spec.function)
+        self._payload = Payload(
+            spec,
+            make_sync(dispatcher.app, spec.function),
+            self._parts,
+            validated=dispatcher.validate if validate is None else validate,
+            in_request=in_request,
+            extra=self._extra(),
+        )
         self._chain: Chain | None = None
 
     def __call__(self, work: Work) -> t.Any:
@@ -162,8 +166,10 @@ class Handler:
         :param wrapped: The functions inside of the app's views.
         :raises ValueError: The handler configures a middleware that is not there, or skips the decorators
             of its view.
+        :raises NameError: An annotation names what does not exist.
         """
         check_guards(self._spec, wrapped)
+        self._payload.check()
         self.chain()
 
     def chain(self) -> Chain:
@@ -189,46 +195,15 @@ class Handler:
 
         :raises InvalidArgument: It does not fit.
         """
-        if self._parts is not None:
-            return self._handle_parts(self._parts, message)
-        if self._takes_nothing:
-            return self._call()
-        if self._validated:
-            validate = self._validate or self._make_validator()
-            args, kwargs = validate(tuple(message.args), self._kwargs(message))
-            return self._call(*args, **kwargs)
-        return self._call_unchecked(message.args, self._kwargs(message))
-
-    def _handle_parts(self, parts: URIArguments, message: t.Any) -> t.Any:
-        """The same, with arguments from the URI."""
-        if self._takes_nothing:
-            args, kwargs = (), parts.join(message.uri, {})
-        else:
-            args, kwargs = message.args, parts.join(message.uri, self._kwargs(message))
-        if not self._validated:
-            return self._call_unchecked(*parts.place(args, kwargs))
-        validate = self._validate or self._make_validator(parts.names)
-        args, kwargs = parts.place(*validate(tuple(args), kwargs))
-        return self._call(*args, **kwargs)
-
-    def _call_unchecked(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
-        try:
-            return self._call(*args, **kwargs)
-        except TypeError:
-            invalid = misfit(self._spec.function, args, kwargs)
-            if invalid is None:
-                raise
-            raise invalid from None
+        return self._payload.hand_over(message.uri, message.args, self._kwargs(message))
 
     def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
         kwargs: dict[str, t.Any] = message.kwargs
         return kwargs
 
-    def _make_validator(self, keywords: t.Collection[str] = ()) -> Validate:
-        # At the first call: by then every name in the annotations exists, and an app with a thousand
-        # procedures starts at once.
-        self._validate = make_validator(self._spec.function, self._spec.localns, keywords)
-        return self._validate
+    def _extra(self) -> frozenset[str]:
+        """The parameters that get something which is not in the payload, by keyword."""
+        return frozenset()
 
     def _enter(self, message: t.Any) -> t.Any:
         """Push the handler's context."""
@@ -303,14 +278,14 @@ class _Subscriber(Handler):
 
     message_class = Event
     current = current_event
+    _takes_meta: bool
 
-    def __init__(
-        self, dispatcher: Dispatcher, spec: Spec, scopes: t.Sequence[Hooks], pattern: Pattern
-    ) -> None:
-        super().__init__(dispatcher, spec, scopes, pattern)
-        self._takes_meta = "meta" in _parameters(spec.function)
-        if self._parts is not None and "meta" in self._parts.names:
-            self._takes_meta = False  # it is a part of the topic
+    def _extra(self) -> frozenset[str]:
+        """``meta`` of functions that were written for wampy; all others have it from the payload."""
+        names = parameters_of(self._spec.function) or ()
+        is_part = self._parts is not None and "meta" in self._parts.names
+        self._takes_meta = bool(self._options.get("meta")) and "meta" in names and not is_part
+        return frozenset({"meta"} if self._takes_meta else ())
 
     def _returned(self, value: t.Any, work: Work) -> bool:
         return True
@@ -321,17 +296,11 @@ class _Subscriber(Handler):
 
     def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
         kwargs: dict[str, t.Any] = message.kwargs
-        if not self._takes_meta or "meta" in kwargs:
+        if not self._takes_meta:
             return kwargs
-        # What wampy's subscribers get.
+        # What the publisher calls meta does not count: it could say that it is another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
         return {**kwargs, "meta": meta}
-
-
-def _parameters(f: t.Callable[..., t.Any]) -> t.Collection[str]:
-    """The names of a function's parameters."""
-    found = parameters_of(f)
-    return ("?",) if found is None else found
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:

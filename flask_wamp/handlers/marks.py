@@ -19,8 +19,8 @@ from .registry import (
     full_name,
     location,
     subscriber_spec,
-    underlying,
 )
+from .signatures import underlying
 
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack

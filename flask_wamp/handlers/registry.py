@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import sys
 import types
@@ -15,6 +14,7 @@ from ..peer.handler_options import CalleeOptions, Delivery, Invoke, SubscriberOp
 from ..protocol.checks import is_seconds
 from ..protocol.patterns import Pattern
 from ..protocol.uris import MATCHES, resolve
+from .signatures import annotated, parameters_of, takes_keyword, underlying
 
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -123,19 +123,6 @@ def _check_filled(names: t.Sequence[str], f: Function, function_name: str) -> No
             raise ValueError(
                 f"{function_name}: filled={name!r}: the function has no such parameter"
             )
-
-
-def takes_keyword(parameter: inspect.Parameter) -> bool:
-    """Return whether an argument may be given by the parameter's name."""
-    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-
-
-def parameters_of(f: Function) -> t.Mapping[str, inspect.Parameter] | None:
-    """Return a function's parameters; None if it does not tell them, as some functions in C."""
-    try:
-        return inspect.signature(f).parameters
-    except (TypeError, ValueError):
-        return None
 
 
 def full_name(f: Function) -> str:
@@ -332,24 +319,8 @@ def decorator(
 
 
 def _has_text_annotations(f: Function) -> bool:
-    hints = getattr(underlying(f), "__annotations__", {})
+    hints = getattr(annotated(f), "__annotations__", {})
     return any(isinstance(hint, str) for hint in hints.values())
-
-
-def underlying(f: t.Any) -> t.Any:
-    """Return the function that was written: of a method, a partial, a wrapper or a callable object."""
-    while not inspect.isfunction(f):
-        if isinstance(f, functools.partial):
-            f = f.func
-        elif inspect.ismethod(f):
-            f = f.__func__
-        elif hasattr(f, "__wrapped__"):
-            f = f.__wrapped__
-        elif inspect.isroutine(f):
-            break  # written in C
-        else:
-            f = type(f).__call__
-    return inspect.unwrap(f)
 
 
 def caller_frame() -> types.FrameType:

@@ -26,7 +26,7 @@ from ..protocol import error_uris
 from ..protocol.payload import plain
 from .context import Event, Invocation
 from .flask_versions import call_method
-from .registry import parameters_of
+from .signatures import parameters_of
 from .validation import InvalidArgument, URIArguments
 
 if t.TYPE_CHECKING:

@@ -17,7 +17,7 @@ import typing as t
 
 from ..protocol import error_uris
 from ..protocol.patterns import Pattern
-from .registry import parameters_of, takes_keyword, underlying
+from .signatures import annotated, parameters_of, signature_of, takes_keyword
 
 MAX_ERRORS = 100
 """Errors that are answered; one more says how many are left out."""
@@ -57,33 +57,59 @@ def _where(loc: t.Sequence[t.Any]) -> str:
     return ".".join(str(part)[:50] for part in loc[:10]) + ": " if loc else ""
 
 
+def resolved_hints(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None) -> dict[str, t.Any]:
+    """Return the annotations of a handler's parameters, those that are text evaluated.
+
+    :param localns: Names the annotations may use, from where the function was defined.
+    :raises NameError: An annotation names what does not exist; others raise what Python raises.
+    """
+    function = annotated(f)
+
+    def hinted() -> None:
+        """Has the annotations; the function's own stay as they are."""
+
+    hints = dict(getattr(function, "__annotations__", {}))
+    hints.pop("return", None)  # often a name that is imported for type checkers only
+    hinted.__annotations__ = hints
+    names = getattr(function, "__globals__", {})
+    return t.get_type_hints(hinted, names, localns, include_extras=True)
+
+
 def make_validator(
     f: t.Callable[..., t.Any],
     localns: dict[str, t.Any] | None = None,
     keywords: t.Collection[str] = (),
+    hidden: t.Collection[str] = (),
+    *,
+    may_miss: bool = False,
 ) -> Validate:
     """Return a function that takes ``args`` and ``kwargs`` for ``f`` and returns them validated.
 
+    Defaults are left to the function, so that a decorator below may give another one. Those that are
+    pydantic's, or that can be changed, are passed.
+
     :param localns: Names the annotations may use, from where ``f`` was defined.
     :param keywords: Parameters that come as keywords, and leave their places to the others.
+    :param hidden: Parameters that are not part of the payload.
+    :param may_miss: Leave it to the function to miss an argument: a decorator may fill it.
     :raises NameError: An annotation names what does not exist.
     """
     # Imported when first needed: it takes longer than all the rest.
     import pydantic
     import pydantic_core
 
-    @functools.wraps(f)
     def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
         return args, kwargs
 
-    function = underlying(f)
-    hints = dict(getattr(function, "__annotations__", {}))
-    hints.pop("return", None)  # often a name that is imported for type checkers only
-    collect.__annotations__ = hints  # a copy: the function's own stay as they are
-    names = getattr(function, "__globals__", {})
-    collect.__annotations__ = t.get_type_hints(collect, names, localns, include_extras=True)
-    if keywords:
-        collect.__signature__ = _with_keywords(f, keywords)  # type: ignore[attr-defined]
+    hints = resolved_hints(f, localns)
+    signature = _payload_signature(f, keywords, hidden)
+    if signature is not None:
+        own, signature = _defaults_left_out(signature, may_miss)
+        collect.__signature__ = signature  # type: ignore[attr-defined]
+    else:
+        own = frozenset()
+    collect.__annotations__ = {name: hint for name, hint in hints.items() if name not in hidden}
+    collect.__module__, collect.__qualname__ = _names(f)
     # What pydantic.validate_call does at every call, without the two functions around it.
     kind: t.Any = collect
     adapter: t.Any = pydantic.TypeAdapter(kind, config=_CONFIG)
@@ -101,11 +127,74 @@ def make_validator(
             if len(args) > _SLICE or len(kwargs) > _SLICE:
                 for some in _arguments_by_slices(parameters, args, kwargs):
                     validated(pack(*some))
-            return t.cast(Arguments, validated(pack(args, kwargs)))
+            found = t.cast(Arguments, validated(pack(args, kwargs)))
         except pydantic.ValidationError as error:
             raise InvalidArgument(_errors(error)) from None
+        if own and len(found[1]) > len(kwargs):
+            for name in own:
+                if found[1].get(name) is _LEFT_OUT:
+                    del found[1][name]
+        return found
 
     return validate
+
+
+class _LeftOut:
+    """The type of what stands for a default that is not passed."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_LEFT_OUT = _LeftOut()
+
+
+def _names(f: t.Callable[..., t.Any]) -> tuple[str, str]:
+    """What errors of pydantic call a function."""
+    return getattr(f, "__module__", None) or "?", getattr(f, "__qualname__", None) or repr(f)
+
+
+def _payload_signature(
+    f: t.Callable[..., t.Any], keywords: t.Collection[str], hidden: t.Collection[str]
+) -> inspect.Signature | None:
+    """The signature of what the payload fills; None if the function does not tell one."""
+    try:
+        signature = signature_of(f)
+    except (TypeError, ValueError):
+        return None
+    parameters = [p for name, p in signature.parameters.items() if name not in hidden]
+    moved = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters if p.name in keywords]
+    rest = [p for p in parameters if p.name not in keywords]
+    return _in_order(signature, rest + moved)
+
+
+def _defaults_left_out(
+    signature: inspect.Signature, may_miss: bool
+) -> tuple[frozenset[str], inspect.Signature]:
+    """Let the function have its own defaults: pydantic sees another one, which is taken out again."""
+    own: set[str] = set()
+    parameters = []
+    for name, parameter in signature.parameters.items():
+        if takes_keyword(parameter) and _is_left_out(parameter.default, may_miss):
+            own.add(name)
+            parameter = parameter.replace(default=_LEFT_OUT)
+        parameters.append(parameter)
+    return frozenset(own), _in_order(signature, parameters)
+
+
+def _is_left_out(default: t.Any, may_miss: bool) -> bool:
+    from pydantic.fields import FieldInfo
+
+    if default is inspect.Parameter.empty:
+        return may_miss
+    # One that can be changed is copied by pydantic: no call shall see what another one did to it.
+    return isinstance(default, t.Hashable) and not isinstance(default, FieldInfo)
+
+
+def _in_order(
+    signature: inspect.Signature, parameters: t.Iterable[inspect.Parameter]
+) -> inspect.Signature:
+    return signature.replace(parameters=sorted(parameters, key=lambda p: p.kind))
 
 
 #: Handlers may use any class in annotations. Source: pydantic, "Validation Decorator".
@@ -198,14 +287,6 @@ def _brief(part: t.Any) -> t.Any:
     return part
 
 
-def _with_keywords(f: t.Callable[..., t.Any], names: t.Collection[str]) -> inspect.Signature:
-    signature = inspect.signature(f)
-    moved = [p for name, p in signature.parameters.items() if name in names]
-    rest = [p for name, p in signature.parameters.items() if name not in names]
-    rest += [p.replace(kind=p.KEYWORD_ONLY) for p in moved]
-    return signature.replace(parameters=sorted(rest, key=lambda p: p.kind))
-
-
 class URIArguments:
     """The parts of URIs that match a pattern, as arguments of a handler.
 
@@ -224,11 +305,6 @@ class URIArguments:
             if part.is_named or (part.name not in named and part.name in by_name)
         ]
         self.names = {part.name for _, part in self._parts}
-        self._places = [
-            (place, name)
-            for place, (name, parameter) in enumerate(parameters.items())
-            if name in self.names and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        ]
 
     def values(self, uri: str) -> dict[str, t.Any]:
         """What the parts of a URI are, by name.
@@ -241,7 +317,7 @@ class URIArguments:
             try:
                 found[part.name] = part.converter.convert(texts[number])
             except ValueError:
-                errors.append(_error(part.name, part.converter.msg, part.converter.kind))
+                errors.append(argument_error(part.name, part.converter.msg, part.converter.kind))
         if errors:
             raise InvalidArgument(errors)
         return found
@@ -253,32 +329,26 @@ class URIArguments:
         """
         values = self.values(uri)
         taken = [
-            _error(name, "It is a part of the URI", "uri_part") for name in values if name in kwargs
+            argument_error(name, "It is a part of the URI", "uri_part")
+            for name in values
+            if name in kwargs
         ]
         if taken:
             raise InvalidArgument(taken)
         return {**kwargs, **values}
 
-    def place(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> Arguments:
-        """Make room for them between the positional arguments, where the function has them."""
-        placed, rest = list(args), dict(kwargs)
-        for place, name in self._places:
-            if place <= len(placed):
-                placed.insert(place, rest.pop(name))
-        return tuple(placed), rest
 
-
-def _error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
+def argument_error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
     return {"loc": [name], "msg": msg, "type": kind}
 
 
 def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:
-    """What is wrong with an unvalidated call that ended in a ``TypeError``; None: not its arguments."""
+    """Return what is wrong with a call that ended in a ``TypeError``; None: not its arguments."""
     try:
-        inspect.signature(f).bind(*args, **kwargs)
+        signature_of(f).bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(f, "__name__", "the handler")
         return InvalidArgument([{"loc": [], "msg": f"{name}() {error}", "type": "signature"}])
-    except ValueError:  # nobody knows its signature, as of some functions in C
+    except ValueError:  # it does not tell its signature, as some functions in C
         return None
     return None

@@ -14,7 +14,9 @@ import pytest
 from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
-from flask_wamp.handlers.validation import InvalidArgument, URIArguments, make_validator, misfit
+from flask_wamp.handlers.arguments import Payload
+from flask_wamp.handlers.registry import callee_spec
+from flask_wamp.handlers.validation import InvalidArgument, URIArguments
 from flask_wamp.middlewares import RateLimit
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.patterns import Pattern
@@ -286,6 +288,8 @@ SIGNATURES: list[t.Callable[..., t.Any]] = [
     lambda a, /, x, b, *, c=0, y: locals(),
     lambda a=0, b=1, x=2, **kwargs: locals(),
     lambda *args, x, c=0, **kwargs: locals(),
+    lambda a, x, _h="app", b=0, *, c=0, _i="app": locals(),
+    lambda _h="app", x=0, a=1, *, y, **kwargs: locals(),
 ]
 
 
@@ -296,41 +300,42 @@ def test_the_payload_is_for_the_function_without_its_parts(
 ) -> None:
     signature = inspect.signature(f)
     names = [name for name in ("x", "y") if name in signature.parameters]
-    rest = [p for name, p in signature.parameters.items() if name not in names]
-    parts = URIArguments(Pattern.parse(".".join(f"<{name}>" for name in names) + ".f", None), f)
+    hidden = dict.fromkeys([name for name in signature.parameters if name[0] == "_"], "app")
+    rest = [p for name, p in signature.parameters.items() if name not in {*names, *hidden}]
+    pattern = ".".join([*(f"<{name}>" for name in names), "f"])
     uri = ".".join([*names, "f"])
     for args in map(range, range(4)):
-        for given in ("", "a", "b", "c", "z", "ab", "abc", "bcz"):
-            kwargs = dict.fromkeys(given, 9)
+        for given in ("", "a", "b", "c", "z", "ab", "abc", "bcz", "_h"):
+            kwargs = {"_h": 9} if given == "_h" else dict.fromkeys(given, 9)
+            if hidden and "_h" in kwargs:
+                with pytest.raises(InvalidArgument):
+                    call_with(f, pattern, uri, args, kwargs, validated)
+                continue
             try:
                 bound = signature.replace(parameters=rest).bind(*args, **kwargs)
             except TypeError:
                 with pytest.raises(InvalidArgument):
-                    call_with(parts, f, uri, args, kwargs, validated)
+                    call_with(f, pattern, uri, args, kwargs, validated)
                 continue
             bound.apply_defaults()
-            got = call_with(parts, f, uri, args, kwargs, validated)
+            got = call_with(f, pattern, uri, args, kwargs, validated)
             assert {name: got.pop(name) for name in names} == dict(zip(names, names, strict=True))
+            assert {name: got.pop(name) for name in hidden} == hidden
             assert got == bound.arguments
 
 
 def call_with(
-    parts: URIArguments,
     f: t.Callable[..., t.Any],
+    pattern: str,
     uri: str,
     args: t.Sequence[int],
     kwargs: dict[str, int],
     validated: bool,
 ) -> dict[str, t.Any]:
     """What a function got."""
-    joined = parts.join(uri, kwargs)
-    if validated:
-        args, joined = make_validator(f, None, parts.names)(tuple(args), joined)
-    args, joined = parts.place(args, joined)
-    invalid = misfit(f, args, joined)
-    if invalid is not None:
-        raise invalid
-    found: dict[str, t.Any] = f(*args, **joined)
+    parts = URIArguments(Pattern.parse(pattern, None), f)
+    payload = Payload(callee_spec(f, pattern), f, parts, validated=validated, in_request=False)
+    found: dict[str, t.Any] = payload.hand_over(uri, args, kwargs)
     return found
 
 
@@ -501,7 +506,7 @@ def test_the_last_callee_stays_for_its_successor(serve: Serve, router: MemoryRou
 def test_events(serve: Serve, router: MemoryRouter, told: Told) -> None:
     _, wamp = serve()
 
-    @wamp.subscriber(".<int:item>.sold")
+    @wamp.consume(".<int:item>.sold")
     def on_sold(count: int, item: int, *, meta: t.Any = None) -> None:
         told.put((event.topic, item, count, meta["topic"]))
 

@@ -97,28 +97,29 @@ def test_exact_and_prefix_subscribers_both_get_an_event(serve: Serve, router: Me
 # wampy's meta.
 
 
-def test_meta_is_given_to_who_declares_it(serve: Serve, router: MemoryRouter) -> None:
+def test_consume_gives_meta_to_functions_that_have_it(serve: Serve, router: MemoryRouter) -> None:
     seen: dict[str, t.Any] = {}
 
     def setup(wamp: FlaskWAMP) -> None:
-        @wamp.subscriber(".topic")
+        @wamp.consume(".topic")
         def with_meta(message: str, meta: dict[str, t.Any]) -> None:
             seen["with"] = message, meta
 
-        @wamp.subscriber(".other", validate=False)
-        def unvalidated(message: str, *, meta: t.Any = None) -> None:
+        @wamp.consume(".other", validate=False)
+        def unvalidated(meta: t.Any, message: str) -> None:
             seen["unvalidated"] = message, meta
 
-        @wamp.subscriber(".rest")
+        @wamp.consume(".rest")
         def with_rest(message: str, **rest: t.Any) -> None:
             seen["rest"] = message, rest
 
     _, wamp = serve(setup)
     ids = wamp.client.subscription_map
-    for topic in (TOPIC, "com.example.other", "com.example.rest"):
-        router.publish(topic, message="hello")
-    eventually(lambda: len(seen) == 3)
     other = "com.example.other"
+    router.publish(TOPIC, message="hello")
+    router.publish(other, "hello")
+    router.publish("com.example.rest", message="hello")
+    eventually(lambda: len(seen) == 3)
     assert seen == {
         "with": ("hello", {"topic": TOPIC, "subscription_id": ids[TOPIC]}),
         "unvalidated": ("hello", {"topic": other, "subscription_id": ids[other]}),
@@ -126,26 +127,48 @@ def test_meta_is_given_to_who_declares_it(serve: Serve, router: MemoryRouter) ->
     }
 
 
-def test_meta_of_the_publisher_is_kept(subscribe: Subscribe, router: MemoryRouter) -> None:
+def test_publisher_cannot_forge_meta(serve: Serve, router: MemoryRouter) -> None:
     seen: list[t.Any] = []
 
-    def on_topic(meta: str) -> None:
-        seen.append(meta)
+    def on_topic(message: str, meta: dict[str, t.Any]) -> None:
+        seen.append((message, meta["topic"]))
 
-    subscribe(on_topic)
-    router.publish(TOPIC, meta="mine")
-    eventually(lambda: seen == ["mine"])
+    serve(lambda wamp: wamp.consume(".topic")(on_topic))
+    router.publish(TOPIC, "hello", meta={"topic": "com.example.forged"})
+    eventually(lambda: seen == [("hello", TOPIC)])
 
 
-def test_meta_has_the_real_topic_of_a_pattern(subscribe: Subscribe, router: MemoryRouter) -> None:
+@pytest.mark.parametrize("validate", [True, False])
+def test_meta_of_other_subscribers_is_an_ordinary_parameter(
+    subscribe: Subscribe, router: MemoryRouter, validate: bool
+) -> None:
+    seen: list[t.Any] = []
+
+    def on_topic(meta: int, other: int = 0) -> None:
+        seen.append((meta, other))
+
+    subscribe(on_topic, validate=validate)
+    router.publish(TOPIC, 1, 2)
+    router.publish(TOPIC, meta=3)
+    eventually(lambda: seen == [(1, 2), (3, 0)])
+
+
+def test_meta_has_the_real_topic_of_a_pattern(serve: Serve, router: MemoryRouter) -> None:
     seen: list[t.Any] = []
 
     def on_topic(meta: dict[str, t.Any]) -> None:
         seen.append(meta["topic"])
 
-    subscribe(on_topic, match="prefix")
+    serve(lambda wamp: wamp.consume(".topic", match="prefix")(on_topic))
     router.publish(f"{TOPIC}.deeper")
     eventually(lambda: seen == [f"{TOPIC}.deeper"])
+
+
+def test_consume_ignores_what_it_does_not_know(serve: Serve, router: MemoryRouter) -> None:
+    seen: list[str] = []
+    serve(lambda wamp: wamp.consume(topic="com.example.topic", roles=["x"], x=1)(seen.append))
+    router.publish(TOPIC, "hello")
+    eventually(lambda: seen == ["hello"])
 
 
 # Order.

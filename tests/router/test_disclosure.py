@@ -134,7 +134,7 @@ def test_a_retained_event_says_so(
 def test_a_subscriber_that_asks_for_meta_gets_wampys(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
-    @wamp.subscriber
+    @wamp.consume
     def news(message: str, meta: dict[str, t.Any]) -> None:
         seen.put((message, meta))
 
