@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
 import os
@@ -230,9 +231,16 @@ def test_client(page: Page) -> None:
 # configuration.rst
 
 
-def test_the_configuration_table_has_every_key() -> None:
-    text = (DOCS / "configuration.rst").read_text()
-    assert re.findall(r"^``(WAMP_\w+)``  ", text, flags=re.M) == [key.name for key in KEYS]
+def test_the_configuration_table_has_every_key_and_its_default() -> None:
+    tree = publish_doctree((DOCS / "configuration.rst").read_text())
+    (table, *_) = tree.findall(nodes.table)
+    _, *rows = ([cell.astext() for cell in row] for row in table.findall(nodes.row))
+    assert [row[0] for row in rows] == [key.name for key in KEYS]
+    for key, (_, default, _) in zip(KEYS, rows, strict=True):
+        if key.default in (None, []):  # none, or the library finds out
+            assert not default.startswith(('"', "[", "True", "False")), key.name
+        else:
+            assert ast.literal_eval(re.sub(r" (s|bytes)$", "", default)) == key.default, key.name
 
 
 def test_the_table_of_optional_packages_has_every_extra() -> None:
