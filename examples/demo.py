@@ -22,11 +22,11 @@ from pathlib import Path
 
 from flask_wamp.crossbar import (
     DevRouter,
-    Endpoint,
     RouterError,
     ensure_crossbar,
     free_port,
     interruptible,
+    local_url,
     spawn_bound,
     stop_process,
 )
@@ -83,7 +83,7 @@ def own_config(example: str, url: str) -> dict[str, t.Any] | None:
     if not path.exists():
         return None
     config: dict[str, t.Any] = json.loads(path.read_text())
-    config["workers"][0]["transports"][0]["endpoint"]["port"] = Endpoint.parse(url).port
+    config["workers"][0]["transports"][0]["endpoint"]["port"] = local_url(url).port
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 import warnings
 
@@ -13,140 +14,234 @@ from .protocol.checks import is_seconds
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
-from .transports import TLSSettings, parse_router_url, show_url
-from .transports.urls import FORMS
+from .transports import FORMS, TLSSettings, parse_router_url, show_url
 
 logger = get_logger("flask_wamp")
 
+T = t.TypeVar("T")
+
+
+def show_value(value: object) -> str:
+    """Text and numbers as they are, of anything else the type."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    return f"<{type(value).__name__}>"
+
+
+def hide(value: object) -> str:
+    """Nothing: it is a secret."""
+    return "..."
+
 
 class Key(t.NamedTuple):
-    """One configuration key."""
+    """One configuration key.
+
+    ``read`` takes a value as it is in ``app.config`` and returns it as the library uses it. It raises
+    ``ValueError`` for a value that is not allowed.
+    """
 
     name: str
-    default: t.Any
-    check: t.Callable[[t.Any], bool]
+    default: object
+    read: t.Callable[[object], object]
     allowed: str
+    show: t.Callable[[object], str] = show_value
+    """What error messages say of a wrong value."""
+    none_is_a_value: bool = False
+    """Whether None, where it is set, is something else than the default."""
 
 
-def _text(value: t.Any) -> bool:
-    return isinstance(value, str) and bool(value)
+# What keys take. ``app.config.from_prefixed_env()`` reads ``483920117`` as a number, ``False`` and ``a,b``
+# as text; what was meant is unmistakable in each case, so it is accepted.
 
 
-def _texts(value: t.Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(_text, value))
+def _text(value: object) -> str:
+    if type(value) is int:  # a ticket of digits in an environment variable
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
 
 
-def _seconds_or_none_at_all(value: t.Any) -> bool:
-    return is_seconds(value) or (value == 0 and not isinstance(value, bool))
+def _bool(value: object) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
-def _count(value: t.Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _seconds(value: object) -> float:
+    if not is_seconds(value):
+        raise ValueError
+    return t.cast(float, value)
 
 
-def _bool(value: t.Any) -> bool:
-    return isinstance(value, bool)
+def _seconds_or_zero(value: object) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value)
 
 
-def _url(value: t.Any) -> bool:
-    try:
-        parse_router_url(value)
-    except ValueError:
-        return False
-    return True
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ValueError
+    return value
 
 
-def _uri(value: t.Any) -> bool:
-    try:
-        check_uri(value, "URI prefix")
-    except ValueError:
-        return False
-    return not {"<", ">"}.intersection(value)
+def _size(value: object) -> int:
+    if not 512 <= _count(value) <= 16777216:
+        raise ValueError
+    return _count(value)
 
 
-def _names_of(allowed: t.Iterable[str]) -> t.Callable[[t.Any], bool]:
+def _choice(*choices: str) -> t.Callable[[object], str | bool]:
+    """One of some words, or False."""
+
+    def read(value: object) -> str | bool:
+        if value is False or value in choices:
+            return t.cast("str | bool", value)
+        if isinstance(value, str) and value.lower() == "false":
+            return False
+        raise ValueError
+
+    return read
+
+
+def _url(value: object) -> str:
+    return parse_router_url(value).url
+
+
+def _uri(value: object) -> str:
+    if not isinstance(value, str) or {"<", ">"}.intersection(value):
+        raise ValueError
+    return check_uri(value, "URI prefix")
+
+
+def _listen(value: object) -> str:
+    url = parse_router_url(value)
+    if url.unix or url.memory:
+        raise ValueError
+    return url.url
+
+
+def _endpoint(value: object) -> str:
+    path = _text(value)
+    if not _ENDPOINT.fullmatch(path):
+        raise ValueError
+    return path
+
+
+def _origin(value: object) -> str:
+    """An origin as browsers send it. Source: RFC 6454, section 6.2."""
+    origin = _text(value).lower()
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError
+    return origin
+
+
+def _list_of(
+    read: t.Callable[[object], T], *, empty: bool = False
+) -> t.Callable[[object], list[T]]:
+    def read_all(value: object) -> list[T]:
+        if isinstance(value, str) and value:
+            value = [item.strip() for item in value.split(",")]
+        if not isinstance(value, list | tuple) or not (value or empty):
+            raise ValueError
+        return [read(item) for item in value]
+
+    return read_all
+
+
+def _name_of(allowed: t.Iterable[str]) -> t.Callable[[object], str]:
     names = tuple(allowed)
 
-    def check(value: t.Any) -> bool:
-        return isinstance(value, list | tuple) and bool(value) and all(v in names for v in value)
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError
+        return value
 
-    return check
-
-
-def _size(value: t.Any) -> bool:
-    return _count(value) and 512 <= value <= 16777216
+    return read
 
 
-def _path(value: t.Any) -> bool:
-    return _text(value) and value.startswith("/") and not {"<", ">", "?", "#"} & set(value)
+def _mapping(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
 
 
-def _origins(value: t.Any) -> bool:
-    return _texts(value) and all(
-        each == "*" or (each.startswith(("http://", "https://")) and each.count("/") == 2)
-        for each in value
-    )
-
-
-def _urls(value: t.Any) -> bool:
-    return _texts(value) and all(
-        _url(each) and each.partition(":")[0] in ("ws", "wss", "tcp", "tls") for each in value
-    )
-
-
+_ENDPOINT = re.compile(r"/|(/[A-Za-z0-9_.~-]+)+")
+_ORIGIN = re.compile(r"\*|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _SECONDS = "a number of seconds above 0"
+_PEM = "the path of a PEM file"
+_YES_OR_NO = "True or False"
+_WHOLE = "a whole number above 0"
 
 #: Every key, in the order of the table in ``docs/configuration.rst``.
 KEYS: tuple[Key, ...] = (
-    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", _url, FORMS),
+    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", _url, FORMS, show=show_url),
     Key("WAMP_REALM", "realm1", _text, "the name of a realm"),
     Key("WAMP_URI_PREFIX", None, _uri, "a URI such as 'com.example'"),
-    Key("WAMP_SERIALIZERS", ["msgpack", "json", "cbor"], _names_of(NAMES), f"a list of {NAMES}"),
-    Key("WAMP_AUTHMETHODS", None, _names_of(METHODS), f"a list of {tuple(METHODS)}"),
+    Key(
+        "WAMP_SERIALIZERS",
+        ["msgpack", "json", "cbor"],
+        _list_of(_name_of(NAMES)),
+        f"a list of {NAMES}",
+    ),
+    Key("WAMP_AUTHMETHODS", None, _list_of(_name_of(METHODS)), f"a list of {tuple(METHODS)}"),
     Key("WAMP_AUTHID", None, _text, "text"),
-    Key("WAMP_SECRET", None, _text, "text"),
-    Key("WAMP_TICKET", None, _text, "text"),
-    Key("WAMP_PRIVATE_KEY", None, _text, "64 hex digits, or the path of a key file"),
-    Key("WAMP_AUTHEXTRA", None, lambda value: isinstance(value, dict), "a dictionary"),
-    Key("WAMP_TLS_CA", None, _text, "the path of a PEM file"),
-    Key("WAMP_TLS_CERT", None, _text, "the path of a PEM file"),
-    Key("WAMP_TLS_KEY", None, _text, "the path of a PEM file"),
-    Key("WAMP_TLS_VERIFY", True, _bool, "True or False"),
-    Key("WAMP_CALL_TIMEOUT", 10.0, is_seconds, _SECONDS),
-    Key("WAMP_CONNECT_TIMEOUT", 5.0, is_seconds, _SECONDS),
-    Key("WAMP_DRAIN_TIMEOUT", 10.0, _seconds_or_none_at_all, "a number of seconds, or 0"),
-    Key("WAMP_RECONNECT_MIN", 0.05, is_seconds, _SECONDS),
-    Key("WAMP_RECONNECT_MAX", 1.0, is_seconds, _SECONDS),
-    Key("WAMP_LINGER", None, _seconds_or_none_at_all, "a number of seconds, or 0"),
-    Key("WAMP_HEARTBEAT", 10.0, is_seconds, _SECONDS),
-    Key("WAMP_WORKERS", None, _count, "a whole number above 0"),
-    Key("WAMP_MAX_PENDING", 10000, _count, "a whole number above 0"),
-    Key("WAMP_EVENT_QUEUE", 10000, _count, "a whole number above 0"),
+    Key("WAMP_SECRET", None, _text, "text", show=hide),
+    Key("WAMP_TICKET", None, _text, "text", show=hide),
+    Key("WAMP_PRIVATE_KEY", None, _text, "64 hex digits, or the path of a key file", show=hide),
+    Key("WAMP_AUTHEXTRA", None, _mapping, "a dictionary", show=hide),
+    Key("WAMP_TLS_CA", None, _text, _PEM),
+    Key("WAMP_TLS_CERT", None, _text, _PEM),
+    Key("WAMP_TLS_KEY", None, _text, _PEM),
+    Key("WAMP_TLS_VERIFY", True, _bool, _YES_OR_NO),
+    Key("WAMP_CALL_TIMEOUT", 10.0, _seconds, _SECONDS),
+    Key("WAMP_CONNECT_TIMEOUT", 5.0, _seconds, _SECONDS),
+    Key("WAMP_DRAIN_TIMEOUT", 10.0, _seconds_or_zero, "a number of seconds, or 0"),
+    Key("WAMP_RECONNECT_MIN", 0.05, _seconds, _SECONDS),
+    Key("WAMP_RECONNECT_MAX", 1.0, _seconds, _SECONDS),
+    Key("WAMP_LINGER", None, _seconds_or_zero, "a number of seconds, or 0"),
+    Key("WAMP_HEARTBEAT", 10.0, _seconds, _SECONDS),
+    Key("WAMP_WORKERS", None, _count, _WHOLE),
+    Key("WAMP_MAX_PENDING", 10000, _count, _WHOLE),
+    Key("WAMP_EVENT_QUEUE", 10000, _count, _WHOLE),
     Key("WAMP_MAX_MESSAGE_SIZE", 16777216, _size, "bytes, from 512 to 16777216"),
-    Key("WAMP_COMPRESSION", False, _bool, "True or False"),
+    Key("WAMP_COMPRESSION", False, _bool, _YES_OR_NO),
+    Key("WAMP_AUTOSTART", "auto", _choice("auto", "lazy"), "'auto', 'lazy', False"),
+    Key("WAMP_SCHEDULE", "once", _choice("once", "every"), "'once', 'every', False"),
+    Key("WAMP_VALIDATE", True, _bool, _YES_OR_NO),
     Key(
-        "WAMP_AUTOSTART",
-        "auto",
-        lambda v: v in ("auto", "lazy") or v is False,
-        "'auto', 'lazy', False",
+        "WAMP_ENDPOINT",
+        "/wamp",
+        _endpoint,
+        "a path such as '/wamp', or None for no endpoint",
+        none_is_a_value=True,
     ),
     Key(
-        "WAMP_SCHEDULE",
-        "once",
-        lambda v: v in ("once", "every") or v is False,
-        "'once', 'every', False",
+        "WAMP_ORIGINS",
+        [],
+        _list_of(_origin, empty=True),
+        "a list of origins such as 'https://shop.example', or ['*']",
+        show=show_url,
     ),
-    Key("WAMP_VALIDATE", True, _bool, "True or False"),
-    Key("WAMP_ENDPOINT", "/wamp", _path, "a path such as '/wamp', or None for no endpoint"),
-    Key("WAMP_ORIGINS", [], _origins, "a list of origins such as 'https://shop.example', or ['*']"),
-    Key("WAMP_ROUTER_LISTEN", [], _urls, "a list of ws://, wss://, tcp:// and tls:// URLs"),
-    Key("WAMP_TICKET_MAX_AGE", 30.0, is_seconds, _SECONDS),
-    Key("WAMP_DOCS", None, _bool, "True or False"),
-    Key("WAMP_TRUSTED_LINKS", None, _texts, "a list of the roles of router-to-router links"),
+    Key(
+        "WAMP_ROUTER_LISTEN",
+        [],
+        _list_of(_listen, empty=True),
+        "a list of ws://, wss://, tcp:// and tls:// URLs",
+        show=show_url,
+    ),
+    Key("WAMP_TICKET_MAX_AGE", 30.0, _seconds, _SECONDS),
+    Key("WAMP_DOCS", None, _bool, _YES_OR_NO),
+    Key(
+        "WAMP_TRUSTED_LINKS",
+        [],
+        _list_of(_text, empty=True),
+        "a list of the roles of router-to-router links",
+    ),
 )
 
-#: Keys for which None is a value, and not the same as no value.
-_NONE_COUNTS = ("WAMP_ENDPOINT",)
+_BY_NAME = {key.name: key for key in KEYS}
 
 #: Keys of code written for flask-wamp 0.1.0, and what replaced them.
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
@@ -228,52 +323,75 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
     """
     config = _with_environment(config)
     _check_known(config)
-    values: dict[str, t.Any] = {}
-    for name, default, check, allowed in KEYS:
-        value = config.get(name)
-        if value is None:
-            value = _fallback(config, name)
-        if value is None:
-            values[name] = None if name in _NONE_COUNTS and name in config else default
-            continue
-        if not check(value):
-            shown = _shown(name, value)
-            raise ValueError(f"{name}={shown} is not allowed; it takes {allowed}")
-        values[name] = value
-    if values["WAMP_RECONNECT_MIN"] > values["WAMP_RECONNECT_MAX"]:
+    values = {}
+    for key in KEYS:
+        values[key.name] = _read(key, config)
+    least, most = values["WAMP_RECONNECT_MIN"], values["WAMP_RECONNECT_MAX"]
+    if t.cast(float, least) > t.cast(float, most):
         raise ValueError(
-            f"WAMP_RECONNECT_MIN={values['WAMP_RECONNECT_MIN']!r} must not be above "
-            f"WAMP_RECONNECT_MAX={values['WAMP_RECONNECT_MAX']!r}"
+            f"WAMP_RECONNECT_MIN={least!r} must not be above WAMP_RECONNECT_MAX={most!r}"
         )
     return Config(values)
 
 
-_SECRET = {"WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA"}
+def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
+    value = config.get(key.name)
+    if value is None:
+        if key.none_is_a_value and key.name in config:
+            return None
+        value = _fallback(config, key.name)
+    if value is None:
+        return key.default
+    try:
+        return key.read(value)
+    except ValueError:  # not chained: its text may have the secret
+        shown = _shown(key.name, value)
+    hint = _QUOTE if key.read is _text and isinstance(value, bool | float) else ""
+    raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
+
+
+_QUOTE = """ (in an environment variable put it in double quotes: '"1e5"')"""
 
 
 #: In a key nobody knows, too: WAMP_PASSWORD, or WAMP_SECRET_KEY.
-_MAYBE_SECRET = ("SECRET", "TICKET", "KEY", "PASS", "TOKEN", "AUTH")
+_MAYBE_SECRET = (
+    "SECRET",
+    "TICKET",
+    "KEY",
+    "PASS",
+    "TOKEN",
+    "AUTH",
+    "HEADER",
+    "COOKIE",
+    "CREDENTIAL",
+)
 
 
-def _shown(name: str, value: t.Any) -> str:
-    known = any(key.name == name for key in KEYS)
-    secret = name in _SECRET or not known and any(part in name for part in _MAYBE_SECRET)
-    return "..." if secret else show_url(value)
+def _shown(name: str, value: object) -> str:
+    """A value for an error message: without what is, or may be, secret."""
+    key = _BY_NAME.get(name)
+    show = key.show if key is not None else show_url
+    if key is None and any(part in name.upper() for part in _MAYBE_SECRET):
+        show = hide
+    if isinstance(value, list | tuple) and show is not hide:
+        shown = ", ".join(_shown(name, item) for item in value)
+        return f"[{shown}]" if isinstance(value, list) else f"({shown})"
+    return show(value)
 
 
-def _check_known(config: t.Mapping[str, t.Any]) -> None:
-    known = {key.name for key in KEYS}
+def _check_known(config: t.Mapping[str, object]) -> None:
     for name in config:
-        if name.startswith("WAMP_") and name not in known and not name.startswith(_NOT_OURS):
-            allowed = ", ".join(key.name for key in KEYS)
+        if name.startswith("WAMP_") and name not in _BY_NAME and not name.startswith(_NOT_OURS):
             shown = _shown(name, config[name])
-            raise ValueError(f"unknown configuration key {name}={shown}; there are {allowed}")
+            raise ValueError(
+                f"unknown configuration key {name}={shown}; there are {', '.join(_BY_NAME)}"
+            )
 
 
 def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
     for old, new in _FALLBACKS.items():
         if new == name and config.get(old) is not None:
-            warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=5)
+            warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=6)
             return config[old]
     return None
 

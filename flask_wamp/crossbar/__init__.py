@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..concurrency.child_processes import kill_process, spawn_bound, stop_process
 from .build import build_crossbar, crossbar_home, crossbar_python, ensure_crossbar, find_crossbar
-from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config, role
+from .config import DEFAULT_REALM, DEFAULT_URL, local_url, node_config, role
 from .errors import RouterError
 from .ports import free_port
 from .process import DevRouter
@@ -18,7 +18,6 @@ __all__ = [
     "DEFAULT_REALM",
     "DEFAULT_URL",
     "DevRouter",
-    "Endpoint",
     "RouterError",
     "build_crossbar",
     "crossbar_home",
@@ -28,6 +27,7 @@ __all__ = [
     "free_port",
     "interruptible",
     "kill_process",
+    "local_url",
     "node_config",
     "role",
     "serve",

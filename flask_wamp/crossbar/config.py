@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import typing as t
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from ..transports import RouterURL, parse_router_url
 from .errors import RouterError
 
 DEFAULT_URL = "ws://127.0.0.1:8080/ws"
@@ -17,99 +15,31 @@ DEFAULT_URL = "ws://127.0.0.1:8080/ws"
 DEFAULT_REALM = "realm1"
 """The realm it serves when nothing else is said."""
 
-#: Scheme -> the port when a URL has none; None where a URL needs one.
-_PORTS: dict[str, int | None] = {"ws": 80, "wss": 443, "tcp": None, "tls": None, "unix": None}
-
 #: What Crossbar accepts as one segment of a Web path.
 _SEGMENT = re.compile(r"[a-z0-9A-Z_\-]+\Z")
-
-#: ``sun_path`` has 108 bytes on Linux, 104 elsewhere, the closing NUL included.
-_LONGEST_UNIX_PATH = 103
 
 _ANONYMOUS = {"anonymous": {"type": "static", "role": "anonymous"}}
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a router listens on this machine: a router URL, taken apart."""
+def local_url(url: str) -> RouterURL:
+    """Take apart the URL that a router on this machine is to listen on.
 
-    url: str
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> Endpoint:
-        """Take apart a router URL.
-
-        :raises RouterError: Not a router URL, or not one of this machine.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS:
-            raise RouterError(
-                f"{url!r} is not a router URL: it starts with ws://, tcp:// or unix://"
-            )
-        if parts.scheme == "unix":
-            return cls(url, "unix", "", 0, _unix_path(url, parts.netloc + parts.path))
-        host, port = _host(url, parts.hostname), _port(url, parts.scheme)
-        return cls(url, parts.scheme, host, port, parts.path.strip("/"))
-
-    @property
-    def secure(self) -> bool:
-        """Whether it speaks TLS."""
-        return self.scheme in ("wss", "tls")
-
-    @property
-    def websocket(self) -> bool:
-        """Whether it speaks WebSocket; RawSocket otherwise."""
-        return self.scheme in ("ws", "wss")
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """The address family of :attr:`address`."""
-        if self.scheme == "unix":
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
-
-    @property
-    def address(self) -> t.Any:
-        """What ``socket.connect`` and ``socket.bind`` take."""
-        return self.path if self.scheme == "unix" else (self.host, self.port)
-
-
-def _unix_path(url: str, path: str) -> str:
-    if not path.startswith("/"):
-        raise RouterError(f"{url!r} needs an absolute path, as in unix:///run/router.sock")
-    if len(path.encode()) > _LONGEST_UNIX_PATH:
-        raise RouterError(f"the path of {url!r} is too long for a Unix socket")
-    return path
-
-
-def _host(url: str, host: str | None) -> str:
-    if host == "localhost":
-        return "127.0.0.1"
+    :raises RouterError: It is not a router URL, or it names another machine.
+    """
     try:
-        local = ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        local = False
-    if not local:
+        parsed = parse_router_url(url)
+    except ValueError as error:
+        raise RouterError(str(error)) from None
+    if parsed.embedded or parsed.memory:
         raise RouterError(
-            f"a development router serves this machine only, and {url} names another host: "
+            f"Crossbar.io cannot listen on {parsed.shown}: use ws://, tcp:// or unix://"
+        )
+    if not parsed.local:
+        raise RouterError(
+            f"a development router serves this machine only, and {parsed.shown} names another host: "
             "use 127.0.0.1, or start a Crossbar of your own there"
         )
-    return t.cast(str, host)
-
-
-def _port(url: str, scheme: str) -> int:
-    try:
-        port = urlsplit(url).port
-    except ValueError:
-        raise RouterError(f"{url!r} has no valid port") from None
-    port = port or _PORTS[scheme]
-    if port is None:
-        raise RouterError(f"{url!r} needs a port, as in {scheme}://127.0.0.1:8081")
-    return port
+    return parsed._replace(host="127.0.0.1") if parsed.host == "localhost" else parsed
 
 
 def node_config(
@@ -154,7 +84,7 @@ def node_config(
         else _rawsocket(
             endpoint, {**common, **_options({"max_message_size": max_message_size})}, tls
         )
-        for endpoint in map(Endpoint.parse, urls)
+        for endpoint in map(local_url, urls)
     ]
     own: dict[str, t.Any] = {"name": realm, "roles": [role("anonymous"), *map(dict, roles)]}
     if event_history:
@@ -185,14 +115,15 @@ def _options(options: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"options": given} if given else {}
 
 
-def _web(endpoint: Endpoint, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
+def _web(endpoint: RouterURL, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
     """A Web transport and not a WebSocket one: that would answer on every path."""
     node: dict[str, t.Any] = {"type": "websocket", **service}
-    *parents, last = endpoint.path.split("/")
+    path = endpoint.path.partition("?")[0].strip("/")
+    *parents, last = path.split("/")
     for segment in (*parents, last):
-        if endpoint.path and not _SEGMENT.match(segment):
+        if path and not _SEGMENT.match(segment):
             raise RouterError(
-                f"Crossbar cannot serve the path of {endpoint.url!r}: use one like /ws"
+                f"Crossbar cannot serve the path of {endpoint.shown}: use one like /ws"
             )
     paths = {last or "/": node}
     for segment in reversed(parents):
@@ -200,16 +131,16 @@ def _web(endpoint: Endpoint, service: dict[str, t.Any], tls: t.Any) -> dict[str,
     return {"type": "web", "endpoint": _listen(endpoint, tls), "paths": paths}
 
 
-def _rawsocket(endpoint: Endpoint, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
+def _rawsocket(endpoint: RouterURL, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
     return {"type": "rawsocket", "endpoint": _listen(endpoint, tls), **service}
 
 
-def _listen(endpoint: Endpoint, tls: t.Any) -> dict[str, t.Any]:
-    if endpoint.scheme == "unix":
+def _listen(endpoint: RouterURL, tls: t.Any) -> dict[str, t.Any]:
+    if endpoint.unix:
         return {"type": "unix", "path": endpoint.path}
     if endpoint.secure and tls is None:
         raise RouterError(
-            f"a development router has no certificate for {endpoint.url}: "
+            f"a development router has no certificate for {endpoint.shown}: "
             "use ws:// or tcp:// on this machine"
         )
     listen = {"type": "tcp", "interface": endpoint.host, "port": endpoint.port}

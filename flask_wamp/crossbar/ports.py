@@ -8,10 +8,9 @@ import random
 import socket
 import ssl
 import time
-import typing as t
 from pathlib import Path
 
-from .config import Endpoint
+from ..transports import Address, RouterURL
 from .errors import RouterError
 
 #: Below the ephemeral ports of Linux (32768) and of the IANA (49152).  On those a client that tries
@@ -21,7 +20,7 @@ _FREE_PORTS = range(20000, 32000)
 _PROBE_TIMEOUT = 1.0
 
 _UPGRADE = (
-    "GET /{path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Zmxhc2std2FtcC1wcm9iZQ==\r\n"
     "Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
 )
@@ -44,12 +43,12 @@ def free_port(*preferred: int) -> int:
     raise RouterError("there is no free TCP port on 127.0.0.1")
 
 
-def check_free(endpoint: Endpoint) -> None:
+def check_free(endpoint: RouterURL) -> None:
     """Make sure that a router can listen there.
 
     :raises RouterError: With the sentence that says why not.
     """
-    if endpoint.scheme == "unix":
+    if endpoint.unix:
         _check_unix(endpoint)
         return
     where = f"port {endpoint.port} on {endpoint.host}"
@@ -59,12 +58,12 @@ def check_free(endpoint: Endpoint) -> None:
         if error.errno == errno.EADDRINUSE:
             raise RouterError(
                 f"{where} is in use by another program: stop it, or choose another port "
-                f"(WAMP_ROUTER_URL, now {endpoint.url})"
+                f"(WAMP_ROUTER_URL, now {endpoint.shown})"
             ) from None
         raise RouterError(f"{where} cannot be listened on: {error.strerror}") from None
 
 
-def wait_until_free(endpoint: Endpoint, timeout: float) -> None:
+def wait_until_free(endpoint: RouterURL, timeout: float) -> None:
     """Wait until a router that has ended has let go of its address, at most ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -76,7 +75,7 @@ def wait_until_free(endpoint: Endpoint, timeout: float) -> None:
             return
 
 
-def answers(endpoint: Endpoint) -> bool:
+def answers(endpoint: RouterURL) -> bool:
     """Whether a WAMP router takes clients there.
 
     A mere connection is not enough: Crossbar opens the port of a Web transport before it serves
@@ -85,9 +84,8 @@ def answers(endpoint: Endpoint) -> bool:
     try:
         with _connect(endpoint) as connection:
             if endpoint.websocket:
-                request = _UPGRADE.format(
-                    path=endpoint.path, host=endpoint.host, port=endpoint.port
-                )
+                host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+                request = _UPGRADE.format(path=endpoint.path, host=host, port=endpoint.port)
                 connection.sendall(request.encode())
                 return b" 101 " in connection.recv(64)
             connection.sendall(_RAWSOCKET)
@@ -96,7 +94,7 @@ def answers(endpoint: Endpoint) -> bool:
         return False
 
 
-def _bind(family: socket.AddressFamily, address: t.Any) -> None:
+def _bind(family: socket.AddressFamily, address: Address) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # What Crossbar does too: connections of a router that has just ended do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -104,23 +102,23 @@ def _bind(family: socket.AddressFamily, address: t.Any) -> None:
         probe.listen(1)
 
 
-def _check_unix(endpoint: Endpoint) -> None:
+def _check_unix(endpoint: RouterURL) -> None:
     path = Path(endpoint.path)
     if not path.parent.is_dir():
-        raise RouterError(f"{endpoint.url}: there is no folder {path.parent}")
+        raise RouterError(f"{endpoint.shown}: there is no folder {path.parent}")
     if path.exists() and not path.is_socket():
-        raise RouterError(f"{endpoint.url}: there is a file of that name, which is not a socket")
+        raise RouterError(f"{endpoint.shown}: there is a file of that name, which is not a socket")
     try:
         _connect(endpoint).close()
     except OSError:
         path.unlink(missing_ok=True)  # nobody listens: a router that was killed left it behind
     else:
         raise RouterError(
-            f"{endpoint.url} is in use by another program: stop it, or choose another path"
+            f"{endpoint.shown} is in use by another program: stop it, or choose another path"
         )
 
 
-def _connect(endpoint: Endpoint) -> socket.socket:
+def _connect(endpoint: RouterURL) -> socket.socket:
     connection = socket.socket(endpoint.family, socket.SOCK_STREAM)
     try:
         connection.settimeout(_PROBE_TIMEOUT)

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..concurrency.child_processes import kill_process, spawn_bound, stop_process
 from . import ports
 from .build import Echo, find_crossbar
-from .config import DEFAULT_REALM, DEFAULT_URL, Endpoint, node_config
+from .config import DEFAULT_REALM, DEFAULT_URL, local_url, node_config
 from .errors import RouterError
 from .pip import clean_environ
 
@@ -66,7 +66,7 @@ class DevRouter:
         self.realm = realm
         self.log = Path(log) if isinstance(log, str) else log
         self.config = dict(config or node_config(self.urls, realm, **options))
-        self._endpoints = [Endpoint.parse(url) for url in self.urls]
+        self._endpoints = [local_url(url) for url in self.urls]
         self._crossbar = Path(crossbar) if crossbar else _find_crossbar()
         self._options = ["--loglevel", log_level, "--color", _COLOR[color]]
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,6 +89,11 @@ class DevRouter:
     def unix_url(self) -> str:
         """The first URL of RawSocket over a Unix socket."""
         return self._first("unix")
+
+    @property
+    def shown_urls(self) -> list[str]:
+        """The URLs for logs: without passwords."""
+        return [endpoint.shown for endpoint in self._endpoints]
 
     @property
     def pid(self) -> int | None:
@@ -146,7 +151,7 @@ class DevRouter:
                     raise RouterError(f"Crossbar ended before it was ready; {self.last_words()}")
                 if time.monotonic() > deadline:
                     raise RouterError(
-                        f"Crossbar is not ready on {endpoint.url} after {timeout:g} s"
+                        f"Crossbar is not ready on {endpoint.shown} after {timeout:g} s"
                     )
 
     def wait(self, timeout: float | None = None) -> int | None:

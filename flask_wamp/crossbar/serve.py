@@ -63,7 +63,7 @@ def serve(
             for topic in keep
         ]
         with DevRouter(urls, realm, crossbar=crossbar, **options) as router:
-            echo(f"router ready on {', '.join(urls)}, realm {realm}")
+            echo(f"router ready on {', '.join(router.shown_urls)}, realm {realm}")
             code = router.wait()
         raise RouterError(
             f"Crossbar ended by itself, with exit code {code}; its log above says why"

@@ -12,9 +12,11 @@ import typing as t
 from .base import Transport
 from .rawsocket import RawSocketTransport
 from .streams import Stream, TLSSettings, open_stream
-from .urls import RouterURL, parse_router_url, show_url
+from .urls import FORMS, Address, RouterURL, parse_router_url, show_url
 
 __all__ = [
+    "FORMS",
+    "Address",
     "OpenTransport",
     "RouterURL",
     "Stream",

@@ -1,104 +1,191 @@
-"""Router URLs."""
+"""Router URLs: where a client connects to, and where a router listens."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
+import sys
 import typing as t
 import urllib.parse
 
-_PORTS = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
 FORMS = (
     "embedded:, embedded:/path/of/a.sock, memory:, ws://host:port/path, wss://host:port/path, "
     "tcp://host:port, tls://host:port or unix:///path"
 )
-"""The router URLs that there are."""
+"""The forms of a router URL, for error messages."""
+
+#: The port of a URL that names none; None where the URL has to name one.
+_PORTS: dict[str, int | None] = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
+
+#: Bytes of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
+LONGEST_UNIX_PATH = 107 if sys.platform == "linux" else 103
+
+Address: t.TypeAlias = str | tuple[str, int]
+"""What ``socket.connect`` and ``socket.bind`` take."""
 
 
 class RouterURL(t.NamedTuple):
-    """Where a router listens, and for what."""
+    """A router URL, taken apart. :func:`parse_router_url` makes one."""
 
     url: str
     scheme: str
     host: str
     port: int
     path: str
+    """The request target of a WebSocket, the query included; the path of a Unix socket; else ``/``."""
 
     @property
     def shown(self) -> str:
-        """The URL for logs: without user and password."""
-        return _without_user(self.url)
+        """The URL for logs and errors: without user, password and query."""
+        return _without_secrets(self.url)
 
     def __repr__(self) -> str:
         return f"<RouterURL {self.shown}>"
 
     @property
     def transport(self) -> str:
-        """``websocket`` or ``rawsocket``."""
+        """``websocket``, ``rawsocket`` or ``memory``."""
+        if self.memory:
+            return "memory"
         return "websocket" if self.websocket else "rawsocket"
 
     @property
     def websocket(self) -> bool:
-        """Whether to speak WebSocket; else RawSocket."""
+        """Whether peers speak WebSocket there."""
         return self.scheme in ("ws", "wss")
 
     @property
     def secure(self) -> bool:
-        """Whether to speak TLS."""
+        """Whether peers speak TLS there."""
         return self.scheme in ("wss", "tls")
 
     @property
     def unix(self) -> bool:
-        """Whether ``path`` is a socket in the file system."""
+        """Whether :attr:`path` is a socket in the file system."""
         return self.scheme in ("unix", "embedded")
 
     @property
     def embedded(self) -> bool:
-        """Whether it is the app's own router, which is started on demand.
-
-        ``path`` is empty where the app has not said which socket to use.
-        """
+        """Whether the app's own router is meant. Its path is empty where the app chooses it."""
         return self.scheme == "embedded"
 
     @property
     def memory(self) -> bool:
-        """Whether the router is in this process, without a socket."""
+        """Whether a router in this process is meant."""
         return self.scheme == "memory"
 
+    @property
+    def local(self) -> bool:
+        """Whether the router is on this machine."""
+        if self.scheme not in _PORTS or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
-def _without_user(url: str) -> str:
-    """A URL, or what was meant to be one, for people: up to the last @ may be a password."""
-    return re.sub(r"//.*@", "//", url, flags=re.DOTALL)
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The address family of :attr:`address`, where the host is an address."""
+        if self.unix:
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
+    def address(self) -> Address:
+        """What ``socket.connect`` and ``socket.bind`` take, where the host is an address."""
+        return self.path if self.unix else (self.host, self.port)
 
 
-def _is_path(text: str) -> bool:
-    """Whether this can be the path of a unix socket, or is nothing: that of the app's own."""
-    return not text or (text.startswith("/") and not text.startswith("//") and "\0" not in text)
+def parse_router_url(url: object) -> RouterURL:
+    """Take a router URL apart.
+
+    :raises ValueError: It is not a router URL. The text says why, and which forms there are; it shows no
+        password.
+    """
+    try:
+        if not isinstance(url, str):
+            raise ValueError("it is not text")
+        return _parse(url)
+    except ValueError as error:
+        why = str(error)
+    # Raised here and not above: the error of ``urllib`` may show the password.
+    raise ValueError(f"{show_url(url)} is not a router URL: {why}; use {FORMS}")
+
+
+def _parse(url: str) -> RouterURL:
+    parts = _split(url)
+    if parts.scheme in ("unix", "embedded", "memory"):
+        return RouterURL(url, parts.scheme, "localhost", 0, _local_path(parts, url))
+    if parts.scheme not in _PORTS:
+        raise ValueError("no transport has this scheme")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    if parts.fragment:
+        raise ValueError("it has a fragment")
+    port = _port(parts)
+    if parts.scheme in ("tcp", "tls") and (parts.path not in ("", "/") or parts.query):
+        raise ValueError("RawSocket has no path")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return RouterURL(url, parts.scheme, parts.hostname, port, path)
+
+
+def _split(url: str) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError:
+        raise ValueError("its host is not a valid one") from None
+
+
+def _port(parts: urllib.parse.SplitResult) -> int:
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("it has no valid port") from None
+    port = port or _PORTS[parts.scheme]
+    if port is None:
+        raise ValueError(f"it needs a port, as in {parts.scheme}://127.0.0.1:8081")
+    return port
+
+
+def _local_path(parts: urllib.parse.SplitResult, url: str) -> str:
+    """The path of ``unix:///path`` and ``embedded:/path``; empty in ``embedded:`` and ``memory:``."""
+    scheme, path = parts.scheme, parts.path
+    if scheme != "unix" and url.lower() == f"{scheme}:":
+        return ""
+    if scheme == "memory":
+        raise ValueError("it takes nothing after the colon, as in memory:")
+    example = "unix:///run/router.sock" if scheme == "unix" else "embedded:/run/router.sock"
+    if parts.netloc or not path.startswith("/"):
+        raise ValueError(f"it needs an absolute path, as in {example}")
+    if "\0" in path or parts.query or parts.fragment:
+        raise ValueError("a path of a Unix socket has no NUL, no ? and no #")
+    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_UNIX_PATH:
+        raise ValueError(
+            f"its path is too long for a Unix socket: at most {LONGEST_UNIX_PATH} bytes"
+        )
+    return path
 
 
 def show_url(url: object) -> str:
-    """What was given as a URL, for an error message: without user and password."""
-    return repr(_without_user(url) if isinstance(url, str) else url)
+    """Return what was given as a URL for an error message: no user, password or query is in it."""
+    if isinstance(url, str):
+        return repr(_without_secrets(url))
+    return (
+        repr(url)
+        if url is None or isinstance(url, bool | int | float)
+        else f"<{type(url).__name__}>"
+    )
 
 
-def parse_router_url(url: str) -> RouterURL:
-    """Take a router URL apart.
+#: All up to the last @ may be a password: people put unquoted @ and / into them.
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", flags=re.DOTALL)
 
-    :raises ValueError: It is none; says which forms there are.
-    """
-    wrong = ValueError(f"{show_url(url)} is not a router URL; use {FORMS}")
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port
-    except (ValueError, AttributeError, TypeError):
-        raise wrong from None  # it may show the password
-    if url == "memory:" or parts.scheme == "embedded" and _is_path(url.partition(":")[2]):
-        return RouterURL(url, parts.scheme, "localhost", 0, url.partition(":")[2])
-    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
-        return RouterURL(url, "unix", "localhost", 0, parts.path)
-    if parts.scheme not in _PORTS or not parts.hostname or parts.fragment:
-        raise wrong
-    port = port or _PORTS[parts.scheme]
-    if port is None or parts.scheme in ("tcp", "tls") and parts.path not in ("", "/"):
-        raise wrong
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return RouterURL(url, parts.scheme, parts.hostname, port, path)
+#: A query may hold a token, and the fragment was meant for nobody.
+_QUERY = re.compile(r"[?#].*", flags=re.DOTALL)
+
+
+def _without_secrets(url: str) -> str:
+    # The user first: a password may have a ? in it.
+    return _QUERY.sub(lambda found: f"{found[0][0]}...", _USER.sub(r"\1", url))

@@ -8,14 +8,15 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.config import KEYS
+from flask_wamp.config import KEYS, load_config
 
 SECONDS = [0.5, 1, 10, 1e9]
 NO_SECONDS = [0, -1, "5", True, float("nan"), float("inf"), 1e10]
 COUNT = [1, 10_000]
 NO_COUNT = [0, -1, 1.5, "5", True]
-TEXT = ["text"]
-NO_TEXT = ["", 5, b"text", ["text"]]
+TEXT = ["text", 483920117]
+NO_TEXT = ["", 1.5, True, b"text", ["text"]]
+YES_OR_NO = [True, False, "False", "true"]
 
 ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_ROUTER_URL": [
@@ -30,8 +31,14 @@ ACCEPTED: dict[str, list[t.Any]] = {
     ],
     "WAMP_REALM": TEXT,
     "WAMP_URI_PREFIX": ["com.example", "com"],
-    "WAMP_SERIALIZERS": [["json"], ("cbor", "msgpack"), ["msgpack", "json", "cbor"]],
-    "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",)],
+    "WAMP_SERIALIZERS": [
+        ["json"],
+        "json",
+        "json, msgpack",
+        ("cbor", "msgpack"),
+        ["msgpack", "json", "cbor"],
+    ],
+    "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",), "anonymous"],
     "WAMP_AUTHID": TEXT,
     "WAMP_SECRET": [],  # needs an authid, below
     "WAMP_TICKET": TEXT,
@@ -40,7 +47,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_TLS_CA": [],  # a file, below
     "WAMP_TLS_CERT": [],
     "WAMP_TLS_KEY": [],
-    "WAMP_TLS_VERIFY": [True, False],
+    "WAMP_TLS_VERIFY": YES_OR_NO,
     "WAMP_CALL_TIMEOUT": SECONDS,
     "WAMP_CONNECT_TIMEOUT": SECONDS,
     "WAMP_DRAIN_TIMEOUT": [0, *SECONDS],
@@ -52,16 +59,21 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_MAX_PENDING": COUNT,
     "WAMP_EVENT_QUEUE": COUNT,
     "WAMP_MAX_MESSAGE_SIZE": [512, 65536, 16777216],
-    "WAMP_COMPRESSION": [True, False],
-    "WAMP_AUTOSTART": ["auto", "lazy", False],
-    "WAMP_SCHEDULE": ["once", "every", False],
-    "WAMP_VALIDATE": [True, False],
-    "WAMP_ENDPOINT": ["/wamp", "/", "/shop/wamp"],
-    "WAMP_ORIGINS": [["https://shop.example"], ("http://127.0.0.1:8000", "*"), []],
-    "WAMP_ROUTER_LISTEN": [["ws://0.0.0.0:8080/ws"], ("tls://example.org:8443",), []],
+    "WAMP_COMPRESSION": YES_OR_NO,
+    "WAMP_AUTOSTART": ["auto", "lazy", False, "False"],
+    "WAMP_SCHEDULE": ["once", "every", False, "false"],
+    "WAMP_VALIDATE": YES_OR_NO,
+    "WAMP_ENDPOINT": ["/wamp", "/", "/shop/wa-mp"],
+    "WAMP_ORIGINS": [[], "https://shop.example", ["http://127.0.0.1:8000", "http://[::1]"], ["*"]],
+    "WAMP_ROUTER_LISTEN": [
+        [],
+        ["ws://0.0.0.0:8080/ws"],
+        ("tls://a.example:8443",),
+        "tcp://[::1]:81",
+    ],
     "WAMP_TICKET_MAX_AGE": SECONDS,
-    "WAMP_DOCS": [True, False],
-    "WAMP_TRUSTED_LINKS": [["rlink"], ("rlink", "backup"), []],
+    "WAMP_DOCS": YES_OR_NO,
+    "WAMP_TRUSTED_LINKS": [[], ["rlink"], ("rlink", "backup"), "rlink,backup"],
 }
 
 REFUSED: dict[str, list[t.Any]] = {
@@ -69,16 +81,16 @@ REFUSED: dict[str, list[t.Any]] = {
         "http://localhost",
         "localhost:8080",
         "embedded:wamp.sock",
-        "memory:x",
         "embedded://host/a",
+        "memory:x",
         "tcp://localhost",
         "",
         8080,
     ],
     "WAMP_REALM": NO_TEXT,
     "WAMP_URI_PREFIX": ["com.", ".com", "com..example", "com.exam ple", "com.#", "", 5],
-    "WAMP_SERIALIZERS": [[], "json", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
-    "WAMP_AUTHMETHODS": [[], "ticket", ["password"], [["ticket"]], 5],
+    "WAMP_SERIALIZERS": [[], "", "xml", ["xml"], ["json", 5], [["json"]], {"json": 1}, 5],
+    "WAMP_AUTHMETHODS": [[], "tickets", ["password"], [["ticket"]], 5],
     "WAMP_AUTHID": NO_TEXT,
     "WAMP_SECRET": NO_TEXT,
     "WAMP_TICKET": NO_TEXT,
@@ -87,7 +99,7 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_TLS_CA": NO_TEXT,
     "WAMP_TLS_CERT": NO_TEXT,
     "WAMP_TLS_KEY": NO_TEXT,
-    "WAMP_TLS_VERIFY": [0, 1, "yes", "False"],
+    "WAMP_TLS_VERIFY": [0, 1, "yes", "no"],
     "WAMP_CALL_TIMEOUT": NO_SECONDS,
     "WAMP_CONNECT_TIMEOUT": NO_SECONDS,
     "WAMP_DRAIN_TIMEOUT": [*NO_SECONDS[1:], False],
@@ -103,12 +115,19 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_AUTOSTART": [True, "eager", 0, ""],
     "WAMP_SCHEDULE": [True, "twice", 0, ""],
     "WAMP_VALIDATE": [0, 1, "yes", []],
-    "WAMP_ENDPOINT": ["wamp", "", "/wamp/<name>", "/wamp?a=1", 5, ["/wamp"]],
-    "WAMP_ORIGINS": ["https://shop.example", ["shop.example"], ["https://shop.example/"], [5], 5],
-    "WAMP_ROUTER_LISTEN": ["ws://0.0.0.0/ws", ["unix:///a"], ["http://0.0.0.0"], ["tcp://a"], 5],
+    "WAMP_ENDPOINT": ["wamp", "", "/wamp/<name>", "/wamp/", "/wamp?a=1", True, False, ["/wamp"]],
+    "WAMP_ORIGINS": ["shop.example", ["https://shop.example/"], ["https://*.shop.example"], [5], 5],
+    "WAMP_ROUTER_LISTEN": [
+        ["unix:///a"],
+        ["http://0.0.0.0"],
+        ["memory:"],
+        ["tcp://a"],
+        "embedded:",
+        5,
+    ],
     "WAMP_TICKET_MAX_AGE": NO_SECONDS,
     "WAMP_DOCS": [0, 1, "yes"],
-    "WAMP_TRUSTED_LINKS": ["rlink", [5], [""], True, {"rlink": True}],
+    "WAMP_TRUSTED_LINKS": [[1.5], [""], True, {"rlink": True}],
 }
 
 SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA")
@@ -141,10 +160,58 @@ def test_refused_naming_key_value_and_what_is_allowed(name: str, value: t.Any) -
         init(**{name: value})
     message = str(info.value)
     allowed = next(key.allowed for key in KEYS if key.name == name)
-    assert (
-        message
-        == f"{name}={'...' if name in SECRET else repr(value)} is not allowed; it takes {allowed}"
-    )
+    assert message.startswith(f"{name}={shown(name, value)} is not allowed; it takes {allowed}")
+
+
+def shown(name: str, value: t.Any) -> str:
+    """What of a wrong value is shown: text and numbers, and of the rest the type."""
+    if name in SECRET:
+        return "..."
+    if isinstance(value, list):
+        return f"[{', '.join(shown(name, item) for item in value)}]"
+    if isinstance(value, bytes | dict):
+        return f"<{type(value).__name__}>"
+    return repr(value)
+
+
+def test_no_endpoint_is_not_the_default() -> None:
+    app = Flask("tests")
+    assert load_config(app.config)["WAMP_ENDPOINT"] == "/wamp"
+    assert load_config({"WAMP_ENDPOINT": None})["WAMP_ENDPOINT"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("TICKET", "483920117", "483920117"),
+        ("TICKET", "0123", "0123"),
+        ("TLS_VERIFY", "False", False),
+        ("COMPRESSION", "true", True),
+        ("SERIALIZERS", "json,msgpack", ["json", "msgpack"]),
+        ("ORIGINS", "https://A.example", ["https://a.example"]),
+        ("CALL_TIMEOUT", "2.5", 2.5),
+        ("AUTHEXTRA", '{"a": 1}', {"a": 1}),
+        ("ENDPOINT", "null", None),
+        ("SCHEDULE", "False", False),
+    ],
+)
+def test_environment_variables_are_read_as_they_are_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: t.Any
+) -> None:
+    monkeypatch.setenv(f"FLASK_WAMP_{name}", text)
+    app = Flask("tests")
+    app.config.from_prefixed_env()
+    assert load_config(app.config)[f"WAMP_{name}"] == value
+
+
+def test_an_environment_variable_that_lost_its_text_is_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLASK_WAMP_TICKET", "1e5")
+    app = Flask("tests")
+    app.config.from_prefixed_env()
+    with pytest.raises(ValueError, match="WAMP_TICKET=... is not allowed; .*double quotes"):
+        FlaskWAMP(app)
 
 
 @pytest.mark.parametrize("name", [key.name for key in KEYS])

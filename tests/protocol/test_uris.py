@@ -128,6 +128,9 @@ URLS: dict[str, RouterURL] = {
         ("tcp://127.0.0.1:8081/", "tcp", "127.0.0.1", 8081, "/"),
         ("tls://example.org:8443", "tls", "example.org", 8443, "/"),
         ("unix:///run/crossbar.sock", "unix", "localhost", 0, "/run/crossbar.sock"),
+        ("embedded:", "embedded", "localhost", 0, ""),
+        ("embedded:/run/shop.sock", "embedded", "localhost", 0, "/run/shop.sock"),
+        ("memory:", "memory", "localhost", 0, ""),
     )
 }
 
@@ -139,7 +142,10 @@ def test_router_url(url: str) -> None:
     scheme = parsed.scheme
     assert parsed.websocket is (scheme in ("ws", "wss"))
     assert parsed.secure is (scheme in ("wss", "tls"))
-    assert parsed.unix is (scheme == "unix")
+    assert parsed.unix is (scheme in ("unix", "embedded"))
+    assert parsed.embedded is (scheme == "embedded")
+    assert parsed.memory is (scheme == "memory")
+    assert parsed.local is (parsed.host != "example.org")
 
 
 @pytest.mark.parametrize(
@@ -161,13 +167,20 @@ def test_router_url(url: str) -> None:
         "tls://example.org",
         "unix://relative/path",
         "unix:",
+        "unix:///" + 110 * "x",
+        "unix:///a?b",
+        "embedded:a",
+        "embedded:/" + 110 * "x",
+        "memory:x",
+        "memory:/x",
+        "tcp://127.0.0.1:8081?x",
         None,
         1,
         b"ws://127.0.0.1:8080/ws",
     ],
 )
 def test_not_a_router_url(url: t.Any) -> None:
-    with pytest.raises(ValueError, match="is not a router URL; use embedded:"):
+    with pytest.raises(ValueError, match="is not a router URL: .*; use embedded:"):
         parse_router_url(url)
 
 

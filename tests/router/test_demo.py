@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_wamp.crossbar import DevRouter, Endpoint, find_crossbar, free_port
+from flask_wamp.crossbar import DevRouter, find_crossbar, free_port, local_url
 from flask_wamp.crossbar.ports import answers
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def test_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> 
     assert process.returncode == 0
     assert "Traceback" not in output + rest
     assert rest.endswith("Stopped.\n")
-    assert not answers(Endpoint.parse(url[0]))
+    assert not answers(local_url(url[0]))
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(page[1], timeout=10)
 

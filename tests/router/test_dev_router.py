@@ -17,13 +17,13 @@ import pytest
 
 from flask_wamp.crossbar import (
     DevRouter,
-    Endpoint,
     RouterError,
     build_crossbar,
     crossbar_home,
     crossbar_python,
     find_crossbar,
     free_port,
+    local_url,
     node_config,
 )
 from flask_wamp.crossbar.ports import answers, wait_until_free
@@ -102,7 +102,7 @@ run([component], log_level="error")
 
 
 def autobahn_transport(url: str) -> dict[str, t.Any]:
-    endpoint = Endpoint.parse(url)
+    endpoint = local_url(url)
     if endpoint.websocket:
         return {"type": "websocket", "url": url, "max_retries": 0}
     address: dict[str, t.Any] = {"type": "unix", "path": endpoint.path}
@@ -128,7 +128,7 @@ def test_an_autobahn_peer_joins_and_calls(wamp_router: DevRouter, kind: str) -> 
 @pytest.mark.router
 def test_it_starts_again_on_the_same_urls(make_wamp_router: MakeRouter) -> None:
     router = make_wamp_router()
-    endpoints = [Endpoint.parse(url) for url in router.urls]
+    endpoints = [local_url(url) for url in router.urls]
     first = router.pid
 
     router.kill()
@@ -159,7 +159,7 @@ with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
 @linux
 @pytest.mark.router
 def test_it_dies_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
-    endpoint = Endpoint.parse(free_url())
+    endpoint = local_url(free_url())
     env = environ(TMPDIR=str(tmp_path))  # nobody is left to remove its folder
     with running("-c", PARENT, endpoint.url, os.devnull, env=env) as parent:
         assert said(parent, "ready")
@@ -523,7 +523,7 @@ def command(tmp_path: Path) -> RunCommand:
 def test_the_command_serves_the_apps_url_and_realm(
     wamp_router: DevRouter, command: RunCommand, signum: int
 ) -> None:
-    endpoint = Endpoint.parse(free_url())
+    endpoint = local_url(free_url())
     with command(endpoint.url) as router:
         line = said(router, "router ready")
         assert line == f"router ready on {endpoint.url}, realm realm7\n"
