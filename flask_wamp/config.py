@@ -14,7 +14,7 @@ from .protocol.checks import is_seconds
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
-from .transports import FORMS, TLSSettings, parse_router_url, show_url
+from .transports import FORMS, RouterURL, TLSSettings, parse_router_url, show_url
 
 logger = get_logger("flask_wamp")
 
@@ -60,6 +60,10 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError
     return value
+
+
+def _file(value: object) -> str:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def _bool(value: object) -> bool:
@@ -189,11 +193,11 @@ KEYS: tuple[Key, ...] = (
     Key("WAMP_AUTHID", None, _text, "text"),
     Key("WAMP_SECRET", None, _text, "text", show=hide),
     Key("WAMP_TICKET", None, _text, "text", show=hide),
-    Key("WAMP_PRIVATE_KEY", None, _text, "64 hex digits, or the path of a key file", show=hide),
+    Key("WAMP_PRIVATE_KEY", None, _file, "64 hex digits, or the path of a key file", show=hide),
     Key("WAMP_AUTHEXTRA", None, _mapping, "a dictionary", show=hide),
-    Key("WAMP_TLS_CA", None, _text, _PEM),
-    Key("WAMP_TLS_CERT", None, _text, _PEM),
-    Key("WAMP_TLS_KEY", None, _text, _PEM),
+    Key("WAMP_TLS_CA", None, _file, _PEM),
+    Key("WAMP_TLS_CERT", None, _file, _PEM),
+    Key("WAMP_TLS_KEY", None, _file, _PEM),
     Key("WAMP_TLS_VERIFY", True, _bool, _YES_OR_NO),
     Key("WAMP_CALL_TIMEOUT", 10.0, _seconds, _SECONDS),
     Key("WAMP_CONNECT_TIMEOUT", 5.0, _seconds, _SECONDS),
@@ -285,8 +289,7 @@ class Config:
             raise ValueError("WAMP_COMPRESSION=True needs ws:// or wss:// in WAMP_ROUTER_URL")
         if url.secure:
             tls.context()  # a file that cannot be read is said now
-            if not tls.verify:
-                logger.warning("WAMP_TLS_VERIFY is False: anybody may pose as the router")
+        _warn_of_weak(url, tls, credentials)
         return Settings(
             router_url=url,
             realm=value["WAMP_REALM"],
@@ -313,6 +316,32 @@ class Config:
         if not names:
             raise ValueError("WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install cbor2")
         return names
+
+
+def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) -> None:
+    """Warn where secrets may be read on their way, or where somebody believes that they may not."""
+    if url.secure:
+        if not tls.verify:
+            logger.warning("WAMP_TLS_VERIFY is False: anybody may pose as the router")
+        return
+    if url.scheme not in ("ws", "tcp"):
+        return
+    if tls != TLSSettings():
+        logger.warning(
+            "WAMP_TLS_* is not used: %s is not encrypted; use wss:// or tls://", url.shown
+        )
+    if url.local:
+        return
+    can_be_read = {
+        "WAMP_TICKET": "ticket" in credentials.offered,
+        "the password in WAMP_ROUTER_URL": url.has_password,
+    }
+    for what in (what for what, is_sent in can_be_read.items() if is_sent):
+        logger.warning(
+            "%s can be read on its way to %s, which is not encrypted; use wss:// or tls://",
+            what,
+            url.shown,
+        )
 
 
 def load_config(config: t.Mapping[str, t.Any]) -> Config:

@@ -90,9 +90,9 @@ class Serializer:
         except Exception as error:  # each library below has errors of its own
             message_or_none = self._without_payload(data, error)
             if message_or_none is None:
-                raise ProtocolError(
-                    f"not a WAMP message in {self.name}: {safe_text(error)}"
-                ) from error
+                hint = "; it looks like JSON, see WAMP_SERIALIZERS" if self._is_json(data) else ""
+                reason = safe_text(error)
+                raise ProtocolError(f"not a WAMP message in {self.name}: {reason}{hint}") from error
             return message_or_none
 
     def with_default(self, default: Default | None) -> Serializer:
@@ -118,6 +118,9 @@ class Serializer:
     def _numbers(self, data: bytes) -> list[int]:
         """Return the numbers that a message begins with, as far as they are in the bytes given."""
         raise NotImplementedError
+
+    def _is_json(self, data: bytes) -> bool:
+        return self.name != "json" and data.lstrip()[:1] == b"["
 
     def _has_odd_details(self, data: bytes) -> bool:
         """Whether a well-formed message has details that are a dictionary with something odd inside."""

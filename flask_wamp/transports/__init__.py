@@ -11,7 +11,8 @@ import typing as t
 
 from .base import Transport
 from .rawsocket import RawSocketTransport
-from .streams import Stream, TLSSettings, open_stream
+from .streams import Stream, open_stream
+from .tls_settings import TLSSettings
 from .urls import FORMS, Address, RouterURL, parse_router_url, show_url
 
 __all__ = [

@@ -15,6 +15,8 @@ import time
 import typing as t
 
 from ..exceptions import TransportError
+from .connecting import addresses_of, connect
+from .tls_settings import TLSSettings
 from .urls import RouterURL
 
 RECEIVE_SIZE = 65536
@@ -24,35 +26,6 @@ RECEIVE_SIZE = 65536
 #: Linux: acknowledge at once. Crossbar 26.10 leaves Nagle's algorithm on for RawSocket: what it has to say
 #: next waits for our acknowledgement of what it said last, and that for 40 ms, or until we say something.
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
-
-
-class TLSSettings(t.NamedTuple):
-    """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    verify: bool = True
-
-    def context(self) -> ssl.SSLContext:
-        """The TLS context: at least TLS 1.2, certificates verified unless told otherwise.
-
-        :raises ValueError: A file cannot be read, naming the configuration key.
-        """
-        try:
-            context = ssl.create_default_context(cafile=self.ca)
-        except OSError as error:
-            raise ValueError(f"WAMP_TLS_CA {self.ca!r}: {error}") from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.cert:
-            try:
-                context.load_cert_chain(self.cert, self.key)
-            except OSError as error:
-                raise ValueError(f"WAMP_TLS_CERT {self.cert!r}: {error}") from error
-        return context
 
 
 class Stream:
@@ -236,7 +209,7 @@ def open_stream(
     except OSError as error:
         raise TransportError(f"cannot connect to {url.shown}: {_reason(error)}") from error
     try:
-        stream = TLSStream(sock, settings.context(), url.host) if url.secure else Stream(sock)
+        stream = TLSStream(sock, _context(settings), url.host) if url.secure else Stream(sock)
         stream.settimeout(deadline)
         if not (url.websocket or url.unix):
             stream.quickack = QUICKACK
@@ -248,33 +221,33 @@ def open_stream(
         raise
 
 
+def _context(settings: TLSSettings) -> ssl.SSLContext:
+    try:
+        return settings.context()
+    except ValueError as error:  # a file was there at the start, and is not any more
+        raise TransportError(str(error)) from error
+
+
 def _connect(url: RouterURL, deadline: float, opened: t.Callable[[Stream], None]) -> socket.socket:
-    """As ``socket.create_connection``, but the socket is known while it connects, and can be closed."""
-    failed: OSError | None = None
-    for family, address in _addresses(url):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            opened(Stream(sock))
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-            sock.connect(address)
-            if not url.unix:  # answers are small and somebody waits for each
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-        except OSError as error:
-            sock.close()
-            failed = error
-        except BaseException:
-            sock.close()
-            raise
-    raise failed or OSError("the host has no address")
-
-
-def _addresses(url: RouterURL) -> t.Iterator[tuple[int, t.Any]]:
     if url.unix:
-        yield socket.AF_UNIX, url.path
-        return
-    for family, *_, address in socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM):
-        yield family, address
+        return _connect_unix(url.path, deadline, opened)
+    addresses = addresses_of(url.host, url.port)
+    sock = connect(addresses, deadline, lambda sock: opened(Stream(sock)))
+    # Answers are small and somebody waits for each.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _connect_unix(path: str, deadline: float, opened: t.Callable[[Stream], None]) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened(Stream(sock))
+        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 _UNTRUSTED = "set WAMP_TLS_CA to the PEM file of the authority that signed it"

@@ -44,6 +44,11 @@ class RouterURL(t.NamedTuple):
         return f"<RouterURL {self.shown}>"
 
     @property
+    def has_password(self) -> bool:
+        """Whether a password is in the URL."""
+        return urllib.parse.urlsplit(self.url).password is not None
+
+    @property
     def transport(self) -> str:
         """``websocket``, ``rawsocket`` or ``memory``."""
         if self.memory:

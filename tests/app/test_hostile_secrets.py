@@ -99,3 +99,34 @@ def test_not_to_verify_is_warned_of_once(
 ) -> None:
     FlaskWAMP(make_app(WAMP_ROUTER_URL="wss://localhost/ws", WAMP_TLS_VERIFY=False))
     assert caplog.text.count("WAMP_TLS_VERIFY is False") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "warns_of"),
+    [
+        ({"WAMP_ROUTER_URL": "ws://example.org/ws", "WAMP_TICKET": SECRET}, "WAMP_TICKET"),
+        ({"WAMP_ROUTER_URL": "tcp://192.0.2.1:8080", "WAMP_TICKET": SECRET}, "WAMP_TICKET"),
+        ({"WAMP_ROUTER_URL": f"ws://joe:{SECRET}@example.org/ws"}, "WAMP_ROUTER_URL"),
+        ({"WAMP_ROUTER_URL": "ws://localhost/ws", "WAMP_TICKET": SECRET}, None),
+        ({"WAMP_ROUTER_URL": "ws://127.0.0.5/ws", "WAMP_TICKET": SECRET}, None),
+        ({"WAMP_ROUTER_URL": "tcp://[::1]:8080", "WAMP_TICKET": SECRET}, None),
+        ({"WAMP_ROUTER_URL": "unix:///tmp/x", "WAMP_TICKET": SECRET}, None),
+        ({"WAMP_ROUTER_URL": "wss://example.org/ws", "WAMP_TICKET": SECRET}, None),
+        (
+            {"WAMP_ROUTER_URL": "ws://example.org/ws", "WAMP_AUTHID": "joe", "WAMP_SECRET": SECRET},
+            None,
+        ),
+        ({"WAMP_ROUTER_URL": "tcp://localhost:80", "WAMP_TLS_CA": "/no/such"}, "WAMP_TLS_"),
+        ({"WAMP_ROUTER_URL": "ws://localhost/ws", "WAMP_TLS_VERIFY": False}, "WAMP_TLS_"),
+    ],
+)
+def test_who_may_read_secrets_on_their_way_is_said(
+    make_app: MakeApp,
+    config: dict[str, t.Any],
+    warns_of: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    FlaskWAMP(make_app(**config))
+    text = "\n".join(r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
+    assert SECRET not in text
+    assert (warns_of in text) if warns_of else not text

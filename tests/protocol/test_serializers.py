@@ -258,3 +258,17 @@ def test_what_was_decoded_does_not_keep_the_receive_buffer(name: str) -> None:
     message = get_serializer(name).decode(memoryview(data))
     data[:] = bytes(len(data))
     assert message == m.Result(1, {}, ["text"])
+
+
+@pytest.mark.parametrize("name", ["msgpack", "cbor"])
+@pytest.mark.parametrize("data", [b"[50,1,{}]", b' [2,1,{"roles":{}}]', b"[3,{},'x']"])
+def test_json_where_another_serializer_was_agreed_on_says_what_to_set(
+    name: str, data: bytes
+) -> None:
+    with pytest.raises(ProtocolError, match="looks like JSON, see WAMP_SERIALIZERS"):
+        get_serializer(name).decode(data)
+
+
+def test_undefined_of_cbor_is_none() -> None:
+    data = cbor2.dumps([50, 1, {}, [cbor2.undefined, [cbor2.undefined]], {"a": cbor2.undefined}])
+    assert get_serializer("cbor").decode(data) == m.Result(1, {}, [None, [None]], {"a": None})

@@ -1,0 +1,128 @@
+"""Connecting over TCP: the addresses of a host side by side, and the first that answers wins.
+
+Source: RFC 8305, "Happy Eyeballs", sections 4 and 5.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+import typing as t
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside those that have not answered. Source: RFC 8305, section
+5."""
+
+LOOK = 0.1
+"""Seconds between two looks whether another thread has closed the sockets."""
+
+_IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
+
+Address = tuple[int, t.Any]
+"""A family of sockets, and an address for one."""
+
+
+def addresses_of(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host, the families in turn.
+
+    :raises OSError: The name is unknown.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [(int(family), address) for family, *_, address in found]
+    first = [each for each in addresses if each[0] == addresses[0][0]]
+    others = [each for each in addresses if each[0] != addresses[0][0]]
+    # Section 4: "interleave address families", so that one that is broken does not take all the time.
+    in_turn: list[Address] = []
+    while first or others:
+        in_turn += first[:1] + others[:1]
+        del first[:1], others[:1]
+    return in_turn
+
+
+def connect(
+    addresses: t.Sequence[Address], deadline: float, opened: t.Callable[[socket.socket], None]
+) -> socket.socket:
+    """Return a connected socket.
+
+    :param deadline: The ``time.monotonic()`` at which to give up.
+    :param opened: Called with every socket before it connects; closing one ends the attempt.
+    :raises OSError: No address answers; the error of the last that failed.
+    """
+    attempts = _Attempts(opened)
+    try:
+        return attempts.first(list(addresses), deadline)
+    finally:
+        attempts.close_others()
+
+
+class _Attempts:
+    def __init__(self, opened: t.Callable[[socket.socket], None]) -> None:
+        self._opened = opened
+        self._selector = selectors.DefaultSelector()
+        self._sockets: list[socket.socket] = []
+        self._connected: socket.socket | None = None
+        self._error: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+    def first(self, waiting: list[Address], deadline: float) -> socket.socket:
+        next_at = time.monotonic()
+        while self._connected is None:
+            now = time.monotonic()
+            if waiting and (now >= next_at or not self._sockets):
+                self._start(*waiting.pop(0))
+                next_at = now + ATTEMPT_DELAY
+            elif not self._sockets:
+                raise self._error
+            elif now >= deadline:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            elif self._wait(
+                min(LOOK, deadline - now, max(0.0, next_at - now) if waiting else LOOK)
+            ):
+                next_at = now  # one has failed: the next one at once
+        self._connected.setblocking(True)
+        return self._connected
+
+    def _start(self, family: int, address: t.Any) -> None:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        self._sockets.append(sock)
+        self._opened(sock)
+        sock.setblocking(False)
+        code = sock.connect_ex(address)
+        if code in _IN_PROGRESS:
+            self._selector.register(sock, selectors.EVENT_WRITE)
+        else:
+            self._ended(sock, code)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for an answer; whether an attempt has failed."""
+        failed = False
+        for key, _ in self._selector.select(seconds):
+            sock = t.cast(socket.socket, key.fileobj)
+            self._selector.unregister(sock)
+            closed = sock.fileno() < 0
+            code = (
+                errno.ECONNABORTED
+                if closed
+                else sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            )
+            self._ended(sock, code)
+            failed = failed or bool(code)
+        if any(sock.fileno() < 0 for sock in self._sockets):
+            raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+        return failed
+
+    def _ended(self, sock: socket.socket, code: int) -> None:
+        if code == 0:
+            self._connected = self._connected or sock
+            return
+        self._error = OSError(code, os.strerror(code))
+        self._sockets.remove(sock)
+        sock.close()
+
+    def close_others(self) -> None:
+        self._selector.close()
+        for sock in self._sockets:
+            if sock is not self._connected:
+                sock.close()

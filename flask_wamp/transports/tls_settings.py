@@ -1,0 +1,79 @@
+"""TLS: which files, and what of them is checked at the start."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import typing as t
+
+StrPath = str | os.PathLike[str]
+
+
+class TLSSettings(t.NamedTuple):
+    """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
+
+    ca: StrPath | None = None
+    cert: StrPath | None = None
+    key: StrPath | None = None
+    verify: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context: at least TLS 1.2, certificates verified unless told otherwise.
+
+        Never asks for a passphrase.
+
+        :raises ValueError: A file cannot be used; names the configuration key, and what to do about it.
+        """
+        self._check_files()
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise ValueError(f"WAMP_TLS_CA {_shown(self.ca)}: {error}") from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.cert is not None:
+            self._load_certificate(context, self.cert)
+        return context
+
+    def _check_files(self) -> None:
+        """OpenSSL does not say which of two files is missing."""
+        if self.key is not None and self.cert is None:
+            raise ValueError(
+                "WAMP_TLS_KEY needs WAMP_TLS_CERT, the certificate that belongs to the key"
+            )
+        for name, path in zip(("CA", "CERT", "KEY"), self[:3], strict=True):
+            if path is None:
+                continue
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise ValueError(f"WAMP_TLS_{name} {_shown(path)}: {error.strerror}") from error
+
+    def _load_certificate(self, context: ssl.SSLContext, cert: StrPath) -> None:
+        try:
+            context.load_cert_chain(cert, self.key, password=_refuse_passphrase)
+        except _EncryptedKeyError:
+            name, path = ("CERT", cert) if self.key is None else ("KEY", self.key)
+            raise ValueError(
+                f"WAMP_TLS_{name} {_shown(path)}: the key is encrypted, which is not supported; "
+                "openssl pkey -in KEY -out PLAIN writes one that is not"
+            ) from None
+        except OSError as error:
+            key = "" if self.key is None else f" with WAMP_TLS_KEY {_shown(self.key)}"
+            raise ValueError(f"WAMP_TLS_CERT {_shown(cert)}{key}: {error}") from error
+
+
+class _EncryptedKeyError(Exception):
+    """OpenSSL asks for a passphrase."""
+
+
+def _refuse_passphrase() -> t.NoReturn:
+    # Without this, OpenSSL asks on the terminal, and a server waits for an answer that nobody gives.
+    raise _EncryptedKeyError
+
+
+def _shown(path: object) -> str:
+    return repr(os.fspath(t.cast(StrPath, path)))
