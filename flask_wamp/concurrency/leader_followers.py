@@ -15,7 +15,7 @@ import time
 import typing as t
 
 from .fair_queue import Job
-from .pool import Pool
+from .pool import Gathering, Pool
 from .threads import is_monkey_patched, spawn
 from .workers import InlineWorker
 
@@ -36,13 +36,13 @@ def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None
     :param flush: Has answers sent that were kept back for those after them; must not wait.
     """
     if is_monkey_patched():  # changing greenlets costs next to nothing
-        _read_on(pool, read, handle, lambda: None)
+        _read_on(pool.gather(), read, handle, lambda: None)
     else:
         LeaderFollowers(pool, read, handle, flush).run()
 
 
 def _read_on(
-    pool: Pool,
+    gathering: Gathering,
     read: Read[E],
     handle: Handle[E],
     inline: t.Callable[[], InlineWorker | None],
@@ -50,10 +50,12 @@ def _read_on(
     """Read until there is a job for an inline worker; None at the end."""
     while (events := read()) is not None:
         if events:
-            with pool.gather(inline()) as gathered:
+            gathering.inline = inline()
+            with gathering:
                 handle(events)
-            if gathered.job is not None:
-                return gathered.job
+            job, gathering.job = gathering.job, None  # nothing is kept of a call
+            if job is not None:
+                return job
     return None
 
 
@@ -73,6 +75,7 @@ class LeaderFollowers(t.Generic[E]):
 
     def __init__(self, pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
         self._pool = pool
+        self._gathering = pool.gather()
         self._read = read
         self._handle = handle
         self._flush = flush
@@ -146,7 +149,7 @@ class LeaderFollowers(t.Generic[E]):
         """Read until there are jobs for this thread, and run them; return whether to read on then."""
         assert self._baton.locked()
         get_inline = functools.partial(self._inline_if_relieved, me, inline)
-        job = _read_on(self._pool, self._read, self._handle, get_inline)
+        job = _read_on(self._gathering, self._read, self._handle, get_inline)
         if job is None:
             self._end(me)
             return False

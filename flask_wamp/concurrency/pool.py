@@ -87,6 +87,8 @@ class Pool:
         """How many threads there were when the system gave no more, until that was logged."""
         self.starving_since: float | None = None
         """The ``time.monotonic()`` since which jobs wait, and no thread is left to run them."""
+        self.on_starving: t.Callable[[], None] = lambda: None
+        """Called when that may have begun, perhaps often; has :meth:`refuse_starving` called later."""
 
     @property
     def pending(self) -> int:
@@ -147,16 +149,16 @@ class Pool:
                 self._wake_another()
         if self._cannot_start is not None:
             self._report_threads()
+        if self.starving_since is not None:
+            self.on_starving()
         return True
 
-    def gather(self, inline: InlineWorker | None = None) -> Gathering:
-        """Wake no worker for what is submitted inside of ``with``, but one for all of it at its end.
+    def gather(self) -> Gathering:
+        """Return a context in which no worker is woken for what is submitted, but one for all at its end.
 
-        For one thread at a time: the one that reads.
-
-        :param inline: Who runs the first job if there are not many.
+        For one thread at a time, the one that reads; it may be used again and again.
         """
-        return Gathering(self, inline)
+        return Gathering(self)
 
     def watch(self, inline: InlineWorker) -> None:
         """Let this inline worker take jobs without waking another, until :meth:`share`."""
@@ -371,11 +373,12 @@ class Pool:
 class Gathering:
     """The context of :meth:`Pool.gather`."""
 
-    __slots__ = ("_inline", "_pool", "job")
+    __slots__ = ("_pool", "inline", "job")
 
-    def __init__(self, pool: Pool, inline: InlineWorker | None) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._inline = inline
+        self.inline: InlineWorker | None = None
+        """Who runs the first job if there are not many; set it before."""
         self.job: Job | None = None
         """After the end: a job that has a slot, for the inline worker's ``run``. A worker is woken for the
         others by :meth:`Pool.share`, unless the inline worker runs them alone, see :meth:`Pool.watch`."""
@@ -385,7 +388,7 @@ class Gathering:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        pool, inline = self._pool, self._inline
+        pool, inline = self._pool, self.inline
         with pool._lock:
             pool._gathering = False
             if not pool._queue.length or not pool._free or pool._waking is not None:
@@ -417,6 +420,8 @@ class _Released:
                 worker.away = True
                 pool._away += 1
                 pool._pass_on()
+        if pool.starving_since is not None:
+            pool.on_starving()
 
     def __exit__(self, *exc_info: object) -> None:
         if not self._released:

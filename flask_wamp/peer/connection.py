@@ -127,7 +127,8 @@ class Connection:
                 # an app's own code.
                 notes: list[Note] = []
                 event = self._receive(data, notes)
-                log_all(notes)
+                if notes:
+                    log_all(notes)
                 self._send_rest()
                 if isinstance(event, Left):
                     raise NotJoined(why_left(event))
@@ -364,7 +365,8 @@ class Connection:
                 raise
             self._broken = error  # raised by the next read: what came before it is handled
         finally:
-            log_all(notes)
+            if notes:
+                log_all(notes)
         return events
 
     def _sort(self, event: Happening, events: list[Event], notes: list[Note]) -> None:

@@ -8,7 +8,7 @@ import time
 import typing as t
 
 from .._text import get_logger
-from ..concurrency.guards import guarded
+from ..concurrency.guards import report
 
 if t.TYPE_CHECKING:
     from ..concurrency.pool import Pool
@@ -103,19 +103,29 @@ class Listeners:
     def joined(self, connection: Connection) -> None:
         """Tell all of a new session."""
         for listener in list(self._listeners.values()):
-            guarded(logger.exception, "a listener failed", listener.joined, connection)
+            try:
+                listener.joined(connection)
+            except BaseException:
+                report(logger.exception, "a listener failed")
 
     def lost(self) -> None:
         """Tell all that the session has ended."""
         for listener in list(self._listeners.values()):
-            guarded(logger.exception, "a listener failed", listener.lost)
+            try:
+                listener.lost()
+            except BaseException:
+                report(logger.exception, "a listener failed")
 
     def remove(self, key: object, deadline: float) -> None:
         """Have one leave."""
         listener = self._listeners.get(key)
-        if listener is not None:
-            guarded(logger.exception, "cannot leave in order", listener.leave, deadline)
-            self._listeners.pop(key, None)
+        if listener is None:
+            return
+        try:
+            listener.leave(deadline)
+        except BaseException:
+            report(logger.exception, "cannot leave in order")
+        self._listeners.pop(key, None)
 
     def leave(self, deadline: float, last: object) -> None:
         """Have all leave, side by side, because each may wait for other processes; one leaves last.
@@ -141,7 +151,8 @@ class Listeners:
 
         pool = self._host.pool
         # One worker stays for the jobs that listeners wait for.
-        helpers = min(len(keys), pool.reserve(min(len(keys), AT_ONCE) + 1) - 1) if keys else 0
+        wanted = min(len(keys), AT_ONCE) if len(keys) > 1 else 0
+        helpers = min(wanted, pool.reserve(wanted + 1) - 1) if wanted else 0
         for _ in range(helpers):
             pool.submit(leave_some, force=True)
         if helpers < 1:

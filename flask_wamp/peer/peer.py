@@ -45,7 +45,7 @@ RECEIVE_CEILING = 16 * 1024 * 1024
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
 
-#: Seconds between two looks whether all threads wait for calls that no thread is left for.
+#: Seconds between two looks whether calls wait that no thread is left for, while that is so.
 LOOK = 0.5
 
 
@@ -95,6 +95,7 @@ class Peer:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self.started = False
+        self._looking = False
         self._ready = False
         self._extending: Connection | None = None
         """The connection on which more is being registered than when it was joined."""
@@ -119,8 +120,8 @@ class Peer:
             for key, make in self._make_listeners.items():
                 self._listeners.add(key, make, None)
             self._reader = spawn(self._run, "wamp-reader")
+            self.pool.on_starving = self._look_later
             self.started = True
-            self._look()
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
         """Leave: accept no more work, finish what has begun, say GOODBYE, end all threads.
@@ -187,11 +188,17 @@ class Peer:
         """Whether the threads run without which no session is kept."""
         return self.started and self._reader.is_alive() and self._timer.is_alive
 
-    def _look(self) -> None:
-        """Refuse calls that no thread is left for, now and then; the timer calls it."""
-        self.pool.refuse_starving(LOOK)
-        if not self._stopping.is_set():
+    def _look_later(self) -> None:
+        """Look soon whether calls wait that no thread is left for."""
+        if not self._looking and not self._stopping.is_set():
+            self._looking = True
             self._timer.call_at(time.monotonic() + LOOK, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        self.pool.refuse_starving(LOOK)
+        if self.pool.starving_since is not None:
+            self._look_later()
 
     def wait(self, timeout: float, *, ready: bool = False) -> Connection:
         """Wait for a session, or with ``ready`` until everything is registered too.

@@ -171,7 +171,8 @@ class RawSocketTransport(OverStream):
 
     def pending(self) -> bool:
         """Whether a pong, or TLS, has something to send."""
-        return bool(self._framing.pongs) or self._stream.pending()
+        stream = self._stream
+        return bool(self._framing.pongs or stream.rest) or (stream.answers and stream.pending())
 
     def send(self, messages: t.Sequence[bytes]) -> None:
         """Send messages with one system call."""

@@ -31,12 +31,16 @@ QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 class Stream:
     """A connected socket."""
 
+    answers = False
+    """Whether receiving may leave something to send, as it does in TLS; else only :attr:`rest` is left."""
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.stuck_since: float | None = None
         """While sending: the ``time.monotonic()`` at which the system last took something."""
         self._deadline: float | None = None
-        self._rest = b""
+        self.rest: bytes = b""
+        """What is left to send after a call of :meth:`send` was interrupted."""
         self.quickack: int | None = None
         """The socket option that acknowledges at once; see :data:`QUICKACK`."""
         self._owes = False
@@ -59,7 +63,7 @@ class Stream:
 
     def pending(self) -> bool:
         """Whether something is left to send."""
-        return bool(self._rest)
+        return bool(self.rest)
 
     def send(self, data: bytes) -> None:
         """Send all of it, after what an interrupted call has left.
@@ -67,7 +71,7 @@ class Stream:
         A greenlet may be ended while it sends; half a message on the wire would break the stream.
         """
         self._owes = False
-        view = memoryview(self._rest + data if self._rest else data)
+        view = memoryview(self.rest + data if self.rest else data)
         try:
             with _Watched(self):
                 while view:
@@ -75,7 +79,7 @@ class Stream:
                     view = view[self.sock.send(view) :]
         finally:
             self.stuck_since = None
-            self._rest = bytes(view)
+            self.rest = bytes(view)
 
     def close(self) -> None:
         """Close, and wake who waits in :meth:`receive` or :meth:`send`."""
@@ -125,6 +129,8 @@ class _Watched:
 
 class TLSStream(Stream):
     """TLS over a connected socket."""
+
+    answers = True
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
         super().__init__(sock)

@@ -224,7 +224,8 @@ class WebSocketTransport(OverStream):
 
     def pending(self) -> bool:
         """Whether a pong, or TLS, has something to send."""
-        return bool(self._framing.control) or self._stream.pending()
+        stream = self._stream
+        return bool(self._framing.control or stream.rest) or (stream.answers and stream.pending())
 
     def send(self, messages: t.Sequence[bytes]) -> None:
         """Send messages with one system call."""

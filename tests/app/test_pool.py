@@ -385,7 +385,9 @@ def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
 
 def gathered(pool: Pool, inline: InlineWorker | None, *jobs: t.Callable[[], object]) -> t.Any:
     """Submit jobs as the reader does; return the one for the inline worker."""
-    with pool.gather(inline) as gathering:
+    gathering = pool.gather()
+    gathering.inline = inline
+    with gathering:
         for job in jobs:
             assert pool.submit(job)
     return gathering.job

@@ -12,8 +12,9 @@ import threading
 import typing as t
 
 import pytest
+from flask import g
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.peer.connection import Connection
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
@@ -326,3 +327,28 @@ def test_bytes_of_waiting_events_are_bounded(serve: Serve, router: MemoryRouter)
     eventually(lambda: wamp.health()["topics"]["dropped"].get("com.example.news", 0) >= 14)
     gate.set()
     eventually(lambda: wamp.health()["in_hand"] == {"running": 0, "waiting": 0})
+
+
+def test_calls_that_all_threads_wait_for_are_refused(serve: Serve, router: MemoryRouter) -> None:
+    """Fifty handlers call into their own process, where three threads have to do for all."""
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def outer() -> str:
+            try:
+                return str(g.wampy.call("com.example.inner"))
+            except ApplicationError as error:
+                return error.uri
+
+        @wamp.callee(validate=False)
+        def inner() -> str:
+            return "inner"
+
+    _, wamp = serve(setup, WAMP_WORKERS=1, WAMP_CALL_TIMEOUT=60.0)
+    wamp.client.pool.max_threads = 3
+    answers = [router.invoke("com.example.outer") for _ in range(50)]
+    said = [answer.result(TIMEOUT) for answer in answers]
+    results = {answer.args[0] if isinstance(answer, m.Yield) else answer.error for answer in said}
+    assert results <= {"inner", "wamp.error.unavailable"}
+    assert wamp.client.pool.threads <= 5  # with the two that read
+    assert router.call("com.example.outer") == "inner"
