@@ -15,7 +15,7 @@ from .client.health import health
 from .config import Config, load_config
 from .coordination.lease import Leases
 from .handlers import http, notify
-from .handlers.context import Event, offer_client
+from .handlers.context import Event, explain_missing_client, offer_client
 from .handlers.dispatch import Dispatcher, Handler
 from .handlers.groups import Group, Item, Items
 from .handlers.hooks import Hooks
@@ -157,7 +157,9 @@ class FlaskWAMP(Scaffold):
         super().__init__(for_all=False)
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._schedule: Scheduler | None = None
-        if app is not None:
+        if app is None:
+            explain_missing_client()  # init_app may be forgotten
+        else:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
@@ -170,6 +172,16 @@ class FlaskWAMP(Scaffold):
             raise RuntimeError(
                 "this app has a FlaskWAMP already; call init_app once, and use "
                 "app.extensions['wamp'] elsewhere"
+            )
+        script = servers.imported_twice(app)
+        if script is not None:
+            logger.warning(
+                "%s runs as a script, and another module imports it again as %r: that makes a second app, "
+                "which no server serves. Put 'wamp = FlaskWAMP()' into a module of its own that both "
+                "import, or start the app with 'flask --app %s run'",
+                script,
+                app.import_name,
+                app.import_name,
             )
         state = _AppState(app, load_config(app.config), self._items)
         self._items.made(state.group)

@@ -285,4 +285,30 @@ def offer_client(app: Flask, client: t.Any) -> None:
             """The app's WAMP client."""
             return client
 
+        def __contains__(self, name: str) -> bool:
+            return name == "wampy" or bool(super().__contains__(name))
+
+        def get(self, name: str, default: t.Any = None) -> t.Any:
+            """Get an attribute by name, as of a dictionary."""
+            return client if name == "wampy" else super().get(name, default)
+
     app.app_ctx_globals_class = Globals
+
+
+def explain_missing_client() -> None:
+    """Let ``g.wampy`` say what to do in apps for which nobody has called ``init_app``."""
+    base: t.Any = Flask.app_ctx_globals_class
+    if getattr(base, "explains_wampy", False):
+        return
+
+    class Globals(base):  # type: ignore[misc]
+        explains_wampy = True
+
+        def __getattr__(self, name: str) -> t.Any:
+            if name == "wampy":
+                raise AttributeError(
+                    "g.wampy: this app has no FlaskWAMP; call wamp.init_app(app) where you make the app"
+                )
+            return super().__getattr__(name)
+
+    Flask.app_ctx_globals_class = Globals

@@ -121,6 +121,19 @@ def app_import_path() -> str | None:
     return str(gunicorn.app_uri) if gunicorn is not None else None
 
 
+def imported_twice(app: Flask) -> str | None:
+    """Return the file of an app that is made a second time, as the script that runs is imported too.
+
+    ``python app.py`` runs the file as ``__main__``. If another module says ``from app import wamp``, Python
+    runs it again, as ``app``.
+    """
+    main, module = sys.modules.get("__main__"), sys.modules.get(app.import_name)
+    script, file = getattr(main, "__file__", None), getattr(module, "__file__", None)
+    if main is module or script is None or file is None:
+        return None
+    return str(file) if os.path.realpath(script) == os.path.realpath(file) else None
+
+
 # flask run and app.run: in the process that serves, not in the reloader's parent.
 
 

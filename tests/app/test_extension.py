@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
+import textwrap
 import typing as t
 import weakref
+from pathlib import Path
 
 import pytest
 from flask import Flask, current_app, g
@@ -266,9 +271,32 @@ def test_g_is_still_an_ordinary_namespace(make_app: MakeApp) -> None:
     FlaskWAMP(app)
     with app.app_context():
         assert list(g) == []
-        assert "wampy" not in g
         g.x = 1
         assert list(g) == ["x"]
+        assert "y" not in g
+        assert g.get("x") == g.pop("x") == 1
+        assert g.get("y", 2) == 2
+
+
+def test_g_knows_the_client_by_name(make_app: MakeApp) -> None:
+    app = make_app()
+    FlaskWAMP(app)
+    with app.app_context():
+        assert "wampy" in g
+        assert g.get("wampy") is g.wampy
+    with make_app().app_context():
+        assert "wampy" not in g
+        assert g.get("wampy") is None
+
+
+def test_forgotten_init_app_says_what_to_do(make_app: MakeApp) -> None:
+    FlaskWAMP()
+    with make_app("forgotten").app_context():
+        with pytest.raises(AttributeError, match=r"call wamp\.init_app\(app\)"):
+            g.wampy  # noqa: B018
+        with pytest.raises(AttributeError, match="^other$"):
+            g.other  # noqa: B018
+        assert not hasattr(g, "wampy")
 
 
 def test_nothing_connects_before_it_is_told(router: MemoryRouter, make_app: MakeApp) -> None:
@@ -286,3 +314,35 @@ def test_nothing_connects_before_it_is_told(router: MemoryRouter, make_app: Make
         assert g.wampy.session_id is None
         assert g.wampy.session is None
     assert router.attempts == 0
+
+
+TWICE = {
+    "app.py": """
+        from flask import Flask
+        from flask_wamp import FlaskWAMP
+
+        app = Flask(__name__)
+        wamp = FlaskWAMP(app)
+        import views
+        """,
+    "views.py": """
+        from app import wamp
+        """,
+}
+
+
+def test_app_that_is_made_twice_by_a_circular_import_says_so(tmp_path: Path) -> None:
+    for name, source in TWICE.items():
+        (tmp_path / name).write_text(textwrap.dedent(source))
+    environ = {**os.environ, "PYTHONPATH": str(Path(flask_wamp.__file__).parents[1])}
+    for command, is_said in (
+        (["app.py"], True),
+        (["-m", "app"], True),
+        (["-c", "import app"], False),
+    ):
+        arguments = [sys.executable, *command]
+        done = subprocess.run(
+            arguments, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
+        assert ("imports it again as 'app'" in done.stderr) is is_said, done.stderr
+        assert ("flask --app app run" in done.stderr) is is_said
