@@ -14,37 +14,39 @@ from flask.cli import AppGroup, ScriptInfo
 from .exceptions import WAMPError
 from .extension import FlaskWAMP
 
-wamp = AppGroup("wamp", help="Commands for the app's WAMP side.")
+wamp = AppGroup("wamp", help="Serve and inspect the app's WAMP procedures, and run a router.")
 
 
 @wamp.command("router")
-@click.option("--url", help="The router URL to serve, in place of the app's WAMP_ROUTER_URL.")
+@click.option("--url", help="The URL to serve. Default: the app's WAMP_ROUTER_URL.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="Another port than the one of that URL."
+    "--port", type=click.IntRange(1, 65535), help="The port to serve. Default: the port of the URL."
 )
-@click.option("--realm", help="The realm to serve, in place of the app's WAMP_REALM.")
+@click.option("--realm", help="The realm to serve. Default: the app's WAMP_REALM.")
 @click.option(
     "--keep",
     metavar="TOPIC",
     multiple=True,
-    help="Keep the last 100 events of this topic, for g.wampy.history; 'com.news.' for all that "
-    "begin so. May be repeated.",
+    help="Keep the last 100 events of this topic for g.wampy.history. With a dot at the end, as in "
+    "'com.news.', keep those of all topics with this prefix. Can be repeated.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["error", "warn", "info", "debug"]),
     default="info",
     show_default=True,
-    help="How much Crossbar.io says.",
+    help="The log level of Crossbar.io.",
 )
 def router(
     url: str | None, port: int | None, realm: str | None, keep: tuple[str, ...], log_level: str
 ) -> None:
     """Run a development router for this app.
 
-    It is a Crossbar.io node that serves the app's router URL and realm to this machine, and lets
-    everybody do everything. Crossbar.io is taken from FLASK_WAMP_CROSSBAR or PATH; where there
-    is none, an environment of its own is built in the user's cache folder first.
+    It is a Crossbar.io node that serves the app's router URL and realm to this machine. Every
+    client may do everything, so do not use it in production.
+
+    The command looks for Crossbar.io in the environment variable FLASK_WAMP_CROSSBAR and on PATH.
+    If it finds none, it builds one in your cache directory first.
     """
     from .crossbar import DEFAULT_REALM, DEFAULT_URL, RouterError, serve
 
@@ -59,10 +61,18 @@ def router(
 
 
 @wamp.command("worker", with_appcontext=False)
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option("--gevent", is_flag=True, help="Patch with gevent first: handlers are greenlets.")
-@click.option("--http", metavar="[HOST]:PORT", help="Serve HTTP too; needs --gevent.")
-@click.option("--reload", is_flag=True, help="Restart when the code changes, for development.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="The number of processes.",
+)
+@click.option(
+    "--gevent", is_flag=True, help="Monkey-patch with gevent, and run handlers in greenlets."
+)
+@click.option("--http", metavar="[HOST]:PORT", help="Serve HTTP too. Needs --gevent.")
+@click.option("--reload", is_flag=True, help="Restart when a file changes. For development.")
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--listen-fd", type=int, hidden=True)
 @click.pass_context
@@ -75,13 +85,13 @@ def worker(
     ready_fd: int | None,
     listen_fd: int | None,
 ) -> None:
-    """Serve the app's handlers, without an HTTP server.
+    """Serve the app's handlers in processes of their own.
 
-    SIGTERM and Ctrl-C finish what is in hand, SIGHUP restarts the processes one by one, one that
-    dies is replaced.
+    On SIGTERM and Ctrl-C, the processes finish the calls they have received and end. On SIGHUP they
+    are replaced one after another. A process that dies is replaced.
     """
     if http is not None and not gevent:
-        raise click.UsageError("--http needs --gevent: it is gevent's server")
+        raise click.UsageError("--http needs --gevent, because it uses gevent's HTTP server")
     if ready_fd is not None:
         _work(context, ready_fd, listen_fd, reload)
     else:
@@ -90,10 +100,10 @@ def worker(
 
 @wamp.command("status")
 def status() -> None:
-    """Tell who serves the app's procedures.
+    """Count the callees of each procedure of the app.
 
-    Joins the app's realm as the app would, without serving anything, and counts the callees of each
-    procedure. The exit code is 1 where the router cannot be joined, or a procedure has no callee.
+    Joins the app's realm with the app's configuration, but serves nothing. The exit code is 1 if it
+    cannot join, or if a procedure has no callee.
     """
     from .client.status import callees_of
 
@@ -114,7 +124,7 @@ def status() -> None:
 def _extension_of(app: Flask) -> FlaskWAMP:
     found = app.extensions.get("wamp")
     if not isinstance(found, FlaskWAMP):
-        raise click.ClickException("this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)")
+        raise click.ClickException("this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)")
     return found
 
 
@@ -130,7 +140,7 @@ def _supervise(workers: int, gevent: bool, http: str | None) -> None:
 
 
 def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: bool) -> None:
-    """What a worker process does."""
+    """Serve the app in this process, which the supervisor has started."""
     from .servers.worker import tell_supervisor, work
 
     app = context.ensure_object(ScriptInfo).load_app()
@@ -142,7 +152,10 @@ def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: 
 
 
 def _setting(*names: str) -> str | None:
-    """What the app configured; read here and not by the extension, which the app need not have."""
+    """Return the first of these configuration keys that is set.
+
+    Reads ``app.config`` and not the extension, because an app need not have one to run a router.
+    """
     return next(
         (str(current_app.config[name]) for name in names if current_app.config.get(name)), None
     )
@@ -160,7 +173,7 @@ def _warn_of_authentication() -> None:
     methods: t.Any = current_app.config.get("WAMP_AUTHMETHODS")
     if methods and "anonymous" not in methods:
         click.echo(
-            f"Note: the app's WAMP_AUTHMETHODS is {methods!r}, and a development router knows "
-            "'anonymous' only: the app cannot join it.",
+            f"Note: the app cannot join this router. Its WAMP_AUTHMETHODS is {methods!r}, and a "
+            "development router supports 'anonymous' only.",
             err=True,
         )

@@ -87,7 +87,7 @@ def offer_tasks(app: Flask, runner: TaskRunner) -> None:
 def _runner() -> TaskRunner:
     runner = current_app.extensions.get(RUNNER)
     if runner is None:
-        raise RuntimeError("this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)")
+        raise RuntimeError("this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)")
     return t.cast(TaskRunner, runner)
 
 

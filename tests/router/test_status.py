@@ -83,7 +83,7 @@ def test_a_router_that_is_not_there_is_one_line(
 def test_an_app_without_the_extension_is_one_line() -> None:
     result = Flask("bare").test_cli_runner().invoke(commands, ["status"])
     assert result.output == (
-        "Error: this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)\n"
+        "Error: this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)\n"
     )
     assert result.exit_code == 1
 

@@ -171,7 +171,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--http", ":5000"], "Error: --http needs --gevent: it is gevent's server"),
+        (["--http", ":5000"], "Error: --http needs --gevent, because it uses gevent's HTTP server"),
         (["--gevent", "--http", "here"], "Error: cannot listen on here: give [HOST]:PORT"),
         (["--gevent", "--http", ":70000"], "Error: cannot listen on :70000: give [HOST]:PORT"),
         (["--gevent", "--http", "192.0.2.1:80"], "Error: cannot listen on 192.0.2.1:80: "),
@@ -198,7 +198,7 @@ def test_an_app_without_the_extension_is_one_clear_line(serve: Serve, tmp_path: 
     (tmp_path / "bare.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
     with serve("flask", "--app", str(tmp_path / "bare.py"), "wamp", "worker") as server:
         assert server.process.wait(30) == 1
-        assert server.log == "Error: this app has no FlaskWAMP; create one: wamp = FlaskWAMP(app)\n"
+        assert server.log == "Error: this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)\n"
 
 
 def test_an_app_that_cannot_be_imported_is_not_tried_again(serve: Serve) -> None:
