@@ -22,8 +22,9 @@ from ..protocol.uris import MATCHES, check_uri
 from .event_stream import EventStream
 from .history import PastEvent, history
 from .meta import Meta
-from .result_stream import Buffer, ResultStream
+from .result_stream import ResultStream, StreamTicket
 from .state import ClientState
+from .stream_buffer import StreamBuffer
 from .testaments import Testament
 from .wampy_api import WampyAPI, sendable
 
@@ -126,17 +127,19 @@ class Caller(WampyAPI):
         args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
         check_uri(procedure, "procedure")
         settings = self.settings
-        buffer = Buffer(procedure, settings.event_queue, 4 * settings.max_message_size)
-        later = functools.partial(peer.call_at, 0.0)
-        stream = ResultStream(buffer, self._timeout, inherited(), peer.pool, later)
+        ticket = StreamTicket(
+            StreamBuffer(procedure, settings.event_queue, 4 * settings.max_message_size)
+        )
+        call_soon = functools.partial(peer.call_at, 0.0)
+        stream = ResultStream(ticket, self._timeout, inherited(), peer.pool, call_soon)
         options = {**self._options.call, "receive_progress": True}
         try:
-            request_id = connection.ask(Session.call, procedure, args, kwargs, options, buffer)
+            request_id = connection.ask(Session.call, procedure, args, kwargs, options, ticket)
         except BaseException:
-            buffer.close()
+            stream.close()
             raise
         cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
-        buffer.sent(cancel, follow(buffer, functools.partial(stop, buffer, procedure, cancel)))
+        ticket.sent(cancel, follow(ticket, functools.partial(stop, ticket, procedure, cancel)))
         return stream
 
     @property

@@ -1,4 +1,4 @@
-"""Where streams of events come from: one subscription for all streams of a topic in a process."""
+"""The source of event streams: one subscription for all streams of a topic in a process."""
 
 from __future__ import annotations
 
@@ -13,107 +13,122 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMP
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
-from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.session import Session
-from .event_stream import Arrived, Box, EventStream
-from .result_stream import size_of
+from .event_stream import EventBuffer, EventStream, MakeItem, SharedEvent
+from .stream_buffer import size_of
+
+if t.TYPE_CHECKING:
+    from ..peer.peer import Peer
 
 logger = get_logger("flask_wamp")
 
-#: Seconds between two looks whether the server is about to end the process, while streams are open.
 LOOK = 0.5
+"""Seconds between two checks whether the server is about to end the process, while streams are open."""
 
 
-def _not_used(work: t.Any) -> bool:
-    raise NotImplementedError("a feed takes its events itself")
+def _no_handler(active: object) -> bool:
+    raise NotImplementedError("a shared subscription takes its events itself")
 
 
 class SharedSubscription(Subscription):
-    """A topic that streams are open on: the target of its subscription.
+    """The subscription of a topic that streams are open on.
 
-    What it knows of the present session changes under the lock of its :class:`EventHub`.
+    The lock of its :class:`EventHub` protects its attributes.
+
+    :param close: Called with a buffer that had no room for an event.
     """
 
-    def __init__(self, topic: str, match: str, too_slow: t.Callable[[Box], None]) -> None:
-        super().__init__(topic, _not_used, options={} if match == "exact" else {"match": match})
+    def __init__(self, topic: str, match: str, close: t.Callable[[EventBuffer], None]) -> None:
+        options = {} if match == "exact" else {"match": match}
+        super().__init__(topic, _no_handler, options=options)
         self.take = self._take
-        self.boxes: tuple[Box, ...] = ()
+        self.buffers: tuple[EventBuffer, ...] = ()
         self.connection: Connection | None = None
-        """Where it was asked for."""
+        """The connection on which SUBSCRIBE was sent."""
         self.served = False
-        """Whether there was a session that served it."""
-        self.retained_for: tuple[Box, ...] = ()
-        """Who gets the retained event that comes next; the reader's."""
-        self._too_slow = too_slow
+        """Whether the router has ever acknowledged it."""
+        self.retained_for: tuple[EventBuffer, ...] = ()
+        """The buffers that get the next retained event. Only the reader uses it."""
+        self._close = close
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What there is one subscription for: the topic and how it matches."""
+        return self.uri, self.match
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the router has not answered SUBSCRIBE yet."""
+        return self.connection is not None and self.id is None
 
     def _take(self, message: m.Event) -> bool:
-        """Put an event into all boxes; the reader calls it."""
-        retained, boxes = message.details.get("retained"), self.boxes
-        if retained:
-            boxes = tuple(box for box in self.retained_for if box in boxes)
-        if boxes and self.connection is not None:
-            work = ActiveEvent(self.connection, self, message)
-            arrived = Arrived(work, size_of(message))
-            for box in boxes:
-                if not box.put(arrived):
-                    self._too_slow(box)
+        """Put an event into all buffers. The reader calls it."""
+        buffers, connection = self.buffers, self.connection
+        if message.details.get("retained"):
+            buffers = tuple(buffer for buffer in self.retained_for if buffer in buffers)
+        if buffers and connection is not None:
+            shared, size = SharedEvent(ActiveEvent(connection, self, message)), size_of(message)
+            for buffer in buffers:
+                if not buffer.put(shared, size):
+                    self._close(buffer)
         return True
 
 
-class _Ask:
-    """The ticket of a SUBSCRIBE for a feed."""
+class _Subscribe:
+    """The ticket of SUBSCRIBE.
+
+    :param buffers: The buffers that get the retained event.
+    """
 
     def __init__(
         self,
-        feeds: EventHub,
-        feed: SharedSubscription,
+        hub: EventHub,
+        subscription: SharedSubscription,
         connection: Connection,
-        boxes: tuple[Box, ...],
+        buffers: tuple[EventBuffer, ...],
     ):
-        self._feeds = feeds
-        self._feed = feed
+        self._hub = hub
+        self._subscription = subscription
         self._connection = connection
-        self._boxes = boxes
+        self._buffers = buffers
 
-    def resolve(self, answer: t.Any) -> None:
-        """Take SUBSCRIBED or ERROR; the reader calls it."""
+    def resolve(self, answer: m.Subscribed | m.Error) -> None:
+        """Take SUBSCRIBED or ERROR. The reader calls it."""
         if isinstance(answer, m.Error):
-            self._feeds.refused(self._feed, remote_error(answer))
+            self._hub.refused(self._subscription, remote_error(answer))
         else:
-            self._feed.retained_for = self._boxes
-            self._feeds.subscribed(self._feed, self._connection, answer.subscription_id)
+            self._subscription.retained_for = self._buffers
+            self._hub.subscribed(self._subscription, self._connection, answer.subscription_id)
 
     def fail(self, error: BaseException) -> None:
-        """The session is lost; the next one is asked."""
+        """Do nothing: the session was lost, and SUBSCRIBE is sent again in the next one."""
 
 
 class EventHub:
-    """The streams of events of one process. Comes and goes with its sessions.
+    """The event streams of one process. Listens to its sessions."""
 
-    :param make: Makes of an event in hand what streams hand out.
-    """
-
-    def __init__(self, peer: Host) -> None:
+    def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._feeds: dict[tuple[str, str], SharedSubscription] = {}
+        self._subscriptions: dict[tuple[str, str], SharedSubscription] = {}
         self._changed = threading.Condition()
         self._ended = False
         self._watching = False
 
     @classmethod
-    def of(cls, peer: Host) -> EventHub | None:
+    def of(cls, peer: Peer) -> EventHub | None:
         """Return the hub of a process; None before its client has started."""
         return t.cast("EventHub | None", peer.listener(cls))
 
     @property
     def open_streams(self) -> dict[str, int]:
-        """How many streams are open, by topic."""
+        """The number of open streams by topic."""
         counts: dict[str, int] = {}
-        for (topic, _), feed in list(self._feeds.items()):
-            counts[topic] = counts.get(topic, 0) + len(feed.boxes)
+        for (topic, _), subscription in list(self._subscriptions.items()):
+            if subscription.buffers:
+                counts[topic] = counts.get(topic, 0) + len(subscription.buffers)
         return counts
 
     def open(
@@ -124,162 +139,203 @@ class EventHub:
         get_retained: bool,
         keep_alive: float,
         timeout: float,
-        make: t.Callable[[ActiveEvent], t.Any],
+        make: MakeItem,
         ending: t.Callable[[], bool],
     ) -> EventStream:
-        """Open a stream; where there is a session, wait until the topic is subscribed to.
+        """Open a stream. While there is a session, wait until the router has answered SUBSCRIBE.
 
-        :param ending: Whether the server is about to end the process.
+        :param timeout: Seconds to wait.
+        :param make: Makes the event that the stream yields.
+        :param ending: Returns whether the server is about to end the process.
         :raises NotJoined: The client was stopped.
-        :raises ApplicationError: The router refused the topic.
-        :raises CallTimeout: It did not answer in time.
+        :raises ApplicationError: The router refused the subscription.
+        :raises CallTimeout: The router did not answer in time.
         """
         peer, settings = self._peer, self._peer.settings
-        box = Box(topic, get_retained, settings.event_queue, 4 * settings.max_message_size)
-        feed = self._add(topic, match, box)
-        later = functools.partial(peer.call_at, 0.0)
-        stream = EventStream(box, match, keep_alive, peer.pool, make, self.close, later)
+        size = 4 * settings.max_message_size
+        buffer = EventBuffer(topic, get_retained, settings.event_queue, size)
+        subscription = self._add(topic, match, buffer)
+        call_soon = functools.partial(peer.call_at, 0.0)
+        stream = EventStream(buffer, match, keep_alive, peer.pool, make, self.close, call_soon)
         self._watch(ending)
         connection = peer.connection
         if connection is not None:
-            self._ask(feed, connection, box)
+            again = self._ask(subscription, connection, buffer)
             try:
-                self._wait(feed, connection, box, timeout)
+                self._wait(subscription, connection, buffer, timeout)
             except BaseException:
+                if again is not None:
+                    self._forget(connection, again)
                 stream.close()
                 raise
         return stream
 
-    def close(self, box: Box) -> None:
-        """Take a box away; UNSUBSCRIBE where it was the last one. Does not wait."""
+    def close(self, buffer: EventBuffer) -> None:
+        """Remove a buffer. Sends UNSUBSCRIBE after the last one of a topic. Does not wait."""
         with self._changed:
-            for key, feed in self._feeds.items():
-                if box in feed.boxes:
-                    feed.boxes = tuple(each for each in feed.boxes if each is not box)
-                    if not feed.boxes:
-                        del self._feeds[key]
+            for subscription in self._subscriptions.values():
+                if buffer in subscription.buffers:
+                    rest = tuple(other for other in subscription.buffers if other is not buffer)
+                    subscription.buffers = rest
                     break
             else:
                 return
-        self._let_go(feed)
+        self._release(subscription)
 
-    def _add(self, topic: str, match: str, box: Box) -> SharedSubscription:
+    def _add(self, topic: str, match: str, buffer: EventBuffer) -> SharedSubscription:
         with self._changed:
             if self._ended:
                 raise NotJoined("the client was stopped; call wamp.start() to join again")
-            feed = self._feeds.get((topic, match))
-            if feed is None:
-                feed = self._feeds[topic, match] = SharedSubscription(topic, match, self.close)
-                taken = ApplicationError(error_uris.UNSUBSCRIBED, "the router took it away")
-                feed.revoked = functools.partial(self.refused, feed, taken)
-            feed.boxes = (*feed.boxes, box)
-            return feed
+            subscription = self._subscriptions.get((topic, match))
+            if subscription is None:
+                subscription = SharedSubscription(topic, match, self.close)
+                self._subscriptions[topic, match] = subscription
+                revoked = ApplicationError(error_uris.UNSUBSCRIBED, "the router took it away")
+                subscription.revoked = functools.partial(self.refused, subscription, revoked)
+            subscription.buffers = (*subscription.buffers, buffer)
+            return subscription
 
     def _ask(
-        self, feed: SharedSubscription, connection: Connection, box: Box | None = None
-    ) -> None:
-        """SUBSCRIBE, unless this connection was asked; again for a retained event."""
+        self,
+        subscription: SharedSubscription,
+        connection: Connection,
+        buffer: EventBuffer | None = None,
+    ) -> int | None:
+        """Send SUBSCRIBE, once on each connection, and once more for a retained event.
+
+        :param buffer: The buffer of the stream that is being opened. None: the session was joined again, and
+            this thread must not wait.
+        :returns: The id of the request that was sent once more.
+        """
         with self._changed:
-            was_asked = feed.connection is connection
-            if was_asked and (box is None or not box.get_retained):
-                return
-            wanting = feed.boxes if box is None or not was_asked else (box,)
-            boxes = tuple(each for each in wanting if each.get_retained)
-            if not was_asked:
-                feed.connection, feed.id = connection, None
-        options = {**feed.options, "get_retained": True} if boxes else feed.options
-        ticket = _Ask(self, feed, connection, boxes)
+            again = subscription.connection is connection
+            if again and (buffer is None or not buffer.get_retained):
+                return None
+            wanting = (buffer,) if again and buffer is not None else subscription.buffers
+            buffers = tuple(each for each in wanting if each.get_retained)
+            if not again:
+                subscription.connection, subscription.id = connection, None
+        options = subscription.options
+        if buffers:
+            options = {**options, "get_retained": True}
+        ticket = _Subscribe(self, subscription, connection, buffers)
+        send = connection.put if buffer is None else connection.ask
         try:
-            connection.ask(Session.subscribe, feed.uri, options, feed, ticket)
+            sent = send(Session.subscribe, subscription.uri, options, subscription, ticket)
         except NotJoined:
-            pass  # the next session is asked
+            return None  # SUBSCRIBE is sent in the next session
         except WAMPError as error:  # too long for a message
-            self.refused(feed, error)
+            self.refused(subscription, error)
+            return None
+        return sent if again else None
+
+    def _forget(self, connection: Connection, request_id: int) -> None:
+        with contextlib.suppress(NotJoined):
+            connection.put(Session.forget, request_id)
 
     def _wait(
-        self, feed: SharedSubscription, connection: Connection, box: Box, timeout: float
+        self,
+        subscription: SharedSubscription,
+        connection: Connection,
+        buffer: EventBuffer,
+        timeout: float,
     ) -> None:
-        """Wait until the router has answered, or is gone."""
+        """Wait until the router has answered, or the session is lost."""
 
         def decided() -> bool:
             return (
-                feed.id is not None
-                or box.ended
-                or feed.connection is not connection
+                subscription.id is not None
+                or buffer.ended
+                or subscription.connection is not connection
                 or connection.closed
             )
 
         with self._peer.pool.release_slot(), self._changed:
             if not self._changed.wait_for(decided, timeout):
-                raise CallTimeout(feed.uri, timeout)
-        if box.error is not None and not isinstance(box.error, TooSlow):
-            raise box.error
+                raise CallTimeout(subscription.uri, timeout)
+        if buffer.error is not None and not isinstance(buffer.error, TooSlow):
+            raise buffer.error
 
-    def _let_go(self, feed: SharedSubscription) -> None:
+    def _release(self, subscription: SharedSubscription) -> None:
+        """Send UNSUBSCRIBE if no stream is left.
+
+        A subscription that the router has not answered yet stays, so that a stream that is opened meanwhile
+        waits for the same answer. It is released when the answer arrives.
+        """
         with self._changed:
-            connection, number = feed.connection, feed.id
-            if feed.boxes or number is None or connection is None:
-                return  # wanted, or not there yet: its answer comes here too
-            feed.id = None
-        with contextlib.suppress(NotJoined):
-            connection.put(Session.drop_target, number, feed)
-
-    # What the reader tells.
-
-    def subscribed(self, feed: SharedSubscription, connection: Connection, number: int) -> None:
-        """SUBSCRIBED came."""
-        with self._changed:
-            if feed.connection is not connection:
+            if subscription.buffers or (subscription.unanswered and not self._ended):
                 return
-            resumed = feed.served and feed.id is None
-            feed.id, feed.served = number, True
+            connection, number = subscription.connection, subscription.id
+            self._remove(subscription)
+            subscription.id = None
+        if number is not None and connection is not None:
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.drop_target, number, subscription)
+
+    def _remove(self, subscription: SharedSubscription) -> None:
+        """Forget a subscription. Requires the lock."""
+        if self._subscriptions.get(subscription.key) is subscription:
+            del self._subscriptions[subscription.key]
+
+    # The tickets call these, on the reader's thread.
+
+    def subscribed(
+        self, subscription: SharedSubscription, connection: Connection, number: int
+    ) -> None:
+        """Take SUBSCRIBED."""
+        with self._changed:
+            if subscription.connection is not connection:
+                return
+            resumed = subscription.served and subscription.id is None
+            subscription.id, subscription.served = number, True
             self._changed.notify_all()
         if resumed:
-            for box in feed.boxes:
-                box.resume()
-        self._let_go(feed)
+            for buffer in subscription.buffers:
+                buffer.add_gap()
+        self._release(subscription)
 
-    def refused(self, feed: SharedSubscription, error: WAMPError) -> None:
-        """ERROR came, the router has taken the subscription away, or it cannot be asked for."""
+    def refused(self, subscription: SharedSubscription, error: WAMPError) -> None:
+        """End the streams of a subscription: the router refused or revoked it, or it cannot be sent."""
         with self._changed:
-            if self._feeds.get((feed.uri, feed.match)) is feed:
-                del self._feeds[feed.uri, feed.match]
-            boxes, feed.boxes = feed.boxes, ()
-            for box in boxes:
-                box.end(error)
+            self._remove(subscription)
+            buffers, subscription.buffers = subscription.buffers, ()
+            for buffer in buffers:
+                buffer.end(error)
             self._changed.notify_all()
 
-    # As an attendant of the peer's.
+    # As a listener of the sessions.
 
     def joined(self, connection: Connection) -> None:
-        """There is a session: ask for all that streams are open on."""
-        for feed in list(self._feeds.values()):
-            self._ask(feed, connection)
+        """Send SUBSCRIBE for every topic that streams are open on."""
+        for subscription in list(self._subscriptions.values()):
+            self._ask(subscription, connection)
 
     def lost(self) -> None:
-        """There is none any more; the streams stay."""
+        """Keep the streams open, for the next session."""
         with self._changed:
-            for feed in self._feeds.values():
-                feed.connection = feed.id = None
+            for subscription in list(self._subscriptions.values()):
+                subscription.connection = subscription.id = None
+                if not subscription.buffers:
+                    self._remove(subscription)
             self._changed.notify_all()
 
     def leave(self, deadline: float) -> None:
-        """End all streams, and open none any more. Does not wait."""
+        """End all streams, and open no more. Does not wait."""
         with self._changed:
             self._ended = True
-            feeds, self._feeds = list(self._feeds.values()), {}
-            for feed in feeds:
-                boxes, feed.boxes = feed.boxes, ()
-                for box in boxes:
-                    box.end()
+            subscriptions = list(self._subscriptions.values())
+            for subscription in subscriptions:
+                buffers, subscription.buffers = subscription.buffers, ()
+                for buffer in buffers:
+                    buffer.end()
             self._changed.notify_all()
-        for feed in feeds:
-            self._let_go(feed)
+        for subscription in subscriptions:
+            self._release(subscription)
 
     # The server.
 
     def _watch(self, ending: t.Callable[[], bool]) -> None:
-        """End with the server: it waits for its requests before the process may end."""
+        """End the streams when the server is about to end: it waits for its requests before that."""
         with self._changed:
             if self._watching:
                 return
@@ -291,7 +347,7 @@ class EventHub:
             self.leave(0.0)
             return
         with self._changed:
-            self._watching = bool(self._feeds)
+            self._watching = bool(self._subscriptions)
             if not self._watching:
                 return
         self._peer.call_at(time.monotonic() + LOOK, functools.partial(self._look, ending))

@@ -1,14 +1,11 @@
-"""Events as an iterator: ``for event in g.wampy.events(topic)``, for Server-Sent Events first of all.
+"""Events as an iterator: ``for event in g.wampy.events(topic)``. Made for Server-Sent Events.
 
-As with a stream of results, the reader of the connection puts events into a box and never waits for who
-takes them out. Who falls too far behind is cut off, with an error: a browser comes back by itself.
+The thread that reads from the router puts the events into a buffer, see :mod:`.stream_buffer`.
 """
 
 from __future__ import annotations
 
-import collections
 import copy
-import threading
 import time
 import typing as t
 
@@ -16,165 +13,119 @@ from .._text import get_logger
 from ..concurrency.deadlines import in_hand
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_time_limit
-from ..exceptions import TooSlow, WAMPError
+from ..exceptions import WAMPError
 from ..peer.invocations import ActiveEvent
+from .stream_buffer import StreamBuffer
 
 logger = get_logger("flask_wamp")
 
-#: Seconds between two looks whether the caller of the handler that waits is still there.
 LOOK = 0.25
+"""Seconds between two checks whether the handler that waits for an event still has a caller."""
+
+MakeItem = t.Callable[[ActiveEvent], object]
+CloseBuffer = t.Callable[["EventBuffer"], None]
+CallSoon = t.Callable[[t.Callable[[], None]], object]
 
 
-class Arrived:
-    """An event; one for all streams of a topic. Without a work: the session was lost and is back."""
+class SharedEvent:
+    """An event, or a gap in the events; all streams of a topic share one object.
 
-    __slots__ = ("size", "texts", "work")
+    :param active: The event. None marks a gap: the session was lost and has been joined again.
+    """
 
-    def __init__(self, work: ActiveEvent | None, size: int) -> None:
-        self.work = work
-        self.size = size
+    __slots__ = ("active", "texts")
+
+    def __init__(self, active: ActiveEvent | None) -> None:
+        self.active = active
         self.texts: dict[bool, str] = {}
-        """It as a response sends it: made once, sent by many."""
+        """The event as a response sends it, by whether it is sent as Server-Sent Events. Made once."""
 
 
-class Box:
-    """What has come for one stream and was not taken out yet.
+class EventBuffer(StreamBuffer[SharedEvent]):
+    """The buffer of one stream of events.
 
-    :param max_items: How many events may wait.
-    :param max_bytes: How many bytes of them.
+    :param get_retained: Whether the stream begins with the retained event of the topic.
     """
 
     def __init__(self, topic: str, get_retained: bool, max_items: int, max_bytes: int) -> None:
-        self.topic = topic
+        super().__init__(topic, max_items, max_bytes)
         self.get_retained = get_retained
         self.gaps = 0
-        self.ended = False
-        """Whether nothing more comes."""
-        self.error: BaseException | None = None
-        """Why, unless it was closed."""
-        self._max_items = max_items
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._items: collections.deque[Arrived] = collections.deque()
-        self._changed = threading.Condition()
+        """How many gaps there were: times at which the session was lost and joined again."""
 
-    # The reader calls these.
-
-    def put(self, arrived: Arrived) -> bool:
-        """Put an event in; False: there is no room, and this was the end."""
-        with self._changed:
-            if self.ended:
-                return True
-            waiting = len(self._items)
-            if waiting < self._max_items and self._bytes + arrived.size <= self._max_bytes:
-                self._items.append(arrived)
-                self._bytes += arrived.size
-                self._changed.notify()
-                return True
-        self.end(TooSlow(self.topic, waiting))
-        return False
-
-    def resume(self) -> None:
-        """The session was lost, and events come again."""
+    def add_gap(self) -> None:
+        """Note that the session was lost, and that events arrive again."""
         self.gaps += 1
-        self.put(Arrived(None, 0))
+        self.put(SharedEvent(None), 0)
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Nothing more comes; what is there can still be taken out, then the error."""
-        with self._changed:
-            if not self.ended:
-                self.ended, self.error = True, error
-                self._changed.notify_all()
 
-    # The consumer calls these.
+class _Work(t.Protocol):
+    """The work of the handler that iterates the stream."""
 
-    def take(self, timeout: float | None) -> Arrived | None:
-        """The next event; None: not in time, or there are no more.
-
-        :raises WAMPError: There was an error, after all that came before it.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._items or self.ended, timeout)
-            if self._items:
-                arrived = self._items.popleft()
-                self._bytes -= arrived.size
-                return arrived
-            error, self.error = self.error, None
-        if error is not None:
-            raise error
-        return None
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing more to take out, and nothing to raise."""
-        return self.ended and not self._items and self.error is None
-
-    def clear(self) -> None:
-        """Take nothing more, and let go of what is there."""
-        with self._changed:
-            self.ended, self.error = True, None
-            self._items.clear()
-            self._changed.notify_all()
+    canceled: bool
 
 
 class EventStream:
-    """The events of a topic, as they come. Iterate it; use ``with``, or :meth:`close` it.
+    """The events of a topic, in order of arrival. Iterate it; use ``with``, or :meth:`close` it.
 
-    It ends when it is closed, when the client stops, and in a handler when its caller is gone. Iterating
-    raises :class:`TooSlow` to who has fallen too far behind, and :class:`ApplicationError` where the
-    router refuses the topic after the session was lost.
+    The stream ends when you close it, when the client stops, and, inside a handler, when the caller of that
+    handler has gone. Iterating raises :exc:`.TooSlow` if you take the events too slowly, and
+    :exc:`.ApplicationError` if the router refuses the subscription after a loss of the session.
 
-    Given to a response, or returned by a view, it is sent as Server-Sent Events.
+    Return it from a view, or give it to a response, and it is sent as Server-Sent Events.
 
-    :param make: Makes of an event in hand what is handed out.
-    :param close: Takes a box away; does not wait.
-    :param later: Calls a function soon, on another thread.
+    :param make: Makes the event that the stream yields.
+    :param close: Removes the buffer from the hub. Does not wait.
+    :param call_soon: Calls a function on another thread.
     """
 
     def __init__(
         self,
-        box: Box,
+        buffer: EventBuffer,
         match: str,
         keep_alive: float,
         pool: Pool,
-        make: t.Callable[[ActiveEvent], t.Any],
-        close: t.Callable[[Box], None],
-        later: t.Callable[[t.Callable[[], None]], object],
+        make: MakeItem,
+        close: CloseBuffer,
+        call_soon: CallSoon,
     ) -> None:
-        self._box = box
+        self._buffer = buffer
         self._match = match
         self._keep_alive = keep_alive
         self._pool = pool
         self._make = make
         self._close = close
-        self._later = later
-        self._work: t.Any = in_hand.get()
+        self._call_soon = call_soon
+        self._work = t.cast("_Work | None", in_hand.get())
         self._map: t.Callable[[t.Any], t.Any] | None = None
         self._closed = False
 
     @property
     def topic(self) -> str:
         """The topic, or the pattern of topics."""
-        return self._box.topic
+        return self._buffer.name
 
     @property
     def gaps(self) -> int:
-        """How often the session was lost and joined again: events of that time are missing."""
-        return self._box.gaps
+        """How often the session was lost and joined again. The events in between are missing."""
+        return self._buffer.gaps
 
     def map(self, f: t.Callable[[t.Any], t.Any]) -> EventStream:
-        """Hand out ``f(event)`` in place of each event; nothing where that is None.
+        """Yield ``f(event)`` in place of each event, and skip the event if that is None.
 
-        In a response it is called in the view's context, and what it returns is sent as JSON.
+        A response calls ``f`` in the context of the view, and sends the returned value as JSON.
         """
         self._map = f
         return self
 
     def next(self, timeout: float | None = None) -> t.Any:
-        """The next event; None: none came within so many seconds, or there are no more."""
+        """Wait for the next event.
+
+        :returns: None if none came within ``timeout`` seconds, or if the stream has ended.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (arrived := self._take(_left(deadline))) is not None:
-            if arrived.work is not None and (item := self._item(arrived.work)) is not None:
+        while (shared := self._take(_left(deadline))) is not None:
+            if shared.active is not None and (item := self._item(shared.active)) is not None:
                 return item
         return None
 
@@ -187,34 +138,37 @@ class EventStream:
             raise StopIteration
         return item
 
-    def _item(self, work: ActiveEvent) -> t.Any:
-        """Return what is handed out of an event: a copy, for others have it too. None: nothing."""
-        if not work.is_readable():
+    def _item(self, active: ActiveEvent) -> t.Any:
+        """Make what the stream yields: a copy, because other streams yield the event too.
+
+        Returns None if the payload cannot be decoded.
+        """
+        if not active.is_readable():
             return None
-        own = ActiveEvent(work.connection, work.subscription, copy.deepcopy(work.message))
-        own.received_at = work.received_at
+        own = ActiveEvent(active.connection, active.subscription, copy.deepcopy(active.message))
+        own.received_at = active.received_at
         event = self._make(own)
         return event if self._map is None else self._map(event)
 
-    def _take(self, timeout: float | None) -> Arrived | None:
+    def _take(self, timeout: float | None) -> SharedEvent | None:
         if self._work is None:
             return self._wait(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._work.canceled:
             left = _left(deadline)
-            arrived = self._wait(LOOK if left is None else min(LOOK, left))
-            if arrived is not None or self._box.over or left == 0.0:
-                return arrived
+            shared = self._wait(LOOK if left is None else min(LOOK, left))
+            if shared is not None or self._buffer.over or left == 0.0:
+                return shared
         self.close()
         return None
 
-    def _wait(self, timeout: float | None) -> Arrived | None:
+    def _wait(self, timeout: float | None) -> SharedEvent | None:
         try:
             with self._pool.release_slot():
-                return self._box.take(timeout)
+                return self._buffer.take(timeout)
         except Exception:
             raise
-        except BaseException as error:  # this greenlet is ended, or Ctrl-C
+        except BaseException as error:  # GreenletExit, KeyboardInterrupt or gevent.Timeout
             if self._work is not None or not is_time_limit(error):
                 self.close()
             raise
@@ -222,50 +176,53 @@ class EventStream:
     # As a response.
 
     def lines(self, dumps: t.Callable[[t.Any], str], events: bool) -> t.Iterator[str]:
-        """What a response sends, with a sign of life in silence: only who writes sees a client leave.
+        """Yield the text of a response. It writes now and then in silence: only a write fails when the
+        client has gone.
 
-        :param dumps: Makes JSON of what is sent.
-        :param events: Server-Sent Events; else lines of JSON.
+        :param dumps: Makes JSON.
+        :param events: Whether to send Server-Sent Events; otherwise lines of JSON.
         """
         pulse = ": \n\n" if events else "\n"
-        text: str | None = pulse  # at once: it takes the headers with it
+        text: str | None = pulse  # at once, so that the headers are sent
         due = time.monotonic()
         try:
             while True:
                 if text is not None or time.monotonic() >= due:
                     yield text or pulse
                     due = time.monotonic() + self._keep_alive
-                arrived = self._take(_left(due))
-                if arrived is None and self._box.over:
+                shared = self._take(_left(due))
+                if shared is None and self._buffer.over:
                     return
-                text = None if arrived is None else self._text(arrived, dumps, events)
+                text = None if shared is None else self._text(shared, dumps, events)
         except WAMPError as error:
-            logger.warning("a stream of events to an HTTP client is ended: %s", error)
+            logger.warning("a stream of events to an HTTP client has ended: %s", error)
         finally:
             self.close()
 
-    def _text(self, arrived: Arrived, dumps: t.Callable[[t.Any], str], events: bool) -> str | None:
-        """What is sent of an event; None: nothing."""
-        work = arrived.work
-        if work is None:
+    def _text(
+        self, shared: SharedEvent, dumps: t.Callable[[t.Any], str], events: bool
+    ) -> str | None:
+        """Return the text of an event, or None if nothing is sent of it."""
+        active = shared.active
+        if active is None:
             return f"event: gap\ndata: {self.gaps}\n\n" if events else None
         if self._map is not None:
-            item = self._item(work)
-            return None if item is None else _framed(dumps(item), work, events)
-        if not work.is_readable():
+            item = self._item(active)
+            return None if item is None else _framed(dumps(item), active, events)
+        if not active.is_readable():
             return None
-        if events not in arrived.texts:
-            text = dumps(_payload(work, self._match))
-            arrived.texts[events] = _framed(text, work, events)
-        return arrived.texts[events]
+        if events not in shared.texts:
+            text = dumps(_payload(active, self._match))
+            shared.texts[events] = _framed(text, active, events)
+        return shared.texts[events]
 
     # The end.
 
     def close(self) -> None:
-        """Take no more. Does not wait, and may be called twice, from anywhere."""
+        """End the stream. Does not wait; any thread may call it, more than once."""
         self._closed = True
-        self._box.clear()
-        self._close(self._box)
+        self._buffer.clear()
+        self._close(self._buffer)
 
     def __enter__(self) -> EventStream:
         return self
@@ -274,41 +231,41 @@ class EventStream:
         self.close()
 
     def __del__(self) -> None:
-        # On another thread: this one may hold any lock while it collects garbage.
+        # On another thread: the garbage collector may run while this thread holds any lock.
         if not self._closed:
             self._closed = True
-            self._later(_Abandon(self._close, self._box))
+            self._call_soon(_Abandon(self._close, self._buffer))
 
     def __repr__(self) -> str:
         return f"<EventStream of {self.topic}>"
 
 
 class _Abandon:
-    """Closes the box of a stream that was forgotten."""
+    """Closes the buffer of a stream that was dropped without :meth:`EventStream.close`."""
 
-    def __init__(self, close: t.Callable[[Box], None], box: Box) -> None:
+    def __init__(self, close: CloseBuffer, buffer: EventBuffer) -> None:
         self._close = close
-        self._box = box
+        self._buffer = buffer
 
     def __call__(self) -> None:
-        self._box.clear()
-        self._close(self._box)
+        self._buffer.clear()
+        self._close(self._buffer)
 
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _payload(work: ActiveEvent, match: str) -> t.Any:
-    """An event as one value: its only argument, or all it has; with its topic where that may vary."""
-    args, kwargs = work.message.args, work.message.kwargs
+def _payload(active: ActiveEvent, match: str) -> object:
+    """Return an event as one value: its only argument, or all of it. A pattern adds the topic."""
+    args, kwargs = active.message.args, active.message.kwargs
     if match != "exact":
-        return {"topic": work.uri, "args": args, "kwargs": kwargs}
+        return {"topic": active.uri, "args": args, "kwargs": kwargs}
     return args[0] if len(args) == 1 and not kwargs else {"args": args, "kwargs": kwargs}
 
 
-def _framed(text: str, work: ActiveEvent, events: bool) -> str:
+def _framed(text: str, active: ActiveEvent, events: bool) -> str:
     if not events:
         return f"{text}\n"
     data = "".join(f"data: {line}\n" for line in text.split("\n"))
-    return f"id: {work.message.publication_id}\n{data}\n"
+    return f"id: {active.message.publication_id}\n{data}\n"

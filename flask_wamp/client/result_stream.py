@@ -1,14 +1,10 @@
-"""Progressive results, on the caller's side: ``for item in g.wampy.stream(uri, ...)``.
+"""Progressive results on the caller's side: ``for item in g.wampy.stream(uri, ...)``.
 
-The reader puts results into a buffer and never waits for who reads them. WAMP has no way to ask for
-less, and to stop reading the connection would stop everybody else's messages: so a consumer that falls
-too far behind is cut off, with an error.
+Source: WAMP Advanced Profile, "Progressive Call Results".
 """
 
 from __future__ import annotations
 
-import collections
-import threading
 import time
 import typing as t
 
@@ -16,136 +12,93 @@ from ..concurrency.pool import Pool
 from ..exceptions import CallTimeout, TooSlow, WAMPError
 from ..protocol import messages as m
 from ..protocol.call_result import outcome
-from ..protocol.raw_payload import payload_size
+from .stream_buffer import StreamBuffer, size_of
+
+Answer: t.TypeAlias = m.Result | m.Error
 
 
-class Buffer:
-    """The ticket of a streamed CALL: what has come and was not read yet.
+class StreamTicket:
+    """The ticket of a streamed CALL: puts the answers into a buffer, for the consumer to decode.
 
-    :param max_items: How many results may wait.
-    :param max_bytes: How many bytes of them.
+    :param buffer: Where the answers go, the final one included.
     """
 
-    def __init__(self, procedure: str, max_items: int, max_bytes: int) -> None:
-        self.procedure = procedure
-        self.ended = False
-        """Whether nothing more comes."""
-        self._give_up: t.Callable[[], None] | None = None
-        """Sends CANCEL; set as soon as the request id is known."""
+    def __init__(self, buffer: StreamBuffer[Answer]) -> None:
+        self.buffer = buffer
+        self._cancel: t.Callable[[], None] | None = None
         self._leave: t.Callable[[], None] | None = None
-        self._max_items = max_items
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._items: collections.deque[tuple[m.Result, int]] = collections.deque()
-        self._last: t.Any = None
-        self._error: BaseException | None = None
-        self._changed = threading.Condition()
 
-    def sent(self, give_up: t.Callable[[], None], leave: t.Callable[[], None] | None) -> None:
-        """Note how to cancel the call.
+    def sent(self, cancel: t.Callable[[], None], leave: t.Callable[[], None] | None) -> None:
+        """Take what depends on the request id. Answers may have arrived before.
 
-        :param leave: Called at its end.
+        :param cancel: Sends CANCEL.
+        :param leave: Called when the call has ended.
         """
-        with self._changed:
-            self._give_up, self._leave = give_up, leave
-            ended, cut_off = self.ended, isinstance(self._error, TooSlow)
-        if cut_off:  # before this was known
-            give_up()
-        if ended and leave is not None:
+        self._cancel, self._leave = cancel, leave
+        if isinstance(self.buffer.error, TooSlow):
+            cancel()
+        if self.buffer.ended and leave is not None:
             leave()
 
-    # As a ticket: the reader calls these.
+    # The reader calls these.
 
-    def resolve(self, message: t.Any) -> None:
+    def resolve(self, message: Answer) -> None:
         """Take RESULT or ERROR."""
-        if type(message) is not m.Result or not message.details.get("progress"):
-            self._end(message, None)
-            return
-        size = size_of(message)
-        with self._changed:
-            if self.ended:
-                return
-            if len(self._items) < self._max_items and self._bytes + size <= self._max_bytes:
-                self._items.append((message, size))
-                self._bytes += size
-                self._changed.notify()
-                return
-        self._end(None, TooSlow(self.procedure, len(self._items)))
-        self._cancel()
-
-    def fail(self, error: BaseException) -> None:
-        """Take an error instead."""
-        self._end(None, error)
-
-    def _end(self, message: t.Any, error: BaseException | None) -> None:
-        with self._changed:
-            if not self.ended:
-                self.ended, self._last, self._error = True, message, error
-                self._changed.notify_all()
-        if self._leave is not None:
-            self._leave()
-
-    def _cancel(self) -> None:
-        if self._give_up is not None:
+        if not _is_progressive(message):
+            self.buffer.finish(message)
+            self._ended()
+        elif not self.buffer.put(message, size_of(message)):
             self._give_up()
 
-    # The consumer calls these.
+    def fail(self, error: BaseException) -> None:
+        """End the stream with an error, as after the loss of the session."""
+        self.buffer.end(error)
+        self._ended()
 
-    def next(self, timeout: float) -> t.Any:
-        """The next message, the last one too; None: not in time, or there are no more.
-
-        :raises WAMPError: There was an error, after all that came before it.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._items or self.ended, max(0.0, timeout))
-            if self._items:
-                message, size = self._items.popleft()
-                self._bytes -= size
-                return message
-            error, self._error = self._error, None
-            message, self._last = self._last, None
-        if error is not None:
-            raise error
-        return message
+    # The consumer calls this.
 
     def close(self) -> None:
-        """Take nothing more and let go of what is there; sends CANCEL if there was more to come."""
-        with self._changed:
-            was_open, self.ended = not self.ended, True
-            self._items.clear()
-            self._last = self._error = None
-            self._changed.notify_all()
-        if was_open:
+        """Drop what has arrived. Sends CANCEL if the call has not ended. Does not wait."""
+        if self.buffer.clear():
+            self._give_up()
+        else:
+            self._ended()
+
+    def _give_up(self) -> None:
+        if self._cancel is not None:
             self._cancel()
+        self._ended()
+
+    def _ended(self) -> None:
         if self._leave is not None:
             self._leave()
 
 
 class ResultStream:
-    """The results of one call, as they come. Iterate it once; use ``with``, or :meth:`close` it.
+    """The results of one call, in order of arrival. Iterate it once; use ``with``, or :meth:`close` it.
 
-    Yields each progressive result, then the final one; a final None after progressive ones, and a final
-    result without payload, say only that it is over. Iterating raises what a call raises, and
-    :class:`TooSlow`.
+    Yields every progressive result, then the final one. A final result without payload, and a final None
+    after progressive results, only mark the end and are not yielded. Iterating raises what
+    :meth:`.Caller.call` raises, and :exc:`.TooSlow` if you take the results too slowly.
 
     :param timeout: Seconds that may pass between two results.
-    :param deadline: The ``time.monotonic()`` at which it ends in any case, or None.
-    :param later: Calls a function soon, on another thread.
+    :param deadline: The ``time.monotonic()`` at which the stream ends in any case, or None.
+    :param call_soon: Calls a function on another thread.
     """
 
     def __init__(
         self,
-        buffer: Buffer,
+        ticket: StreamTicket,
         timeout: float,
         deadline: float | None,
         pool: Pool,
-        later: t.Callable[[t.Callable[[], None]], object],
+        call_soon: t.Callable[[t.Callable[[], None]], object],
     ) -> None:
-        self._buffer = buffer
+        self._ticket = ticket
         self._timeout = timeout
         self._deadline = deadline
         self._pool = pool
-        self._later = later
+        self._call_soon = call_soon
         self._any = False
         self._over = False
 
@@ -153,10 +106,10 @@ class ResultStream:
         return self
 
     def __next__(self) -> t.Any:
-        if self._over:
+        message = None if self._over else self._wait()
+        if message is None:
             raise StopIteration
-        message = self._wait()
-        if type(message) is m.Result and message.details.get("progress"):
+        if _is_progressive(message):
             self._any = True
             return outcome(message)
         self._over = True
@@ -165,29 +118,30 @@ class ResultStream:
             raise StopIteration
         return value
 
-    def _wait(self) -> t.Any:
+    def _wait(self) -> Answer | None:
+        """Wait for the next result. None: the stream was closed, perhaps by another thread."""
         timeout = self._timeout
         if self._deadline is not None:
             timeout = min(timeout, self._deadline - time.monotonic())
+        timeout = max(0.0, timeout)
         try:
             with self._pool.release_slot():
-                message = self._buffer.next(timeout)
+                message = self._ticket.buffer.take(timeout)
         except WAMPError:
             self._over = True
             raise
-        except BaseException:  # this greenlet is ended, or Ctrl-C
+        except BaseException:  # GreenletExit or KeyboardInterrupt
             self.close()
             raise
         if message is None:
-            was_closed = self._over or self._buffer.ended
+            closed = self._over or self._ticket.buffer.ended
             self.close()
-            if was_closed:
-                raise StopIteration
-            raise CallTimeout(self._buffer.procedure, max(0.0, timeout))
+            if not closed:
+                raise CallTimeout(self._ticket.buffer.name, timeout)
         return message
 
     def relay(self) -> t.Generator[t.Any, None, t.Any]:
-        """Yield the progressive results, and return the final one."""
+        """Yield the progressive results and return the final one."""
         with self:
             for item in self:
                 if self._over:
@@ -196,9 +150,9 @@ class ResultStream:
         return None
 
     def close(self) -> None:
-        """Take no more; sends CANCEL unless all has come. Does not wait."""
+        """End the stream. Sends CANCEL unless the final result has arrived. Does not wait."""
         self._over = True
-        self._buffer.close()
+        self._ticket.close()
 
     def __enter__(self) -> ResultStream:
         return self
@@ -207,15 +161,14 @@ class ResultStream:
         self.close()
 
     def __del__(self) -> None:
-        # On another thread: this one may hold any lock while it collects garbage.
+        # On another thread: the garbage collector may run while this thread holds any lock.
         if not self._over:
             self._over = True
-            self._later(self._buffer.close)
+            self._call_soon(self._ticket.close)
 
     def __repr__(self) -> str:
-        return f"<Stream of {self._buffer.procedure}>"
+        return f"<ResultStream of {self._ticket.buffer.name}>"
 
 
-def size_of(message: m.Result | m.Event) -> int:
-    """About how many bytes a result or an event takes."""
-    return 64 + payload_size(message.raw_args, message.raw_kwargs)
+def _is_progressive(message: Answer) -> bool:
+    return type(message) is m.Result and bool(message.details.get("progress"))
