@@ -307,6 +307,7 @@ class Config:
             event_queue=value["WAMP_EVENT_QUEUE"],
             max_message_size=value["WAMP_MAX_MESSAGE_SIZE"],
             compression=value["WAMP_COMPRESSION"],
+            uri_prefix=value["WAMP_URI_PREFIX"],
             agent=agent,
             default=default,
         )

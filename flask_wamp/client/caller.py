@@ -1,7 +1,8 @@
-"""The client's side of a caller and publisher: what ``g.wampy`` says to other peers."""
+"""The caller's and publisher's side of the client: what ``g.wampy`` sends to other peers."""
 
 from __future__ import annotations
 
+import collections.abc as c
 import functools
 import time
 import typing as t
@@ -9,7 +10,7 @@ import typing as t
 from ..concurrency.deadlines import follow, inherited, within
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
-from ..peer.calls import CallFuture, CallTicket, give_up, stop
+from ..peer.calls import CallFuture, CallTicket, forget, give_up, stop
 from ..peer.connection import payload
 from ..peer.peer import Peer
 from ..peer.settings import Settings
@@ -18,21 +19,28 @@ from ..protocol.call_result import outcome
 from ..protocol.checks import is_seconds
 from ..protocol.options import CallOptions
 from ..protocol.session import Session
-from ..protocol.uris import MATCHES, check_uri
+from ..protocol.uris import MATCHES, check_uri, resolve
 from .event_stream import EventStream
 from .history import PastEvent, history
 from .meta import Meta
 from .result_stream import ResultStream, StreamTicket
+from .rpc import RPC
 from .state import ClientState
 from .stream_buffer import StreamBuffer
 from .testaments import Testament
 from .wampy_api import WampyAPI, sendable
 
-Same = t.TypeVar("Same", bound="Caller")
+if t.TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .options import Options
 
 
 class Caller(WampyAPI):
-    """Calls and publishes; all threads and greenlets of a process share it."""
+    """Calls and publishes. All threads and greenlets of a process share it.
+
+    URIs that begin with a dot are relative to ``WAMP_URI_PREFIX``, as in decorators.
+    """
 
     def __init__(self, state: ClientState) -> None:
         # wampy's own constructor is not called: it would open a socket.
@@ -41,42 +49,43 @@ class Caller(WampyAPI):
 
     @property
     def settings(self) -> Settings:
-        """What it was configured with."""
+        """The configuration."""
         return self._state.settings
 
-    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a remote procedure and wait for its result.
 
-        Blocks the current thread (or greenlet) only. Safe from any thread, including from inside an
-        invocation.
+        Blocks only the current thread or greenlet. You may call it from any thread, and inside a handler. A
+        call inside a handler ends at the latest when the handler's own time has run out.
 
-        :param procedure: Full procedure URI, ``com.example.add``.
-        :returns: The single positional result; None for none; a :class:`CallResult` for several or
-            any keyword results.
-        :raises CallTimeout: No answer in time, see :meth:`with_options`. A ``CANCEL`` is sent.
-        :raises ApplicationError: The callee or router answered ``ERROR``; see ``uri``.
-        :raises SessionLost: The session ended before an answer. The call may have run.
-        :raises NotJoined: There is no session; nothing was sent.
+        :param procedure: A procedure URI, ``com.example.add`` or ``.add``.
+        :returns: The single positional result, None if there is none, or a :class:`.CallResult` if there are
+            several results or keyword results.
+        :raises CallTimeout: There was no answer in time, see :meth:`with_options`. CANCEL is sent.
+        :raises ApplicationError: The callee or the router answered ERROR; see ``uri``.
+        :raises SessionLost: The session ended before the answer. The procedure may have run.
+        :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
         :raises SerializationError: The arguments cannot be sent.
 
         Source: WAMP Basic Profile, "Remote Procedure Calls".
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._state.connected()
+        procedure = self._procedure(procedure)
         timeout = within(self._timeout, procedure)
-        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
-        check_uri(procedure, "procedure")
-        ticket = CallTicket()
+        deadline = time.monotonic() + timeout
+        connection, peer = self._state.connected(deadline)
+        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
+        ticket, options = CallTicket(), self._options
         request_id = connection.ask(
-            Session.call, procedure, args, kwargs, self._options.call, ticket
+            Session.call, procedure, sent_args, sent_kwargs, options.call, ticket
         )
-        cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
+        cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
         leave = follow(ticket, functools.partial(stop, ticket, procedure, cancel))
         try:
             with peer.pool.release_slot():
-                answered = ticket.wait(timeout)
-        except BaseException:  # this greenlet is ended, or Ctrl-C: nobody waits any more
+                answered = ticket.wait(deadline - time.monotonic())
+        except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt
             cancel()
             raise
         finally:
@@ -87,54 +96,58 @@ class Caller(WampyAPI):
             raise CallTimeout(procedure, timeout)
         return ticket.result()
 
-    def submit(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> CallFuture:
+    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
         """Call a remote procedure and return at once.
 
-        :returns: A ``concurrent.futures.Future`` that ends as :meth:`call` would. Its callbacks run
-            on a worker, ``cancel()`` sends CANCEL.
-        :raises NotJoined: There is no session; nothing was sent.
+        Waits only for a session, like :meth:`call`.
+
+        :returns: A ``concurrent.futures.Future`` with the result or error of :meth:`call`. Its callbacks run
+            on a worker. ``cancel()`` sends CANCEL.
+        :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._state.connected()
+        procedure = self._procedure(procedure)
         timeout = within(self._timeout, procedure)
-        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
-        check_uri(procedure, "procedure")
-        future = CallFuture(procedure, timeout, peer.pool)
         deadline = time.monotonic() + timeout
+        connection, peer = self._state.connected(deadline)
+        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
+        future, options = CallFuture(procedure, timeout, peer.pool), self._options
         request_id = connection.ask(
-            Session.call, procedure, args, kwargs, self._options.call, future
+            Session.call, procedure, sent_args, sent_kwargs, options.call, future
         )
-        cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
+        cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
         leave = follow(future, functools.partial(stop, future, procedure, cancel))
         future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
         return future
 
-    def stream(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> ResultStream:
-        """Call a remote procedure and iterate its results, as they come.
+    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
+        """Call a remote procedure and iterate its progressive results as they arrive.
 
-        The timeout is that of each silence between two results. ``close()``, the end of ``with``, and
-        letting go of what is returned cancel the call. Give it to a response to stream it to a browser.
+        The timeout applies to each pause between two results. The call is canceled when you ``close()`` the
+        stream, leave its ``with`` block or drop it. Return the stream from a view to send the results to a
+        browser.
 
-        :raises NotJoined: There is no session; nothing was sent.
+        :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
 
         Source: WAMP Advanced Profile, "Progressive Call Results".
 
         .. versionadded:: 0.1
         """
-        connection, peer = self._state.connected()
-        within(self._timeout, procedure)
-        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
-        check_uri(procedure, "procedure")
+        procedure = self._procedure(procedure)
+        deadline = time.monotonic() + within(self._timeout, procedure)
+        connection, peer = self._state.connected(deadline)
+        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         settings = self.settings
-        ticket = StreamTicket(
-            StreamBuffer(procedure, settings.event_queue, 4 * settings.max_message_size)
-        )
+        size = 4 * settings.max_message_size
+        ticket = StreamTicket(StreamBuffer(procedure, settings.event_queue, size))
         call_soon = functools.partial(peer.call_at, 0.0)
         stream = ResultStream(ticket, self._timeout, inherited(), peer.pool, call_soon)
         options = {**self._options.call, "receive_progress": True}
         try:
-            request_id = connection.ask(Session.call, procedure, args, kwargs, options, ticket)
+            request_id = connection.ask(
+                Session.call, procedure, sent_args, sent_kwargs, options, ticket
+            )
         except BaseException:
             stream.close()
             raise
@@ -145,17 +158,26 @@ class Caller(WampyAPI):
     @property
     def rpc(self) -> RPC:
         """Procedures as attributes: ``client.rpc.com.example.add(1, 2)``."""
-        return RPC(self, "")
+        return RPC(self)
+
+    @t.overload
+    def publish(self, topic: str, /, *args: object, **kwargs: object) -> int | None: ...
+
+    @t.overload
+    def publish(
+        self, /, *, topic: str, options: c.Mapping[str, object] = ..., **kwargs: object
+    ) -> int | None: ...
 
     def publish(self, /, *args: t.Any, **kwargs: t.Any) -> int | None:
         """Publish an event: ``publish("com.example.hello", 1, name="x")``.
 
-        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as
-        the event is in line, unless ``acknowledge`` is set in :meth:`with_options`.
+        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as the
+        event has been handed over for sending, unless ``acknowledge`` is set, see :meth:`with_options`.
 
-        :returns: The publication id where the router acknowledges, else None.
-        :raises ApplicationError: The router refused it, where it acknowledges.
-        :raises NotJoined: There is no session; nothing was sent.
+        :returns: The publication id if the router acknowledged the event, else None.
+        :raises ApplicationError: The router refused the event. Only with ``acknowledge``.
+        :raises CallTimeout: The router did not answer in time. Only with ``acknowledge``.
+        :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
         :raises SerializationError: The payload cannot be sent.
 
         Source: WAMP Basic Profile, "Publish and Subscribe".
@@ -170,16 +192,24 @@ class Caller(WampyAPI):
             if topic is None:
                 raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
             options = options.merged(kwargs.pop("options", {}))
-        check_uri(topic, "topic")
-        connection, peer = self._state.connected()
-        args, kwargs = payload(connection.transport, args, kwargs)  # type: ignore[assignment]
+        topic = self._topic(topic)
+        if options.best_effort:
+            self._state.publications.publish(topic, args, kwargs, options)
+            return None
+        deadline = self._waits_until()
+        connection, peer = self._state.connected(deadline)
+        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         wire = options.on_the_wire(connection.session.session_id)
         if not wire.get("acknowledge"):
-            connection.ask(Session.publish, topic, args, kwargs, wire)
+            connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
             return None
         ticket = CallTicket()
-        connection.ask(Session.publish, topic, args, kwargs, wire, ticket)
-        published = self._await(peer, ticket, topic)
+        request_id = connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire, ticket)
+        try:
+            published = self._await(peer, ticket, topic, deadline)
+        except BaseException:
+            forget(connection, request_id)
+            raise
         return int(published.publication_id)
 
     def events(
@@ -191,16 +221,17 @@ class Caller(WampyAPI):
         get_retained: bool = False,
         keep_alive: float = 15.0,
     ) -> EventStream:
-        """Subscribe to a topic and iterate its events, for as long as it is open.
+        """Subscribe to a topic and iterate its events until the stream is closed.
 
-        Return it from a view, and it is sent to a browser as Server-Sent Events. All streams of a topic in
-        a process share one subscription. It goes on when the session was lost and is joined again, and
-        may be opened while there is none.
+        Return the stream from a view to send the events to a browser as Server-Sent Events. All streams of a
+        topic in a process share one subscription. A stream goes on when the session was lost and is joined
+        again. You may open it while there is no session.
 
+        :param match: ``exact``, ``prefix`` or ``wildcard``.
         :param get_retained: Begin with the event that the router retains for the topic.
         :param keep_alive: Seconds of silence after which a response writes an empty line.
-        :raises ApplicationError: The router refused the topic.
-        :raises CallTimeout: It did not answer in time.
+        :raises ApplicationError: The router refused the subscription.
+        :raises CallTimeout: The router did not answer in time.
         :raises NotJoined: The client was stopped, or ``WAMP_AUTOSTART`` is False.
 
         .. versionadded:: 0.1
@@ -211,63 +242,72 @@ class Caller(WampyAPI):
                 f"one of {', '.join(MATCHES)}; True or False; a positive number of seconds"
             )
         if get_retained and match != "exact":
-            raise ValueError(
-                "get_retained=True: routers keep nothing for patterns, for topics only"
-            )
-        if "<" in check_uri(topic, "topic", match):
+            raise ValueError("get_retained=True: routers retain events of topics, not of patterns")
+        topic = self._topic(topic, match)
+        if "<" in topic:
             raise ValueError(
                 f'{topic!r}: named parts are for handlers; leave them empty here, match="wildcard"'
             )
-        return self._state.event_hub().open(
+        deadline = self._waits_until()
+        hub = self._state.event_hub(deadline)
+        return hub.open(
             topic,
             match,
             get_retained=get_retained,
             keep_alive=keep_alive,
-            timeout=self._timeout,
+            timeout=deadline - time.monotonic(),
             make=self._state.make_event,
             ending=self._state.policy.ending,
         )
 
-    def testament(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> Testament:
-        """Have the router publish an event when this process's session ends, however it ends.
+    def testament(self, topic: str, /, *args: object, **kwargs: object) -> Testament:
+        """Have the router publish an event when the session of this process ends, however it ends.
 
-        Now where there is a session, and in every later one. The same testament twice is one, so that it
-        may be made in a hook or view. :meth:`with_options` has ``exclude``, ``eligible``, ``retain``, and
-        ``unless_stopped``: not when the process leaves in order.
+        The testament is given to the router in this session and in every later one. Making the same testament
+        again changes nothing, so you may do it in a hook or a view. Of :meth:`with_options` it takes
+        ``exclude``, ``eligible`` and their kin, ``retain``, and ``unless_stopped``: do not publish it when
+        the process leaves in order.
 
-        :returns: What has a method ``remove()``.
-        :raises ApplicationError: The router refused it; it is forgotten then.
-        :raises RuntimeError: This process has too many.
+        :returns: A testament with a method ``remove()``.
+        :raises ApplicationError: The router refused it. The testament is not kept then.
+        :raises CallTimeout: The router did not answer in time. The testament is not kept then.
+        :raises RuntimeError: This process has too many testaments.
 
         Source: WAMP Advanced Profile, "Testament Meta API".
 
         .. versionadded:: 0.1
         """
-        check_uri(topic, "topic")
-        options = self._options
-        return self._state.testaments.add(topic, args, kwargs, options, timeout=self._timeout)
+        timeout = self._waits_until() - time.monotonic()
+        return self._state.testaments.add(
+            self._topic(topic), args, kwargs, self._options, timeout=timeout
+        )
 
     def flush_testaments(self) -> int:
         """Withdraw all testaments of this process; return how many there were."""
         return self._state.testaments.flush()
 
-    def with_options(self: Same, **options: t.Any) -> Same:
+    def with_options(self, **options: Unpack[Options]) -> Self:
         """Return a view of this client whose calls and publications have these options.
 
-        :param timeout: Seconds to wait for an answer, instead of ``WAMP_CALL_TIMEOUT``.
-        :param cancel_mode: ``kill`` or ``killnowait``, for calls that are given up.
-        :param acknowledge: Wait until the router has a publication.
+        :param timeout: Seconds from the call to its answer, instead of ``WAMP_CALL_TIMEOUT``. The wait for a
+            session is part of it.
+        :param cancel_mode: How to cancel calls, ``kill`` or ``killnowait``.
+        :param acknowledge: Wait until the router has acknowledged a publication.
+        :param best_effort: :meth:`publish` neither waits nor fails while there is no session. It keeps the
+            event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept; the oldest of
+            more are dropped, counted in ``wamp.health()`` and logged.
         :param exclude_me: False: this session gets its own events too.
-        :param exclude: Session ids that do not get the event; ``exclude_authid`` and
-            ``exclude_authrole`` likewise.
-        :param eligible: Session ids that alone get the event; ``eligible_authid`` and
-            ``eligible_authrole`` likewise. An empty list: nobody.
-        :param retain: The router keeps the event for subscribers to come; with ``eligible`` or nothing
-            else of these.
-        :param disclose_me: Ask the router to tell who calls or publishes.
-        :param unless_stopped: A testament is not published when the process leaves in order.
-        :param scope: Of a testament, ``destroyed`` or ``detached``; the same where sessions do not resume.
-        :raises TypeError: An unknown option, or a value it cannot have.
+        :param exclude: Session ids that do not get the event; likewise ``exclude_authid`` and
+            ``exclude_authrole``.
+        :param eligible: Session ids that alone may get the event; likewise ``eligible_authid`` and
+            ``eligible_authrole``. An empty list is nobody.
+        :param retain: Have the router keep the event for later subscribers. Of the receivers only
+            ``eligible`` may be given too.
+        :param disclose_me: Ask the router to disclose the caller or publisher.
+        :param unless_stopped: Do not publish a testament when the process leaves in order.
+        :param scope: The scope of a testament, ``destroyed`` or ``detached``. They are the same for sessions
+            that cannot be resumed.
+        :raises TypeError: The name of an option is unknown, or its value is not allowed.
 
         .. versionadded:: 0.1
         """
@@ -283,62 +323,63 @@ class Caller(WampyAPI):
         return Meta(self)
 
     def history(self, topic: str, limit: int = 10, match: str = "exact") -> list[PastEvent]:
-        """What was published to a topic, the newest first, where the router keeps it.
+        """Return the last events of a topic, the newest first, if the router keeps them.
 
-        :param limit: At most so many.
-        :param match: ``prefix`` or ``wildcard``: of all topics of that pattern, where it is what the
-            router's configuration names.
-        :raises ApplicationError: ``wamp.error.history_unavailable``; says what the router has to be told.
+        :param limit: The most events to return.
+        :param match: ``prefix`` or ``wildcard``: the events of all topics of that pattern, if the router's
+            configuration names the pattern.
+        :raises ApplicationError: ``wamp.error.history_unavailable``. Its text says how to configure the
+            router.
 
         .. versionadded:: 0.1
         """
-        return history(self, topic, limit, match)
+        return history(self, self._absolute(topic), limit, match)
 
-    # Messages of wampy's.
+    # wampy's messages.
 
-    def send_message(self, message: t.Any) -> None:
-        """Send wampy's ``Call`` or ``Publish``; its request id is replaced by the next one.
+    def send_message(self, message: object) -> None:
+        """Send wampy's ``Call`` or ``Publish``. Its request id is replaced by the next one.
 
-        :raises TypeError: It is another message, or an option has a value it cannot have.
+        :raises TypeError: It is another message, or an option has a value that is not allowed.
         """
-        typed, connection = sendable(message), self._state.connected()[0]
+        typed = sendable(message)
+        connection, _ = self._state.connected(self._waits_until())
         typed.args, typed.kwargs = payload(connection.transport, typed.args, typed.kwargs)
         connection.ask(Session.send_message, typed)
 
     # Helpers.
+
+    def _absolute(self, uri: str) -> str:
+        if isinstance(uri, str) and uri[:1] == ".":
+            return resolve(uri, self.settings.uri_prefix)
+        return uri
+
+    def _procedure(self, uri: str) -> str:
+        return check_uri(self._absolute(uri), "procedure")
+
+    def _topic(self, uri: str, match: str = "exact") -> str:
+        return check_uri(self._absolute(uri), "topic", match)
 
     @property
     def _timeout(self) -> float:
         timeout = self._options.timeout
         return self.settings.call_timeout if timeout is None else timeout
 
-    def _await(self, peer: Peer, waiter: Waiter, uri: str) -> t.Any:
-        """Wait for the answer to a request that is no call."""
+    def _waits_until(self) -> float:
+        """Return the ``time.monotonic()`` at which a request that is not a call ends.
+
+        In a handler that is at most the deadline of the handler.
+        """
+        deadline, limit = time.monotonic() + self._timeout, inherited()
+        return deadline if limit is None else min(deadline, limit)
+
+    def _await(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
+        """Wait for the answer to a request that is not a call."""
+        timeout = deadline - time.monotonic()
         with peer.pool.release_slot():
-            answered = waiter.wait(self._timeout)
+            answered = waiter.wait(timeout)
         if not answered:
-            raise CallTimeout(uri, self._timeout)
+            raise CallTimeout(uri, max(0.0, timeout))
         if waiter.error is not None:
             raise waiter.error
         return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
-
-
-class RPC:
-    """A procedure whose URI is spelled with attributes."""
-
-    __slots__ = ("_client", "_uri")
-
-    def __init__(self, client: Caller, uri: str) -> None:
-        self._client = client
-        self._uri = uri
-
-    def __getattr__(self, name: str) -> RPC:
-        if name.startswith("__"):  # what copy, pickle and others look for
-            raise AttributeError(name)
-        return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
-
-    def __call__(self, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self._client.call(self._uri, *args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<rpc {self._uri}>"

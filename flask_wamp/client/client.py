@@ -67,7 +67,7 @@ class Client(Caller):
 
         :raises ValueError: This client has no such procedure.
         """
-        self._withdraw(Registration, uri, match)
+        self._withdraw(Registration, self._absolute(uri), match)
 
     def subscribe(self, f: t.Callable[..., t.Any], topic: str, **options: t.Any) -> None:
         """Subscribe a function to a topic, now and after every reconnect.
@@ -83,7 +83,7 @@ class Client(Caller):
 
         :raises ValueError: This client has not subscribed to it.
         """
-        self._withdraw(Subscription, topic, match)
+        self._withdraw(Subscription, self._absolute(topic), match)
 
     def declare(self, declaration: Declaration, *, by_hand: bool = False) -> None:
         """Serve a declaration, at once where there is a session.
@@ -102,7 +102,7 @@ class Client(Caller):
             return
         try:
             answer = peer.serving.declare(declaration, connection, once=by_hand)
-            self._await(peer, answer, declaration.uri)
+            self._await(peer, answer, declaration.uri, self._waits_until())
         except WAMPError as error:
             if by_hand:
                 self._state.declarations.discard(key(declaration))
@@ -129,7 +129,7 @@ class Client(Caller):
             return
         answer = withdraw(peer.connection, declaration)
         if answer is not None:
-            self._await(peer, answer, uri)
+            self._await(peer, answer, uri, self._waits_until())
 
     # Life.
 
@@ -205,6 +205,12 @@ class Client(Caller):
     def declarations(self) -> list[Declaration]:
         """What the app declares, and what was registered and subscribed by hand; served here or not."""
         return self._state.declarations.all
+
+    @property
+    def publications(self) -> dict[str, int]:
+        """How many best-effort events of this process wait for a session, and how many were dropped."""
+        publications = self._state.publications
+        return {"waiting": publications.waiting, "dropped": publications.dropped}
 
     @property
     def closeables(self) -> list[Closeable]:

@@ -13,15 +13,13 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMP
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
+from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from .event_stream import EventBuffer, EventStream, MakeItem, SharedEvent
 from .stream_buffer import size_of
-
-if t.TYPE_CHECKING:
-    from ..peer.peer import Peer
 
 logger = get_logger("flask_wamp")
 
@@ -48,6 +46,10 @@ class SharedSubscription(Subscription):
         self.buffers: tuple[EventBuffer, ...] = ()
         self.connection: Connection | None = None
         """The connection on which SUBSCRIBE was sent."""
+        self.asking = False
+        """Whether the router has not answered SUBSCRIBE yet. Nothing is sent again before it does."""
+        self.late: tuple[EventBuffer, ...] = ()
+        """The buffers that were added meanwhile, and want the retained event."""
         self.served = False
         """Whether the router has ever acknowledged it."""
         self.retained_for: tuple[EventBuffer, ...] = ()
@@ -58,11 +60,6 @@ class SharedSubscription(Subscription):
     def key(self) -> tuple[str, str]:
         """What there is one subscription for: the topic and how it matches."""
         return self.uri, self.match
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the router has not answered SUBSCRIBE yet."""
-        return self.connection is not None and self.id is None
 
     def _take(self, message: m.Event) -> bool:
         """Put an event into all buffers. The reader calls it."""
@@ -110,7 +107,7 @@ class _Subscribe:
 class EventHub:
     """The event streams of one process. Listens to its sessions."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Host) -> None:
         self._peer = peer
         self._subscriptions: dict[tuple[str, str], SharedSubscription] = {}
         self._changed = threading.Condition()
@@ -118,7 +115,7 @@ class EventHub:
         self._watching = False
 
     @classmethod
-    def of(cls, peer: Peer) -> EventHub | None:
+    def of(cls, peer: Host) -> EventHub | None:
         """Return the hub of a process; None before its client has started."""
         return t.cast("EventHub | None", peer.listener(cls))
 
@@ -160,12 +157,10 @@ class EventHub:
         self._watch(ending)
         connection = peer.connection
         if connection is not None:
-            again = self._ask(subscription, connection, buffer)
+            self._ask(subscription, connection, buffer)
             try:
                 self._wait(subscription, connection, buffer, timeout)
             except BaseException:
-                if again is not None:
-                    self._forget(connection, again)
                 stream.close()
                 raise
         return stream
@@ -200,38 +195,50 @@ class EventHub:
         subscription: SharedSubscription,
         connection: Connection,
         buffer: EventBuffer | None = None,
-    ) -> int | None:
+    ) -> None:
         """Send SUBSCRIBE, once on each connection, and once more for a retained event.
 
         :param buffer: The buffer of the stream that is being opened. None: the session was joined again, and
             this thread must not wait.
-        :returns: The id of the request that was sent once more.
         """
         with self._changed:
-            again = subscription.connection is connection
-            if again and (buffer is None or not buffer.get_retained):
-                return None
-            wanting = (buffer,) if again and buffer is not None else subscription.buffers
-            buffers = tuple(each for each in wanting if each.get_retained)
-            if not again:
+            buffers = tuple(each for each in subscription.buffers if each.get_retained)
+            if subscription.connection is connection:
+                if buffer is None or not buffer.get_retained:
+                    return
+                if subscription.asking:
+                    subscription.late = (*subscription.late, buffer)
+                    return
+                buffers = (buffer,)
+            else:
                 subscription.connection, subscription.id = connection, None
+            subscription.asking = True
+        self._send(subscription, connection, buffers, wait=buffer is not None)
+
+    def _send(
+        self,
+        subscription: SharedSubscription,
+        connection: Connection,
+        buffers: tuple[EventBuffer, ...],
+        *,
+        wait: bool,
+    ) -> None:
+        """Send SUBSCRIBE.
+
+        :param buffers: The buffers that get the retained event.
+        :param wait: Whether to wait while the router does not read.
+        """
         options = subscription.options
         if buffers:
             options = {**options, "get_retained": True}
         ticket = _Subscribe(self, subscription, connection, buffers)
-        send = connection.put if buffer is None else connection.ask
+        send = connection.ask if wait else connection.put
         try:
-            sent = send(Session.subscribe, subscription.uri, options, subscription, ticket)
+            send(Session.subscribe, subscription.uri, options, subscription, ticket)
         except NotJoined:
-            return None  # SUBSCRIBE is sent in the next session
+            pass  # SUBSCRIBE is sent in the next session
         except WAMPError as error:  # too long for a message
             self.refused(subscription, error)
-            return None
-        return sent if again else None
-
-    def _forget(self, connection: Connection, request_id: int) -> None:
-        with contextlib.suppress(NotJoined):
-            connection.put(Session.forget, request_id)
 
     def _wait(
         self,
@@ -263,7 +270,7 @@ class EventHub:
         waits for the same answer. It is released when the answer arrives.
         """
         with self._changed:
-            if subscription.buffers or (subscription.unanswered and not self._ended):
+            if subscription.buffers or (subscription.asking and not self._ended):
                 return
             connection, number = subscription.connection, subscription.id
             self._remove(subscription)
@@ -288,7 +295,11 @@ class EventHub:
                 return
             resumed = subscription.served and subscription.id is None
             subscription.id, subscription.served = number, True
+            late = tuple(each for each in subscription.late if each in subscription.buffers)
+            subscription.asking, subscription.late = bool(late), ()
             self._changed.notify_all()
+        if late:
+            self._send(subscription, connection, late, wait=False)
         if resumed:
             for buffer in subscription.buffers:
                 buffer.add_gap()
@@ -315,6 +326,7 @@ class EventHub:
         with self._changed:
             for subscription in list(self._subscriptions.values()):
                 subscription.connection = subscription.id = None
+                subscription.asking, subscription.late = False, ()
                 if not subscription.buffers:
                     self._remove(subscription)
             self._changed.notify_all()

@@ -27,6 +27,7 @@ def health(client: Client) -> dict[str, t.Any]:
     procedures     ``registered``: how many, ``refused``: why, by URI
     topics         ``subscribed``: how many, ``refused``: why, by URI, ``dropped``: events, by URI
     streams        open streams of events, how many by topic
+    publications   best-effort events: ``waiting`` for a session, ``dropped``
     in_hand        ``running``: handlers at work, ``waiting``: calls and events in line
     ============== ===================================================================================
     """
@@ -59,6 +60,7 @@ def health(client: Client) -> dict[str, t.Any]:
             },
         },
         "streams": hub.open_streams if hub is not None else {},
+        "publications": client.publications,
         "in_hand": {
             "running": peer.pool.running if peer is not None else 0,
             "waiting": peer.waiting if peer is not None else 0,

@@ -22,6 +22,7 @@ from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
 from .event_hub import EventHub
+from .publications import Publications
 from .testaments import Testaments
 
 logger = get_logger("flask_wamp")
@@ -160,6 +161,7 @@ class ClientState:
         self.declarations = Declarations()
         self.closeables: list[Closeable] = []
         self.testaments = Testaments(lambda: self.peer)
+        self.publications = Publications(settings, self.started)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
         self._starting: dict[int, threading.Lock] = {}  # by process id, held while it starts
@@ -236,9 +238,10 @@ class ClientState:
         if failure is not None:
             raise failure
 
-    def connected(self) -> tuple[Connection, Peer]:
-        """The session's connection; waits for a first attempt to join, starts where it must.
+    def connected(self, deadline: float) -> tuple[Connection, Peer]:
+        """Return the session's connection; start, and wait for the first attempt to join, if necessary.
 
+        :param deadline: The ``time.monotonic()`` until which to wait.
         :raises NotJoined: There is no session.
         """
         peer = self._peers.get(os.getpid())
@@ -248,29 +251,32 @@ class ClientState:
         if connection is None:
             if not peer.started:
                 self._autostart()
-            # A moment more than an attempt takes, to learn what came of it.
-            connection = peer.wait(self.settings.connect_timeout + 0.5)
+            connection = peer.wait(self._patience(deadline))
         return connection, peer
 
     def started(self) -> Peer:
-        """What keeps the session, started where it must; a first attempt to join may have failed.
+        """Return the peer, and start it if necessary. Does not wait.
 
         :raises NotJoined: It was stopped, or does not start by itself.
         """
         peer = self.peer
-        if peer is None or not peer.started:
-            peer = self._autostart()
-        if peer.connection is None and peer.failure is None:
-            with contextlib.suppress(NotJoined):
-                peer.wait(self.settings.connect_timeout + 0.5)
-        return peer
+        return self._autostart() if peer is None or not peer.started else peer
 
-    def event_hub(self) -> EventHub:
-        """Return the streams of events of this process, started where it must.
+    def event_hub(self, deadline: float) -> EventHub:
+        """Return the event streams of this process; wait for the first attempt to join, if necessary.
 
+        :param deadline: The ``time.monotonic()`` until which to wait.
         :raises NotJoined: It was stopped, or does not start by itself.
         """
-        return t.cast(EventHub, EventHub.of(self.started()))
+        peer = self.started()
+        if peer.connection is None and peer.failure is None:
+            with contextlib.suppress(NotJoined):
+                peer.wait(self._patience(deadline))
+        return t.cast(EventHub, EventHub.of(peer))
+
+    def _patience(self, deadline: float) -> float:
+        """Seconds to wait for a session: a little more than one attempt to join takes."""
+        return min(self.settings.connect_timeout + 0.5, max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """Leave the realm: linger, withdraw, drain, say GOODBYE.
@@ -313,6 +319,7 @@ class ClientState:
         for pid in [pid for pid in self._peers if pid != own]:
             self._peers.pop(pid).forget()
             self.testaments.forget()
+            self.publications.forget()
             for declaration in self.declarations.all:
                 declaration.id = declaration.refused = None
                 declaration.subject.dropped = 0

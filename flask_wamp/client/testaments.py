@@ -10,12 +10,14 @@ Source: WAMP Advanced Profile, "Testament Meta API".
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import time
 import typing as t
 
 from .._text import get_logger
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
+from ..peer.calls import forget
 from ..peer.connection import Connection, payload
 from ..peer.listeners import Host
 from ..protocol import messages as m
@@ -174,6 +176,8 @@ class _Answer:
         self._topic = topic
         self._done = threading.Event()
         self.error: BaseException | None = None
+        self.forget: t.Callable[[], None] = lambda: None
+        """Drops the record of the request."""
 
     def resolve(self, message: t.Any) -> None:
         """Called by the reader."""
@@ -258,7 +262,7 @@ class TestamentSync:
                 return
             for scope in sorted(scopes):
                 answers.append(flushed := _Answer())
-                connection.put(Session.call, FLUSH, [], {"scope": scope}, {}, flushed)
+                self._ask(connection, FLUSH, [], {"scope": scope}, flushed)
                 self._given = [each for each in self._given if each[0].scope != scope]
             self._give_rest(keep)
         for answer in answers:
@@ -283,9 +287,20 @@ class TestamentSync:
         options: dict[str, t.Any] = {"publish_options": publish} if publish else {}
         if will.scope != "destroyed":
             options["scope"] = will.scope
-        connection.put(Session.call, ADD, [will.topic, args, kwargs], options, {}, answer)
+        self._ask(connection, ADD, [will.topic, args, kwargs], options, answer)
         self._given.append((will, answer))
         return answer
+
+    def _ask(
+        self,
+        connection: Connection,
+        procedure: str,
+        args: list[object],
+        kwargs: m.Details,
+        answer: _Answer,
+    ) -> None:
+        request_id = connection.put(Session.call, procedure, args, kwargs, {}, answer)
+        answer.forget = functools.partial(forget, connection, request_id)
 
     def _answer_to(self, will: Testament) -> _Answer | None:
         return next((answer for other, answer in self._given if other == will), None)
@@ -295,6 +310,7 @@ class TestamentSync:
         with self.peer.pool.release_slot():
             answered = answer.wait(limit)
         if not answered:
+            answer.forget()
             raise CallTimeout(procedure, limit)
         if answer.error is not None:
             raise answer.error

@@ -91,7 +91,7 @@ class Results:
         uri = error.uri
         if uri is None:
             uri = self.error_uri(type(error).__name__)
-        check_uri(uri, "error URI")
+        uri = check_uri(resolve(uri, self._prefix), "error URI")
         if not (error.exposed or self._shows_details):
             return Failure(uri)
         return Failure(uri, plain(error.args), plain(error.kwargs))

@@ -44,6 +44,12 @@ def give_up(connection: Connection, request_id: int, mode: str) -> None:
         connection.put(_cancel, request_id, mode)
 
 
+def forget(connection: Connection, request_id: int) -> None:
+    """Drop the record of a request; its answer, if it still comes, is ignored. Does not wait."""
+    with contextlib.suppress(NotJoined):
+        connection.put(Session.forget, request_id)
+
+
 def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:
     """End a call because nobody waits for the handler that has made it. Does not wait."""
     cancel()

@@ -34,6 +34,8 @@ class Settings:
     compression: bool = False
     open_transport: OpenTransport | None = None
     """Connects to a router that is no URL alone: one that has to be started, or one in this process."""
+    uri_prefix: str | None = None
+    """What relative URIs are below."""
     default: t.Callable[[t.Any], t.Any] | None = None
     """Makes what can be sent of the app's own types."""
 

@@ -41,6 +41,7 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "cancel_mode": (lambda value: value in ("kill", "killnowait"), "'kill' or 'killnowait'"),
     "disclose_me": (_is_bool, "True or False"),
     "acknowledge": (_is_bool, "True or False"),
+    "best_effort": (_is_bool, "True or False"),
     "exclude_me": (_is_bool, "True or False"),
     "retain": (_is_bool, "True or False"),
     "exclude": (_is_session_ids, "a list of session ids"),
@@ -70,7 +71,8 @@ _NOT_RETAINED = (
 
 _CALL = ("disclose_me",)
 _TESTAMENT = ("scope", "unless_stopped")
-_PUBLISH = tuple(name for name in _OPTIONS if name not in ("timeout", "cancel_mode", *_TESTAMENT))
+_OWN = ("timeout", "cancel_mode", "best_effort")
+_PUBLISH = tuple(name for name in _OPTIONS if name not in (*_OWN, *_TESTAMENT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ class CallOptions:
 
     timeout: float | None = None
     cancel_mode: str = "killnowait"
+    best_effort: bool = False
+    """Whether a publication may be kept, or dropped, instead of failing while there is no session."""
     call: Details = dataclasses.field(default_factory=dict)
     """CALL.Options."""
     publish: Details = dataclasses.field(default_factory=dict)
@@ -95,10 +99,14 @@ class CallOptions:
         """
         check_options(options)
         publish = {**self.publish, **_only(_PUBLISH, options)}
+        best_effort = options.get("best_effort", self.best_effort)
+        if best_effort and publish.get("acknowledge"):
+            raise TypeError("best_effort=True does not go with acknowledge=True, which waits")
         _check_retained(publish)
         return CallOptions(
             timeout=options.get("timeout", self.timeout),
             cancel_mode=options.get("cancel_mode", self.cancel_mode),
+            best_effort=best_effort,
             call={**self.call, **_only(_CALL, options)},
             publish=publish,
             for_nobody=any(len(publish.get(name, "x")) == 0 for name in _ELIGIBLE),

@@ -11,7 +11,15 @@ import typing as t
 import pytest
 from flask import Flask, Response, g, request
 
-from flask_wamp import ApplicationError, FlaskWAMP, NotJoined, TooSlow, background_tasks, invocation
+from flask_wamp import (
+    ApplicationError,
+    CallTimeout,
+    FlaskWAMP,
+    NotJoined,
+    TooSlow,
+    background_tasks,
+    invocation,
+)
 from flask_wamp.client.event_stream import EventStream
 from flask_wamp.exceptions import PayloadTooLarge
 from flask_wamp.protocol import messages as m
@@ -264,7 +272,7 @@ def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: Memo
     ids=str,
 )
 def test_wrong_options(wamp: FlaskWAMP, options: t.Any) -> None:
-    with pytest.raises(ValueError, match="must be|keep nothing"):
+    with pytest.raises(ValueError, match="must be|not of patterns"):
         wamp.client.events(TOPIC, **options)
 
 
@@ -307,6 +315,83 @@ def test_one_that_is_forgotten_is_closed(wamp: FlaskWAMP, router: MemoryRouter) 
     assert router.topics == {TOPIC}
     del events
     gone(router)
+
+
+def test_one_whose_greenlet_is_ended_is_closed(
+    wamp: FlaskWAMP, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is referred to: the garbage collector does not close it."""
+    events = wamp.client.events(TOPIC)
+    monkeypatch.setattr(events._buffer, "take", raise_keyboard_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        events.next()
+    gone(router)
+    assert events._buffer.over
+
+
+def raise_keyboard_interrupt(timeout: float | None) -> t.NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("events_format", [True, False])
+def test_one_whose_response_is_closed_is_closed(
+    wamp: FlaskWAMP, router: MemoryRouter, events_format: bool
+) -> None:
+    """It is referred to: the garbage collector does not close it."""
+    events = wamp.client.events(TOPIC)
+    lines = events.lines(json.dumps, events_format)
+    next(lines)
+    lines.close()  # type: ignore[attr-defined]
+    gone(router)
+    assert events._buffer.over
+
+
+@pytest.mark.parametrize("get_retained", [False, True])
+def test_streams_that_the_router_does_not_answer_leave_one_request(
+    wamp: FlaskWAMP, router: MemoryRouter, get_retained: bool
+) -> None:
+    router.silent = True
+    client = wamp.client.with_options(timeout=0.01)
+    for _ in range(20):
+        with pytest.raises(CallTimeout):
+            client.events(TOPIC, get_retained=get_retained)
+    eventually(lambda: pending(wamp) == 1)
+    assert wamp.health()["streams"] == {}
+
+
+def test_a_subscription_that_is_answered_too_late_is_taken_back(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    router.silent = True
+    with pytest.raises(CallTimeout):
+        wamp.client.with_options(timeout=0.01).events(TOPIC)
+    router.send(m.Subscribed(router.wait_for(m.Subscribe).request_id, 77))
+    assert router.wait_for(m.Unsubscribe).subscription_id == 77
+
+
+def test_a_stream_opened_meanwhile_gets_the_late_subscription(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
+    router.silent = True
+    client = wamp.client.with_options(timeout=0.01)
+    with pytest.raises(CallTimeout):
+        client.events(TOPIC)
+    found: list[EventStream] = []
+    thread = threading.Thread(target=lambda: found.append(wamp.client.events(TOPIC)))
+    thread.start()
+    eventually(lambda: wamp.health()["streams"] == {TOPIC: 1})
+    router.send(m.Subscribed(router.wait_for(m.Subscribe).request_id, 77))
+    thread.join(TIMEOUT)
+    router.send(m.Event(77, 1, {}, ["late"]))
+    assert values(found[0], 1) == ["late"]
+    assert len(router.sent(m.Subscribe)) == 1
+
+
+def pending(wamp: FlaskWAMP) -> int:
+    """How many requests of the session wait for an answer."""
+    peer = wamp.client.peer
+    assert peer is not None and peer.connection is not None
+    return len(peer.connection.session._pending)
 
 
 def test_close_ends_who_waits(wamp: FlaskWAMP, router: MemoryRouter) -> None:

@@ -27,6 +27,7 @@ WRONG: dict[str, list[t.Any]] = {
     "cancel_mode": ["skip", "", None, True],
     "disclose_me": [1, "yes", None],
     "acknowledge": [1, "yes", None],
+    "best_effort": [1, "yes", None],
     "exclude_me": [0, None],
     "retain": ["no"],
     "exclude": [1, "joe", [1.0], [True], ["joe"], {1}, [0], [-1], [2**53 + 1]],
@@ -57,9 +58,14 @@ def test_disclose_me_is_for_both(value: bool) -> None:
     assert options.publish == options.call == {"disclose_me": value}
 
 
-def test_timeout_and_cancel_mode_stay_here() -> None:
-    options = NOTHING.merged({"timeout": 2.5, "cancel_mode": "kill"})
-    assert (options.timeout, options.cancel_mode) == (2.5, "kill")
+def test_best_effort_does_not_wait_for_an_acknowledgement() -> None:
+    with pytest.raises(TypeError, match="best_effort=True does not go with acknowledge=True"):
+        NOTHING.merged({"acknowledge": True}).merged({"best_effort": True})
+
+
+def test_what_is_ours_stays_here() -> None:
+    options = NOTHING.merged({"timeout": 2.5, "cancel_mode": "kill", "best_effort": True})
+    assert (options.timeout, options.cancel_mode, options.best_effort) == (2.5, "kill", True)
     assert options.publish == options.call == {}
 
 
@@ -86,7 +92,7 @@ def test_every_option_is_tested() -> None:
     with pytest.raises(TypeError) as info:
         NOTHING.merged({"?": 1})
     known = str(info.value).partition("there are ")[2].split(", ")
-    others = {"timeout", "cancel_mode", "disclose_me", "scope", "unless_stopped"}
+    others = {"timeout", "cancel_mode", "best_effort", "disclose_me", "scope", "unless_stopped"}
     assert set(known) == {*PUBLISH, *others} == set(WRONG)
 
 

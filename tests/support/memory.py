@@ -166,6 +166,11 @@ class MemoryRouter:
             for transport in list(self.transports):
                 self.hang_up(transport)
 
+    def give_up(self) -> None:
+        """Cut all lines, and refuse new ones."""
+        self.down = True
+        self.drop()
+
     def welcome(self) -> None:
         """Answer the HELLO of who connected last, after having been silent."""
         self.silent = False

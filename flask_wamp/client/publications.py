@@ -1,0 +1,164 @@
+"""Publications that may wait for a session: ``g.wampy.with_options(best_effort=True).publish(...)``."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import threading
+import typing as t
+
+from .._text import get_logger
+from ..exceptions import NotJoined, WAMPError
+from ..peer.connection import Connection, payload
+from ..peer.listeners import Host
+from ..peer.peer import Peer
+from ..peer.settings import Settings
+from ..protocol import messages as m
+from ..protocol.options import CallOptions
+from ..protocol.payload import plain
+from ..protocol.session import Session
+from .stream_buffer import size_of
+
+logger = get_logger("flask_wamp")
+
+
+class Publication(t.NamedTuple):
+    """An event that has not been sent yet."""
+
+    topic: str
+    args: t.Sequence[object]
+    kwargs: dict[str, object]
+    options: CallOptions
+    size: int
+
+
+class Publications:
+    """The best-effort publications of one client, by process. Plain values until it is used first.
+
+    :param started: Returns the peer of this process, and starts it if it has to be. Does not wait.
+    """
+
+    def __init__(self, settings: Settings, started: t.Callable[[], Peer]) -> None:
+        self._settings = settings
+        self._started = started
+        self._queue: PublicationQueue | None = None
+        self.dropped = 0
+        """How many events were dropped in this process."""
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait for a session in this process."""
+        return len(self._queue) if self._queue is not None else 0
+
+    def publish(
+        self, topic: str, args: t.Sequence[object], kwargs: dict[str, object], options: CallOptions
+    ) -> None:
+        """Send an event, or keep it for the next session. Never waits for a session.
+
+        :raises SerializationError: The payload cannot be sent.
+        """
+        default = self._settings.default
+        # A copy: the view may change what it has published before the session is joined.
+        sent_args, sent_kwargs = copy.deepcopy((plain(args, default), plain(kwargs, default)))
+        size = size_of(m.Event(0, 0, {}, sent_args, sent_kwargs))
+        try:
+            peer = self._started()
+        except NotJoined as error:  # stopped, or not to start by itself
+            self._drop(1, str(error))
+            return
+        queue = self._queue
+        if queue is None or queue.peer is not peer:
+            peer.add_listener(Publications, self._make_queue)
+            queue = self._queue
+        if queue is None:  # it is being stopped
+            self._drop(1, "the client was stopped")
+            return
+        dropped = queue.put(Publication(topic, sent_args, sent_kwargs, options, size))
+        if dropped:
+            self._drop(dropped, "too many wait for a session (WAMP_EVENT_QUEUE)")
+
+    def forget(self) -> None:
+        """After a fork, in the child: what waits is the parent's, which sends it."""
+        self._queue, self.dropped = None, 0
+
+    def _make_queue(self, peer: Host) -> PublicationQueue:
+        self._queue = PublicationQueue(peer, self._drop)
+        return self._queue
+
+    def _drop(self, count: int, why: str) -> None:
+        before, self.dropped = self.dropped, self.dropped + count
+        if before.bit_length() != self.dropped.bit_length():  # 1, 2, 4, 8: logged, not flooded
+            logger.warning("%d best-effort events dropped so far: %s", self.dropped, why)
+
+
+class PublicationQueue:
+    """The events that wait for a session, in order. Listens to the sessions of one peer.
+
+    :param drop: Called with a number of events that cannot be sent, and the reason.
+    """
+
+    def __init__(self, peer: Host, drop: t.Callable[[int, str], None]) -> None:
+        self.peer = peer
+        self._drop = drop
+        self._max_items = peer.settings.event_queue
+        self._max_bytes = 4 * peer.settings.max_message_size
+        self._bytes = 0
+        self._items: collections.deque[Publication] = collections.deque()
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()  # held while items are sent: they keep their order
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: Publication) -> int:
+        """Send an item, or keep it; return how many of the oldest items had to go for it."""
+        with self._lock:
+            self._items.append(item)
+            self._bytes += item.size
+            self._flush(Connection.ask)  # which waits while the router does not read
+            dropped = 0
+            while len(self._items) > self._max_items or self._bytes > self._max_bytes:
+                self._bytes -= self._items.popleft().size
+                dropped += 1
+            return dropped
+
+    def joined(self, connection: Connection) -> None:
+        """Send what waits."""
+        with self._lock:
+            self._connection = connection
+            self._flush(Connection.put)
+
+    def lost(self) -> None:
+        """Keep what is published from now on."""
+        with self._lock:
+            self._connection = None
+
+    def leave(self, deadline: float) -> None:
+        """Give up what still waits: the process leaves without a session."""
+        with self._lock:
+            waiting, self._bytes = len(self._items), 0
+            self._items.clear()
+            self._connection = None
+        if waiting:
+            self._drop(waiting, "the client was stopped before it joined")
+
+    def _flush(self, send: t.Callable[..., object]) -> None:
+        """Hand over all items. Requires the lock."""
+        while self._items and self._connection is not None:
+            item = self._items[0]
+            try:
+                self._send(send, self._connection, item)
+            except NotJoined:
+                self._connection = None  # the next session gets them
+                return
+            except WAMPError as error:  # too large, or the serializer cannot carry it
+                self._drop(1, f"{item.topic}: {error}")
+            self._items.popleft()
+            self._bytes -= item.size
+
+    def _send(
+        self, send: t.Callable[..., object], connection: Connection, item: Publication
+    ) -> None:
+        args, kwargs = payload(connection.transport, item.args, item.kwargs)
+        wire = item.options.on_the_wire(connection.session.session_id)
+        send(connection, Session.publish, item.topic, args, kwargs, wire)

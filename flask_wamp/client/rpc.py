@@ -1,0 +1,33 @@
+"""Procedures as attributes: ``client.rpc.com.example.add(1, 2)``."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Calling(t.Protocol):
+    """What can call a procedure and wait for its result: the client, or a view of it."""
+
+    def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
+        """Call a procedure and wait for its result."""
+
+
+class RPC:
+    """A procedure whose URI is spelled with attributes."""
+
+    __slots__ = ("_client", "_uri")
+
+    def __init__(self, client: Calling, uri: str = "") -> None:
+        self._client = client
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> RPC:
+        if name.startswith("__"):  # what copy, pickle and others look for
+            raise AttributeError(name)
+        return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
+
+    def __call__(self, /, *args: object, **kwargs: object) -> t.Any:
+        return self._client.call(self._uri, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<rpc {self._uri}>"
