@@ -22,14 +22,14 @@ T = t.TypeVar("T")
 
 
 def show_value(value: object) -> str:
-    """Text and numbers as they are, of anything else the type."""
+    """Return text and numbers as they are, and of any other value only its type."""
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     return f"<{type(value).__name__}>"
 
 
 def hide(value: object) -> str:
-    """Nothing: it is a secret."""
+    """Return dots in place of a secret."""
     return "..."
 
 
@@ -45,13 +45,13 @@ class Key(t.NamedTuple):
     read: t.Callable[[object], object]
     allowed: str
     show: t.Callable[[object], str] = show_value
-    """What error messages say of a wrong value."""
+    """Formats a wrong value for an error message."""
     none_is_a_value: bool = False
-    """Whether None, where it is set, is something else than the default."""
+    """Whether a key that is set to None differs from a key that is not set."""
 
 
-# What keys take. ``app.config.from_prefixed_env()`` reads ``483920117`` as a number, ``False`` and ``a,b``
-# as text; what was meant is unmistakable in each case, so it is accepted.
+# The values that keys accept. ``app.config.from_prefixed_env()`` reads ``483920117`` as a number, and
+# ``False`` and ``a,b`` as text. The meaning is clear in each case, so these are accepted too.
 
 
 def _text(value: object) -> str:
@@ -97,7 +97,7 @@ def _size(value: object) -> int:
 
 
 def _choice(*choices: str) -> t.Callable[[object], str | bool]:
-    """One of some words, or False."""
+    """Accept one of these words, or False."""
 
     def read(value: object) -> str | bool:
         if value is False or value in choices:
@@ -134,7 +134,7 @@ def _endpoint(value: object) -> str:
 
 
 def _origin(value: object) -> str:
-    """An origin as browsers send it. Source: RFC 6454, section 6.2."""
+    """Accept an origin as browsers send it. Source: RFC 6454, section 6.2."""
     origin = _text(value).lower()
     if not _ORIGIN.fullmatch(origin):
         raise ValueError
@@ -247,10 +247,11 @@ KEYS: tuple[Key, ...] = (
 
 _BY_NAME = {key.name: key for key in KEYS}
 
-#: Keys of code written for flask-wamp 0.1.0, and what replaced them.
+#: Keys of flask-wamp 0.1.0, and the keys that replace them.
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
 
-#: Environment variables of our commands and tests, which ``app.config.from_prefixed_env()`` also reads.
+#: Prefixes of keys that are not configuration: environment variables of our commands and tests, which
+#: ``app.config.from_prefixed_env()`` also reads.
 _NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_")
 
 
@@ -264,9 +265,9 @@ class Config:
         return self._values[name]
 
     def settings(self, agent: str, default: Default | None = None) -> Settings:
-        """What the client needs of it.
+        """Return the settings of the client.
 
-        :raises ValueError: What one key says does not go with another; names them.
+        :raises ValueError: Two keys contradict each other. The message names them.
         """
         value = self._values
         credentials = Credentials(
@@ -288,7 +289,7 @@ class Config:
         if value["WAMP_COMPRESSION"] and not url.websocket:
             raise ValueError("WAMP_COMPRESSION=True needs ws:// or wss:// in WAMP_ROUTER_URL")
         if url.secure:
-            tls.context()  # a file that cannot be read is said now
+            tls.context()  # raises now if a file cannot be read
         _warn_of_weak(url, tls, credentials)
         return Settings(
             router_url=url,
@@ -320,16 +321,16 @@ class Config:
 
 
 def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) -> None:
-    """Warn where secrets may be read on their way, or where somebody believes that they may not."""
+    """Warn if others can read secrets on their way, or if TLS settings have no effect."""
     if url.secure:
         if not tls.verify:
-            logger.warning("WAMP_TLS_VERIFY is False: anybody may pose as the router")
+            logger.warning("WAMP_TLS_VERIFY is False, so anyone can pose as the router")
         return
     if url.scheme not in ("ws", "tcp"):
         return
     if tls != TLSSettings():
         logger.warning(
-            "WAMP_TLS_* is not used: %s is not encrypted; use wss:// or tls://", url.shown
+            "WAMP_TLS_* has no effect, because %s is not encrypted. Use wss:// or tls://", url.shown
         )
     if url.local:
         return
@@ -339,7 +340,7 @@ def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) ->
     }
     for what in (what for what, is_sent in can_be_read.items() if is_sent):
         logger.warning(
-            "%s can be read on its way to %s, which is not encrypted; use wss:// or tls://",
+            "others can read %s on its way to %s, which is not encrypted. Use wss:// or tls://",
             what,
             url.shown,
         )
@@ -348,8 +349,8 @@ def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) ->
 def load_config(config: t.Mapping[str, t.Any]) -> Config:
     """Read and check ``app.config``.
 
-    :raises ValueError: An unknown ``WAMP_*`` key, or a value that is not allowed; names the key, the
-        value and what is allowed.
+    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The message names the
+        key, the value, and what is allowed.
     """
     config = _with_environment(config)
     _check_known(config)
@@ -359,7 +360,7 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
     least, most = values["WAMP_RECONNECT_MIN"], values["WAMP_RECONNECT_MAX"]
     if t.cast(float, least) > t.cast(float, most):
         raise ValueError(
-            f"WAMP_RECONNECT_MIN={least!r} must not be above WAMP_RECONNECT_MAX={most!r}"
+            f"WAMP_RECONNECT_MIN={least!r} must not be more than WAMP_RECONNECT_MAX={most!r}"
         )
     return Config(values)
 
@@ -374,7 +375,7 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
         return key.default
     try:
         return key.read(value)
-    except ValueError:  # not chained: its text may have the secret
+    except ValueError:  # not chained, because its text may contain the secret
         shown = _shown(key.name, value)
     hint = _QUOTE if key.read is _text and isinstance(value, bool | float) else ""
     raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
@@ -383,7 +384,7 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
 _QUOTE = """ (in an environment variable put it in double quotes: '"1e5"')"""
 
 
-#: In a key nobody knows, too: WAMP_PASSWORD, or WAMP_SECRET_KEY.
+#: The value of an unknown key is hidden if its name contains one of these, as in WAMP_PASSWORD.
 _MAYBE_SECRET = (
     "SECRET",
     "TICKET",
@@ -398,7 +399,7 @@ _MAYBE_SECRET = (
 
 
 def _shown(name: str, value: object) -> str:
-    """A value for an error message: without what is, or may be, secret."""
+    """Format a value for an error message, without anything that may be a secret."""
     key = _BY_NAME.get(name)
     show = key.show if key is not None else show_url
     if key is None and any(part in name.upper() for part in _MAYBE_SECRET):
@@ -414,7 +415,7 @@ def _check_known(config: t.Mapping[str, object]) -> None:
         if name.startswith("WAMP_") and name not in _BY_NAME and not name.startswith(_NOT_OURS):
             shown = _shown(name, config[name])
             raise ValueError(
-                f"unknown configuration key {name}={shown}; there are {', '.join(_BY_NAME)}"
+                f"unknown configuration key {name}={shown}; the keys are {', '.join(_BY_NAME)}"
             )
 
 
@@ -427,7 +428,7 @@ def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
 
 
 def _with_environment(config: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """``FLASK_WAMP_AUTOSTART`` overrides, for commands and tests that must not connect."""
+    """Let ``FLASK_WAMP_AUTOSTART`` override the key, for commands and tests that must not connect."""
     override = os.environ.get("FLASK_WAMP_AUTOSTART", "").lower()
     if not override:
         return config
