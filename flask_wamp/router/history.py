@@ -14,7 +14,7 @@ import typing as t
 from ..protocol.messages import Details
 from .codec import PayloadError
 from .options import InvalidOption, flag, whole_number
-from .publications import History, PastEvent
+from .publications import History, PastEvent, Receivers
 from .session import RouterSession
 
 _TIMES = ("from_time", "after_time", "before_time", "until_time")
@@ -70,7 +70,7 @@ class Query:
         events = [
             event
             for event in self._between(list(history))
-            if event.publication.is_for(caller)
+            if _may_receive(caller, event.publication.receivers)
             and self.topic in (None, event.publication.topic)
             and self._is_in_time(event.time_ns)
         ]
@@ -114,6 +114,10 @@ class Query:
             else:
                 last = min(last, at + 1)
         return events[first:last]
+
+
+def _may_receive(session: RouterSession, receivers: Receivers | None) -> bool:
+    return receivers is None or receivers.include(session)
 
 
 def _told(event: PastEvent, subscription_id: int) -> Details | None:

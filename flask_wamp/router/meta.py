@@ -200,7 +200,9 @@ class MetaProcedures:
         payload_kwargs = _argument(
             args, 2, dict, "a dictionary, the keyword payload", optional=True
         )
-        options = kwargs.get("publish_options") or {}
+        options = kwargs.get("publish_options")
+        if options is None:
+            options = {}
         if not isinstance(options, dict):
             raise MetaError(error_uris.INVALID_ARGUMENT, "publish_options must be a dictionary")
         scope = choice(kwargs, "scope", testaments.SCOPES[::-1])

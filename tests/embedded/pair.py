@@ -157,29 +157,29 @@ class Line:
 
     # Requests that succeed.
 
-    def register(self, procedure: str, **options: t.Any) -> int:
+    def register(self, procedure: str, /, **options: t.Any) -> int:
         """REGISTER; returns the registration id."""
         request_id = self.request(REGISTER, options, procedure)
         [code, answered, registration_id] = self.take()
         assert (code, answered) == (REGISTERED, request_id)
         return t.cast(int, registration_id)
 
-    def subscribe(self, topic: str, **options: t.Any) -> int:
+    def subscribe(self, topic: str, /, **options: t.Any) -> int:
         """SUBSCRIBE; returns the subscription id."""
         request_id = self.request(SUBSCRIBE, options, topic)
         [code, answered, subscription_id] = self.take()
         assert (code, answered) == (SUBSCRIBED, request_id)
         return t.cast(int, subscription_id)
 
-    def call(self, procedure: str, *payload: t.Any, **options: t.Any) -> int:
+    def call(self, procedure: str, /, *payload: t.Any, **options: t.Any) -> int:
         """CALL; the payload is a list and perhaps a dictionary."""
         return self.request(CALL, options, procedure, *payload)
 
-    def publish(self, topic: str, *payload: t.Any, **options: t.Any) -> int:
+    def publish(self, topic: str, /, *payload: t.Any, **options: t.Any) -> int:
         """PUBLISH; the payload is a list and perhaps a dictionary."""
         return self.request(PUBLISH, options, topic, *payload)
 
-    def ask(self, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def ask(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Call a procedure of the router's own and return its result."""
         request_id = self.call(procedure, list(args), kwargs)
         answer = self.inbox.pop()
@@ -187,7 +187,7 @@ class Line:
         [value] = answer[3]
         return value
 
-    def ask_in_vain(self, procedure: str, *args: t.Any, **kwargs: t.Any) -> str:
+    def ask_in_vain(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> str:
         """Call a procedure that answers with ERROR; return its URI."""
         request_id = self.call(procedure, list(args), kwargs)
         answer = self.inbox.pop()
