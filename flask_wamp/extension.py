@@ -14,6 +14,7 @@ from .client.client import Client
 from .client.health import health
 from .config import Config, load_config
 from .coordination.lease import Leases
+from .coordination.signing import Signer
 from .handlers import http, notify
 from .handlers.context import Event, explain_missing_client, offer_client
 from .handlers.dispatch import Dispatcher, Handler
@@ -52,7 +53,10 @@ class _AppState:
         self.group = Group(self._serve)
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
         trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
-        self.dispatcher = Dispatcher(app, self.prefix, config["WAMP_VALIDATE"], trusted_links)
+        signer = Signer(functools.partial(_keys, app, config))
+        self.dispatcher = Dispatcher(
+            app, self.prefix, config["WAMP_VALIDATE"], trusted_links, signer
+        )
         self.client = Client(
             config.settings(
                 f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
@@ -111,7 +115,11 @@ class _AppState:
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
 
         def make(peer: Host) -> JobRunner:
-            lease = functools.partial(Leases.of(peer).add, uri) if once else None
+            lease = (
+                functools.partial(Leases.of(peer).add, uri, signer=self.dispatcher.signer)
+                if once
+                else None
+            )
             return JobRunner(self._app, schedule, peer.pool, lease)
 
         if self.config["WAMP_SCHEDULE"]:
@@ -136,6 +144,15 @@ class _AppState:
         if signal.has_receivers_for(self._app):
             with self._app.app_context():
                 notify.send(signal, self._app, realm=self.client.realm, **payload)
+
+
+def _keys(app: Flask, config: Config) -> list[bytes]:
+    """The keys with which the processes of an app sign what they tell each other."""
+    secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    if not app.secret_key:
+        names = ("WAMP_SECRET", "WAMP_PRIVATE_KEY", "WAMP_TICKET")
+        secrets = [config[name] for name in names if isinstance(config[name], str)][:1]
+    return [s if isinstance(s, bytes) else s.encode() for s in secrets if s]
 
 
 class FlaskWAMP(Scaffold):

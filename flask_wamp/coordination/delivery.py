@@ -19,8 +19,8 @@ published until another has the lease (some 10 ms where the ``wamp.`` meta API i
 2 s) and what is on its way to it; what it has forwarded is handled. Of another one, what it has in hand,
 at most :data:`WINDOW`; how many is logged.
 
-Events are handled in no particular order: each goes to another process. Whoever may call these procedures
-can feed handlers with events; roles of browsers should not be granted the app's whole prefix.
+Events are handled in no particular order: each goes to another process. What the processes say to each
+other is signed, see :mod:`.signing`: nobody else can feed handlers with events.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ import threading
 import time
 import typing as t
 
-import msgspec
-
 from .._text import get_logger
-from ..exceptions import ApplicationError, WAMPError
-from ..peer.connection import Connection
+from ..exceptions import InvalidPayload, WAMPError
+from ..peer.connection import Connection, payload
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..peer.listeners import Host, MakeListener
@@ -45,8 +43,9 @@ from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
-from .forwarder import Forwarder
+from .forwarder import Forwarder, read_event
 from .lease import PAUSE_MAX, Leases
+from .signing import Signer
 
 logger = get_logger("flask_wamp.delivery")
 
@@ -62,9 +61,11 @@ class Delivery(Registration):
     """A subscription, as a process serves it that shares its events with others.
 
     :param own: What the URIs begin with that the app uses itself, see :func:`.uris.own_prefix`.
+    :param signer: Signs what the processes tell each other.
     """
 
-    def __init__(self, subscription: Subscription, own: str) -> None:
+    def __init__(self, subscription: Subscription, own: str, signer: Signer | None = None) -> None:
+        self.signer = signer or Signer()
         topic = f"{subscription.match}.{as_parts(subscription.uri)}"
         super().__init__(
             f"{own}.deliver.{topic}",
@@ -91,9 +92,9 @@ class Delivery(Registration):
         if self.pass_on is not None and not work.canceled:
             return Failure(error_uris.UNAVAILABLE, ["this process leaves"])
         try:
-            event = t.cast(m.Event, m.from_elements([m.code(m.Event), *work.message.args], m.Event))
-        except msgspec.ValidationError as error:
-            return Failure(error_uris.INVALID_ARGUMENT, [str(error)])
+            event = read_event(self.signer, self.uri, work.message.args)
+        except InvalidPayload as error:
+            return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
         if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
             self.pass_on(event)
             return Result()
@@ -110,11 +111,13 @@ class SharedDelivery:
         delivery.subscription.take = None  # of a peer that was stopped
         self._delivery = delivery
         self._peer = peer
-        self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription)
+        self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription, delivery.signer)
         self._connection: Connection | None = None
         self._subscribed = False
         self._handed_over = threading.Event()
-        self._lease = Leases.of(peer).add(delivery.lease_uri, on_acquired=self._take_over)
+        self._lease = Leases.of(peer).add(
+            delivery.lease_uri, on_acquired=self._take_over, signer=delivery.signer
+        )
 
     def joined(self, connection: Connection) -> None:
         """There is a session: the lease knows; what was left in line is forwarded."""
@@ -139,11 +142,20 @@ class SharedDelivery:
             taken = self._ask_predecessor(connection)
         except WAMPError as error:
             self._forwarder.forget()
-            if isinstance(error, ApplicationError):
-                self._delivery.refused = error
-            logger.error("%s is not delivered: %s", self._delivery.subscription.uri, error)
+            self._fail(error)
         else:
+            self._delivery.refused = None
+            self._lease.keep()
             self._forwarder.go_on(taken)
+
+    def _fail(self, error: WAMPError) -> None:
+        """Leave it to another process, whose router or role may be in a better mood."""
+        self._subscribed = False
+        first = self._delivery.refused is None
+        self._delivery.refused = error
+        log = logger.error if first else logger.debug
+        log("%s is not delivered by this process: %s", self._delivery.subscription.uri, error)
+        self._lease.give_back()
 
     def _subscribe(self, connection: Connection) -> None:
         topic = self._delivery.subscription
@@ -156,13 +168,17 @@ class SharedDelivery:
 
     def _ask_predecessor(self, connection: Connection) -> list[int] | None:
         """What it took since it let go of the lease; None: there is none, or it was killed."""
-        uri = self._delivery.handover_uri
+        uri, signer = self._delivery.handover_uri, self._delivery.signer
+        question, _ = payload(connection.transport, signer.sign_now(f"{uri}:ask", None), {})
         try:
-            answer = self._request(connection, Session.call, uri, [], {}, {})
+            answer = self._request(connection, Session.call, uri, question, {}, {})
+            if not isinstance(answer, m.Result):
+                return None
+            taken = signer.read_recent(f"{uri}:taken", answer.readable_args)
         except WAMPError as error:
             logger.warning("%s does not answer: %s", uri, error)
             return None
-        return list(answer.readable_args) if isinstance(answer, m.Result) else None
+        return [each for each in taken if type(each) is int] if isinstance(taken, list) else None
 
     # Going.
 
@@ -215,9 +231,14 @@ class SharedDelivery:
         return answer.registration_id if isinstance(answer, m.Registered) else None
 
     def _on_handover(self, work: Work) -> Outcome:
+        uri, signer = self._delivery.handover_uri, self._delivery.signer
+        try:
+            signer.read_recent(f"{uri}:ask", work.message.args)
+        except InvalidPayload as error:
+            return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
         taken = self._forwarder.stop_taking()
         self._handed_over.set()
-        return Result(taken)
+        return Result([work.plain(part) for part in signer.sign_now(f"{uri}:taken", taken)])
 
     def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
         """Wait until one has asked, or nobody wants to: then the lease can be had once more."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import collections
 import functools
+import random
 import threading
 import time
 import typing as t
+
+import msgspec
 
 from .._text import get_logger
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
@@ -16,6 +19,7 @@ from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
+from .signing import Signer
 
 logger = get_logger("flask_wamp.delivery")
 
@@ -29,8 +33,9 @@ _NOBODY = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
 #: Seconds in which a process refuses an event, if it does.
 SETTLE = 0.5
 
-#: Seconds before an event is forwarded once more that nobody has begun with.
-PAUSE = 0.05
+#: Seconds before an event is forwarded once more that no process has begun with: the first pause, then
+#: doubled, and the longest.
+PAUSE_MIN, PAUSE_MAX = 0.05, 2.0
 
 
 class Forwarder:
@@ -38,9 +43,13 @@ class Forwarder:
 
     :param procedure: What to call.
     :param subscription: What the events are for.
+    :param signer: Signs what is forwarded.
     """
 
-    def __init__(self, peer: Host, procedure: str, subscription: Subscription) -> None:
+    def __init__(
+        self, peer: Host, procedure: str, subscription: Subscription, signer: Signer
+    ) -> None:
+        self._signer = signer
         self.unknown = 0
         """How many events were forwarded to a process that was gone before it answered."""
         self._peer = peer
@@ -164,15 +173,17 @@ class Forwarder:
                 self._in_hand += 1
             self._forward(event)
 
-    def _forward(self, event: m.Event) -> None:
+    def _forward(self, event: m.Event, attempt: int = 1) -> None:
         connection = self._connection
         if connection is None:
             self._take_back(event)
             return
-        values = [event.subscription_id, event.publication_id, event.details]
         try:
-            args, _ = payload(connection.transport, [*values, event.args, event.kwargs], {})
-            connection.put(Session.call, self._procedure, args, {}, {}, _Forwarded(self, event))
+            args, _ = payload(
+                connection.transport, sign_event(self._signer, self._procedure, event), {}
+            )
+            ticket = _Forwarded(self, event, attempt)
+            connection.put(Session.call, self._procedure, args, {}, {}, ticket)
         except NotJoined:
             self._take_back(event, connection)
         except (SerializationError, InvalidPayload) as error:
@@ -187,13 +198,15 @@ class Forwarder:
             if connection is not None and self._connection is connection:
                 self._connection = None
 
-    def answered(self, event: m.Event, message: t.Any) -> None:
+    def answered(self, event: m.Event, message: t.Any, attempt: int) -> None:
         """A process has handled it, or not."""
         if not isinstance(message, m.Error):
             self._done()
         elif message.error in _NOBODY:
-            again = functools.partial(self._forward, event)
-            self._peer.call_at(time.monotonic() + PAUSE, again)
+            # Each event by itself, so that one refusal does not hold up what others take.
+            pause = min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(attempt - 1, 10))
+            again = functools.partial(self._forward, event, attempt + 1)
+            self._peer.call_at(time.monotonic() + pause * random.uniform(0.5, 1.0), again)
         else:
             self.gone(message.error)
 
@@ -218,18 +231,39 @@ class Forwarder:
         self._pump()
 
 
+def sign_event(signer: Signer, procedure: str, event: m.Event) -> list[bytes]:
+    """Return the payload that carries an event to another process; :func:`read_event` reads it."""
+    envelope = [event.subscription_id, event.publication_id, event.details]
+    return signer.sign(f"{procedure}:event", [*envelope, event.args, event.kwargs])
+
+
+def read_event(signer: Signer, procedure: str, payload: t.Sequence[object]) -> m.Event:
+    """Return the event that another process of the app has forwarded.
+
+    :raises InvalidPayload: It was not signed by one, or is no event.
+    """
+    elements = signer.read(f"{procedure}:event", payload)
+    if not isinstance(elements, list):
+        raise InvalidPayload("not an event")
+    try:
+        return t.cast(m.Event, m.from_elements([m.code(m.Event), *elements], m.Event))
+    except msgspec.ValidationError as error:
+        raise InvalidPayload(str(error)) from None
+
+
 class _Forwarded:
     """The ticket of a forwarded event."""
 
-    __slots__ = ("_event", "_forwarder")
+    __slots__ = ("_attempt", "_event", "_forwarder")
 
-    def __init__(self, forwarder: Forwarder, event: m.Event) -> None:
+    def __init__(self, forwarder: Forwarder, event: m.Event, attempt: int) -> None:
         self._forwarder = forwarder
         self._event = event
+        self._attempt = attempt
 
     def resolve(self, message: t.Any) -> None:
         """The router has an answer."""
-        self._forwarder.answered(self._event, message)
+        self._forwarder.answered(self._event, message, self._attempt)
 
     def fail(self, error: BaseException) -> None:
         """The session ended before there was one."""

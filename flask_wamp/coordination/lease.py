@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-import socket
 import threading
 import time
 import typing as t
@@ -27,8 +26,8 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.timer import TimerHandle
-from ..exceptions import NotJoined
-from ..peer.connection import Connection
+from ..exceptions import InvalidPayload, NotJoined, WAMPError
+from ..peer.connection import Connection, payload
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
 from ..peer.listeners import Host
 from ..peer.requests import request
@@ -36,6 +35,7 @@ from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import LOOKUP
+from .signing import Signer
 
 logger = get_logger("flask_wamp.lease")
 
@@ -54,8 +54,12 @@ PATIENCE = 2.0
 State = dict[str, t.Any]
 
 
+#: The longest pause before a process tries again that could not use the lease, see :meth:`Lease.give_back`.
+GIVEN_BACK_MAX = 30.0
+
+
 def _nothing(*args: t.Any) -> None:
-    """What a lease does when nobody wants to know."""
+    """Stands in for a callback that was not given."""
 
 
 class Ticket:
@@ -82,7 +86,8 @@ class Lease:
         ``on_told`` are called one after another, in order.
     :param on_told: Called on a worker, in processes that have not got it, with what the holder says: its
         ``state`` after this process was refused, and what it gives to :meth:`tell`.
-    :param state: What the holder answers when it is asked.
+    :param state: What the holder answers when another process of the app asks it.
+    :param signer: Signs what the processes tell each other.
     """
 
     def __init__(
@@ -94,8 +99,10 @@ class Lease:
         on_lost: t.Callable[[], object] = _nothing,
         on_told: t.Callable[[State], object] | None = None,
         state: t.Callable[[], State] = dict,
+        signer: Signer | None = None,
     ) -> None:
         self.uri = uri
+        self._signer = signer or Signer()
         self.taken = False
         """Whether the router said that another session has it."""
         self._peer = peer
@@ -105,7 +112,13 @@ class Lease:
         self._state = state
         self._lock = threading.Lock()
         self._callbacks = SerialQueue(peer.pool, 1, peer.settings.event_queue)
+        self._active_callbacks = 0
+        self._callbacks_done = threading.Condition(self._lock)
         self._wanted = True
+        self._not_before = 0.0
+        """The ``time.monotonic()`` before which it is not asked for again."""
+        self._given_back = 0
+        """How often it was given back in a row."""
         self._connection: Connection | None = None
         self._asking = False
         self._id: int | None = None
@@ -121,8 +134,10 @@ class Lease:
         """Have ``on_told`` called in the other processes, where publishing is permitted."""
         connection = self._connection
         if connection is not None and self.held:
-            with contextlib.suppress(NotJoined):
-                connection.put(Session.publish, self.uri, [state], {}, {})
+            message = self._signer.sign_now(f"{self.uri}:state", state)
+            with contextlib.suppress(WAMPError):
+                args, _ = payload(connection.transport, message, {})
+                connection.put(Session.publish, self.uri, args, {}, {})
 
     def release(self, timeout: float = PATIENCE) -> None:
         """Let go of it for good; returns when the router has freed it.
@@ -148,19 +163,56 @@ class Lease:
             self._id = answer.registration_id
         return self.held
 
+    def give_back(self) -> None:
+        """Let go of it, because this process cannot do what it is for; want it again after a pause.
+
+        Another process gets it meanwhile. The pause is doubled each time, see :meth:`keep`.
+        """
+        pause = min(GIVEN_BACK_MAX, PAUSE_MAX * 2.0 ** min(self._given_back, 10))
+        self._given_back += 1
+        self._not_before = time.monotonic() + pause * random.uniform(1.0, 1.5)
+        connection, number = self._let_go(wanted=self._wanted)
+        if connection is not None and number is not None:
+            with contextlib.suppress(NotJoined):
+                connection.put(Session.unregister, number, Ticket(_nothing))
+        self._peer.call_at(self._not_before, self.ask)
+
+    def keep(self) -> None:
+        """Note that this process does what it is for: the next :meth:`give_back` is the first again."""
+        self._given_back = 0
+
     def stop_asking(self, timeout: float) -> bool:
-        """Keep it, or not get it any more; wait until the callbacks of what has happened returned."""
-        with self._lock:
+        """Keep it, or never get it; wait until the callbacks of what has happened returned.
+
+        Starts no thread: where the interpreter is about to end, Python 3.12 and later have none to give.
+        """
+        with self._callbacks_done:
             self._wanted = False
-        done = threading.Event()
-        self._callbacks.submit(done.set)
-        return done.wait(timeout)
+            return self._callbacks_done.wait_for(lambda: not self._active_callbacks, timeout)
+
+    def _call_back(self, callback: t.Callable[[], object]) -> None:
+        """Have a callback called on a worker, after those before it."""
+        if callback is _nothing:
+            return
+        with self._lock:
+            self._active_callbacks += 1
+        self._callbacks.submit(functools.partial(self._run_callback, callback))
+
+    def _run_callback(self, callback: t.Callable[[], object]) -> None:
+        try:
+            callback()
+        finally:
+            with self._callbacks_done:
+                self._active_callbacks -= 1
+                self._callbacks_done.notify_all()
 
     # What happens. None of this waits: the reader and the timer call it.
 
     def joined(self, connection: Connection) -> None:
         """There is a session: try to get it."""
-        self._connection = connection
+        with self._lock:
+            self._connection = connection
+            self._asking = False
         if self._on_told is not None:
             topic = Subscription(self.uri, _unused, options={})
             topic.take = self._told
@@ -170,8 +222,7 @@ class Lease:
 
     def lost(self) -> None:
         """The session has ended, and the lease with it."""
-        self._let_go(wanted=self._wanted)
-        self._connection = None
+        self._let_go(wanted=self._wanted, lost=True)
 
     def deleted(self, registration_id: int) -> None:
         """Some registration is gone: try at once, if it was that of who has it."""
@@ -185,10 +236,16 @@ class Lease:
             connection = self._connection
             if connection is None or self._asking or self.held or not self._wanted:
                 return
+            if time.monotonic() < self._not_before:
+                return  # give_back() has set a timer
             self._asking = True
-        with contextlib.suppress(NotJoined):  # lost() follows
-            ticket = Ticket(functools.partial(self._answered, connection))
+        ticket = Ticket(functools.partial(self._answered, connection))
+        try:
             connection.put(*self._registering(connection), ticket)
+        except NotJoined:  # the next session asks
+            with self._lock:
+                if self._connection is connection:
+                    self._asking = False
 
     def _registering(self, connection: Connection) -> tuple[t.Any, ...]:
         registration = Registration(self.uri, self._answer)
@@ -207,7 +264,7 @@ class Lease:
         if refused:
             self._refused(connection, message)
         elif self.held:
-            self._callbacks.submit(self._on_acquired)
+            self._call_back(self._on_acquired)
         else:  # it was released meanwhile
             with contextlib.suppress(NotJoined):
                 connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
@@ -224,7 +281,10 @@ class Lease:
         with contextlib.suppress(NotJoined):
             connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
             if self._on_told is not None:
-                connection.put(_call, self.uri, [], Ticket(self._answered_by_holder))
+                question, _ = payload(
+                    connection.transport, self._signer.sign_now(f"{self.uri}:ask", None), {}
+                )
+                connection.put(_call, self.uri, question, Ticket(self._answered_by_holder))
 
     def _looked_up(self, message: t.Any) -> None:
         """Now we know whose end to watch for."""
@@ -235,15 +295,19 @@ class Lease:
         ):
             self._others = message.readable_args[0]
 
-    def _let_go(self, wanted: bool) -> tuple[Connection | None, int | None]:
+    def _let_go(self, wanted: bool, *, lost: bool = False) -> tuple[Connection | None, int | None]:
+        # All in one step: a session that is gone must not be asked in between, for nothing would answer.
         with self._lock:
             self._wanted = wanted
             number, self._id = self._id, None
             self._asking = self.taken = False
             self._others = None
+            connection = self._connection
+            if lost:
+                self._connection = None
         if number is not None:
-            self._callbacks.submit(self._on_lost)
-        return self._connection, number
+            self._call_back(self._on_lost)
+        return connection, number
 
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
@@ -253,26 +317,40 @@ class Lease:
     # What the holder says.
 
     def _answer(self, work: Work) -> Outcome:
-        """The procedure: who has it."""
-        who = {"session": self._peer.session_id, "pid": self._peer.pid}
-        answer = {**who, "host": socket.gethostname(), "state": self._state()}
-        return Result([work.plain(answer)])
+        """The procedure: says which session has it, and its state to processes of the app."""
+        who: dict[str, t.Any] = {"session": self._peer.session_id}
+        if self._is_own(work):
+            state = self._signer.sign_now(f"{self.uri}:state", self._state())
+            return Result([work.plain(who), *(work.plain(part) for part in state)])
+        return Result([work.plain(who)])
 
-    def _answered_by_holder(self, message: t.Any) -> None:
-        if (
-            isinstance(message, m.Result)
-            and message.readable_args
-            and isinstance(message.readable_args[0], dict)
-        ):
-            self._hear(message.readable_args[0].get("state"))
-
-    def _told(self, event: m.Event) -> bool:
-        self._hear(event.readable_args[0] if event.readable_args else None)
+    def _is_own(self, work: Work) -> bool:
+        """Whether a process of the app asks."""
+        try:
+            self._signer.read_recent(f"{self.uri}:ask", work.message.args)
+        except InvalidPayload:
+            return False
         return True
 
-    def _hear(self, state: t.Any) -> None:
-        if isinstance(state, dict) and self._on_told is not None and not self.held:
-            self._callbacks.submit(functools.partial(self._on_told, state))
+    def _answered_by_holder(self, message: t.Any) -> None:
+        if isinstance(message, m.Result):
+            self._hear(message.readable_args[1:])
+
+    def _told(self, event: m.Event) -> bool:
+        self._hear(event.readable_args)
+        return True
+
+    def _hear(self, message: t.Sequence[object]) -> None:
+        on_told = self._on_told
+        if on_told is None or self.held:
+            return
+        try:
+            state = self._signer.read_recent(f"{self.uri}:state", message)
+        except InvalidPayload as error:
+            logger.debug("a message to %s is ignored: %s", self.uri, error)
+            return
+        if isinstance(state, dict):
+            self._call_back(functools.partial(on_told, state))
 
 
 def _unused(work: Work) -> bool:

@@ -18,6 +18,7 @@ from ..concurrency import deadlines
 from ..concurrency.guards import report
 from ..concurrency.threads import time_limit
 from ..coordination.delivery import Delivery
+from ..coordination.signing import Signer
 from ..exceptions import ApplicationError
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..protocol.patterns import Pattern
@@ -45,6 +46,7 @@ class Dispatcher:
     :param prefix: ``WAMP_URI_PREFIX``.
     :param validate: ``WAMP_VALIDATE``, the default of ``validate=``.
     :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.disclosure.identified`.
+    :param signer: Signs what the processes of the app tell each other.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Dispatcher:
         prefix: str | None,
         validate: bool,
         trusted_links: t.Collection[str] = (),
+        signer: Signer | None = None,
     ) -> None:
+        self.signer = signer or Signer()
         self.app = app
         self.prefix = prefix
         self.validate = validate
@@ -93,7 +97,7 @@ class Dispatcher:
             )
         made.name = spec.name
         if isinstance(made, Subscription) and spec.options["delivery"] == "one":
-            return Delivery(made, self.own_prefix)
+            return Delivery(made, self.own_prefix, self.signer)
         return made
 
 

@@ -13,6 +13,7 @@ import contextlib
 import copy
 import datetime as dt
 import functools
+import hashlib
 import os
 import threading
 import typing as t
@@ -24,6 +25,7 @@ from .. import signals
 from .._text import get_logger
 from ..concurrency.pool import Pool
 from ..concurrency.threads import spawn
+from ..coordination.signing import is_finite
 from ..exceptions import WAMPError
 from ..handlers import notify
 from ..handlers.coroutines import make_sync
@@ -35,6 +37,9 @@ State = dict[str, t.Any]
 
 #: Seconds after which a job that another process should have run, and said nothing of, counts as run.
 GRACE = 5.0
+
+#: Seconds, the longest another process may say that a job has left: the longest interval there is.
+MAX_REMAINING = 100 * 366 * 86400.0
 
 #: The longest wait while a job has a wall time: the wall clock may be set meanwhile.
 MAX_WAIT = 30.0
@@ -238,7 +243,9 @@ class JobRunner:
         count: collections.Counter[str] = collections.Counter()
         names = {}
         for original in list(self._scheduler.jobs):
-            names[f"{original.what}#{count[original.what]}"] = original
+            # A digest: whoever may subscribe to the lease need not learn the names of functions.
+            name = f"{original.what}#{count[original.what]}".encode()
+            names[hashlib.sha256(name).hexdigest()[:32]] = original
             count[original.what] += 1
         return names
 
@@ -260,7 +267,7 @@ class JobRunner:
             due = state.get(name, ...)
             if due is None:
                 self._scheduler.cancel_job(original)
-            elif isinstance(due, int | float) and original in jobs:
+            elif is_finite(due) and abs(due) <= MAX_REMAINING and original in jobs:
                 jobs[original].next_run = _at(jobs[original], due)
 
 

@@ -9,9 +9,10 @@ import typing as t
 
 import pytest
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.coordination.delivery import Delivery
-from flask_wamp.coordination.forwarder import WINDOW
+from flask_wamp.coordination.forwarder import WINDOW, read_event, sign_event
+from flask_wamp.coordination.signing import Signer
 from flask_wamp.protocol import error_uris
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, as_parts, own_prefix
@@ -34,7 +35,7 @@ class Sink:
     def next(self) -> tuple[int, Held]:
         """The number in the next event that is forwarded, and its call."""
         held = self._held.get(timeout=TIMEOUT)
-        return held.message.args[3][0], held
+        return read_event(Signer(), DELIVER, held.message.args).args[0], held
 
     def handle(self, count: int) -> list[int]:
         """Handle some; return their numbers."""
@@ -113,15 +114,27 @@ def test_what_may_have_been_handled_is_not(
 
 
 def test_an_event_that_cannot_be_forwarded_holds_nothing_up(
-    wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deep: list[t.Any] = []
-    for _ in range(99):
-        deep = [deep]
-    router.publish(TOPIC, 1, deep)
+    serve(subscribe, WAMP_MAX_MESSAGE_SIZE=4096)
+    eventually(lambda: TOPIC in router.topics)
+    router.publish(TOPIC, 1, "x" * 3990)  # below the limit, and above it in its envelope
     router.publish(TOPIC, 2)
     assert sink.handle(1) == [2]
     assert "it cannot be forwarded" in caplog.text
+
+
+def test_what_only_some_serializers_carry_is_forwarded(
+    wamp: FlaskWAMP, router: MemoryRouter, sink: Sink
+) -> None:
+    """What is signed is encoded by itself, whatever the router's connections speak."""
+    deep: list[t.Any] = []
+    for _ in range(99):
+        deep = [deep]
+    router.publish(TOPIC, 1, deep, b"\x00\xff")
+    assert sink.handle(1) == [1]
+    odd = m.Event(1, 2, {}, [2**70, "\ud800"])
+    assert read_event(SIGNER, DELIVER, sign_event(SIGNER, DELIVER, odd)).args == odd.args
 
 
 def test_the_line_outlives_the_session(wamp: FlaskWAMP, router: MemoryRouter, sink: Sink) -> None:
@@ -139,6 +152,11 @@ def test_the_line_outlives_the_session(wamp: FlaskWAMP, router: MemoryRouter, si
 # Taking over.
 
 
+def taken(*publications: int) -> list[bytes]:
+    """What a predecessor answers that took these since it let go."""
+    return Signer().sign_now(f"{HANDOVER}:taken", list(publications))
+
+
 def take_over(serve: Serve, router: MemoryRouter) -> Held:
     """Have an app take over from the test; return its question."""
     question = router.hold(HANDOVER)
@@ -152,7 +170,7 @@ def test_what_the_predecessor_took_is_left_out(
     question = take_over(serve, router)
     publications = [router.publish(TOPIC, number) for number in range(6)]
     assert sink.empty
-    question.answer(publications[0], publications[1], 12345)
+    question.answer(*taken(publications[0], publications[1], 12345))
     assert sink.handle(4) == [2, 3, 4, 5]
     router.publish(TOPIC, 6)
     assert sink.handle(1) == [6]
@@ -180,10 +198,52 @@ def test_a_retained_event_is_not_handled_again_by_a_successor(
     router.send(m.Event(number, 77, {"retained": True}, [1]))
     router.publish(TOPIC, 2)
     if predecessor:
-        held.answer()
+        held.answer(*taken())
     else:
         held.fail("wamp.error.no_such_procedure")
     assert sink.handle(len(expected)) == expected
+
+
+def test_what_the_predecessor_took_is_left_out_when_it_arrives_later(
+    serve: Serve, router: MemoryRouter, sink: Sink
+) -> None:
+    """The router may send the same publication to both, to the successor last."""
+    question = router.hold(HANDOVER)
+    _, wamp = serve(subscribe)
+    held = question.get(timeout=TIMEOUT)
+    number = delivery(wamp).subscription.id
+    assert number is not None
+    held.answer(*taken(4711))
+    router.publish(TOPIC, 1)
+    assert sink.handle(1) == [1]  # it has the answer
+    router.send(m.Event(number, 4711, {}, [2]))
+    router.publish(TOPIC, 3)
+    assert sink.handle(1) == [3]
+
+
+def test_a_predecessor_that_does_not_answer_holds_up_nothing(
+    serve: Serve, router: MemoryRouter, sink: Sink
+) -> None:
+    question = router.hold(HANDOVER)
+    serve(subscribe, WAMP_CALL_TIMEOUT=0.2)
+    question.get(timeout=TIMEOUT)  # and no answer
+    for number in range(3):
+        router.publish(TOPIC, number)
+    assert sink.handle(3) == [0, 1, 2]
+
+
+def test_a_forged_answer_of_a_predecessor_makes_nothing_be_left_out(
+    serve: Serve, router: MemoryRouter, sink: Sink
+) -> None:
+    question = router.hold(HANDOVER)
+    _, wamp = serve(subscribe, SECRET_KEY="mine")
+    held = question.get(timeout=TIMEOUT)
+    publication = router.publish(TOPIC, 1)
+    held.answer(*taken(publication))  # signed with no key
+    forwarded = router.hold(DELIVER).get(timeout=TIMEOUT)
+    signer = Signer(lambda: [b"mine"])
+    assert read_event(signer, DELIVER, forwarded.message.args).args == [1]
+    forwarded.answer()
 
 
 def test_a_session_lost_while_taking_over_is_no_harm(
@@ -203,8 +263,54 @@ def test_a_topic_that_is_refused_is_told(
 ) -> None:
     router.refuse(TOPIC)
     _, wamp = serve(subscribe)
-    eventually(lambda: "com.example.a is not delivered: wamp.error.not_authorized" in caplog.text)
+    said = "com.example.a is not delivered by this process: wamp.error.not_authorized"
+    eventually(lambda: said in caplog.text)
     assert wamp.health()["topics"]["refused"] == {TOPIC: "wamp.error.not_authorized: 'not today'"}
+
+
+@pytest.mark.parametrize("how", ["refused", "unanswered"])
+def test_who_cannot_subscribe_lets_another_have_the_topic(
+    serve: Serve,
+    router: MemoryRouter,
+    sink: Sink,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lease = f"{OWN}.lease.deliver.exact.{TOPIC}"
+    subscribes = router._routing.on_subscribe
+    first: list[object] = []
+
+    def on_subscribe(transport: t.Any, message: m.Subscribe) -> None:
+        if message.topic != TOPIC or transport not in (first or [transport]):
+            return subscribes(transport, message)
+        first[:] = [transport]
+        if how == "refused":
+            code = m.code(m.Subscribe)
+            transport.put(m.Error(code, message.request_id, {}, error_uris.NOT_AUTHORIZED))
+        return None
+
+    monkeypatch.setattr(router._routing, "on_subscribe", on_subscribe)
+    serve(subscribe, WAMP_CALL_TIMEOUT=0.2)
+    eventually(lambda: "is not delivered by this process" in caplog.text)
+    serve(subscribe)
+    eventually(lambda: TOPIC in router.topics)
+    assert lease in router.procedures
+    router.publish(TOPIC, 1)
+    assert sink.handle(1) == [1]
+
+
+def test_who_could_not_subscribe_tries_again(
+    serve: Serve, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    router.refuse(TOPIC)
+    _, wamp = serve(subscribe)
+    eventually(lambda: "is not delivered by this process" in caplog.text)
+    router._routing.refused.discard(TOPIC)
+    eventually(lambda: TOPIC in router.topics)
+    router.publish(TOPIC, 1)
+    assert sink.handle(1) == [1]
+    assert wamp.health()["topics"]["refused"] == {}
 
 
 def test_who_unsubscribes_without_a_session_does_not_take_over_in_the_next(
@@ -311,6 +417,109 @@ def test_who_leaves_gives_back_what_it_has_not_begun_with(
     handled = [seen.get(timeout=TIMEOUT) for _ in range(10)]
     assert sorted(number for _, number in handled) == list(range(10))
     assert [name for name, _ in handled].count("slow") == 1
+
+
+def test_who_has_no_registration_of_its_own_hands_over_too(
+    two: list[FlaskWAMP], router: MemoryRouter, seen: queue.SimpleQueue[tuple[str, int]]
+) -> None:
+    """The router took it away, or refused it: this process forwards nevertheless."""
+    delivery(two[0]).id = None
+    published = 0
+    stopping = threading.Thread(target=two[0].stop)
+    stopping.start()
+    while stopping.is_alive():
+        router.publish(TOPIC, published)
+        published += 1
+        stopping.join(0.001)
+    router.publish(TOPIC, published)
+    published += 1
+    handled = sorted(seen.get(timeout=TIMEOUT)[1] for _ in range(published))
+    assert handled == list(range(published))
+
+
+# Forgeries: any session that may call and publish below the app's prefix.
+
+
+@pytest.fixture
+def signed(serve: Serve, router: MemoryRouter) -> tuple[FlaskWAMP, list[int]]:
+    """An app with a key, and what its subscriber got."""
+    router.register(COUNT_CALLEES, lambda number: 1)
+    got: list[int] = []
+    _, wamp = serve(
+        lambda wamp: wamp.subscriber(".a", delivery="one")(lambda number: got.append(number)),
+        SECRET_KEY="secret",
+    )
+    eventually(lambda: TOPIC in router.topics)
+    return wamp, got
+
+
+SIGNER = Signer(lambda: [b"secret"])
+EVENT = m.Event(1, 2, {"publisher_authid": "admin"}, [666])
+
+FORGERIES = {
+    "unsigned": [1, 2, {"publisher_authid": "admin"}, [666], {}],
+    "no key": sign_event(Signer(), DELIVER, EVENT),
+    "another key": sign_event(Signer(lambda: [b"guessed"]), DELIVER, EVENT),
+    "another purpose": SIGNER.sign(f"{DELIVER}:state", [1, 2, {}, [666], {}]),
+    "another topic": sign_event(SIGNER, DELIVER + ".b", EVENT),
+    "changed": [
+        sign_event(SIGNER, DELIVER, EVENT)[0] + b"\x00",
+        *sign_event(SIGNER, DELIVER, EVENT)[1:],
+    ],
+    "text": ["data", "digest"],
+    "nothing": [],
+    "no event": SIGNER.sign(f"{DELIVER}:event", {"a": 1}),
+    "half an event": SIGNER.sign(f"{DELIVER}:event", [1]),
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_a_forged_event_is_refused(
+    signed: tuple[FlaskWAMP, list[int]], router: MemoryRouter, kind: str
+) -> None:
+    _, got = signed
+    with pytest.raises(ApplicationError) as refused:
+        router.call(DELIVER, *FORGERIES[kind])
+    assert refused.value.uri == error_uris.NOT_AUTHORIZED
+    router.publish(TOPIC, 1)
+    eventually(lambda: got == [1])
+
+
+def test_an_old_key_is_accepted_while_it_is_being_replaced(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    got: list[int] = []
+    config = {"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["secret"]}
+    _, wamp = serve(
+        lambda wamp: wamp.subscriber(".a", delivery="one")(lambda number: got.append(number)),
+        **config,
+    )
+    assert router.invoke(DELIVER, *sign_event(SIGNER, DELIVER, EVENT)).result(TIMEOUT).args == []
+    assert got == [666]
+
+
+def test_outsiders_cannot_make_a_holder_hand_over(
+    two: list[FlaskWAMP], router: MemoryRouter, seen: queue.SimpleQueue[tuple[str, int]]
+) -> None:
+    forged = [
+        [],
+        SIGNER.sign_now(f"{HANDOVER}:ask", None),
+        Signer().sign(f"{HANDOVER}:ask", [0.0, None]),  # long ago
+        Signer().sign(f"{HANDOVER}:ask", [float("nan"), None]),
+    ]
+    stopping = threading.Thread(target=two[0].stop)
+    lease = f"{OWN}.lease.deliver.exact.{TOPIC}"
+    router.refuse(lease)  # so that the second cannot take over yet
+    stopping.start()
+    eventually(lambda: HANDOVER in router.procedures)
+    for message in forged:
+        with pytest.raises(ApplicationError) as refused:
+            router.call(HANDOVER, *message)
+        assert refused.value.uri == error_uris.NOT_AUTHORIZED
+    router.publish(TOPIC, 1)
+    assert seen.get(timeout=TIMEOUT)[1] == 1  # it still takes them
+    router._routing.refused.discard(lease)
+    stopping.join(TIMEOUT)
 
 
 # URIs.

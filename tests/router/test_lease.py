@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import queue
-import socket
 import threading
 import time
 import typing as t
@@ -16,6 +14,7 @@ from flask import Flask
 
 from flask_wamp import FlaskWAMP
 from flask_wamp.coordination.lease import Lease, Leases
+from flask_wamp.coordination.signing import Signer
 from flask_wamp.crossbar import free_port, node_config
 from tests.conftest import eventually
 from tests.support.members import Members
@@ -95,12 +94,7 @@ def test_one_has_it_and_says_who_it_is(join: Join, url: str, peer: AutobahnPeer)
     eventually(lambda: two.lease.taken)
     assert one.lease.held
     assert not two.lease.held
-    assert peer.call(URI).value == {
-        "session": first.client.session_id,
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "state": {},
-    }
+    assert peer.call(URI).args == [{"session": first.client.session_id}]  # and no more
     assert two.notes.empty()
 
 
@@ -170,6 +164,46 @@ def test_the_holder_tells_the_others(join: Join, url: str) -> None:
     first.stop()
     assert two.next() == "acquired"
     assert told.empty()
+
+
+def test_outsiders_learn_and_tell_nothing(join: Join, url: str, peer: AutobahnPeer) -> None:
+    """Though they may call, publish and subscribe there."""
+    signer = Signer(lambda: [b"secret"])
+    (_, first), (_, second) = join(url), join(url)
+    said = peer.subscribe(URI)
+    one = Wanting(first, state=lambda: {"a": 1}, signer=signer)
+    assert one.next() == "acquired"
+    told: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    two = Wanting(second, on_told=told.put, signer=signer)
+    assert told.get(timeout=PATIENCE) == {"a": 1}
+    eventually(lambda: two.lease.taken)
+    for forged in (
+        [{"job": None}],
+        Signer().sign_now(f"{URI}:state", {"job": None}),
+        Signer(lambda: [b"guessed"]).sign_now(f"{URI}:state", {"job": None}),
+        signer.sign_now(f"{URI}:other", {"job": None}),
+        signer.sign(f"{URI}:state", [0.0, {"job": None}]),  # sent again after decades
+        signer.sign(f"{URI}:state", {"job": None}),
+    ):
+        peer.publish(URI, *forged, options={"exclude_me": False})
+        assert len(said.next().args) == len(forged)
+        assert peer.call(URI, *forged).args == [{"session": first.client.session_id}]
+    one.lease.tell({"b": 2.0})
+    assert told.get(timeout=PATIENCE) == {"b": 2.0}  # and nothing before
+    assert told.empty()
+
+
+def test_one_that_is_given_back_goes_to_another(join: Join, url: str) -> None:
+    (_, first), (_, second) = join(url), join(url)
+    one = Wanting(first)
+    assert one.next() == "acquired"
+    two = Wanting(second)
+    eventually(lambda: two.lease.taken)
+    one.lease.give_back()
+    assert one.next() == "lost"
+    assert two.next() == "acquired"
+    second.stop()
+    assert one.next() == "acquired"  # it still wants it
 
 
 def test_it_is_taken_once_more_only_where_nobody_else_has_it(join: Join, url: str) -> None:

@@ -44,7 +44,11 @@ class Member:
 
     def join(self) -> int:
         """Wait until it has ended and everything it said is noted; return its status."""
-        status = self.process.wait(PATIENCE)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)  # it says where it hangs
+            status = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -87,6 +91,11 @@ class Members:
         return [
             line for line in list(self.lines) if line["what"] == what and pid in (None, line["pid"])
         ]
+
+    def pid_of(self, session: int) -> int:
+        """The process that has joined with a session."""
+        [pid] = [line["pid"] for line in self.said("joined") if line["session"] == session]
+        return int(pid)
 
     def wait(self, condition: t.Callable[[], t.Any], timeout: float = PATIENCE) -> t.Any:
         """Wait until what was said fulfils a condition; return what it returned."""

@@ -14,6 +14,7 @@ if "--gevent" in sys.argv:
     monkey.patch_all()
 
 import argparse
+import faulthandler
 import json
 import logging
 import os
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--gevent", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    faulthandler.register(signal.SIGUSR1)  # what hangs says where
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *args: stop.set())
     wamp = make(options)

@@ -1,0 +1,114 @@
+"""Signatures: what the processes of one app say to each other cannot be forged by other sessions.
+
+The processes of an app coordinate through procedures and topics below ``<prefix>.flask_wamp.``. A router
+lets every session call and publish there whose role may, so each message carries an HMAC of its content and
+of what it is for. The key is derived from ``SECRET_KEY``; ``SECRET_KEY_FALLBACKS`` are accepted too, while a
+key is being replaced. An app without ``SECRET_KEY`` signs with its WAMP secret, ticket or private key. One
+that has none of these joins as anybody does, and any session of its role may do all it does; then messages
+are not signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import time
+import typing as t
+
+import msgspec
+
+from ..exceptions import InvalidPayload, SerializationError
+
+Keys = t.Callable[[], t.Sequence[bytes]]
+"""Returns the keys, the one to sign with first; none: messages are not signed."""
+
+MAX_AGE = 60.0
+"""Seconds after which a message that says when it was sent is refused. Clocks may differ by as much."""
+
+
+class Signer:
+    """Signs values and reads signed ones.
+
+    :param keys: Called with every message, for an app may set ``SECRET_KEY`` late.
+    """
+
+    def __init__(self, keys: Keys = lambda: ()) -> None:
+        self._keys = keys
+
+    def sign(self, purpose: str, value: object) -> list[bytes]:
+        """Return a payload that carries a value.
+
+        :param purpose: What it is for: signed for one purpose, it is refused for another.
+        :raises SerializationError: The value cannot be encoded.
+        """
+        data = _encode(value)
+        keys = self._keys()
+        return [data, _digest(keys[0], purpose, data) if keys else b""]
+
+    def read(self, purpose: str, payload: t.Sequence[object]) -> object:
+        """Return the value that a payload carries.
+
+        :raises InvalidPayload: It was not signed by a process of this app for this purpose.
+        """
+        if len(payload) != 2:
+            raise InvalidPayload("not a signed message")
+        data, digest = payload
+        if not (isinstance(data, bytes) and isinstance(digest, bytes)):
+            raise InvalidPayload("not a signed message")
+        keys = self._keys()
+        valid = [hmac.compare_digest(digest, _digest(key, purpose, data)) for key in keys]
+        if not (any(valid) if keys else digest == b""):
+            raise InvalidPayload("not signed by a process of this app (SECRET_KEY)")
+        return _decode(data)
+
+    def sign_now(self, purpose: str, value: object) -> list[bytes]:
+        """Do as :meth:`sign`, and say when, so that the message cannot be sent again later."""
+        return self.sign(purpose, [time.time(), value])
+
+    def read_recent(self, purpose: str, payload: t.Sequence[object]) -> object:
+        """Do as :meth:`read` with what :meth:`sign_now` made.
+
+        :raises InvalidPayload: It was not signed by a process of this app, or long ago.
+        """
+        stamped = self.read(purpose, payload)
+        if not (isinstance(stamped, list) and len(stamped) == 2):
+            raise InvalidPayload("not a signed message with a time")
+        sent_at, value = stamped
+        if not is_finite(sent_at) or abs(time.time() - sent_at) > MAX_AGE:
+            raise InvalidPayload(f"signed more than {MAX_AGE:g} s ago, or clocks differ")
+        return value
+
+
+def is_finite(value: object) -> t.TypeGuard[int | float]:
+    """Whether a value of another process is a number to calculate with."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _digest(key: bytes, purpose: str, data: bytes) -> bytes:
+    own_key = hashlib.sha256(b"flask_wamp.coordination\0" + key).digest()
+    return hmac.digest(own_key, purpose.encode() + b"\0" + data, "sha256")
+
+
+def _encode(value: object) -> bytes:
+    try:
+        return msgspec.msgpack.encode(value)
+    except (
+        OverflowError,
+        UnicodeError,
+    ):  # integers over 64 bits and lone surrogates: JSON has them
+        pass
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(str(error)) from None
+    try:
+        return json.dumps(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(str(error)) from None
+
+
+def _decode(data: bytes) -> object:
+    try:
+        return msgspec.msgpack.decode(data) if data[:1] >= b"\x80" else json.loads(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidPayload(f"cannot be decoded: {str(error)[:200]}") from None
