@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import queue
 import threading
+import time
 import typing as t
 
 import pytest
@@ -100,6 +101,28 @@ def test_what_nobody_has_begun_with_is_forwarded_again(
     router.publish(TOPIC, 1)
     sink.next()[1].fail(uri)
     assert sink.handle(1) == [1]
+
+
+def test_pauses_grow_while_nobody_takes_an_event(
+    wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = wamp.client.peer
+    assert peer is not None
+    pauses: list[float] = []
+    call_at = peer.call_at
+
+    def soon(deadline: float, function: t.Callable[[], None]) -> t.Any:
+        pauses.append(deadline - time.monotonic())
+        return call_at(time.monotonic(), function)
+
+    monkeypatch.setattr(peer, "call_at", soon)
+    router.publish(TOPIC, 1)
+    for _ in range(10):
+        sink.next()[1].fail("wamp.error.no_such_procedure")
+    assert sink.handle(1) == [1]
+    assert pauses[0] <= 0.05
+    assert all(after > before for before, after in zip(pauses[::2], pauses[2:6:2], strict=False))
+    assert 0.9 < pauses[9] <= 2.0
 
 
 def test_what_may_have_been_handled_is_not(

@@ -104,7 +104,8 @@ def main() -> None:
     wamp.start()
     wamp.client.wait_until_joined(10)
     say("joined", session=wamp.client.session_id)
-    stop.wait()
+    while not stop.wait(1.0):  # looked at again: C code that waits does not always notice a signal
+        pass
     wamp.stop()
     say("stopped")
 
