@@ -6,6 +6,7 @@ as they are, they can move the cursor, forge a line, turn the reading direction,
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import typing as t
@@ -42,7 +43,7 @@ def safe_repr(value: object, limit: int = MAX_TEXT) -> str:
     return safe_text(repr(value), limit)
 
 
-def get_logger(name: str) -> logging.Logger:
+def get_logger(name: str) -> SafeLogger:
     """Return a logger whose records show the text of other peers with :func:`safe_text`.
 
     All modules of this library get their loggers here. The format and the number of arguments of a record
@@ -51,7 +52,69 @@ def get_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     if _make_safe not in logger.filters:
         logger.addFilter(_make_safe)
-    return logger
+    return SafeLogger(logger)
+
+
+class SafeLogger:
+    """A logger whose methods never raise an ``Exception``.
+
+    Log handlers and filters belong to the app, and may raise anything, as may ``sys.stderr`` when it is
+    closed. That must not end the thread that reads from the router, nor leave a step half done.
+    """
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    @property
+    def disabled(self) -> bool:
+        """Whether nothing is logged at all; may be changed."""
+        return self._logger.disabled
+
+    @disabled.setter
+    def disabled(self, disabled: bool) -> None:
+        self._logger.disabled = disabled
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether a record of this level is logged."""
+        return self._logger.isEnabledFor(level)
+
+    def debug(self, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at level DEBUG."""
+        self._log(logging.DEBUG, message, args, exc_info)
+
+    def info(self, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at level INFO."""
+        self._log(logging.INFO, message, args, exc_info)
+
+    def warning(self, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at level WARNING."""
+        self._log(logging.WARNING, message, args, exc_info)
+
+    def error(self, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at level ERROR."""
+        self._log(logging.ERROR, message, args, exc_info)
+
+    def exception(self, message: str, *args: object, exc_info: t.Any = True) -> None:
+        """Log at level ERROR, with the traceback of the exception that is being handled."""
+        self._log(logging.ERROR, message, args, exc_info)
+
+    def critical(self, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at level CRITICAL."""
+        self._log(logging.CRITICAL, message, args, exc_info)
+
+    def log(self, level: int, message: str, *args: object, exc_info: t.Any = None) -> None:
+        """Log at any level."""
+        self._log(level, message, args, exc_info)
+
+    def _log(
+        self, level: int, message: str, args: tuple[object, ...], exc_info: t.Any = None
+    ) -> None:
+        if self._logger.isEnabledFor(level):
+            with contextlib.suppress(Exception):  # there is nowhere left to say so
+                # Three frames up is whoever logs.
+                self._logger.log(level, message, *args, exc_info=exc_info, stacklevel=3)
 
 
 def _make_safe(record: logging.LogRecord) -> bool:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +101,30 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add(str(node.module).partition(".")[0])
     return found
+
+
+def literals(name: str) -> set[str]:
+    """What a document shows as code."""
+    return {literal.astext() for literal in read(name).findall(nodes.literal)}
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    files = {
+        text for text in literals("docs/architecture.rst") if re.fullmatch(r"\w+/\w+\.py", text)
+    }
+    assert len(files) > 20
+    package = ROOT / "flask_wamp"
+    missing = [file for file in files if not ((package / file).exists() or (ROOT / file).exists())]
+    assert not missing
+
+
+def test_ways_are_as_long_as_the_architecture_says() -> None:
+    """Up to a tenth: some steps depend on which thread comes first."""
+    text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
+    steps = [int(number) for number in re.findall(r"^.*: (\d+) steps$", text, re.MULTILINE)]
+    command = [sys.executable, "-m", "benchmarks.ways", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    counted = json.loads(done.stdout)
+    said = dict(zip(("incoming", "outgoing", "start", "stop"), steps, strict=True))
+    assert said["incoming"] <= 40
+    assert {way: n for way, n in counted.items() if n > said[way] * 1.1} == {}

@@ -94,7 +94,7 @@ class Listeners:
         if key not in self._listeners:
             self._listeners[key] = listener = make(self._host)
             if joined is not None:
-                listener.joined(joined)
+                self._tell_joined(listener, joined)
 
     def get(self, key: object) -> SessionListener | None:
         """Return a listener by its key."""
@@ -103,10 +103,13 @@ class Listeners:
     def joined(self, connection: Connection) -> None:
         """Tell all of a new session."""
         for listener in list(self._listeners.values()):
-            try:
-                listener.joined(connection)
-            except BaseException:
-                report(logger.exception, "a listener failed")
+            self._tell_joined(listener, connection)
+
+    def _tell_joined(self, listener: SessionListener, connection: Connection) -> None:
+        try:
+            listener.joined(connection)
+        except BaseException:
+            report(logger.exception, "a listener failed")
 
     def lost(self) -> None:
         """Tell all that the session has ended."""

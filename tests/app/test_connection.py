@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+import types
 import typing as t
 
 import pytest
 
 from flask_wamp import NotJoined
 from flask_wamp.concurrency.pool import Pool
+from flask_wamp.concurrency.timer import Timer
 from flask_wamp.exceptions import TransportError
 from flask_wamp.peer.connection import MAX_UNSENT, Connection
+from flask_wamp.peer.declarations import Declaration, Failure, Registration
+from flask_wamp.peer.serving import Serving
+from flask_wamp.peer.settings import Settings
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.session import Session
 from tests.app.test_pool import TIMEOUT
@@ -259,3 +264,20 @@ def test_line_that_breaks_while_sending_ends_the_connection(line: Line) -> None:
     assert line.ended == [line.transport.error]
     with pytest.raises(NotJoined):
         line.publish()
+
+
+def test_reader_does_not_wait_while_it_registers_everything(line: Line) -> None:
+    """It could wait for a router that waits for it, before there is a heartbeat."""
+    line.transport.hold()
+    registrations: list[Declaration] = [
+        Registration(f"com.x.{number}", lambda work: Failure("com.x.error"))
+        for number in range(500)
+    ]
+    timer, done = Timer(), threading.Event()
+    settings = t.cast(Settings, types.SimpleNamespace(call_timeout=TIMEOUT, realm="realm1"))
+    serving = Serving(settings, registrations, line.pool, timer, lambda name, **payload: None)
+    serving.restore(line.connection, registrations, done.set)  # returns, though nothing can be sent
+    assert line.router.sent(m.Register) == []
+    line.transport.may_send.set()
+    eventually(lambda: len(line.router.sent(m.Register)) == 500)
+    timer.stop()

@@ -134,6 +134,34 @@ def test_peer_joins_again_though_the_log_is_broken(
     assert wamp.health()["joined"]
 
 
+def test_client_joins_though_the_log_is_broken(join: t.Any, router: MemoryRouter) -> None:
+    """Each line of a join may be logged, at whatever level."""
+    logger = logging.getLogger("flask_wamp")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        with fail_at("handler", ValueError("a log handler's")):
+            for setup in (declare, lambda wamp: None):
+                _, wamp = join("ws://router.in.memory/ws", setup)
+                assert wamp.client.joined
+                wamp.stop()
+    finally:
+        logger.setLevel(level)
+
+
+def test_refused_procedure_is_tried_again_though_the_log_is_broken(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_wamp.peer.serving.RETRY_MIN", 0.01)
+    router.refuse("com.example.add")
+    with fail_at("handler", ValueError("a log handler's")):
+        _, wamp = serve(declare)
+        assert "com.example.add" in wamp.health()["procedures"]["refused"]
+        router._routing.refused.clear()
+        eventually(lambda: not wamp.health()["procedures"]["refused"])
+        assert router.call("com.example.add", 1, 2) == 3
+
+
 def test_health_says_so_when_a_thread_has_ended(serve: Serve) -> None:
     _, wamp = serve(declare)
     peer = wamp.client.peer
@@ -208,7 +236,42 @@ def test_listener_that_does_not_leave_in_time_is_left_behind(
     eventually(lambda: not our_threads())
 
 
+def test_listener_that_was_removed_hears_no_more(serve: Serve, router: MemoryRouter) -> None:
+    listener = Listener(KeyError())
+    _, wamp = serve(declare, **QUICK)
+    peer = wamp.client.peer
+    assert peer is not None
+    peer.add_listener("a key", lambda host: listener)
+    assert peer.listener("a key") is listener
+    peer.remove_listener("a key", 0.0)
+    peer.remove_listener("a key", 0.0)
+    session = wamp.client.session_id
+    router.drop()
+    eventually(lambda: wamp.client.session_id not in (None, session))
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert peer.listener("a key") is None
+    assert listener.asked == ["joined", "leave"]
+
+
 # Declarations.
+
+
+def test_timer_of_an_old_session_asks_for_nothing_in_the_new_one(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    router.refuse("com.example.add")
+    _, wamp = serve(declare, **QUICK)
+    peer = wamp.client.peer
+    assert peer is not None and peer.connection is not None
+    old = peer.connection.session
+    router.drop()
+    eventually(lambda: peer.connection is not None and peer.connection.session is not old)
+    wamp.client.wait_until_joined(TIMEOUT)
+    [refused] = peer.serving.refused
+    count = len(router.sent(m.Register))
+    peer.serving._ask_again(refused, old)  # as the timer does
+    wamp.client.with_options(acknowledge=True).publish("com.example.after")
+    assert len(router.sent(m.Register)) == count
 
 
 def test_procedure_that_cannot_be_asked_for_holds_up_no_other(

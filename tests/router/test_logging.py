@@ -281,7 +281,7 @@ def test_loggers_are_ours_and_nobody_sets_up_logging(path: Path) -> None:
             continue
         name = node.func.attr
         assert name not in ("basicConfig", "addHandler", "setLevel", "dictConfig"), node.lineno
-        if name == "getLogger" and path.stem != "wampy_compat":
+        if name == "getLogger" and path.stem not in ("_wampy", "_text"):
             (logger,) = node.args
             assert isinstance(logger, ast.Constant)
             assert re.fullmatch(r"flask_wamp(\.[a-z]+)?", str(logger.value))
