@@ -37,5 +37,6 @@ UNSUBSCRIBED: t.Final = "wamp.error.unsubscribed"
 
 CLOSE_NORMAL: t.Final = "wamp.close.normal"
 GOODBYE_AND_OUT: t.Final = "wamp.close.goodbye_and_out"
+CLOSE_LOGOUT: t.Final = "wamp.close.logout"
 CLOSE_KILLED: t.Final = "wamp.close.killed"
 SYSTEM_SHUTDOWN: t.Final = "wamp.close.system_shutdown"

@@ -1,0 +1,192 @@
+"""Rights: which role may do what from outside of the app. What is not allowed is refused.
+
+One policy is asked wherever rights are enforced: by the embedded router in its own process, and by an
+app that decides for Crossbar.io.
+
+Source: WAMP Advanced Profile, "Authorization".
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .uris import MATCHES
+
+Action = t.Literal["call", "register", "publish", "subscribe"]
+ACTIONS: t.Final[tuple[Action, ...]] = ("call", "register", "publish", "subscribe")
+
+ANONYMOUS: t.Final = "anonymous"
+"""As the role of a right: everybody, known or not. As the role of a session: somebody unknown."""
+
+KNOWN: t.Final = "*"
+"""As the role of a right: everybody who is known."""
+
+AUTHID: t.Final = "{authid}"
+ROLE: t.Final = "{role}"
+"""As a part of a right's URI: the authid or role of who asks."""
+
+#: How many decisions a policy remembers, and for how long URIs: others' URIs must not fill the memory.
+MOST_REMEMBERED, LONGEST_REMEMBERED = 20_000, 200
+
+
+class Right(t.NamedTuple):
+    """One role may do one thing at a URI, or at all URIs of a pattern."""
+
+    role: str
+    action: str
+    uri: str
+    """A URI or a pattern; parts may be ``{authid}`` and ``{role}``."""
+    match: str = "exact"
+    source: str = ""
+    """Where the app says so, for people."""
+
+    def check(self) -> Right:
+        """Return itself.
+
+        :raises ValueError: An action or ``match`` that does not exist, or braces that mean nothing.
+        """
+        if self.action not in ACTIONS:
+            raise ValueError(f"{self.action!r} is not an action; use {', '.join(ACTIONS)}")
+        if self.match not in MATCHES:
+            raise ValueError(f"match={self.match!r} is not known; use {', '.join(MATCHES)}")
+        for part in self.uri.split("."):
+            if ("{" in part or "}" in part) and part not in (AUTHID, ROLE):
+                raise ValueError(
+                    f"{self.uri!r} has the part {part!r}; parts with braces are {AUTHID} and {ROLE}, each "
+                    "a whole part between two dots"
+                )
+        return self
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is another URI for each who asks."""
+        return AUTHID in self.uri or ROLE in self.uri
+
+    def for_whom(self, authid: str, role: str) -> str | None:
+        """Return its URI for who asks; None where there is none.
+
+        An authid with a dot is no part of a URI: it would reach into what belongs to another.
+        """
+        if not self.is_template:
+            return self.uri
+        parts = []
+        for part in self.uri.split("."):
+            own = {AUTHID: authid, ROLE: role}.get(part, part)
+            if own is not part and (not own or "." in own):
+                return None
+            parts.append(own)
+        return ".".join(parts)
+
+
+class Policy:
+    """The rights of all roles.
+
+    :param reserved: The beginnings of URIs that a right covers only where its own URI begins so too: what the
+        router and the app's processes say among themselves.
+    """
+
+    def __init__(
+        self, rights: t.Iterable[Right] = (), reserved: t.Iterable[str] = ("wamp.",)
+    ) -> None:
+        self.rights = tuple(right.check() for right in rights)
+        self.reserved = tuple(reserved)
+        self._by_role: dict[tuple[str, str], list[Right]] = {}
+        for right in self.rights:
+            self._by_role.setdefault((right.role, right.action), []).append(right)
+        self._depends_on_authid = any(AUTHID in right.uri for right in self.rights)
+        self._remembered: dict[tuple[str, str, str, str, str], Right | None] = {}
+
+    def find(
+        self, authid: str, role: str, action: str, uri: str, match: str = "exact"
+    ) -> Right | None:
+        """Return the right that allows something; None: it is not allowed.
+
+        :param match: For ``register`` and ``subscribe``: how far the URI reaches. A right has to cover
+            all of it.
+        """
+        key = (authid if self._depends_on_authid else "", role, action, uri, match)
+        try:
+            return self._remembered[key]
+        except KeyError:
+            pass
+        found = self._find(authid, role, action, uri, match)
+        if len(uri) <= LONGEST_REMEMBERED:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found
+        return found
+
+    def _find(self, authid: str, role: str, action: str, uri: str, match: str) -> Right | None:
+        roles = [role, ANONYMOUS] if role == ANONYMOUS else [role, KNOWN, ANONYMOUS]
+        for each in dict.fromkeys(roles):
+            for right in self._by_role.get((each, action), ()):
+                own = right.for_whom(authid, role)
+                if (
+                    own is not None
+                    and covers(own, right.match, uri, match)
+                    and self._may_reach(own, uri, match)
+                ):
+                    return right
+        return None
+
+    def _may_reach(self, own: str, uri: str, match: str) -> bool:
+        """Whether a right's URI is within what is reserved, where a request reaches into that."""
+        return all(
+            own.startswith(reserved) for reserved in self.reserved if overlaps(uri, match, reserved)
+        )
+
+
+def covers(own: str, own_match: str, uri: str, match: str) -> bool:
+    """Whether a URI or pattern covers all that another one reaches.
+
+    A topic does not cover itself as a prefix, for that reaches what is below.
+    """
+    if own_match == "exact":
+        return match == "exact" and uri == own
+    if own_match == "prefix":
+        return (uri if match != "wildcard" else _beginning(uri)).startswith(own)
+    if match == "prefix":
+        return False
+    ours, theirs = own.split("."), uri.split(".")
+    # An empty part of theirs stands for anything, which only an empty part of ours covers.
+    return len(ours) == len(theirs) and all(
+        not part or part == other for part, other in zip(ours, theirs, strict=True)
+    )
+
+
+def overlaps(uri: str, match: str, beginning: str) -> bool:
+    """Whether a URI or pattern reaches something that begins so.
+
+    :param beginning: Ends with a dot.
+    """
+    if match == "exact":
+        return uri.startswith(beginning)
+    if match == "prefix":
+        return uri.startswith(beginning) or beginning.startswith(uri)
+    parts, begin = uri.split("."), beginning.split(".")[:-1]
+    return len(parts) > len(begin) and all(
+        not part or part == other for part, other in zip(parts, begin, strict=False)
+    )
+
+
+def _beginning(pattern: str) -> str:
+    """What all URIs that a wildcard matches begin with."""
+    parts = pattern.split(".")
+    return "".join(f"{part}." for part in parts[: parts.index("")]) if "" in parts else pattern
+
+
+def as_json(policy: Policy) -> list[list[str]]:
+    """Return what :func:`from_json` takes."""
+    return [list(policy.reserved), *(list(right) for right in policy.rights)]
+
+
+def from_json(data: t.Any) -> Policy:
+    """Make a policy of what :func:`as_json` returned.
+
+    :raises ValueError: It is not that.
+    """
+    try:
+        reserved, *rights = data
+        return Policy([Right(*map(str, right)) for right in rights], map(str, reserved))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"this is not a policy: {error}") from error

@@ -1,0 +1,205 @@
+"""The policy: who may do what, by whole tables of cases."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_wamp.protocol import rights
+from flask_wamp.protocol.rights import ACTIONS, Policy, Right, covers, overlaps
+
+# A right's URI and match; a request's URI and match; whether the right covers all of it.
+CASES = [
+    ("com.a", "exact", "com.a", "exact", True),
+    ("com.a", "exact", "com.ab", "exact", False),
+    ("com.a", "exact", "com.a", "prefix", False),
+    ("com.a", "exact", "com.a", "wildcard", False),
+    ("com.a.", "prefix", "com.a.b", "exact", True),
+    ("com.a.", "prefix", "com.a.", "prefix", True),
+    ("com.a.", "prefix", "com.a.b", "prefix", True),
+    ("com.a.", "prefix", "com.a", "prefix", False),
+    ("com.a.", "prefix", "com.a", "exact", False),
+    ("com.a.", "prefix", "com.ab", "exact", False),
+    ("com.a.", "prefix", "com.", "prefix", False),
+    ("com.a.", "prefix", "com.a..c", "wildcard", True),
+    ("com.a.", "prefix", "com.a.b.", "wildcard", True),
+    ("com.a.", "prefix", "com..b", "wildcard", False),
+    ("com.a.", "prefix", ".a.b", "wildcard", False),
+    ("com.a.", "prefix", "..", "wildcard", False),
+    ("com.user.", "prefix", "com.user..inbox", "wildcard", True),
+    ("com..b", "wildcard", "com.a.b", "exact", True),
+    ("com..b", "wildcard", "com.a.c", "exact", False),
+    ("com..b", "wildcard", "com.a.b.c", "exact", False),
+    ("com..b", "wildcard", "com..b", "wildcard", True),
+    ("com..b", "wildcard", "com.a.b", "wildcard", True),
+    ("com..b", "wildcard", "com.a.", "wildcard", False),
+    ("com..", "wildcard", "com.a.", "wildcard", True),
+    ("com..b", "wildcard", "com.a.b", "prefix", False),
+    ("..", "wildcard", "com.", "prefix", False),
+]
+
+
+@pytest.mark.parametrize(("own", "own_match", "uri", "match", "expected"), CASES)
+def test_covers(own: str, own_match: str, uri: str, match: str, expected: bool) -> None:
+    assert covers(own, own_match, uri, match) is expected
+
+
+URIS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4).map(".".join)
+PATTERNS = st.one_of(
+    st.tuples(URIS, st.just("exact")),
+    st.tuples(URIS.map(lambda uri: f"{uri}."), st.just("prefix")),
+    st.tuples(URIS, st.just("prefix")),
+    st.tuples(
+        st.lists(st.sampled_from(["a", "b", ""]), min_size=2, max_size=4).map(".".join),
+        st.just("wildcard"),
+    ),
+)
+ALL = [".".join(parts) for n in range(1, 5) for parts in itertools.product("abc", repeat=n)]
+
+
+def reached(uri: str, match: str) -> set[str]:
+    """What a pattern matches, by the specification's words and not by ours."""
+    if match == "exact":
+        return {uri}
+    if match == "prefix":
+        return {each for each in ALL if each.startswith(uri)}
+    parts = uri.split(".")
+    return {
+        each
+        for each in ALL
+        if len(each.split(".")) == len(parts)
+        and all(p in ("", e) for p, e in zip(parts, each.split("."), strict=True))
+    }
+
+
+@given(PATTERNS, PATTERNS)
+def test_what_is_covered_reaches_no_further(own: tuple[str, str], asked: tuple[str, str]) -> None:
+    if covers(*own, *asked):
+        assert reached(*asked) <= reached(*own)
+
+
+@given(PATTERNS, URIS.map(lambda uri: f"{uri}."))
+def test_what_reaches_into_it_overlaps(asked: tuple[str, str], beginning: str) -> None:
+    if any(uri.startswith(beginning) for uri in reached(*asked)):
+        assert overlaps(*asked, beginning)
+
+
+def test_nothing_is_allowed_that_was_not() -> None:
+    policy = Policy([Right("member", "call", "com.a")])
+    for role, action in itertools.product(["member", "guest", "anonymous", ""], ACTIONS):
+        allowed = policy.find("1", role, action, "com.a") is not None
+        assert allowed is (role == "member" and action == "call")
+
+
+def test_everybody_and_everybody_known() -> None:
+    policy = Policy([Right("anonymous", "call", "com.open"), Right("*", "call", "com.known")])
+
+    def may(role: str) -> list[bool]:
+        return [policy.find("", role, "call", uri) is not None for uri in ("com.open", "com.known")]
+
+    assert may("anonymous") == [True, False]
+    assert may("member") == [True, True]
+
+
+def test_rights_by_authid_and_role() -> None:
+    policy = Policy(
+        [
+            Right("*", "subscribe", "com.user.{authid}.inbox"),
+            Right("*", "subscribe", "com.role.{role}.", "prefix"),
+        ]
+    )
+
+    def may(authid: str, uri: str, match: str = "exact") -> bool:
+        return policy.find(authid, "member", "subscribe", uri, match) is not None
+
+    assert may("7", "com.user.7.inbox")
+    assert not may("8", "com.user.7.inbox")
+    assert not may("7", "com.user..inbox", "wildcard")
+    assert may("7", "com.role.member.", "prefix")
+    assert may("7", "com.role.member.news")
+    assert not may("7", "com.role.admin.news")
+
+
+@pytest.mark.parametrize("authid", ["", "7.inbox", ".", "a.b", "7."])
+def test_an_authid_that_is_no_part_of_a_uri_has_no_such_right(authid: str) -> None:
+    policy = Policy([Right("*", "subscribe", "com.user.{authid}.", "prefix")])
+    assert policy.find(authid, "member", "subscribe", f"com.user.{authid}.x") is None
+
+
+def test_what_is_reserved_is_allowed_by_name_only() -> None:
+    reserved = ["wamp.", "com.shop.flask_wamp."]
+    wide = Policy(
+        [Right("member", "subscribe", "", "prefix"), Right("member", "call", "..", "wildcard")],
+        reserved,
+    )
+
+    def may(policy: Policy, action: str, uri: str, match: str = "exact") -> bool:
+        return policy.find("1", "member", action, uri, match) is not None
+
+    assert may(wide, "subscribe", "com.shop.news")
+    for uri, match in [
+        ("wamp.session.on_join", "exact"),
+        ("com.shop.flask_wamp.lease.x", "exact"),
+        ("com.shop.flask_wamp.", "prefix"),
+        ("com.shop.", "prefix"),
+        ("com", "prefix"),
+        ("", "prefix"),
+        ("com..flask_wamp.lease", "wildcard"),
+        ("com...", "wildcard"),
+        ("wamp.session.", "prefix"),
+    ]:
+        assert not may(wide, "subscribe", uri, match), (uri, match)
+    assert not may(wide, "call", "wamp.session.count")
+    named = Policy([Right("member", "call", "wamp.session.count")], reserved)
+    assert may(named, "call", "wamp.session.count")
+    assert not may(named, "call", "wamp.session.kill")
+
+
+def test_decisions_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rights, "MOST_REMEMBERED", 10)
+    policy = Policy([Right("*", "call", "com.a.", "prefix")])
+    for number in range(100):
+        assert policy.find("1", "member", "call", f"com.a.{number}") is not None
+        assert len(policy._remembered) <= 10
+    policy._remembered.clear()
+    policy.find("1", "member", "call", "com.a." + "x" * 1000)
+    assert not policy._remembered
+
+
+def test_one_user_does_not_get_the_decision_of_another() -> None:
+    policy = Policy([Right("*", "call", "com.{authid}.x")])
+    assert policy.find("1", "member", "call", "com.1.x") is not None
+    assert policy.find("2", "member", "call", "com.1.x") is None
+
+
+@pytest.mark.parametrize(
+    ("right", "message"),
+    [
+        (Right("member", "read", "com.a"), "'read' is not an action; use call, register"),
+        (Right("member", "call", "com.a", "regex"), "match='regex' is not known; use exact"),
+        (Right("member", "call", "com.{user}"), "parts with braces are {authid} and {role}"),
+        (Right("member", "call", "com.x{authid}"), "parts with braces are {authid} and {role}"),
+    ],
+)
+def test_a_wrong_right_is_refused(right: Right, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Policy([right])
+
+
+def test_a_policy_travels_as_json() -> None:
+    policy = Policy(
+        [
+            Right("member", "call", "com.{authid}.a", source="app.py:3"),
+            Right("*", "publish", "com.", "prefix"),
+        ],
+        ["wamp.", "com.flask_wamp."],
+    )
+    again = rights.from_json(json.loads(json.dumps(rights.as_json(policy))))
+    assert (again.rights, again.reserved) == (policy.rights, policy.reserved)
+    for odd in (None, 3, [], [3], [["wamp."], ["only a role"]], [["wamp."], 5]):
+        with pytest.raises(ValueError, match="not a policy"):
+            rights.from_json(odd)
