@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .handlers.grants import Roles, as_roles
 from .handlers.scaffold import Scaffold
 from .protocol.patterns import Pattern
 from .protocol.uris import check_uri
@@ -25,11 +26,16 @@ class WAMPBlueprint(Scaffold):
     :param uri_prefix: ``.users`` is relative to the prefix of what the blueprint is registered in,
         ``com.example.users`` is absolute; None adds nothing.
 
+    :param allow: The roles that may use its handlers, where those have no ``allow`` of their own.
+
     .. versionadded:: 0.1
     """
 
-    def __init__(self, name: str, uri_prefix: str | None = None) -> None:
+    def __init__(
+        self, name: str, uri_prefix: str | None = None, *, allow: Roles | None = None
+    ) -> None:
         super().__init__(for_all=True)
+        self.allowed_roles = None if allow is None else as_roles(allow)
         if uri_prefix is not None:
             pattern = Pattern.parse(uri_prefix.removeprefix("."), None)
             check_uri(pattern.written, "URI prefix")

@@ -6,6 +6,7 @@ import dataclasses
 import typing as t
 import weakref
 
+from .grants import Grant
 from .hooks import Hooks
 from .registry import Spec, caller_frame, site_of
 
@@ -21,16 +22,25 @@ class Group:
         innermost.
     :param prefixes: The URI prefixes, each relative to the one before.
     :param around: The hooks of the groups around this one.
+    :param allow: The roles that may use its handlers, where those do not say so.
     """
 
     def __init__(
-        self, serve: Serve, prefixes: tuple[str, ...] = (), around: tuple[Hooks, ...] = ()
+        self,
+        serve: Serve,
+        prefixes: tuple[str, ...] = (),
+        around: tuple[Hooks, ...] = (),
+        allow: tuple[str, ...] | None = None,
     ) -> None:
         self.hooks = Hooks()
         self.encoders: dict[type, t.Callable[[t.Any], t.Any]] = {}
         """What objects of a class are sent as; an app's group has them, those of blueprints do not."""
         self.groups: dict[object, Group] = {}
         """The groups in this one, by what they were made for."""
+        self.grants: list[Grant] = []
+        """What others may do, below the prefixes of this group."""
+        self.allow = allow
+        """The roles that may use handlers that do not say so themselves."""
         self.sites: dict[object, int] = {}
         """Where in the code each item was declared, and how many groups there were by then."""
         self._serve = serve
@@ -42,17 +52,31 @@ class Group:
 
         :raises ValueError: The app has its URI already.
         """
+        if spec.options.get("allow") is None and self.allow is not None:
+            options = {**spec.options, "allow": self.allow}
+            spec = dataclasses.replace(spec, options=options)
         self._serve(spec, self._prefixes, self._scopes)
 
-    def include(self, key: object, prefix: str | None) -> Group:
+    def include(
+        self, key: object, prefix: str | None, allow: tuple[str, ...] | None = None
+    ) -> Group:
         """Make a group in this one.
 
         :param key: What it is made for.
         :param prefix: Its prefix, relative to that of this group; None adds nothing.
+        :param allow: Its roles; None: those of this group.
         """
         prefixes = self._prefixes if prefix is None else (*self._prefixes, prefix)
-        group = self.groups[key] = Group(self._serve, prefixes, self._scopes)
+        allow = self.allow if allow is None else allow
+        group = self.groups[key] = Group(self._serve, prefixes, self._scopes, allow)
         return group
+
+    def walk(self) -> t.Iterator[tuple[Grant, tuple[str, ...]]]:
+        """Iterate what others may do in this group and those in it, with the prefixes."""
+        for grant in self.grants:
+            yield grant, self._prefixes
+        for group in list(self.groups.values()):
+            yield from group.walk()
 
 
 @dataclasses.dataclass(frozen=True)

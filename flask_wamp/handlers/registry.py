@@ -14,6 +14,7 @@ from ..peer.handler_options import CalleeOptions, Delivery, Invoke, SubscriberOp
 from ..protocol.checks import is_seconds
 from ..protocol.patterns import Pattern
 from ..protocol.uris import MATCHES, resolve
+from .grants import as_roles
 from .signatures import annotated, parameters_of, takes_keyword, underlying
 
 if t.TYPE_CHECKING:
@@ -137,6 +138,12 @@ def location(f: Function) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "file unknown"
 
 
+def location_of_call() -> str:
+    """The file and line of the user's code that called us."""
+    frame = caller_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 def site_of(thing: object) -> object:
     """What is the same when the same ``def`` has run again: a function's code, an object's class."""
     return thing.__code__ if isinstance(thing, types.FunctionType) else type(thing)
@@ -153,6 +160,7 @@ def _own_name(f: Function) -> str:
 
 _CALLEE: dict[str, object] = {
     "match": None,
+    "allow": None,
     "invoke": "roundrobin",
     "concurrency": None,
     "validate": None,
@@ -165,6 +173,7 @@ _CALLEE: dict[str, object] = {
 }
 _SUBSCRIBER: dict[str, object] = {
     "match": None,
+    "allow": None,
     "validate": None,
     "concurrency": 1,
     "delivery": "every",
@@ -263,12 +272,20 @@ def _names(name: str, value: object) -> None:
         raise ValueError(f"{name}={value!r} must be a list of parameter names")
 
 
+def _roles(name: str, value: object) -> None:
+    try:
+        as_roles(value)
+    except ValueError as error:
+        raise ValueError(f"{name}={error}") from None
+
+
 def _anything(name: str, value: object) -> None:
     """Middlewares are checked when the chain of the handler is put together."""
 
 
 _CHECKS: dict[str, t.Callable[[str, object], None]] = {
     "match": _one_of(*MATCHES),
+    "allow": _roles,
     "invoke": _one_of(*INVOKES),
     "delivery": _one_of(*t.get_args(Delivery)),
     "concurrency": _positive,

@@ -8,6 +8,7 @@ import weakref
 from ..peer.handler_options import CalleeOptions, Middlewares, SubscriberOptions
 from ..protocol.meta_types import SessionInfo
 from .context import Event, Invocation
+from .grants import Roles, grants
 from .groups import Group, Item, Items
 from .hooks import Handle, Hooks
 from .marks import marked_members
@@ -21,6 +22,7 @@ from .registry import (
     consume_spec,
     decorator,
     full_name,
+    location_of_call,
     subscriber_spec,
 )
 
@@ -109,6 +111,9 @@ class Scaffold:
             name below the prefix. In ``.users.<int:user_id>.get`` a part is an argument, and the URI is a
             wildcard. See ``docs/patterns.rst``.
         :param match: ``exact``, ``prefix`` or ``wildcard``; by default what the URI says.
+        :param allow: The role, or list of roles, that may call it from outside of the app: ``"member"``,
+            ``"anonymous"`` for everybody, ``"*"`` for everybody who is known. By default nobody may but
+            the app's own processes.
         :param invoke: How the router shares calls among all who register the procedure: ``roundrobin``
             (so that the workers of an app share the work), ``single``, ``random``, ``first`` or ``last``.
         :param concurrency: How many calls run at once in this process.
@@ -146,6 +151,7 @@ class Scaffold:
 
         :param topic: As ``uri`` of :meth:`callee`.
         :param match: As for :meth:`callee`.
+        :param allow: Who may publish to the topic from outside of the app; as for :meth:`callee`.
         :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
         :param concurrency: How many events are handled at once; more than 1 gives up their order.
         :param delivery: ``every`` process of the app gets each event, or ``one`` of them.
@@ -284,6 +290,48 @@ class Scaffold:
 
         return decorate
 
+    # Rights.
+
+    def allow(
+        self,
+        roles: Roles,
+        *,
+        call: str | t.Sequence[str] | None = None,
+        publish: str | t.Sequence[str] | None = None,
+        subscribe: str | t.Sequence[str] | None = None,
+        register: str | t.Sequence[str] | None = None,
+    ) -> None:
+        """Allow others to do something. What is not allowed is refused.
+
+        ::
+
+            wamp.allow("member", subscribe=[".news", ".user.{authid}.inbox"], call="com.other.")
+
+        :param roles: ``"member"``, a list of roles, ``"anonymous"`` for everybody, or ``"*"`` for everybody
+            who is known.
+        :param call: URIs, each absolute or relative to the prefix (``.news``). A last dot makes a prefix:
+            it allows all that begins so. ``{authid}`` and ``{role}`` stand for who asks, ``<name>`` and
+            an empty part for any part. The other three take the same.
+        :raises ValueError: A role or a URI is not allowed.
+
+        The app's own processes may do everything. Subscribing to a prefix or wildcard needs a right for
+        all that it matches.
+
+        Source: WAMP Advanced Profile, "Authorization".
+
+        .. versionadded:: 0.1
+        """
+        source = location_of_call()
+        made = grants(
+            roles, source, call=call, publish=publish, subscribe=subscribe, register=register
+        )
+        if not made:
+            raise ValueError("allow needs one of call=, publish=, subscribe=, register=")
+        site = ("allow", source, *made)
+        self._items.add(
+            Item.of(f"allow at {source}", made, lambda group: group.grants.extend(made), site)
+        )
+
     # Blueprints.
 
     def register_blueprint(self, blueprint: Scaffold) -> None:
@@ -294,13 +342,14 @@ class Scaffold:
         if not isinstance(blueprint, Scaffold) or not hasattr(blueprint, "uri_prefix"):
             raise TypeError(f"register_blueprint takes a WAMPBlueprint, not {blueprint!r}")
         prefix: str | None = blueprint.uri_prefix
+        allow: tuple[str, ...] | None = getattr(blueprint, "allowed_roles", None)
         if blueprint._contains(self):
             raise ValueError(f"{blueprint!r} cannot be registered in itself")
 
         def register(parent: Group) -> None:
             if blueprint in parent.groups:
                 raise ValueError(f"{blueprint!r} is registered here already")
-            blueprint._items.made(parent.include(blueprint, prefix))
+            blueprint._items.made(parent.include(blueprint, prefix, allow))
 
         site = ("blueprint", repr(blueprint), prefix)
         self._items.add(Item.of(repr(blueprint), blueprint, register, site))

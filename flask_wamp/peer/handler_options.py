@@ -17,6 +17,7 @@ class HandlerOptions(t.TypedDict, total=False):
     """What callees and subscribers have in common; ``FlaskWAMP.callee`` documents each."""
 
     match: Match | None
+    allow: str | c.Sequence[str] | None
     validate: bool | None
     request_context: bool
     bypass: bool

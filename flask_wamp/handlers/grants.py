@@ -1,0 +1,76 @@
+"""What the app allows to others: ``allow=`` of handlers, and ``wamp.allow(...)``.
+
+A grant is what the user has written. In an app, where the prefix is known, it becomes a
+:class:`.rights.Right`.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..protocol.patterns import Pattern
+from ..protocol.rights import ACTIONS, Right
+from ..protocol.uris import resolve
+
+Roles = str | t.Sequence[str]
+"""A role or several; ``"anonymous"`` is everybody, ``"*"`` everybody who is known."""
+
+
+class Grant(t.NamedTuple):
+    """A role may do something; the URI may be relative."""
+
+    role: str
+    action: str
+    uri: str
+    source: str
+
+    def right(self, prefix: str | None) -> Right:
+        """Return the right below a prefix.
+
+        :raises ValueError: The URI is none; says which forms there are.
+        """
+        uri, match = _parse(resolve(self.uri, prefix))
+        return Right(self.role, self.action, uri, match, self.source).check()
+
+
+def grants(roles: Roles, source: str, **actions: str | t.Sequence[str] | None) -> list[Grant]:
+    """Return a grant for each role, action and URI.
+
+    :param actions: ``call``, ``publish``, ``subscribe`` and ``register``, each a URI or several.
+    :raises ValueError: One of it is not allowed.
+    """
+    names = as_roles(roles)
+    made = []
+    for action, uris in actions.items():
+        if action not in ACTIONS:
+            raise TypeError(f"allow has no {action!r}; it takes {', '.join(ACTIONS)}")
+        for uri in [uris] if isinstance(uris, str) else uris or ():
+            if not isinstance(uri, str) or not uri:
+                raise ValueError(f"{action}={uri!r} must be a URI, or a list of URIs")
+            made += [Grant(role, action, uri, source) for role in names]
+    for grant in made:
+        grant.right(None)  # raises before there is an app
+    return made
+
+
+def as_roles(roles: object) -> tuple[str, ...]:
+    """Return roles as a tuple.
+
+    :raises ValueError: It is neither a role nor a list of roles.
+    """
+    names = (roles,) if isinstance(roles, str) else roles
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise ValueError(f"{roles!r} is not a role or a list of roles")
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{roles!r} must be a role such as 'member', or a list of roles")
+    return tuple(names)
+
+
+def _parse(uri: str) -> tuple[str, str]:
+    """Return the URI of a right, and how it matches: a last dot makes a prefix, an empty part a wildcard."""
+    if "<" in uri:
+        pattern = Pattern.parse(uri, None)
+        return pattern.uri, pattern.match
+    if uri.endswith(".") and ".." not in uri:
+        return uri, "prefix"
+    return uri, "wildcard" if ".." in uri or uri.endswith(".") else "exact"
