@@ -15,19 +15,22 @@ from .client.health import health
 from .config import Config, load_config
 from .coordination.lease import Leases
 from .coordination.signing import Signer
+from .endpoint.setup import add_endpoint, own_router
 from .handlers import http, notify
 from .handlers.context import Event, explain_missing_client, offer_client
 from .handlers.dispatch import Dispatcher, Handler
+from .handlers.grants import as_roles
 from .handlers.groups import Group, Item, Items
 from .handlers.hooks import Hooks
 from .handlers.marks import served, take_unserved
 from .handlers.meta_events import Watch
-from .handlers.registry import Spec, callee_spec, subscriber_spec
+from .handlers.registry import Spec, callee_spec, location, subscriber_spec
 from .handlers.scaffold import ArgumentDecorator, OneArgumentF, Scaffold
 from .handlers.signatures import underlying
 from .handlers.views import marked_views, wrapped_by_views
-from .peer.declarations import Declaration
+from .peer.declarations import Declaration, Registration
 from .protocol.payload import JSON_TYPES, OwnTypes
+from .protocol.rights import Policy, Right
 from .protocol.uris import resolve
 from .servers import detection as servers
 from .servers import lifecycle
@@ -57,10 +60,14 @@ class _AppState:
         self.dispatcher = Dispatcher(
             app, self.prefix, config["WAMP_VALIDATE"], trusted_links, signer
         )
+        settings = config.settings(
+            f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
+        )
+        self.own_router = own_router(app, config, settings, self.rights)
+        if self.own_router is not None:
+            settings = self.own_router.settings(settings)
         self.client = Client(
-            config.settings(
-                f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
-            ),
+            settings,
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
@@ -68,15 +75,33 @@ class _AppState:
             name=app.name,
         )
         self.client.start_policy.before_serving = self._before_serving
+        if self.own_router is not None:
+            self.client.add_listener(self.own_router.listener)
         self._watch = Watch()
+        self._handler_rights: list[Right] = []
         self._served: set[tuple[object, ...]] = set()
 
-    def _serve(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
-        """Serve a decorated function; at once where a session is joined."""
+    def rights(self) -> Policy:
+        """Return what others than the app's own processes may do."""
+        rights = list(self._handler_rights)
+        for grant, prefixes in self.group.walk():
+            rights.append(grant.right(self._prefix(prefixes)))
+        return Policy(rights, ("wamp.", f"{self.dispatcher.own_prefix}."))
+
+    def _prefix(self, prefixes: t.Sequence[str]) -> str | None:
         prefix = self.prefix
         for part in prefixes:
             prefix = resolve(part, prefix)
-        made = self._declaration(spec, prefix, scopes)
+        return prefix
+
+    def _serve(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
+        """Serve a decorated function; at once where a session is joined."""
+        made = self._declaration(spec, self._prefix(prefixes), scopes)
+        subject = made.subject
+        action = "call" if spec.kind is Registration else "publish"
+        for role in as_roles(spec.options.get("allow") or ()):
+            source = f"{spec.name}, {location(spec.function)}"
+            self._handler_rights.append(Right(role, action, subject.uri, subject.match, source))
         for declaration in self._watch.declarations(spec.kind, made):
             self.client.declare(declaration)
         self._served.add(_key(spec))
@@ -216,6 +241,7 @@ class FlaskWAMP(Scaffold):
         state.client.closeables.append(runner)
         offer_tasks(app, runner)
         http.answer_errors(app)
+        add_endpoint(app, state.config, state.client, state.own_router)
         if self._schedule is not None:
             state.run_jobs(self._schedule)
         lifecycle.manage(

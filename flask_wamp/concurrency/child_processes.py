@@ -56,3 +56,13 @@ def kill_process(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def python_executable() -> str:
+    """Return the path of this Python.
+
+    In a server with a Python inside, such as uWSGI, ``sys.executable`` is the server.
+    """
+    if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
+        return sys.executable
+    return os.path.join(sys.exec_prefix, "bin", "python3")

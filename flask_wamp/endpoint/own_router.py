@@ -1,0 +1,179 @@
+"""An app's own router: where it is, how it starts, and what the app tells it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import typing as t
+
+from flask import Flask, request
+
+from .._text import get_logger
+from ..client.client import Client
+from ..peer.connection import Connection
+from ..peer.settings import Settings
+from ..protocol import rights
+from ..protocol.identity import Identity
+from ..protocol.session import Session
+from ..router.process.place import Place, own_place, place_at
+from ..router.process.procedures import ADD_TICKET, CONFIGURE
+from ..router.process.spawn import ensure_running
+from ..transports import RouterURL, Transport, open_transport
+from .joining import Identify, public_url
+
+logger = get_logger("flask_wamp")
+
+
+class OwnRouter:
+    """The embedded router of one app.
+
+    :param policy: Returns the app's rights; called when the router starts and at each join.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        url: RouterURL,
+        realm: str,
+        *,
+        listen: t.Sequence[str],
+        origins: t.Sequence[str],
+        connect_timeout: float,
+        policy: t.Callable[[], rights.Policy],
+    ) -> None:
+        self.place = place_at(url.path) if url.path else _place_of(app, realm)
+        self.url = url._replace(path=self.place.socket)
+        self._app = app
+        self._realm = realm
+        self._listen = list(listen)
+        self._origins = list(origins)
+        self._connect_timeout = connect_timeout
+        self._policy = policy
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings of a client that joins this router."""
+        return dataclasses.replace(
+            settings, router_url=self.url, open_transport=self.open_transport
+        )
+
+    def ensure_running(self) -> None:
+        """Start the router unless it runs, and wait until it listens.
+
+        :raises TransportError: It cannot be started, or not in time.
+        """
+        ensure_running(self.place, self._setup(), time.monotonic() + self._connect_timeout)
+
+    def open_transport(self, url: RouterURL, *, timeout: float, **options: t.Any) -> Transport:
+        """Connect to the router, which is started where it does not run."""
+        deadline = time.monotonic() + timeout
+        ensure_running(self.place, self._setup(), deadline)
+        left = max(0.001, deadline - time.monotonic())
+        return open_transport(url, timeout=left, **options)
+
+    def _setup(self) -> dict[str, t.Any]:
+        return {
+            "app": self._app.name,
+            "realm": self._realm,
+            "listen": self._listen,
+            "origins": self._origins,
+            "policy": rights.as_json(self._policy()),
+            "explains": self._app.debug,
+        }
+
+    def ticket(self, client: Client, identity: Identity, max_age: float) -> str:
+        """Return a ticket that lets a browser join once."""
+        about = {
+            "authid": identity.authid,
+            "authrole": identity.authrole,
+            "authextra": dict(identity.authextra),
+        }
+        return str(client.call(ADD_TICKET, about, max_age))
+
+    def listener(self, peer: object) -> _Configurer:
+        """Make what tells the router the app's rights at each join: it may be older than the app."""
+        return _Configurer(self._policy, lambda: self._app.debug)
+
+
+class _Configurer:
+    """Tells the router the app's rights, whenever a process of the app joins."""
+
+    def __init__(
+        self, policy: t.Callable[[], rights.Policy], explains: t.Callable[[], bool]
+    ) -> None:
+        self._policy = policy
+        self._explains = explains
+
+    def joined(self, connection: Connection) -> None:
+        """There is a session."""
+        args = [rights.as_json(self._policy()), self._explains()]
+        connection.put(Session.call, CONFIGURE, args, {}, {}, _Answer())
+
+    def lost(self) -> None:
+        """There is none any more."""
+
+    def leave(self, deadline: float) -> None:
+        """The process leaves; its successors have rights of their own to tell."""
+
+
+class _Answer:
+    """The ticket of the CALL."""
+
+    def resolve(self, message: t.Any) -> None:
+        """Take RESULT or ERROR."""
+        error = getattr(message, "error", None)
+        if error is not None:
+            logger.error("the embedded router does not take the app's rights: %s", error)
+
+    def fail(self, error: BaseException) -> None:
+        """The session is lost; the next one tells them again."""
+
+
+def _place_of(app: Flask, realm: str) -> Place:
+    """Return a place that two apps, two checkouts or two realms do not share."""
+    prefix = app.config.get("WAMP_URI_PREFIX") or ""
+    return own_place(os.path.realpath(app.root_path), app.import_name, str(prefix), realm)
+
+
+class AtOwnRouter:
+    """Browsers join the app's own router: through the endpoint, or at a port of the router's.
+
+    :param identify: Says who sends a request.
+    """
+
+    def __init__(
+        self,
+        router: OwnRouter,
+        client: Client,
+        identify: Identify,
+        listen: t.Sequence[str],
+        max_age: float,
+    ) -> None:
+        self.realm = client.settings.realm
+        self._router = router
+        self._client = client
+        self._identify = identify
+        self._listen = listen
+        self._max_age = max_age
+
+    @property
+    def browsers_socket(self) -> str | None:
+        """Where connections are handed over."""
+        return self._router.place.browsers
+
+    @property
+    def public_url(self) -> str | None:
+        """The router's own port, where it has one for browsers."""
+        return public_url(self._listen)
+
+    def ensure_router(self) -> None:
+        """Start the router unless it runs."""
+        self._router.ensure_running()
+
+    def identify(self) -> Identity | None:
+        """Return who sends the present request."""
+        return self._identify(request)
+
+    def ticket(self, identity: Identity) -> str:
+        """Return a ticket for joining once."""
+        return self._router.ticket(self._client, identity, self._max_age)

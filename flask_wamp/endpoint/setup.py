@@ -1,0 +1,61 @@
+"""Put an app's endpoint and router together, as its configuration says."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Flask
+
+from ..client.client import Client
+from ..peer.settings import Settings
+from ..protocol.rights import Policy
+from .identity import current_identity
+from .joining import AtOtherRouter
+from .views import Endpoint, Joining
+
+if t.TYPE_CHECKING:
+    from .own_router import OwnRouter
+
+
+class Config(t.Protocol):
+    """The checked configuration, by key."""
+
+    def __getitem__(self, name: str, /) -> t.Any: ...
+
+
+def own_router(
+    app: Flask, config: Config, settings: Settings, policy: t.Callable[[], Policy]
+) -> OwnRouter | None:
+    """Return the app's own router; None: it joins another one."""
+    if not settings.router_url.embedded:
+        return None
+    from .own_router import OwnRouter  # the router takes longer to import than all the rest
+
+    return OwnRouter(
+        app,
+        settings.router_url,
+        settings.realm,
+        listen=config["WAMP_ROUTER_LISTEN"],
+        origins=config["WAMP_ORIGINS"],
+        connect_timeout=settings.connect_timeout,
+        policy=policy,
+    )
+
+
+def add_endpoint(
+    app: Flask, config: Config, client: Client, router: OwnRouter | None
+) -> Endpoint | None:
+    """Add the routes of ``WAMP_ENDPOINT``; None: there are none."""
+    path, listen = config["WAMP_ENDPOINT"], config["WAMP_ROUTER_LISTEN"]
+    if path is None:
+        return None
+    joining: Joining
+    if router is not None:
+        from .own_router import AtOwnRouter
+
+        max_age = config["WAMP_TICKET_MAX_AGE"]
+        joining = AtOwnRouter(router, client, current_identity, listen, max_age)
+    else:
+        settings = client.settings
+        joining = AtOtherRouter(settings.router_url, settings.realm, listen, current_identity)
+    return Endpoint(app, path, config["WAMP_ORIGINS"], joining)

@@ -1,0 +1,140 @@
+"""The routes through which browsers join: the WebSocket, the browser's module, and how to join."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Flask, Response, request
+
+from ..protocol.identity import Identity
+from .module import client_d_ts, client_js
+from .origins import is_allowed
+from .sockets import Detached, NoSocket, connection_fd, request_bytes
+
+
+class Joining(t.Protocol):
+    """What the endpoint needs of an app's connection to its router."""
+
+    @property
+    def realm(self) -> str:
+        """The realm to join."""
+
+    @property
+    def browsers_socket(self) -> str | None:
+        """Where connections are handed over; None: the router is not an embedded one."""
+
+    @property
+    def public_url(self) -> str | None:
+        """The router's own URL for browsers; None: they join at the endpoint."""
+
+    def ensure_router(self) -> None:
+        """Start the embedded router unless it runs."""
+
+    def identify(self) -> Identity | None:
+        """Return who sends the present request; None: somebody unknown."""
+
+    def ticket(self, identity: Identity) -> str | None:
+        """Return a ticket that lets the browser join once as this identity; None: it needs none."""
+
+
+class Endpoint:
+    """The endpoint of one app.
+
+    :param path: ``WAMP_ENDPOINT``.
+    :param origins: ``WAMP_ORIGINS``.
+    """
+
+    def __init__(self, app: Flask, path: str, origins: t.Sequence[str], joining: Joining) -> None:
+        self._origins = tuple(origins)
+        self._joining = joining
+        self._path = path.rstrip("/")
+        rule = app.add_url_rule
+        rule(self._path or "/", "wamp_socket", self.socket, methods=["GET"], websocket=True)
+        rule(self._path or "/", "wamp_no_socket", self.no_socket, methods=["GET"])
+        rule(f"{self._path}/client.js", "wamp_client_js", self.client_js, methods=["GET"])
+        rule(f"{self._path}/client.d.ts", "wamp_client_d_ts", self.client_d_ts, methods=["GET"])
+        rule(f"{self._path}/session", "wamp_session", self.session, methods=["POST"])
+
+    def socket(self) -> Response:
+        """Hand the WebSocket over to the router; the server has nothing to do with it afterwards."""
+        if not self._is_allowed():
+            return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
+        path = self._joining.browsers_socket
+        if path is None:
+            url = self._joining.public_url
+            where = f"at {url}" if url else "itself; POST .../session says where"
+            return _text(501, f"This app uses a router of its own: join it {where}.")
+        try:
+            fd = connection_fd(request.environ)
+        except NoSocket as error:
+            return _text(501, f"The WebSocket cannot be opened here: {error}.")
+        if request.headers.get("Sec-WebSocket-Version") != "13":
+            return _text(426, "Use version 13 of WebSocket.")
+        return self._hand_over(fd, path)
+
+    def _hand_over(self, fd: int, path: str) -> Response:
+        from ..router.process.handover import Handover, hand_over
+
+        identity = self._joining.identify()
+        handover = Handover(request.remote_addr or "", request.is_secure, identity)
+        detached = Detached(fd)
+        try:
+            fds, data = (detached.fd, detached.keep_fd), request_bytes(request.environ)
+            try:
+                hand_over(path, fds, handover, data)
+            except (FileNotFoundError, ConnectionRefusedError):  # the router is gone
+                self._joining.ensure_router()
+                hand_over(path, fds, handover, data)
+        except OSError as error:
+            detached.give_back()
+            return _text(503, f"The router cannot be reached: {error}.")
+        except BaseException:
+            detached.give_back()
+            raise
+        detached.close()
+        return Response(status=101)
+
+    def no_socket(self) -> Response:
+        """Say what this address is for, to who opens it in a browser."""
+        return _text(
+            426,
+            f"This is where browsers join over WebSocket: connect({self._path!r}) of client.js.",
+        )
+
+    def client_js(self) -> Response:
+        """Serve the browser's module."""
+        return _file(client_js(), "text/javascript")
+
+    def client_d_ts(self) -> Response:
+        """Serve the types of the browser's module."""
+        return _file(client_d_ts(), "text/plain")
+
+    def session(self) -> Response | tuple[dict[str, t.Any], int]:
+        """Say where and how to join: ``url``, ``realm``, ``authid`` and ``ticket``.
+
+        The last two are None for somebody unknown.
+        """
+        if not self._is_allowed():
+            return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
+        identity = self._joining.identify()
+        return {
+            "url": self._joining.public_url or self._path or "/",
+            "realm": self._joining.realm,
+            "authid": identity.authid if identity is not None else None,
+            "ticket": self._joining.ticket(identity) if identity is not None else None,
+        }, 200
+
+    def _is_allowed(self) -> bool:
+        return is_allowed(request.headers.get("Origin"), request.host, self._origins)
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, content_type="text/plain; charset=utf-8")
+
+
+def _file(text: str, kind: str) -> Response:
+    response = Response(text, content_type=f"{kind}; charset=utf-8")
+    response.add_etag()
+    response.headers["Cache-Control"] = "no-cache"
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,173 @@
+"""What the app's own processes tell their embedded router: rights, tickets, and who has to leave.
+
+These are procedures of the router's own, in the ``wamp.`` namespace. Only processes that came over the
+unix socket may call them.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import typing as t
+
+from ..._text import get_logger
+from ...protocol import error_uris, rights
+from ...protocol.identity import Identity
+from ...protocol.messages import Call
+from ...protocol.uris import MATCHES
+from .. import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
+from ..authentication import anonymous
+from ..codec import Payload, PayloadError
+from .procedures import ADD_TICKET, CONFIGURE, SIGN_OUT, STATUS
+
+logger = get_logger("flask_wamp.router")
+
+#: Who the app's own processes are. The unix socket proves it: only this user can open it.
+BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
+
+#: Tickets that wait to be used. More than so many within half a minute is an attack.
+MAX_TICKETS = 100_000
+
+
+class AppAPI:
+    """Decides for an app's embedded router who may join and what they may do, as the app has said.
+
+    :param clock: Seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, clock: t.Callable[[], float]) -> None:
+        self._clock = clock
+        self._policy = rights.Policy()
+        self._explains = False
+        self._tickets: collections.OrderedDict[str, tuple[Identity, float]] = (
+            collections.OrderedDict()
+        )
+        self._router: Router
+
+    def serve(self, router: Router, realm: str) -> None:
+        """Offer the procedures in a realm."""
+        self._router = router
+        found = router.find_realm(realm)
+        assert found is not None
+        procedures: dict[str, t.Callable[..., t.Any]] = {
+            CONFIGURE: self.configure,
+            ADD_TICKET: self.add_ticket,
+            SIGN_OUT: self.sign_out,
+            STATUS: self.status,
+        }
+        for uri, procedure in procedures.items():
+            found.dealer.meta[uri] = _for_backends_only(procedure)
+
+    # Deciding.
+
+    def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
+        """Let in who has a ticket of the app's; everybody else is anonymous."""
+        if "ticket" in request.authmethods:
+            return Challenge("ticket", {}, lambda ticket, extra: self._redeem(ticket))
+        if "anonymous" in request.authmethods:
+            return anonymous(request)
+        return Refusal(
+            error_uris.NO_MATCHING_AUTH_METHOD, "offer ticket, or anonymous where you have none"
+        )
+
+    def authorize(
+        self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
+    ) -> bool | Decision:
+        """Let the app's own processes do everything, and others what the app's rights say."""
+        if identity is BACKEND:
+            return True
+        match = options.get("match", "exact")
+        if action not in ("register", "subscribe"):
+            match = "exact"
+        elif match not in MATCHES:
+            return False
+        role = identity.authrole
+        if self._policy.find(identity.authid, role, action, uri, match) is not None:
+            return True
+        return Decision(False, message=self._why_not(role, action, uri, match))
+
+    def _why_not(self, role: str, action: str, uri: str, match: str) -> str:
+        """Name the line that is missing, while the app is debugged; outsiders learn nothing else."""
+        if not self._explains:
+            return "not authorized"
+        pattern = "" if match == "exact" else f" (match={match!r})"
+        return (
+            f"the role {role!r} may not {action} {uri!r}{pattern}: nothing allows it. Add "
+            f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
+        )
+
+    def _redeem(self, ticket: str) -> Identity | Refusal:
+        """Return who has got a ticket; it is valid once."""
+        identity, expires = self._tickets.pop(ticket, (None, 0.0))
+        if identity is None or expires < self._clock():
+            return Refusal(
+                error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
+            )
+        return identity
+
+    # What the app says.
+
+    def configure(self, policy: t.Any, explains: t.Any = False) -> None:
+        """Replace the rights by those that an app's process has.
+
+        :param policy: See :func:`~flask_wamp.protocol.rights.as_json`.
+        :param explains: Whether refusals say which line is missing.
+        """
+        self._policy = rights.from_json(policy)
+        self._explains = explains is True
+
+    def add_ticket(self, identity: t.Any, max_age: t.Any) -> str:
+        """Return a ticket that lets a client join once as somebody, within so many seconds."""
+        if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
+            raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
+        found = Identity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
+        now = self._clock()
+        while self._tickets:
+            oldest, (_, expires) = next(iter(self._tickets.items()))
+            if expires > now and len(self._tickets) < MAX_TICKETS:
+                break
+            del self._tickets[oldest]
+        ticket = os.urandom(24).hex()
+        self._tickets[ticket] = (found, now + max_age)
+        return ticket
+
+    def sign_out(self, authid: t.Any) -> int:
+        """End the sessions and the tickets of somebody; return how many sessions there were."""
+        for ticket, (identity, _) in list(self._tickets.items()):
+            if identity.authid == authid:
+                del self._tickets[ticket]
+        count = 0
+        for session in list(self._router.sessions):
+            identity = session.identity
+            if identity.authid == authid and identity is not BACKEND and session.id:
+                session.disconnect(error_uris.CLOSE_LOGOUT, "you have signed out")
+                count += 1
+        return count
+
+    def status(self) -> dict[str, t.Any]:
+        """Return numbers for people."""
+        return {
+            "pid": os.getpid(),
+            "sessions": len(self._router.sessions),
+            "tickets": len(self._tickets),
+            "rights": len(self._policy.rights),
+            "counters": dict(self._router.counters),
+        }
+
+
+def _for_backends_only(
+    procedure: t.Callable[..., t.Any],
+) -> t.Callable[[RouterSession, Call], None]:
+    def serve(session: RouterSession, message: Call) -> None:
+        if session.identity is not BACKEND:
+            session.refuse(message, error_uris.NOT_AUTHORIZED, "not authorized")
+            return
+        try:
+            args, _ = Payload(session.codec, session.codec.payload(message)).values()
+            result = procedure(*args)
+        except (PayloadError, TypeError, ValueError) as error:
+            session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+        else:
+            session.send(session.encode((50, message.request_id, {}, session.codec.dump([result]))))
+
+    return serve

@@ -1,0 +1,116 @@
+"""The embedded router's main program: what an app's process starts, and what ends after the app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import typing as t
+
+from ..._text import get_logger
+from ...transports.urls import RouterURL, parse_router_url
+from .. import Router, Settings
+from .app_api import BACKEND, AppAPI
+from .host import Host
+from .listeners import Listener
+from .place import Place
+from .takeover import HandoverListener
+
+logger = get_logger("flask_wamp.router")
+
+#: Seconds without a process of the app before the router ends: a worker that restarts takes some.
+GRACE = 10.0
+
+#: Seconds in which the process that has started the router has to join.
+FIRST_GRACE = 30.0
+
+#: Seconds for GOODBYE at the end.
+STOP_TIMEOUT = 2.0
+
+
+def main() -> None:
+    """Run the router until the app is gone. Reads its setup, as JSON, from standard input."""
+    setup: dict[str, t.Any] = json.load(sys.stdin.buffer)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    place = Place(setup["socket"])
+    with open(os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o600), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another one is there
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(place.info)
+        try:
+            asyncio.run(_run(place, setup))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(place.info)
+
+
+async def _run(place: Place, setup: dict[str, t.Any]) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    api = AppAPI(loop.time)
+    router = Router(
+        Settings(realms=(setup["realm"],)),
+        clock=loop.time,
+        wall_clock=time.time_ns,
+        authenticator=api.authenticate,
+        authorizer=api.authorize,
+    )
+    api.serve(router, setup["realm"])
+    if "policy" in setup:
+        api.configure(setup["policy"], setup.get("explains", False))
+    host = Host(router)
+    own = RouterURL(f"unix://{place.socket}", "unix", "localhost", 0, place.socket)
+    apps = Listener(host, own, identity=BACKEND, own_user=True)
+    listeners: list[t.Any] = [apps, HandoverListener(host, place.browsers)]
+    for url in setup.get("listen", ()):
+        listeners.append(Listener(host, parse_router_url(url), origins=setup.get("origins", [])))
+    _say(place, setup)
+    watch = asyncio.ensure_future(_watch(apps, setup.get("grace", GRACE), ended))
+    await ended.wait()
+    watch.cancel()
+    for listener in listeners:
+        listener.close()
+    await host.stop(STOP_TIMEOUT)
+
+
+def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:
+    """Write down who we are; that the file is there says that we listen."""
+    info = {
+        "pid": os.getpid(),
+        "since": time.time(),
+        "realm": setup["realm"],
+        "app": setup.get("app"),
+    }
+    temporary = f"{place.info}.{os.getpid()}"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(info, file)
+    os.replace(temporary, place.info)
+
+
+async def _watch(apps: Listener, grace: float, ended: asyncio.Event) -> None:
+    """End when no process of the app has been there for so many seconds."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    while True:
+        await asyncio.sleep(min(1.0, grace / 4))
+        if apps.connections:
+            continue
+        due = begun + FIRST_GRACE if apps.emptied is None else apps.emptied + grace
+        if clock() > due:
+            ended.set()
+            return

@@ -1,0 +1,198 @@
+"""The router's process: one event loop, the core, and all connections."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import logging
+import time
+import typing as t
+
+from ..._text import get_logger
+from ...exceptions import WAMPError
+from .. import Router
+from ..facts import TransportFacts
+from ..session import RouterSession
+from .connection import Connection
+
+logger = get_logger("flask_wamp.router")
+
+#: Seconds between two looks at who is silent.
+LOOK = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSettings:
+    """Limits of connections; those of sessions are in :class:`~flask_wamp.router.settings.Settings`."""
+
+    serializers: tuple[str, ...] = ("msgpack", "json", "cbor")
+    compression: bool = True
+    """Whether WebSocket clients may have messages compressed."""
+
+    ping_interval: float = 30.0
+    """Seconds after which an idle WebSocket is asked for a sign of life. 0: never."""
+
+    ping_timeout: float = 30.0
+    """Seconds it has for the answer."""
+
+    max_connections: int = 20_000
+    """Connections at a time."""
+
+    max_connections_per_address: int = 5000
+    """Connections at a time from one address. Many people share the address of their proxy."""
+
+
+class Host:
+    """Runs a router on an event loop. All of it belongs to the loop's thread.
+
+    :param router: The core.
+    """
+
+    def __init__(self, router: Router, settings: HostSettings | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.router = router
+        self.settings = settings or HostSettings()
+        self.connections: set[Connection] = set()
+        self.dirty: list[Connection] = []
+        self._addresses: collections.Counter[str] = collections.Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        self._refused = 0
+        self._watch = self.loop.call_later(LOOK, self._look)
+
+    @property
+    def serializers(self) -> tuple[str, ...]:
+        """The serializers that clients may choose."""
+        return self.settings.serializers
+
+    @property
+    def compression(self) -> bool:
+        """Whether WebSocket clients may have messages compressed."""
+        return self.settings.compression
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes of the largest message a client may send."""
+        return self.router.settings.max_message_size
+
+    @property
+    def goodbye_timeout(self) -> float:
+        """Seconds in which a client has to close a connection that we have ended."""
+        return self.router.settings.goodbye_timeout
+
+    # Connections.
+
+    def admits(self, address: str) -> bool:
+        """Whether one more connection from an address is within the limits."""
+        settings = self.settings
+        if len(self.connections) >= settings.max_connections:
+            self._log_full("%d connections are open", len(self.connections))
+            return False
+        if address and self._addresses[address] >= settings.max_connections_per_address:
+            self._log_full("%d connections from %s are open", self._addresses[address], address)
+            return False
+        return True
+
+    def add(self, connection: Connection, address: str) -> None:
+        """Count a connection until it is forgotten."""
+        connection.address = address
+        self.connections.add(connection)
+        self._addresses[address] += 1
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
+
+    def open(
+        self,
+        connection: Connection,
+        facts: TransportFacts,
+        serializer: str,
+        max_message_size: int,
+        headers: t.Mapping[str, str],
+    ) -> RouterSession:
+        """Open a session for a connection that has agreed on a serializer."""
+        facts = dataclasses.replace(
+            facts, serializer=serializer, max_message_size=max_message_size, http_headers=headers
+        )
+        return self.router.open(facts, send=connection.send, close=connection.end)
+
+    def flush(self) -> None:
+        """Send what this turn of the loop has left, and see what is due next."""
+        while self.dirty:
+            dirty, self.dirty = self.dirty, []
+            for connection in dirty:
+                connection.flush()
+        self._schedule()
+
+    def flush_soon(self) -> None:
+        """Flush at the end of this turn, where nothing else does."""
+        self.loop.call_soon(self.flush)
+
+    # Time.
+
+    def _schedule(self) -> None:
+        due = self.router.next_deadline
+        if due == self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_at(due, self._tick) if due is not None else None
+
+    def _tick(self) -> None:
+        self._timer = self._due = None
+        self.router.tick()
+        self.flush()
+
+    def _look(self) -> None:
+        """Ask those that were silent for long, and leave those that did not answer."""
+        self._watch = self.loop.call_later(LOOK, self._look)
+        interval, patience = self.settings.ping_interval, self.settings.ping_timeout
+        now = self.loop.time()
+        if interval:
+            for connection in list(self.connections):
+                if connection.pings and connection.heard + interval < now:
+                    if connection.heard + interval + patience < now:
+                        connection.close()
+                    else:
+                        connection.ping()
+        self.flush()
+
+    # Logs: what a client can cause is logged in bounds.
+
+    def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
+        """Note a connection that broke the rules: the first one as a warning, the others for who debugs."""
+        self._refused += 1
+        level = logging.WARNING if self._refused & (self._refused - 1) == 0 else logging.DEBUG
+        logger.log(
+            level,
+            "a connection from %s is closed: %s (%d such connections so far)",
+            facts.details.get("peer", "?"),
+            error,
+            self._refused,
+        )
+
+    def _log_full(self, text: str, *args: object) -> None:
+        now = time.monotonic()
+        if now > getattr(self, "_logged_full", 0.0) + 10.0:
+            self._logged_full = now
+            logger.warning(f"a connection is refused: {text}", *args)
+
+    # The end.
+
+    async def stop(self, timeout: float) -> None:
+        """Say GOODBYE to everybody, and close all connections, within so many seconds."""
+        self._watch.cancel()
+        self.router.shut_down()
+        self.flush()
+        deadline = self.loop.time() + timeout
+        while self.connections and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.close()

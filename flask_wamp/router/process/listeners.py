@@ -1,0 +1,204 @@
+"""Listening: router URLs, and the sockets that the app's processes hand over."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import struct
+import typing as t
+
+from ..._text import get_logger
+from ...protocol.identity import Identity
+from ...transports.urls import RouterURL
+from ..facts import TransportFacts
+from .connection import Connection, secured
+from .errors import ListenError
+from .host import Host
+from .rawsocket import RawSocketConnection, SecureRawSocketConnection
+from .websocket import SecureWebSocketConnection, WebSocketConnection
+
+logger = get_logger("flask_wamp.router")
+
+BACKLOG = 1024
+
+#: What accept() fails with when this process has too many files open.
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+#: Seconds without accepting, after that.
+PAUSE = 0.5
+
+
+class Listener:
+    """Accepts connections on one router URL.
+
+    :param identity: Who joins here, where the socket itself proves it; None: the authenticator decides.
+    :param own_user: Let in nobody but processes of this process's own user; for unix sockets.
+    :param origins: See :class:`.WebSocketConnection`.
+    :param tls: For ``wss`` and ``tls``.
+    :raises ListenError: It cannot listen there.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        url: RouterURL,
+        *,
+        identity: Identity | None = None,
+        own_user: bool = False,
+        origins: t.Sequence[str | None] | None = (None,),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if url.secure and tls is None:
+            raise ListenError(
+                f"{url.shown} needs a certificate: name one with --tls-cert and --tls-key"
+            )
+        self.url = url
+        self.connections: set[Connection] = set()
+        """Those that are open."""
+        self.emptied: float | None = None
+        """When the last one was closed, by the clock of the loop; None: there was none so far."""
+        self._host = host
+        self._identity = identity
+        self._own_user = own_user
+        self._origins = origins
+        self._tls = tls
+        self._sock = bind_unix(url.path) if url.unix else _bind(url)
+        host.loop.add_reader(self._sock, self._accept)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 for a unix socket."""
+        return 0 if self.url.unix else int(self._sock.getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._host.loop.remove_reader(self._sock)
+        self._sock.close()
+        if self.url.unix:
+            with contextlib.suppress(OSError):
+                os.unlink(self.url.path)
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            try:
+                sock, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._pause(error)
+                    return
+                raise
+            self._admit(sock, address)
+
+    def _pause(self, error: OSError) -> None:
+        logger.error("cannot accept connections: %s", error)
+        loop = self._host.loop
+        loop.remove_reader(self._sock)
+        loop.call_later(
+            PAUSE, lambda: self._sock.fileno() != -1 and loop.add_reader(self._sock, self._accept)
+        )
+
+    def _admit(self, sock: socket.socket, address: t.Any) -> None:
+        where = "" if self.url.unix else str(address[0])
+        if not self._host.admits(where) or (self._own_user and not is_own_user(sock)):
+            sock.close()
+            return
+        details: dict[str, t.Any] = {
+            "channel_framing": self.url.transport,
+            "peer": "unix" if self.url.unix else f"tcp:{where}:{address[1]}",
+            "is_secure": self.url.secure,
+        }
+        facts = TransportFacts(details=details, identity=self._identity)
+        if not self.url.unix:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            connection = self._connection(sock, facts)
+        except OSError as error:  # the client has gone already
+            logger.debug("a connection from %s failed: %s", details["peer"], error)
+            sock.close()
+            return
+        self._host.add(connection, where)
+        self.connections.add(connection)
+        connection.on_close = self._closed
+
+    def _closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.emptied = self._host.loop.time()
+
+    def _connection(self, sock: socket.socket, facts: TransportFacts) -> Connection:
+        host, tls = self._host, self._tls if self.url.secure else None
+        if tls is not None:
+            sock = secured(tls, sock)
+        if self.url.websocket:
+            websocket = SecureWebSocketConnection if tls is not None else WebSocketConnection
+            return websocket(host, sock, facts, self._origins)
+        return (SecureRawSocketConnection if tls is not None else RawSocketConnection)(
+            host, sock, facts
+        )
+
+
+def _bind(url: RouterURL) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(
+            url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {url.shown}: {error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {url.shown}: {error.strerror}") from error
+    return sock
+
+
+def bind_unix(path: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """Listen on a unix socket that only this user may open; what a dead router left is replaced."""
+    sock = socket.socket(socket.AF_UNIX, kind)
+    try:
+        if _is_stale(path):
+            os.unlink(path)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from error
+    return sock
+
+
+def _is_stale(path: str) -> bool:
+    """Whether a unix socket is there, and nobody listens."""
+    if not os.path.exists(path):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def is_own_user(sock: socket.socket) -> bool:
+    """Whether a process of this user is at the other end of a unix socket; root counts."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the folder keeps others out
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (os.geteuid(), 0)

@@ -1,0 +1,99 @@
+"""Where an embedded router is: its sockets and files, in a folder that only its user can enter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import typing as t
+from pathlib import Path
+
+#: Bytes of the longest path that a unix socket may have, on every system.
+_LONGEST = 100
+
+
+class Place(t.NamedTuple):
+    """The files of one embedded router."""
+
+    socket: str
+    """The unix socket that the app's processes join over RawSocket."""
+
+    @property
+    def browsers(self) -> str:
+        """The unix socket to which they hand over the connections of browsers."""
+        return f"{self.socket}.browsers"
+
+    @property
+    def lock(self) -> str:
+        """The file that the running router keeps locked."""
+        return f"{self.socket}.lock"
+
+    @property
+    def starting(self) -> str:
+        """The file that is locked by the process that starts a router."""
+        return f"{self.socket}.starting"
+
+    @property
+    def info(self) -> str:
+        """What the running router says of itself, as JSON."""
+        return f"{self.socket}.json"
+
+    @property
+    def log(self) -> str:
+        """The warnings and errors of the router that was started last."""
+        return f"{self.socket}.log"
+
+
+def own_place(*identity: str) -> Place:
+    """Return the place of an app's own router, in a private folder.
+
+    :param identity: What tells one app from another: two that differ in it never meet.
+    :raises OSError: There is no folder that only this user can enter.
+    """
+    digest = hashlib.sha256("\0".join(identity).encode("utf-8", "surrogateescape")).hexdigest()
+    return Place(str(private_folder() / f"{digest[:16]}.sock"))
+
+
+def place_at(path: str) -> Place:
+    """Return the place at a path of the user's.
+
+    :raises ValueError: A unix socket cannot have so long a path.
+    """
+    if len(os.fsencode(path)) > _LONGEST:
+        raise ValueError(f"{path!r} is too long for a unix socket: use at most {_LONGEST} bytes")
+    return Place(path)
+
+
+def private_folder() -> Path:
+    """Return the folder for sockets of this user, and make it where there is none.
+
+    :raises PermissionError: Something else is there, or others may enter it.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    uid = os.geteuid()
+    if runtime and len(os.fsencode(runtime)) < 40 and _is_private(runtime, uid):
+        folder = Path(runtime, "flask-wamp")
+    else:
+        # Not tempfile.gettempdir(): TMPDIR may be long, and differ between two processes of one app.
+        folder = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir())
+        folder /= f"flask-wamp-{uid}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not _is_private(folder, uid):
+        raise PermissionError(
+            f"{folder} is not a folder that only user {uid} can enter. Remove it, or name another "
+            'place in WAMP_ROUTER_URL = "embedded:/path/to/a.sock".'
+        )
+    return folder
+
+
+def _is_private(folder: str | Path, uid: int) -> bool:
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == uid
+        and not stat.S_IMODE(found.st_mode) & 0o077
+    )

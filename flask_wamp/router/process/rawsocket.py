@@ -1,0 +1,84 @@
+"""RawSocket connections: a handshake of four bytes, then a header of four bytes before each message.
+
+Source: WAMP Advanced Profile, "RawSocket Transport".
+"""
+
+from __future__ import annotations
+
+import socket
+import typing as t
+
+from ...exceptions import ProtocolError, WAMPError
+from ...protocol.serializers import get_serializer
+from ...transports.rawsocket import RawSocketFraming, length_exponent
+from ..facts import TransportFacts
+from .connection import TLS, Connection, Host
+
+_MAGIC = 0x7F
+
+#: What the handshake answers. Source: the same, "Handshake".
+_UNSUPPORTED_SERIALIZER, _RESERVED_BITS = 1, 3
+
+
+class RawSocketConnection(Connection):
+    """A client over RawSocket."""
+
+    def __init__(self, host: Host, sock: socket.socket, facts: TransportFacts) -> None:
+        self._numbers = {get_serializer(name).rawsocket_id: name for name in host.serializers}
+        self._handshake = b""
+        # The handshake knows powers of two only: what was announced is taken.
+        self._framing = RawSocketFraming(2 ** (9 + length_exponent(host.max_message_size)))
+        super().__init__(host, sock, facts)
+
+    def _feed(self, data: bytes) -> None:
+        if self._session is None:
+            data = self._shake_hands(data)
+            if not data:
+                return
+        framing = self._framing
+        for message in framing.feed(data):
+            if self._session is None:
+                return
+            self._session.receive(bytes(message))
+        if framing.pongs:
+            for pong in framing.pongs:
+                self.write(pong)
+            framing.pongs.clear()
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Agree on a serializer; return what came after the handshake."""
+        shake = self._handshake + data
+        if len(shake) < 4:
+            self._handshake = shake
+            return b""
+        magic, offer, *reserved = shake[:4]
+        if magic != _MAGIC:
+            raise ProtocolError("this is not RawSocket")
+        if any(reserved):
+            self._decline(_RESERVED_BITS, "it uses reserved bits of the handshake")
+        serializer = self._numbers.get(offer & 0x0F)
+        if serializer is None:
+            self._decline(
+                _UNSUPPORTED_SERIALIZER, "it speaks a serializer that the router does not"
+            )
+        ours = length_exponent(self._host.max_message_size)
+        self.write(bytes((_MAGIC, ours << 4 | offer & 0x0F, 0, 0)))
+        max_send_size = 2 ** (9 + (offer >> 4))
+        self._session = self._host.open(self, self._facts, serializer, max_send_size, {})
+        return shake[4:]
+
+    def _decline(self, number: int, why: str) -> t.NoReturn:
+        self.write(bytes((_MAGIC, number << 4, 0, 0)))
+        raise ProtocolError(why)
+
+    def _refuse(self, error: WAMPError) -> None:
+        self._host.log_refusal(self._facts, error)
+        self.end()
+
+    def send(self, message: bytes) -> None:
+        """Send a message; the core calls it."""
+        self.write(RawSocketFraming.frame(message))
+
+
+class SecureRawSocketConnection(TLS, RawSocketConnection):  # type: ignore[misc]
+    """A client over RawSocket and TLS."""

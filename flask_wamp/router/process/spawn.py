@@ -1,0 +1,121 @@
+"""Start an embedded router on demand: exactly one, however many processes ask for it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from ...concurrency.child_processes import python_executable
+from ...exceptions import TransportError
+from .place import Place
+
+#: Seconds between two looks whether the router listens by now.
+LOOK = 0.005
+
+#: Runs in a process of its own: becomes independent of its parent, then the router. It needs neither
+#: Flask, which the package's own ``__init__`` would import, nor wampy.
+_BOOTSTRAP = """
+import os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+sys.path[:] = {path!r}
+import types
+package = types.ModuleType("flask_wamp")
+package.__path__ = [{package!r}]
+sys.modules["flask_wamp"] = package
+sys.modules["wampy"] = None
+from flask_wamp.router.process.embedded import main
+main()
+"""
+
+
+def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) -> None:
+    """Start the router of a place unless it runs, and return when it listens.
+
+    Blocks the thread. Safe to call from any number of threads and processes at once: one starts the router,
+    the others wait for it.
+
+    :param setup: What :func:`.embedded.main` reads, as JSON has it.
+    :param deadline: A ``time.monotonic()``.
+    :raises TransportError: It cannot be started, or not in time.
+    """
+    try:
+        with _locked(place.starting, deadline):
+            if not listens(place):
+                _start(place, setup)
+                _wait(place, deadline)
+    except OSError as error:
+        raise TransportError(f"cannot start the embedded router: {error}") from error
+
+
+def listens(place: Place) -> bool:
+    """Whether the router of a place is running: it keeps a file locked."""
+    try:
+        with open(place.lock) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.path.exists(place.info)  # written when it listens
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _locked(path: str, deadline: float) -> t.Iterator[None]:
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TransportError(
+                        "another process starts the embedded router, and takes too long"
+                    ) from None
+                time.sleep(LOOK)
+            else:
+                break
+        yield
+
+
+def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
+    code = _BOOTSTRAP.format(
+        path=[os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],
+        package=str(Path(__file__).resolve().parents[2]),
+    )
+    log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        # Secrets go through the pipe: arguments can be seen by everybody on the machine.
+        process = subprocess.Popen(
+            [python_executable(), "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+        )
+    finally:
+        os.close(log)
+    process.communicate(json.dumps({"socket": place.socket, **setup}).encode(), timeout=30)
+
+
+def _wait(place: Place, deadline: float) -> None:
+    while not listens(place):
+        if time.monotonic() > deadline:
+            raise TransportError(f"the embedded router does not start{_last_words(place)}")
+        time.sleep(LOOK)
+
+
+def _last_words(place: Place) -> str:
+    with contextlib.suppress(OSError), open(place.log, errors="replace") as log:
+        lines = log.read()[-2000:].strip().splitlines()
+        if lines:
+            return f": {lines[-1]}"
+    return ""

@@ -1,0 +1,138 @@
+"""Take over the connections of browsers that the app's processes hand over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import typing as t
+
+from ..._text import get_logger
+from ..facts import TransportFacts
+from .handover import TIMEOUT, Handover, unpack
+from .host import Host
+from .listeners import bind_unix, is_own_user
+from .websocket import WebSocketConnection
+
+logger = get_logger("flask_wamp.router")
+
+#: Bytes of one handover. Servers take fewer of a request's line and headers.
+MAX_SIZE = 1024 * 1024
+
+
+class HandoverListener:
+    """Takes connections over, on a unix socket that only this user may open."""
+
+    def __init__(self, host: Host, path: str) -> None:
+        self.path = path
+        self.accepted = 0
+        self._host = host
+        self._sock = bind_unix(path)
+        host.loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._host.loop.remove_reader(self._sock)
+        self._sock.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            sock, _ = self._sock.accept()
+            if is_own_user(sock):
+                _Giver(self._host, sock, self._adopt)
+            else:
+                sock.close()
+
+    def _adopt(self, handover: Handover, request: bytes, fd: int, keep: int | None) -> None:
+        """Go on with a connection where the app's server has left it.
+
+        :raises ConnectionRefusedError: There are too many.
+        """
+        host, address = self._host, handover.address
+        if not host.admits(address):
+            raise ConnectionRefusedError("too many connections are open")
+        details = {
+            "channel_framing": "websocket",
+            "peer": f"tcp:{address}",
+            "is_secure": handover.secure,
+        }
+        sock = socket.socket(fileno=os.dup(fd))
+        with contextlib.suppress(OSError):  # a unix socket, behind a proxy
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The app has looked at Origin, for it knows its own.
+        facts = TransportFacts(details=details, identity=handover.identity)
+        connection = WebSocketConnection(host, sock, facts, None)
+        host.add(connection, address)
+        self.accepted += 1
+        if keep is not None:
+            _keep_open(host, os.dup(keep))
+        host.loop.call_soon(connection.begin, request)
+
+
+class _Giver:
+    """One handover on its way."""
+
+    def __init__(self, host: Host, sock: socket.socket, adopt: t.Callable[..., None]) -> None:
+        sock.setblocking(False)
+        self._loop = host.loop
+        self._sock = sock
+        self._adopt = adopt
+        self._data = b""
+        self._fds: list[int] = []
+        self._loop.add_reader(sock, self._readable)
+        self._timer = self._loop.call_later(TIMEOUT, self._end, b"-it took too long")
+
+    def _readable(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, 65536, 4)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._end(b"")
+            return
+        self._fds += fds
+        self._data += data
+        if len(self._data) > MAX_SIZE or len(self._fds) > 2:
+            self._end(b"-it is too large")
+        elif not data:
+            self._end(self._take_over())
+
+    def _take_over(self) -> bytes:
+        try:
+            handover, request = unpack(self._data)
+            fd, *keep = self._fds
+            self._adopt(handover, request, fd, keep[0] if keep else None)
+        except Exception as error:
+            logger.warning("a browser's connection was not taken over: %s", error)
+            return f"-{error}".encode()
+        return b"+"
+
+    def _end(self, answer: bytes) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._sock)
+        with contextlib.suppress(OSError):
+            self._sock.send(answer)
+        self._sock.close()
+        for fd in self._fds:
+            os.close(fd)
+
+
+def _keep_open(host: Host, fd: int) -> None:
+    """Drain a socket whose other end the app's server takes for the browser, until the server closes it."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+
+    def drain() -> None:
+        try:
+            data = sock.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            host.loop.remove_reader(sock)
+            sock.close()
+
+    host.loop.add_reader(sock, drain)

@@ -1,0 +1,51 @@
+"""Apps with a router of their own, in real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eventually
+from tests.support.served import Served
+
+Serve = t.Callable[..., Served]
+
+
+def stop_router(socket: Path) -> None:
+    """End the embedded router of a socket, and wait until it has gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        pid = json.loads(Path(f"{socket}.json").read_text())["pid"]
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not Path(f"{socket}.json").exists())
+
+
+@pytest.fixture
+def socket(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
+    """The socket of a router of this test's own; short, as sockets have to be."""
+    folder = tmp_path_factory.mktemp("r")
+    folder.chmod(0o700)
+    yield folder / "wamp.sock"
+    stop_router(folder / "wamp.sock")
+
+
+@pytest.fixture
+def serve(socket: Path, tmp_path: Path) -> Serve:
+    """Start servers of ``apps/browsed.py``."""
+
+    def serve(*command: str, **environ: str) -> Served:
+        url = f"embedded:{socket}"
+        environ = {"FLASK_WAMP_ROUTER_URL": url, **environ}
+        return Served(command, url, tmp_path / "server.log", **environ)
+
+    return serve
+
+
+def ready(server: Served) -> None:
+    """Wait until a server serves HTTP and has joined."""
+    eventually(lambda: server.get("/ready")["joined"])

@@ -1,0 +1,136 @@
+"""Browsers join through the app's own server, and hold nothing in it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import typing as t
+import urllib.error
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eventually
+from tests.support.browser import Browser, Refused
+from tests.support.served import Served
+
+from .conftest import Serve, ready
+
+pytestmark = pytest.mark.slow
+
+COMMANDS = {
+    "flask run": ["flask", "--app", "browsed", "run", "--port", "{port}"],
+    "flask run --debug": ["flask", "--app", "browsed", "run", "--debug", "--port", "{port}"],
+    "gunicorn sync": ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "browsed:app"],
+    "gunicorn gthread": [
+        *("gunicorn", "-w", "2", "-k", "gthread", "--threads", "2"),
+        *("-b", "127.0.0.1:{port}", "browsed:app"),
+    ],
+    "gunicorn gevent": [
+        "gunicorn", "-w", "2", "-k", "gevent", "-b", "127.0.0.1:{port}", "browsed:app",
+    ],
+    "gunicorn --preload": [
+        "gunicorn", "-w", "2", "--preload", "-b", "127.0.0.1:{port}", "browsed:app",
+    ],
+    "gevent.pywsgi": ["browsed", "{port}"],
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def served(serve: Serve, kind: str) -> t.Iterator[tuple[Served, str]]:
+    """A server that has joined, and the URL of its endpoint."""
+    with serve(*COMMANDS[kind]) as server:
+        ready(server)
+        yield server, f"ws://127.0.0.1:{server.port}/wamp"
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_browser_joins(serve: Serve, kind: str) -> None:
+    with served(serve, kind) as (server, url), Browser(url) as browser:
+        assert browser.authrole == "anonymous"
+        assert browser.call("com.shop.add", 1, 2) == 3
+        browser.subscribe("com.shop.news")
+        assert server.get("/say/hello", "POST") == "said"
+        assert browser.next_event() == ["hello"]
+        with pytest.raises(Refused) as refused:
+            browser.call("com.shop.secret")
+        assert refused.value.uri == "wamp.error.not_authorized"
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("kind", ["gunicorn gthread", "gunicorn sync", "gunicorn gevent"])
+def test_browsers_hold_nothing_in_the_server(serve: Serve, kind: str) -> None:
+    with served(serve, kind) as (server, url), contextlib.ExitStack() as stack:
+        fds = len(list(Path(f"/proc/{server.get('/who')['pid']}/fd").iterdir()))
+        browsers = [stack.enter_context(Browser(url)) for _ in range(200)]
+        assert len({browser.session_id for browser in browsers}) == 200
+        pids = {server.get("/who")["pid"] for _ in range(20)}  # HTTP goes on beside them
+        for pid in pids:
+
+            def holds_nothing(pid: int = pid) -> bool:
+                return len(list(Path(f"/proc/{pid}/fd").iterdir())) <= fds + 5
+
+            eventually(holds_nothing)
+        assert all(browser.call("com.shop.add", 1, 2) == 3 for browser in browsers)
+
+
+def test_a_deploy_cuts_no_browser(serve: Serve) -> None:
+    with served(serve, "gunicorn gthread") as (server, url), contextlib.ExitStack() as stack:
+        browsers = [stack.enter_context(Browser(url)) for _ in range(20)]
+        before = {browser.call("com.shop.who")["pid"] for browser in browsers}
+        server.process.send_signal(signal.SIGHUP)
+
+        def replaced() -> bool:
+            pids = {browser.call("com.shop.who")["pid"] for browser in browsers}
+            return not pids & before
+
+        eventually(replaced)
+        server.get("/say/after", "POST")
+        for browser in browsers:
+            browser.subscribe("com.shop.news")
+        server.get("/say/again", "POST")
+        assert all(browser.next_event() == ["again"] for browser in browsers)
+
+
+def test_uwsgi(serve: Serve) -> None:
+    program = Path(sys.executable).with_name("uwsgi")
+    found = str(program) if program.exists() else shutil.which("uwsgi")
+    if found is None:
+        pytest.skip("uwsgi is not installed")
+    command = [found, "--http-socket", "127.0.0.1:{port}", "--module", "browsed:app", "--master"]
+    with serve(*command, "--lazy-apps", "-p", "2", "--die-on-term") as server:
+        ready(server)
+        with Browser(f"ws://127.0.0.1:{server.port}/wamp") as browser:
+            assert browser.call("com.shop.add", 1, 2) == 3
+
+
+def test_a_server_that_keeps_its_sockets_says_what_to_do(serve: Serve) -> None:
+    pytest.importorskip("waitress")
+    command = ["waitress", "--listen", "127.0.0.1:{port}", "browsed:app"]
+    with serve(*command) as server:
+        ready(server)
+        with pytest.raises(Exception, match="501"):
+            Browser(f"ws://127.0.0.1:{server.port}/wamp")
+
+
+def test_the_app_starts_again_what_was_killed(serve: Serve, socket: Path) -> None:
+    import json
+    import os
+
+    with served(serve, "gunicorn gthread") as (server, url):
+        with Browser(url) as browser:
+            browser.call("com.shop.add", 1, 2)
+        pid = json.loads(Path(f"{socket}.json").read_text())["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+        def back() -> bool:
+            try:
+                with Browser(url) as browser:
+                    return bool(browser.call("com.shop.add", 1, 2) == 3)
+            except (Refused, OSError, EOFError, urllib.error.URLError):
+                return False
+
+        eventually(back)
+        assert json.loads(Path(f"{socket}.json").read_text())["pid"] != pid

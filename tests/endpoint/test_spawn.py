@@ -1,0 +1,188 @@
+"""The router that an app starts: one, for this user alone, for as long as the app is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP, TransportError
+from flask_wamp.router.process.place import Place, own_place, place_at, private_folder
+from flask_wamp.router.process.spawn import ensure_running, listens
+from tests.conftest import eventually
+from tests.support.browser import Browser, Refused
+
+from .conftest import stop_router
+
+MakeApp = t.Callable[..., Flask]
+SETUP = {"realm": "realm1"}
+
+
+@pytest.fixture
+def place(socket: Path) -> Place:
+    return Place(str(socket))
+
+
+def start(place: Place, **setup: t.Any) -> int:
+    """Start a router; return its process id."""
+    ensure_running(place, {**SETUP, **setup}, time.monotonic() + 20)
+    return int(json.loads(Path(place.info).read_text())["pid"])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_second_start_finds_the_first(place: Place) -> None:
+    assert not listens(place)
+    pid = start(place)
+    assert listens(place)
+    assert start(place) == pid
+
+
+def test_ten_processes_at_once_start_one(place: Place) -> None:
+    code = (
+        "import sys, time, json\n"
+        "from flask_wamp.router.process.place import Place\n"
+        "from flask_wamp.router.process.spawn import ensure_running\n"
+        "place = Place(sys.argv[1])\n"
+        "ensure_running(place, {'realm': 'realm1'}, time.monotonic() + 30)\n"
+        "print(json.load(open(place.info))['pid'])\n"
+    )
+    command = [sys.executable, "-c", code, place.socket]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    pids = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert len(pids) == 1, pids
+    assert is_alive(int(pids.pop()))
+
+
+def test_it_is_no_child_of_ours_and_holds_nothing_of_ours(place: Place) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    pid = start(place)
+    os.close(write)
+    assert os.read(read, 1) == b""  # at once: it has not inherited the other end
+    os.close(read)
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    parent, session = int(fields[1]), int(fields[3])
+    assert parent != os.getpid()
+    assert session != os.getsid(0)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+
+
+def test_nobody_else_can_reach_it(place: Place) -> None:
+    start(place)
+    for path in (place.socket, place.browsers):
+        assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0
+    for path in (place.info, place.lock, place.log, place.starting):
+        assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0, path
+
+
+def test_secrets_are_in_no_command_line(place: Place) -> None:
+    pid = start(place, policy=[["wamp."], ["a", "call", "com.hush.hush", "exact", ""]])
+    assert b"hush" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_what_a_dead_router_left_is_no_hindrance(place: Place) -> None:
+    pid = start(place)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not listens(place))
+    assert os.path.exists(place.socket)
+    assert start(place) != pid
+
+
+def test_sigterm_says_goodbye(place: Place, make_app: MakeApp) -> None:
+    app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_AUTOSTART=False)
+    wamp = FlaskWAMP(app)
+    wamp.start()
+    with app.app_context():
+        wamp.client.wait_until_joined(10)
+        pid = int(json.loads(Path(place.info).read_text())["pid"])
+        os.kill(pid, signal.SIGTERM)
+        # The client joins again, and so there is a router again.
+        eventually(lambda: not is_alive(pid) and listens(place) and wamp.client.joined)
+
+
+def test_it_ends_after_the_app(place: Place, make_app: MakeApp) -> None:
+    pid = start(place, grace=0.4)
+    app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_AUTOSTART=False)
+    wamp = FlaskWAMP(app)
+    wamp.start()
+    with app.app_context():
+        wamp.client.wait_until_joined(10)
+        wamp.stop()
+    eventually(lambda: not is_alive(pid))
+    assert not os.path.exists(place.info)
+    assert not os.path.exists(place.socket)
+
+
+def test_a_router_that_cannot_start_says_why(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "no" / "folder" / "here.sock"))
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(TransportError, match="cannot start the embedded router"):
+        ensure_running(place, SETUP, time.monotonic() + 5)
+
+
+def test_a_realm_that_is_not_the_app_s_does_not_exist(place: Place) -> None:
+    url = f"ws://127.0.0.1:{_free_port()}/ws"
+    start(place, listen=[url], origins=[None])
+    with pytest.raises(Refused) as refused:
+        Browser(url, realm="other")
+    assert refused.value.uri == "wamp.error.no_such_realm"
+    with Browser(url) as browser:
+        assert browser.authrole == "anonymous"
+
+
+def test_two_apps_two_checkouts_two_realms_do_not_meet() -> None:
+    places = [
+        own_place("/srv/shop", "shop", "com.shop", "realm1"),
+        own_place("/srv/shop2", "shop", "com.shop", "realm1"),
+        own_place("/srv/shop", "bank", "com.shop", "realm1"),
+        own_place("/srv/shop", "shop", "com.bank", "realm1"),
+        own_place("/srv/shop", "shop", "com.shop", "realm2"),
+        own_place("/srv/shop", "shopcom.", "shop", "realm1"),
+    ]
+    assert len({place.socket for place in places}) == len(places)
+    assert places[0] == own_place("/srv/shop", "shop", "com.shop", "realm1")
+
+
+def test_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
+    folder = private_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(os.fsencode(str(folder))) < 60
+    open_to_all = tmp_path / "run"
+    open_to_all.mkdir(mode=0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_to_all))
+    assert open_to_all not in private_folder().parents  # not private, so not used
+
+
+def test_a_socket_s_path_must_not_be_too_long() -> None:
+    with pytest.raises(ValueError, match="too long for a unix socket"):
+        place_at("/" + "x" * 200)
+
+
+def test_a_router_left_behind_is_stopped(place: Place) -> None:
+    pid = start(place)
+    stop_router(Path(place.socket))
+    assert not is_alive(pid) or not listens(place)
+
+
+def _free_port() -> int:
+    from flask_wamp.crossbar import free_port
+
+    return free_port()
