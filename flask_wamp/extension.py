@@ -123,7 +123,8 @@ class _AppState:
                 self.group.add(spec)
         wrapped = wrapped_by_views(self._app)
         for declaration in self.client.declarations:
-            t.cast(Handler, declaration.subject.handler).check(wrapped)
+            for each in getattr(declaration.subject, "members", (declaration.subject,)):
+                t.cast(Handler, each.handler).check(wrapped)
         views = [view for app in list(_apps) for view in app.view_functions.values()]
         for name in take_unserved(views):
             logger.warning(

@@ -54,9 +54,9 @@ def health(client: Client) -> dict[str, t.Any]:
             "subscribed": sum(d.id is not None for d in _of(client, Subscription)),
             "refused": _refused(client, Subscription),
             "dropped": {
-                topic.uri: topic.dropped
+                topic.uri: dropped
                 for topic in (d.subject for d in _of(client, Subscription))
-                if topic.dropped
+                if (dropped := sum(each.dropped for each in topic.members))
             },
         },
         "streams": hub.open_streams if hub is not None else {},

@@ -17,7 +17,7 @@ from ..coordination.lease import Leases
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
-from ..peer.declarations import Declaration, key
+from ..peer.declarations import Declaration, Subscription, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
@@ -107,15 +107,22 @@ class Declarations(collections.abc.Collection[Declaration]):
     def add(self, declaration: Declaration, *, by_hand: bool) -> bool:
         """Add a declaration; return whether it is served in this process.
 
-        :raises ValueError: The same procedure or topic is declared already.
+        Several functions may handle the events of one topic. The first one stands for all of them.
+
+        :raises ValueError: The same procedure is declared already, or the topic by the same function or
+            with another ``delivery``.
         """
         name = key(declaration)
         present = self._all.setdefault(name, declaration)
         if present is not declaration:
-            raise ValueError(
-                f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
-                f"by {present.name} and by {declaration.name}"
-            )
+            served = self.all_served or not by_hand or name in self._by_hand
+            if not (served and _share_events(present, declaration)):
+                raise ValueError(
+                    f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
+                    f"by {present.name} and by {declaration.name}"
+                )
+            present.subject.add_member(declaration.subject)
+            return False
         if by_hand:
             self._by_hand[name] = os.getpid()
         return by_hand or self.all_served
@@ -145,6 +152,16 @@ class Declarations(collections.abc.Collection[Declaration]):
 
     def __contains__(self, declaration: object, /) -> bool:
         return declaration in self._served()
+
+
+def _share_events(present: Declaration, other: Declaration) -> bool:
+    """Return whether two functions may handle the events of one topic."""
+    members = getattr(present.subject, "members", ())
+    return (
+        type(present) is type(other)
+        and type(present.subject) is type(other.subject) is Subscription
+        and all(each.function is not other.subject.function for each in members)
+    )
 
 
 class ClientState:
@@ -322,7 +339,8 @@ class ClientState:
             self.publications.forget()
             for declaration in self.declarations.all:
                 declaration.id = declaration.refused = None
-                declaration.subject.dropped = 0
+                for each in getattr(declaration.subject, "members", (declaration.subject,)):
+                    each.dropped = 0
         for companion in self.closeables:
             companion.forget_parents()
 

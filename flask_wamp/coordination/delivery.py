@@ -99,7 +99,8 @@ class Delivery(Registration):
             self.pass_on(event)
             return Result()
         connection = t.cast(ActiveInvocation, work).connection
-        ActiveEvent(connection, self.subscription, event).run()
+        for member in self.subscription.receivers(event):
+            ActiveEvent(connection, member, event).run()
         return Result()
 
 

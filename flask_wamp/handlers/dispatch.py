@@ -95,7 +95,7 @@ class Dispatcher:
                 options=_wire(spec.options, ("match", "get_retained")),
                 concurrency=spec.options["concurrency"],
             )
-        made.name = spec.name
+        made.name, made.function = spec.name, spec.function
         if isinstance(made, Subscription) and spec.options["delivery"] == "one":
             return Delivery(made, self.own_prefix, self.signer)
         return made

@@ -86,6 +86,8 @@ class _Declared:
         self.uri = uri
         self.name = uri
         """The function's name, for messages."""
+        self.function: object = None
+        """The function itself: to declare it twice is a mistake."""
         self.options = options or {}
         self.id: int | None = None
         """The registration's or subscription's id in the present session; None: there is none."""
@@ -167,6 +169,26 @@ class Subscription(_Declared):
         self.take: t.Callable[[m.Event], bool] | None = None
         """Called by the reader with each event, in place of the handler on a worker; must not wait.
         False: it is dropped."""
+        self.members: tuple[Subscription, ...] = (self,)
+        """All that the app declares for this topic, this one first: one SUBSCRIBE serves them all."""
+
+    def add_member(self, other: Subscription) -> None:
+        """Give another handler the events of this subscription too."""
+        self.members = (*self.members, other)  # the reader may be going through the old ones
+
+    def receivers(self, event: m.Event) -> tuple[Subscription, ...]:
+        """Return which of the members get an event: a retained one is for those who asked for it."""
+        members = self.members
+        if len(members) > 1 and event.details.get("retained"):
+            return tuple(each for each in members if each.options.get("get_retained"))
+        return members
+
+    @property
+    def wire_options(self) -> m.Details:
+        """SUBSCRIBE.Options, for all members."""
+        if any(each.options.get("get_retained") for each in self.members):
+            return {**self.options, "get_retained": True}
+        return self.options
 
 
 Declaration = Registration | Subscription

@@ -66,7 +66,12 @@ class Serving:
     @property
     def waiting(self) -> int:
         """How many calls and events wait for one of their own kind to end."""
-        return sum(d.queue.pending for d in list(self._declarations) if d.queue is not None)
+        queues = [
+            each.queue
+            for declaration in list(self._declarations)
+            for each in (declaration, *getattr(declaration, "members", ())[1:])
+        ]
+        return sum(queue.pending for queue in queues if queue is not None)
 
     @property
     def refused(self) -> list[Declaration]:
@@ -187,16 +192,17 @@ class Serving:
             invocation.refuse()
 
     def _on_delivered(self, connection: Connection, event: Delivered) -> None:
+        message = event.message
         for subscription in event.targets:
-            if not self._take(connection, subscription, event):
-                self._dropped(subscription)
-
-    def _take(self, connection: Connection, subscription: Subscription, event: Delivered) -> bool:
-        if subscription.take is not None:
-            return subscription.take(event.message)
-        work = ActiveEvent(connection, subscription, event.message)
-        queue = subscription.queue
-        return queue is not None and queue.submit(work.run, size=event.size)
+            if subscription.take is not None:
+                if not subscription.take(message):
+                    self._dropped(subscription)
+                continue
+            for member in subscription.receivers(message):
+                work = ActiveEvent(connection, member, message)
+                queue = member.queue or self._make_queue(member)  # of one declared just now
+                if queue is None or not queue.submit(work.run, size=event.size):
+                    self._dropped(member)
 
     def _dropped(self, subscription: Subscription) -> None:
         subscription.dropped += 1
@@ -290,26 +296,30 @@ class Serving:
         """Ask, unless a join that runs at the same time has; return the ticket that counts."""
         if declaration.asked is not None and declaration.asked[0] is session:
             return t.cast(Acknowledgement, declaration.asked[1])
-        self._make_queue(declaration)
+        for each in (declaration, *getattr(declaration, "members", ())[1:]):
+            self._make_queue(each)
         if isinstance(declaration, Registration) and declaration.options.get("force_reregister"):
             ForceReregister(declaration, ticket).begin(session)
         else:
-            is_call = isinstance(declaration, Registration)
-            request = session.register if is_call else session.subscribe
-            request(declaration.uri, declaration.options, declaration, ticket)
+            uri = declaration.uri
+            if isinstance(declaration, Registration):
+                session.register(uri, declaration.options, declaration, ticket)
+            else:
+                session.subscribe(uri, declaration.wire_options, declaration, ticket)
         declaration.asked, declaration.unwanted = (session, ticket), False
         return ticket
 
-    def _make_queue(self, declaration: Declaration) -> None:
+    def _make_queue(self, declaration: Declaration) -> SerialQueue | None:
         queue = declaration.queue
         if declaration.concurrency is None or (queue is not None and queue.pool is self._pool):
-            return
+            return queue
         settings = self._settings
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
         declaration.queue = SerialQueue(
             self._pool, declaration.concurrency, limit, settings.max_waiting_bytes
         )
+        return declaration.queue
 
 
 def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import typing as t
 
@@ -12,6 +13,7 @@ from flask_wamp import FlaskWAMP, InvalidURI, callee, subscriber
 from flask_wamp.protocol import messages as m
 from tests.app import marked
 from tests.app.conftest import Serve
+from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
 
 MakeApp = t.Callable[..., Flask]
@@ -209,24 +211,133 @@ def test_one_uri_with_two_matches(serve: Serve, router: MemoryRouter) -> None:
     assert len(router.sent(m.Register)) == 2
 
 
-@pytest.mark.parametrize("when", ["before init_app", "after init_app", "joined"])
-@pytest.mark.parametrize("kind", ["callee", "subscriber"])
-def test_duplicate_names_both_functions(
-    router: MemoryRouter, make_app: MakeApp, when: str, kind: str
-) -> None:
+WHEN = ["before init_app", "after init_app", "joined"]
+
+
+@pytest.mark.parametrize("when", WHEN)
+def test_duplicate_names_both_functions(router: MemoryRouter, make_app: MakeApp, when: str) -> None:
     def first() -> None: ...
     def second() -> None: ...
 
     wamp = FlaskWAMP() if when == "before init_app" else FlaskWAMP(make_app())
-    getattr(wamp, kind)(".same")(first)
+    wamp.callee(".same")(first)
     if when == "joined":
         wamp.start()
         wamp.client.wait_until_joined(10)
     with pytest.raises(ValueError, match=r"com\.example\.same") as info:
-        getattr(wamp, kind)("com.example.same")(second)
+        wamp.callee("com.example.same")(second)
         wamp.init_app(make_app())
     assert f"{__name__}.test_duplicate_names_both_functions.<locals>.first" in str(info.value)
     assert ".second" in str(info.value)
+
+
+# Several handlers of a topic.
+
+
+@pytest.mark.parametrize("when", WHEN)
+def test_two_subscribers_of_a_topic_share_a_subscription(
+    router: MemoryRouter, make_app: MakeApp, when: str
+) -> None:
+    seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+    wamp = FlaskWAMP() if when == "before init_app" else FlaskWAMP(make_app())
+    wamp.subscriber(".same")(lambda text: seen.put(f"first {text}"))
+    if when == "joined":
+        wamp.start()
+        wamp.client.wait_until_joined(10)
+    wamp.subscriber("com.example.same", concurrency=2)(lambda text: seen.put(f"second {text}"))
+    if when == "before init_app":
+        wamp.init_app(make_app())
+    wamp.start()
+    wamp.client.wait_until_joined(10)
+    assert [message.topic for message in router.sent(m.Subscribe)] == ["com.example.same"]
+    for text in ("a", "b"):
+        router.publish("com.example.same", text)
+    assert {seen.get(timeout=TIMEOUT) for _ in range(4)} == {
+        f"{which} {text}" for which in ("first", "second") for text in "ab"
+    }
+
+
+def test_subscriber_does_not_wait_for_another_of_its_topic(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    gate, came = threading.Event(), threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".same")(lambda: gate.wait(TIMEOUT))
+        wamp.subscriber(".same")(came.set)
+
+    serve(setup)
+    router.publish("com.example.same")
+    assert came.wait(TIMEOUT)
+    gate.set()
+
+
+def test_subscriber_that_fails_leaves_the_others_alone(serve: Serve, router: MemoryRouter) -> None:
+    came = threading.Event()
+
+    def fail() -> None:
+        raise KeyError
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".same")(fail)
+        wamp.subscriber(".same")(came.set)
+
+    serve(setup)
+    router.publish("com.example.same")
+    assert came.wait(TIMEOUT)
+
+
+def test_retained_event_is_for_those_who_asked(serve: Serve, router: MemoryRouter) -> None:
+    seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".same")(lambda text: seen.put(f"plain {text}"))
+        wamp.subscriber(".same", get_retained=True)(lambda text: seen.put(f"retained {text}"))
+
+    _, wamp = serve(setup)
+    [subscribe] = router.sent(m.Subscribe)
+    assert subscribe.options == {"get_retained": True}
+    id_ = wamp.client.subscription_map["com.example.same"]
+    router.send(m.Event(id_, 1, {"retained": True}, ["old"], {}))
+    assert seen.get(timeout=TIMEOUT) == "retained old"
+    router.send(m.Event(id_, 2, {}, ["new"], {}))
+    assert {seen.get(timeout=TIMEOUT) for _ in range(2)} == {"plain new", "retained new"}
+    assert seen.empty()
+
+
+def test_subscribers_of_a_topic_after_a_lost_session(serve: Serve, router: MemoryRouter) -> None:
+    seen: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".same")(lambda: seen.put(1))
+        wamp.subscriber(".same")(lambda: seen.put(2))
+
+    _, wamp = serve(setup)
+    session_id = wamp.client.session_id
+    router.drop()
+    eventually(lambda: wamp.client.session_id not in (None, session_id))
+    wamp.client.wait_until_joined(10)
+    router.publish("com.example.same")
+    assert {seen.get(timeout=TIMEOUT) for _ in range(2)} == {1, 2}
+
+
+def test_subscriber_that_is_declared_twice(make_app: MakeApp) -> None:
+    wamp = FlaskWAMP(make_app())
+    wamp.subscriber(".same")(add)
+    with pytest.raises(ValueError, match="is declared twice"):
+        wamp.subscriber("com.example.same")(add)
+    with pytest.raises(ValueError, match="is declared twice"):
+        wamp.subscriber(".same", delivery="one")(lambda: None)
+
+
+def test_subscribers_at_run_time(serve: Serve, router: MemoryRouter) -> None:
+    seen: queue.SimpleQueue[int] = queue.SimpleQueue()
+    client = serve(lambda wamp: wamp.subscriber(".same")(lambda: seen.put(1)))[1].client
+    client.subscribe(lambda: seen.put(2), "com.example.same")
+    router.publish("com.example.same")
+    assert {seen.get(timeout=TIMEOUT) for _ in range(2)} == {1, 2}
+    client.unsubscribe("com.example.same")
+    assert router.topics == set()
 
 
 # Registering while joined.

@@ -10,6 +10,7 @@ import pytest
 from flask import Blueprint, Flask, g
 
 from flask_wamp import ApplicationError, FlaskWAMP, callee, event, subscriber
+from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
 if t.TYPE_CHECKING:
@@ -215,6 +216,21 @@ def test_a_pattern_and_an_exact_topic_both_get_the_event(
     wamp.client.subscribe(lambda: seen.put("prefix"), "com.example", match="prefix")
     peer.publish("com.example.tea")
     assert {seen.get(timeout=PATIENCE) for _ in range(2)} == {"exact", "prefix"}
+
+
+@pytest.mark.parametrize("delivery", ["every", "one"])
+def test_two_subscribers_of_a_topic(
+    wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any], delivery: t.Any
+) -> None:
+    for number in (1, 2):
+        wamp.subscriber("com.example.tea", delivery=delivery)(
+            lambda text, number=number: seen.put((number, text))
+        )
+    eventually(lambda: "com.example.tea" in wamp.client.subscription_map)
+    peer.publish("com.example.tea", "green")
+    assert {seen.get(timeout=PATIENCE) for _ in range(2)} == {(1, "green"), (2, "green")}
+    subscription = peer.call("wamp.subscription.match", "com.example.tea").value
+    assert len(subscription) == 1
 
 
 def test_a_subscriber_may_take_itself_off(
