@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import typing as t
 import weakref
@@ -29,6 +30,8 @@ from .handlers.scaffold import ArgumentDecorator, OneArgumentF, Scaffold
 from .handlers.signatures import underlying
 from .handlers.views import marked_views, wrapped_by_views
 from .peer.declarations import Declaration, Registration
+from .peer.settings import Settings
+from .protocol.auth import Credentials
 from .protocol.payload import JSON_TYPES, OwnTypes
 from .protocol.rights import Policy, Right
 from .protocol.uris import resolve
@@ -39,6 +42,7 @@ from .tasks.runner import TaskRunner
 
 if t.TYPE_CHECKING:
     from .peer.listeners import Host
+    from .router.memory import MemoryRouter
     from .scheduling.scheduler import Scheduler
 
 logger = get_logger("flask_wamp")
@@ -63,6 +67,9 @@ class _AppState:
         settings = config.settings(
             f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
         )
+        self.memory_router: MemoryRouter | None = None
+        if settings.router_url.memory:
+            settings = self._in_memory(settings)
         self.own_router = own_router(app, config, settings, self.rights)
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
@@ -80,6 +87,22 @@ class _AppState:
         self._watch = Watch()
         self._handler_rights: list[Right] = []
         self._served: set[tuple[object, ...]] = set()
+
+    def _in_memory(self, settings: Settings) -> Settings:
+        """Return the settings of a client whose router is in this process."""
+        from .router.memory import (
+            MemoryRouter,  # it takes long to import, and few processes need it
+        )
+
+        self.memory_router = MemoryRouter()
+        # Nobody else can reach that router, so it asks for no proof of who the app is.
+        return dataclasses.replace(
+            settings,
+            credentials=Credentials(
+                authid=settings.credentials.authid, authextra=settings.credentials.authextra
+            ),
+            open_transport=self.memory_router.open_transport,
+        )
 
     def rights(self) -> Policy:
         """Return what others than the app's own processes may do."""

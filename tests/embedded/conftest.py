@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from tests.embedded.pair import Line, TestRouter
+from tests.embedded.pair import TestRouter
 
 
 @pytest.fixture
@@ -19,9 +19,3 @@ def router() -> TestRouter:
 def make_router() -> t.Callable[..., TestRouter]:
     """Make routers with settings, an authenticator, an authorizer."""
     return TestRouter
-
-
-@pytest.fixture
-def join(router: TestRouter) -> t.Callable[..., Line]:
-    """Join a client to the router."""
-    return router.join

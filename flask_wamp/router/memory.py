@@ -1,0 +1,275 @@
+"""``memory:``, a router in this process: no socket, no process, no thread of its own.
+
+Clients exchange bytes with it as with any router; what they send is handled in the thread that
+sends it. Timeouts are looked after by the threads that wait for messages.
+
+Under gevent the locks are greenlets' locks, as they are made when the first client connects.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import time
+import typing as t
+
+from ..exceptions import TransportError
+from ..protocol.identity import Identity
+from ..protocol.serializers import Buffer, get_serializer
+from ..transports import OpenTransport, Stream, TLSSettings, Transport
+from ..transports.urls import RouterURL
+from .authentication import JoinRequest
+from .authorization import Authorizer
+from .facts import TransportFacts
+from .router import Router
+from .settings import Settings
+
+#: The role of who joins without saying who it is: the app itself.
+APP_ROLE = "trusted"
+
+
+def believe(request: JoinRequest) -> Identity:
+    """Let in whoever it says it is: the authenticator of a router that nobody else can reach."""
+    return Identity(
+        request.authid or "app", APP_ROLE, authmethod="anonymous", authprovider="memory"
+    )
+
+
+class MemoryRouter:
+    """A router for the clients of one process. After a fork the child has an empty one.
+
+    :param settings: Limits and policies.
+    :param authorizer: Decides who may do what; it must not wait for the router.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, authorizer: Authorizer | None = None
+    ) -> None:
+        self._settings = settings or Settings()
+        self._authorizer = authorizer
+        # By process: after a fork the lock may be held by a thread that is not there, and the sessions
+        # are the parent's. Nothing is made before the first client connects: a lock made before gevent
+        # has patched would block the process.
+        self._exchanges: dict[int, _Exchange] = {}
+
+    def open_transport(
+        self,
+        url: RouterURL,
+        *,
+        serializers: t.Sequence[str],
+        max_message_size: int,
+        timeout: float,
+        tls: TLSSettings,
+        compression: bool = False,
+        opened: t.Callable[[Stream], None] = lambda stream: None,
+    ) -> Transport:
+        """Connect a client that joins as the app itself; see
+        :func:`flask_wamp.transports.open_transport`."""
+        return MemoryTransport(self._exchange(), serializers[0], max_message_size, None)
+
+    def opener(self, identity: Identity) -> OpenTransport:
+        """Return what connects clients that join as somebody else."""
+
+        def open_transport(
+            url: RouterURL,
+            *,
+            serializers: t.Sequence[str],
+            max_message_size: int,
+            timeout: float,
+            tls: TLSSettings,
+            compression: bool = False,
+            opened: t.Callable[[Stream], None] = lambda stream: None,
+        ) -> Transport:
+            return MemoryTransport(self._exchange(), serializers[0], max_message_size, identity)
+
+        return open_transport
+
+    def _exchange(self) -> _Exchange:
+        pid = os.getpid()
+        exchange = self._exchanges.get(pid)
+        if exchange is None:
+            # Two threads may both make one, but only one of them is kept.
+            exchange = self._exchanges.setdefault(pid, _Exchange(self._settings, self._authorizer))
+        return exchange
+
+
+class _Exchange:
+    """The router's core and the lock around it."""
+
+    def __init__(self, settings: Settings, authorizer: Authorizer | None) -> None:
+        self.lock = threading.RLock()
+        self.core = Router(
+            settings,
+            clock=time.monotonic,
+            wall_clock=time.time_ns,
+            authenticator=believe,
+            authorizer=authorizer,
+        )
+        self.transports: set[MemoryTransport] = set()
+        self.watched: float | None = None
+        """The earliest deadline that a waiting thread knows of."""
+        self.overfull: list[MemoryTransport] = []
+        self._jobs: collections.deque[t.Callable[[], None]] = collections.deque()
+        self._is_running = False
+
+    def run(self, job: t.Callable[[], None]) -> None:
+        """Do something with the core.
+
+        A job that comes while another one is running in this thread (a signal handler closes a connection)
+        is done after it: the core is not re-entrant.
+        """
+        with self.lock:
+            self._jobs.append(job)
+            if self._is_running:
+                return
+            self._is_running = True
+            try:
+                while self._jobs:
+                    self._jobs.popleft()()
+                    while self.overfull:
+                        self.overfull.pop().report()
+            finally:
+                self._is_running = False
+            self._look_at_deadline()
+
+    def _look_at_deadline(self) -> None:
+        """Wake a thread that waits too long for a deadline that has come up."""
+        deadline = self.core.next_deadline
+        if deadline is not None and (self.watched is None or deadline < self.watched):
+            self.watched = deadline
+            for transport in self.transports:
+                transport.wake()
+
+
+class MemoryTransport:
+    """A client's end of a connection to a :class:`MemoryRouter`; see
+    :class:`flask_wamp.transports.Transport`.
+
+    :param identity: Who the client is; None: the app itself.
+    """
+
+    has_ping = True
+    stuck_since = None
+
+    def __init__(
+        self,
+        exchange: _Exchange,
+        serializer: str,
+        max_message_size: int,
+        identity: Identity | None,
+    ) -> None:
+        self.serializer = get_serializer(serializer)
+        self.max_send_size = exchange.core.settings.max_message_size
+        self._exchange = exchange
+        self._pid = os.getpid()
+        self._incoming: list[Buffer] = []
+        self._unread = 0
+        self._is_awake = False
+        self._has_ended = False
+        self._deadline: float | None = None
+        self._changed = threading.Condition(exchange.lock)
+        facts = TransportFacts(
+            serializer,
+            max_message_size,
+            {"channel_framing": "memory", "peer": f"memory:{os.getpid()}", "is_secure": True},
+            identity=identity,
+        )
+        with exchange.lock:
+            exchange.transports.add(self)
+            self._session = exchange.core.open(facts, send=self._take, close=self._end)
+
+    # The client's side.
+
+    def receive(self) -> list[Buffer] | None:
+        """Wait for messages and return them; None at the end.
+
+        :raises TransportError: The deadline has passed.
+        """
+        exchange = self._exchange
+        with exchange.lock:
+            while not self._incoming and not self._has_ended and not self._is_awake:
+                deadline = exchange.core.next_deadline
+                now = time.monotonic()
+                if self._deadline is not None and self._deadline <= now:
+                    raise TransportError("the router did not answer in time")
+                if deadline is not None and deadline <= now:
+                    exchange.run(exchange.core.tick)
+                    continue
+                exchange.watched = deadline
+                due = [each for each in (deadline, self._deadline) if each is not None]
+                self._changed.wait(min(due) - now if due else None)
+            messages, self._incoming = self._incoming, []
+            self._is_awake = False
+            self._unread = 0
+            return messages or (None if self._has_ended else [])
+
+    def pending(self) -> bool:
+        """There is nothing that only :meth:`receive` knows of."""
+        return False
+
+    def send(self, messages: t.Sequence[bytes]) -> None:
+        """Have the router handle messages, in this thread.
+
+        :raises TransportError: The connection has ended.
+        """
+        if self._has_ended:
+            raise TransportError("the connection broke: the router has closed it")
+        receive = self._session.receive
+
+        def handle() -> None:
+            for data in messages:
+                receive(bytes(data))
+
+        self._exchange.run(handle)
+
+    def ping(self) -> None:
+        """Have :meth:`receive` return, which is the sign of life: the router is in this process."""
+        with self._exchange.lock:
+            self._is_awake = True
+            self._changed.notify_all()
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let :meth:`receive` fail at this ``time.monotonic()``; None: never."""
+        with self._exchange.lock:
+            self._deadline = deadline
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close the connection; a thread in :meth:`receive` returns at once."""
+        if self._pid == os.getpid():  # else the lock is the parent's, and may be held for ever
+            self._exchange.run(self._lose)
+
+    def forget(self) -> None:
+        """In a forked child: nothing is to be closed, the child's router is another one."""
+
+    # The router's side. It holds the lock.
+
+    def _take(self, data: bytes) -> None:
+        if self._has_ended:
+            return
+        self._incoming.append(data)
+        self._unread += len(data)
+        if self._unread > self._exchange.core.settings.max_unsent:
+            self._exchange.overfull.append(self)
+        self._changed.notify()
+
+    def _end(self, at_once: bool) -> None:
+        if at_once:
+            self._incoming = []
+        self._has_ended = True
+        self._exchange.transports.discard(self)
+        self._changed.notify_all()
+
+    def _lose(self) -> None:
+        if not self._has_ended:
+            self._end(True)
+        self._session.lost()
+
+    def report(self) -> None:
+        """Tell the core how much the client has not read."""
+        self._session.report_unsent(self._unread)
+
+    def wake(self) -> None:
+        """Have the thread that waits look at the deadlines again."""
+        self._changed.notify()
