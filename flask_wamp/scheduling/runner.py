@@ -183,7 +183,7 @@ class JobRunner:
         if not jobs or not (in_charge or self._in_waiting):
             return None
         delay = min(job.remaining for job in jobs) + (0 if in_charge else GRACE)
-        if any(job.has_wall_time for job in jobs):
+        if any(job.is_aligned for job in jobs):
             delay = min(delay, MAX_WAIT)
         return max(0.0, min(delay, threading.TIMEOUT_MAX))
 
@@ -273,6 +273,6 @@ class JobRunner:
 
 def _at(job: Job, seconds: float) -> dt.datetime:
     when = dt.datetime.now() + dt.timedelta(seconds=seconds)
-    if job.has_wall_time:  # a whole second, which it was before it travelled
+    if job.is_aligned:  # a whole second, which it was before it travelled
         when = (when + dt.timedelta(seconds=0.5)).replace(microsecond=0)
     return when

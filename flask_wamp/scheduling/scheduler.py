@@ -46,30 +46,42 @@ class Clock:
     """What time it is."""
 
     def now(self) -> dt.datetime:
-        """The wall clock, local time: it can be set, and jumps to daylight saving time."""
+        """Return the local time. It can be set, and jumps when daylight saving time begins and ends."""
         return dt.datetime.now()
 
+    def utc(self) -> float:
+        """Return the seconds since the epoch. They can be set, and do not jump."""
+        return time.time()
+
     def monotonic(self) -> float:
-        """The steady clock, seconds."""
+        """Return the seconds of the steady clock, which cannot be set."""
         return time.monotonic()
 
 
 class Job(schedule.Job):
-    """A job that a clock that jumps does not disturb.
+    """A job whose times do not suffer from a clock that is set or jumps.
 
-    An interval is measured by the steady clock: :attr:`next_run` follows the wall clock when that is
-    set, or changes to daylight saving time. A job with a wall time, as ``.day.at("10:30")``, keeps it.
+    =============================== ==================================================================
+    ``.minutes``, ``.hours``        An interval, measured by the steady clock.
+    ``.minute.at``, ``.hour.at``    Aligned to the clock, as often as that says: when daylight saving
+                                    time begins or ends, no run is left out and none is late.
+    ``.day.at``, ``.monday.at``     Local time. A time that a day does not have is late by the gap, and
+                                    one that it has twice is run at the first time.
+    =============================== ==================================================================
+
+    :attr:`next_run` is local time, and follows the clock for those of the first two lines.
     """
 
     scheduler: Scheduler
     _next_run: dt.datetime | None = None
     _due: float = 0.0
+    _due_utc: float = 0.0
 
     @property
     def next_run(self) -> dt.datetime | None:
         """When it is due."""
         planned = self._next_run
-        if planned is None or self.has_wall_time:
+        if planned is None or self._has_local_time:
             return planned
         due = self.scheduler.clock.now() + dt.timedelta(seconds=self.remaining)
         moved = abs((due - planned).total_seconds()) > _TOLERANCE
@@ -79,20 +91,29 @@ class Job(schedule.Job):
     def next_run(self, when: dt.datetime | None) -> None:
         self._next_run = when
         if when is not None:
-            seconds = (when - dt.datetime.now()).total_seconds()  # as the base class counts
+            # The base class plans from this moment, in local time: what it adds are seconds that pass.
+            seconds = (when - dt.datetime.now()).total_seconds()
             self._due = self.scheduler.clock.monotonic() + seconds
+            self._due_utc = self.scheduler.clock.utc() + seconds
 
     @property
-    def has_wall_time(self) -> bool:
-        """Whether it is due at a time of day or on a day of the week, not after an interval."""
+    def is_aligned(self) -> bool:
+        """Whether it is due at a point of the clock or of the calendar, not after an interval."""
         return self.at_time is not None or self.start_day is not None
+
+    @property
+    def _has_local_time(self) -> bool:
+        """Whether it is due at a time of day or on a day of the week."""
+        return self.is_aligned and self.unit not in ("minutes", "hours")
 
     @property
     def remaining(self) -> float:
         """Seconds until it is due; negative when it is late."""
         clock = self.scheduler.clock
-        if self._next_run is not None and self.has_wall_time:
+        if self._next_run is not None and self._has_local_time:
             return (self._next_run - clock.now()).total_seconds()
+        if self.is_aligned:
+            return self._due_utc - clock.utc()
         return self._due - clock.monotonic()
 
     @property

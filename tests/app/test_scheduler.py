@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import queue
 import subprocess
@@ -20,6 +21,7 @@ from flask_wamp.scheduling.runner import GRACE, JobRunner
 from flask_wamp.scheduling.scheduler import Clock, Job, Scheduler
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
+from tests.support.scripts import environment
 
 PATIENCE = 10.0
 
@@ -477,6 +479,9 @@ class SetClock(Clock):
     def now(self) -> dt.datetime:
         return super().now() + dt.timedelta(seconds=self.set_by + self.passed)
 
+    def utc(self) -> float:
+        return super().utc() + self.set_by + self.passed
+
     def monotonic(self) -> float:
         return (super().now() - self._began).total_seconds() + self.passed
 
@@ -527,6 +532,86 @@ def test_a_wall_time_is_kept_when_the_clock_is_set() -> None:
     assert job.next_run == planned
     assert job.should_run
     assert job.remaining == pytest.approx(-100, abs=2)
+
+
+@pytest.mark.parametrize("unit", ["minute", "hour"])
+def test_a_time_of_the_hour_is_kept_when_the_clock_is_set(unit: str) -> None:
+    clock = SetClock()
+    job = getattr(Scheduler(clock=clock).every(), unit).at(":30").do(lambda: None)
+    remaining = job.remaining
+    clock.set_by = -0.25 * remaining
+    assert job.remaining == pytest.approx(1.25 * remaining, abs=0.5)
+    clock.set_by = remaining + 0.5
+    assert job.should_run
+
+
+DAYLIGHT_SAVING = """
+import datetime as real, json, sys, time, types
+import schedule
+from flask_wamp.scheduling import scheduler as module
+
+class Clock(module.Clock):
+    at = float(sys.argv[1])
+    def now(self): return real.datetime.fromtimestamp(self.at)
+    def utc(self): return self.at
+    def monotonic(self): return self.at - 1e9
+
+class Datetime(real.datetime):
+    @classmethod
+    def now(cls, tz=None): return real.datetime.fromtimestamp(Clock.at, tz)
+
+# The library asks the clock itself.
+schedule.datetime = module.dt = types.SimpleNamespace(
+    datetime=Datetime, timedelta=real.timedelta, time=real.time
+)
+jobs, runs = module.Scheduler(clock=Clock()), {}
+def job(name):
+    return lambda: runs.setdefault(name, []).append(Clock.at)
+jobs.every().minute.at(":00").do(job("minute"))
+jobs.every().hour.at(":30").do(job("hour"))
+jobs.every(2).hours.at(":15").do(job("two hours"))
+jobs.every(10).minutes.do(job("interval"))
+jobs.every().day.at("02:30").do(job("day"))
+jobs.every().day.at("12:00").do(job("noon"))
+for _ in range(60 * 60 * 50 // 15):
+    jobs.run_pending()
+    Clock.at += 15
+print(json.dumps({
+    name: [[at, time.strftime("%d %H:%M:%S", time.localtime(at))] for at in ats]
+    for name, ats in runs.items()
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("noon_before", "days"),
+    [(1774695600, ["29 03:00:00", "30 02:30:00"]), (1792836000, ["25 02:30:00", "26 02:30:00"])],
+    ids=["it begins", "it ends"],
+)
+def test_daylight_saving_time(noon_before: int, days: list[str]) -> None:
+    """In 2026, from noon of the day before, in a zone that needs no files."""
+    environ = environment(TZ="CET-1CEST,M3.5.0,M10.5.0/3")
+    done = subprocess.run(
+        [sys.executable, "-c", DAYLIGHT_SAVING, str(noon_before)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)
+    gaps = {
+        name: {after[0] - before[0] for before, after in zip(ran, ran[1:], strict=False)}
+        for name, ran in runs.items()
+    }
+    assert gaps["minute"] == {60}
+    assert gaps["hour"] == {3600}
+    assert gaps["two hours"] == {7200}
+    assert gaps["interval"] == {600}
+    assert {at[-5:-3] for _, at in runs["hour"]} == {"30"}
+    assert [at for _, at in runs["day"]] == days
+    assert [at[3:8] for _, at in runs["noon"]] == ["12:00"] * 2
 
 
 def test_a_next_run_that_is_not_disturbed_does_not_move() -> None:
@@ -638,6 +723,40 @@ def test_a_process_goes_on_where_another_stopped(process: Process, calls: Calls)
     process.lease.give()
     calls.next()
     eventually(lambda: job.remaining > 9)
+
+
+@pytest.mark.parametrize("late", [-0.2, 0.0, 0.2])
+def test_what_travels_to_another_process_stays_a_whole_second(
+    process: Process, calls: Calls, late: float
+) -> None:
+    """Else a process that takes over runs it a moment early, plans it anew, and runs it twice."""
+    daily = process.jobs.every().day.at("10:30").do(calls)
+    process.start()
+    (name,) = process.state
+    planned = daily.next_run
+    assert planned is not None
+    process.hear({name: (planned - dt.datetime.now()).total_seconds() + late})
+    assert daily.next_run == planned
+
+
+@pytest.mark.parametrize(
+    "due", [float("nan"), float("inf"), -float("inf"), 1e12, -1e12, 2**70, True, "1", [1]]
+)
+def test_odd_times_of_another_process_change_nothing(process: Process, due: t.Any) -> None:
+    job = process.jobs.every(10).seconds.do(lambda: None)
+    process.start()
+    (name,) = process.state
+    process.hear({name: due, 7: 1.0})
+    assert job.remaining == pytest.approx(10, abs=0.5)
+    process.hear({name: 5.0})
+    assert job.remaining == pytest.approx(5, abs=0.5)
+
+
+def test_names_of_functions_are_not_told(process: Process) -> None:
+    process.jobs.every(10).seconds.do(test_names_of_functions_are_not_told)
+    process.start()
+    (name,) = process.state
+    assert "names" not in name
 
 
 def test_a_job_that_cancels_itself_is_canceled_everywhere(process: Process) -> None:
