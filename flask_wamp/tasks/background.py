@@ -12,8 +12,11 @@ import typing as t
 from flask import Flask, current_app, has_request_context, request
 from flask.signals import request_finished
 from flask.wrappers import Response
+from werkzeug.exceptions import ServiceUnavailable
 
+from ..exceptions import ApplicationError
 from ..handlers.context import current_message
+from ..protocol import error_uris
 from .runner import TaskRunner
 from .task import Batch, Message, Task, name, running
 
@@ -53,6 +56,8 @@ class BackgroundTasks:
             arguments are pickled then. The process imports the app, and its ``g.wampy`` has a session of
             its own in which nothing is registered.
         :raises RuntimeError: There is no handler and no view to run it after.
+        :raises ApplicationError: ``wamp.error.unavailable``: ``WAMP_MAX_PENDING`` tasks wait already. In a
+            view it is an HTTP error, 503.
         :raises TypeError: It cannot be called, or cannot be sent to another process.
 
         .. versionadded:: 0.1
@@ -62,6 +67,8 @@ class BackgroundTasks:
         if executor not in EXECUTORS:
             raise ValueError(f"executor={executor!r} is not allowed; it takes {EXECUTORS}")
         batch, runner = _batch(), _runner()
+        if not runner.has_room(len(batch.tasks)):
+            raise _too_many(batch, runner.limit)
         call = b""
         # In a process for tasks none is run: what is added there goes back to the parent.
         if executor == "process" or runner.in_task_process:
@@ -82,6 +89,13 @@ def offer_tasks(app: Flask, runner: TaskRunner) -> None:
     """Let an app have background tasks; they cost next to nothing where there are none."""
     app.extensions[RUNNER] = runner
     request_finished.connect(_request_finished, app)
+
+
+def _too_many(batch: Batch, limit: int) -> Exception:
+    why = f"{limit} background tasks wait already (WAMP_MAX_PENDING)"
+    if batch.is_of_request:
+        return ServiceUnavailable(why)
+    return ApplicationError(error_uris.UNAVAILABLE, why)
 
 
 def _runner() -> TaskRunner:
@@ -132,7 +146,7 @@ def _batch_of_request() -> Batch:
     environ = request.environ
     batch: Batch | None = environ.get(_BATCH)
     if batch is None:
-        batch = environ[_BATCH] = Batch(None)
+        batch = environ[_BATCH] = Batch(None, is_of_request=True)
         if _RESPONSE in environ:  # it is being streamed
             _run_after(environ[_RESPONSE], batch)
     return batch

@@ -1,8 +1,13 @@
-"""Processes for CPU-heavy background tasks: started when there is work, used again, replaced when they die.
+"""Processes for background tasks that compute for long: started when needed, used again, replaced.
 
-Not forked: a copy of a process with threads may hold locks nobody will release, and would have the
-socket. A new Python is started, which imports the app (:mod:`.task_process`). The socket to it is one
-that waits as all sockets do, so the same lines work in threads and in greenlets.
+They are not forked: a copy of a process with threads may hold locks that nothing will release, and would
+have the router's socket. A new Python is started, which imports the app (:mod:`.child`). The socket to it
+waits as all sockets do, so the same lines work in threads and in greenlets.
+
+Why this is not ``concurrent.futures.ProcessPoolExecutor`` (tried on Python 3.11, "spawn"): a task that ends
+its process, by a crash in C or for lack of memory, fails the tasks of all others too (``BrokenProcessPool``;
+loky does the same), and when the parent is killed its children live on, because each of them holds the other
+end of the pipe that it waits for. Here only that task fails, and a child ends with its parent.
 """
 
 from __future__ import annotations

@@ -81,6 +81,16 @@ class TaskRunner:
         self._shifts: dict[int, _ProcessTasks] = {}
         """By process id: a forked child has its own."""
 
+    @property
+    def limit(self) -> int:
+        """How many tasks may wait and run."""
+        return self._client.settings.max_pending
+
+    def has_room(self, more: int) -> bool:
+        """Whether another task may be added, beside so many that have not started yet."""
+        shift = self._shifts.get(os.getpid())
+        return (len(shift.in_hand) if shift is not None else 0) + more < self.limit
+
     def start(self, tasks: t.Sequence[Task]) -> None:
         """Run tasks: those for threads in turn, those for processes side by side."""
         shift = self._shift()

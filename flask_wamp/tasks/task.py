@@ -14,12 +14,6 @@ from ..handlers.coroutines import make_sync
 
 logger = get_logger("flask_wamp.tasks")
 
-if t.TYPE_CHECKING:
-    pass
-if t.TYPE_CHECKING:
-    pass
-
-
 Message = Invocation | Event
 
 
@@ -62,10 +56,12 @@ class Batch:
     """The tasks of one answer, in the order in which they were added.
 
     :param message: What is answered; None for an HTTP request.
+    :param is_of_request: Whether it is an HTTP request that is answered.
     """
 
-    def __init__(self, message: Message | None) -> None:
+    def __init__(self, message: Message | None, *, is_of_request: bool = False) -> None:
         self.message = message
+        self.is_of_request = is_of_request
         self.tasks: list[Task] = []
         self._started = False
 

@@ -11,6 +11,7 @@ from flask import Flask, current_app, g, has_request_context, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, background_tasks, event, invocation
 from tests.app.conftest import Serve
+from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.told import Told
 
@@ -317,3 +318,31 @@ def test_two_apps_at_once(make_app: MakeApp, told: Told) -> None:
     one.add_url_rule("/", view_func=view)
     one.test_client().get("/")
     assert {told.next(), told.next()} == {"one", "two"}
+
+
+# How many.
+
+
+def test_tasks_that_wait_are_bounded(serve: Serve, router: MemoryRouter, told: Told) -> None:
+    """Tasks that take long, added faster than they end, must not fill the memory."""
+    gate = threading.Event()
+
+    def add(count: int) -> None:
+        for _ in range(count):
+            background_tasks.add(gate.wait, TIMEOUT)
+
+    app, _ = serve(lambda wamp: wamp.callee(".add")(add), WAMP_MAX_PENDING=5)
+    app.add_url_rule("/add", view_func=lambda: (background_tasks.add(told.put, "view"), "")[1])
+    try:
+        for _ in range(2):
+            with pytest.raises(ApplicationError) as refused:
+                router.call("com.example.add", 6)
+            assert refused.value.uri == "wamp.error.unavailable"
+        router.call("com.example.add", 5)
+        with pytest.raises(ApplicationError, match=r"5 background tasks wait already"):
+            router.call("com.example.add", 1)
+        assert app.test_client().get("/add").status_code == 503
+    finally:
+        gate.set()
+    eventually(lambda: app.test_client().get("/add").status_code == 200)
+    assert told.next() == "view"
