@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import typing as t
@@ -14,11 +15,23 @@ from flask.cli import AppGroup, ScriptInfo
 from .exceptions import WAMPError
 from .extension import FlaskWAMP
 
+_LOG_LEVELS = {
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+
 wamp = AppGroup("wamp", help="Serve and inspect the app's WAMP procedures, and run a router.")
 
 
 @wamp.command("router")
-@click.option("--url", help="The URL to serve. Default: the app's WAMP_ROUTER_URL.")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="The URL to serve. Default: the app's WAMP_ROUTER_URL. Can be repeated.",
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port to serve. Default: the port of the URL."
 )
@@ -31,32 +44,108 @@ wamp = AppGroup("wamp", help="Serve and inspect the app's WAMP procedures, and r
     "'com.news.', keep those of all topics with this prefix. Can be repeated.",
 )
 @click.option(
+    "--principals",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A JSON file that says who may join, and what each role may do.",
+)
+@click.option(
+    "--origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Let web pages of this origin join, such as http://127.0.0.1:5000. Can be repeated.",
+)
+@click.option("--tls-cert", metavar="FILE", help="The certificate for wss:// and tls:// URLs.")
+@click.option("--tls-key", metavar="FILE", help="The key of the certificate.")
+@click.option("--crossbar", is_flag=True, help="Run Crossbar.io instead of the router built in.")
+@click.option(
     "--log-level",
     type=click.Choice(["error", "warn", "info", "debug"]),
-    default="info",
+    default="warn",
     show_default=True,
-    help="The log level of Crossbar.io.",
+    help="How much the router logs.",
 )
 def router(
-    url: str | None, port: int | None, realm: str | None, keep: tuple[str, ...], log_level: str
+    urls: tuple[str, ...],
+    port: int | None,
+    realm: str | None,
+    keep: tuple[str, ...],
+    principals: str | None,
+    origins: tuple[str, ...],
+    tls_cert: str | None,
+    tls_key: str | None,
+    crossbar: bool,
+    log_level: str,
 ) -> None:
-    """Run a development router for this app.
+    """Run a router for this app, in the foreground.
 
-    It is a Crossbar.io node that serves the app's router URL and realm to this machine. Every
-    client may do everything, so do not use it in production.
+    It serves the app's realm. Without --principals every program of this machine may join and do
+    everything, and no web page may but those of --origin.
 
-    The command looks for Crossbar.io in the environment variable FLASK_WAMP_CROSSBAR and on PATH.
-    If it finds none, it builds one in your cache directory first.
+    With --crossbar it is a Crossbar.io node for development. The command looks for Crossbar.io in
+    the environment variable FLASK_WAMP_CROSSBAR and on PATH. If it finds none, it builds one in
+    your cache directory first.
     """
-    from .crossbar import DEFAULT_REALM, DEFAULT_URL, RouterError, serve
+    realm = realm or _setting("WAMP_REALM", "REALM") or "realm1"
+    served = [_with_port(url, port) for url in urls or [_own_url()]]
+    if crossbar:
+        refused = {"--principals": principals, "--origin": origins, "--tls-cert": tls_cert}
+        for name, value in refused.items():
+            if value:
+                raise click.UsageError(f"{name} does not go with --crossbar")
+        _run_crossbar(served, realm, keep, log_level)
+    else:
+        _run_router(served, realm, keep, principals, origins, tls_cert, tls_key, log_level)
 
-    url = url or _setting("WAMP_ROUTER_URL", "CROSSBAR_URL") or DEFAULT_URL
-    realm = realm or _setting("WAMP_REALM", "REALM") or DEFAULT_REALM
+
+def _own_url() -> str:
+    """The app's router URL, where a router can listen at it."""
+    from .crossbar import DEFAULT_URL
+
+    url = _setting("WAMP_ROUTER_URL", "CROSSBAR_URL")
+    return DEFAULT_URL if url is None or url.startswith(("embedded:", "memory:")) else url
+
+
+def _run_crossbar(urls: list[str], realm: str, keep: tuple[str, ...], log_level: str) -> None:
+    from .crossbar import RouterError, serve
+
     _warn_of_authentication()
     try:
-        urls = [_with_port(url, port)]
         serve(urls, realm, echo=click.echo, log_level=log_level, keep=keep)
     except RouterError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _run_router(
+    urls: list[str],
+    realm: str,
+    keep: tuple[str, ...],
+    principals: str | None,
+    origins: tuple[str, ...],
+    tls_cert: str | None,
+    tls_key: str | None,
+    log_level: str,
+) -> None:
+    from .router.process.errors import ListenError
+    from .router.process.foreground import read_access, serve
+
+    logging.basicConfig(level=_LOG_LEVELS[log_level], format="%(levelname)s: %(message)s")
+    if principals is None:
+        _warn_of_authentication()
+    try:
+        access = None if principals is None else read_access(principals)
+        serve(
+            urls,
+            realm,
+            access=access,
+            origins=origins,
+            keep=keep,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            say=click.echo,
+        )
+    except (ListenError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
 

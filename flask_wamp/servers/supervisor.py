@@ -17,9 +17,9 @@ import time
 import types
 import typing as t
 
+from ..concurrency import systemd
 from ..concurrency.child_processes import spawn_bound, stop_process
 from ..concurrency.self_pipe import SelfPipe
-from . import systemd
 
 #: How a worker begins under ``--gevent``: patched before anything is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"

@@ -489,7 +489,7 @@ def test_two_processes_build_it_once(
     assert builds.read_text() == "once\n"
 
 
-# ``flask wamp router``.
+# ``flask wamp router --crossbar``.
 
 APP = """
 from flask import Flask
@@ -507,12 +507,12 @@ RunCommand = t.Callable[..., t.ContextManager[subprocess.Popen[str]]]
 
 @pytest.fixture
 def command(tmp_path: Path) -> RunCommand:
-    """Run ``flask wamp router`` for an app that has this router URL."""
+    """Run ``flask wamp router --crossbar`` for an app that has this router URL."""
     (tmp_path / "app.py").write_text(APP)
 
     def run(url: str, *args: str) -> t.ContextManager[subprocess.Popen[str]]:
         env = environ(POLL_WAMP_ROUTER_URL=url)
-        return running("-m", "flask", "wamp", "router", *args, cwd=tmp_path, env=env)
+        return running("-m", "flask", "wamp", "router", "--crossbar", *args, cwd=tmp_path, env=env)
 
     return run
 
@@ -524,7 +524,7 @@ def test_the_command_serves_the_apps_url_and_realm(
     wamp_router: DevRouter, command: RunCommand, signum: int
 ) -> None:
     endpoint = local_url(free_url())
-    with command(endpoint.url) as router:
+    with command(endpoint.url, "--log-level", "info") as router:
         line = said(router, "router ready")
         assert line == f"router ready on {endpoint.url}, realm realm7\n"
         assert answers(endpoint)
@@ -558,7 +558,7 @@ def test_the_command_takes_other_urls_and_realms(
 def test_the_command_fails_when_the_router_dies(
     wamp_router: DevRouter, command: RunCommand
 ) -> None:
-    with command(free_url()) as router:
+    with command(free_url(), "--log-level", "info") as router:
         controller = said(router, "[Controller").partition("[Controller")[2].partition("]")[0]
         assert said(router, "router ready")
         os.kill(int(controller), signal.SIGKILL)

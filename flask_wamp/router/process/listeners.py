@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -38,6 +39,7 @@ class Listener:
     :param own_user: Let in nobody but processes of this process's own user; for unix sockets.
     :param origins: See :class:`.WebSocketConnection`.
     :param tls: For ``wss`` and ``tls``.
+    :param loopback_only: Let in nobody but programs of this machine.
     :raises ListenError: It cannot listen there.
     """
 
@@ -50,6 +52,7 @@ class Listener:
         own_user: bool = False,
         origins: t.Sequence[str | None] | None = (None,),
         tls: ssl.SSLContext | None = None,
+        loopback_only: bool = False,
     ) -> None:
         if url.secure and tls is None:
             raise ListenError(
@@ -65,6 +68,7 @@ class Listener:
         self._own_user = own_user
         self._origins = origins
         self._tls = tls
+        self._loopback_only = loopback_only
         self._sock = bind_unix(url.path) if url.unix else _bind(url)
         host.loop.add_reader(self._sock, self._accept)
 
@@ -104,7 +108,7 @@ class Listener:
 
     def _admit(self, sock: socket.socket, address: t.Any) -> None:
         where = "" if self.url.unix else str(address[0])
-        if not self._host.admits(where) or (self._own_user and not is_own_user(sock)):
+        if not self._lets_in(sock, where):
             sock.close()
             return
         details: dict[str, t.Any] = {
@@ -129,6 +133,13 @@ class Listener:
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self.emptied = self._host.loop.time()
+
+    def _lets_in(self, sock: socket.socket, address: str) -> bool:
+        if self._own_user and not is_own_user(sock):
+            return False
+        if self._loopback_only and address and not is_loopback(address):
+            return False
+        return self._host.admits(address)
 
     def _connection(self, sock: socket.socket, facts: TransportFacts) -> Connection:
         host, tls = self._host, self._tls if self.url.secure else None
@@ -193,6 +204,16 @@ def _is_stale(path: str) -> bool:
         except OSError:
             return False
     return False
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is one of this machine alone."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
 
 
 def is_own_user(sock: socket.socket) -> bool:

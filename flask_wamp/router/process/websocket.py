@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import typing as t
-from http import HTTPStatus
 
 from websockets.exceptions import ConnectionClosed, PayloadTooBig
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -99,12 +98,6 @@ class WebSocketConnection(Connection):
         """Accept or decline the handshake; the protocol decides."""
         protocol = self._protocol
         response = protocol.accept(request)
-        if protocol.handshake_exc is None and protocol.subprotocol is None:
-            known = ", ".join(self._subprotocols)
-            response = protocol.reject(
-                HTTPStatus.BAD_REQUEST,
-                f"This is a WAMP router. Offer one of its subprotocols: {known}\n",
-            )
         protocol.send_response(response)
         if protocol.state is not State.OPEN:
             return

@@ -1,0 +1,169 @@
+"""A router in the foreground: ``flask wamp router``, until somebody stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import ssl
+import time
+import typing as t
+
+from ...concurrency import systemd
+from ...transports.urls import RouterURL, parse_router_url
+from .. import Authenticator, Authorizer, KeptEvents, Permission, Permissions, Router, Settings
+from ..authentication import everybody
+from ..principals import Principals
+from .errors import ListenError
+from .host import Host
+from .listeners import Listener
+
+#: Seconds for GOODBYE at the end.
+STOP_TIMEOUT = 5.0
+
+Say = t.Callable[[str], object]
+
+
+class Access(t.NamedTuple):
+    """Who may join, and what each role may do."""
+
+    authenticator: Authenticator = everybody
+    authorizer: Authorizer | None = None
+    """None: everybody who has joined may do everything."""
+    is_open: bool = True
+    """Whether everybody may join: then only programs of this machine."""
+
+
+def read_access(path: str) -> Access:
+    """Read a file of principals.
+
+    It is JSON: ``{"principals": {...}, "roles": {...}}``. The first is what
+    :class:`~flask_wamp.router.principals.Principals` takes. The second is what each role may do::
+
+        {"device": [{"uri": "com.shop.", "match": "prefix", "allow": ["publish", "subscribe"]}]}
+
+    Without ``roles`` every principal may do everything.
+
+    :raises ValueError: The file cannot be read, or is wrong; says where.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict) or not set(content) <= {"principals", "roles"}:
+        raise ValueError(f"{path} must be a JSON object with 'principals', and perhaps 'roles'")
+    try:
+        authenticator = Principals(content["principals"])
+        roles = content.get("roles")
+        authorizer = None if roles is None else Permissions(_permissions(roles))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is wrong: {error}") from error
+    return Access(authenticator, authorizer, is_open=False)
+
+
+def _permissions(roles: t.Any) -> dict[str, list[Permission]]:
+    return {
+        role: [
+            Permission(
+                str(entry["uri"]), str(entry.get("match", "exact")), frozenset(entry["allow"])
+            )
+            for entry in entries
+        ]
+        for role, entries in roles.items()
+    }
+
+
+def serve(
+    urls: t.Sequence[str],
+    realm: str,
+    *,
+    access: Access | None = None,
+    origins: t.Sequence[str] = (),
+    keep: t.Sequence[str] = (),
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+    say: Say = print,
+) -> None:
+    """Run a router until SIGINT or SIGTERM. For the main thread.
+
+    Without principals it is open to programs of this machine, which send no ``Origin``, and closed to web
+    pages but those of ``origins``.
+
+    :param urls: Where to listen.
+    :param origins: Origins such as ``http://127.0.0.1:5000``, or ``*``.
+    :param keep: Topics whose last 100 events are kept; one that ends in a dot is all that begin so.
+    :param say: Called with each line for the person at the terminal.
+    :raises ListenError: It cannot listen there.
+    :raises ValueError: A URL is none.
+    """
+    parsed = [parse_router_url(url) for url in urls]
+    tls = _tls(tls_cert, tls_key)
+    kept = tuple(
+        KeptEvents(topic, "prefix" if topic.endswith(".") else "exact", 100) for topic in keep
+    )
+    settings = Settings(realms=(realm,), history=kept)
+    asyncio.run(_run(parsed, settings, access or Access(), origins, tls, say))
+
+
+def _tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise ListenError(f"cannot use the certificate {cert}: {error}") from error
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("its key is encrypted; give one that is not")
+
+
+async def _run(
+    urls: t.Sequence[RouterURL],
+    settings: Settings,
+    access: Access,
+    origins: t.Sequence[str],
+    tls: ssl.SSLContext | None,
+    say: Say,
+) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ended.set)
+    router = Router(
+        settings,
+        clock=loop.time,
+        wall_clock=time.time_ns,
+        authenticator=access.authenticator,
+        authorizer=access.authorizer,
+    )
+    host = Host(router)
+    allowed = None if "*" in origins else [None, *origins]
+    listeners: list[Listener] = []
+    try:
+        for url in urls:
+            listeners.append(
+                Listener(host, url, origins=allowed, tls=tls, loopback_only=access.is_open)
+            )
+        where = ", ".join(listener.url.shown for listener in listeners)
+        (realm,) = settings.realms or ("",)
+        say(f"router ready on {where}, realm {realm}")
+        say(_who_may(access, origins))
+        systemd.ready(f"listening on {where}")
+        await ended.wait()
+        systemd.stopping()
+    finally:
+        for listener in listeners:
+            listener.close()
+        await host.stop(STOP_TIMEOUT)
+
+
+def _who_may(access: Access, origins: t.Sequence[str]) -> str:
+    pages = f"web pages of {', '.join(origins)}" if origins else "no web pages"
+    if access.is_open:
+        return f"open to every program of this machine, and to {pages}"
+    return f"open to its principals, and to {pages}"
