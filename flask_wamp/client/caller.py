@@ -10,12 +10,13 @@ import typing as t
 from ..concurrency.deadlines import follow, inherited, within
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
-from ..peer.calls import CallFuture, CallTicket, forget, give_up, stop
+from ..peer.calls import CallFuture, CallTicket, give_up, stop
 from ..peer.connection import payload
 from ..peer.peer import Peer
+from ..peer.requests import request, wait_for
 from ..peer.settings import Settings
 from ..protocol import messages as m
-from ..protocol.call_result import outcome
+from ..protocol.call_result import outcome, remote_error
 from ..protocol.checks import is_seconds
 from ..protocol.options import CallOptions
 from ..protocol.session import Session
@@ -74,27 +75,17 @@ class Caller(WampyAPI):
         procedure = self._procedure(procedure)
         timeout = within(self._timeout, procedure)
         deadline = time.monotonic() + timeout
-        connection, peer = self._state.connected(deadline)
-        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
+        connection, _ = self._state.connected(deadline)
         ticket, options = CallTicket(), self._options
-        request_id = connection.ask(
-            Session.call, procedure, sent_args, sent_kwargs, options.call, ticket
-        )
+        request_id = connection.call(procedure, args, kwargs, options.call, ticket)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
         leave = follow(ticket, functools.partial(stop, ticket, procedure, cancel))
         try:
-            with peer.pool.release_slot():
-                answered = ticket.wait(deadline - time.monotonic())
-        except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt
-            cancel()
-            raise
+            answer = wait_for(ticket, connection, procedure, deadline, timeout, cancel)
         finally:
             if leave is not None:
                 leave()
-        if not answered:
-            cancel()
-            raise CallTimeout(procedure, timeout)
-        return ticket.result()
+        return outcome(answer)
 
     def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
         """Call a remote procedure and return at once.
@@ -111,11 +102,8 @@ class Caller(WampyAPI):
         timeout = within(self._timeout, procedure)
         deadline = time.monotonic() + timeout
         connection, peer = self._state.connected(deadline)
-        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         future, options = CallFuture(procedure, timeout, peer.pool), self._options
-        request_id = connection.ask(
-            Session.call, procedure, sent_args, sent_kwargs, options.call, future
-        )
+        request_id = connection.call(procedure, args, kwargs, options.call, future)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
         leave = follow(future, functools.partial(stop, future, procedure, cancel))
         future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
@@ -137,7 +125,6 @@ class Caller(WampyAPI):
         procedure = self._procedure(procedure)
         deadline = time.monotonic() + within(self._timeout, procedure)
         connection, peer = self._state.connected(deadline)
-        sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         settings = self.settings
         size = 4 * settings.max_message_size
         ticket = StreamTicket(StreamBuffer(procedure, settings.event_queue, size))
@@ -145,9 +132,7 @@ class Caller(WampyAPI):
         stream = ResultStream(ticket, self._timeout, inherited(), peer.pool, call_soon)
         options = {**self._options.call, "receive_progress": True}
         try:
-            request_id = connection.ask(
-                Session.call, procedure, sent_args, sent_kwargs, options, ticket
-            )
+            request_id = connection.call(procedure, args, kwargs, options, ticket)
         except BaseException:
             stream.close()
             raise
@@ -197,20 +182,18 @@ class Caller(WampyAPI):
             self._state.publications.publish(topic, args, kwargs, options)
             return None
         deadline = self._waits_until()
-        connection, peer = self._state.connected(deadline)
+        connection, _ = self._state.connected(deadline)
         sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         wire = options.on_the_wire(connection.session.session_id)
         if not wire.get("acknowledge"):
             connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
             return None
-        ticket = CallTicket()
-        request_id = connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire, ticket)
-        try:
-            published = self._await(peer, ticket, topic, deadline)
-        except BaseException:
-            forget(connection, request_id)
-            raise
-        return int(published.publication_id)
+        answer = request(
+            connection, Session.publish, topic, sent_args, sent_kwargs, wire, deadline=deadline
+        )
+        if isinstance(answer, m.Error):
+            raise remote_error(answer)
+        return int(answer.publication_id)
 
     def events(
         self,

@@ -17,7 +17,7 @@ import typing as t
 
 from .._text import get_logger
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
-from ..peer.calls import forget
+from ..peer.calls import give_up
 from ..peer.connection import Connection, payload
 from ..peer.listeners import Host
 from ..protocol import messages as m
@@ -300,7 +300,7 @@ class TestamentSync:
         answer: _Answer,
     ) -> None:
         request_id = connection.put(Session.call, procedure, args, kwargs, {}, answer)
-        answer.forget = functools.partial(forget, connection, request_id)
+        answer.forget = functools.partial(give_up, connection, request_id)
 
     def _answer_to(self, will: Testament) -> _Answer | None:
         return next((answer for other, answer in self._given if other == will), None)

@@ -38,16 +38,15 @@ class CallTicket(Waiter):
         return outcome(self.value)
 
 
-def give_up(connection: Connection, request_id: int, mode: str) -> None:
-    """CANCEL a call nobody waits for any more; its answer will be ignored. Does not wait."""
+def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -> None:
+    """Give a request up: no record of it stays, and an answer that still comes is ignored. Does not wait.
+
+    A call is canceled. What a late REGISTERED or SUBSCRIBED grants is given back to the router.
+
+    :param mode: What happens to the handler of a call, see ``cancel_mode``.
+    """
     with contextlib.suppress(NotJoined):
         connection.put(_cancel, request_id, mode)
-
-
-def forget(connection: Connection, request_id: int) -> None:
-    """Drop the record of a request; its answer, if it still comes, is ignored. Does not wait."""
-    with contextlib.suppress(NotJoined):
-        connection.put(Session.forget, request_id)
 
 
 def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
 
@@ -9,9 +10,6 @@ from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
 from .calls import give_up
 from .connection import Connection
-
-#: What happens to the handler of a call that is given up: it is interrupted, and the call ends at once.
-CANCEL_MODE = "killnowait"
 
 Method = t.Callable[..., int]
 """A method of the session that takes a ticket as its last argument, and returns the request id."""
@@ -29,29 +27,35 @@ def request(connection: Connection, method: Method, *args: t.Any, deadline: floa
     :raises SessionLost: The session ended before the answer.
     :raises CallTimeout: There was no answer in time.
     """
-    begun = time.monotonic()
     waiter = Waiter()
+    timeout = deadline - time.monotonic()
     request_id = connection.ask(method, *args, waiter)
-    return wait_for(connection, request_id, waiter, str(args[0]), deadline - begun, CANCEL_MODE)
+    cancel = functools.partial(give_up, connection, request_id)
+    return wait_for(waiter, connection, str(args[0]), deadline, timeout, cancel)
 
 
 def wait_for(
-    connection: Connection,
-    request_id: int,
     waiter: Waiter,
+    connection: Connection,
     what: str,
+    deadline: float,
     timeout: float,
-    cancel_mode: str,
+    cancel: t.Callable[[], None],
 ) -> t.Any:
-    """Wait for the answer to a request, as :func:`request` does."""
+    """Wait for the answer to something that was asked for, as :func:`request` does.
+
+    :param what: A URI, for the error.
+    :param timeout: The seconds from the request to the deadline, for the error.
+    :param cancel: Gives the request up; must not wait.
+    """
     try:
-        answered = connection.pool.wait(waiter, timeout)
-    except BaseException:  # a greenlet is ended, or Ctrl-C: no one waits any more
-        give_up(connection, request_id, cancel_mode)
+        answered = connection.pool.wait(waiter, deadline - time.monotonic())
+    except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt
+        cancel()
         raise
     if not answered:
-        give_up(connection, request_id, cancel_mode)
-        raise CallTimeout(what, timeout)
+        cancel()
+        raise CallTimeout(what, max(0.0, timeout))
     if waiter.error is not None:
         raise waiter.error
     return waiter.value
