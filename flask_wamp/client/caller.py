@@ -203,6 +203,7 @@ class Caller(WampyAPI):
         match: str = "exact",
         get_retained: bool = False,
         keep_alive: float = 15.0,
+        max_age: float | None = None,
     ) -> EventStream:
         """Subscribe to a topic and iterate its events until the stream is closed.
 
@@ -213,6 +214,8 @@ class Caller(WampyAPI):
         :param match: ``exact``, ``prefix`` or ``wildcard``.
         :param get_retained: Begin with the event that the router retains for the topic.
         :param keep_alive: Seconds of silence after which a response writes an empty line.
+        :param max_age: Seconds after which a response ends; a browser's ``EventSource`` asks for the next.
+            For servers that do not notice that a client has gone, such as WSGI adapters of ASGI servers.
         :raises ApplicationError: The router refused the subscription.
         :raises CallTimeout: The router did not answer in time.
         :raises NotJoined: The client was stopped, or ``WAMP_AUTOSTART`` is False.
@@ -224,6 +227,8 @@ class Caller(WampyAPI):
                 f"match={match!r}, get_retained={get_retained!r}, keep_alive={keep_alive!r}: must be "
                 f"one of {', '.join(MATCHES)}; True or False; a positive number of seconds"
             )
+        if max_age is not None and not is_seconds(max_age):
+            raise ValueError(f"max_age={max_age!r}: must be a positive number of seconds, or None")
         if get_retained and match != "exact":
             raise ValueError("get_retained=True: routers retain events of topics, not of patterns")
         topic = self._topic(topic, match)
@@ -238,6 +243,7 @@ class Caller(WampyAPI):
             match,
             get_retained=get_retained,
             keep_alive=keep_alive,
+            max_age=max_age,
             timeout=deadline - time.monotonic(),
             make=self._state.make_event,
             ending=self._state.policy.ending,

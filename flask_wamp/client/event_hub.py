@@ -135,6 +135,7 @@ class EventHub:
         *,
         get_retained: bool,
         keep_alive: float,
+        max_age: float | None,
         timeout: float,
         make: MakeItem,
         ending: t.Callable[[], bool],
@@ -153,7 +154,9 @@ class EventHub:
         buffer = EventBuffer(topic, get_retained, settings.event_queue, size)
         subscription = self._add(topic, match, buffer)
         call_soon = functools.partial(peer.call_at, 0.0)
-        stream = EventStream(buffer, match, keep_alive, peer.pool, make, self.close, call_soon)
+        stream = EventStream(
+            buffer, match, keep_alive, max_age, peer.pool, make, self.close, call_soon
+        )
         self._watch(ending)
         connection = peer.connection
         if connection is not None:

@@ -84,6 +84,7 @@ class EventStream:
         buffer: EventBuffer,
         match: str,
         keep_alive: float,
+        max_age: float | None,
         pool: Pool,
         make: MakeItem,
         close: CloseBuffer,
@@ -92,6 +93,7 @@ class EventStream:
         self._buffer = buffer
         self._match = match
         self._keep_alive = keep_alive
+        self._max_age = max_age
         self._pool = pool
         self._make = make
         self._close = close
@@ -185,12 +187,13 @@ class EventStream:
         pulse = ": \n\n" if events else "\n"
         text: str | None = pulse  # at once, so that the headers are sent
         due = time.monotonic()
+        end = None if self._max_age is None else due + self._max_age
         try:
-            while True:
+            while end is None or time.monotonic() < end:
                 if text is not None or time.monotonic() >= due:
                     yield text or pulse
                     due = time.monotonic() + self._keep_alive
-                shared = self._take(_left(due))
+                shared = self._take(_left(due if end is None else min(due, end)))
                 if shared is None and self._buffer.over:
                     return
                 text = None if shared is None else self._text(shared, dumps, events)

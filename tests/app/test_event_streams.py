@@ -267,6 +267,9 @@ def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: Memo
         {"get_retained": 1},
         {"keep_alive": 0},
         {"keep_alive": None},
+        {"max_age": 0},
+        {"max_age": "1"},
+        {"max_age": float("nan")},
         {"match": "prefix", "get_retained": True},
     ],
     ids=str,
@@ -627,3 +630,22 @@ def test_a_response_that_is_too_slow_ends(
 def test_a_refused_topic_is_a_bad_gateway(app: Flask, lines: t.Any, router: MemoryRouter) -> None:
     router.refuse(TOPIC)
     assert app.test_client().get("/events").status_code == 502
+
+
+# The age of a response.
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_response_ends_at_its_maximum_age(serve: Serve, router: MemoryRouter, busy: bool) -> None:
+    """Some servers do not notice that a client has gone, and go on to read for ever."""
+    app, wamp = serve()
+    app.add_url_rule("/feed", view_func=lambda: g.wampy.events(TOPIC, keep_alive=0.05, max_age=0.3))
+    response = app.test_client().get("/feed", headers={"Accept": "text/event-stream"})
+    received = []
+    for part in response.response:
+        received.append(part)
+        if busy:
+            router.publish(TOPIC, len(received))
+    assert len(received) > 2  # it has lived
+    eventually(lambda: TOPIC not in router.topics)
+    response.close()
