@@ -9,6 +9,7 @@ import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined
 from flask_wamp.protocol import messages as m
+from flask_wamp.servers import lifecycle
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
 from tests.support.memory import TIMEOUT, MemoryRouter
@@ -223,3 +224,49 @@ def test_states_of_the_client(serve: Serve, router: MemoryRouter) -> None:
     assert repr(client) == f"<Client 'tests' realm 'realm1' session {client.session_id}>"
     wamp.stop()
     assert repr(client) == "<Client 'tests' realm 'realm1' not joined>"
+
+
+# Within the time that a server leaves the process.
+
+
+@pytest.mark.parametrize(
+    ("grace", "restarting", "linger", "drain"),
+    [
+        (None, False, 2.0, 10.0),
+        (None, True, 30.0, 10.0),
+        (100.0, True, 30.0, 10.0),
+        (30.0, False, 2.0, 10.0),
+        (30.0, True, 9.0, 10.0),
+        (10.0, True, 3.0, 6.0),
+        (2.0, False, 0.6, 1.2),
+        (1.0, True, 0.3, 0.6),
+    ],
+)
+def test_linger_and_drain_stay_below_what_the_server_leaves(
+    make_app: t.Any, grace: float | None, restarting: bool, linger: float, drain: float
+) -> None:
+    client = FlaskWAMP(make_app(WAMP_AUTOSTART=False)).client
+    client.start_policy.serves = False  # only what it would do
+    client.start_policy.linger, client.start_policy.linger_at_restart = 2.0, 30.0
+    lifecycle.start(client, grace=grace, restarting=lambda: restarting)
+    assert client.start_policy.limits(10.0) == pytest.approx((linger, drain))
+    if grace is not None:
+        assert sum(client.start_policy.limits(10.0)) <= 0.9 * grace + 1e-9
+
+
+def test_a_stop_that_takes_longer_than_the_server_leaves_it_is_cut_short(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        gate.wait(TIMEOUT)
+
+    _, wamp = serve(lambda wamp: wamp.callee(".slow")(slow), WAMP_DRAIN_TIMEOUT=1000)
+    lifecycle.start(wamp.client, grace=0.2)
+    router.invoke("com.example.slow")
+    assert entered.wait(TIMEOUT)
+    wamp.stop()  # the test's own limit is far below WAMP_DRAIN_TIMEOUT
+    assert len(router.sent(m.Goodbye)) == 1
+    gate.set()
