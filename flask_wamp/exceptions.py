@@ -1,4 +1,4 @@
-"""Everything this library raises.
+"""All exceptions of this library.
 
 ::
 
@@ -44,20 +44,21 @@ class WAMPError(_WampyError):
 
 
 class ApplicationError(WAMPError):
-    """An ERROR message: raised to a caller, and raised by a handler to answer one.
+    """An ERROR message. A call raises it when it is answered with one, and a handler raises it to send one.
 
-    ``ApplicationError("com.example.error.sold_out", "tea")`` names its URI first. A subclass names it as
-    a class attribute ``uri``, or not at all: ``class SoldOut(ApplicationError)`` raised as
-    ``SoldOut("tea")`` is answered as ``<prefix>.error.sold_out``. All its arguments are payload.
+    The first argument is the error URI: ``ApplicationError("com.example.error.sold_out", "tea")``. A
+    subclass takes only payload. Its URI is the class attribute ``uri``, or else it is made from the name of
+    the class: ``class SoldOut(ApplicationError)``, raised as ``SoldOut("tea")``, has the URI
+    ``<prefix>.error.sold_out``.
 
-    :param args: The error URI (not for subclasses), then the positional payload, JSON types.
-    :param kwargs: Keyword payload, JSON types.
+    :param args: The error URI (not for subclasses), and then the positional payload.
+    :param kwargs: The keyword payload.
 
     Source: WAMP Basic Profile, "ERROR".
     """
 
     uri: str | None = None
-    """The error URI; None for a subclass whose URI is made from its name when it is answered."""
+    """The error URI. None for a subclass whose URI is made from its name when it is sent."""
 
     kwargs: dict[str, t.Any]
     """The keyword payload."""
@@ -81,7 +82,7 @@ class ApplicationError(WAMPError):
         self.kwargs = kwargs
 
     def expose(self) -> ApplicationError:
-        """Let the caller of a handler see the payload of an error that another peer answered.
+        """Send the payload of this error to the caller of the handler, although it came from another peer.
 
         ::
 
@@ -90,7 +91,7 @@ class ApplicationError(WAMPError):
             except ApplicationError as error:
                 raise error.expose()
 
-        Without it such a caller gets the error's URI alone, unless the app is in debug mode or testing.
+        Without it the caller gets only the URI, unless ``app.debug`` or ``app.testing`` is set.
 
         :returns: The error itself.
 
@@ -118,10 +119,10 @@ def _rebuild(
 
 
 class CallTimeout(WAMPError, _WampyTimeOutError):
-    """No answer came in time. The call was canceled; it may have run all the same.
+    """There was no answer in time. The call has been canceled, but the procedure may have run.
 
     :param procedure: The URI that was called.
-    :param timeout: Seconds that were waited.
+    :param timeout: How many seconds the caller waited.
     """
 
     def __init__(self, procedure: str, timeout: float) -> None:
@@ -134,16 +135,16 @@ class CallTimeout(WAMPError, _WampyTimeOutError):
 
 
 class CallCanceled(ApplicationError):
-    """The call was canceled, or its callee left, before an answer came; it may have run all the same."""
+    """The call was canceled, or its callee left, before there was an answer. The procedure may have run."""
 
     uri = "wamp.error.canceled"
 
 
 class InvalidPayload(ApplicationError):
-    """A payload of another peer cannot be decoded, or is no payload.
+    """A payload from another peer cannot be decoded.
 
-    A call with such arguments is answered with this error and an event is dropped, before any of your code
-    runs. A call whose result is one raises it.
+    A call with such arguments is answered with this error, and such an event is dropped. None of your code
+    runs. If the result of a call has such a payload, the call raises this error.
     """
 
     uri = "wamp.error.invalid_argument"
@@ -154,11 +155,11 @@ class NotJoined(WAMPError):
 
 
 class SessionLost(WAMPError):
-    """The session ended while an answer was awaited. What was asked for may have happened."""
+    """The session ended before there was an answer. The router may have done what was asked for."""
 
 
 class TooSlow(WAMPError):
-    """The consumer of a stream fell too far behind: its call was canceled, or its events go elsewhere.
+    """A stream was read too slowly and has been closed. If it was a call, it has been canceled.
 
     :param procedure: The URI that was called, or the topic.
     :param waiting: How many results or events were waiting to be read.
@@ -171,23 +172,23 @@ class TooSlow(WAMPError):
 
     def __str__(self) -> str:
         return (
-            f"more comes of {self.procedure} than is read: {self.waiting} were waiting "
+            f"{self.procedure} was read too slowly: {self.waiting} items were waiting "
             "(WAMP_EVENT_QUEUE, WAMP_MAX_MESSAGE_SIZE)"
         )
 
 
 class SerializationError(WAMPError):
-    """A payload that no serializer can carry, or that the router would answer by hanging up."""
+    """The payload cannot be sent, because no serializer supports it or the router would end the session."""
 
 
 class PayloadTooLarge(SerializationError):
-    """A message over ``WAMP_MAX_MESSAGE_SIZE``, or over the router's limit."""
+    """The message exceeds ``WAMP_MAX_MESSAGE_SIZE``, or the router's limit."""
 
 
 class InvalidURI(WAMPError, ValueError):
-    """A URI the router would answer by closing the session.
+    """The URI is not valid. A router would end the session if it were sent.
 
-    :param uri: What was given.
+    :param uri: The invalid value.
     :param what: ``procedure``, ``topic`` or ``error URI``.
     """
 
@@ -204,16 +205,16 @@ class InvalidURI(WAMPError, ValueError):
 
 
 class ProtocolError(WAMPError):
-    """The router sent what WAMP, or the transport below it, does not allow."""
+    """The router violated the WAMP protocol, or that of the transport."""
 
 
 class TransportError(WAMPError):
-    """The router cannot be reached, or the connection to it broke."""
+    """The router cannot be reached, or the connection to it is broken."""
 
 
 class AuthenticationError(WAMPError):
-    """The router's challenge cannot be answered with what is configured."""
+    """The configured credentials cannot answer the router's challenge."""
 
 
 class TaskAborted(WAMPError):
-    """A background task did not come to its end: its process died, or there was no time left for it."""
+    """A background task did not finish, because its process died or there was no time left."""

@@ -51,7 +51,7 @@ __version__ = "0.1.0"
 
 
 class _AppState:
-    """What one app has of the extension: its own configuration, client and handlers."""
+    """The state of one app: its configuration, client and handlers."""
 
     def __init__(self, app: Flask, config: Config, items: Items) -> None:
         self._app = app
@@ -229,14 +229,14 @@ class FlaskWAMP(Scaffold):
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Serve an app: read its ``WAMP_*`` configuration, give its contexts ``g.wampy``.
+        """Read the ``WAMP_*`` configuration of an app, and add ``g.wampy`` to its contexts.
 
-        :raises ValueError: An unknown or wrong configuration key, or one URI decorated twice.
-        :raises RuntimeError: The app has this extension already.
+        :raises ValueError: A configuration key is unknown or wrong, or a URI is declared twice.
+        :raises RuntimeError: The app already has a ``FlaskWAMP``.
         """
         if "wamp" in app.extensions:
             raise RuntimeError(
-                "this app has a FlaskWAMP already; call init_app once, and use "
+                "this app already has a FlaskWAMP. Call init_app once, and use "
                 "app.extensions['wamp'] elsewhere"
             )
         script = servers.imported_twice(app)
@@ -274,7 +274,7 @@ class FlaskWAMP(Scaffold):
 
     @property
     def schedule(self) -> Scheduler:
-        """Jobs, with the whole API of the ``schedule`` library; see :class:`.scheduler.Scheduler`.
+        """Scheduled jobs, with the API of the ``schedule`` library. See :class:`.scheduler.Scheduler`.
 
         ::
 
@@ -290,7 +290,7 @@ class FlaskWAMP(Scaffold):
         return self._schedule
 
     def encoder(self, kind: type) -> ArgumentDecorator:
-        """Send objects of a class as what ``f(value)`` returns, in results, calls and events.
+        """Define how objects of a class are sent: as the return value of ``f(value)``.
 
         ::
 
@@ -298,15 +298,15 @@ class FlaskWAMP(Scaffold):
             def encode_money(money):
                 return {"amount": str(money.amount), "currency": money.currency}
 
-        It comes before what this library and the app's JSON provider make of such objects. It counts for
-        subclasses too, and what it returns is encoded in turn. Values of JSON's own types (``str``,
-        ``int``, ``dict`` and so on) are sent as they are. To receive such objects, annotate the parameter:
-        pydantic makes the object.
+        It applies to results, errors, calls and events, and to subclasses. It takes precedence over the
+        encoding by this library and by the app's JSON provider. The return value is encoded in turn. You
+        cannot define encoders for JSON's own types (``str``, ``int``, ``dict`` and so on). To receive such
+        objects, annotate the parameter, so that pydantic creates the object.
 
         .. versionadded:: 0.1
         """
         if not isinstance(kind, type) or kind in JSON_TYPES:
-            raise TypeError(f"encoder needs a class that JSON does not have, not {kind!r}")
+            raise TypeError(f"encoder needs a class, other than JSON's own types, and not {kind!r}")
 
         def decorate(f: OneArgumentF) -> OneArgumentF:
             def apply(group: Group) -> None:
@@ -321,31 +321,33 @@ class FlaskWAMP(Scaffold):
 
     @property
     def client(self) -> Client:
-        """The current app's client, the same as ``g.wampy``; outside of a context, the only app's.
+        """The client of the current app, the same as ``g.wampy``.
 
-        :raises RuntimeError: Which app is meant cannot be told.
+        Without an application context, it is the client of the only app that has this extension.
+
+        :raises RuntimeError: There is no context, and no app or more than one has this extension.
         """
         return self._state().client
 
     def start(self) -> None:
-        """Serve in this process, where no server is recognized: connect, register and subscribe.
+        """Connect, and serve the app's handlers in this process.
 
-        Returns at once, and does nothing in a process that serves already. In a process that has only
-        called and published so far, what the app declares is served from now on.
+        You need it only if no server that serves the app is recognized, as in a script. Returns at once.
+        Does nothing if the process already serves the app.
         """
         lifecycle.exit_at_sigterm()
         self.client.start()
 
     def stop(self) -> None:
-        """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``."""
+        """Finish calls, events and background tasks, within ``WAMP_DRAIN_TIMEOUT``, and leave the realm."""
         self.client.stop()
 
     def health(self) -> dict[str, t.Any]:
-        """How the connection is doing: see :func:`.health.health`."""
+        """Return the state of the connection. See :func:`.health.health`."""
         return health(self.client)
 
     def health_view(self) -> tuple[dict[str, t.Any], int]:
-        """A view for load balancers: :meth:`health` as JSON, with 503 while not joined.
+        """Answer :meth:`health` as JSON, with status 503 while the app is not joined. For load balancers.
 
         ``app.add_url_rule("/wamp/health", view_func=wamp.health_view)``
         """
@@ -362,7 +364,7 @@ class FlaskWAMP(Scaffold):
         if not self._apps:
             raise RuntimeError("no app yet: use FlaskWAMP(app), or call wamp.init_app(app) first")
         raise RuntimeError(
-            "several apps have this FlaskWAMP; use it inside 'with app.app_context():'"
+            "several apps have this FlaskWAMP. Use it inside 'with app.app_context():'"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a handler sees: ``invocation`` and ``event``, and ``g.wampy``."""
+"""The objects that a handler uses: ``invocation``, ``event`` and ``g.wampy``."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class _InHand:
     __slots__ = ("_trusted_links", "_work", "options", "tasks")
 
     _role: t.ClassVar[Role]
-    """What the session that sent it is in the details."""
+    """The role of the sender, as in the names of the details: ``caller`` or ``publisher``."""
 
     tasks: t.Any
-    """The background tasks to run after the answer; not set while there are none."""
+    """The background tasks to run after the answer. Not set if there are none."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class _InHand:
         self._work = work
         self._trusted_links = trusted_links
         self.options = options
-        """The decorator's options, for middlewares; ``uri`` is the absolute URI or pattern."""
+        """The options of the decorator, for middlewares. ``uri`` is the absolute URI or pattern."""
 
     @property
     def uri(self) -> str:
@@ -73,19 +73,19 @@ class _InHand:
 
     @property
     def sender(self) -> int | None:
-        """The session id of who called or published."""
+        """The session id of the caller or publisher. None if the router does not disclose it."""
         return None
 
     def limit(self, seconds: float) -> None:
-        """Have the caller told ``wamp.error.timeout`` unless it is answered in so many seconds."""
+        """Answer ``wamp.error.timeout`` if there is no answer within this many seconds."""
         self._work.limit(seconds)
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
-        """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
+        """Call ``callback(well)`` after the answer. ``well`` is True if a result was sent, not an error."""
         self._work.when_done(callback)
 
     def __reduce__(self) -> tuple[t.Any, ...]:
-        """In another process it can be read, no more."""
+        """Pickle the message for a task's process, where it can only be read."""
         work = self._work
         past = PastWork(work.uri, work.message, work.received_at, work.deadline, work.canceled)
         options = {name: value for name, value in self.options.items() if name != "middlewares"}
@@ -93,38 +93,38 @@ class _InHand:
 
     @property
     def args(self) -> list[t.Any]:
-        """The positional payload, as it came."""
+        """The positional payload, before validation."""
         args: list[t.Any] = self._work.message.args
         return args
 
     @property
     def kwargs(self) -> dict[str, t.Any]:
-        """The keyword payload, as it came."""
+        """The keyword payload, before validation."""
         kwargs: dict[str, t.Any] = self._work.message.kwargs
         return kwargs
 
     @property
     def details(self) -> dict[str, t.Any]:
-        """The details of the WAMP message, with the peer that really sent it.
+        """The details of the WAMP message, with the identity of the session that sent it.
 
-        A peer that claims to send on behalf of others (``forward_for``) is not believed, unless its role
-        is in ``WAMP_TRUSTED_LINKS``.
+        If that session claims to forward the message for another one (``forward_for``), the claim is
+        ignored, unless its role is in ``WAMP_TRUSTED_LINKS``.
         """
         return identified(self._work.message.details, self._role, self._trusted_links)
 
     @property
     def age(self) -> float:
-        """Seconds since it came."""
+        """The seconds since the message arrived."""
         return time.time() - self._work.received_at
 
     @property
     def received_at(self) -> dt.datetime:
-        """When it came, aware, in UTC."""
+        """When the message arrived, as an aware datetime in UTC."""
         return dt.datetime.fromtimestamp(self._work.received_at, dt.timezone.utc)
 
 
 class Invocation(_InHand):
-    """The call a handler answers. Identities are None where the router does not disclose them.
+    """The call that a handler answers. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "INVOCATION", and Advanced Profile, "Caller Identification".
     """
@@ -149,12 +149,12 @@ class Invocation(_InHand):
 
     @property
     def caller_authid(self) -> str | None:
-        """Who the caller is."""
+        """The caller's authid."""
         return self.details.get("caller_authid")
 
     @property
     def caller_authrole(self) -> str | None:
-        """The caller's role."""
+        """The caller's authrole."""
         return self.details.get("caller_authrole")
 
     @property
@@ -164,16 +164,16 @@ class Invocation(_InHand):
 
     @property
     def deadline(self) -> float | None:
-        """The ``time.monotonic()`` at which the caller is told that it took too long, or None."""
+        """The ``time.monotonic()`` at which the caller gets a timeout, or None if there is no limit."""
         return self._work.deadline
 
     @property
     def canceled(self) -> bool:
-        """Whether nobody wants the answer any more."""
+        """Whether the call was canceled, timed out, or lost its caller, so that no answer is needed."""
         return self._work.canceled
 
     def progress(self, *args: t.Any, **kwargs: t.Any) -> None:
-        """Send a progressive result, if the caller asked for them; else do nothing."""
+        """Send a progressive result. Do nothing if the caller did not ask for any."""
         self._work.progress(args, kwargs)
 
     def __repr__(self) -> str:
@@ -181,7 +181,7 @@ class Invocation(_InHand):
 
 
 class Event(_InHand):
-    """The event a handler is told of. Identities are None where the router does not disclose them.
+    """The event that a handler handles. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "EVENT", and Advanced Profile, "Publisher Identification".
     """
@@ -196,17 +196,17 @@ class Event(_InHand):
 
     @property
     def subscription_id(self) -> int:
-        """The id of the subscription it came by."""
+        """The id of the subscription through which the event arrived."""
         return t.cast(int, self._work.message.subscription_id)
 
     @property
     def topic(self) -> str:
-        """The URI it was published to."""
+        """The topic to which the event was published."""
         return self._work.uri
 
     @property
     def publication(self) -> int:
-        """The publication id: the same for all who get this event."""
+        """The publication id. It is the same for all receivers of the event."""
         return t.cast(int, self._work.message.publication_id)
 
     @property
@@ -216,17 +216,17 @@ class Event(_InHand):
 
     @property
     def publisher_authid(self) -> str | None:
-        """Who the publisher is."""
+        """The publisher's authid."""
         return self.details.get("publisher_authid")
 
     @property
     def publisher_authrole(self) -> str | None:
-        """The publisher's role."""
+        """The publisher's authrole."""
         return self.details.get("publisher_authrole")
 
     @property
     def retained(self) -> bool:
-        """Whether the router had kept it for new subscribers."""
+        """Whether this is an event that the router had kept for new subscribers."""
         return bool(self.details.get("retained"))
 
     def __repr__(self) -> str:
@@ -235,8 +235,8 @@ class Event(_InHand):
 
 _UNBOUND = """Working outside of {0}.
 
-flask_wamp.{1} is there while a function decorated with @wamp.{2} handles {0}; an HTTP request, a \
-script or a test has none. Pass what you need of it to functions that run elsewhere."""
+flask_wamp.{1} is available while a function decorated with @wamp.{2} handles {0}. It is not available in \
+an HTTP request, a script or a test. Pass the values that you need to functions that run elsewhere."""
 
 current_invocation: contextvars.ContextVar[Invocation] = contextvars.ContextVar("wamp_invocation")
 current_event: contextvars.ContextVar[Event] = contextvars.ContextVar("wamp_event")
@@ -245,13 +245,13 @@ invocation: Invocation = LocalProxy(  # type: ignore[assignment]
     current_invocation,
     unbound_message=_UNBOUND.format("an invocation", "invocation", "callee"),
 )
-"""The invocation that is being handled, as ``flask.request`` is the request."""
+"""The invocation that is being handled. A proxy, like ``flask.request``."""
 
 event: Event = LocalProxy(  # type: ignore[assignment]
     current_event,
     unbound_message=_UNBOUND.format("an event", "event", "subscriber"),
 )
-"""The event that is being handled."""
+"""The event that is being handled. A proxy, like ``flask.request``."""
 
 
 def current_message() -> Invocation | Event | None:
@@ -261,7 +261,7 @@ def current_message() -> Invocation | Event | None:
 
 @contextlib.contextmanager
 def readable(message: Invocation | Event | None) -> t.Iterator[None]:
-    """Let ``invocation`` or ``event`` be a message while inside."""
+    """Bind ``invocation`` or ``event`` to a message within the context."""
     if message is None:
         yield
         return
@@ -276,7 +276,7 @@ def readable(message: Invocation | Event | None) -> t.Iterator[None]:
 
 
 def offer_client(app: Flask, client: t.Any) -> None:
-    """Make ``g.wampy`` the client, in every app context of the app; costs nothing where unused."""
+    """Make the client available as ``g.wampy`` in every context of the app, at no cost if unused."""
     base: t.Any = app.app_ctx_globals_class
 
     class Globals(base):  # type: ignore[misc]
@@ -296,7 +296,7 @@ def offer_client(app: Flask, client: t.Any) -> None:
 
 
 def explain_missing_client() -> None:
-    """Let ``g.wampy`` say what to do in apps for which nobody has called ``init_app``."""
+    """Let ``g.wampy`` say what to do in apps for which ``init_app`` was not called."""
     base: t.Any = Flask.app_ctx_globals_class
     if getattr(base, "explains_wampy", False):
         return
@@ -307,7 +307,7 @@ def explain_missing_client() -> None:
         def __getattr__(self, name: str) -> t.Any:
             if name == "wampy":
                 raise AttributeError(
-                    "g.wampy: this app has no FlaskWAMP; call wamp.init_app(app) where you make the app"
+                    "g.wampy: this app has no FlaskWAMP. Call wamp.init_app(app) where you create the app"
                 )
             return super().__getattr__(name)
 

@@ -10,10 +10,10 @@ from . import messages as m
 
 
 class CallResult:
-    """A result of several values, positional and keyword.
+    """A result with several positional values, or with keyword values.
 
-    Returned by a handler to answer with more than one value, and by a call whose result is not just
-    one positional value.
+    A handler returns it to send more than one value. A call returns it if the result is not exactly one
+    positional value.
     """
 
     __slots__ = ("args", "kwargs")
@@ -35,9 +35,9 @@ class CallResult:
 
 
 def outcome(message: t.Any) -> t.Any:
-    """Return what RESULT means, or raise what ERROR means. Decodes the payload.
+    """Return the value of a RESULT, or raise the exception for an ERROR. Decodes the payload.
 
-    :raises ApplicationError: It is an ERROR.
+    :raises ApplicationError: The message is an ERROR.
     :raises InvalidPayload: The callee sent a payload that cannot be decoded.
     """
     if isinstance(message, m.Error):
@@ -48,13 +48,13 @@ def outcome(message: t.Any) -> t.Any:
             return args[0]
         if not args:
             return None
-    elif len(args) == 1 and kwargs.keys() == {"message", "meta"}:  # how wampy's callees answer
+    elif len(args) == 1 and kwargs.keys() == {"message", "meta"}:  # the result of a wampy callee
         return args[0]
     return CallResult(*args, **kwargs)
 
 
 def remote_error(message: m.Error) -> ApplicationError:
-    """Return the exception for an ERROR message; one without payload where that cannot be decoded."""
+    """Return the exception for an ERROR. It has no payload if that cannot be decoded."""
     try:
         args, kwargs = message.args, message.kwargs
     except InvalidPayload as error:

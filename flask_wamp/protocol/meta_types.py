@@ -1,7 +1,6 @@
-"""What the router's meta API tells, as objects: sessions, registrations, subscriptions.
+"""Sessions, registrations and subscriptions, as the router's meta API describes them.
 
-Routers tell different things, and more with every version: what is missing is None, what is unknown is
-in ``details``.
+Routers differ in what they say. An attribute that is missing is None, and anything else is in ``details``.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import typing as t
 
 Details = t.Mapping[str, t.Any]
 
-#: HTTP headers of a session's WebSocket handshake, its cookies among them, and the value of Crossbar's
-#: own cookie: whoever has them can be that browser.
+#: The HTTP headers of a session's WebSocket handshake, cookies included, and the value of Crossbar's own
+#: cookie. Whoever has them can impersonate that browser.
 _SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
 
-#: How deep details are kept: whoever joins chooses what is in ``authextra``.
+#: How deep details are kept. Clients choose the contents of ``authextra``.
 DEEPEST = 32
 
 
@@ -32,60 +31,60 @@ class TransportInfo:
     """``websocket`` or ``rawsocket``."""
 
     peer: str | None = None
-    """Where from, as the router writes it: ``tcp4:127.0.0.1:44622``."""
+    """The address of the client, as the router writes it: ``tcp4:127.0.0.1:44622``."""
 
     is_secure: bool | None = None
-    """Whether it is encrypted."""
+    """Whether the connection is encrypted."""
 
     protocol: str | None = None
-    """The subprotocol: ``wamp.2.msgpack``."""
+    """The subprotocol, such as ``wamp.2.msgpack``."""
 
     details: Details = _details()
-    """All the router tells of it, but no HTTP headers."""
+    """Everything the router says about the transport, without HTTP headers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SessionInfo:
-    """A session with the router. What is not known is None."""
+    """A session with the router. An attribute that the router does not disclose is None."""
 
     id: int
     """The session id."""
 
     authid: str | None = None
-    """Who it is."""
+    """The identity with which it joined."""
 
     authrole: str | None = None
-    """Its role, which decides what it may do."""
+    """The role, which determines its rights."""
 
     authmethod: str | None = None
-    """How it was authenticated: ``anonymous``, ``ticket``."""
+    """The authentication method, such as ``anonymous`` or ``ticket``."""
 
     authprovider: str | None = None
-    """What knows the user: ``static``, ``dynamic``."""
+    """The kind of authenticator, such as ``static`` or ``dynamic``."""
 
     transport: TransportInfo | None = None
-    """How it is connected."""
+    """The connection of the session."""
 
     details: Details = _details()
-    """All the router tells of it, ``authextra`` for one, but no HTTP headers."""
+    """Everything the router says about the session, including ``authextra``, without HTTP headers."""
 
     http_headers: Details | None = dataclasses.field(default=None, repr=False, compare=False)
-    """The headers its WebSocket came with, cookies included, where they were asked for."""
+    """The headers of its WebSocket handshake, cookies included. None unless you asked for them."""
 
     @classmethod
     def parse(
         cls, told: t.Any, session_id: int | None = None, *, headers: bool = False
     ) -> SessionInfo:
-        """Make one of what the router tells.
+        """Return the session that the router describes.
 
-        :param session_id: Its id, where it is known without.
-        :param headers: Whether HTTP headers are kept, cookies included.
-        :raises ValueError: There is no id in it.
+        :param session_id: The id, if it is known from elsewhere.
+        :param headers: Whether to keep HTTP headers, cookies included.
+        :raises ValueError: There is no session id.
         """
         details = _mapping(told)
         number = _int(details.get("session")) or session_id
         if number is None:
-            raise ValueError("the router tells of a session without an id")
+            raise ValueError("the router described a session without an id")
         transport = details.get("transport")
         received = _mapping(transport).get("http_headers_received")
         return cls(
@@ -116,7 +115,7 @@ class _Observed:
     """What a registration and a subscription have in common."""
 
     id: int
-    """Its id, the same for all who share it."""
+    """The id. All sessions that share it have the same id."""
 
     uri: str | None = None
     """The procedure or topic, or the pattern."""
@@ -125,10 +124,10 @@ class _Observed:
     """``exact``, ``prefix`` or ``wildcard``."""
 
     created: dt.datetime | None = None
-    """Since when there is one, aware."""
+    """When it was created, as an aware datetime."""
 
     details: Details = _details()
-    """All the router tells of it."""
+    """Everything the router says about it."""
 
     @classmethod
     def _facts(cls, told: t.Any, number: int) -> dict[str, t.Any]:

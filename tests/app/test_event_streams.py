@@ -294,7 +294,7 @@ def test_who_is_too_slow_is_cut_off_alone(serve: Serve, router: MemoryRouter) ->
         router.publish(TOPIC, number)
         assert values(quick, 1) == [number]
     assert values(slow, 4) == [0, 1, 2, 3]
-    with pytest.raises(TooSlow, match=f"{TOPIC} than is read: 4"):
+    with pytest.raises(TooSlow, match=f"{TOPIC} was read too slowly: 4"):
         next(slow)
     assert list(slow) == []
     assert wamp.health()["streams"] == {TOPIC: 1}
@@ -623,7 +623,7 @@ def test_a_response_that_is_too_slow_ends(
         router.publish(TOPIC, number)
     gone(router)
     assert len(list(sent)) == 2
-    assert "than is read: 2 were waiting" in caplog.text
+    assert "was read too slowly: 2 items were waiting" in caplog.text
     response.close()
 
 

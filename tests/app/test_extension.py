@@ -171,9 +171,9 @@ def test_current_app_without_the_extension_means_the_only_one(make_app: MakeApp)
 def test_second_init_app_says_what_to_do(make_app: MakeApp) -> None:
     app = make_app()
     wamp = FlaskWAMP(app)
-    with pytest.raises(RuntimeError, match=r"call init_app once.*app\.extensions\['wamp'\]"):
+    with pytest.raises(RuntimeError, match=r"Call init_app once.*app\.extensions\['wamp'\]"):
         wamp.init_app(app)
-    with pytest.raises(RuntimeError, match="call init_app once"):
+    with pytest.raises(RuntimeError, match="Call init_app once"):
         FlaskWAMP(app)
     assert app.extensions["wamp"] is wamp
 
@@ -292,7 +292,7 @@ def test_g_knows_the_client_by_name(make_app: MakeApp) -> None:
 def test_forgotten_init_app_says_what_to_do(make_app: MakeApp) -> None:
     FlaskWAMP()
     with make_app("forgotten").app_context():
-        with pytest.raises(AttributeError, match=r"call wamp\.init_app\(app\)"):
+        with pytest.raises(AttributeError, match=r"Call wamp\.init_app\(app\)"):
             g.wampy  # noqa: B018
         with pytest.raises(AttributeError, match="^other$"):
             g.other  # noqa: B018

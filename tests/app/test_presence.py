@@ -157,7 +157,7 @@ def test_odd_events_are_ignored(
         router.publish(ON_LEAVE, "x")
         router.publish(ON_JOIN, {"session": 4})
         eventually(lambda: seen == [("joined", 4, None)])
-    assert caplog.text.count("is ignored: the router tells of a session without an id") == 3
+    assert caplog.text.count("is ignored: the router described a session without an id") == 3
 
 
 def test_two_apps(make_app: t.Callable[..., Flask], router: MemoryRouter, seen: Seen) -> None:
