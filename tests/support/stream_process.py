@@ -66,7 +66,7 @@ def consume(wamp: FlaskWAMP) -> None:
     stream = wamp.client.stream("com.flood.chunks")
     assert len(next(stream)) == CHUNK
     pause = threading.Event()
-    while not stream._buffer.ended:
+    while not stream._ticket.buffer.ended:
         pause.wait(0.05)
     grown, taken = memory("VmHWM") - before, 1
     try:
