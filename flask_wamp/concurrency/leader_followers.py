@@ -192,7 +192,8 @@ class LeaderFollowers(t.Generic[E]):
 
     def _share(self) -> None:
         """Have others run what is in the queue, and send what was answered."""
-        self._pool.share()
+        if self._pool.queue.length or self._pool.is_watched:
+            self._pool.share()
         self._flush()
 
     def _end(self, me: int) -> None:

@@ -70,10 +70,13 @@ class Pool:
         self._free = size
         self._waking: Worker | None = None
         """The worker that was woken, has a slot, and has not looked for a job yet."""
-        self._queue = FairQueue(max_pending, max_bytes)
+        self.queue = FairQueue(max_pending, max_bytes)
+        """Jobs without a slot; ``queue.length`` may be read without the lock."""
         self._gathering = False
         self._watched: Worker | None = None
         """The inline worker that runs what is in the queue alone, as long as it is quick."""
+        self.is_watched = False
+        """Whether there is one; may be read without the lock."""
         self._idle: list[Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
         self._workers: set[Worker] = set()
@@ -93,13 +96,13 @@ class Pool:
     @property
     def pending(self) -> int:
         """How many jobs are in the queue and have no slot."""
-        return max(0, self._queue.length - self._free - (self._waking is not None))
+        return max(0, self.queue.length - self._free - (self._waking is not None))
 
     @property
     def running(self) -> int:
         """How many jobs have a slot."""
         looking = self._waking is not None
-        return min(self.size, self.size - self._free - looking + self._queue.length)
+        return min(self.size, self.size - self._free - looking + self.queue.length)
 
     @property
     def threads(self) -> int:
@@ -124,10 +127,6 @@ class Pool:
                 idle += 1
             return idle
 
-    def has_more(self) -> bool:
-        """Whether a worker that has finished its job finds another one."""
-        return self._queue.length > 0
-
     def submit(self, job: Job, *, kind: object = None, size: int = 0, force: bool = False) -> bool:
         """Run a job on a worker as soon as there is a slot.
 
@@ -140,10 +139,10 @@ class Pool:
             if self._stopping:
                 return False
             if force:
-                self._queue.append(job, kind, size)
+                self.queue.append(job, kind, size)
             else:
                 spare = self._free + (self._waking is not None)
-                if not self._queue.offer(job, kind, spare=spare, size=size):
+                if not self.queue.offer(job, kind, spare=spare, size=size):
                     return False
             if self._waking is None and self._free and not self._gathering:
                 self._wake_another()
@@ -162,16 +161,12 @@ class Pool:
 
     def watch(self, inline: InlineWorker) -> None:
         """Let this inline worker take jobs without waking another, until :meth:`share`."""
-        self._watched = inline.worker
-
-    def is_watched(self) -> bool:
-        """Whether an inline worker runs what is in the queue alone."""
-        return self._watched is not None
+        self._watched, self.is_watched = inline.worker, True
 
     def share(self) -> None:
         """Wake a worker for what is in the queue: no inline worker runs it alone any more."""
         with self._lock:
-            self._watched = None
+            self._watched, self.is_watched = None, False
             self._wake_if_needed()
 
     def release_slot(self) -> t.ContextManager[None]:
@@ -205,12 +200,12 @@ class Pool:
             # Workers that do not wait come to the queue by themselves.
             if self.starving_since is None or self._away < len(self._workers):
                 return 0
-            for job in self._queue.clear():
+            for job in self.queue.clear():
                 if isinstance(job, Refusable):
                     refused.append(job)
                 else:
-                    self._queue.append(job, None)
-            self.starving_since = time.monotonic() if self._queue.length else None
+                    self.queue.append(job, None)
+            self.starving_since = time.monotonic() if self.queue.length else None
         report(
             logger.error,
             "all %d threads wait for answers; %d calls that wait for a thread are refused",
@@ -231,7 +226,7 @@ class Pool:
         finished = self._drain(timeout)
         with self._lock:
             self._stopping = True
-            self._queue.clear()
+            self.queue.clear()
             idle, self._idle = self._idle, []
             threads = [worker.thread for worker in idle]
         for worker in idle:
@@ -262,19 +257,19 @@ class Pool:
         inline = InlineWorker(self)
         while time.monotonic() < deadline:
             with self._lock:
-                if not self._queue.length or not self._free or self._workers:
+                if not self.queue.length or not self._free or self._workers:
                     break
                 self._free -= 1
                 self._workers.add(inline.worker)
                 inline.worker.dismissed = False
-                job = self._queue.popleft()
+                job = self.queue.popleft()
             inline.run(job)
 
     def _busy(self) -> bool:
         assert self._lock.locked()
         # A worker that was woken is busy with a job in the queue, or with nothing.
         busy = len(self._workers) - len(self._idle) - (self._waking is not None)
-        return self._queue.length > 0 or busy > (self._drainer in self._workers)
+        return self.queue.length > 0 or busy > (self._drainer in self._workers)
 
     # Called under the lock, by workers and by those who submit.
 
@@ -295,7 +290,7 @@ class Pool:
 
     def _wake_if_needed(self) -> None:
         """Wake a worker if there is a job and a slot for it, and none was woken yet."""
-        if self._queue.length and self._free and self._waking is None:
+        if self.queue.length and self._free and self._waking is None:
             self._wake_another()
 
     def _add_worker(self) -> bool:
@@ -347,10 +342,10 @@ class Pool:
         with self._lock:
             if self._waking is worker:
                 self._waking = None
-            if self._queue.length and not self._returning:
-                job = self._queue.popleft()
+            if self.queue.length and not self._returning:
+                job = self.queue.popleft()
                 if self.starving_since is not None:
-                    self.starving_since = time.monotonic() if self._queue.length else None
+                    self.starving_since = time.monotonic() if self.queue.length else None
                 if self._watched is not worker:
                     self._wake_if_needed()
                 return job
@@ -391,14 +386,14 @@ class Gathering:
         pool, inline = self._pool, self.inline
         with pool._lock:
             pool._gathering = False
-            if not pool._queue.length or not pool._free or pool._waking is not None:
+            if not pool.queue.length or not pool._free or pool._waking is not None:
                 return
-            if inline is None or pool._queue.length > inline.MOST:
+            if inline is None or pool.queue.length > inline.MOST:
                 pool._wake_another()
                 return
             pool._free -= 1
             pool._workers.add(inline.worker)
-            self.job = pool._queue.popleft()
+            self.job = pool.queue.popleft()
 
 
 class _Released:

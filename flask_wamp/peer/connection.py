@@ -201,15 +201,13 @@ class Connection:
         They leave together then, in one system call. Whoever has the last one to give sends them, or the
         writer does, as soon as whoever computes lets it run.
         """
-        if self.pool.has_more() and self._unsent < MAX_BATCH:
+        if self.pool.queue.length and self._unsent < MAX_BATCH:
             session = self.session
             with self._lock:
                 self._check_open()
                 answered = request(session, *args)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
-            if not (
-                self._nudge.is_set() or self.pool.is_watched()
-            ):  # else somebody is about to look
+            if not (self._nudge.is_set() or self.pool.is_watched):  # else somebody is about to look
                 self._nudge.set()
             return answered
         return self.ask(request, *args)

@@ -57,18 +57,6 @@ class Transport(MemoryTransport):
         self.may_send.clear()
 
 
-class EagerPool(Pool):
-    """A pool that says of its queue what a test wants."""
-
-    more_to_come = watched = False
-
-    def has_more(self) -> bool:
-        return self.more_to_come
-
-    def is_watched(self) -> bool:
-        return self.watched
-
-
 def read_all(
     read: t.Callable[[], t.Any], handle: t.Callable[[t.Any], None], flush: t.Callable[[], None]
 ) -> None:
@@ -80,7 +68,7 @@ class Line:
     """A joined connection, with its reader running."""
 
     def __init__(self, router: MemoryRouter) -> None:
-        self.pool = EagerPool(1, 10)
+        self.pool = Pool(1, 10)
         self.router = router
         self.transport = Transport(router)
         router.transports.append(self.transport)
@@ -172,7 +160,7 @@ def test_request_that_says_nothing_holds_nobody_up(line: Line) -> None:
 
 def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
     line.transport.hold()
-    line.pool.more_to_come = True
+    line.pool.queue.length = 1  # as far as the connection sees
     for text in "abc":  # the writer may have begun with the first of them, and is held up
         line.connection.answer(Session.publish, "com.x", [text], {}, {})
     line.transport.may_send.set()
@@ -181,13 +169,14 @@ def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
 
 
 def test_an_answer_is_not_left_in_line_when_no_other_follows(line: Line) -> None:
-    line.pool.more_to_come = True
+    line.pool.queue.length = 1  # as far as the connection sees
     line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
     eventually(lambda: line.published() == ["a"])
 
 
 def test_answer_waits_for_those_after_it_while_somebody_watches(line: Line) -> None:
-    line.pool.more_to_come = line.pool.watched = True
+    line.pool.queue.length = 1  # as far as the connection sees
+    line.pool.is_watched = True
     for text in "ab":
         line.connection.answer(Session.publish, "com.x", [text], {}, {})
     time.sleep(0.05)  # as long as the writer would take
