@@ -237,6 +237,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("WAMP_TICKET_MAX_AGE", 30.0, _seconds, _SECONDS),
     Key("WAMP_DOCS", None, _bool, _YES_OR_NO),
+    Key("WAMP_DATES", None, _choice("iso", "http"), "'iso', 'http', False"),
     Key(
         "WAMP_TRUSTED_LINKS",
         [],

@@ -19,6 +19,7 @@ from .coordination.signing import Signer
 from .endpoint.setup import add_endpoint, own_router
 from .handlers import http, notify
 from .handlers.context import Event, explain_missing_client, offer_client
+from .handlers.dates import use_format
 from .handlers.dispatch import Dispatcher, Handler
 from .handlers.grants import as_roles
 from .handlers.groups import Group, Item, Items
@@ -61,12 +62,12 @@ class _AppState:
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
         trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
         signer = Signer(functools.partial(_keys, app, config))
+        own_types = OwnTypes(self.group.encoders, self._default)
+        use_format(app, config["WAMP_DATES"], self.group.encoders, self._default)
         self.dispatcher = Dispatcher(
-            app, self.prefix, config["WAMP_VALIDATE"], trusted_links, signer
+            app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
         )
-        settings = config.settings(
-            f"flask-wamp/{__version__}", OwnTypes(self.group.encoders, self._default)
-        )
+        settings = config.settings(f"flask-wamp/{__version__}", own_types)
         self.memory_router: MemoryRouter | None = None
         if settings.router_url.memory:
             settings = self._in_memory(settings)

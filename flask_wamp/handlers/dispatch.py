@@ -22,7 +22,7 @@ from ..coordination.signing import Signer
 from ..exceptions import ApplicationError
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..protocol.patterns import Pattern
-from ..protocol.payload import is_plain
+from ..protocol.payload import OwnTypes, is_plain
 from ..protocol.uris import own_prefix
 from . import notify
 from .arguments import Payload
@@ -45,6 +45,7 @@ class Dispatcher:
 
     :param prefix: ``WAMP_URI_PREFIX``.
     :param validate: ``WAMP_VALIDATE``, the default of ``validate=``.
+    :param own_types: What the app's own types are sent as.
     :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.disclosure.identified`.
     :param signer: Signs what the processes of the app tell each other.
     """
@@ -54,6 +55,7 @@ class Dispatcher:
         app: Flask,
         prefix: str | None,
         validate: bool,
+        own_types: OwnTypes,
         trusted_links: t.Collection[str] = (),
         signer: Signer | None = None,
     ) -> None:
@@ -64,7 +66,7 @@ class Dispatcher:
         self.trusted_links = trusted_links
         self.results = Results(app, prefix)
         convert = functools.partial(self.results.returned, is_view=True)
-        self.streaming = Streaming(app, convert)
+        self.streaming = Streaming(app, convert, own_types)
         self.own_prefix = own_prefix(prefix, app.name)
         """What the URIs begin with that the processes of the app use among themselves."""
 

@@ -20,7 +20,7 @@ from ..concurrency.threads import is_monkey_patched
 from ..exceptions import ApplicationError, NotJoined, PayloadTooLarge
 from ..peer.declarations import Failure, Outcome, Result
 from ..protocol.call_result import CallResult
-from ..protocol.payload import plain
+from ..protocol.payload import OwnTypes, plain
 from .context import Invocation
 from .coroutines import iterate
 
@@ -142,10 +142,17 @@ class Streaming:
     """Streams what views of one app yield, and what they get from ``g.wampy.stream``.
 
     :param convert: Makes of an item what a handler's result becomes.
+    :param own_types: What the app's own types are sent as.
     """
 
-    def __init__(self, app: Flask, convert: t.Callable[[t.Any, t.Callable[..., t.Any]], Outcome]):
+    def __init__(
+        self,
+        app: Flask,
+        convert: t.Callable[[t.Any, t.Callable[..., t.Any]], Outcome],
+        own_types: OwnTypes,
+    ) -> None:
         self._app = app
+        self._own_types = own_types
         self._convert = convert
         self._code: set[t.Any] = {iterate.__code__}
         self._asynchronous: set[t.Callable[..., t.Any]] = set()
@@ -223,8 +230,7 @@ class Streaming:
         return f"data: {text}\n\n" if events else f"{text}\n"
 
     def _json(self, item: t.Any) -> str:
-        default = getattr(self._app.json, "default", None)
-        outcome = self._convert(item, lambda value: plain(value, default, binary=False))
+        outcome = self._convert(item, lambda value: plain(value, self._own_types, binary=False))
         return self._app.json.dumps(_payload(outcome))
 
 

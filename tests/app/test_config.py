@@ -73,6 +73,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     ],
     "WAMP_TICKET_MAX_AGE": SECONDS,
     "WAMP_DOCS": YES_OR_NO,
+    "WAMP_DATES": ["iso", "http", False],
     "WAMP_TRUSTED_LINKS": [[], ["rlink"], ("rlink", "backup"), "rlink,backup"],
 }
 
@@ -127,6 +128,7 @@ REFUSED: dict[str, list[t.Any]] = {
     ],
     "WAMP_TICKET_MAX_AGE": NO_SECONDS,
     "WAMP_DOCS": [0, 1, "yes"],
+    "WAMP_DATES": ["ISO", "rfc822", "", 5],
     "WAMP_TRUSTED_LINKS": [[1.5], [""], True, {"rlink": True}],
 }
 

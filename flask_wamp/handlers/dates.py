@@ -1,0 +1,42 @@
+"""One format of dates for HTTP and WAMP, where the app asks for it (``WAMP_DATES``).
+
+By default a view that serves both sides answers in two formats: Flask's JSON provider writes dates as HTTP
+headers have them (RFC 822), and WAMP payloads have ISO 8601.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from flask import Flask
+
+Encode = t.Callable[[t.Any], t.Any]
+
+
+def use_format(
+    app: Flask, name: str | bool | None, encoders: dict[type, Encode], default: Encode
+) -> None:
+    """Make both sides write dates in one format.
+
+    :param name: ``iso``: HTTP writes ISO 8601 too. ``http``: WAMP writes what the JSON provider makes of
+        dates. None and False: neither changes.
+    :param encoders: The app's encoders for WAMP; one of the app's own for dates wins.
+    :param default: Asks the app's JSON provider.
+    :raises ValueError: The JSON provider cannot be told.
+    """
+    if name == "http":
+        encoders.setdefault(dt.date, default)
+    elif name == "iso":
+        provider: t.Any = app.json
+        others = getattr(provider, "default", None)
+        if others is None:
+            raise ValueError(
+                f"WAMP_DATES='iso' needs a JSON provider with a method default, as "
+                f"flask.json.provider.DefaultJSONProvider has; the app has {provider!r}"
+            )
+
+        def encode(value: t.Any) -> t.Any:
+            return value.isoformat() if isinstance(value, dt.date | dt.time) else others(value)
+
+        provider.default = encode
