@@ -226,7 +226,7 @@ def test_two_subscribers_of_a_topic(
         wamp.subscriber("com.example.tea", delivery=delivery)(
             lambda text, number=number: seen.put((number, text))
         )
-    eventually(lambda: "com.example.tea" in wamp.client.subscription_map)
+    eventually(lambda: peer.call("wamp.subscription.match", "com.example.tea").value)
     peer.publish("com.example.tea", "green")
     assert {seen.get(timeout=PATIENCE) for _ in range(2)} == {(1, "green"), (2, "green")}
     subscription = peer.call("wamp.subscription.match", "com.example.tea").value
