@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import typing as t
@@ -364,6 +365,30 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
             f"WAMP_RECONNECT_MIN={least!r} must not be more than WAMP_RECONNECT_MAX={most!r}"
         )
     return Config(values)
+
+
+def snapshot(config: t.Mapping[str, object]) -> dict[str, object]:
+    """Return what a configuration has for this library now, to compare later."""
+    ours = {name: value for name, value in config.items() if name.startswith("WAMP_")}
+    ours.update({name: config[name] for name in ("CROSSBAR_URL", "REALM") if name in config})
+    return {name: copy.copy(value) for name, value in ours.items()}
+
+
+def check_unchanged(before: t.Mapping[str, object], config: t.Mapping[str, object]) -> None:
+    """Look whether a configuration was changed after it was read.
+
+    :param before: What :func:`snapshot` returned.
+    :raises RuntimeError: It was, and the change has no effect.
+    """
+    now = snapshot(config)
+    changed = sorted(
+        name for name in {*before, *now} if before.get(name, config) != now.get(name, config)
+    )
+    if changed:
+        raise RuntimeError(
+            f"{', '.join(changed)} in app.config was changed after FlaskWAMP had read it, and that has no "
+            "effect: change it before FlaskWAMP(app), or wamp.init_app(app)"
+        )
 
 
 def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:

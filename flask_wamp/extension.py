@@ -13,7 +13,7 @@ from . import signals
 from ._text import get_logger
 from .client.client import Client
 from .client.health import health
-from .config import Config, load_config
+from .config import Config, check_unchanged, load_config, snapshot
 from .coordination.lease import Leases
 from .coordination.signing import Signer
 from .endpoint.setup import add_endpoint, own_router
@@ -83,6 +83,7 @@ class _AppState:
             name=app.name,
         )
         self.client.start_policy.before_serving = self._before_serving
+        self._config_read = snapshot(app.config)
         if self.own_router is not None:
             self.client.add_listener(self.own_router.listener)
         self._watch = Watch()
@@ -138,6 +139,20 @@ class _AppState:
         if self.client.joined:  # otherwise before the start, when all middlewares are there
             t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self._app))
         return declaration
+
+    def manage(self) -> None:
+        """Have the client start and end with the process."""
+        policy = self.client.start_policy
+        lifecycle.manage(
+            self.client, self._app, self.config["WAMP_AUTOSTART"], self.config["WAMP_LINGER"]
+        )
+        before_connecting = policy.on_start
+
+        def on_start() -> None:
+            check_unchanged(self._config_read, self._app.config)
+            before_connecting()
+
+        policy.on_start = on_start
 
     def _before_serving(self) -> None:
         """Find the views that the free decorators marked, the app's and its blueprints'; check all."""
@@ -269,9 +284,7 @@ class FlaskWAMP(Scaffold):
         add_endpoint(app, state.config, state.client, state.own_router)
         if self._schedule is not None:
             state.run_jobs(self._schedule)
-        lifecycle.manage(
-            state.client, app, state.config["WAMP_AUTOSTART"], state.config["WAMP_LINGER"]
-        )
+        state.manage()
 
     @property
     def schedule(self) -> Scheduler:

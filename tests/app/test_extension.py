@@ -250,6 +250,21 @@ def test_new_configuration_wins(make_app: MakeApp) -> None:
     assert FlaskWAMP(app).client.realm == "new"
 
 
+@pytest.mark.parametrize("name", ["WAMP_REALM", "WAMP_NO_SUCH_KEY", "CROSSBAR_URL"])
+def test_configuration_that_comes_too_late_says_so(
+    router: MemoryRouter, make_app: MakeApp, name: str
+) -> None:
+    app = make_app()
+    wamp = FlaskWAMP(app)
+    app.config[name] = "late"
+    with pytest.raises(RuntimeError, match=f"{name} in app.config was changed after") as raised:
+        wamp.start()
+    assert "before FlaskWAMP(app), or wamp.init_app(app)" in str(raised.value)
+    with app.app_context(), pytest.raises(RuntimeError, match=name):
+        g.wampy.call("com.example.add")
+    assert router.attempts == 0
+
+
 # What the extension leaves alone.
 
 
