@@ -44,7 +44,7 @@ from .tasks.runner import TaskRunner
 if t.TYPE_CHECKING:
     from .peer.listeners import Host
     from .router.memory import MemoryRouter
-    from .scheduling.scheduler import Scheduler
+    from .scheduling.scheduler import Job, Scheduler
 
 logger = get_logger("flask_wamp")
 
@@ -185,7 +185,7 @@ class _AppState:
                 if once
                 else None
             )
-            return JobRunner(self._app, schedule, peer.pool, lease)
+            return JobRunner(self._app, schedule, peer.pool, lease, self.group)
 
         if self.config["WAMP_SCHEDULE"]:
             self.client.add_listener(make)
@@ -298,10 +298,23 @@ class FlaskWAMP(Scaffold):
         if self._schedule is None:
             from .scheduling.scheduler import Scheduler
 
-            self._schedule = Scheduler(self._apps)
+            self._schedule = Scheduler(self._apps, place=self._place_job)
             for app in list(self._apps):
                 _state_of(app).run_jobs(self._schedule)
         return self._schedule
+
+    def _place_job(self, job: Job, f: t.Callable[..., t.Any]) -> None:
+        """Give a new job to the current app, or to those it belongs to, as all that is declared."""
+        assert self._schedule is not None
+        jobs = self._schedule.jobs
+        jobs[:] = [each for each in jobs if each.owners or each.owners is None or each.is_shared]
+        owners: weakref.WeakSet[t.Any] = weakref.WeakSet()
+        job.owners = owners
+        app = current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
+        if app is not None and app in self._apps:
+            owners.add(_state_of(app).group)
+        else:
+            job.is_shared = self._items.add(Item.of(f"job {job}", f, owners.add))
 
     def encoder(self, kind: type) -> ArgumentDecorator:
         """Define how objects of a class are sent: as the return value of ``f(value)``.

@@ -138,16 +138,20 @@ class Items:
         self._groups: weakref.WeakSet[Group] = weakref.WeakSet()
         self._last: weakref.ref[Group] | None = None
 
-    def add(self, item: Item) -> None:
-        """Add an item to the groups it belongs to, now or when they are made."""
+    def add(self, item: Item) -> bool:
+        """Add an item to the groups it belongs to, now or when they are made.
+
+        :returns: Whether it may belong to a group that is made later.
+        """
         if self._made == 0 or self._for_all or item.is_static:
             self._share(item)
-            return
+            return True
         last = self._last() if self._last is not None else None
         if last is None or self._has(last, item):
             self._next.setdefault(item.site, []).append(item)
-        else:
-            self._apply(item, last)
+            return True
+        self._apply(item, last)
+        return False
 
     def made(self, group: Group) -> None:
         """Add to a new group what belongs to it."""

@@ -65,6 +65,7 @@ class JobRunner:
     """Runs the jobs of one app in one process.
 
     :param make_lease: Makes the lease that says whether to run them; None: run them in any case.
+    :param owner: What stands for the app in :attr:`.Job.owners`.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class JobRunner:
         scheduler: Scheduler,
         pool: Pool,
         make_lease: t.Callable[..., Lease] | None = None,
+        owner: object = None,
     ) -> None:
         self.pid = os.getpid()
+        self._owner = owner
         self._app = app
         self._scheduler = scheduler
         self._pool = pool
@@ -115,7 +118,7 @@ class JobRunner:
     def wake(self) -> None:
         """Look what is due: there is a new job, or the lease."""
         with self._lock:
-            if self._thread is None and self._scheduler.jobs and not self._stopping:
+            if self._thread is None and self._own_jobs() and not self._stopping:
                 self._thread = spawn(self._run, "wamp-scheduler")
         self._bell.set()
 
@@ -187,12 +190,16 @@ class JobRunner:
             delay = min(delay, MAX_WAIT)
         return max(0.0, min(delay, threading.TIMEOUT_MAX))
 
+    def _own_jobs(self) -> list[Job]:
+        """The jobs of this app, as the extension knows them."""
+        return self._scheduler.jobs_of(self._owner)
+
     def _jobs(self) -> list[Job]:
         return list(self._by_original().values())
 
     def _by_original(self) -> dict[Job, Job]:
         """The jobs of this runner, by the job the extension knows."""
-        jobs = list(self._scheduler.jobs)
+        jobs = self._own_jobs()
         if self._copies is None:
             return {job: job for job in jobs}
         known = self._copies
@@ -242,7 +249,7 @@ class JobRunner:
         """The jobs the extension knows, by names that are the same in all processes."""
         count: collections.Counter[str] = collections.Counter()
         names = {}
-        for original in list(self._scheduler.jobs):
+        for original in self._own_jobs():
             # A digest: whoever may subscribe to the lease need not learn the names of functions.
             name = f"{original.what}#{count[original.what]}".encode()
             names[hashlib.sha256(name).hexdigest()[:32]] = original

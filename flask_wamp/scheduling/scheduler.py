@@ -11,6 +11,7 @@ import functools
 import os
 import time
 import typing as t
+import weakref
 
 import schedule
 from flask import Flask, current_app, has_app_context
@@ -73,6 +74,10 @@ class Job(schedule.Job):
     """
 
     scheduler: Scheduler
+    owners: weakref.WeakSet[t.Any] | None = None
+    """What stands for the apps that run it; None: every app does."""
+    is_shared = False
+    """Whether apps that are made later run it too."""
     _next_run: dt.datetime | None = None
     _due: float = 0.0
     _due_utc: float = 0.0
@@ -147,6 +152,7 @@ class Job(schedule.Job):
         if not hasattr(job_func, "__name__"):  # what the base class shows
             call.__name__ = repr(job_func)
         super().do(call, *args, **kwargs)
+        self.scheduler.place(self, job_func)
         self.scheduler.wake()
         return self
 
@@ -168,23 +174,37 @@ class Scheduler(schedule.Scheduler):
     module is imported. A job that cancels itself is canceled in the others too, where the router lets
     the one that runs it publish to them.
 
-    An extension of several apps has one list of jobs for all of them: each app whose client is started
-    runs them, at times of its own. ``next_run`` and ``last_run`` of a job are those of the first one.
+    An extension of several apps has one list of jobs for all of them. What was added before the first app
+    was made, or by a module while it is imported, is run by each app whose client is started, at times of
+    its own; ``next_run`` and ``last_run`` are those of the first one. A job that is added later belongs to
+    the current app, or without one to the app that was made last.
+
+    :param place: Called with each new job and its function; says which apps run it.
 
     .. versionadded:: 0.1
     """
 
     jobs: list[Job]  # type: ignore[assignment]
 
-    def __init__(self, apps: t.Iterable[Flask] = (), clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        apps: t.Iterable[Flask] = (),
+        clock: Clock | None = None,
+        place: t.Callable[[Job, Function], object] = lambda job, f: None,
+    ) -> None:
         super().__init__()
         self.clock = clock or Clock()
+        self.place = place
         self._apps = apps
         self._runners: list[Runner] = []
 
     def every(self, interval: int = 1) -> Job:
         """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
         return Job(interval, self)
+
+    def jobs_of(self, owner: object) -> list[Job]:
+        """Return the jobs that an app runs."""
+        return [job for job in list(self.jobs) if job.owners is None or owner in job.owners]
 
     def call(self, function: Function) -> t.Any:
         """Call a function in the context of the current app, or of each app; return the last result."""

@@ -301,3 +301,44 @@ def test_factory_that_declares_on_a_blueprint_outside(
         join(wamp, app)
     for name in ("one", "two"):
         assert router.call(f"com.{name}.hello") == [name, name]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_jobs_belong_to_the_app_that_is_made(make_app: MakeApp, order: str) -> None:
+    wamp = FlaskWAMP()
+
+    def create(name: str) -> Flask:
+        app = make_app(name)
+        if order == ORDERS[1]:
+            wamp.init_app(app)
+        wamp.schedule.every().hour.do(print, name)
+        if order == ORDERS[0]:
+            wamp.init_app(app)
+        return app
+
+    def jobs(app: Flask) -> list[str]:
+        group = app.extensions["wamp_state"].group
+        return [str(job.job_func.args) for job in wamp.schedule.jobs_of(group)]
+
+    one, two = create("one"), create("two")
+    assert jobs(one) == ["('one',)"]
+    assert jobs(two) == ["('two',)"]
+    with one.app_context():  # as a handler does
+        wamp.schedule.every().hour.do(print, "late")
+    assert jobs(one) == ["('one',)", "('late',)"]
+    assert jobs(two) == ["('two',)"]
+
+
+def test_jobs_of_dead_apps_are_dropped() -> None:
+    wamp = FlaskWAMP()
+    wamp.schedule.every().hour.do(print)
+
+    def create() -> None:
+        wamp.init_app(Flask("short-lived"))
+        wamp.schedule.every().hour.do(print)
+
+    for _ in range(3):
+        create()
+        gc.collect()
+    wamp.schedule.every().hour.do(print)
+    assert len(wamp.schedule.jobs) == 2
