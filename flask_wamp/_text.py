@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import typing as t
 
 MAX_TEXT = 500
 """Characters of one text that are shown."""
@@ -119,36 +118,43 @@ class SafeLogger:
 
 def _make_safe(record: logging.LogRecord) -> bool:
     if type(record.args) is tuple:
-        record.args = tuple(map(_shown, record.args))
+        with_repr = "%r" in str(record.msg)
+        record.args = tuple(_shown(value, with_repr) for value in record.args)
     return True
-
-
-def _shown(value: object) -> object:
-    kind = type(value)
-    if kind is str:
-        return safe_text(value)
-    return value if kind in _NUMBERS else _Shown(value)
 
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
 
 
+def _shown(value: object, with_repr: bool) -> object:
+    """Return what stands for a value in a record: text, so that a record which is kept keeps no payload."""
+    kind = type(value)
+    if kind in _NUMBERS:
+        return value
+    try:
+        if kind is str:
+            text = safe_text(value)
+            return _Shown(text, repr(text)) if with_repr else text
+        return _Shown(safe_text(value), safe_repr(value) if with_repr else "")
+    except Exception as error:  # of the value's own methods
+        text = f"<{kind.__name__} that cannot be shown: {type(error).__name__}>"
+        return _Shown(text, text)
+
+
 class _Shown:
-    """An argument of a log record that is formatted safely, when it is formatted."""
+    """An argument of a log record, as it is shown."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_repr", "_text")
 
-    def __init__(self, value: object) -> None:
-        self.value = value
+    def __init__(self, text: str, as_repr: str) -> None:
+        self._text = text
+        self._repr = as_repr
 
     def __str__(self) -> str:
-        return safe_text(self.value)
+        return self._text
 
     def __repr__(self) -> str:
-        return safe_repr(self.value)
-
-    def __getattr__(self, name: str) -> t.Any:
-        return getattr(self.value, name)
+        return self._repr or self._text
 
 
 def _escape(found: re.Match[str]) -> str:

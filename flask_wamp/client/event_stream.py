@@ -5,7 +5,6 @@ The thread that reads from the router puts the events into a buffer, see :mod:`.
 
 from __future__ import annotations
 
-import copy
 import time
 import typing as t
 
@@ -145,10 +144,9 @@ class EventStream:
 
         Returns None if the payload cannot be decoded.
         """
-        if not active.is_readable():
+        own = active.isolated()
+        if own is None:
             return None
-        own = ActiveEvent(active.connection, active.subscription, copy.deepcopy(active.message))
-        own.received_at = active.received_at
         event = self._make(own)
         return event if self._map is None else self._map(event)
 
@@ -212,11 +210,11 @@ class EventStream:
         if self._map is not None:
             item = self._item(active)
             return None if item is None else _framed(dumps(item), active, events)
-        if not active.is_readable():
-            return None
         if events not in shared.texts:
-            text = dumps(_payload(active, self._match))
-            shared.texts[events] = _framed(text, active, events)
+            own = active.isolated()  # the payload that other streams decode stays as it is
+            if own is None:
+                return None
+            shared.texts[events] = _framed(dumps(_payload(own, self._match)), active, events)
         return shared.texts[events]
 
     # The end.

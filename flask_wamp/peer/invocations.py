@@ -224,19 +224,32 @@ class ActiveEvent:
         """Call ``callback(well)`` after the event was handled."""
         self._callbacks.append(callback)
 
-    def is_readable(self) -> bool:
-        """Decode the payload. Drop the event where that fails, which is logged here."""
+    def isolated(self) -> ActiveEvent | None:
+        """Return a copy with a payload of its own, decoded; None: it cannot be decoded, and is dropped."""
+        try:
+            message = self.message.isolated()
+        except InvalidPayload as error:
+            self._dropped(error)
+            return None
+        own = ActiveEvent(self.connection, self.subscription, message)
+        own.received_at = self.received_at
+        return own
+
+    def _is_readable(self) -> bool:
         try:
             self.message.decode_payload()
         except InvalidPayload as error:
-            count = self.subscription.unreadable = self.subscription.unreadable + 1
-            if count & (count - 1) == 0:  # 1, 2, 4, 8: a peer that sends many of them floods no log
-                logger.warning("dropped %d events of %s so far: %s", count, self.uri, error)
+            self._dropped(error)
             return False
         return True
 
+    def _dropped(self, error: InvalidPayload) -> None:
+        count = self.subscription.unreadable = self.subscription.unreadable + 1
+        if count & (count - 1) == 0:  # 1, 2, 4, 8: a peer that sends many of them floods no log
+            logger.warning("dropped %d events of %s so far: %s", count, self.uri, error)
+
     def run(self) -> None:
         """Run the handler; on a worker."""
-        well = self.is_readable() and self.subscription.handler(self)
+        well = self._is_readable() and self.subscription.handler(self)
         for callback in self._callbacks:
             guarded(logger.exception, "a callback failed", callback, well)

@@ -14,8 +14,10 @@ import msgspec
 from ..exceptions import SerializationError
 from .messages import PAYLOAD_CLASSES, FromRouter, HasPayload, Message
 from .raw_payload import LooseJSON, bytes_from_json
-from .serializer import Serializer
+from .serializer import Serializer, has_odd_details
 
+#: The numbers that a message begins with, and something behind them.
+_NUMBERS = re.compile(rb"\s*\[((?:\s*\d{1,16}\s*,)+)(?=.)")
 _BEGIN = re.compile(r"\s*\[\s*")
 _SEPARATOR = re.compile(r"\s*,\s*")
 _END = re.compile(r"\s*\]\s*")
@@ -56,12 +58,19 @@ class JSONSerializer(Serializer):
         Crossbar 26.10 passes on NaN, infinity and lone surrogates, which are not JSON: another peer that
         publishes one must not end the session of this one.
         """
-        if isinstance(error, msgspec.ValidationError):
-            return None  # payloads are not validated, so the envelope is wrong
-        try:
-            return self._read_loosely(str(data, "utf-8", "surrogateescape"))
-        except (ValueError, RecursionError, msgspec.ValidationError):
-            return None
+        if not isinstance(error, msgspec.ValidationError):
+            try:
+                return self._read_loosely(str(data, "utf-8", "surrogateescape"))
+            except (ValueError, RecursionError, msgspec.ValidationError):
+                pass
+        return super()._without_payload(data, error)
+
+    def _numbers(self, data: bytes) -> list[int]:
+        found = _NUMBERS.match(data)
+        return [int(number) for number in found[1].split(b",")[:-1]] if found else []
+
+    def _has_odd_details(self, data: bytes) -> bool:
+        return has_odd_details(data, msgspec.json.decode)
 
     def _read_loosely(self, text: str) -> Message:
         begin = _BEGIN.match(text)

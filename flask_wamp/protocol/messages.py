@@ -21,10 +21,12 @@ Source: WAMP Basic Profile, "Messages", and Advanced Profile, "Call Canceling".
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import msgspec
 
+from .._text import safe_text
 from ..exceptions import InvalidPayload
 from .raw_payload import Received, decode_args, decode_kwargs
 
@@ -59,6 +61,9 @@ def _shape(kind: type[Message]) -> tuple[t.Any, int]:
     required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
     _SHAPES[kind] = shape = kind.__struct_config__.tag, required
     return shape
+
+
+Same = t.TypeVar("Same", bound="HasPayload")
 
 
 class HasPayload:
@@ -111,6 +116,20 @@ class HasPayload:
             self.raw_args = decode_args(self.raw_args)
         if type(self.raw_kwargs) is not dict:
             self.raw_kwargs = decode_kwargs(self.raw_kwargs)
+
+    def isolated(self: Same) -> Same:
+        """Return a copy whose payload is decoded, and shared with no other message.
+
+        :raises InvalidPayload: It cannot be decoded, or it cannot be copied.
+        """
+        own = copy.copy(self)
+        if type(own.raw_args) is not msgspec.Raw:
+            try:
+                own.raw_args, own.raw_kwargs = copy.deepcopy((own.raw_args, own.raw_kwargs))
+            except Exception as error:  # nested too deep, or a value of CBOR that cannot be copied
+                raise InvalidPayload(f"the payload cannot be copied: {safe_text(error)}") from None
+        own.decode_payload()
+        return own
 
     @property
     def readable_args(self) -> list[t.Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from .messages import FromRouter
-from .serializer import Serializer
+from .serializer import Serializer, has_odd_details
 
 
 class MsgPackSerializer(Serializer):
@@ -28,19 +28,7 @@ class MsgPackSerializer(Serializer):
         return unsigned_integers(data[header:], 0x80, 0xCC)
 
     def _has_odd_details(self, data: bytes) -> bool:
-        try:
-            elements = msgspec.msgpack.decode(data, type=list[msgspec.Raw])
-        except Exception:  # it is no array; msgspec has several errors
-            return False
-        for element in elements:
-            kind = memoryview(element)[0]
-            if 0x80 <= kind <= 0x8F or kind in (0xDE, 0xDF):  # the first dictionary is the details
-                try:
-                    msgspec.msgpack.decode(element, type=dict[str, object])
-                except Exception:  # msgspec has several
-                    return True
-                return False
-        return False
+        return has_odd_details(data, msgspec.msgpack.decode)
 
 
 def unsigned_integers(data: bytes, small: int, first: int) -> list[int]:

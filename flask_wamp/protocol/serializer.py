@@ -145,6 +145,26 @@ class Serializer:
         return self.plain(decode(value))
 
 
+def has_odd_details(data: bytes, decode: t.Callable[..., t.Any]) -> bool:
+    """Whether a well-formed message has details that are a dictionary with something odd inside.
+
+    :param decode: ``decode`` of ``msgspec.json`` or ``msgspec.msgpack``.
+    """
+    try:
+        elements: list[msgspec.Raw] = decode(data, type=list[msgspec.Raw])
+    except Exception:  # it is no array; msgspec has several errors
+        return False
+    for element in elements:
+        kind = memoryview(element)[0]
+        if kind == ord("{") or 0x80 <= kind <= 0x8F or kind in (0xDE, 0xDF):
+            try:
+                decode(element, type=dict[str, object])
+            except Exception:
+                return True
+            return False
+    return False
+
+
 def head_with(numbers: list[int], payload: Undecodable) -> Message | None:
     """Return the message that begins with these numbers, of those that carry what other peers send."""
     match numbers:

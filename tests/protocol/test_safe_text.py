@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import typing as t
+import weakref
 
 import pytest
 
@@ -84,6 +86,32 @@ def test_numbers_of_log_records_are_numbers(caplog: pytest.LogCaptureFixture) ->
     get_logger("flask_wamp.tests").warning("%d %.1f %s %s", 1, 2.0, True, None)
     get_logger("flask_wamp.tests").warning("%(a)s", {"a": 1})
     assert [record.getMessage() for record in caplog.records] == ["1 2.0 True None", "1"]
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise ValueError
+
+    __repr__ = __str__
+
+
+def test_what_cannot_be_shown_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    get_logger("flask_wamp.tests").warning("%s %r", Broken(), Broken())
+    shown = "<Broken that cannot be shown: ValueError>"
+    assert [record.getMessage() for record in caplog.records] == [f"{shown} {shown}"]
+
+
+def test_a_record_keeps_no_payload(caplog: pytest.LogCaptureFixture) -> None:
+    class Payload(list[str]):
+        """Which can be looked for."""
+
+    payload = Payload(["x" * 1_000_000])
+    kept = weakref.ref(payload)
+    get_logger("flask_wamp.tests").warning("%s %r", payload, payload)
+    del payload
+    gc.collect()
+    assert kept() is None
+    assert "xxx" in caplog.text
 
 
 @pytest.mark.parametrize("unsafe", UNSAFE.values(), ids=UNSAFE)
