@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import typing as t
 
 MAX_TEXT = 500
 """Characters of one text that are shown."""
