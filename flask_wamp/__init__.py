@@ -20,15 +20,12 @@ from .exceptions import (
     TransportError,
     WAMPError,
 )
-from .extension import FlaskWAMP, __version__
+from .extension import WAMP, FlaskWAMP, __version__
 from .handlers.context import Event, Invocation, event, invocation
 from .handlers.marks import callee, subscriber
 from .protocol.call_result import CallResult
 from .protocol.meta_types import SessionInfo
 from .tasks.background import background_tasks
-
-#: The name in flask-wamp 0.1.0.
-WAMP = FlaskWAMP
 
 __all__ = [
     "WAMP",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
+import types
 import typing as t
 import warnings
 
@@ -445,10 +447,19 @@ def _check_known(config: t.Mapping[str, object]) -> None:
             )
 
 
+def _stacklevel() -> int:
+    """The ``stacklevel`` of a warning about the code that called this package."""
+    package, level = os.path.dirname(__file__), 1
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
     for old, new in _FALLBACKS.items():
         if new == name and config.get(old) is not None:
-            warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=6)
+            warnings.warn(f"{old} is now called {new}", DeprecationWarning, _stacklevel())
             return config[old]
     return None
 

@@ -151,7 +151,14 @@ class InvalidPayload(ApplicationError):
 
 
 class NotJoined(WAMPError):
-    """There is no session with the router, so nothing was sent."""
+    """There is no session with the router, so nothing was sent.
+
+    :param reason: The URI with which the router refused to let this client join, if it did.
+    """
+
+    def __init__(self, text: str = "", reason: str | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class SessionLost(WAMPError):

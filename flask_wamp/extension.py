@@ -7,6 +7,7 @@ import functools
 import typing as t
 import weakref
 
+import click
 from flask import Flask, current_app, has_app_context
 
 from . import signals
@@ -409,3 +410,21 @@ _STATE = "wamp_state"
 
 def _state_of(app: Flask) -> _AppState:
     return t.cast(_AppState, app.extensions[_STATE])
+
+
+class WAMP(FlaskWAMP):
+    """:class:`FlaskWAMP` under its name in flask-wamp 0.1.0, for code that was written for that.
+
+    As there, it connects and serves at once, where no server was recognized that will start it, and sets the
+    defaults of the configuration keys ``CROSSBAR_URL`` and ``REALM``.
+    """
+
+    def init_app(self, app: Flask) -> None:
+        """Do as :meth:`FlaskWAMP.init_app`, and start."""
+        super().init_app(app)
+        client = _state_of(app).client
+        app.config.setdefault("CROSSBAR_URL", client.url)
+        app.config.setdefault("REALM", client.realm)
+        in_command = click.get_current_context(silent=True) is not None
+        if client.start_policy.on_first_request and not in_command:
+            client.start()

@@ -22,6 +22,9 @@ from ..protocol.patterns import as_declared
 from .caller import Caller
 from .state import ClientState, Closeable, MakeEvent, StartPolicy
 
+if t.TYPE_CHECKING:
+    from typing_extensions import Self
+
 logger = get_logger("flask_wamp")
 
 Adapt = t.Callable[..., t.Any]
@@ -138,7 +141,7 @@ class Client(Caller):
         """When this client starts by itself; may be changed."""
         return self._state.policy
 
-    def start(self) -> Client:
+    def start(self) -> Self:
         """Serve what the app declares in this process, and begin to connect; return at once.
 
         Does nothing where it serves already. A process that runs background tasks, or Celery's, connects
@@ -155,6 +158,12 @@ class Client(Caller):
         if not (state.declarations.all_served or state.stopped):
             state.start()
 
+    def use(self) -> None:
+        """Begin to connect, if this client starts by itself and has not been started before."""
+        if not self._state.ever_started:
+            with contextlib.suppress(NotJoined):
+                self._state.started()
+
     def stop(self) -> None:
         """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``.
 
@@ -162,14 +171,29 @@ class Client(Caller):
         """
         self._state.stop()
 
-    def wait_until_joined(self, timeout: float | None = None) -> None:
-        """Wait until there is a session and everything declared has been registered.
+    def wait_until_joined(self, timeout: float | None = None) -> dict[str, Exception]:
+        """Wait until there is a session, and the router has answered every registration and subscription.
 
         :param timeout: Seconds; by default ``WAMP_CONNECT_TIMEOUT``.
-        :raises NotJoined: Not in time; says what the last attempt came to.
+        :returns: What the router refused, by URI: the errors. Empty if everything declared is registered and
+            subscribed. What was refused is logged, listed in ``wamp.health()``, and tried again.
+        :raises NotJoined: There was no session in time. The text says how the last attempt ended.
         """
-        limit = self.settings.connect_timeout if timeout is None else timeout
-        self._state.start_peer().wait(limit, ready=True)
+        return self._wait(self.settings.connect_timeout if timeout is None else timeout)
+
+    def __enter__(self) -> Self:
+        """Start, and wait until everything is registered.
+
+        :raises NotJoined: The router refused the login, or there was no session in time.
+        """
+        self.start()
+        self._wait(self.settings.connect_timeout, refusable=True)
+        return self
+
+    def _wait(self, timeout: float, *, refusable: bool = False) -> dict[str, Exception]:
+        peer = self._state.start_peer()
+        peer.wait(timeout, ready=True, refusable=refusable)
+        return {d.uri: d.refused for d in peer.serving.refused if d.refused is not None}
 
     def only_call(self) -> None:
         """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""

@@ -185,6 +185,8 @@ class ClientState:
         self._failures: dict[int, Exception] = {}  # by process id: why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
+        self.ever_started = False
+        """Whether it was started in this process, or in one that this process is a fork of."""
 
     @property
     def peer(self) -> Peer | None:
@@ -242,6 +244,7 @@ class ClientState:
         if peer is None or not peer.started:
             self.policy.on_start()  # before anything is made: it may say that this process must not
             peer = self._make_peer()
+            self.ever_started = True
             peer.start()
             self.testaments.add_listener(peer)
         return peer

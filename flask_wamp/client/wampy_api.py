@@ -1,10 +1,13 @@
-"""What wampy's users look at on a client, beside what it is there for.
+"""The attributes of wampy's ``Client`` that its users read.
 
 Where wampy is installed, this is a ``wampy.peers.clients.Client``.
 """
 
 from __future__ import annotations
 
+import collections.abc as c
+import copy
+import os
 import typing as t
 
 from .._wampy import bases
@@ -12,9 +15,13 @@ from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.settings import Settings
 from ..protocol import messages as m
 from ..protocol.options import check_options
+from ..protocol.session_events import ROLES
 from ..protocol.uris import check_uri
 
 if t.TYPE_CHECKING:
+    from typing_extensions import Never as NoReturn
+    from typing_extensions import Self
+
     _WampyClient = object
 else:
     _WampyClient = bases.client
@@ -25,12 +32,12 @@ class WampyAPI(_WampyClient):
 
     @property
     def settings(self) -> Settings:
-        """What it was configured with."""
+        """The configuration."""
         raise NotImplementedError
 
     @property
     def declarations(self) -> list[Declaration]:
-        """What it serves, or tries to."""
+        """What is declared."""
         raise NotImplementedError
 
     @property
@@ -38,7 +45,7 @@ class WampyAPI(_WampyClient):
         """The id of the session; None while there is none."""
         raise NotImplementedError
 
-    def start(self) -> t.Any:
+    def start(self) -> Self:
         """Begin to connect."""
         raise NotImplementedError
 
@@ -46,14 +53,16 @@ class WampyAPI(_WampyClient):
         """Leave the realm."""
         raise NotImplementedError
 
-    def wait_until_joined(self, timeout: float | None = None) -> None:
+    def wait_until_joined(self, timeout: float | None = None) -> object:
         """Wait until there is a session."""
         raise NotImplementedError
 
-    def __enter__(self) -> t.Any:
-        self.start()
-        self.wait_until_joined()
-        return self
+    def use(self) -> None:
+        """Begin to connect, if this client starts by itself and has not been started before."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
@@ -74,35 +83,87 @@ class WampyAPI(_WampyClient):
         return self.settings.call_timeout
 
     @property
+    def cert_path(self) -> str | None:
+        """The file with the certificate authorities, ``WAMP_TLS_CA``."""
+        ca = self.settings.tls.ca
+        return None if ca is None else os.fspath(ca)
+
+    @property
+    def roles(self) -> dict[str, object]:
+        """The roles and features that this client announces, and its authentication methods."""
+        return {
+            "roles": copy.deepcopy(ROLES),
+            "authmethods": list(self.settings.credentials.offered),
+        }
+
+    @property
+    def is_pinging(self) -> bool:
+        """Whether the router is pinged: always, while there is a session (``WAMP_HEARTBEAT``)."""
+        return self.session_id is not None
+
+    @property
     def session(self) -> SessionView | None:
-        """The session, with its ``id``; None while there is none."""
+        """The session; None while there is none. Looking at it counts as a use of the client."""
+        self.use()
         return SessionView(self) if self.session_id is not None else None
 
     @property
     def _session(self) -> SessionView:
+        self.use()
         return SessionView(self)
 
     @property
     def registration_map(self) -> dict[str, int]:
-        """Registration ids by procedure."""
+        """Registration ids by procedure. (wampy's are procedures by registration id.)"""
+        self.use()
         return self._ids(Registration)
 
     @property
     def subscription_map(self) -> dict[str, int]:
-        """Subscription ids by topic."""
+        """Subscription ids by topic. (wampy's are topics and handlers by subscription id.)"""
+        self.use()
         return self._ids(Subscription)
 
     @property
-    def request_ids(self) -> dict[int, t.Any]:
-        """wampy keeps registrations by request id here; we have none to show."""
+    def request_ids(self) -> dict[int, object]:
+        """Nothing: wampy keeps registrations by request id here."""
         return {}
 
     def _ids(self, kind: type) -> dict[str, int]:
         return {d.uri: d.id for d in self.declarations if type(d) is kind and d.id is not None}
 
+    # What only wampy's own engine has.
+
+    def recv_message(self, source_request_id: int | None = None) -> NoReturn:
+        """Raise an error: answers go to the call that waits for them, and to nothing else."""
+        raise NotImplementedError(
+            "recv_message: messages are not handed out; use call(), submit(), stream() or events()"
+        )
+
+    @property
+    def message_handler(self) -> NoReturn:
+        """Raise an error: there is no message handler to replace."""
+        raise NotImplementedError(
+            "message_handler: use hooks and middlewares, such as wamp.before_dispatch, instead"
+        )
+
+    @property
+    def ipv(self) -> NoReturn:
+        """Raise an error: the address of the router decides."""
+        raise NotImplementedError("ipv: IPv4 and IPv6 are both used, as WAMP_ROUTER_URL resolves")
+
+    def _make_rpc(self, message: object) -> NoReturn:
+        raise NotImplementedError("_make_rpc: use call()")
+
+    def _register_roles(self) -> NoReturn:
+        raise NotImplementedError(
+            "_register_roles: declare procedures and topics with wamp.callee and wamp.subscriber, "
+            "and marked methods of an object with wamp.include(obj)"
+        )
+
 
 class SessionView:
-    """What wampy's users look at on a session."""
+    """A session, as wampy shows it."""
 
     def __init__(self, client: WampyAPI) -> None:
         self._client = client
@@ -115,6 +176,16 @@ class SessionView:
     session_id = id
 
     @property
+    def realm(self) -> str:
+        """The realm."""
+        return self._client.realm
+
+    @property
+    def connection(self) -> ConnectionView:
+        """The connection that carries the session."""
+        return ConnectionView(self._client)
+
+    @property
     def registration_map(self) -> dict[str, int]:
         """Registration ids by procedure."""
         return self._client.registration_map
@@ -125,13 +196,43 @@ class SessionView:
         return self._client.subscription_map
 
 
-def sendable(message: t.Any) -> t.Any:
-    """One of wampy's message objects as ours, checked: for some of them the router ends the session.
+class ConnectionView:
+    """A connection, as wampy shows it."""
 
-    :raises TypeError: It is neither a call nor a publication, or it has a wrong option.
-    :raises InvalidURI: So it is.
+    def __init__(self, client: WampyAPI) -> None:
+        self._client = client
+
+    @property
+    def url(self) -> str:
+        """The router's URL."""
+        return self._client.url
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session."""
+        return self._client.session_id is not None
+
+    @property
+    def is_pinging(self) -> bool:
+        """Whether the router is pinged."""
+        return self._client.is_pinging
+
+
+class _WampyMessage(t.Protocol):
+    """A message object of wampy's."""
+
+    @property
+    def message(self) -> c.Iterable[object]:
+        """The elements of the message."""
+
+
+def sendable(message: object) -> m.Call | m.Publish:
+    """Convert one of wampy's message objects, and check it: some messages make a router end the session.
+
+    :raises TypeError: It is neither a call nor a publication, or an option is not allowed.
+    :raises InvalidURI: Its URI must not be sent.
     """
-    typed = m.from_elements(list(message.message))
+    typed = m.from_elements(list(t.cast(_WampyMessage, message).message))
     if not isinstance(typed, m.Call | m.Publish):
         kind = type(typed).__name__
         raise TypeError(f"{kind} is not sent; use register(), subscribe() and the other methods")

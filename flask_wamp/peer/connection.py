@@ -131,7 +131,7 @@ class Connection:
                     log_all(notes)
                 self._send_rest()
                 if isinstance(event, Left):
-                    raise NotJoined(why_left(event))
+                    raise NotJoined(why_left(event), event.reason)
                 if isinstance(event, Joined):
                     self.transport.settimeout(None)
                     self._early = messages[at + 1 :]

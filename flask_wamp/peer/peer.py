@@ -20,7 +20,8 @@ from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Timer, TimerHandle
-from ..exceptions import NotJoined, SessionLost, WAMPError
+from ..exceptions import AuthenticationError, NotJoined, SessionLost, WAMPError
+from ..protocol import error_uris
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
@@ -200,9 +201,10 @@ class Peer:
         if self.pool.starving_since is not None:
             self._look_later()
 
-    def wait(self, timeout: float, *, ready: bool = False) -> Connection:
+    def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
         """Wait for a session, or with ``ready`` until everything is registered too.
 
+        :param refusable: With ``ready``, do not wait any longer when the router has refused the login.
         :raises NotJoined: There is none in time; without ``ready`` as soon as an attempt has failed.
         """
 
@@ -210,15 +212,23 @@ class Peer:
             if self._stopping.is_set():
                 return True
             if ready:
-                return self._is_complete
+                return self._is_complete or (refusable and self._is_login_refused)
             return self.connection is not None or self.failure is not None
 
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection
         if connection is None or (ready and not self._is_complete):
-            raise NotJoined(self._why_not())
+            raise NotJoined(self._why_not(), getattr(self.failure, "reason", None))
         return connection
+
+    @property
+    def _is_login_refused(self) -> bool:
+        """Whether the router does not take these credentials. Trying again may help, but not soon."""
+        failure = self.failure
+        return isinstance(failure, AuthenticationError) or (
+            isinstance(failure, NotJoined) and failure.reason in error_uris.LOGIN_REFUSED
+        )
 
     @property
     def _is_complete(self) -> bool:

@@ -48,9 +48,19 @@ def outcome(message: t.Any) -> t.Any:
             return args[0]
         if not args:
             return None
-    elif len(args) == 1 and kwargs.keys() == {"message", "meta"}:  # the result of a wampy callee
-        return args[0]
+    elif kwargs.keys() == {"message", "meta"} and _is_wampys(args, kwargs):
+        return kwargs["message"]
     return CallResult(*args, **kwargs)
+
+
+def _is_wampys(args: t.Sequence[object], kwargs: m.Details) -> bool:
+    """Whether a result has the shape of those of wampy's callees, so that its message is all of it.
+
+    wampy 1.1.0 repeats the message as the only positional value. In any other case a positional value, or a
+    keyword ``meta`` of another callee, would be lost.
+    """
+    repeats = not args or (len(args) == 1 and args[0] == kwargs["message"])
+    return repeats and isinstance(kwargs["meta"], dict)
 
 
 def remote_error(message: m.Error) -> ApplicationError:

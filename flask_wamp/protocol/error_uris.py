@@ -40,3 +40,16 @@ GOODBYE_AND_OUT: t.Final = "wamp.close.goodbye_and_out"
 CLOSE_LOGOUT: t.Final = "wamp.close.logout"
 CLOSE_KILLED: t.Final = "wamp.close.killed"
 SYSTEM_SHUTDOWN: t.Final = "wamp.close.system_shutdown"
+
+#: The reasons of ABORT that mean: not with these credentials.
+LOGIN_REFUSED: t.Final = frozenset(
+    {
+        AUTHENTICATION_DENIED,
+        AUTHENTICATION_FAILED,
+        "wamp.error.authentication_required",
+        NO_MATCHING_AUTH_METHOD,
+        "wamp.error.no_such_principal",
+        "wamp.error.no_such_role",
+        NOT_AUTHORIZED,
+    }
+)

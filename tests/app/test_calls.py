@@ -94,7 +94,12 @@ def test_invalid_uri_is_not_sent(client: Client, router: MemoryRouter, uri: t.An
         ([], {"a": 1}, CallResult(a=1)),
         ([1], {"a": 2}, CallResult(1, a=2)),
         ([5], {"message": 5, "meta": {"x": 1}}, 5),  # a callee of wampy's
+        ([], {"message": 5, "meta": {"x": 1}}, 5),
         ([5], {"message": 5}, CallResult(5, message=5)),
+        ([5], {"message": 6, "meta": {}}, CallResult(5, message=6, meta={})),
+        ([5, 5], {"message": 5, "meta": {}}, CallResult(5, 5, message=5, meta={})),
+        ([], {"message": 5, "meta": 1}, CallResult(message=5, meta=1)),
+        ([], {"message": 5, "meta": {}, "more": 1}, CallResult(message=5, meta={}, more=1)),
     ],
 )
 def test_result(

@@ -196,7 +196,7 @@ def test_app_that_is_not_used_any_more_is_forgotten() -> None:
 def test_names_of_flask_wamp(make_app: MakeApp) -> None:
     app = make_app()
     wamp = WAMP(app)
-    assert WAMP is FlaskWAMP is flask_wamp.WAMP
+    assert issubclass(WAMP, FlaskWAMP)
     assert app.extensions["wamp"] is app.extensions["flask_wamp"] is wamp
     with app.app_context():
         assert app.extensions["flask_wamp"].client is g.wampy
@@ -327,7 +327,6 @@ def test_nothing_connects_before_it_is_told(router: MemoryRouter, make_app: Make
     with app.app_context():
         assert not g.wampy.joined
         assert g.wampy.session_id is None
-        assert g.wampy.session is None
     assert router.attempts == 0
 
 
