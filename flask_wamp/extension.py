@@ -315,7 +315,7 @@ class FlaskWAMP(Scaffold):
         if app is not None and app in self._apps:
             owners.add(_state_of(app).group)
         else:
-            job.is_shared = self._items.add(Item.of(f"job {job}", f, owners.add))
+            job.is_shared = self._items.add(Item.of("a job", f, owners.add))
 
     def encoder(self, kind: type) -> ArgumentDecorator:
         """Define how objects of a class are sent: as the return value of ``f(value)``.
