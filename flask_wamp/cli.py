@@ -90,11 +90,11 @@ def router(
     realm = realm or _setting("WAMP_REALM", "REALM") or "realm1"
     served = [_with_port(url, port) for url in urls or [_own_url()]]
     if crossbar:
-        refused = {"--principals": principals, "--origin": origins, "--tls-cert": tls_cert}
+        refused = {"--principals": principals, "--tls-cert": tls_cert}
         for name, value in refused.items():
             if value:
                 raise click.UsageError(f"{name} does not go with --crossbar")
-        _run_crossbar(served, realm, keep, log_level)
+        _run_crossbar(served, realm, keep, origins, log_level)
     else:
         _run_router(served, realm, keep, principals, origins, tls_cert, tls_key, log_level)
 
@@ -107,12 +107,18 @@ def _own_url() -> str:
     return DEFAULT_URL if url is None or url.startswith(("embedded:", "memory:")) else url
 
 
-def _run_crossbar(urls: list[str], realm: str, keep: tuple[str, ...], log_level: str) -> None:
+def _run_crossbar(
+    urls: list[str],
+    realm: str,
+    keep: tuple[str, ...],
+    origins: tuple[str, ...],
+    log_level: str,
+) -> None:
     from .crossbar import RouterError, serve
 
     _warn_of_authentication()
     try:
-        serve(urls, realm, echo=click.echo, log_level=log_level, keep=keep)
+        serve(urls, realm, echo=click.echo, log_level=log_level, keep=keep, origins=origins)
     except RouterError as error:
         raise click.ClickException(str(error)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import typing as t
+from urllib.parse import urlsplit
 
 from ..transports import RouterURL, parse_router_url
 from .errors import RouterError
@@ -19,6 +20,28 @@ DEFAULT_REALM = "realm1"
 _SEGMENT = re.compile(r"[a-z0-9A-Z_\-]+\Z")
 
 _ANONYMOUS = {"anonymous": {"type": "static", "role": "anonymous"}}
+
+
+#: The web pages of this machine, as Crossbar writes them: with a port, and without brackets. Any other page
+#: that is opened here could do what the programs of this machine may do.
+_OWN_ORIGINS = [
+    f"{scheme}://{host}:*"
+    for scheme in ("http", "https")
+    for host in ("localhost", "127.0.0.1", "::1")
+]
+
+
+def _origin_pattern(origin: str) -> str:
+    """Write an origin as Crossbar does."""
+    if origin == "*":
+        return origin
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+        raise RouterError(f"{origin!r} is not an origin such as https://example.com")
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or _HTTP_PORTS[parts.scheme]}"
+
+
+_HTTP_PORTS = {"http": 80, "https": 443}
 
 
 def local_url(url: str) -> RouterURL:
@@ -54,6 +77,7 @@ def node_config(
     realms: t.Sequence[t.Mapping[str, t.Any]] = (),
     event_history: t.Sequence[t.Mapping[str, t.Any]] = (),
     tls: t.Mapping[str, t.Any] | None = None,
+    origins: t.Iterable[str] = (),
 ) -> dict[str, t.Any]:
     """Build the configuration of a Crossbar node with one router worker.
 
@@ -69,6 +93,8 @@ def node_config(
     :param realms: More realms, as Crossbar writes them.
     :param event_history: Topics of ``realm`` whose events are kept:
         ``{"uri": "com.example.news", "match": "exact", "limit": 100}``.
+    :param origins: Origins whose web pages may join, besides those of this machine:
+        ``https://example.com``, or ``*`` for all. Programs that send no origin may join anyway.
     :param tls: Crossbar's ``tls`` of an endpoint, for ``wss://`` and ``tls://`` URLs.
     :raises RouterError: A URL that no development router can serve.
     """
@@ -76,6 +102,8 @@ def node_config(
         "auto_ping_interval": auto_ping_interval_ms,
         "auto_ping_timeout": auto_ping_timeout_ms,
         "max_message_size": max_message_size,
+        "allowed_origins": [*_OWN_ORIGINS, *map(_origin_pattern, origins)],
+        "allow_null_origin": False,
     }
     common = {"auth": dict(auth or _ANONYMOUS)}
     transports = [

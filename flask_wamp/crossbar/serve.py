@@ -43,6 +43,7 @@ def serve(
     echo: Echo = say,
     log_level: str = "info",
     keep: t.Iterable[str] = (),
+    origins: t.Iterable[str] = (),
 ) -> None:
     """Run a development router until Ctrl-C or SIGTERM.
 
@@ -53,11 +54,13 @@ def serve(
     :param echo: Called with each line for the person at the terminal.
     :param log_level: How much Crossbar says: ``error``, ``warn``, ``info`` or ``debug``.
     :param keep: Topics whose last 100 events are kept; one that ends in a dot is all that begin so.
+    :param origins: Origins whose web pages may join, besides those of this machine.
     :raises RouterError: It cannot start, or ended by itself.
     """
     with interruptible():
         crossbar = ensure_crossbar(echo)
         options: dict[str, t.Any] = {"log": echo, "log_level": log_level, "color": _color()}
+        options["origins"] = tuple(origins)
         options["event_history"] = [
             {"uri": topic, "match": "prefix" if topic.endswith(".") else "exact", "limit": 100}
             for topic in keep

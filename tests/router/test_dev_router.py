@@ -145,6 +145,77 @@ def test_it_starts_again_on_the_same_urls(make_wamp_router: MakeRouter) -> None:
     assert not any(map(answers, endpoints))
 
 
+def handshake(url: str, origin: str | None) -> bytes:
+    """Open a WebSocket as a browser does, and return the status line."""
+    endpoint = local_url(url)
+    lines = [
+        f"GET {endpoint.path} HTTP/1.1",
+        f"Host: 127.0.0.1:{endpoint.port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: Zmxhc2std2FtcC1wcm9iZQ==",
+        "Sec-WebSocket-Protocol: wamp.2.json",
+        *([f"Origin: {origin}"] if origin else []),
+        "",
+        "",
+    ]
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return connection.recv(1024).partition(b"\r\n")[0]
+
+
+@pytest.mark.router
+def test_a_web_page_of_another_site_may_not_join(make_wamp_router: MakeRouter) -> None:
+    router = make_wamp_router(origins=["https://shop.example", "http://shop.example:8000"])
+    for origin in (
+        None,  # a program
+        "http://127.0.0.1:5000",
+        "http://localhost",
+        "http://[::1]:5000",
+        "https://shop.example",
+        "http://shop.example:8000",
+    ):
+        assert b" 101 " in handshake(router.url, origin), origin
+    for origin in (
+        "https://evil.example",
+        "http://shop.example",
+        "https://shop.example:8443",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "https://evil.example/http://127.0.0.1:5000",
+        "null",
+        "file:///tmp/x.html",
+    ):
+        assert b" 101 " not in handshake(router.url, origin), origin
+
+
+@pytest.mark.parametrize(
+    "origin", ["shop.example", "https://shop.example/path", "ftp://shop.example"]
+)
+def test_an_origin_that_is_none(origin: str) -> None:
+    with pytest.raises(RouterError, match="is not an origin"):
+        node_config(origins=[origin])
+
+
+def test_no_url_is_said_with_its_password(tmp_path: Path) -> None:
+    secret = "hush-hush"
+    for url in (f"ws://joe:{secret}@example.com/ws", f"ws://joe:{secret}@127.0.0.1:8080/a//b"):
+        with pytest.raises(RouterError) as info:
+            node_config([url])
+        assert secret not in str(info.value)
+    router = DevRouter(
+        f"ws://joe:{secret}@127.0.0.1:{free_port()}/ws?token={secret}",
+        crossbar=program(tmp_path / "crossbar", "exec sleep 60"),
+    )
+    assert secret not in "".join(router.shown_urls)
+    router.start()
+    with pytest.raises(RouterError, match="not ready on ws://127") as info:
+        router.wait_until_ready(0.1)
+    router.stop()
+    assert secret not in str(info.value)
+
+
 PARENT = """
 import sys
 from flask_wamp.crossbar import DevRouter
