@@ -47,7 +47,7 @@ class PastWork:
 class _InHand:
     """What invocations and events have in common."""
 
-    __slots__ = ("_trusted_links", "_work", "options", "tasks")
+    __slots__ = ("_trusted_links", "_work", "options", "received", "tasks")
 
     _role: t.ClassVar[Role]
     """The role of the sender, as in the names of the details: ``caller`` or ``publisher``."""
@@ -62,6 +62,8 @@ class _InHand:
         trusted_links: t.Collection[str] = (),
     ) -> None:
         self._work = work
+        self.received = work.message
+        """The WAMP message as it was received, for the dispatcher."""
         self._trusted_links = trusted_links
         self.options = options
         """The options of the decorator, for middlewares. ``uri`` is the absolute URI or pattern."""

@@ -201,11 +201,9 @@ class Handler:
 
         :raises InvalidArgument: It does not fit.
         """
-        return self._payload.hand_over(message.uri, message.args, self._kwargs(message))
-
-    def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
-        kwargs: dict[str, t.Any] = message.kwargs
-        return kwargs
+        received = message.received
+        uri = "" if self._parts is None else message.uri  # it is asked for its parts only
+        return self._payload.hand_over(uri, received.args, received.kwargs)
 
     def _extra(self) -> frozenset[str]:
         """The parameters that get something which is not in the payload, by keyword."""
@@ -300,13 +298,13 @@ class _Subscriber(Handler):
         super()._failed(error, work, message, context)
         return False
 
-    def _kwargs(self, message: t.Any) -> dict[str, t.Any]:
-        kwargs: dict[str, t.Any] = message.kwargs
+    def handle(self, message: t.Any) -> t.Any:
+        """Validate the payload and call the function, perhaps with ``meta``."""
         if not self._takes_meta:
-            return kwargs
-        # What the publisher calls meta does not count: it could say that it is another topic.
+            return super().handle(message)
+        # What the publisher calls meta does not count: it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
-        return {**kwargs, "meta": meta}
+        return self._payload.hand_over(message.uri, message.args, {**message.kwargs, "meta": meta})
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:

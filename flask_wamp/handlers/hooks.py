@@ -116,6 +116,7 @@ class Chain:
         self._before = [sync(hook) for scope in inward for hook in chosen(scope.before)]
         self._after = [sync(hook) for scope in outward for hook in chosen(scope.after)[::-1]]
         self._teardown = [sync(hook) for scope in outward for hook in chosen(scope.teardown)[::-1]]
+        self.has_teardown = bool(self._teardown)
         self._error_handlers = [scope.error_handlers for scope in outward if scope.error_handlers]
         self._handle = handler
         for scope in outward:
@@ -134,11 +135,6 @@ class Chain:
         for hook in self._after:
             value = hook(message, value)
         return value
-
-    @property
-    def has_teardown(self) -> bool:
-        """Whether there are teardown hooks."""
-        return bool(self._teardown)
 
     def tear_down(self, message: Message, error: BaseException | None) -> None:
         """Run all teardown hooks, even when one raises."""

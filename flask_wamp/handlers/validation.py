@@ -104,7 +104,7 @@ def make_validator(
     hints = resolved_hints(f, localns)
     signature = _payload_signature(f, keywords, hidden)
     if signature is not None:
-        own, signature = _defaults_left_out(signature, may_miss)
+        own, signature = _defaults_left_out(signature, hints, may_miss)
         collect.__signature__ = signature  # type: ignore[attr-defined]
     else:
         own = frozenset()
@@ -169,13 +169,14 @@ def _payload_signature(
 
 
 def _defaults_left_out(
-    signature: inspect.Signature, may_miss: bool
+    signature: inspect.Signature, hints: t.Mapping[str, t.Any], may_miss: bool
 ) -> tuple[frozenset[str], inspect.Signature]:
     """Let the function have its own defaults: pydantic sees another one, which is taken out again."""
     own: set[str] = set()
     parameters = []
     for name, parameter in signature.parameters.items():
-        if takes_keyword(parameter) and _is_left_out(parameter.default, may_miss):
+        left_out = takes_keyword(parameter) and _is_left_out(parameter.default, may_miss)
+        if left_out and not _validates_default(hints.get(name)):
             own.add(name)
             parameter = parameter.replace(default=_LEFT_OUT)
         parameters.append(parameter)
@@ -189,6 +190,12 @@ def _is_left_out(default: t.Any, may_miss: bool) -> bool:
         return may_miss
     # One that can be changed is copied by pydantic: no call shall see what another one did to it.
     return isinstance(default, t.Hashable) and not isinstance(default, FieldInfo)
+
+
+def _validates_default(hint: t.Any) -> bool:
+    """Whether the default is to be validated: ``Annotated[int, Field(validate_default=True)]``."""
+    metadata = getattr(hint, "__metadata__", ())
+    return any(getattr(each, "validate_default", None) is True for each in metadata)
 
 
 def _in_order(

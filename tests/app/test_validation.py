@@ -569,3 +569,16 @@ def test_a_float_is_a_finite_number(number: float) -> None:
         (_of_anything, number),
     ):
         assert make_validator(f)((payload,), {})
+
+
+def test_a_default_is_validated_where_its_field_says_so() -> None:
+    def f(
+        x: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 42,
+        y: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 3,
+    ) -> None: ...
+
+    validate = make_validator(f)
+    assert validate((), {"y": 10}) == ((), {"x": 42, "y": 10})
+    with pytest.raises(InvalidArgument) as raised:
+        validate((), {})
+    assert [error["loc"] for error in raised.value.errors] == [["y"]]
