@@ -14,12 +14,14 @@ gunicorn --preload   its arbiter on the stack                the same, in each f
 uWSGI                the module ``uwsgi``                    in ``post_fork_hook``; when the app is
                                                              loaded, where workers load it
 waitress-serve       its runner on the stack                 when the app is loaded
+uvicorn              its server on the stack                 when the app is loaded
 celery               click's context                         on first use, and serves nothing
 ==================== ======================================= =====================================
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import os
@@ -74,7 +76,7 @@ class Server(t.NamedTuple):
 INTERVAL = 0.02
 
 #: Packages that load an application; below their frames begins what is the user's.
-_LOADERS = ("flask", "click", "gunicorn", "werkzeug", "waitress")
+_LOADERS = ("flask", "click", "gunicorn", "werkzeug", "waitress", "uvicorn")
 
 
 def recognize(app: Flask) -> Server | None:
@@ -82,7 +84,7 @@ def recognize(app: Flask) -> Server | None:
 
     Called by ``init_app``, with the server still on the stack.
     """
-    for server in (_flask_run, _gunicorn_worker, _gunicorn_arbiter, _uwsgi, _waitress):
+    for server in (_flask_run, _gunicorn_worker, _gunicorn_arbiter, _uwsgi, _waitress, _uvicorn):
         recognized = server()
         if recognized is not None:
             return recognized
@@ -310,6 +312,30 @@ def _chain(module: t.Any, name: str, then: t.Callable[[], object]) -> None:
 def _waitress() -> Server | None:
     on_stack = any(_module(frame) == "waitress.runner" for frame in _stack())
     return Server(after_loading, ends_by_signal=True) if on_stack else None
+
+
+# uvicorn, with a WSGI adapter around the app.
+
+
+def _uvicorn() -> Server | None:
+    if _on_stack("uvicorn.main", "run", "config") is not None:  # one process, and no server yet
+        return Server(after_loading)
+    server = _on_stack("uvicorn.server", "_serve", "self")
+    if server is None:
+        return None
+
+    def arrange(start: Start) -> None:
+        shutdown = server.shutdown
+
+        async def shutdown_and_stop(*args: t.Any, **kwargs: t.Any) -> None:
+            await shutdown(*args, **kwargs)
+            await asyncio.get_running_loop().run_in_executor(None, lambda: stop_at_exit())
+
+        # In a child it raises the signal it got once more then, for the default handler: no ``atexit``.
+        server.shutdown = shutdown_and_stop
+        after_loading(functools.partial(start, ending=lambda: server.should_exit))
+
+    return Server(arrange)
 
 
 # Helpers.

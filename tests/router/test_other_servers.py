@@ -125,6 +125,44 @@ def test_waitress_serve(
         assert "Traceback" not in server.log
 
 
+# ASGI servers with an adapter, and others whose workers are children of multiprocessing.
+
+ASYNC = {
+    "uvicorn": (["--port", "{port}", "shop_asgi:asgi"], 1),
+    "uvicorn workers": (["--port", "{port}", "--workers", "2", "shop_asgi:asgi"], 2),
+    "hypercorn": (["--bind", "127.0.0.1:{port}", "--workers", "2", "shop_asgi:asgi"], 2),
+    "granian": (["--interface", "wsgi", "--port", "{port}", "--workers", "2", "shop:app"], 2),
+}
+
+
+@pytest.mark.parametrize("kind", ASYNC)
+def test_servers_with_children_of_multiprocessing(
+    serve: Serve, peer: AutobahnPeer, kind: str
+) -> None:
+    options, count = ASYNC[kind]
+    program = kind.split()[0]
+    pytest.importorskip(program)
+    pytest.importorskip("a2wsgi")
+    with serve(program, *options) as server:
+        if program != "uvicorn":  # not recognized: each worker serves from its first request on
+            eventually(lambda: server.get("/who") and callees(peer) == count)
+        workers = server.workers(peer, count)
+        assert server.process.pid not in {who["pid"] for who in workers} or count == 1
+        napping = peer.subscribe("com.shop.napping")
+        naps = [peer.submit("com.shop.nap", 0.5) for _ in range(2)]
+        for _ in naps:
+            napping.next()
+        server.process.send_signal(signal.SIGTERM)
+        assert [nap.wait().value for nap in naps] == [0.5, 0.5]
+        server.process.wait(20)
+    assert callees(peer) == 0
+
+
+def callees(peer: AutobahnPeer) -> int:
+    number = peer.call("wamp.registration.match", "com.shop.who").value
+    return int(peer.call("wamp.registration.count_callees", number).value) if number else 0
+
+
 # Scripts.
 
 
