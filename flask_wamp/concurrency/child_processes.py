@@ -25,12 +25,12 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
-    """Start a program that gets SIGTERM when we die, however we die.
+    """Start a program that gets SIGTERM when this process ends, in whatever way.
 
-    It runs in a session of its own, so a Ctrl-C at the terminal reaches us alone and we stop it
-    in our own order. Dying with us is Linux's ``PR_SET_PDEATHSIG``, which is tied to the **thread**
-    that calls this: call it from the main thread, or from one that stays. Elsewhere the
-    program survives our being killed.
+    It runs in a session of its own, so that Ctrl-C at the terminal reaches this process only, which stops the
+    program itself. The signal is Linux's ``PR_SET_PDEATHSIG``, which belongs to the **thread** that calls
+    this: call it from the main thread, or from one that stays. On other systems the program goes on if this
+    process is killed.
 
     :param command: The program's absolute path and its arguments.
     :param options: What :class:`subprocess.Popen` takes.

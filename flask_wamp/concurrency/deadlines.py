@@ -1,10 +1,10 @@
-"""What a handler's own calls inherit: the time its caller still waits, and that it waits no more.
+"""What the calls that a handler makes inherit from it: its deadline, and its cancellation.
 
-A call made inside a handler gets at most what is left of the handler's deadline: nobody waits for what
-comes later. That is known in the process only: Crossbar 26.10 takes ``CALL.Options.timeout`` for seconds,
-other routers and callees for milliseconds, as the specification has it, so it is not sent. Across
-processes CANCEL does the work: who gives a call up interrupts its handler, and that gives up the calls it
-has made itself, and so on to the last one.
+A call made inside a handler ends at the handler's deadline at the latest, because no one uses a later
+answer. The deadline is known in this process only. It is not sent, because Crossbar 26.10 reads
+``CALL.Options.timeout`` as seconds, and other routers and callees read it as milliseconds, as the
+specification says. Between processes CANCEL has the same effect: a call that is given up interrupts its
+handler, the handler's own calls are given up, and so on down to the last one.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ Stop = t.Callable[[], None]
 
 
 class Limited(t.Protocol):
-    """Work that may have a deadline, which may still change, and may be canceled."""
+    """An invocation or event that may have a deadline and may be canceled. The deadline may change."""
 
     deadline: float | None
 
     calls: dict[object, Stop]
-    """What ends the calls it has made that are not answered yet."""
+    """Functions that end the calls it has made and that are not answered yet."""
 
     to_interrupt: bool
-    """Whether it was canceled and its handler was not told yet: its next call is."""
+    """Whether it was canceled and its handler does not know yet: the handler's next call raises."""
 
 
 in_hand: contextvars.ContextVar[Limited | None] = contextvars.ContextVar(
     "flask_wamp_in_hand", default=None
 )
-"""The work whose handler runs; the dispatcher sets it."""
+"""The invocation or event whose handler runs; the dispatcher sets it."""
 
 
 def inherited() -> float | None:
-    """The ``time.monotonic()`` until which the caller of the running handler waits, or None."""
+    """Return the ``time.monotonic()`` until which the caller of the running handler waits, or None."""
     work = in_hand.get()
     return work.deadline if work is not None else None
 
 
 def within(timeout: float, procedure: str) -> float:
-    """Seconds that a call may take: the timeout, or what is left where that is less.
+    """Return how many seconds a call may take: the timeout, or the time that is left if that is less.
 
     :raises CallTimeout: Nothing is left; the call is not sent.
-    :raises CallCanceled: The caller of the running handler has canceled; raised once, so that what
-        cleans up afterwards may call.
+    :raises CallCanceled: The caller of the running handler has canceled. This is raised once, so that
+        code that cleans up may make calls.
     """
     work = in_hand.get()
     if work is None:
@@ -64,15 +64,17 @@ def within(timeout: float, procedure: str) -> float:
 
 
 def unwanted(procedure: str) -> CallCanceled:
-    """What a call raises that was given up because nobody waits for its handler."""
-    return CallCanceled(f"{procedure} is not wanted: who called this handler has canceled or left")
+    """Return what a call raises that was given up because no one waits for the handler that made it."""
+    return CallCanceled(
+        f"{procedure} is not wanted: the caller of this handler has canceled or left"
+    )
 
 
 def follow(ticket: object, stop: Stop) -> Stop | None:
     """End a call when the caller of the running handler cancels.
 
     :param stop: Ends it; runs on the reader, perhaps twice, and must not wait.
-    :returns: What is to be called when the call has ended; None: there is no handler.
+    :returns: A function to call when the call has ended; None outside of handlers.
     """
     work = in_hand.get()
     if work is None:
@@ -89,12 +91,12 @@ def follow(ticket: object, stop: Stop) -> Stop | None:
     return leave
 
 
-def interrupt(work: Limited, *, told: bool) -> None:
-    """Its caller has canceled: end the calls it has made, or the next one it makes. Does not wait.
+def interrupt(work: Limited, *, ends_itself: bool) -> None:
+    """End the calls that a canceled handler has made, or the next one that it makes. Does not wait.
 
-    :param told: Its handler is ended in another way.
+    :param ends_itself: Whether the handler is ended in another way.
     """
-    work.to_interrupt = not told
+    work.to_interrupt = not ends_itself
     stops = list(work.calls.values())
     for stop in stops:
         stop()

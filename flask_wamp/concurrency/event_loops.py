@@ -1,4 +1,4 @@
-"""An event loop for as long as something is run in it, one coroutine after the other."""
+"""An event loop that runs one coroutine after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Coroutine = t.Coroutine[t.Any, t.Any, t.Any]
 class LoopRunner:
     """Runs coroutines in an event loop of its own, as ``asyncio.Runner`` of Python 3.11 does.
 
-    Without its care for signals: it runs on workers.
+    Unlike that it does not handle signals, because it runs on workers.
     """
 
     def __init__(self, loop: Loop | None = None) -> None:
@@ -29,7 +29,7 @@ class LoopRunner:
             return self._loop.run_until_complete(self._task)
 
     def settle(self) -> None:
-        """Cancel what :meth:`run` was torn out of, and let it end."""
+        """Cancel the coroutine of a :meth:`run` that was interrupted, and let it end."""
         task = self._task
         if task is None or task.done():
             return
@@ -38,7 +38,7 @@ class LoopRunner:
             self._loop.run_until_complete(task)
 
     def close(self) -> None:
-        """End what is left running, and the loop."""
+        """Cancel what still runs, and close the loop."""
         with self._running():
             try:
                 tasks = asyncio.all_tasks(self._loop)
@@ -55,7 +55,7 @@ class LoopRunner:
 
 
 def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: LoopRunner) -> t.Iterator[t.Any]:
-    """What an asynchronous generator yields; its loop stands still between two items."""
+    """Iterate an asynchronous generator. Its loop does not run between two items."""
     try:
         while True:
             try:

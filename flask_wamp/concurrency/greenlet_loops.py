@@ -1,7 +1,10 @@
-"""Event loops of coroutines under gevent, where all of them run in one thread of the system.
+"""Event loops under gevent, where all greenlets share one thread of the system.
 
-asyncio knows one running loop a thread, and takes what a greenlet asks of "the running loop" to
-whichever that is. While coroutines run here, every switch between greenlets switches that too.
+asyncio allows one running loop per thread, and gives every greenlet the same answer when it asks for the
+running loop. While coroutines run here, each switch between greenlets switches the running loop too.
+
+No library does that for an extension: ``asyncio-gevent`` (0.2.5, beta) replaces the event loop policy of the
+whole process, which is for the app to decide.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from . import event_loops
 
 
 class LoopRunner(event_loops.LoopRunner):
-    """Runs coroutines in the greenlet that asks for it."""
+    """Runs coroutines in the greenlet that calls it."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.SelectorEventLoop())
@@ -36,7 +39,7 @@ class LoopRunner(event_loops.LoopRunner):
 
 
 def run(coroutine: event_loops.Coroutine) -> t.Any:
-    """Run a coroutine to its end, in this greenlet; what it left running is canceled."""
+    """Run a coroutine to its end in this greenlet, and cancel the tasks that it leaves."""
     runner = LoopRunner()
     try:
         return runner.run(coroutine)
@@ -45,31 +48,31 @@ def run(coroutine: event_loops.Coroutine) -> t.Any:
 
 
 class _Switching:
-    """Gives each greenlet its own running loop, for as long as there are any."""
+    """Gives each greenlet its own running loop, as long as there are any loops."""
 
     def __init__(self) -> None:
         self._count = 0
         self._loops: dict[t.Any, tuple[event_loops.Loop, t.Any]] = {}
-        """Of the greenlets that do not run now; with the hooks by which generators find their loop."""
+        """The loops of greenlets that do not run now, with the hooks by which generators find their loop."""
         self._previous: t.Callable[[str, t.Any], None] | None = None
 
     def begin(self) -> None:
-        """One more greenlet runs a loop."""
+        """Count a greenlet that runs a loop."""
         self._count += 1
         if greenlet.gettrace() != self._switched:
             self._previous = greenlet.settrace(self._switched)
 
     def end(self) -> None:
-        """One less."""
+        """Count a greenlet whose loop has ended."""
         self._count -= 1
         self._loops.pop(greenlet.getcurrent(), None)
-        # Loops of others, of asynchronous views, may still be put aside here.
+        # Loops of asynchronous views may still be kept here.
         idle = not self._count and not self._loops
         if idle and greenlet.gettrace() == self._switched:
             greenlet.settrace(self._previous)
 
     def _switched(self, event: str, greenlets: t.Any) -> None:
-        """Called by greenlet in the one that goes on now."""
+        """Called by greenlet in the greenlet that goes on."""
         if self._previous is not None:
             self._previous(event, greenlets)
         origin, target = greenlets

@@ -1,4 +1,4 @@
-"""Ending a handler that nobody wants the answer of any more: under gevent, from outside."""
+"""Ending a handler from outside when its answer is not wanted any more: possible under gevent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TimeLimit(Interrupted):
 
 
 class Interruptible:
-    """While inside, :meth:`interrupt` ends what runs here, where that can be done: in a greenlet."""
+    """A context in which :meth:`interrupt` ends what runs. Works in greenlets only."""
 
     __slots__ = ("_greenlet",)
 
@@ -30,15 +30,15 @@ class Interruptible:
         self._greenlet = None
 
     def interrupt(self) -> None:
-        """Raise :class:`Interrupted` there, at its next wait; may be called after the end."""
+        """Raise :class:`Interrupted` in the greenlet where it next waits. Does nothing after the end."""
         if self._greenlet is not None:
             from gevent import get_hub
 
             get_hub().loop.run_callback(self._throw)
 
     def _throw(self) -> None:
-        # In the hub: between the look and the throw no other greenlet runs, so that it never hits the
-        # worker when the job has ended.
+        # This runs in the hub. No other greenlet runs between the check and the throw, so it never hits the
+        # worker after the job has ended.
         running, self._greenlet = self._greenlet, None
         if running is not None:
             running.throw(Interrupted)

@@ -22,7 +22,7 @@ WAITING_THREADS = 512
 
 @t.runtime_checkable
 class Refusable(t.Protocol):
-    """A job that somebody waits for, who gets an error if it can't be run."""
+    """A job whose caller gets an error if it can't be run."""
 
     def __call__(self) -> object:
         """Run it."""
@@ -44,8 +44,8 @@ class Pool:
     Each job runs in a fresh ``contextvars.Context``: a context variable that it sets ends with it.
 
     **Threads are bounded.** A job that waits keeps its thread. When all threads wait and jobs are left in
-    the queue, these may be what the others wait for. If none of the others goes on within a moment,
-    :meth:`refuse_starving` refuses what is in the queue, so that whoever waits for it gets an error instead
+    the queue, these may be what the threads wait for. If no thread is free within a moment,
+    :meth:`refuse_starving` refuses what is in the queue, so that its callers get an error instead
     of waiting until its time is over.
 
     Locks: ``_lock`` is taken last. Nothing but the pool's own state is touched under it: no logging, no job.
@@ -271,7 +271,7 @@ class Pool:
         busy = len(self._workers) - len(self._idle) - (self._waking is not None)
         return self.queue.length > 0 or busy > (self._drainer in self._workers)
 
-    # Called under the lock, by workers and by those who submit.
+    # Called under the lock.
 
     def _wake_another(self) -> bool:
         """Give a slot to an idle worker, or to a new one; False when there is none."""
@@ -431,7 +431,7 @@ class _Released:
             turn = threading.Lock()
             turn.acquire()
             pool._returning.append(turn)
-        acquire_in_any_case(turn)  # not under the lock: who passes the slot on takes it
+        acquire_in_any_case(turn)  # not under the lock: the thread that passes the slot on takes it
 
 
 class _Nothing:

@@ -1,4 +1,4 @@
-"""What a signal handler sets and the main thread waits for."""
+"""An event that a signal handler can set safely."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import select
 
 
 class SelfPipe:
-    """As a ``threading.Event``, for signal handlers.
+    """Like a ``threading.Event``, for signal handlers.
 
-    A handler runs in the main thread, wherever that is. An event's ``set`` would wait for the event's
-    lock for ever where the handler has interrupted ``wait`` while that held it.
+    A signal handler interrupts the main thread anywhere. ``Event.set`` would wait for the event's lock for
+    ever if the handler has interrupted ``wait`` while that held the lock.
     """
 
     def __init__(self) -> None:
@@ -20,8 +20,8 @@ class SelfPipe:
         os.set_blocking(self._writer, False)
 
     def set(self) -> None:
-        """Wake who waits; for handlers."""
-        with contextlib.suppress(BlockingIOError):  # full: nobody will overlook it
+        """Wake the thread that waits. Safe in signal handlers."""
+        with contextlib.suppress(BlockingIOError):  # full: it is set already
             os.write(self._writer, b"!")
 
     def is_set(self) -> bool:
@@ -38,6 +38,6 @@ class SelfPipe:
             os.read(self._reader, 4096)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close both ends."""
         os.close(self._reader)
         os.close(self._writer)

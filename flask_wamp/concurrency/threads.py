@@ -18,14 +18,14 @@ from .interruption import TimeLimit
 
 
 def spawn(target: t.Callable[[], None], name: str) -> threading.Thread:
-    """Start a named daemon thread. Daemon: the interpreter may leave, ``atexit`` stops us in order."""
+    """Start a named daemon thread: the interpreter does not wait for it, ``atexit`` stops it in order."""
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
 
 
 def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float = 0.02) -> None:
-    """Look every ``interval`` seconds whether it is ready, then call a function, once."""
+    """Check every ``interval`` seconds whether something is ready, then call a function, once."""
 
     def look() -> None:
         while not ready():
@@ -75,7 +75,7 @@ def default_workers() -> int:
 
 
 class Waiter:
-    """Where one thread waits for one answer. Cheaper than an ``Event``: one lock, no condition."""
+    """A place where one thread waits for one answer. Cheaper than an ``Event``: one lock, no condition."""
 
     __slots__ = ("_lock", "error", "value")
 

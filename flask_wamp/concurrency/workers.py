@@ -1,4 +1,4 @@
-"""Those who run the jobs of a pool: threads of their own, and threads that have another task too."""
+"""Workers run the jobs of a pool, in threads of their own or in threads that have another task too."""
 
 from __future__ import annotations
 

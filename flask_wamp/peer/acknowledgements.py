@@ -16,7 +16,7 @@ logger = get_logger("flask_wamp")
 
 
 class Restoring:
-    """Counts the answers to what a new session registers and subscribes."""
+    """Counts the answers to the REGISTERs and SUBSCRIBEs of a new session."""
 
     def __init__(self, asked: t.Iterable[Declaration], done: t.Callable[[], None]) -> None:
         self._open = set(asked)
@@ -24,7 +24,7 @@ class Restoring:
         self._lock = threading.Lock()
 
     def answered(self, declaration: Declaration) -> None:
-        """One more, or its time is over."""
+        """Count an answer, or one that did not come in time."""
         with self._lock:
             was_open = bool(self._open)
             self._open.discard(declaration)
@@ -34,13 +34,13 @@ class Restoring:
 
     @property
     def unanswered(self) -> list[Declaration]:
-        """What there is no answer to."""
+        """The declarations without an answer."""
         with self._lock:
             return list(self._open)
 
 
 class Acknowledgement(Waiter):
-    """The ticket of a REGISTER or SUBSCRIBE: notes the outcome with what was declared."""
+    """The ticket of a REGISTER or SUBSCRIBE: stores the outcome in the declaration."""
 
     __slots__ = ("_refused", "_restoring", "declaration")
 
@@ -56,17 +56,18 @@ class Acknowledgement(Waiter):
         self._restoring = restoring
 
     def resolve(self, value: t.Any) -> None:
-        """Note the outcome; the reader calls it."""
+        """Store the outcome; the reader calls this."""
         declaration = self.declaration
         if isinstance(value, m.Error):
             self._refused(declaration, remote_error(value))
         else:
-            if declaration.refused is not None:
-                logger.info("%s is declared now", declaration.uri)
+            was_refused = declaration.refused is not None
             declaration.refused, declaration.refusals = None, 0
             declaration.id = (
                 value.registration_id if isinstance(value, m.Registered) else value.subscription_id
             )
+            if was_refused:
+                logger.info("%s is declared now", declaration.uri)
         super().resolve(value)
         if self._restoring is not None:
             self._restoring.answered(declaration)

@@ -1,4 +1,4 @@
-"""Calls that wait for their answer: tickets, futures, and what an answer means."""
+"""Calls that wait for an answer: their tickets and futures."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAX_DECODED_BY_READER = 16 * 1024
 
 
 class CallTicket(Waiter):
-    """The ticket of a CALL somebody waits for."""
+    """The ticket of a CALL that a thread waits for."""
 
     __slots__ = ()
 
     def resolve(self, value: t.Any) -> None:
-        """Take RESULT or ERROR. Crossbar forwards progressive results nobody asked for."""
+        """Take RESULT or ERROR. Ignore progressive results: Crossbar forwards them unasked."""
         if type(value) is m.Result and value.details.get("progress"):
             return
         super().resolve(value)
 
     def result(self) -> t.Any:
-        """What the call returns, or raises."""
+        """Return what the call returns, or raise what it raises."""
         if self.error is not None:
             raise self.error
         return outcome(self.value)
@@ -50,7 +50,7 @@ def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -
 
 
 def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:
-    """End a call because nobody waits for the handler that has made it. Does not wait."""
+    """End a call because no one waits for the handler that made it. Does not wait."""
     cancel()
     ticket.fail(unwanted(procedure))
 
@@ -99,7 +99,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         call_at: t.Callable[[t.Callable[[], None]], t.Any],
         leave: t.Callable[[], None] | None,
     ) -> None:
-        """Note how to cancel the call, and have its timeout watched.
+        """Store how to cancel the call, and set a timer for its timeout.
 
         :param leave: Called at its end.
         """
@@ -135,7 +135,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
             self.set_exception(error)
 
     def expire(self) -> None:
-        """The call took too long."""
+        """End the call because it took too long."""
         if not self.done():
             self._give_up()
             self.fail(CallTimeout(self._procedure, self._timeout))
@@ -154,18 +154,18 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         return True
 
     def result(self, timeout: float | None = None) -> t.Any:
-        """Wait for the result; a handler gives its place to another meanwhile."""
+        """Wait for the result; the slot of a handler that waits is released."""
         with self._pool.release_slot():
             answer = super().result(timeout)
         return answer.value() if isinstance(answer, _Undecoded) else answer
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end; a handler gives its place to another meanwhile."""
+        """Wait for the end; the slot of a handler that waits is released."""
         with self._pool.release_slot():
             error = super().exception(timeout)
             answer = super().result() if error is None else None
         return answer.error() if isinstance(answer, _Undecoded) else error
 
     def add_done_callback(self, fn: t.Callable[[t.Any], object]) -> None:
-        """Have ``fn(future)`` called on a worker: the reader runs nobody's code."""
+        """Have ``fn(future)`` called on a worker, because the reader must not run code of the app."""
         super().add_done_callback(lambda future: self._pool.submit(lambda: fn(future), force=True))

@@ -40,7 +40,7 @@ logger = get_logger("flask_wamp.connection")
 
 T = t.TypeVar("T")
 
-#: What a connection hands on to whoever serves it.
+#: What a connection hands to its handler.
 Event = Answered | Delivered | Interrupted | Invoked | Revoked
 
 Read = t.Callable[[], "list[Event] | None"]
@@ -88,7 +88,7 @@ class Connection:
         self.last_received = time.monotonic()
         self.left: Left | None = None
         self.invocations: dict[int, t.Any] = {}
-        """Invocations that are not answered yet, by request id, for whoever serves them."""
+        """Invocations that are not answered yet, by request id; :class:`.Serving` fills it."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class Connection:
         self._unsent = 0
         self._sending = False
         self._more_to_send = False
-        """Whether whoever sends has to call the transport once more: it has something to say itself."""
+        """Whether the thread that sends must call the transport again, which has something to send itself."""
         self._closing = False
         self._nudge = threading.Event()
         self._error: Exception | None = None
@@ -198,8 +198,8 @@ class Connection:
     def answer(self, request: t.Callable[..., bool], *args: t.Any) -> bool:
         """Do as :meth:`ask`, but keep the message back where more answers are to come at once.
 
-        They leave together then, in one system call. Whoever has the last one to give sends them, or the
-        writer does, as soon as whoever computes lets it run.
+        They leave together then, in one system call. The thread with the last answer sends them, or the
+        writer does, as soon as it gets to run.
         """
         if self.pool.queue.length and self._unsent < MAX_BATCH:
             session = self.session
@@ -207,7 +207,9 @@ class Connection:
                 self._check_open()
                 answered = request(session, *args)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
-            if not (self._nudge.is_set() or self.pool.is_watched):  # else somebody is about to look
+            if not (
+                self._nudge.is_set() or self.pool.is_watched
+            ):  # else a thread is about to send it
                 self._nudge.set()
             return answered
         return self.ask(request, *args)
@@ -229,7 +231,7 @@ class Connection:
         return self.ask(Session.call, procedure, args, kwargs, options, ticket)
 
     def put(self, request: t.Callable[..., T], *args: t.Any) -> T:
-        """Do as :meth:`ask`, for threads that must never wait: another one sends it."""
+        """Do as :meth:`ask`, for threads that must never wait: the writer sends the message."""
         with self._lock:
             self._check_open()
             result = request(self.session, *args)
@@ -237,12 +239,12 @@ class Connection:
         return result
 
     def send_soon(self) -> None:
-        """Have the writer send what is in line; does not wait."""
+        """Have the writer send what is unsent. Does not wait."""
         if self.session.outgoing:
             self._nudge.set()
 
     def ping(self) -> None:
-        """Ask the router for a sign of life; does not wait."""
+        """Send a ping. Does not wait."""
         self.transport.ping()
         self._nudge.set()
 

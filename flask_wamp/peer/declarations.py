@@ -1,7 +1,7 @@
-"""What the i/o floor and the application agree on: who handles what, and how it ends.
+"""The border between the peer and the handlers: what is served, and what a handler returns.
 
-The client carries messages and knows no Flask; the application knows Flask and sends nothing. Between
-them stand these plain classes.
+The peer carries messages and does not know Flask. The handlers know Flask and send nothing. These plain
+classes are what both know.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .listeners import MakeListener
 
 
 class Result(msgspec.Struct):
-    """An invocation ended well: the YIELD to send. Its payload is plain already."""
+    """The YIELD to send for an invocation that succeeded. Its payload is plain already."""
 
     args: t.Sequence[t.Any] = ()
     kwargs: m.Details = {}
 
 
 class Failure(t.NamedTuple):
-    """An invocation failed: the ERROR to send. Its payload is plain already."""
+    """The ERROR to send for an invocation that failed. Its payload is plain already."""
 
     uri: str
     args: t.Sequence[t.Any] = ()
@@ -34,38 +34,38 @@ Outcome = Result | Failure
 
 
 class Work(t.Protocol):
-    """An invocation or event in hand, as a handler sees it."""
+    """An invocation or event that is being handled, as a handler sees it."""
 
     message: t.Any
     """The ``messages.Invocation`` or ``messages.Event``."""
 
     received_at: float
-    """When it came, seconds since the epoch."""
+    """When it was received, in seconds since the epoch."""
 
     deadline: float | None
-    """The ``time.monotonic()`` at which its caller is told that it took too long."""
+    """The ``time.monotonic()`` at which its caller gets ``wamp.error.timeout``."""
 
     canceled: bool
-    """Whether its caller does not want the answer any more."""
+    """Whether the caller has canceled or is gone."""
 
     calls: dict[object, t.Callable[[], None]]
-    """What ends the calls its handler has made, see :mod:`.deadlines`."""
+    """Functions that end the calls its handler has made, see :mod:`.deadlines`."""
 
     to_interrupt: bool
-    """Whether its handler's next call tells it that it was canceled."""
+    """Whether the handler's next call raises ``CallCanceled``."""
 
     @property
     def uri(self) -> str:
         """The procedure or topic."""
 
     def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
-        """Return a payload as it can be sent; raises ``SerializationError``."""
+        """Return a payload as it can be sent, or raise ``SerializationError``."""
 
     def limit(self, seconds: float) -> None:
-        """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
+        """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
 
     def interruptible(self) -> t.ContextManager[None] | None:
-        """Where what runs inside ends when the caller cancels; None: nowhere."""
+        """Return a context whose code ends when the caller cancels; None if there is no such context."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
@@ -80,7 +80,7 @@ EventHandler = t.Callable[[Work], bool]
 
 
 class _Declared:
-    """What is to be asked for with every session, and how that went in the present one."""
+    """Something that is asked for in every session, and what came of it in the present one."""
 
     def __init__(self, uri: str, options: m.Details | None) -> None:
         self.uri = uri
@@ -92,27 +92,27 @@ class _Declared:
         self.id: int | None = None
         """The registration's or subscription's id in the present session; None: there is none."""
         self.refused: Exception | None = None
-        """Why the router refused it, in the present session."""
+        """Why the router refused it in the present session."""
         self.refusals = 0
-        """How often it did."""
+        """How often the router refused it."""
         self.queue: SerialQueue | None = None
-        """Where its calls or events wait, if only some may run at once; made by whoever serves it."""
+        """Where its calls or events wait, if only some may run at once; :class:`.Serving` makes it."""
         self.dropped = 0
-        """How many events were dropped because too many waited."""
+        """How many events were dropped because the queue was full."""
         self.asked: tuple[object, t.Any] | None = None
-        """The session it was asked for in, and the ticket: nothing is asked for twice."""
+        """The session in which it was asked for, and the ticket, so that nothing is asked for twice."""
         self.revoked: t.Callable[[], None] | None = None
         """Called by the reader when the router takes it away; must not wait."""
 
     unwanted = False
-    """Withdrawn, perhaps before the router has answered: then what it answers is taken back."""
+    """Whether it was withdrawn. What the router grants afterwards is given back."""
 
     make_listener: MakeListener | None = None
-    """Makes what has to be there in every process that serves it."""
+    """Makes the listener that every process needs that serves it."""
 
     @property
     def subject(self) -> t.Any:
-        """What the app declared; this is how it is served."""
+        """What the app declared, if it is served by something else."""
         return self
 
     @property
@@ -122,7 +122,7 @@ class _Declared:
 
 
 class Registration(_Declared):
-    """A procedure that is to be registered with every session.
+    """A procedure to register in every session.
 
     :param options: What REGISTER says: ``match``, ``invoke``, ``force_reregister``.
     :param concurrency: How many invocations run at once; None: as many as there are workers.
@@ -143,11 +143,11 @@ class Registration(_Declared):
         self.concurrency = concurrency
         self.timeout = timeout
         self.runs_if_canceled = False
-        """Run it though the caller is gone: what it was asked for is done in any case."""
+        """Whether the handler runs even if the caller is gone."""
 
 
 class Subscription(_Declared):
-    """A topic that is to be subscribed to with every session.
+    """A topic to subscribe to in every session.
 
     :param options: What SUBSCRIBE says: ``match``, ``get_retained``.
     :param concurrency: How many events are handled at once; 1 keeps their order.
@@ -167,8 +167,8 @@ class Subscription(_Declared):
         self.unreadable = 0
         """How many events were dropped because their payload could not be decoded."""
         self.take: t.Callable[[m.Event], bool] | None = None
-        """Called by the reader with each event, in place of the handler on a worker; must not wait.
-        False: it is dropped."""
+        """Called by the reader with each event, instead of the handler on a worker. Must not wait. Returns
+        False if the event is to be dropped."""
         self.members: tuple[Subscription, ...] = (self,)
         """All that the app declares for this topic, this one first: one SUBSCRIBE serves them all."""
 
@@ -195,6 +195,6 @@ Declaration = Registration | Subscription
 
 
 def key(declaration: Declaration) -> tuple[type, str, str]:
-    """What may be declared once in an app: a procedure or a topic, by URI and match."""
+    """Return what identifies a declaration: its kind, URI and match."""
     subject = declaration.subject
     return type(subject), subject.uri, subject.match

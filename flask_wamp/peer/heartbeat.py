@@ -1,4 +1,4 @@
-"""Heartbeat: a router that gives no sign of life is given up."""
+"""The heartbeat: a connection whose router is silent for too long is closed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .connection import Connection
 class Heartbeat:
     """Watches one connection, on the timer's thread.
 
-    Looks four times per ``limit``: after half of it in silence the router is asked for a sign of life,
-    and has a quarter to give one. So a dead router is noticed within the limit, and one that reads
-    nothing while something is being sent to it.
+    It checks four times per ``limit``. After half of it in silence it pings the router, which has a
+    quarter to answer. So a dead router is noticed within the limit, and so is one that does not read what
+    is being sent to it.
 
     :param limit: ``WAMP_HEARTBEAT``, seconds.
     """
@@ -27,7 +27,7 @@ class Heartbeat:
         self._asked_at = 0.0
 
     def start(self) -> None:
-        """Look again after a quarter of the limit."""
+        """Check again after a quarter of the limit."""
         self._look_after(self._limit / 4)
 
     def _look_after(self, delay: float) -> None:
@@ -39,8 +39,8 @@ class Heartbeat:
             return
         stuck_since = connection.transport.stuck_since
         if stuck_since is not None:
-            # What is asked now would wait behind what is being sent. As long as that goes on, somebody
-            # reads it; if not, it does not help that events still come.
+            # A ping would wait behind what is being sent. While that makes progress, the router reads. If it
+            # makes none, it does not help that events still come.
             left = stuck_since + self._limit * 0.7 - now
             if left <= 0:
                 connection.close(SessionLost("the router reads nothing (WAMP_HEARTBEAT)"))
@@ -63,5 +63,5 @@ class Heartbeat:
     def _ask_for_life(self) -> None:
         if self._connection.transport.has_ping:
             self._connection.ping()
-        else:  # any answer is a sign of life, an error too
+        else:  # any answer will do, an error too
             self._connection.put(Session.call, "wamp.session.count", (), {}, {}, None)

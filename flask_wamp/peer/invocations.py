@@ -1,4 +1,4 @@
-"""Invocations and events in hand: run the handler on a worker, answer."""
+"""Invocations and events that are being handled: run the handler on a worker, and answer."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ class ActiveInvocation:
             return Failure(error_uris.INVALID_ARGUMENT, error.args)
         try:
             return self.registration.handler(self)
-        except BaseException:  # a defect of ours; its caller is answered all the same
+        except BaseException:  # a defect of the library; the caller is answered all the same
             report(logger.exception, "the handler of %s gave no answer", self.uri)
             return Failure(error_uris.RUNTIME_ERROR)
 
     def limit(self, seconds: float) -> None:
-        """Answer ``wamp.error.timeout`` if there is no answer in so many seconds from now."""
+        """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
         deadline = time.monotonic() + seconds
         if self.deadline is not None and self.deadline <= deadline:
             return
@@ -105,7 +105,7 @@ class ActiveInvocation:
         self._alarm = self._timer.call_at(deadline, self.expire)
 
     def interruptible(self) -> t.ContextManager[None] | None:
-        """Where what runs inside ends when the caller cancels: in a greenlet; None: it does not."""
+        """Return a context whose code ends when the caller cancels; None where there are no greenlets."""
         if self.registration.runs_if_canceled or not self.connection.in_greenlets:
             return None
         self._interruptible = Interruptible()
@@ -113,7 +113,7 @@ class ActiveInvocation:
 
     @property
     def max_message_size(self) -> int:
-        """Bytes that an answer may have."""
+        """The bytes that an answer may have."""
         return self.connection.session.max_message_size
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
@@ -128,21 +128,21 @@ class ActiveInvocation:
         self.connection.ask(Session.yield_, self.message.request_id, args, kwargs, progress=True)
 
     def refuse(self) -> None:
-        """Answer that there is too much to do; the handler never ran. Does not wait."""
+        """Answer ``wamp.error.unavailable``, without running the handler. Does not wait."""
         text = f"too many calls are waiting for {self.uri}"
         self._give_up(error_uris.UNAVAILABLE, text)
 
     def cancel(self) -> None:
-        """The caller does not want the answer any more. Does not wait."""
+        """End the handler, as far as that is possible, because the caller has canceled. Does not wait."""
         self._give_up(error_uris.CANCELED, f"{self.uri} was canceled")
         if self.registration.runs_if_canceled:
             return
         if self._interruptible is not None:  # first: it is raised in a call that waits, too
             self._interruptible.interrupt()
-        deadlines.interrupt(self, told=self._interruptible is not None)
+        deadlines.interrupt(self, ends_itself=self._interruptible is not None)
 
     def expire(self) -> None:
-        """The deadline has passed. Does not wait."""
+        """Answer ``wamp.error.timeout``, because the deadline has passed. Does not wait."""
         self._give_up(error_uris.TIMEOUT, f"{self.uri} took too long")
 
     def _give_up(self, uri: str, text: str) -> None:
@@ -156,7 +156,7 @@ class ActiveInvocation:
             logger.debug("no session to answer %s", self.uri)
 
     def _answer(self, outcome: Outcome) -> bool:
-        """Send the answer; whether it was a result, and sent."""
+        """Send the answer. Return whether it was a result and was sent."""
         try:
             in_time = self._send(outcome)
         except NotJoined:
@@ -211,14 +211,14 @@ class ActiveEvent:
         return self.connection.transport.serializer.plain(value, default)
 
     def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
-        """An event has no results."""
+        """Raise: an event has no results."""
         raise TypeError("an event has no results")
 
     def limit(self, seconds: float) -> None:
-        """Nobody waits for an answer."""
+        """Do nothing: an event has no answer that could be late."""
 
     def interruptible(self) -> None:
-        """Nobody cancels it."""
+        """Return None: an event can't be canceled."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the event was handled."""

@@ -38,15 +38,15 @@ logger = get_logger("flask_wamp")
 
 Notify = t.Callable[..., None]
 
-#: Bytes of the largest message a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's
-#: own limit. One that is over the app's limit is refused after it was read; to end the session for it,
-#: as a transport does, would let any caller take it away.
+#: Bytes of the largest message that a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's own
+#: limit. A message over the app's limit is refused after it was read. A transport would end the session for
+#: it, and any caller could do that.
 RECEIVE_CEILING = 16 * 1024 * 1024
 
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
 
-#: Seconds between two looks whether calls wait that no thread is left for, while that is so.
+#: Seconds between two checks for calls that no thread is left for, while there are any.
 LOOK = 0.5
 
 
@@ -91,7 +91,7 @@ class Peer:
         self.joined_at: float | None = None
         """When the session was joined, seconds since the epoch."""
         self.lost = 0
-        """How often a session was lost."""
+        """How many sessions were lost."""
         self._declarations = declarations
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -110,7 +110,7 @@ class Peer:
     # Life.
 
     def start(self) -> None:
-        """Begin to connect, and return at once. Does nothing when begun already."""
+        """Begin to connect, and return at once. Does nothing if it was called before."""
         with self._changed:
             if self.started:
                 return
@@ -157,7 +157,7 @@ class Peer:
     def _prepare_stop(self, connection: Connection | None, deadline: float) -> None:
         with self._changed:
             self._changed.notify_all()
-        if connection is not None:  # a router that reads nothing holds up whoever sends, for long
+        if connection is not None:  # a router that does not read would block threads that send
             self._timer.call_at(deadline + LAST_WORDS, connection.close)
 
     def _withdraw_all(self, connection: Connection | None, deadline: float) -> None:
@@ -366,7 +366,7 @@ class Peer:
             raise NotJoined("the client was stopped")
 
     def _note_failure(self, error: BaseException) -> None:
-        """Let those know who wait for a session."""
+        """Wake the threads that wait for a session."""
         if not self._stopping.is_set():
             with self._changed:
                 self.failure = error
@@ -480,7 +480,7 @@ class Peer:
         return self.pool.pending + (self.serving.waiting if self.started else 0)
 
     def _forget_ids(self) -> None:
-        """What was registered and subscribed was so in the session that is over."""
+        """Forget the ids of the session that has ended."""
         for declaration in list(self._declarations):
             declaration.id = declaration.refused = None
 

@@ -1,9 +1,9 @@
-"""``force_reregister``: taking a procedure away from who has it, where the router can do that.
+"""``force_reregister``: taking a procedure away from the callee that has it, where the router can do that.
 
-Crossbar 26.10 takes a procedure away from one callee. Where several share it, it throws out every other
-one, and never answers. So REGISTER goes without ``force_reregister`` first. What the router answers tells
-more: where a procedure exists that is not shared, one callee has it. Of one that is shared in another way the
-callees are counted, and from several nothing is taken.
+Crossbar 26.10 takes a procedure away from one callee. If several callees share it, Crossbar removes every
+other one, and never answers. So the first REGISTER goes without ``force_reregister``, and the answer
+decides. If the procedure exists and is not shared, one callee has it, and it is taken. If it is shared by
+another policy, the callees are counted, and it is taken from one, but never from several.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Next = t.Callable[["Connection", t.Any], t.Any]
 
 
 class ForceReregister:
-    """The ticket of one request after the other, until the one that counts.
+    """The ticket of several requests, one after another, of which the last one counts.
 
     :param acknowledgement: The ticket of that one.
     """
@@ -38,12 +38,12 @@ class ForceReregister:
         self._refusal: m.Error
 
     def begin(self, session: Session) -> None:
-        """Register it beside those who share it, if there are any."""
+        """Try to register without taking the procedure away."""
         registration = self._registration
         session.register(registration.uri, self._options(force=False), registration, self)
 
     def next(self, connection: Connection, answer: t.Any) -> t.Any:
-        """Go on after an answer; the reader calls it. Return what the acknowledgement is told, or None."""
+        """Go on after an answer; the reader calls this. Return the answer that counts, or None."""
         registration = self._registration
         asked = registration.asked
         is_current = asked is not None and asked[1] is self.acknowledgement
@@ -54,7 +54,7 @@ class ForceReregister:
         return self._next(connection, answer)
 
     def fail(self, error: BaseException) -> None:
-        """The session ended."""
+        """Give up: the session has ended."""
         self.acknowledgement.fail(error)
 
     # The steps.
@@ -73,7 +73,7 @@ class ForceReregister:
     def _looked_up(self, connection: Connection, answer: t.Any) -> t.Any:
         if isinstance(answer, m.Error):
             return self._refused(f"{LOOKUP} says {answer.error}")
-        if answer.readable_args[:1] in ([], [None]):  # gone since
+        if answer.readable_args[:1] in ([], [None]):  # it is gone by now
             return self._register(connection, force=False)
         self._next = self._counted
         self._call(connection, COUNT_CALLEES, answer.readable_args[0])
@@ -111,7 +111,7 @@ class ForceReregister:
         return options
 
     def _refused(self, why: str) -> m.Error:
-        """Nothing is taken: what the router said first is how it stays."""
+        """Return the router's first refusal, with the reason why nothing was taken."""
         error = self._refusal
         args = [*error.readable_args, f"it is taken away from one callee only, and {why}"]
         return m.Error(error.request_type, error.request_id, error.details, error.error, args)

@@ -1,4 +1,4 @@
-"""Serving: what is declared is registered, and what arrives for it gets to a worker."""
+"""Serving: register what is declared, and hand what arrives for it to workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PATIENCE = 2.0
 
 
 class Serving:
-    """Serves declarations on one connection after the other.
+    """Serves declarations on one connection after another.
 
     :param declarations: What is served; read at every join.
     :param tell: Called with the name and payload of a signal to send.
@@ -65,7 +65,7 @@ class Serving:
 
     @property
     def waiting(self) -> int:
-        """How many calls and events wait for one of their own kind to end."""
+        """How many calls and events wait in queues of their own."""
         queues = [
             each.queue
             for declaration in list(self._declarations)
@@ -75,7 +75,7 @@ class Serving:
 
     @property
     def refused(self) -> list[Declaration]:
-        """What the router refused, in the present session."""
+        """What the router has refused in the present session."""
         return [d for d in list(self._declarations) if d.refused is not None]
 
     @property
@@ -93,9 +93,9 @@ class Serving:
         *,
         joining: bool = True,
     ) -> None:
-        """Ask for everything at once and wait for nothing: the answers count themselves.
+        """Ask for everything at once, and return without waiting for the answers.
 
-        :param done: Called when all are answered, or have had ``WAMP_CALL_TIMEOUT`` for it.
+        :param done: Called when all are answered, or ``WAMP_CALL_TIMEOUT`` has passed.
         :param joining: Whether the session is new; False: more is to be served in one that is not.
         """
         restoring = Restoring(declarations, done)
@@ -138,7 +138,7 @@ class Serving:
             restoring.answered(declaration)
 
     def unanswered(self, declaration: Declaration) -> None:
-        """The router has not answered in time: the others do not wait for it."""
+        """Note that the router has not answered in time, so that others need not wait for it."""
         limit = self._settings.call_timeout
         self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
 
@@ -162,7 +162,7 @@ class Serving:
     # What happens on a connection; the reader calls these.
 
     def on_events(self, connection: Connection, events: list[Event]) -> None:
-        """Take in what has happened, in order; must not wait."""
+        """Handle what has happened, in order. Does not wait."""
         for event in events:
             try:
                 self._handlers[type(event)](connection, event)
@@ -220,9 +220,9 @@ class Serving:
             work.cancel()
 
     def _refused(self, declaration: Declaration, error: WAMPError) -> None:
-        """Note, tell, and try again: another app may let go of it."""
+        """Note the refusal, and ask again later: another app may have released the URI by then."""
         if declaration.id is not None or declaration.unwanted:
-            return  # an earlier request was answered late, and well; or nobody wants it any more
+            return  # an earlier request was granted late, or it was withdrawn
         first = declaration.refused is None
         declaration.refused = error
         declaration.refusals += 1
@@ -239,7 +239,7 @@ class Serving:
     def _ask_again(self, declaration: Declaration, session: object) -> None:
         connection = self._connection
         if connection is None or connection.session is not session or declaration.id is not None:
-            return  # a new session asked for it anyway, or an answer came late
+            return  # a new session has asked for it, or an answer came late
         if declaration in list(self._declarations):
             declaration.asked = None
             answer = Acknowledgement(declaration, self._refused)
@@ -272,15 +272,15 @@ class Serving:
     def declare(
         self, declaration: Declaration, connection: Connection, *, once: bool = False
     ) -> Acknowledgement:
-        """REGISTER or SUBSCRIBE now; wait for what is returned.
+        """REGISTER or SUBSCRIBE now. Wait for what is returned.
 
-        :param once: Who waits is told when it is refused, nobody else, and it is not tried again.
+        :param once: If it is refused, do not log that nor try again: the caller gets the error.
         """
         refused = _note_refusal if once else self._refused
         return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
     def _take_back(self, connection: Connection, declaration: Declaration) -> None:
-        """Its answer came after it was withdrawn."""
+        """Give back what was granted after it was withdrawn."""
         number, declaration.id = declaration.id, None
         if number is None:
             return
@@ -293,7 +293,7 @@ class Serving:
     def _ask_for(
         self, session: Session, declaration: Declaration, ticket: Acknowledgement
     ) -> Acknowledgement:
-        """Ask, unless a join that runs at the same time has; return the ticket that counts."""
+        """Ask, unless another thread has asked in this session. Return the ticket that counts."""
         if declaration.asked is not None and declaration.asked[0] is session:
             return t.cast(Acknowledgement, declaration.asked[1])
         for each in (declaration, *getattr(declaration, "members", ())[1:]):
