@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._version import __version__
 from .blueprints import WAMPBlueprint
 from .exceptions import (
     ApplicationError,
@@ -20,7 +21,7 @@ from .exceptions import (
     TransportError,
     WAMPError,
 )
-from .extension import WAMP, FlaskWAMP, __version__
+from .extension import WAMP, FlaskWAMP
 from .handlers.context import Event, Invocation, event, invocation
 from .handlers.marks import callee, subscriber
 from .protocol.call_result import CallResult

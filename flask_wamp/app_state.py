@@ -1,0 +1,231 @@
+"""The state that the extension keeps for each app: its configuration, client and handlers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+import weakref
+
+from flask import Flask
+
+from . import signals
+from ._text import get_logger
+from ._version import __version__
+from .client.client import Client
+from .config import Config, check_unchanged, snapshot
+from .coordination.lease import Leases
+from .coordination.signing import Signer
+from .endpoint.setup import own_router
+from .handlers import notify
+from .handlers.context import Event
+from .handlers.dates import use_format
+from .handlers.dispatch import Dispatcher, Handler
+from .handlers.grants import as_roles
+from .handlers.groups import Group, Items
+from .handlers.hooks import Hooks
+from .handlers.marks import served, take_unserved
+from .handlers.meta_events import Watch
+from .handlers.registry import Spec, callee_spec, location, subscriber_spec
+from .handlers.signatures import underlying
+from .handlers.views import marked_views, wrapped_by_views
+from .peer.declarations import Declaration, Registration
+from .peer.settings import Settings
+from .protocol.auth import Credentials
+from .protocol.payload import OwnTypes
+from .protocol.rights import Policy, Right
+from .protocol.uris import resolve
+from .servers import lifecycle
+
+if t.TYPE_CHECKING:
+    from .peer.listeners import Host
+    from .router.memory import MemoryRouter
+    from .scheduling.scheduler import Scheduler
+
+logger = get_logger("flask_wamp")
+
+
+class AppState:
+    """The state of one app: its configuration, client and handlers."""
+
+    def __init__(self, app: Flask, config: Config, items: Items) -> None:
+        self._app = app
+        self._items = items
+        self.config = config
+        self.group = Group(self._serve)
+        self.prefix: str | None = config["WAMP_URI_PREFIX"]
+        trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
+        signer = Signer(functools.partial(_keys, app, config))
+        own_types = OwnTypes(self.group.encoders, self._default)
+        use_format(app, config["WAMP_DATES"], self.group.encoders, self._default)
+        self.dispatcher = Dispatcher(
+            app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
+        )
+        settings = config.settings(f"flask-wamp/{__version__}", own_types)
+        self.memory_router: MemoryRouter | None = None
+        if settings.router_url.memory:
+            settings = self._in_memory(settings)
+        self.own_router = own_router(app, config, settings, self.rights)
+        if self.own_router is not None:
+            settings = self.own_router.settings(settings)
+        self.client = Client(
+            settings,
+            callee=self._maker(callee_spec),
+            subscriber=self._maker(subscriber_spec),
+            notify=self._notify,
+            event=functools.partial(Event, options={}, trusted_links=trusted_links),
+            name=app.name,
+        )
+        self.client.start_policy.before_serving = self._before_serving
+        self.config_read = snapshot(app.config)
+        if self.own_router is not None:
+            self.client.add_listener(self.own_router.listener)
+        self._watch = Watch()
+        self._handler_rights: list[Right] = []
+        self._served: set[tuple[object, ...]] = set()
+
+    def _in_memory(self, settings: Settings) -> Settings:
+        """Return the settings of a client whose router is in this process."""
+        from .router.memory import (
+            MemoryRouter,  # it takes long to import, and few processes need it
+        )
+
+        self.memory_router = MemoryRouter()
+        # Nobody else can reach that router, so it asks for no proof of who the app is.
+        return dataclasses.replace(
+            settings,
+            credentials=Credentials(
+                authid=settings.credentials.authid, authextra=settings.credentials.authextra
+            ),
+            open_transport=self.memory_router.open_transport,
+        )
+
+    def rights(self) -> Policy:
+        """Return what others than the app's own processes may do."""
+        rights = list(self._handler_rights)
+        for grant, prefixes in self.group.walk():
+            rights.append(grant.right(self._prefix(prefixes)))
+        return Policy(rights, ("wamp.", f"{self.dispatcher.own_prefix}."))
+
+    def _prefix(self, prefixes: t.Sequence[str]) -> str | None:
+        prefix = self.prefix
+        for part in prefixes:
+            prefix = resolve(part, prefix)
+        return prefix
+
+    def _serve(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
+        """Serve a decorated function; at once where a session is joined."""
+        made = self._declaration(spec, self._prefix(prefixes), scopes)
+        subject = made.subject
+        action = "call" if spec.kind is Registration else "publish"
+        for role in as_roles(spec.options.get("allow") or ()):
+            source = f"{spec.name}, {location(spec.function)}"
+            self._handler_rights.append(Right(role, action, subject.uri, subject.match, source))
+        for declaration in self._watch.declarations(spec.kind, made):
+            self.client.declare(declaration)
+        self._served.add(_key(spec))
+        served(spec.function)
+
+    def _declaration(
+        self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
+    ) -> Declaration:
+        declaration = self.dispatcher.declaration(spec, prefix, scopes)
+        if self.client.joined:  # otherwise before the start, when all middlewares are there
+            t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self._app))
+        return declaration
+
+    def manage(self) -> None:
+        """Have the client start and end with the process."""
+        policy = self.client.start_policy
+        lifecycle.manage(
+            self.client, self._app, self.config["WAMP_AUTOSTART"], self.config["WAMP_LINGER"]
+        )
+        before_connecting = policy.on_start
+
+        def on_start() -> None:
+            check_unchanged(self.config_read, self._app.config)
+            before_connecting()
+
+        policy.on_start = on_start
+
+    def _before_serving(self) -> None:
+        """Find the views that the free decorators marked, the app's and its blueprints'; check all."""
+        self._items.check(self.group)
+        for spec in marked_views(self._app):
+            if _key(spec) not in self._served:  # its module may have been included
+                self.group.add(spec)
+        wrapped = wrapped_by_views(self._app)
+        for declaration in self.client.declarations:
+            for each in getattr(declaration.subject, "members", (declaration.subject,)):
+                t.cast(Handler, each.handler).check(wrapped)
+        views = [view for app in list(apps) for view in app.view_functions.values()]
+        for name in take_unserved(views):
+            logger.warning(
+                "%s is marked with flask_wamp.callee or flask_wamp.subscriber, but it is not served: it "
+                "is not a view of an app. Call wamp.include() with its module or object",
+                name,
+            )
+
+    def run_jobs(self, schedule: Scheduler) -> None:
+        """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
+        from .scheduling.runner import JobRunner
+
+        once = self.config["WAMP_SCHEDULE"] == "once"
+        uri = f"{self.dispatcher.own_prefix}.lease.schedule"
+
+        def make(peer: Host) -> JobRunner:
+            lease = (
+                functools.partial(Leases.of(peer).add, uri, signer=self.dispatcher.signer)
+                if once
+                else None
+            )
+            return JobRunner(self._app, schedule, peer.pool, lease, self.group)
+
+        if self.config["WAMP_SCHEDULE"]:
+            self.client.add_listener(make)
+
+    def _default(self, value: t.Any) -> t.Any:
+        """Ask the app's JSON provider, which may have been replaced since."""
+        default = getattr(self._app.json, "default", None)
+        if default is None:
+            raise TypeError(f"an object of type {type(value).__qualname__} cannot be sent")
+        return default(value)
+
+    def _maker(self, make: t.Callable[..., Spec]) -> t.Callable[..., Declaration]:
+        def declaration(f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> Declaration:
+            return self._declaration(make(f, uri, **options), self.prefix, (self.group.hooks,))
+
+        return declaration
+
+    def _notify(self, name: str, **payload: t.Any) -> None:
+        """Send a signal of the client's, in an app context."""
+        signal = getattr(signals, name)
+        if signal.has_receivers_for(self._app):
+            with self._app.app_context():
+                notify.send(signal, self._app, realm=self.client.realm, **payload)
+
+
+def _keys(app: Flask, config: Config) -> list[bytes]:
+    """The keys with which the processes of an app sign what they tell each other."""
+    secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    if not app.secret_key:
+        names = ("WAMP_SECRET", "WAMP_PRIVATE_KEY", "WAMP_TICKET")
+        secrets = [config[name] for name in names if isinstance(config[name], str)][:1]
+    return [s if isinstance(s, bytes) else s.encode() for s in secrets if s]
+
+
+def _key(spec: Spec) -> tuple[object, ...]:
+    """What is the same for a function that was marked, and for the view that wraps it."""
+    return spec.kind, underlying(spec.function), spec.uri
+
+
+#: All apps of this process, to tell what none of them serves.
+apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+
+#: Where an app keeps its state: in the app, so that it goes with it.
+STATE = "wamp_state"
+
+
+def state_of(app: Flask) -> AppState:
+    """Return the state of an app that has the extension."""
+    return t.cast(AppState, app.extensions[STATE])
