@@ -37,6 +37,7 @@ class Dealer:
 
     :param announce: Publishes a meta event.
     :param new_id: Makes ids in the router scope.
+    :param released: Called when a procedure is not waited for any longer.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Dealer:
         announce: Announce,
         new_id: t.Callable[[], int],
         random_below: t.Callable[[int], int],
+        released: t.Callable[[], object],
     ) -> None:
         self._host = host
+        self._released = released
         self._announce = announce
         self._new_id = new_id
         self._index: Index[Registration] = Index()
@@ -213,6 +216,7 @@ class Dealer:
         self._index.remove(registration.uri, registration.match)
         registration.vacancy = None
         self.calls.give_up(registration)
+        self._released()
 
     def forget(self, session: RouterSession) -> None:
         """Dispose of what a session that is gone has called and registered."""

@@ -41,7 +41,7 @@ class Realm:
         ids = itertools.count(1)
         new_id: t.Callable[[], int] = ids.__next__
         self.broker = Broker(host, new_id, new_global_id, time_ns)
-        self.dealer = Dealer(host, self._announce, new_id, random_below)
+        self.dealer = Dealer(host, self._announce, new_id, random_below, self._release)
         MetaProcedures(host, self.sessions, self.dealer, self.broker)
         self.handlers: Handlers = {
             **self.dealer.handlers,
@@ -73,6 +73,10 @@ class Realm:
             self._announce("wamp.session.on_leave", session.id, identity.authid, identity.authrole)
         finally:
             self._is_quiet = was_quiet
+        self._release()
+
+    def _release(self) -> None:
+        """Let the router forget the realm if nobody is there."""
         if not self.sessions:
             self._emptied(self)
 
