@@ -22,6 +22,7 @@ from flask_wamp import ApplicationError, CallResult, FlaskWAMP
 from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
 from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter
+from flask_wamp.router.process.foreground import read_access
 from tests.conftest import eventually
 from tests.support.notes import publish
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic
@@ -249,6 +250,22 @@ def test_the_table_of_optional_packages_has_every_extra() -> None:
     settings.read(DOCS.parent / "setup.cfg")
     extras = list(settings["options.extras_require"])
     assert re.findall(r"^``([a-z]+)`` ", text, flags=re.M) == extras
+
+
+# router.rst
+
+
+@pytest.mark.parametrize("page", ["router"], indirect=True)
+def test_a_router_in_the_same_process(page: Page) -> None:
+    assert page.execute("memory.py").main() == 3
+
+
+def test_the_file_of_principals_is_right(tmp_path: Path) -> None:
+    tree = publish_doctree((DOCS / "router.rst").read_text())
+    (source,) = (b.astext() for b in tree.findall(nodes.literal_block) if "json" in b["classes"])
+    (tmp_path / "access.json").write_text(source)
+    access = read_access(str(tmp_path / "access.json"))
+    assert access.authorizer is not None and not access.is_open
 
 
 # testing.rst
