@@ -158,7 +158,9 @@ class Lease:
         if connection is None:
             raise NotJoined("the session has ended")
         deadline = time.monotonic() + timeout
-        answer = request(connection, *self._registering(connection), deadline=deadline)
+        answer = request(
+            connection, Session.register, *self._registering(connection), deadline=deadline
+        )
         if isinstance(answer, m.Registered):
             self._id = answer.registration_id
         return self.held
@@ -241,16 +243,16 @@ class Lease:
             self._asking = True
         ticket = Ticket(functools.partial(self._answered, connection))
         try:
-            connection.put(*self._registering(connection), ticket)
+            connection.put(Session.register, *self._registering(connection), ticket)
         except NotJoined:  # the next session asks
             with self._lock:
                 if self._connection is connection:
                     self._asking = False
 
-    def _registering(self, connection: Connection) -> tuple[t.Any, ...]:
+    def _registering(self, connection: Connection) -> tuple[str, m.Details, Registration]:
         registration = Registration(self.uri, self._answer)
         registration.revoked = functools.partial(self._revoked, connection)
-        return Session.register, self.uri, {"invoke": "single"}, registration
+        return self.uri, {"invoke": "single"}, registration
 
     def _answered(self, connection: Connection, message: t.Any) -> None:
         with self._lock:

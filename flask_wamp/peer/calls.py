@@ -9,6 +9,7 @@ import typing as t
 from ..concurrency.deadlines import unwanted
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
+from ..concurrency.timer import TimerHandle
 from ..exceptions import CallTimeout, InvalidPayload, NotJoined
 from ..protocol import messages as m
 from ..protocol.call_result import outcome, remote_error
@@ -20,12 +21,19 @@ MAX_DECODED_BY_READER = 16 * 1024
 """Bytes of an ERROR's payload above which a worker decodes it for a future."""
 
 
+class Ticket(t.Protocol):
+    """What the session keeps for a request, and hands back with the answer."""
+
+    def fail(self, error: BaseException, /) -> object:
+        """Take an error instead of an answer."""
+
+
 class CallTicket(Waiter):
     """The ticket of a CALL that a thread waits for."""
 
     __slots__ = ()
 
-    def resolve(self, value: t.Any) -> None:
+    def resolve(self, value: object) -> None:
         """Take RESULT or ERROR. Ignore progressive results: Crossbar forwards them unasked."""
         if type(value) is m.Result and value.details.get("progress"):
             return
@@ -49,7 +57,7 @@ def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -
         connection.put(_cancel, request_id, mode)
 
 
-def stop(ticket: t.Any, procedure: str, cancel: t.Callable[[], None]) -> None:
+def stop(ticket: Ticket, procedure: str, cancel: t.Callable[[], None]) -> None:
     """End a call because no one waits for the handler that made it. Does not wait."""
     cancel()
     ticket.fail(unwanted(procedure))
@@ -96,7 +104,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     def sent(
         self,
         give_up: t.Callable[[], None],
-        call_at: t.Callable[[t.Callable[[], None]], t.Any],
+        call_at: t.Callable[[t.Callable[[], None]], TimerHandle],
         leave: t.Callable[[], None] | None,
     ) -> None:
         """Store how to cancel the call, and set a timer for its timeout.
@@ -116,9 +124,9 @@ class CallFuture(concurrent.futures.Future[t.Any]):
 
     # As a ticket: the reader calls these.
 
-    def resolve(self, message: t.Any) -> None:
+    def resolve(self, message: m.Result | m.Error) -> None:
         """Take RESULT or ERROR; the payload of a RESULT is decoded by whoever asks for it."""
-        if type(message) is m.Result:
+        if isinstance(message, m.Result):
             if not message.details.get("progress"):
                 self._ended()
                 with contextlib.suppress(concurrent.futures.InvalidStateError):

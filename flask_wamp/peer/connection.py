@@ -39,6 +39,7 @@ from .notes import Ids, Note, about, log_all, why_left
 logger = get_logger("flask_wamp.connection")
 
 T = t.TypeVar("T")
+P = t.ParamSpec("P")
 
 #: What a connection hands to its handler.
 Event = Answered | Delivered | Interrupted | Invoked | Revoked
@@ -59,6 +60,15 @@ MAX_UNSENT = 4 * 1024 * 1024
 fill the memory."""
 
 _OPEN = (State.JOINED, State.NEW)
+
+
+class Cancelable(t.Protocol):
+    """An invocation that is not answered yet."""
+
+    canceled: bool
+
+    def cancel(self) -> None:
+        """End it: the caller does not want the answer any more. Must not wait."""
 
 
 class Connection:
@@ -87,7 +97,7 @@ class Connection:
         """Whether handlers run in greenlets, which can be ended from outside."""
         self.last_received = time.monotonic()
         self.left: Left | None = None
-        self.invocations: dict[int, t.Any] = {}
+        self.invocations: dict[int, Cancelable] = {}
         """Invocations that are not answered yet, by request id; :class:`.Serving` fills it."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events
@@ -176,7 +186,9 @@ class Connection:
 
     # What this peer says.
 
-    def ask(self, request: t.Callable[..., T], *args: t.Any, **kwargs: t.Any) -> T:
+    def ask(
+        self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Call a method of the session and send what it says: ``ask(Session.call, uri, ...)``.
 
         :raises NotJoined: The session is not joined, or not any more.
@@ -195,7 +207,12 @@ class Connection:
         self._send(batch)
         return result
 
-    def answer(self, request: t.Callable[..., bool], *args: t.Any) -> bool:
+    def answer(
+        self,
+        request: t.Callable[t.Concatenate[Session, P], bool],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> bool:
         """Do as :meth:`ask`, but keep the message back where more answers are to come at once.
 
         They leave together then, in one system call. The thread with the last answer sends them, or the
@@ -205,19 +222,19 @@ class Connection:
             session = self.session
             with self._lock:
                 self._check_open()
-                answered = request(session, *args)
+                answered = request(session, *args, **kwargs)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
             if not (
                 self._nudge.is_set() or self.pool.is_watched
             ):  # else a thread is about to send it
                 self._nudge.set()
             return answered
-        return self.ask(request, *args)
+        return self.ask(request, *args, **kwargs)
 
     def call(
         self,
         procedure: str,
-        args: t.Sequence[t.Any],
+        args: t.Sequence[object],
         kwargs: Details,
         options: Details,
         ticket: object,
@@ -230,11 +247,13 @@ class Connection:
         args, kwargs = payload(self.transport, args, kwargs)
         return self.ask(Session.call, procedure, args, kwargs, options, ticket)
 
-    def put(self, request: t.Callable[..., T], *args: t.Any) -> T:
+    def put(
+        self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Do as :meth:`ask`, for threads that must never wait: the writer sends the message."""
         with self._lock:
             self._check_open()
-            result = request(self.session, *args)
+            result = request(self.session, *args, **kwargs)
         self._nudge.set()
         return result
 
@@ -396,8 +415,8 @@ class Connection:
 
 
 def payload(
-    transport: Transport, args: t.Sequence[t.Any], kwargs: Details
-) -> tuple[t.Sequence[t.Any], Details]:
+    transport: Transport, args: t.Sequence[object], kwargs: Details
+) -> tuple[t.Sequence[object], Details]:
     """Return a payload as the transport's serializer carries it.
 
     :raises SerializationError: It cannot be carried.

@@ -12,13 +12,14 @@ import msgspec
 
 from ..concurrency.serial_queue import SerialQueue
 from ..protocol import messages as m
+from ..protocol.payload import Default
 from .listeners import MakeListener
 
 
 class Result(msgspec.Struct):
     """The YIELD to send for an invocation that succeeded. Its payload is plain already."""
 
-    args: t.Sequence[t.Any] = ()
+    args: t.Sequence[object] = ()
     kwargs: m.Details = {}
 
 
@@ -26,7 +27,7 @@ class Failure(t.NamedTuple):
     """The ERROR to send for an invocation that failed. Its payload is plain already."""
 
     uri: str
-    args: t.Sequence[t.Any] = ()
+    args: t.Sequence[object] = ()
     kwargs: m.Details = {}
 
 
@@ -58,7 +59,7 @@ class Work(t.Protocol):
     def uri(self) -> str:
         """The procedure or topic."""
 
-    def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
+    def plain(self, value: object, default: Default | None = None) -> t.Any:
         """Return a payload as it can be sent, or raise ``SerializationError``."""
 
     def limit(self, seconds: float) -> None:
@@ -70,7 +71,7 @@ class Work(t.Protocol):
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
 
-    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+    def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:
         """Send a progressive result, if the caller asked for them."""
 
 
@@ -99,7 +100,7 @@ class _Declared:
         """Where its calls or events wait, if only some may run at once; :class:`.Serving` makes it."""
         self.dropped = 0
         """How many events were dropped because the queue was full."""
-        self.asked: tuple[object, t.Any] | None = None
+        self.asked: tuple[object, object] | None = None
         """The session in which it was asked for, and the ticket, so that nothing is asked for twice."""
         self.revoked: t.Callable[[], None] | None = None
         """Called by the reader when the router takes it away; must not wait."""

@@ -67,7 +67,7 @@ class ActiveInvocation:
         """The procedure that was called; for a pattern, the real one."""
         return self.message.details.get("procedure") or self.registration.uri
 
-    def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
+    def plain(self, value: object, default: Default | None = None) -> t.Any:
         """Return a payload as this connection's serializer carries it."""
         return self.connection.transport.serializer.plain(value, default)
 
@@ -120,7 +120,7 @@ class ActiveInvocation:
         """Call ``callback(well)`` after the answer was sent."""
         self._callbacks = [*(self._callbacks or ()), callback]
 
-    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+    def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:
         """Send a progressive result, if the caller asked for them."""
         if not self.message.details.get("receive_progress") or self.canceled:
             return
@@ -206,11 +206,11 @@ class ActiveEvent:
         """The topic of the event; for a pattern, the real one."""
         return self.message.details.get("topic") or self.subscription.uri
 
-    def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
+    def plain(self, value: object, default: Default | None = None) -> t.Any:
         """Return a payload as this connection's serializer carries it."""
         return self.connection.transport.serializer.plain(value, default)
 
-    def progress(self, args: t.Sequence[t.Any], kwargs: m.Details) -> None:
+    def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:
         """Raise: an event has no results."""
         raise TypeError("an event has no results")
 

@@ -431,7 +431,7 @@ class Peer:
             if declaration.make_listener is not None:
                 self.add_listener(declaration, declaration.make_listener)
 
-    def _tell(self, name: str, **payload: t.Any) -> None:
+    def _tell(self, name: str, **payload: object) -> None:
         """Send a signal from a worker: receivers may do what they like."""
         self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
 

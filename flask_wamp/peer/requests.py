@@ -15,7 +15,7 @@ Method = t.Callable[..., int]
 """A method of the session that takes a ticket as its last argument, and returns the request id."""
 
 
-def request(connection: Connection, method: Method, *args: t.Any, deadline: float) -> t.Any:
+def request(connection: Connection, method: Method, *args: object, deadline: float) -> t.Any:
     """Ask the router for something, and return the message that answers, ERROR included.
 
     Releases the slot of the handler that waits. When nothing comes in time, the request is given up, see

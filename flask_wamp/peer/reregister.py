@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..exceptions import NotJoined
+from ..exceptions import WAMPError
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
@@ -22,7 +22,10 @@ if t.TYPE_CHECKING:
     from .connection import Connection
 
 
-Next = t.Callable[["Connection", t.Any], t.Any]
+Step = t.Callable[["Connection", m.Message], "m.Message | None"]
+"""Handles an answer; returns the one that counts, or None if another one is to come."""
+
+P = t.ParamSpec("P")
 
 
 class ForceReregister:
@@ -34,7 +37,7 @@ class ForceReregister:
     def __init__(self, registration: Registration, acknowledgement: Acknowledgement) -> None:
         self.acknowledgement = acknowledgement
         self._registration = registration
-        self._next: Next = self._answered
+        self._next: Step = self._answered
         self._refusal: m.Error
 
     def begin(self, session: Session) -> None:
@@ -42,7 +45,7 @@ class ForceReregister:
         registration = self._registration
         session.register(registration.uri, self._options(force=False), registration, self)
 
-    def next(self, connection: Connection, answer: t.Any) -> t.Any:
+    def next(self, connection: Connection, answer: m.Message) -> m.Message | None:
         """Go on after an answer; the reader calls this. Return the answer that counts, or None."""
         registration = self._registration
         asked = registration.asked
@@ -59,49 +62,61 @@ class ForceReregister:
 
     # The steps.
 
-    def _answered(self, connection: Connection, answer: t.Any) -> t.Any:
-        uri = answer.error if isinstance(answer, m.Error) else None
-        if uri == error_uris.PROCEDURE_ALREADY_EXISTS:
+    def _answered(self, connection: Connection, answer: m.Message) -> m.Message | None:
+        if not isinstance(answer, m.Error):
+            return answer
+        if answer.error == error_uris.PROCEDURE_ALREADY_EXISTS:
             return self._register(connection, force=True)
-        if uri != error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY:
+        if answer.error != error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY:
             return answer
         self._refusal, self._next = answer, self._looked_up
         registration = self._registration
         self._call(connection, LOOKUP, registration.uri, {"match": registration.match})
         return None
 
-    def _looked_up(self, connection: Connection, answer: t.Any) -> t.Any:
+    def _looked_up(self, connection: Connection, answer: m.Message) -> m.Message | None:
         if isinstance(answer, m.Error):
             return self._refused(f"{LOOKUP} says {answer.error}")
-        if answer.readable_args[:1] in ([], [None]):  # it is gone by now
+        found = _single_value(answer)
+        if found is None:  # it is gone by now
             return self._register(connection, force=False)
         self._next = self._counted
-        self._call(connection, COUNT_CALLEES, answer.readable_args[0])
+        self._call(connection, COUNT_CALLEES, found)
         return None
 
-    def _counted(self, connection: Connection, answer: t.Any) -> t.Any:
+    def _counted(self, connection: Connection, answer: m.Message) -> m.Message | None:
         if isinstance(answer, m.Error):
             if answer.error == error_uris.NO_SUCH_REGISTRATION:
                 return self._register(connection, force=False)
             return self._refused(f"{COUNT_CALLEES} says {answer.error}")
-        if answer.readable_args != [1]:
-            return self._refused(f"{' '.join(map(str, answer.readable_args))} callees share it")
+        count = _single_value(answer)
+        if count != 1:
+            number = count if isinstance(count, int) else "an unknown number of"
+            return self._refused(f"{number} callees share it")
         return self._register(connection, force=True)
 
     # What they do.
 
-    def _call(self, connection: Connection, procedure: str, *args: t.Any) -> None:
+    def _call(self, connection: Connection, procedure: str, *args: object) -> None:
         self._put(connection, Session.call, procedure, list(args), {}, {}, self)
 
-    def _register(self, connection: Connection, *, force: bool) -> None:
+    def _register(self, connection: Connection, *, force: bool) -> m.Message | None:
+        """Ask once more; the acknowledgement gets the answer."""
         uri, options = self._registration.uri, self._options(force=force)
         ticket = self.acknowledgement
         self._put(connection, Session.register, uri, options, self._registration, ticket)
+        return None
 
-    def _put(self, connection: Connection, *request: t.Any) -> None:
+    def _put(
+        self,
+        connection: Connection,
+        request: t.Callable[t.Concatenate[Session, P], int],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
         try:
-            connection.put(*request)
-        except NotJoined as error:
+            connection.put(request, *args, **kwargs)
+        except WAMPError as error:
             self.acknowledgement.fail(error)
 
     def _options(self, *, force: bool) -> m.Details:
@@ -115,3 +130,9 @@ class ForceReregister:
         error = self._refusal
         args = [*error.readable_args, f"it is taken away from one callee only, and {why}"]
         return m.Error(error.request_type, error.request_id, error.details, error.error, args)
+
+
+def _single_value(answer: m.Message) -> object:
+    """Return the first value of a RESULT, or None: a router may answer anything."""
+    args = answer.readable_args if isinstance(answer, m.Result) else ()
+    return args[0] if args else None
