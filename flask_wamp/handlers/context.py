@@ -174,7 +174,7 @@ class Invocation(_InHand):
         """Whether the call was canceled, timed out, or lost its caller, so that no answer is needed."""
         return self._work.canceled
 
-    def progress(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def progress(self, /, *args: t.Any, **kwargs: t.Any) -> None:
         """Send a progressive result. Do nothing if the caller did not ask for any."""
         self._work.progress(args, kwargs)
 

@@ -30,18 +30,18 @@ def make_sync(app: Flask, f: F) -> F:
         return app.ensure_sync(f)
 
     @functools.wraps(f)
-    async def ends_with_handler(*args: t.Any, **kwargs: t.Any) -> t.Any:
+    async def ends_with_handler(args: t.Any, kwargs: t.Any) -> t.Any:
         return await while_wanted(f(*args, **kwargs))
 
     sync = app.ensure_sync(ends_with_handler)
-    if type(app).async_to_sync is not Flask.async_to_sync:
-        return sync
+    replaced = type(app).async_to_sync is not Flask.async_to_sync
 
     @functools.wraps(f)
     def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
         # Asked at every call: a server may patch after the app has been imported.
-        if not is_monkey_patched():
-            return sync(*args, **kwargs)
+        if replaced or not is_monkey_patched():
+            # Not as keywords: asgiref has a parameter self, which a caller's keyword may be called too.
+            return sync(args, kwargs)
         from ..concurrency.greenlet_loops import run
 
         return run(f(*args, **kwargs))

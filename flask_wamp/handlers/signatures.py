@@ -70,13 +70,19 @@ def takes_keyword(parameter: inspect.Parameter) -> bool:
 
 
 def hidden_parameters(f: Function, filled: t.Collection[str]) -> frozenset[str]:
-    """Return the names of the parameters that a caller cannot set: those with ``_``, and those filled."""
+    """Return the names of the parameters that a caller cannot set: those with ``_``, and those filled.
+
+    Also the ``self`` of a method that takes any keyword: Python finds it given twice.
+    """
     names = parameters_of(f) or {}
-    return frozenset(
+    hidden = {
         name
         for name, parameter in names.items()
         if parameter.kind not in _GENERIC and (name.startswith("_") or name in filled)
-    )
+    }
+    if isinstance(f, types.MethodType) and any(p.kind is p.VAR_KEYWORD for p in names.values()):
+        hidden |= set(list(inspect.signature(f.__func__).parameters)[:1])
+    return frozenset(hidden)
 
 
 def underlying(f: t.Any) -> t.Any:

@@ -108,7 +108,7 @@ class MemoryRouter:
 
     # A peer of its own.
 
-    def call(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def call(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Call a client's procedure; return its single result, or raise what it raised."""
         answer = self.invoke(uri, *args, **kwargs).result(TIMEOUT)
         if isinstance(answer, m.Error):
@@ -117,7 +117,7 @@ class MemoryRouter:
         [value] = answer.args
         return value
 
-    def invoke(self, uri: str, *args: t.Any, **kwargs: t.Any) -> Answer:
+    def invoke(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> Answer:
         """Call a client's procedure and return at once."""
         answer = Answer()
         answer.progress = []
@@ -135,7 +135,7 @@ class MemoryRouter:
             answer.transport, answer.request_id = invoked
         return answer
 
-    def publish(self, topic: str, *args: t.Any, **kwargs: t.Any) -> int:
+    def publish(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> int:
         """Publish an event to all who have subscribed; return the publication id."""
         details = {"publisher": 7, "publisher_authid": "joe", "publisher_authrole": "user"}
         details |= self.details
