@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import flask_limiter
 import flask_login
 import pytest
 from flask import Blueprint, Flask, abort, jsonify, redirect, request, url_for
@@ -343,3 +344,23 @@ def test_methods_that_take_the_context_are_given_it() -> None:
             except ZeroDivisionError as error:
                 flask_versions.call_method(app, "handle_exception", error)
     assert _Newer.seen == ["preprocess_request", "process_response", "handle_exception"]
+
+
+# Flask-Limiter.
+
+
+def test_a_limit_by_endpoint_counts_calls(serve: Serve, router: MemoryRouter) -> None:
+    app, wamp = serve(RATELIMIT_STORAGE_URI="memory://")
+    limiter = flask_limiter.Limiter(lambda: "everybody", app=app)
+
+    @app.post("/buy")
+    @wamp.callee(".buy", request_context=True)
+    @limiter.limit("3/hour")
+    def buy() -> str:
+        return "bought"
+
+    http = app.test_client()
+    assert [http.post("/buy").status_code for _ in range(2)] == [200, 200]
+    assert router.call("com.example.buy") == "bought"
+    assert failure(router, "com.example.buy").uri == "com.example.error.too_many_requests"
+    assert http.post("/buy").status_code == 429
