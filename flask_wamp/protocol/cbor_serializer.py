@@ -25,18 +25,21 @@ _UNDEFINED = b"\xf7"
 
 
 class CBORSerializer(Serializer):
-    """Messages in CBOR."""
+    """Messages in CBOR.
+
+    :param max_depth: How deep lists and dictionaries may be nested.
+    """
 
     name = "cbor"
     rawsocket_id = 3
 
-    def __init__(self, accepts: object = FromRouter) -> None:
+    def __init__(self, accepts: object = FromRouter, max_depth: int = MAX_DEPTH_READ) -> None:
         import cbor2
 
         # Others may send what is nested deeper than cbor2 reads by itself, 400, and the router passes it on.
         self._loads = functools.partial(
             cbor2.loads,
-            max_depth=MAX_DEPTH_READ,
+            max_depth=max_depth,
             semantic_decoders=_Untagged(),
             tag_hook=_refuse_tag,
         )

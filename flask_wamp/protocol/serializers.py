@@ -33,6 +33,9 @@ __all__ = [
     "get_serializer",
 ]
 
+#: How deep CBOR may be nested that a router passes on. This library sends nothing that is deeper than 100.
+MAX_DEPTH_PASSED_ON = 200
+
 _SERIALIZERS: dict[str, type[Serializer]] = {
     cls.name: cls for cls in (MsgPackSerializer, JSONSerializer, CBORSerializer)
 }
@@ -56,11 +59,11 @@ def get_serializer(name: str) -> Serializer:
 def get_router_serializer(name: str) -> Serializer:
     """Return the serializer of that name, for what clients send. It has no state, so one serves all.
 
-    Unlike the other it refuses text that is not UTF-8 in a JSON payload: passed on undecoded, it would have
-    the receiver close its WebSocket.
+    Unlike the other it refuses what would harm the receiver when it is passed on: text that is not UTF-8 in a
+    JSON payload has it close its WebSocket, and ``cbor2`` reads nothing that is nested more than 400 deep.
     """
     if name == JSONSerializer.name:
         return JSONSerializer(FromClient, strict=True)
     if name == CBORSerializer.name:
-        return CBORSerializer(FromClient)
+        return CBORSerializer(FromClient, max_depth=MAX_DEPTH_PASSED_ON)
     return MsgPackSerializer(FromClient)
