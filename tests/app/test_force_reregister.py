@@ -170,3 +170,15 @@ def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter)
     wamp.client.wait_until_joined(TIMEOUT)
     assert options(router) == [{"invoke": "single"}] * 2
     assert error_uris.PROCEDURE_ALREADY_EXISTS not in str(wamp.health())
+
+
+@pytest.mark.parametrize("answer", [None, "one", [1], {"a": 1}, 1.5])
+def test_router_that_counts_in_nonsense_takes_nothing_away(
+    serve: Serve, router: MemoryRouter, answer: object
+) -> None:
+    serve(theirs("random"))
+    router.register(LOOKUP, lambda uri, options: 77)
+    router.register(COUNT_CALLEES, lambda number: answer)
+    _, wamp = serve(lambda wamp: declare(wamp, "roundrobin"))
+    assert "an unknown number of callees share it" in refused(wamp)[URI]
+    assert router.call(URI) == "theirs"

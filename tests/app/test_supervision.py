@@ -415,3 +415,16 @@ def test_calls_that_all_threads_wait_for_are_refused(serve: Serve, router: Memor
     assert results <= {"inner", "wamp.error.unavailable"}
     assert wamp.client.pool.threads <= 5  # with the two that read
     assert router.call("com.example.outer") == "inner"
+
+
+@pytest.mark.parametrize("answer", [None, "two", [1], {"a": 1}, 1.5, True])
+def test_stop_survives_a_router_that_counts_in_nonsense(
+    serve: Serve, router: MemoryRouter, answer: object
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee(".shared", invoke="roundrobin")(lambda: None)
+
+    router.register("wamp.registration.count_callees", lambda *args: answer)
+    _, wamp = serve(setup, WAMP_LINGER=0.2)
+    wamp.stop()
+    assert type(router.messages[-1]) is m.Goodbye
