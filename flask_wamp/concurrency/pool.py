@@ -11,13 +11,14 @@ import typing as t
 from .._text import get_logger
 from .fair_queue import FairQueue, Job
 from .guards import report
-from .threads import Waiter, acquire_in_any_case, spawn
+from .threads import Waiter, acquire_in_any_case, is_monkey_patched, spawn
 from .workers import InlineWorker, Worker, current_worker
 
 logger = get_logger("flask_wamp.execution")
 
-#: How many threads a pool has for jobs that wait for other peers, besides those that run.
-WAITING_THREADS = 512
+#: How many threads a pool has for jobs that wait for other peers, besides those that run; the same for
+#: greenlets, which cost less.
+WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
 
 
 @t.runtime_checkable
@@ -65,7 +66,8 @@ class Pool:
         max_bytes: float = float("inf"),
     ) -> None:
         self.size = size
-        self.max_threads = max_threads or size + WAITING_THREADS
+        waiting = WAITING_GREENLETS if is_monkey_patched() else WAITING_THREADS
+        self.max_threads = max_threads or size + waiting
         self._lock = threading.Lock()
         self._free = size
         self._waking: Worker | None = None

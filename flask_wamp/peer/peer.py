@@ -46,8 +46,8 @@ RECEIVE_CEILING = 16 * 1024 * 1024
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
 
-#: Seconds between two checks for calls that no thread is left for, while there are any.
-LOOK = 0.5
+#: Seconds until calls are refused that no thread is left for, and seconds between two checks.
+STARVING, LOOK = 2.0, 0.5
 
 
 MAX_REASONS = 100
@@ -197,7 +197,7 @@ class Peer:
 
     def _look(self) -> None:
         self._looking = False
-        self.pool.refuse_starving(LOOK)
+        self.pool.refuse_starving(STARVING)
         if self.pool.starving_since is not None:
             self._look_later()
 

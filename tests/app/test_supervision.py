@@ -392,7 +392,9 @@ def test_bytes_of_waiting_events_are_bounded(serve: Serve, router: MemoryRouter)
     eventually(lambda: wamp.health()["in_hand"] == {"running": 0, "waiting": 0})
 
 
-def test_calls_that_all_threads_wait_for_are_refused(serve: Serve, router: MemoryRouter) -> None:
+def test_calls_that_all_threads_wait_for_are_refused(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty handlers call into their own process, where three threads have to do for all."""
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -407,6 +409,7 @@ def test_calls_that_all_threads_wait_for_are_refused(serve: Serve, router: Memor
         def inner() -> str:
             return "inner"
 
+    monkeypatch.setattr("flask_wamp.peer.peer.STARVING", 0.01)
     _, wamp = serve(setup, WAMP_WORKERS=1, WAMP_CALL_TIMEOUT=60.0)
     wamp.client.pool.max_threads = 3
     answers = [router.invoke("com.example.outer") for _ in range(50)]
