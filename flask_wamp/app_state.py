@@ -25,7 +25,7 @@ from .handlers.grants import as_roles
 from .handlers.groups import Group, Items
 from .handlers.hooks import Hooks
 from .handlers.marks import served, take_unserved
-from .handlers.meta_events import Watch
+from .handlers.meta_events import SessionEvents
 from .handlers.registry import Spec, callee_spec, location, subscriber_spec
 from .handlers.signatures import underlying
 from .handlers.views import marked_views, wrapped_by_views
@@ -80,7 +80,7 @@ class AppState:
         self.config_read = snapshot(app.config)
         if self.own_router is not None:
             self.client.add_listener(self.own_router.listener)
-        self._watch = Watch()
+        self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
         self._served: set[tuple[object, ...]] = set()
 
@@ -121,7 +121,7 @@ class AppState:
         for role in as_roles(spec.options.get("allow") or ()):
             source = f"{spec.name}, {location(spec.function)}"
             self._handler_rights.append(Right(role, action, subject.uri, subject.match, source))
-        for declaration in self._watch.declarations(spec.kind, made):
+        for declaration in self._session_events.declarations(spec.kind, made):
             self.client.declare(declaration)
         self._served.add(_key(spec))
         served(spec.function)

@@ -1,7 +1,7 @@
-"""What runs around a handler: hooks, middlewares and error handlers of one scope, and their chain.
+"""What runs around a handler: hooks, middlewares and error handlers of its scopes, put into a chain.
 
-A scope is the extension or a blueprint. The chain of a handler is put together once, from the outermost
-scope to the innermost, in Flask's order.
+A scope is an app or a blueprint. The chain of a handler is made once, from the outermost scope to the
+innermost, in Flask's order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Sync = t.Callable[[t.Any], t.Any]
 class Hooks:
     """The hooks of one scope, in the order in which they were added."""
 
-    #: Goes up with every hook added anywhere: a chain that was put together before is made anew.
+    #: Incremented with every hook that is added anywhere. Chains that are older are made again.
     generation = 0
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Hooks:
         self.teardown: list[Teardown] = []
         self.middlewares: list[Middleware] = []
         self.objects: list[t.Any] = []
-        """All middlewares, those that only have hooks too."""
+        """All middlewares, including those that only have hooks."""
         self.error_handlers: dict[type[Exception], ErrorHandler] = {}
 
     def add_middleware(self, middleware: t.Any) -> None:
@@ -49,7 +49,7 @@ class Hooks:
 
     @classmethod
     def of_handler(cls, middlewares: t.Any) -> Hooks:
-        """The innermost scope: a handler's own middlewares."""
+        """Make the innermost scope: a handler's own middlewares."""
         scope = cls()
         if not isinstance(middlewares, list | tuple):
             raise TypeError(f"middlewares={middlewares!r}: give a list, or a dictionary of options")
@@ -76,30 +76,32 @@ class Hooks:
                 "with before_dispatch, after_dispatch or teardown_dispatch"
             )
         if iscoroutinefunction(middleware) or iscoroutinefunction(type(middleware).__call__):
-            raise TypeError(f"{middleware!r} is async; a middleware must not be: next_() waits")
+            raise TypeError(
+                f"{middleware!r} is async, and a middleware must not be: next_() blocks"
+            )
         self.objects.append(middleware)
 
     @staticmethod
     def changed() -> None:
-        """Have all chains made anew."""
+        """Have all chains made again."""
         Hooks.generation += 1
 
 
 def middleware_name(middleware: t.Any) -> str:
-    """The name by which a handler's ``middlewares={...}`` means it: ``Timeout`` is ``timeout``."""
+    """Return the name of a middleware in a handler's ``middlewares={...}``: ``timeout`` for ``Timeout``."""
     name = getattr(middleware, "name", None) or getattr(middleware, "__name__", None)
     return snake_case(name or type(middleware).__name__)
 
 
 class Chain:
-    """All that runs around one handler.
+    """Everything that runs around one handler.
 
     :param scopes: From the outermost to the innermost.
     :param handler: Calls the handler with a message.
     :param middlewares: The handler's own: a list of middlewares, innermost; or a dictionary that
         configures or disables those of its scopes by name.
     :param sync: Makes plain functions of coroutine functions.
-    :raises ValueError: It configures a middleware that is not there.
+    :raises ValueError: The handler configures a middleware that its scopes do not have.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Chain:
                 self._handle = _wrapped(middleware, self._handle)
 
     def run(self, message: Message) -> t.Any:
-        """Preprocess, dispatch, handle an error, finalize; return what is to be answered."""
+        """Preprocess, dispatch, handle an error, finalize. Return the result to send."""
         try:
             value = self._dispatch(message)
         except Exception as error:
@@ -171,7 +173,7 @@ def _wrapped(middleware: Middleware, next_: Handle) -> Handle:
 
 
 class _Choice:
-    """What a handler makes of the middlewares around it: ``{"timeout": {"duration": 1}}``."""
+    """How a handler configures the middlewares around it: ``{"timeout": {"duration": 1}}``."""
 
     def __init__(self, scopes: t.Sequence[Hooks], options: dict[str, t.Any]) -> None:
         named = [(middleware_name(each), each) for scope in scopes for each in scope.objects]
@@ -189,7 +191,7 @@ class _Choice:
         }
 
     def of(self, hooks: t.Sequence[t.Any]) -> list[t.Any]:
-        """Those of some hooks, or middlewares, that are wanted, as they are wanted."""
+        """Return the hooks or middlewares that the handler keeps, configured as it says."""
         return [chosen for hook in hooks if (chosen := self._chosen(hook)) is not None]
 
     def _chosen(self, hook: t.Any) -> t.Any:

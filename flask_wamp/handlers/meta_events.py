@@ -1,7 +1,7 @@
-"""Who joins and leaves: ``@wamp.on_session_join`` and ``@wamp.on_session_leave``.
+"""Sessions that join and leave: ``@wamp.on_session_join`` and ``@wamp.on_session_leave``.
 
-All such handlers of an app share one subscription to each of two meta events, and one lane: they run one
-after another, in the order of what happened, so that nobody leaves before they have joined.
+All such handlers of an app share one subscription to each of the two meta events, and one queue. They run
+one after another, in the order of the events, so that no session leaves before it has joined.
 
 Source: WAMP Advanced Profile, "Session Meta API".
 """
@@ -29,47 +29,47 @@ logger = get_logger("flask_wamp")
 ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
 
 
-class _Line:
-    """The queue where the events of both topics wait."""
+class _SharedQueue:
+    """Holds the queue in which the events of both topics wait."""
 
     queue: SerialQueue | None = None
 
 
-class _Watched(Subscription):
-    """A subscription to one of the two, in line with the other."""
+class _MetaSubscription(Subscription):
+    """A subscription to one of the two meta events, with the queue of both."""
 
     is_declared = False
 
-    def __init__(self, topic: str, handler: EventHandler, line: _Line) -> None:
-        self._line = line
+    def __init__(self, topic: str, handler: EventHandler, shared: _SharedQueue) -> None:
+        self._shared = shared
         super().__init__(topic, handler)
 
     @property
     def queue(self) -> SerialQueue | None:
-        """The queue of both."""
-        return self._line.queue
+        """The queue of both topics."""
+        return self._shared.queue
 
     @queue.setter
     def queue(self, queue: SerialQueue | None) -> None:
-        self._line.queue = queue
+        self._shared.queue = queue
 
 
-class Joins(_Watched):
-    """The subscription to who joins."""
+class JoinSubscription(_MetaSubscription):
+    """The subscription to sessions that join."""
 
 
-class Leaves(_Watched):
-    """The subscription to who leaves."""
+class LeaveSubscription(_MetaSubscription):
+    """The subscription to sessions that leave."""
 
 
 def join_spec(f: t.Callable[..., t.Any], uri: str | None, **options: t.Any) -> Spec:
-    """Note down a function; see ``FlaskWAMP.on_session_join``."""
-    return _spec(Joins, ON_JOIN, f, uri, **options)
+    """Record a function; see ``FlaskWAMP.on_session_join``."""
+    return _spec(JoinSubscription, ON_JOIN, f, uri, **options)
 
 
 def leave_spec(f: t.Callable[..., t.Any], uri: str | None, **options: t.Any) -> Spec:
-    """Note down a function; see ``FlaskWAMP.on_session_leave``."""
-    return _spec(Leaves, ON_LEAVE, f, uri, **options)
+    """Record a function; see ``FlaskWAMP.on_session_leave``."""
+    return _spec(LeaveSubscription, ON_LEAVE, f, uri, **options)
 
 
 def _spec(
@@ -87,30 +87,31 @@ def _spec(
     return dataclasses.replace(spec, kind=kind)
 
 
-class Watch:
-    """What the handlers of one app are told of sessions, and what is known of those that are here."""
+class SessionEvents:
+    """Serves the handlers of one app, and remembers which sessions have joined."""
 
     def __init__(self) -> None:
         self._known: dict[int, SessionInfo] = {}
         self._session_id: int | None = None
-        self._joined = _Told(self._on_join)
-        self._left = _Told(self._on_leave)
-        line = _Line()
-        self._joins = Joins(ON_JOIN, self._joined, line)
-        self._leaves = Leaves(ON_LEAVE, self._left, line)
+        self._joined = _SessionHandlers(self._on_join)
+        self._left = _SessionHandlers(self._on_leave)
+        shared = _SharedQueue()
+        self._joins = JoinSubscription(ON_JOIN, self._joined, shared)
+        self._leaves = LeaveSubscription(ON_LEAVE, self._left, shared)
 
     def declarations(self, kind: type, declaration: Declaration) -> list[Declaration]:
-        """What is to be declared for a handler: nothing where others have had that done.
+        """Add a handler, and return what has to be declared for it; nothing if that is declared already.
 
-        Who is told of leaving is told who it was, so that joining has to be listened to.
+        A handler for sessions that leave needs both events: the event of leaving has only the session's
+        id, and the event of joining has the rest.
         """
-        if kind not in (Joins, Leaves):
+        if kind not in (JoinSubscription, LeaveSubscription):
             return [declaration]
-        needed: list[Joins | Leaves] = [self._joins]
-        if kind is Leaves:
+        needed: list[_MetaSubscription] = [self._joins]
+        if kind is LeaveSubscription:
             needed.append(self._leaves)
-        told = self._joined if kind is Joins else self._left
-        told.handlers.append(t.cast(EventHandler, declaration.handler))
+        group = self._joined if kind is JoinSubscription else self._left
+        group.handlers.append(t.cast(EventHandler, declaration.handler))
         new = [each for each in needed if not each.is_declared]
         for each in new:
             each.name, each.is_declared = declaration.name, True
@@ -124,15 +125,14 @@ class Watch:
         return info
 
     def _on_leave(self, work: ActiveEvent) -> SessionInfo:
-        # Crossbar 26.10 tells the id alone; the specification has authid and authrole too.
-        told = work.message.args
+        # Crossbar 26.10 sends the id alone; the specification has authid and authrole too.
         names = ("session", "authid", "authrole")
-        info = SessionInfo.parse(dict(zip(names, told, strict=False)))
+        info = SessionInfo.parse(dict(zip(names, work.message.args, strict=False)))
         self._forget_others(work)
         return self._known.pop(info.id, info)
 
     def _forget_others(self, work: ActiveEvent) -> None:
-        """Those known of an earlier session of ours: they may have left while there was none."""
+        """Forget what an earlier session of ours has learned: sessions may have left in between."""
         session_id = work.connection.session.session_id
         if session_id != self._session_id:
             self._session_id = session_id
@@ -140,13 +140,13 @@ class Watch:
 
 
 def _brief(info: SessionInfo) -> SessionInfo:
-    """Without details, which are as large as whoever joins wants them to be."""
+    """Return it without details, which may be as large as the session that joins likes."""
     transport = info.transport and dataclasses.replace(info.transport, details={})
     return dataclasses.replace(info, transport=transport, details={})
 
 
-class _Told:
-    """Handles one of the two events: all handlers, one after another."""
+class _SessionHandlers:
+    """Handles one of the two events: calls all handlers, one after another."""
 
     def __init__(self, parse: t.Callable[[ActiveEvent], SessionInfo]) -> None:
         self.handlers: list[EventHandler] = []
@@ -158,7 +158,7 @@ class _Told:
         except ValueError as error:
             logger.warning("%s is ignored: %s", work.uri, error)
             return False
-        # In place of what came, cookies included: hooks and logs see what handlers do.
+        # The payload that came has HTTP headers and cookies. Hooks and logs get what handlers get instead.
         work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)
