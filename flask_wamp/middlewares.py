@@ -26,10 +26,11 @@ access_logger = get_logger("flask_wamp.access")
 
 @dataclasses.dataclass(frozen=True)
 class Timeout:
-    """Answers ``wamp.error.timeout`` at the deadline.
+    """Answers ``wamp.error.timeout`` after a number of seconds.
 
-    Under gevent the handler's greenlet is ended there (by ``gevent.Timeout``). A thread cannot be: it
-    goes on, its late result is dropped and a warning logged.
+    Under gevent the handler's greenlet is ended at that time (by ``gevent.Timeout``), and in threads an
+    ``async def`` handler is canceled. Another handler in a thread cannot be ended: it goes on, its late
+    result is dropped, and a warning is logged.
 
     :param duration: Seconds.
     """
@@ -37,7 +38,7 @@ class Timeout:
     duration: float
 
     def __call__(self, next_: Handle, message: Message) -> t.Any:
-        """Set the deadline and go on."""
+        """Set the deadline and call the handler."""
         begun = time.monotonic()
         message.limit(self.duration)
         with time_limit(begun + self.duration):
@@ -47,16 +48,16 @@ class Timeout:
         return result
 
     def configured(self, **options: t.Any) -> Timeout:
-        """The same with other options."""
+        """Return a copy with other options."""
         return dataclasses.replace(self, **options)
 
 
 class AccessLog:
-    """Logs one line a message to ``flask_wamp.access``: URI, caller, outcome, milliseconds.
+    """Logs one line for each message to ``flask_wamp.access``: URI, sender, outcome and milliseconds.
 
-    The milliseconds are from the arrival of the message, so they contain its time in line.
+    The milliseconds begin with the arrival of the message, so they include the time in a queue.
 
-    :param level: The level it logs at.
+    :param level: The level to log at.
     """
 
     def __init__(self, level: int = logging.INFO) -> None:
@@ -76,12 +77,12 @@ class AccessLog:
         )
 
     def configured(self, **options: t.Any) -> AccessLog:
-        """The same with other options."""
+        """Return one with other options."""
         return AccessLog(**options)
 
 
 def _outcome(message: Message, error: BaseException | None) -> str:
-    """What the caller was told; an error URI, where there is one at hand."""
+    """Return the outcome in words: ``ok``, an error URI, an HTTP status or the name of an exception."""
     if is_time_limit(error):
         return error_uris.TIMEOUT
     if isinstance(message, Invocation) and message.canceled:
@@ -97,18 +98,18 @@ def _outcome(message: Message, error: BaseException | None) -> str:
 
 
 class RateLimit:
-    """Refuses messages that come too often, with ``<prefix>.error.too_many_requests``.
+    """Answers ``<prefix>.error.too_many_requests`` to calls over a limit, and drops events over it.
 
-    A bucket of ``limit`` tokens, filled evenly within ``period``: bursts up to the limit are let pass.
-    Events that come too often are dropped. Counts in this process only.
+    A token bucket of ``limit`` tokens that is filled evenly within ``period``: bursts up to the limit pass.
+    Each process counts for itself.
 
     :param limit: Messages per period.
     :param period: Seconds.
-    :param per: ``caller``: each session for itself (all undisclosed ones are one), or ``procedure``: all
-        URIs that match a pattern are one.
+    :param per: ``caller`` counts each session separately, and all sessions that the router does not disclose
+        as one. ``procedure`` counts each decorated handler, with all URIs that match its pattern.
     """
 
-    #: Buckets kept; when there are more, those that are full again go.
+    #: How many buckets are kept. When there are more, those that are full again are deleted.
     MAX_BUCKETS = 10_000
 
     def __init__(self, limit: int, period: float = 1.0, per: str = "caller") -> None:
@@ -121,7 +122,7 @@ class RateLimit:
         self._buckets: dict[t.Any, tuple[float, float]] = {}
 
     def __call__(self, next_: Handle, message: Message) -> t.Any:
-        """Let it pass, or not."""
+        """Call the handler, or refuse the message."""
         if self._take(message.sender if self._per == "caller" else message.options["uri"]):
             return next_(message)
         if isinstance(message, Invocation):
@@ -130,7 +131,7 @@ class RateLimit:
         return None
 
     def configured(self, **options: t.Any) -> RateLimit:
-        """The same with other options, and buckets of its own."""
+        """Return one with other options, and with buckets of its own."""
         return RateLimit(**{**self._options, **options})
 
     def _take(self, key: t.Any) -> bool:

@@ -1,7 +1,7 @@
-"""Signals, as ``flask.signals``: the sender is the app, receivers get keyword arguments.
+"""Signals, like those of ``flask.signals``: the sender is the app, and receivers get keyword arguments.
 
-What a receiver raises is logged and changes nothing. A receiver may be ``async def``. Without receivers a
-signal costs nothing.
+What a receiver raises is logged and changes nothing. A receiver may be ``async def``. A signal without
+receivers costs nothing.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _signals = Namespace()
 
 session_joined = _signals.signal(
     "session-joined",
-    "A session is joined and everything is registered. ``session_id``, ``realm``, ``details`` (of "
+    "The session is joined, and everything is registered. ``session_id``, ``realm``, ``details`` (of "
     "WELCOME). Sent on a worker, in an app context: receivers may call and publish.",
 )
 
 session_left = _signals.signal(
     "session-left",
-    "This process left the realm of its own accord. ``session_id``, ``realm``. On the thread that stops "
-    "the client; there is no session any more.",
+    "This process has left the realm. ``session_id``, ``realm``. Sent on the thread that stops the client, "
+    "in an app context, after the end of the session.",
 )
 
 session_lost = _signals.signal(
     "session-lost",
-    "The session ended without being left. ``session_id``, ``realm``, ``reason`` (an exception), "
-    "``unanswered`` (how many requests waited). Sent on a worker, in an app context.",
+    "The session has ended, but this process did not leave it. ``session_id``, ``realm``, ``reason`` (an "
+    "exception), ``unanswered`` (the number of requests that waited). Sent on a worker, in an app context.",
 )
 
 registration_refused = _signals.signal(
     "registration-refused",
-    "The router refused a procedure or topic; it is tried again. ``uri``, ``error``, ``realm``. Sent on "
-    "a worker, in an app context; once in a row of refusals.",
+    "The router has refused a procedure or topic. ``uri``, ``error``, ``realm``. Sent on a worker, in an app "
+    "context, for the first of several refusals in a row. The client tries again.",
 )
 
 dispatch_started = _signals.signal(
@@ -45,25 +45,23 @@ dispatch_started = _signals.signal(
 
 dispatch_finished = _signals.signal(
     "dispatch-finished",
-    "A handler ended well. ``message``, ``result`` (the value that is answered, what after hooks made of "
-    "it). Sent in its context, before teardown.",
+    "A handler has succeeded. ``message``, ``result`` (the value that is answered, after the "
+    "``after_dispatch`` hooks). Sent in its context, before teardown.",
 )
 
 dispatch_failed = _signals.signal(
     "dispatch-failed",
-    "A handler ended in an error. ``message``, ``error`` (an exception). Sent in its context, before "
-    "teardown.",
+    "A handler has failed. ``message``, ``error`` (an exception). Sent in its context, before teardown.",
 )
 
 task_failed = _signals.signal(
     "task-failed",
-    "A background task or scheduled job raised. ``task`` (the function), ``error`` (an exception). Sent "
-    "in its app context.",
+    "A background task or a scheduled job has raised. ``task`` (the function), ``error`` (an exception). "
+    "Sent in its app context.",
 )
 
 event_dropped = _signals.signal(
     "event-dropped",
-    "Events were dropped because too many waited. ``topic``, ``count`` (in this subscription since the "
-    "process began). Sent on a worker, in an app context; not once for each event, but when the count "
-    "has doubled. ``realm``.",
+    "Events were dropped because too many waited. ``topic``, ``realm``, ``count`` (of this subscription, "
+    "since the process started). Sent on a worker, in an app context, each time the count has doubled.",
 )

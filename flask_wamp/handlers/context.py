@@ -19,7 +19,7 @@ from ..protocol.disclosure import Role, identified
 
 @dataclasses.dataclass
 class PastWork:
-    """A message that was in hand in another process: nobody here can answer it."""
+    """A message that another process handles. Here it can be read, but not answered."""
 
     uri: str
     message: t.Any
@@ -28,23 +28,23 @@ class PastWork:
     canceled: bool
 
     def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
-        """Nothing of it is sent."""
+        """Return the value: no answer is sent from this process."""
         return value
 
     def limit(self, seconds: float) -> None:
-        """Nobody waits for an answer."""
+        """Do nothing: no answer is sent from this process."""
 
     def interruptible(self) -> None:
-        """Nobody cancels it."""
+        """Return None: it cannot be canceled in this process."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
-        """The answer was sent elsewhere."""
+        """Do nothing: the other process has sent the answer."""
 
     def progress(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> None:
-        """The answer was sent elsewhere."""
+        """Do nothing: the other process has sent the answer."""
 
 
-class _InHand:
+class _Message:
     """What invocations and events have in common."""
 
     __slots__ = ("_trusted_links", "_work", "options", "received", "tasks")
@@ -125,7 +125,7 @@ class _InHand:
         return dt.datetime.fromtimestamp(self._work.received_at, dt.timezone.utc)
 
 
-class Invocation(_InHand):
+class Invocation(_Message):
     """The call that a handler answers. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "INVOCATION", and Advanced Profile, "Caller Identification".
@@ -182,7 +182,7 @@ class Invocation(_InHand):
         return f"<Invocation {self.request_id} of {safe_text(self.procedure)}>"
 
 
-class Event(_InHand):
+class Event(_Message):
     """The event that a handler handles. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "EVENT", and Advanced Profile, "Publisher Identification".
@@ -257,7 +257,7 @@ event: Event = LocalProxy(  # type: ignore[assignment]
 
 
 def current_message() -> Invocation | Event | None:
-    """The invocation or event that is being handled, or whose background task runs."""
+    """Return the invocation or event that is being handled, or whose background task runs."""
     return current_invocation.get(None) or current_event.get(None)
 
 

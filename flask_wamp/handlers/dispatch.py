@@ -68,15 +68,15 @@ class Dispatcher:
         convert = functools.partial(self.results.returned, is_view=True)
         self.streaming = Streaming(app, convert, own_types)
         self.own_prefix = own_prefix(prefix, app.name)
-        """What the URIs begin with that the processes of the app use among themselves."""
+        """The prefix of the URIs that the processes of the app use among themselves."""
 
     def declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
     ) -> Registration | Subscription:
-        """What the client has to register or subscribe for a decorated function.
+        """Return what the client has to register or subscribe for a decorated function.
 
-        :param prefix: What a relative URI is below.
-        :param scopes: Whose hooks run around it, from the outermost to the innermost.
+        :param prefix: The prefix of a relative URI.
+        :param scopes: The scopes whose hooks run around it, from the outermost to the innermost.
         """
         pattern = spec.pattern(prefix)
         uri, spec = pattern.uri, spec.placed(pattern)
@@ -104,7 +104,7 @@ class Dispatcher:
 
 
 def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t.Any]:
-    """The options that differ from the router's defaults."""
+    """Return the options that differ from the router's defaults."""
     wire = {name: options[name] for name in names if options[name]}
     if wire.get("match") == "exact":
         del wire["match"]
@@ -179,7 +179,7 @@ class Handler:
         self.chain()
 
     def chain(self) -> Chain:
-        """What runs around the function, as of now.
+        """Return what runs around the function at present.
 
         :raises ValueError: The handler configures a middleware that is not there.
         """
@@ -206,7 +206,7 @@ class Handler:
         return self._payload.hand_over(uri, received.args, received.kwargs)
 
     def _extra(self) -> frozenset[str]:
-        """The parameters that get something which is not in the payload, by keyword."""
+        """Return the parameters that get a keyword argument which is not in the payload."""
         return frozenset()
 
     def _enter(self, message: t.Any) -> t.Any:
@@ -285,7 +285,7 @@ class _Subscriber(Handler):
     _takes_meta: bool
 
     def _extra(self) -> frozenset[str]:
-        """``meta`` of functions that were written for wampy; all others have it from the payload."""
+        """Return ``meta`` for functions that were written for wampy. Others get it from the payload."""
         names = parameters_of(self._spec.function) or ()
         is_part = self._parts is not None and "meta" in self._parts.names
         self._takes_meta = bool(self._options.get("meta")) and "meta" in names and not is_part

@@ -1,4 +1,4 @@
-"""HTTP's side: WAMP errors an HTTP view lets pass, and the first request."""
+"""The HTTP side: errors of WAMP calls in HTTP views, and the first HTTP request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .flask_versions import call_method
 
 logger = get_logger("flask_wamp.http")
 
-#: Unhandled WAMP errors in an HTTP view, and what its client is told.
+#: WAMP errors that an HTTP view does not handle, and the HTTP errors that answer them.
 ANSWERS: dict[type[WAMPError], tuple[type[HTTPException], str]] = {
     ApplicationError: (BadGateway, "A service this page needs answered with an error."),
     CallTimeout: (GatewayTimeout, "A service this page needs did not answer in time."),
@@ -50,7 +50,7 @@ def answer_errors(app: Flask) -> None:
 
 
 def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t.Any] | None:
-    """The app's handler for a base class: Flask prefers ours, which is more specific."""
+    """Return the app's handler for a base class. Flask prefers ours, which is more specific."""
     handlers = app.error_handler_spec[None][None]
     for kind in type(error).__mro__:
         handler = handlers.get(kind)

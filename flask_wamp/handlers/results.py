@@ -151,11 +151,11 @@ class Results:
 
     @property
     def _shows_details(self) -> bool:
-        """Whether callers are developers."""
+        """Whether callers are developers, who may see all details."""
         return self._app.debug or self._app.testing
 
     def _detail(self, error: BaseException) -> list[str]:
-        """What the caller learns of an unexpected exception: nothing, except while developing."""
+        """Return what the caller gets to know of an unexpected exception: nothing, except in development."""
         return [f"{type(error).__name__}: {_text(error)}"] if self._shows_details else []
 
 
@@ -181,7 +181,7 @@ def _exact(value: object) -> str:
 
 
 def _body(response: Response) -> t.Any:
-    """The body of an HTTP response as data, text or bytes."""
+    """Return the body of an HTTP response as data, text or bytes."""
     response.direct_passthrough = False
     if response.is_json:
         return response.get_json()

@@ -1,4 +1,4 @@
-"""Generators as handlers: what they yield is a progressive result, or a line of an HTTP response."""
+"""Generators as handlers: each item is a progressive result, or a line of an HTTP response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .coroutines import iterate
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 
-#: Items in a row before a greenlet gives way to the others, the reader's among them.
+#: Items in a row before a greenlet yields to the others, which the reader is one of.
 TURN = 16
 
 #: What :func:`as_generator` looks at.
@@ -38,9 +38,9 @@ Convert = t.Callable[[t.Any], Outcome]
 
 
 def as_generator(value: t.Any) -> Generator | None:
-    """What a handler returned, where that is to be iterated: as a plain generator.
+    """Return what a handler has returned as a plain generator; None if it is not to be iterated.
 
-    That is a generator, an asynchronous one, or what ``g.wampy.stream`` gave, perhaps in a response.
+    A generator, an asynchronous generator and the result of ``g.wampy.stream``, also in a response, are.
     """
     if isinstance(value, Response) and type(value.response) is ResultStream:
         value = value.response
@@ -52,14 +52,14 @@ def as_generator(value: t.Any) -> Generator | None:
 
 
 def exhaust(message: Invocation, generator: Generator, convert: Convert, max_bytes: int) -> t.Any:
-    """Run a generator to its end, in the context of its handler; return the result.
+    """Run a generator to its end in the context of its handler, and return the result.
 
-    That is its return value. Without one it is what was yielded, where the caller did not ask for
-    progressive results, and None where it did.
+    The result is the generator's return value. If it returns nothing, the result is None if the caller has
+    asked for progressive results, and otherwise the list of all items.
 
-    :param convert: Makes of an item what is sent.
-    :param max_bytes: How much of what was yielded is kept for the result.
-    :raises Interrupted: Nobody wants it any more; the generator was closed between two items.
+    :param convert: Converts an item to what is sent.
+    :param max_bytes: How many bytes of items are kept for the list.
+    :raises Interrupted: The call was canceled; the generator was closed between two items.
     """
     kept = None if message.details.get("receive_progress") else _Kept(message.uri, max_bytes)
     sent, give_way = False, is_monkey_patched()
@@ -105,7 +105,7 @@ def _checked(outcome: Outcome) -> Result:
 
 
 def _payload(outcome: Outcome) -> t.Any:
-    """An item as one value."""
+    """Return an item as one value."""
     result = _checked(outcome)
     if len(result.args) == 1 and not result.kwargs:
         return result.args[0]
@@ -113,7 +113,7 @@ def _payload(outcome: Outcome) -> t.Any:
 
 
 class _Kept:
-    """What was yielded, for a caller that wants it all at once; bounded, as a message is."""
+    """The items for a caller that gets them all at once, of bounded size, as a message is."""
 
     def __init__(self, uri: str, max_bytes: int) -> None:
         self._uri = uri
@@ -121,7 +121,7 @@ class _Kept:
         self._items: list[t.Any] = []
 
     def add(self, item: t.Any) -> None:
-        """Keep an item, if there is room for it; the generator may still return something shorter."""
+        """Keep an item if there is room for it. The generator may still return something shorter."""
         if self._room >= 0:
             self._room -= len(msgspec.msgpack.encode(item))
             self._items.append(item)
@@ -129,7 +129,10 @@ class _Kept:
                 self._items.clear()
 
     def result(self) -> list[t.Any]:
-        """All of it."""
+        """Return all items.
+
+        :raises PayloadTooLarge: They had more bytes than one message may have.
+        """
         if self._room < 0:
             raise PayloadTooLarge(f"all that {self._uri} yields is too much for one result")
         return self._items
@@ -139,9 +142,9 @@ class _Kept:
 
 
 class Streaming:
-    """Streams what views of one app yield, and what they get from ``g.wampy.stream``.
+    """Streams what the views of one app yield, and what they get from ``g.wampy.stream``.
 
-    :param convert: Makes of an item what a handler's result becomes.
+    :param convert: Converts an item in the same way as a handler's result.
     :param own_types: What the app's own types are sent as.
     """
 
@@ -157,11 +160,11 @@ class Streaming:
         self._code: set[t.Any] = {iterate.__code__}
         self._asynchronous: set[t.Callable[..., t.Any]] = set()
         self._made: set[t.Callable[..., t.Any]] = set()
-        """The plain views that stand in for them."""
+        """The plain views that replace them."""
         app.after_request_funcs.setdefault(None, []).append(self._after_request)
 
     def add(self, f: t.Callable[..., t.Any]) -> None:
-        """Stream this function's generator as NDJSON or Server-Sent Events where it is a view."""
+        """Stream this function's generator as NDJSON or Server-Sent Events if it is a view."""
         f = inspect.unwrap(f)
         if inspect.isgeneratorfunction(f):
             self._code.add(f.__code__)
@@ -171,9 +174,9 @@ class Streaming:
             self._asynchronous.add(f)
 
     def _before_request(self) -> None:
-        """Have a view that is an asynchronous generator iterated here: Flask refuses what it returns.
+        """Replace a view that is an asynchronous generator: Flask refuses what it returns.
 
-        Only now all views are there, whichever decorator came first.
+        At the request, since only then all views exist, whichever decorator came first.
         """
         views, name = self._app.view_functions, request.endpoint
         view = views.get(name or "")
@@ -235,7 +238,7 @@ class Streaming:
 
 
 def _as_events(response: Response, default: str) -> bool:
-    """Whether to send Server-Sent Events: the view says so, or the client wants them."""
+    """Return whether to send Server-Sent Events: the view says so, or the client asks for them."""
     if response.mimetype != "text/html":
         return response.mimetype == EVENT_STREAM
     offered = sorted([NDJSON, EVENT_STREAM], key=lambda kind: kind != default)
