@@ -61,7 +61,7 @@ class AppState:
         self.dispatcher = Dispatcher(
             app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
         )
-        settings = config.settings(f"flask-wamp/{__version__}", own_types)
+        settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
         self.memory_router: MemoryRouter | None = None
         if settings.router_url.memory:
             settings = self._in_memory(settings)
@@ -196,6 +196,11 @@ class AppState:
             return self._declaration(make(f, uri, **options), self.prefix, (self.group.hooks,))
 
         return declaration
+
+    def _call_in_context(self, function: t.Callable[[], object]) -> object:
+        """Call a function of the configuration, on the thread that joins."""
+        with self._app.app_context():
+            return function()
 
     def _notify(self, name: str, **payload: t.Any) -> None:
         """Send a signal of the client's, in an app context."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
 import sys
@@ -11,13 +12,24 @@ import typing as t
 import warnings
 
 from ._text import get_logger
+from .exceptions import TransportError
 from .peer.settings import Settings
 from .protocol.auth import METHODS, Credentials
 from .protocol.checks import is_seconds
 from .protocol.payload import Default
 from .protocol.serializers import NAMES, available
 from .protocol.uris import check_uri
-from .transports import FORMS, RouterURL, TLSSettings, parse_router_url, show_url
+from .transports import (
+    FORMS,
+    OpenTransport,
+    RouterURL,
+    TLSSettings,
+    open_transport,
+    parse_router_url,
+    show_url,
+)
+from .transports.proxy import FORMS as PROXY_FORMS
+from .transports.proxy import check_proxy
 
 logger = get_logger("flask_wamp")
 
@@ -168,6 +180,28 @@ def _name_of(allowed: t.Iterable[str]) -> t.Callable[[object], str]:
     return read
 
 
+def _or_function(
+    read: t.Callable[[object], T],
+) -> t.Callable[[object], T | t.Callable[[], object]]:
+    """Accept a function too, which is called for every attempt to join."""
+
+    def read_or_keep(value: object) -> T | t.Callable[[], object]:
+        return value if callable(value) else read(value)
+
+    return read_or_keep
+
+
+def _headers(value: object) -> dict[str, str]:
+    """HTTP headers. Source: RFC 9110, section 5; RFC 6455, section 4.1, has those of the handshake."""
+    headers = t.cast("dict[str, str]", _mapping(value))
+    for name, text in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(text, str)):
+            raise ValueError
+        if _HANDSHAKE.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError
+    return headers
+
+
 def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError
@@ -176,6 +210,9 @@ def _mapping(value: object) -> dict[str, object]:
 
 _ENDPOINT = re.compile(r"/|(/[A-Za-z0-9_.~-]+)+")
 _ORIGIN = re.compile(r"\*|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_HANDSHAKE = re.compile(r"host|connection|upgrade|sec-websocket-.*", re.IGNORECASE)
 _SECONDS = "a number of seconds above 0"
 _PEM = "the path of a PEM file"
 _YES_OR_NO = "True or False"
@@ -194,10 +231,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("WAMP_AUTHMETHODS", None, _list_of(_name_of(METHODS)), f"a list of {tuple(METHODS)}"),
     Key("WAMP_AUTHID", None, _text, "text"),
-    Key("WAMP_SECRET", None, _text, "text", show=hide),
-    Key("WAMP_TICKET", None, _text, "text", show=hide),
+    Key("WAMP_SECRET", None, _or_function(_text), "text, or a function", show=hide),
+    Key("WAMP_TICKET", None, _or_function(_text), "text, or a function", show=hide),
     Key("WAMP_PRIVATE_KEY", None, _file, "64 hex digits, or the path of a key file", show=hide),
-    Key("WAMP_AUTHEXTRA", None, _mapping, "a dictionary", show=hide),
+    Key("WAMP_AUTHEXTRA", None, _or_function(_mapping), "a dictionary, or a function", show=hide),
     Key("WAMP_TLS_CA", None, _file, _PEM),
     Key("WAMP_TLS_CERT", None, _file, _PEM),
     Key("WAMP_TLS_KEY", None, _file, _PEM),
@@ -247,6 +284,14 @@ KEYS: tuple[Key, ...] = (
         _list_of(_text, empty=True),
         "a list of the roles of router-to-router links",
     ),
+    Key(
+        "WAMP_HEADERS",
+        None,
+        _or_function(_headers),
+        "a dictionary of HTTP headers, or a function; not those of the WebSocket handshake itself",
+        show=hide,
+    ),
+    Key("WAMP_PROXY", None, check_proxy, PROXY_FORMS, show=show_url),
 )
 
 _BY_NAME = {key.name: key for key in KEYS}
@@ -268,8 +313,15 @@ class Config:
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]
 
-    def settings(self, agent: str, default: Default | None = None) -> Settings:
+    def settings(
+        self,
+        agent: str,
+        default: Default | None = None,
+        call: t.Callable[[t.Callable[[], object]], object] = lambda function: function(),
+    ) -> Settings:
         """Return the settings of the client.
+
+        :param call: Calls the functions that the configuration has in place of values.
 
         :raises ValueError: Two keys contradict each other. The message names them.
         """
@@ -277,10 +329,10 @@ class Config:
         credentials = Credentials(
             authmethods=tuple(value["WAMP_AUTHMETHODS"] or ()),
             authid=value["WAMP_AUTHID"],
-            secret=value["WAMP_SECRET"],
-            ticket=value["WAMP_TICKET"],
+            secret=_calling(call, value["WAMP_SECRET"]),
+            ticket=_calling(call, value["WAMP_TICKET"]),
             private_key=value["WAMP_PRIVATE_KEY"],
-            authextra=value["WAMP_AUTHEXTRA"] or {},
+            authextra=_calling(call, value["WAMP_AUTHEXTRA"]) or {},
         )
         credentials.check()
         url = parse_router_url(value["WAMP_ROUTER_URL"])
@@ -315,13 +367,46 @@ class Config:
             uri_prefix=value["WAMP_URI_PREFIX"],
             agent=agent,
             default=default,
+            open_transport=self._open_transport(url, call),
         )
+
+    def _open_transport(
+        self, url: RouterURL, call: t.Callable[[t.Callable[[], object]], object]
+    ) -> OpenTransport | None:
+        """Return what connects, if it needs to know more than the URL and the TLS settings."""
+        headers, proxy = self["WAMP_HEADERS"], self["WAMP_PROXY"]
+        if headers is None and proxy is None:
+            return None
+        if headers is not None and not url.websocket:
+            raise ValueError("WAMP_HEADERS needs ws:// or wss:// in WAMP_ROUTER_URL")
+        if proxy is not None and (url.unix or url.memory):
+            raise ValueError("WAMP_PROXY needs ws://, wss://, tcp:// or tls:// in WAMP_ROUTER_URL")
+        current: t.Callable[[], t.Mapping[str, str]] | None = None
+        if headers is not None:
+            current = functools.partial(_current_headers, call, headers)
+        return functools.partial(open_transport, headers=current, proxy=proxy)
 
     def _serializers(self) -> list[str]:
         names = available(self["WAMP_SERIALIZERS"])
         if not names:
             raise ValueError("WAMP_SERIALIZERS=['cbor'] needs cbor2: pip install cbor2")
         return names
+
+
+def _calling(call: t.Callable[[t.Callable[[], object]], object], value: t.Any) -> t.Any:
+    """Return a value, or a function that calls the function in its place."""
+    return functools.partial(call, value) if callable(value) else value
+
+
+def _current_headers(
+    call: t.Callable[[t.Callable[[], object]], object], headers: object
+) -> dict[str, str]:
+    try:
+        return _headers(call(headers) if callable(headers) else headers)
+    except Exception as error:
+        # Not chained: a ValueError says nothing more, and another may show a token.
+        why = type(error).__name__
+    raise TransportError(f"WAMP_HEADERS is a function, and it failed or returned no headers: {why}")
 
 
 def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) -> None:
@@ -405,7 +490,7 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
         return key.read(value)
     except ValueError:  # not chained, because its text may contain the secret
         shown = _shown(key.name, value)
-    hint = _QUOTE if key.read is _text and isinstance(value, bool | float) else ""
+    hint = _QUOTE if key.allowed.startswith("text") and isinstance(value, bool | float) else ""
     raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
 
 

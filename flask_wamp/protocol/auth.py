@@ -25,7 +25,7 @@ import os
 import pathlib
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..exceptions import AuthenticationError
 
@@ -82,18 +82,32 @@ class Credentials:
     authid: str | None = None
     """The principal to join as; the router may assign another."""
 
-    secret: str | None = field(default=None, repr=False)
-    """The password of ``wampcra`` and ``scram``."""
+    secret: str | t.Callable[[], object] | None = field(default=None, repr=False)
+    """The password of ``wampcra`` and ``scram``, or a function that returns it."""
 
-    ticket: str | None = field(default=None, repr=False)
-    """The ticket of ``ticket``."""
+    ticket: str | t.Callable[[], object] | None = field(default=None, repr=False)
+    """The ticket of ``ticket``, or a function that returns it."""
 
     private_key: str | None = field(default=None, repr=False)
     """The Ed25519 key of ``cryptosign``: its seed as 64 hex digits, or an OpenSSH or PEM text, or the
     path of a file with either or with the 32 bytes. Encrypted keys are not supported."""
 
-    authextra: t.Mapping[str, t.Any] = field(default_factory=dict, repr=False, hash=False)
-    """More for the router's authenticator, sent as it is."""
+    authextra: t.Mapping[str, t.Any] | t.Callable[[], object] = field(
+        default_factory=dict, repr=False, hash=False
+    )
+    """More for the router's authenticator, sent as it is, or a function that returns it."""
+
+    def resolved(self) -> Credentials:
+        """Return these credentials with what the functions among them return now.
+
+        :raises AuthenticationError: A function fails, or returns something that it must not.
+        """
+        return replace(
+            self,
+            secret=_resolve("WAMP_SECRET", self.secret, str),
+            ticket=_resolve("WAMP_TICKET", self.ticket, str),
+            authextra=_resolve("WAMP_AUTHEXTRA", self.authextra, dict) or {},
+        )
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -119,7 +133,7 @@ class Credentials:
 
         :raises ValueError: Naming the config key at fault, and what to do about it.
         """
-        if self.authextra.get("channel_binding") is not None:
+        if not callable(self.authextra) and self.authextra.get("channel_binding") is not None:
             raise ValueError("WAMP_AUTHEXTRA asks for a channel_binding, which is not supported")
         for authmethod in self.offered:
             self._check_method(authmethod)
@@ -130,12 +144,28 @@ class Credentials:
             raise ValueError(f"WAMP_AUTHMETHODS: {authmethod!r} is none of {allowed}")
         for name in METHODS[authmethod].needs:
             value = getattr(self, name)
-            if not value or type(value) is not str:
+            if not callable(value) and (not value or type(value) is not str):
                 raise ValueError(f"{authmethod!r} needs WAMP_{name.upper()}, a string")
         if reason := _missing_library(authmethod):
             raise ValueError(f"WAMP_AUTHMETHODS: {reason}")
         if authmethod == "cryptosign" and self.private_key:
             load_private_key(self.private_key)
+
+
+def _resolve(name: str, value: object, kind: type) -> t.Any:
+    """Return a value, or what the function in its place returns."""
+    if not callable(value):
+        return value
+    try:
+        found = value()
+    except Exception as error:
+        raise AuthenticationError(f"{name} is a function, and it failed: {error!r}") from error
+    if not isinstance(found, kind) or (kind is str and not found):
+        wanted = "text" if kind is str else "a dictionary"
+        raise AuthenticationError(
+            f"{name} is a function, and returned {type(found).__name__} instead of {wanted}"
+        )
+    return found
 
 
 class Authentication:
@@ -146,7 +176,7 @@ class Authentication:
     """
 
     def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+        credentials = self._credentials = credentials.resolved()
         self._offered = credentials.offered
         # 18 bytes are 24 digits of base64 without padding. So the router's nonce, which Crossbar makes
         # by appending bytes and the spec by appending text, begins with ours either way.
@@ -160,7 +190,8 @@ class Authentication:
         details: dict[str, t.Any] = {"authmethods": list(self._offered)}
         if self._credentials.authid is not None:
             details["authid"] = self._credentials.authid
-        authextra = {**self._credentials.authextra, **self._own_authextra()}
+        given = t.cast("t.Mapping[str, t.Any]", self._credentials.authextra)  # resolved
+        authextra = {**given, **self._own_authextra()}
         if authextra:
             details["authextra"] = authextra
         return details
@@ -232,12 +263,12 @@ class Authentication:
             raise AuthenticationError(str(error)) from None
 
     def _secret(self) -> bytes:
-        return (self._credentials.secret or "").encode()
+        return t.cast(str, self._credentials.secret or "").encode()
 
     # The answers. A ValueError is what the router did wrong.
 
     def _answer_ticket(self, extra: dict[str, t.Any]) -> str:
-        return self._credentials.ticket or ""
+        return t.cast(str, self._credentials.ticket or "")
 
     def _answer_wampcra(self, extra: dict[str, t.Any]) -> str:
         challenge = _text(extra, "challenge").encode()

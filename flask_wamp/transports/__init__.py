@@ -55,6 +55,8 @@ def open_transport(
     tls: TLSSettings,
     compression: bool = False,
     opened: t.Callable[[Stream], None] = lambda stream: None,
+    headers: t.Callable[[], t.Mapping[str, str]] | None = None,
+    proxy: str | None = None,
 ) -> Transport:
     """Connect to a router and agree on a serializer.
 
@@ -63,16 +65,22 @@ def open_transport(
     :param timeout: Seconds for all of it.
     :param compression: Offer a WebSocket router to compress; goes on without where it declines.
     :param opened: Called with every stream it opens; closing the stream ends the attempt.
+    :param headers: Returns HTTP headers for the WebSocket handshake.
+    :param proxy: The URL of a proxy to connect through.
     :raises TransportError: The router cannot be reached, or is none.
     """
     deadline = time.monotonic() + timeout
     if url.websocket:
         from .websocket import WebSocketTransport
 
-        stream = open_stream(url, tls, deadline, opened)
+        more = headers() if headers is not None else {}
+        stream = open_stream(url, tls, deadline, opened, proxy)
         return WebSocketTransport.open(
-            stream, url, serializers, max_message_size, deadline, compression
+            stream, url, serializers, max_message_size, deadline, compression, more
         )
     return RawSocketTransport.open(
-        lambda: open_stream(url, tls, deadline, opened), serializers, max_message_size, deadline
+        lambda: open_stream(url, tls, deadline, opened, proxy),
+        serializers,
+        max_message_size,
+        deadline,
     )

@@ -204,18 +204,28 @@ def open_stream(
     settings: TLSSettings,
     deadline: float,
     opened: t.Callable[[Stream], None] = lambda stream: None,
+    proxy: str | None = None,
 ) -> Stream:
     """Connect, with TLS where the URL says so.
 
-    :param opened: Called with the stream before it connects; closing it ends the attempt.
+    :param opened: Called with the stream before it connects; closing it ends the attempt. Through a proxy it
+        is called when the proxy has connected.
+    :param proxy: The URL of a proxy to connect through.
     :raises TransportError: Nobody listens, or not in time, or the certificate is not to be trusted.
     """
     try:
-        sock = _connect(url, deadline, opened)
+        if proxy is None:
+            sock = _connect(url, deadline, opened)
+        else:
+            from .proxy import connect_through
+
+            sock = connect_through(proxy, url, deadline)
     except OSError as error:
         raise TransportError(f"cannot connect to {url.shown}: {_reason(error)}") from error
     try:
         stream = TLSStream(sock, _context(settings), url.host) if url.secure else Stream(sock)
+        if proxy is not None:
+            opened(stream)
         stream.settimeout(deadline)
         if not (url.websocket or url.unix):
             stream.quickack = QUICKACK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import types
 import typing as t
 
 from websockets.client import ClientProtocol
@@ -48,6 +49,7 @@ class WebSocketFraming:
     :param max_receive_size: Bytes; a longer message ends the connection before it is read, or while it
         is decompressed.
     :param compression: Offer permessage-deflate.
+    :param headers: HTTP headers for the handshake.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class WebSocketFraming:
         subprotocols: t.Sequence[str],
         max_receive_size: int,
         compression: bool = False,
+        headers: t.Mapping[str, str] = types.MappingProxyType({}),
     ) -> None:
         self.control: list[bytes] = []
         """What the protocol itself wants to send: the handshake, pongs, the answer to a close."""
@@ -70,7 +73,12 @@ class WebSocketFraming:
         )
         self._offers_compression = compression
         self._fragments: list[Buffer] = []
-        self._protocol.send_request(self._protocol.connect())
+        request = self._protocol.connect()
+        for name, value in headers.items():
+            if name in request.headers:  # Authorization, where the URL has a password
+                del request.headers[name]
+            request.headers[name] = value
+        self._protocol.send_request(request)
         self._collect()
 
     @property
@@ -192,10 +200,13 @@ class WebSocketTransport(OverStream):
         max_message_size: int,
         deadline: float,
         compression: bool = False,
+        headers: t.Mapping[str, str] = types.MappingProxyType({}),
     ) -> WebSocketTransport:
         """Shake hands over a connected stream."""
         by_subprotocol = {get_serializer(name).subprotocol: name for name in serializers}
-        framing = WebSocketFraming(url.url, list(by_subprotocol), max_message_size, compression)
+        framing = WebSocketFraming(
+            url.url, list(by_subprotocol), max_message_size, compression, headers
+        )
         early: list[Buffer] = []
         try:
             _send_control(stream, framing)

@@ -41,9 +41,9 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_AUTHMETHODS": [["anonymous"], ("anonymous",), "anonymous"],
     "WAMP_AUTHID": TEXT,
     "WAMP_SECRET": [],  # needs an authid, below
-    "WAMP_TICKET": TEXT,
+    "WAMP_TICKET": [*TEXT, lambda: "text"],
     "WAMP_PRIVATE_KEY": ["4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"],
-    "WAMP_AUTHEXTRA": [{}, {"x": 1}],
+    "WAMP_AUTHEXTRA": [{}, {"x": 1}, dict],
     "WAMP_TLS_CA": [],  # a file, below
     "WAMP_TLS_CERT": [],
     "WAMP_TLS_KEY": [],
@@ -75,6 +75,8 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_DOCS": YES_OR_NO,
     "WAMP_DATES": ["iso", "http", False],
     "WAMP_TRUSTED_LINKS": [[], ["rlink"], ("rlink", "backup"), "rlink,backup"],
+    "WAMP_HEADERS": [{}, {"Authorization": "Bearer x"}, lambda: {"X-Tea": "1"}],
+    "WAMP_PROXY": ["http://proxy.example:3128", "socks5h://joe:pw@[::1]:1080"],
 }
 
 REFUSED: dict[str, list[t.Any]] = {
@@ -130,9 +132,20 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_DOCS": [0, 1, "yes"],
     "WAMP_DATES": ["ISO", "rfc822", "", 5],
     "WAMP_TRUSTED_LINKS": [[1.5], [""], True, {"rlink": True}],
+    "WAMP_HEADERS": [
+        "text",
+        [],
+        {"X": 1},
+        {1: "x"},
+        {"X Y": "x"},
+        {"X": "a\r\nY: b"},
+        {"Host": "x"},
+        {"Sec-WebSocket-Key": "x"},
+    ],
+    "WAMP_PROXY": ["proxy.example:3128", "http://proxy.example", "ftp://x:1", "https://x:1", "", 5],
 }
 
-SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA")
+SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA", "WAMP_HEADERS")
 
 
 def pairs(table: dict[str, list[t.Any]]) -> list[tuple[str, t.Any]]:
@@ -153,6 +166,8 @@ def test_tables_have_every_key() -> None:
 def test_accepted(name: str, value: t.Any) -> None:
     if name == "WAMP_PRIVATE_KEY":
         pytest.importorskip("cryptography")
+    if name == "WAMP_PROXY":
+        pytest.importorskip("python_socks")
     init(**{name: value})
 
 
@@ -304,6 +319,10 @@ def test_secret_is_not_shown_by_anything_else() -> None:
         ({"WAMP_AUTHMETHODS": ["cryptosign"]}, "WAMP_PRIVATE_KEY"),
         ({"WAMP_RECONNECT_MIN": 5, "WAMP_RECONNECT_MAX": 1}, "WAMP_RECONNECT_MIN=5"),
         ({"WAMP_RECONNECT_MIN": 5}, "WAMP_RECONNECT_MAX=1"),
+        (
+            {"WAMP_ROUTER_URL": "tcp://localhost:1", "WAMP_HEADERS": {"X": "1"}},
+            "WAMP_HEADERS needs",
+        ),
     ],
 )
 def test_keys_that_need_each_other(config: dict[str, t.Any], named: str) -> None:

@@ -45,6 +45,8 @@ class Impostor(_Server):
         self.answer = answer
         self.asked = threading.Semaphore(0)
         """Released for every client."""
+        self.received = bytearray()
+        """What all clients have sent."""
 
 
 class _Answer(socketserver.BaseRequestHandler):
@@ -52,7 +54,7 @@ class _Answer(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):
-            self.request.recv(4096)
+            self.server.received += self.request.recv(4096)
             self.request.sendall(self.server.answer)
             self.server.asked.release()
 
