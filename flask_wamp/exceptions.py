@@ -9,6 +9,7 @@
     ├── CallTimeout            no answer in time
     ├── NotJoined              there is no session, nothing was sent
     ├── SessionLost            the session ended while waiting, the outcome is unknown
+    ├── NotSupported           the router does not announce what was asked of it, nothing was sent
     ├── SerializationError     a payload that must not be sent
     │   └── PayloadTooLarge    a message over the limit
     ├── InvalidURI             a URI that must not be sent (also a ValueError)
@@ -159,6 +160,22 @@ class NotJoined(WAMPError):
     def __init__(self, text: str = "", reason: str | None = None) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class NotSupported(WAMPError):
+    """The router does not announce a feature that is needed, so nothing was sent.
+
+    :param feature: The feature's name in the specification.
+    :param what: What needs it.
+    """
+
+    def __init__(self, feature: str, what: str) -> None:
+        super().__init__(feature, what)
+        self.feature = feature
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} needs a router that announces {self.feature!r}; this one does not"
 
 
 class SessionLost(WAMPError):

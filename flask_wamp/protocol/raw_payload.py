@@ -32,6 +32,10 @@ _KWARGS_FROM_JSON: Decode = msgspec.json.Decoder(dict[str, t.Any] | None).decode
 _KWARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(dict[str, t.Any] | None).decode
 
 
+_FROM_JSON: Decode = msgspec.json.Decoder().decode
+_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder().decode
+
+
 class Undecodable:
     """Stands in for a payload that has no end or no sense, so that only its message is refused.
 
@@ -121,6 +125,24 @@ def decode_kwargs(raw: t.Any) -> dict[str, t.Any]:
     if not all(type(key) is str for key in value):
         raise _invalid("a key of kwargs is not text")
     return value
+
+
+def opaque_payload(raw_args: object) -> bytes | None:
+    """Return bytes that stand in place of a list of arguments: a payload that is encrypted for its receiver.
+
+    Source: WAMP Advanced Profile, "Payload Passthru Mode".
+    """
+    value: object
+    try:
+        if isinstance(raw_args, msgspec.Raw):
+            is_json = raw_format(raw_args) == "json"
+            value = _FROM_JSON(raw_args) if is_json else _FROM_MSGPACK(raw_args)
+            value = bytes_from_json(value) if is_json else value
+        else:
+            value = _odd(raw_args)
+    except Exception:  # it cannot be decoded at all
+        return None
+    return value if isinstance(value, bytes) else None
 
 
 def raw_format(raw: msgspec.Raw) -> str:

@@ -19,6 +19,7 @@ from .raw_payload import (
     decode_args,
     decode_kwargs,
     is_null,
+    opaque_payload,
     raw_format,
 )
 
@@ -142,7 +143,13 @@ class Serializer:
             return value
         if isinstance(value, msgspec.Raw) and raw_format(value) == self.name and not is_null(value):
             return value
-        return self.plain(decode(value))
+        try:
+            return self.plain(decode(value))
+        except InvalidPayload:
+            opaque = opaque_payload(value)
+            if opaque is None:
+                raise
+            return self.plain(opaque)
 
 
 def has_odd_details(data: bytes, decode: t.Callable[..., t.Any]) -> bool:

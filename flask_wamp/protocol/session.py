@@ -21,6 +21,7 @@ from ..exceptions import PayloadTooLarge, ProtocolError
 from . import error_uris
 from . import messages as m
 from .auth import Authentication
+from .router_features import RouterFeatures
 from .serializers import Serializer
 from .session_events import (
     ROLES,
@@ -81,6 +82,8 @@ class Session:
         self.registrations: dict[int, t.Any] = {}
         self.subscriptions = Subscriptions()
         self.in_hand: set[int] = set()
+        self.features = RouterFeatures({})
+        """What the router has announced; nothing before WELCOME."""
         self._serializer = serializer
         self._realm = realm
         self._authentication = authentication
@@ -131,6 +134,7 @@ class Session:
         ticket: t.Any,
     ) -> int:
         """CALL; the ticket comes back with every RESULT and with ERROR."""
+        options = self.features.for_call(options)
         return self._request(m.Call(0, options, procedure, args, kwargs), ticket)
 
     def publish(
@@ -141,12 +145,20 @@ class Session:
         options: m.Details,
         ticket: t.Any = None,
     ) -> int:
-        """PUBLISH; the router answers only where ``options`` say ``acknowledge``."""
+        """PUBLISH; the router answers only where ``options`` say ``acknowledge``.
+
+        :raises NotSupported: The router does not know an option that decides about who gets the event.
+        """
+        options = self.features.for_publish(options)
         message = m.Publish(0, options, topic, args, kwargs)
         return self._request(message, ticket, answered=bool(options.get("acknowledge")))
 
     def register(self, procedure: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
-        """REGISTER; ``target`` comes with every :class:`Invoked`."""
+        """REGISTER; ``target`` comes with every :class:`Invoked`.
+
+        :raises NotSupported: The router does not know patterns.
+        """
+        options = self.features.for_register(options)
         return self._request(m.Register(0, options, procedure), ticket, target)
 
     def unregister(self, registration_id: int, ticket: t.Any) -> int:
@@ -154,7 +166,11 @@ class Session:
         return self._request(m.Unregister(0, registration_id), ticket, registration_id)
 
     def subscribe(self, topic: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
-        """SUBSCRIBE; ``target`` comes with every :class:`Delivered`."""
+        """SUBSCRIBE; ``target`` comes with every :class:`Delivered`.
+
+        :raises NotSupported: The router does not know patterns.
+        """
+        options = self.features.for_subscribe(options)
         asked = target, (topic, options.get("match", "exact"))
         return self._request(m.Subscribe(0, options, topic), ticket, asked)
 
@@ -163,13 +179,18 @@ class Session:
         return self._request(m.Unsubscribe(0, subscription_id), ticket, subscription_id)
 
     def cancel(self, request_id: int, mode: str) -> None:
-        """CANCEL a call; its ERROR comes back to the ticket."""
+        """CANCEL a call, if the router knows that; its ERROR comes back to the ticket."""
         pending = self._pending.get(request_id)
-        if pending is not None and pending.request_type is m.Call:
+        is_call = pending is not None and pending.request_type is m.Call
+        if is_call and self.features.can_cancel:
             self._send(m.Cancel(request_id, {"mode": mode}))
 
     def send_message(self, message: t.Any) -> None:
         """Send any message; a request gets the next request id, its answer is ignored."""
+        if isinstance(message, m.Call):
+            message.options = self.features.for_call(message.options)
+        elif isinstance(message, m.Publish):
+            message.options = self.features.for_publish(message.options)
         if isinstance(message, _REQUESTS):
             self._request(message, None, answered=False)
         else:
@@ -260,6 +281,7 @@ class Session:
     def _on_welcome(self, message: m.Welcome) -> Joined:
         self._authentication.verify(message.details.get("authextra") or {})
         self.session_id = message.session_id
+        self.features = RouterFeatures(message.details)
         self._enter(State.JOINED)
         return Joined(message.session_id, message.details)
 

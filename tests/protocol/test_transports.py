@@ -27,7 +27,8 @@ class ScriptedStream:
     """A stream whose other end answers what is sent; empty bytes are its end."""
 
     def __init__(self, answer: Answer = lambda data: ()) -> None:
-        self.sent = b""
+        self.sent = self.rest = b""
+        self.answers = False
         self.closed = self.forgotten = False
         self.deadline: float | None = None
         self.incoming: collections.deque[bytes] = collections.deque()

@@ -1,9 +1,10 @@
 """The vectors of the WAMP specification: https://github.com/wamp-proto/wamp-proto, ``testsuite``.
 
-Not used of them: the serializers we do not have (ubjson, flatbuffers); samples with a payload that is
-encrypted for a peer ("payload transparency"), which no message class here carries; EVENT_RECEIVED
-(337), which is no message of the specification; and samples of ``options_validation``, which want a
-wrong type in details refused: we ignore what we do not understand, as the specification asks.
+Payloads that are encrypted for a peer ("payload transparency") are carried and passed on, but not read.
+
+Not used of them: the serializers we do not have (ubjson, flatbuffers); EVENT_RECEIVED (337), which is no
+message of the specification; and samples of ``options_validation``, which want a wrong type in details
+refused: we ignore what we do not understand, as the specification asks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flask_wamp.exceptions import InvalidPayload
 from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.raw_payload import opaque_payload
 from tests.support.wire import SERIALIZERS, router_serializer
 
 Sample = dict[str, t.Any]
@@ -30,10 +33,10 @@ FIELDS = {
 CLASSES = {m.code(cls): cls for cls in t.get_args(m.AnyMessage)}
 
 
-def samples() -> t.Iterator[t.Any]:
+def samples(*, encrypted: bool = False) -> t.Iterator[t.Any]:
     for path in sorted(Path(__file__).with_name("vectors").glob("*/*.json")):
         for number, sample in enumerate(json.loads(path.read_text())["samples"]):
-            if "serializers" in sample and not is_encrypted(sample):
+            if "serializers" in sample and is_encrypted(sample) is encrypted:
                 for name in SERIALIZERS:
                     yield pytest.param(sample, name, id=f"{path.stem}-{number}-{name}")
 
@@ -89,3 +92,23 @@ def plain_types(cls: type[m.Message]) -> list[t.Any]:
         kinds.get(each) or t.get_origin(hints[each]) or hints[each]
         for each in cls.__struct_fields__
     ]
+
+
+@pytest.mark.parametrize(("sample", "name"), list(samples(encrypted=True)))
+def test_an_encrypted_payload_is_carried_and_not_read(sample: Sample, name: str) -> None:
+    attributes = sample["expected_attributes"]
+    for data in encodings(sample, name):
+        message = router_serializer(name).decode(data)
+        assert isinstance(message, m.PayloadMessage)
+        envelope = msgspec.structs.replace(message, raw_args=[], raw_kwargs={})
+        assert envelope == expected(sample)
+        with pytest.raises(InvalidPayload, match="args must be a list|Expected `array"):
+            message.decode_payload()
+        for there in SERIALIZERS:
+            passed_on = router_serializer(there).decode(router_serializer(there).encode(message))
+            assert isinstance(passed_on, m.PayloadMessage)
+            assert opaque_payload(passed_on.raw_args) == bytes.fromhex(attributes["payload"])
+
+
+def test_there_are_encrypted_samples() -> None:
+    assert len(list(samples(encrypted=True))) == 4 * len(SERIALIZERS)

@@ -91,9 +91,9 @@ def test_what_crossbar_cannot_pass_on_never_arrives(
     arrived: list[bytes] = []
     receive = Connection._receive
 
-    def spy(self: Connection, data: t.Any) -> t.Any:
+    def spy(self: Connection, data: t.Any, *rest: t.Any) -> t.Any:
         arrived.append(bytes(data))
-        return receive(self, data)
+        return receive(self, data, *rest)
 
     monkeypatch.setattr(Connection, "_receive", spy)
     raw.send(f'[48,1,{{}},"com.example.count",[{payload}]]')

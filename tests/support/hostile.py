@@ -47,8 +47,11 @@ def mapping(name: str, items: t.Sequence[tuple[bytes, bytes]]) -> bytes:
     )
 
 
-def odd_values(name: str) -> Parts:
-    """Return encoded values, by what is odd with them."""
+def odd_values(name: str, deepest: int = DEEP[-1]) -> Parts:
+    """Return encoded values, by what is odd with them.
+
+    :param deepest: Levels of nesting that are not exceeded.
+    """
     values: Parts = {
         repr(value)[:30]: encode(name, value)
         for value in (
@@ -72,7 +75,7 @@ def odd_values(name: str) -> Parts:
         )
     }
     one = encode(name, 1)
-    for depth in DEEP:
+    for depth in (depth for depth in DEEP if depth <= deepest):
         values[f"lists {depth} deep"] = _nested(name, depth)
     values["many items"] = encode(name, [0] * LARGE)
     values["many keys"] = encode(name, {f"k{number}": 0 for number in range(LARGE // 10)})

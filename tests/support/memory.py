@@ -8,12 +8,14 @@ waits in a queue for the client's reader.
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import queue
 import threading
 import typing as t
 
 from flask_wamp.exceptions import ApplicationError, TransportError
 from flask_wamp.protocol import messages as m
+from flask_wamp.router.features import ROLES
 from tests.support.memory_routing import NO_SUCH_PROCEDURE, Routing
 from tests.support.memory_transport import MemoryTransport
 
@@ -75,6 +77,8 @@ class MemoryRouter:
         """What HELLO is answered with in place of WELCOME."""
         self.details: dict[str, t.Any] = {}
         """Added to the details of :meth:`invoke` and :meth:`publish`."""
+        self.roles: dict[str, t.Any] = copy.deepcopy(ROLES)
+        """What WELCOME announces."""
         self.attempts = 0
         self.messages: list[t.Any] = []
         """What all clients sent, in order."""
@@ -241,8 +245,7 @@ class MemoryRouter:
             transport.put(self.abort)
             return
         transport.session_id = next(self._routing.ids)
-        roles: dict[str, t.Any] = {"broker": {}, "dealer": {}}
-        details = {"roles": roles, "realm": message.realm, "authid": "anonymous"}
+        details = {"roles": self.roles, "realm": message.realm, "authid": "anonymous"}
         transport.put(m.Welcome(transport.session_id, details))
 
     def _on_goodbye(self, transport: MemoryTransport, message: m.Goodbye) -> None:

@@ -14,6 +14,7 @@ from flask_wamp.protocol.serializers import (
     get_serializer,
 )
 from flask_wamp.protocol.session import Session
+from flask_wamp.router.features import ROLES
 
 SERIALIZERS = ("json", "msgpack", "cbor")
 
@@ -46,11 +47,11 @@ def new_session(
     )
 
 
-def joined_session(**options: t.Any) -> Session:
-    """A session that has been welcomed."""
+def joined_session(*, roles: t.Any = None, **options: t.Any) -> Session:
+    """A session that has been welcomed by a router with these roles, by default with all features."""
     session = new_session(**options)
     session.join()
-    session.receive(Welcome(SESSION_ID, {}))
+    session.receive(Welcome(SESSION_ID, {"roles": ROLES if roles is None else roles}))
     session.outgoing.clear()
     return session
 

@@ -9,11 +9,14 @@ import random
 import signal
 import time
 import typing as t
+import urllib.parse
 
 from flask_wamp.crossbar import DevRouter
 from flask_wamp.exceptions import WAMPError
 
+from ..hostile_peer import HostilePeer
 from .ledger import SLACK, Ledger
+from .load import PREFIX
 from .members import DRAIN, HEARTBEAT, Member
 from .proxy import DOWN, UP, Proxy
 
@@ -54,6 +57,7 @@ class Faults:
             self.leave: 4,
             self.kill: 5,
             self.freeze: 2,
+            self.attack: 3,
             self.restart: 2,
         }
 
@@ -127,6 +131,21 @@ class Faults:
         with contextlib.suppress(WAMPError):
             if session_id is not None:
                 self._control.client.call("wamp.session.kill", session_id, reason="com.chaos.kill")
+
+    def attack(self, member: Member, proxy: Proxy) -> None:
+        """Send odd payloads to all: a session on a good line does not end for that."""
+        session_id = self._control.client.session_id
+        url = urllib.parse.urlsplit(self._router.rawsocket_url)
+        assert url.hostname
+        assert url.port
+        name = self._rng.choice(["json", "msgpack", "cbor"])
+        with HostilePeer((url.hostname, url.port), name) as peer:
+            procedure = f"{PREFIX}.who.{self._control.name}"
+            for data in peer.requests(procedure, f"{PREFIX}.odd"):
+                if self._rng.random() < 0.3:
+                    peer.send(data)
+        if session_id is not None and self._control.client.session_id != session_id:
+            self._ledger.violation(f"odd payloads in {name} have ended session {session_id}")
 
     def freeze(self, member: Member, proxy: Proxy) -> None:
         assert self._router.pid is not None

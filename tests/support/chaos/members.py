@@ -75,6 +75,7 @@ class Member:
             self.wamp.callee(f".{f.__name__.strip('_')}", validate=False, **options)(f)
         self.wamp.callee(f".who.{self.name}", invoke="single")(lambda: self.name)
         self.wamp.subscriber(".news", validate=False)(self._news)
+        self.wamp.subscriber(".odd", validate=False)(lambda *args, **kwargs: None)
         self.wamp.subscriber(".jobs", validate=False, delivery="one")(self._job)
 
     def _echo(self, token: int, payload: t.Any = None) -> t.Any:

@@ -1,0 +1,91 @@
+"""What a router has announced in WELCOME, and what may be asked of it.
+
+A router that does not know a feature may take its messages or options for a broken protocol, and end the
+session; or it ignores them, and everybody gets an event that was meant for one.
+
+Source: WAMP Basic Profile, "Client: Role and Feature Announcement", and WAMP Advanced Profile, "Feature
+Announcement" of each feature.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..exceptions import NotSupported
+from .messages import Details
+from .options import RECEIVERS
+
+
+class RouterFeatures:
+    """The features of one router.
+
+    :param details: ``WELCOME.Details``; whatever is odd there announces nothing.
+    """
+
+    def __init__(self, details: Details) -> None:
+        self.dealer = _announced(details, "dealer")
+        self.broker = _announced(details, "broker")
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether CANCEL may be sent. Some routers that do not know it end the session."""
+        return "call_canceling" in self.dealer
+
+    def for_call(self, options: Details) -> Details:
+        """Return the options of a CALL: without progressive results there is the final one."""
+        if "receive_progress" in options and "progressive_call_results" not in self.dealer:
+            return _without(options, "receive_progress")
+        return options
+
+    def for_register(self, options: Details) -> Details:
+        """Return the options of a REGISTER: without shared registrations, one process serves it.
+
+        :raises NotSupported: The procedure is a pattern, and the router would take it for a URI.
+        """
+        if "match" in options and "pattern_based_registration" not in self.dealer:
+            _check_match(options, "pattern_based_registration")
+        if "invoke" in options and "shared_registration" not in self.dealer:
+            return _without(options, "invoke")
+        return options
+
+    def for_subscribe(self, options: Details) -> Details:
+        """Return the options of a SUBSCRIBE.
+
+        :raises NotSupported: The topic is a pattern, and the router would take it for a URI.
+        """
+        if "match" in options and "pattern_based_subscription" not in self.broker:
+            _check_match(options, "pattern_based_subscription")
+        return options
+
+    def for_publish(self, options: Details) -> Details:
+        """Return the options of a PUBLISH.
+
+        :raises NotSupported: The router would send the event to others than it is for, or not keep it.
+        """
+        if not options:
+            return options
+        if "subscriber_blackwhite_listing" not in self.broker:
+            for name in RECEIVERS:
+                if name in options:
+                    raise NotSupported("subscriber_blackwhite_listing", f"{name}=")
+        if options.get("retain") and "event_retention" not in self.broker:
+            raise NotSupported("event_retention", "retain=True")
+        return options
+
+
+def _announced(details: Details, role: str) -> frozenset[str]:
+    roles: t.Any = details.get("roles")
+    for name in (role, "features"):
+        roles = roles.get(name) if isinstance(roles, dict) else None
+    if not isinstance(roles, dict):
+        return frozenset()
+    return frozenset(name for name, value in roles.items() if value is True)
+
+
+def _check_match(options: Details, feature: str) -> None:
+    if options["match"] != "exact":
+        raise NotSupported(feature, f"match={options['match']!r}")
+
+
+def _without(options: Details, name: str) -> Details:
+    return {key: value for key, value in options.items() if key != name}
