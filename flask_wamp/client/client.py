@@ -23,7 +23,9 @@ from .caller import Caller
 from .state import ClientState, Closeable, MakeEvent, StartPolicy
 
 if t.TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ..peer.handler_options import CalleeOptions, SubscriberOptions
 
 logger = get_logger("flask_wamp")
 
@@ -56,7 +58,9 @@ class Client(Caller):
 
     # Registering and subscribing.
 
-    def register(self, f: t.Callable[..., t.Any], uri: str, **options: t.Any) -> None:
+    def register(
+        self, f: t.Callable[..., t.Any], uri: str, **options: Unpack[CalleeOptions]
+    ) -> None:
         """Register a function as a procedure, now and after every reconnect.
 
         :param options: As for ``wamp.callee``.
@@ -72,7 +76,9 @@ class Client(Caller):
         """
         self._withdraw(Registration, self._absolute(uri), match)
 
-    def subscribe(self, f: t.Callable[..., t.Any], topic: str, **options: t.Any) -> None:
+    def subscribe(
+        self, f: t.Callable[..., t.Any], topic: str, **options: Unpack[SubscriberOptions]
+    ) -> None:
         """Subscribe a function to a topic, now and after every reconnect.
 
         :param options: As for ``wamp.subscriber``.

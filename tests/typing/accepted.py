@@ -173,3 +173,14 @@ reveal_type(joined)  # (session: SessionInfo) -> None
 reveal_type(left)  # (session: SessionInfo) -> None
 reveal_type(wamp.middleware(Timing()))  # Timing
 wamp.register_blueprint(users)
+
+
+# The client.
+
+client = wamp.client
+client.register(bare, ".more", invoke="last", timeout=1.0)
+client.subscribe(on_bare, ".more", match="prefix", concurrency=2)
+reveal_type(client)  # Client
+reveal_type(client.with_options(timeout=1, acknowledge=True))  # Client
+reveal_type(client.session_id)  # int | None
+wamp.allow("member", subscribe=[".news"], publish=".typing")

@@ -60,3 +60,9 @@ wamp.on_session_join(no_session)  # refused: it gets a SessionInfo
 wamp.on_session_leave(topic="x")  # refused: it has no topic
 wamp.register_blueprint(f)  # refused: not a blueprint
 session: SessionInfo = wamp.include(f)  # refused: what was given is returned
+client = wamp.client
+client.register(f, ".a", invok="single")  # refused: a misspelt option
+client.register(f, ".a", invoke="load")  # refused: not a way to share calls
+client.subscribe(on_text, ".a", get_retaind=True)  # refused: a misspelt option
+client.with_options(timeot=1)  # refused: a misspelt option
+client.with_options(cancel_mode="skip")  # refused: not a way to cancel
