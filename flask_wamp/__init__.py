@@ -26,6 +26,7 @@ from .extension import WAMP, FlaskWAMP
 from .handlers.context import Event, Invocation, event, invocation
 from .handlers.marks import callee, subscriber
 from .protocol.call_result import CallResult
+from .protocol.identity import Identity
 from .protocol.meta_types import SessionInfo
 from .tasks.background import background_tasks
 
@@ -38,6 +39,7 @@ __all__ = [
     "CallTimeout",
     "Event",
     "FlaskWAMP",
+    "Identity",
     "InvalidPayload",
     "InvalidURI",
     "Invocation",

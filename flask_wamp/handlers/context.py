@@ -15,6 +15,7 @@ from werkzeug.local import LocalProxy
 from .._text import safe_text
 from ..peer.declarations import Work
 from ..protocol.disclosure import Role, identified
+from ..protocol.identity import Identity
 
 
 @dataclasses.dataclass
@@ -113,6 +114,20 @@ class _Message:
         ignored, unless its role is in ``WAMP_TRUSTED_LINKS``.
         """
         return identified(self._work.message.details, self._role, self._trusted_links)
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who called or published: authid and authrole. None if the router does not disclose them.
+
+        It cannot be forged, see :attr:`details`.
+
+        .. versionadded:: 0.1
+        """
+        details = self.details
+        authid, authrole = (details.get(f"{self._role}_{name}") for name in ("authid", "authrole"))
+        if not isinstance(authid, str) or not isinstance(authrole, str):
+            return None
+        return Identity(authid, authrole)
 
     @property
     def age(self) -> float:

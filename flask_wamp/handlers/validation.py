@@ -95,31 +95,11 @@ def make_validator(
     :raises NameError: An annotation names what does not exist.
     """
     # Imported when first needed: it takes longer than all the rest.
-    import pydantic
-    import pydantic_core
+    from pydantic import ValidationError
+    from pydantic_core import ArgsKwargs as pack
 
-    def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
-        return args, kwargs
-
-    hints = resolved_hints(f, localns)
-    signature = _payload_signature(f, keywords, hidden)
-    if signature is not None:
-        own, signature = _defaults_left_out(signature, hints, may_miss)
-        collect.__signature__ = signature  # type: ignore[attr-defined]
-    else:
-        own = frozenset()
-    collect.__annotations__ = {name: hint for name, hint in hints.items() if name not in hidden}
-    collect.__module__, collect.__qualname__ = _names(f)
-    # What pydantic.validate_call does at every call, without the two functions around it.
-    kind: t.Any = collect
-    adapter: t.Any = pydantic.TypeAdapter(kind, config=_CONFIG)
-    schema = hardened(adapter.core_schema, pydantic.ValidationError)
-    make: t.Any = pydantic_core.SchemaValidator
-    try:  # without the validators that models were given when they were defined: those are not bounded
-        validated = make(schema, _use_prebuilt=False).validate_python
-    except TypeError:  # an older version
-        validated = make(schema).validate_python
-    pack = pydantic_core.ArgsKwargs
+    collect, own = _collector(f, localns, keywords, hidden, may_miss)
+    validated = _compiled(collect)
     parameters = inspect.signature(collect).parameters
 
     def validate(args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> Arguments:
@@ -127,8 +107,8 @@ def make_validator(
             if len(args) > _SLICE or len(kwargs) > _SLICE:
                 for some in _arguments_by_slices(parameters, args, kwargs):
                     validated(pack(*some))
-            found = t.cast(Arguments, validated(pack(args, kwargs)))
-        except pydantic.ValidationError as error:
+            found: Arguments = validated(pack(args, kwargs))
+        except ValidationError as error:
             raise InvalidArgument(_errors(error)) from None
         if own and len(found[1]) > len(kwargs):
             for name in own:
@@ -137,6 +117,47 @@ def make_validator(
         return found
 
     return validate
+
+
+def _collector(
+    f: t.Callable[..., t.Any],
+    localns: dict[str, t.Any] | None,
+    keywords: t.Collection[str],
+    hidden: t.Collection[str],
+    may_miss: bool,
+) -> tuple[t.Callable[..., Arguments], frozenset[str]]:
+    """Return a function that returns its arguments and has the parameters of ``f``.
+
+    Also the names of those that have a stand-in as their default.
+    """
+
+    def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
+        return args, kwargs
+
+    hints = resolved_hints(f, localns)
+    signature = _payload_signature(f, keywords, hidden)
+    own: frozenset[str] = frozenset()
+    if signature is not None:
+        own, signature = _defaults_left_out(signature, hints, may_miss)
+        collect.__signature__ = signature  # type: ignore[attr-defined]
+    collect.__annotations__ = {name: hint for name, hint in hints.items() if name not in hidden}
+    collect.__module__, collect.__qualname__ = _names(f)
+    return collect, own
+
+
+def _compiled(collect: t.Any) -> t.Callable[..., t.Any]:
+    """Return what ``pydantic.validate_call`` does at every call, without the two functions around it."""
+    import pydantic
+    import pydantic_core
+
+    adapter: t.Any = pydantic.TypeAdapter(collect, config=_CONFIG)
+    schema = hardened(adapter.core_schema, pydantic.ValidationError)
+    make: t.Any = pydantic_core.SchemaValidator
+    try:  # without the validators that models were given when they were defined: those are not bounded
+        validator = make(schema, _use_prebuilt=False)
+    except TypeError:  # an older version
+        validator = make(schema)
+    return t.cast("t.Callable[..., t.Any]", validator.validate_python)
 
 
 class _LeftOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import queue
 import threading
 import typing as t
 
@@ -315,3 +316,49 @@ def test_proxies_are_unbound_after_the_handler(serve: Serve, router: MemoryRoute
     router.call("com.example.x")
     wamp.stop()
     assert bound == [True, False]
+
+
+# Who sent it.
+
+FORGED = [
+    {"session": 1, "authid": "root", "authrole": "admin"},
+    {"session": 7, "authid": "joe", "authrole": "user"},
+]
+
+
+@pytest.mark.parametrize("forward_for", [None, FORGED])
+def test_an_identity_is_that_of_the_sender(
+    serve: Serve, router: MemoryRouter, forward_for: t.Any
+) -> None:
+    seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee(".who")(lambda: seen.put(invocation.identity))
+        wamp.subscriber(".news")(lambda: seen.put(event.identity))
+
+    if forward_for is not None:
+        first = forward_for[0]
+        for role in ("caller", "publisher"):
+            router.details |= {role: 1, f"{role}_authid": "root", f"{role}_authrole": "admin"}
+        assert first["authid"] == "root"
+        router.details["forward_for"] = forward_for
+    serve(setup)
+    router.call("com.example.who")
+    router.publish("com.example.news")
+    for _ in range(2):
+        assert seen.get(timeout=TIMEOUT) == flask_wamp.Identity("joe", "user")
+
+
+def test_who_is_not_disclosed_has_no_identity(serve: Serve, router: MemoryRouter) -> None:
+    router.details = {"caller": None, "caller_authid": None, "caller_authrole": None}
+    serve(lambda wamp: wamp.callee(".who")(lambda: invocation.identity))
+    assert router.call("com.example.who") is None
+
+
+def test_a_trusted_link_says_who_sent_it(serve: Serve, router: MemoryRouter) -> None:
+    router.details["forward_for"] = FORGED
+    serve(
+        lambda wamp: wamp.callee(".who")(lambda: invocation.caller_authid),
+        WAMP_TRUSTED_LINKS=["user"],
+    )
+    assert router.call("com.example.who") == "root"
