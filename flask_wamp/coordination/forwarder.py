@@ -1,4 +1,4 @@
-"""Forwarding events to whoever is next: a line of those that wait, and a window of those in hand."""
+"""Forwarding events to the processes of an app: a bounded queue, and a window of unanswered events."""
 
 from __future__ import annotations
 
@@ -27,23 +27,26 @@ WINDOW = 64
 """How many events may be forwarded and unanswered, for each topic."""
 
 
-#: The answers that say that nobody has begun with it.
-_NOBODY = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
+#: The errors that say that no process has begun to handle an event.
+_NOT_BEGUN = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
 
-#: Seconds in which a process refuses an event, if it does.
+#: Seconds within which a process refuses an event, if it refuses it.
 SETTLE = 0.5
 
-#: Seconds before an event is forwarded once more that no process has begun with: the first pause, then
-#: doubled, and the longest.
+#: Seconds before an event is forwarded again that no process has begun to handle: the first pause, which is
+#: doubled each time, and the longest.
 PAUSE_MIN, PAUSE_MAX = 0.05, 2.0
 
 
 class Forwarder:
-    """Calls a procedure with each event of a topic. Nothing in it waits, but :meth:`finish`.
+    """Calls a procedure with each event of a topic. Only :meth:`finish` waits.
 
-    :param procedure: What to call.
-    :param subscription: What the events are for.
-    :param signer: Signs what is forwarded.
+    The reader, the timer and workers call it; ``_lock`` guards its attributes. No method holds that lock when
+    it takes the connection's.
+
+    :param procedure: The procedure to call.
+    :param subscription: The subscription that the events belong to.
+    :param signer: Signs the events.
     """
 
     def __init__(
@@ -59,9 +62,9 @@ class Forwarder:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._connection: Connection | None = None
-        self._line: collections.deque[m.Event] = collections.deque()
+        self._queue: collections.deque[m.Event] = collections.deque()
         self._held: list[m.Event] | None = None
-        self._in_hand = 0
+        self._unanswered = 0
         self._window: float = WINDOW
         self._taking = False
         self._taken: list[int] | None = None
@@ -71,12 +74,12 @@ class Forwarder:
     # The session.
 
     def joined(self, connection: Connection) -> None:
-        """There is a session: what was left in line can be forwarded."""
+        """Take note of a new session: forward the events that are left in the queue."""
         self._connection = connection
         self._pump()
 
     def lost(self) -> None:
-        """There is none any more. What came before is forwarded in the next one."""
+        """Take note that the session has ended. The queue is forwarded in the next session."""
         with self._lock:
             self._connection = self._held = None
             self._taking = False
@@ -84,31 +87,32 @@ class Forwarder:
     # Taking over, and handing over.
 
     def hold(self) -> None:
-        """Keep what comes, until :meth:`go_on`."""
+        """Keep the events that arrive, until :meth:`go_on`."""
         with self._lock:
             self._held, self._taking, self._taken = [], True, None
             self._skip = frozenset()
 
     def go_on(self, taken: t.Collection[int] | None) -> None:
-        """Forward what was kept and what comes, but for publications the predecessor took.
+        """Forward the events that were kept and that arrive, except for those the predecessor took.
 
-        :param taken: None: there was no predecessor. Otherwise retained events are left out too.
+        :param taken: The publication ids that the predecessor took; retained events are left out too. None
+            if there was no predecessor.
         """
         with self._lock:
             self._skip = frozenset(taken or ())
             for event in self._held or ():
                 if taken is None or not self._is_old(event):
-                    self._line.append(event)
+                    self._queue.append(event)
             self._held = None
         self._pump()
 
     def forget(self) -> None:
-        """Drop what was kept, and take no more: another process may handle it."""
+        """Drop the events that were kept, and take no more: another process may handle them."""
         with self._lock:
             self._held, self._taking = None, False
 
     def note(self) -> None:
-        """From now on, note what is taken: a successor may get it too."""
+        """Note from now on which events are taken: a successor may receive them too."""
         with self._lock:
             self._taken = []
 
@@ -119,23 +123,29 @@ class Forwarder:
             return list(self._taken or ())
 
     def open_wide(self) -> None:
-        """Forward all there is at once: what the others get, they handle."""
+        """Forward the whole queue at once, beyond the window."""
         with self._lock:
             self._window = float("inf")
         self._pump()
 
     def finish(self, deadline: float) -> None:
-        """Wait until everything was forwarded, and nobody refuses it, at most until a ``time.monotonic()``.
+        """Wait until all events have been forwarded and none is refused, at most until ``deadline``.
 
-        Who has an event handles it though its answer comes to nobody.
+        A process that has received an event handles it, even if no one receives its answer.
+
+        :param deadline: A ``time.monotonic()``.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._line, max(0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: not self._queue, max(0, deadline - time.monotonic()))
             timeout = min(SETTLE, deadline - time.monotonic())
-            self._changed.wait_for(lambda: not self._line and not self._in_hand, max(0, timeout))
-            left, self._finished = len(self._line), True
+            self._changed.wait_for(
+                lambda: not self._queue and not self._unanswered, max(0, timeout)
+            )
+            left, self._finished = len(self._queue), True
         if left:
-            logger.error("%d events of %s are lost: nobody took them in time", left, self._topic)
+            logger.error(
+                "%d events of %s are lost: no process took them in time", left, self._topic
+            )
 
     def _is_old(self, event: m.Event) -> bool:
         return event.publication_id in self._skip or bool(event.details.get("retained"))
@@ -143,34 +153,34 @@ class Forwarder:
     # Events. The reader calls these, and the timer.
 
     def take(self, event: m.Event) -> bool:
-        """Take an event; False: there are too many in line."""
+        """Take an event; return False if the queue is full. The reader calls it."""
         with self._lock:
             if not self._taking or event.publication_id in self._skip:
                 return True
             if self._taken is not None:
                 self._taken.append(event.publication_id)
-            line = self._line if self._held is None else self._held
-            if len(line) >= self._limit:
+            queue = self._queue if self._held is None else self._held
+            if len(queue) >= self._limit:
                 return False
-            line.append(event)
+            queue.append(event)
         self._pump()
         return True
 
     def add(self, event: m.Event) -> None:
-        """Forward an event that another process had forwarded to this one."""
+        """Forward an event that another process has forwarded to this process."""
         with self._lock:
-            self._line.append(event)
+            self._queue.append(event)
         self._pump()
 
     def _pump(self) -> None:
-        """Forward as many as may be in hand."""
+        """Forward as many events as the window allows."""
         while True:
             with self._lock:
-                ready = self._line and self._in_hand < self._window and self._held is None
+                ready = self._queue and self._unanswered < self._window and self._held is None
                 if not ready or self._connection is None:
                     return
-                event = self._line.popleft()
-                self._in_hand += 1
+                event = self._queue.popleft()
+                self._unanswered += 1
             self._forward(event)
 
     def _forward(self, event: m.Event, attempt: int = 1) -> None:
@@ -191,19 +201,19 @@ class Forwarder:
             self._done()
 
     def _take_back(self, event: m.Event, connection: Connection | None = None) -> None:
-        """It was not sent: it is the first in the next session."""
+        """Put an event back that was not sent, at the head of the queue."""
         with self._lock:
-            self._line.appendleft(event)
-            self._in_hand -= 1
+            self._queue.appendleft(event)
+            self._unanswered -= 1
             if connection is not None and self._connection is connection:
                 self._connection = None
 
     def answered(self, event: m.Event, message: t.Any, attempt: int) -> None:
-        """A process has handled it, or not."""
+        """Take note of the answer of the process that the event was forwarded to."""
         if not isinstance(message, m.Error):
             self._done()
-        elif message.error in _NOBODY:
-            # Each event by itself, so that one refusal does not hold up what others take.
+        elif message.error in _NOT_BEGUN:
+            # Each event pauses by itself, so that one refusal does not delay the others.
             pause = min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(attempt - 1, 10))
             again = functools.partial(self._forward, event, attempt + 1)
             self._peer.call_at(time.monotonic() + pause * random.uniform(0.5, 1.0), again)
@@ -211,11 +221,10 @@ class Forwarder:
             self.gone(message.error)
 
     def gone(self, why: object) -> None:
-        """Nobody knows whether an event was handled; so it is not forwarded again."""
+        """Count an event that may have been handled or not. It is not forwarded again."""
         self.unknown += not self._finished
-        if (
-            not self._finished and self.unknown & (self.unknown - 1) == 0
-        ):  # 1, 2, 4, 8: seen, not flooded
+        # At 1, 2, 4, 8 and so on, so that the log is not flooded.
+        if not self._finished and self.unknown & (self.unknown - 1) == 0:
             logger.warning(
                 "%d events of %s were forwarded, and may not have been handled: %s",
                 self.unknown,
@@ -226,29 +235,38 @@ class Forwarder:
 
     def _done(self) -> None:
         with self._changed:
-            self._in_hand -= 1
+            self._unanswered -= 1
             self._changed.notify_all()
         self._pump()
 
 
 def sign_event(signer: Signer, procedure: str, event: m.Event) -> list[bytes]:
-    """Return the payload that carries an event to another process; :func:`read_event` reads it."""
+    """Return the payload that carries an event to another process; :func:`read_event` reads it.
+
+    The event's own payload is not decoded where it is a :class:`msgspec.Raw`: the reader calls this.
+    """
+    args = bytes(event.raw_args) if type(event.raw_args) is msgspec.Raw else event.args
+    kwargs = bytes(event.raw_kwargs) if type(event.raw_kwargs) is msgspec.Raw else event.kwargs
     envelope = [event.subscription_id, event.publication_id, event.details]
-    return signer.sign(f"{procedure}:event", [*envelope, event.args, event.kwargs])
+    return signer.sign(f"{procedure}:event", [*envelope, args, kwargs])
 
 
 def read_event(signer: Signer, procedure: str, payload: t.Sequence[object]) -> m.Event:
     """Return the event that another process of the app has forwarded.
 
-    :raises InvalidPayload: It was not signed by one, or is no event.
+    :raises InvalidPayload: The payload was not signed by a process of the app, or is not an event.
     """
     elements = signer.read(f"{procedure}:event", payload)
     if not isinstance(elements, list):
         raise InvalidPayload("not an event")
     try:
-        return t.cast(m.Event, m.from_elements([m.code(m.Event), *elements], m.Event))
+        event = t.cast(m.Event, m.from_elements([m.code(m.Event), *elements], m.Event))
     except msgspec.ValidationError as error:
         raise InvalidPayload(str(error)) from None
+    for name, value in zip(("raw_args", "raw_kwargs"), elements[3:], strict=False):
+        if isinstance(value, bytes):  # as sign_event has put it there
+            setattr(event, name, msgspec.Raw(value))
+    return event
 
 
 class _Forwarded:
@@ -262,9 +280,9 @@ class _Forwarded:
         self._attempt = attempt
 
     def resolve(self, message: t.Any) -> None:
-        """The router has an answer."""
+        """Take the answer. The reader calls it."""
         self._forwarder.answered(self._event, message, self._attempt)
 
     def fail(self, error: BaseException) -> None:
-        """The session ended before there was one."""
+        """Take note that the session ended before the answer."""
         self._forwarder.gone(error)

@@ -1,10 +1,10 @@
-"""The last callee lingers: nobody leaves before another serves what it served.
+"""The last callee lingers: a process does not leave before another process serves its procedures.
 
 A server that restarts its workers ends old ones before new ones are up. HTTP hides that in the listen
-backlog; WAMP has none, and callers would be told that there is no such procedure.
+backlog. WAMP has no backlog, and callers would get ``wamp.error.no_such_procedure``.
 
-Leaving is one at a time: who wants to leave registers a procedure that only one can have, and lets go of
-it when its own are unregistered. So two workers never take each other for the one that stays.
+Processes leave one at a time: one that wants to leave registers a procedure that only one session can have,
+and unregisters it after its own procedures. So two processes never take each other for the one that stays.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 PAUSE = 0.05
 
 
 class Linger:
-    """One process's way out.
+    """Delays the end of one process until others serve its procedures.
 
-    Puts its messages in line and never waits for the router to read them.
+    It never waits for the router to read a message, only for answers.
 
-    :param declarations: What it serves; only shared procedures are waited for.
+    :param declarations: What the process serves; only shared procedures count.
     """
 
     def __init__(self, connection: Connection, declarations: t.Iterable[Declaration]) -> None:
@@ -47,10 +47,12 @@ class Linger:
         self._pause = threading.Event()
 
     def wait(self, seconds: float) -> None:
-        """Serve on until others serve the same, at most so long. Then leave, and :meth:`release`."""
+        """Wait until others serve the same procedures, at most ``seconds``. Call :meth:`release` later."""
         deadline = time.monotonic() + seconds
         alone = self._shared
-        with contextlib.suppress(WAMPError):  # not permitted, or no router: nothing to wait for
+        with contextlib.suppress(
+            WAMPError
+        ):  # not permitted, or no router: there is nothing to wait for
             while alone and time.monotonic() < deadline:
                 if self._turn is not None or self._take_turn(deadline):
                     alone = self._without_successor(alone, deadline)
@@ -58,16 +60,16 @@ class Linger:
                     self._pause.wait(random.uniform(0.5, 1.0) * PAUSE)
 
     def release(self) -> None:
-        """Let the next one leave."""
+        """Let the next process leave."""
         if self._turn is not None:
             with contextlib.suppress(NotJoined):
                 self._connection.put(Session.unregister, self._turn, None)
             self._turn = None
 
     def _take_turn(self, deadline: float) -> bool:
-        """Try to become the one that may leave.
+        """Try to become the process that may leave; return whether this one is.
 
-        :raises ApplicationError: Not permitted.
+        :raises ApplicationError: The router does not permit it.
         """
         uri = f"{as_parts(self._shared[0].uri)}.leaving"
         answer = Waiter()
@@ -84,9 +86,9 @@ class Linger:
     def _without_successor(
         self, registrations: list[Registration], deadline: float
     ) -> list[Registration]:
-        """Those that nobody else serves yet, as far as is known in time.
+        """Return the registrations that no other session has, or of which the router said nothing in time.
 
-        :raises ApplicationError: Not permitted to know.
+        :raises ApplicationError: The router does not permit to ask.
         """
         asked = []
         for registration in registrations:
@@ -103,9 +105,9 @@ class Linger:
 
 
 def _is_alone(count: object) -> bool:
-    """Whether there is one callee; a router may answer anything.
+    """Whether there is only one callee. A router may answer anything.
 
-    :raises ProtocolError: It is no number: then there is no telling, and nothing to wait for.
+    :raises ProtocolError: The answer is not a number, so there is nothing to wait for.
     """
     if not isinstance(count, int):
         raise ProtocolError(f"{COUNT_CALLEES} did not return a number")

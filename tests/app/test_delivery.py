@@ -443,21 +443,40 @@ def test_who_leaves_gives_back_what_it_has_not_begun_with(
 
 
 def test_who_has_no_registration_of_its_own_hands_over_too(
-    two: list[FlaskWAMP], router: MemoryRouter, seen: queue.SimpleQueue[tuple[str, int]]
+    serve: Serve, router: MemoryRouter, callees: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The router took it away, or refused it: this process forwards nevertheless."""
-    delivery(two[0]).id = None
+    """The router refused it, and it forwards nevertheless: it cannot ask who else is there."""
+    refuses = router._routing._is_refused
+    seen: queue.SimpleQueue[int] = queue.SimpleQueue()
+    first: list[object] = []
+
+    def is_refused(transport: t.Any, message: t.Any, uri: str) -> bool:
+        registers = isinstance(message, m.Register) and uri == DELIVER
+        if registers and transport is (first or [transport])[0]:
+            first[:] = [transport]
+            router._routing.refuse(transport, message, error_uris.NOT_AUTHORIZED)
+            return True
+        return refuses(transport, message, uri)
+
+    monkeypatch.setattr(router._routing, "_is_refused", is_refused)
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".a", delivery="one")(lambda number: seen.put(number))
+
+    _, leaving = serve(setup)
+    eventually(lambda: TOPIC in router.topics)
+    serve(setup)
+    assert delivery(leaving).id is None
     published = 0
-    stopping = threading.Thread(target=two[0].stop)
+    stopping = threading.Thread(target=leaving.stop)
     stopping.start()
     while stopping.is_alive():
         router.publish(TOPIC, published)
         published += 1
         stopping.join(0.001)
     router.publish(TOPIC, published)
-    published += 1
-    handled = sorted(seen.get(timeout=TIMEOUT)[1] for _ in range(published))
-    assert handled == list(range(published))
+    handled = sorted(seen.get(timeout=TIMEOUT) for _ in range(published + 1))
+    assert handled == list(range(published + 1))
 
 
 # Forgeries: any session that may call and publish below the app's prefix.
