@@ -14,7 +14,7 @@ from ._text import get_logger
 from ._version import __version__
 from .client.client import Client
 from .config import Config, check_unchanged, snapshot
-from .coordination.lease import Leases
+from .coordination.leases import Leases
 from .coordination.signing import Signer
 from .endpoint.setup import own_router
 from .handlers import notify

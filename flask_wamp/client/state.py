@@ -13,7 +13,7 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.guards import guarded
 from ..concurrency.pool import Pool
-from ..coordination.lease import Leases
+from ..coordination.leases import Leases
 from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection

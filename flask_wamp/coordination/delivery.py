@@ -1,26 +1,28 @@
-"""``delivery="one"``: of all processes of an app one handles each event.
+"""``delivery="one"``: one of the processes of an app handles each event.
 
-Every process registers the same procedure, shared ``roundrobin``. One of them has a lease; it subscribes
-to the topic and forwards each event to that procedure, so the router spreads the events. At most
-:data:`WINDOW` of them are forwarded and unanswered at a time; the rest waits in line
-(``WAMP_EVENT_QUEUE``; more are dropped, as of any subscription).
+Every process registers the same procedure, shared ``roundrobin``. One process holds a lease. It subscribes to
+the topic and forwards each event to that procedure, so that the router spreads the events. At most
+:data:`.WINDOW` events are forwarded and unanswered at a time; the others wait in a queue of
+``WAMP_EVENT_QUEUE``. Further events are dropped, as for any subscription.
 
-**Nothing is handled twice**: what was forwarded and not answered is not forwarded again, unless the
-answer says that nobody has begun with it.
+**No event is handled twice.** An event that was forwarded and not answered is not forwarded again, unless the
+answer says that no process has begun to handle it.
 
-**Nothing is lost while processes come and go in order.** One that leaves takes no more, and gives back
-what it has not begun with. If it is the one that forwards, it first registers a procedure for its
-successor, then lets go of the lease, and stays subscribed. The successor subscribes, keeps what comes,
-and calls that procedure: from then on the old one takes no more events, and it answers which ones it took
-since it let go. Those the successor leaves out; the old one forwards the rest of its line and is gone.
+**No event is lost while processes come and go in order.** A process that leaves takes no more events, and
+returns those that it has not begun to handle. If it is the one that forwards, it first registers a procedure
+for its successor, then releases the lease, and stays subscribed. The successor subscribes, keeps the events
+that arrive, and calls that procedure. From then on the old process takes no more events; it answers which
+ones it has taken since it released the lease. The successor leaves these out, and the old process forwards
+the rest of its queue before it ends.
 
-**What is lost when a process is killed**, or loses its session: of one that forwards, its line, what is
-published until another has the lease (some 10 ms where the ``wamp.`` meta API is permitted, else up to
-2 s) and what is on its way to it; what it has forwarded is handled. Of another one, what it has in hand,
-at most :data:`WINDOW`; how many is logged.
+**Events are lost when a process is killed**, or loses its session. If it forwards: its queue, the events on
+their way to it, and those that are published until another process has the lease (some 10 ms where
+the ``wamp.`` meta API is permitted, otherwise up to 2 s). Events that it has forwarded are handled. If it
+does not forward: the events that it was handling or that waited for it, at most :data:`.WINDOW`. The log
+says how many.
 
-Events are handled in no particular order: each goes to another process. What the processes say to each
-other is signed, see :mod:`.signing`: nobody else can feed handlers with events.
+Events are handled in no particular order, because each goes to another process. The processes sign what they
+say to each other, see :mod:`.signing`, so that other sessions cannot feed handlers with events.
 """
 
 from __future__ import annotations
@@ -44,24 +46,25 @@ from ..protocol.call_result import remote_error
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
 from .forwarder import Forwarder, read_event
-from .lease import PAUSE_MAX, Leases
+from .lease import PAUSE_MAX
+from .leases import Leases
 from .signing import Signer
 
 logger = get_logger("flask_wamp.delivery")
 
-#: Seconds a leaving process waits for a successor before it concludes that nobody wants to be it: longer
-#: than a process pauses that wants the lease.
+#: Seconds a leaving process waits for a successor before it concludes that there is none: longer than the
+#: pause between two attempts of a process to get the lease.
 PATIENCE = PAUSE_MAX * 1.25
 
-#: Seconds between two looks whether there are other processes, meanwhile.
+#: Seconds between two checks whether there are other processes, meanwhile.
 PAUSE = 0.2
 
 
 class Delivery(Registration):
-    """A subscription, as a process serves it that shares its events with others.
+    """The registration that serves a subscription with ``delivery="one"`` in each process.
 
-    :param own: What the URIs begin with that the app uses itself, see :func:`.uris.own_prefix`.
-    :param signer: Signs what the processes tell each other.
+    :param own: The prefix of the URIs that the app uses itself, see :func:`.uris.own_prefix`.
+    :param signer: Signs what the processes say to each other.
     """
 
     def __init__(self, subscription: Subscription, own: str, signer: Signer | None = None) -> None:
@@ -79,23 +82,23 @@ class Delivery(Registration):
         self.handover_uri = f"{own}.handover.{topic}"
         self.runs_if_canceled = True
         self.pass_on: t.Callable[[m.Event], None] | None = None
-        """Gives an event to another process; there while this one leaves and others stay."""
+        """Gives an event to another process. Set while this process leaves and others stay."""
         self.make_listener: MakeListener = functools.partial(SharedDelivery, self)
 
     @property
     def subject(self) -> Subscription:
-        """What the app declared."""
+        """The subscription that the app declared."""
         return self.subscription
 
     def _deliver(self, work: Work) -> Outcome:
-        """The shared procedure: handle a forwarded event."""
+        """Handle a forwarded event: this is the shared procedure."""
         if self.pass_on is not None and not work.canceled:
-            return Failure(error_uris.UNAVAILABLE, ["this process leaves"])
+            return Failure(error_uris.UNAVAILABLE, ["this process is leaving"])
         try:
             event = read_event(self.signer, self.uri, work.message.args)
         except InvalidPayload as error:
             return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
-        if self.pass_on is not None:  # who forwarded it is gone, and cannot do it again
+        if self.pass_on is not None:  # its forwarder has gone, and cannot forward it again
             self.pass_on(event)
             return Result()
         connection = t.cast(ActiveInvocation, work).connection
@@ -105,11 +108,15 @@ class Delivery(Registration):
 
 
 class SharedDelivery:
-    """In each process: wants the lease, and subscribes and forwards while it has it."""
+    """Wants the lease in one process, and subscribes and forwards while it holds it.
+
+    ``joined`` and ``lost`` run on the reader's or timer's thread, ``_take_over`` on a worker, and ``leave``
+    on the thread that stops the client.
+    """
 
     def __init__(self, delivery: Delivery, peer: Host) -> None:
         delivery.pass_on = None
-        delivery.subscription.take = None  # of a peer that was stopped
+        delivery.subscription.take = None  # that of a peer that was stopped
         self._delivery = delivery
         self._peer = peer
         self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription, delivery.signer)
@@ -121,17 +128,17 @@ class SharedDelivery:
         )
 
     def joined(self, connection: Connection) -> None:
-        """There is a session: the lease knows; what was left in line is forwarded."""
+        """Take note of a new session, and forward what is left in the queue."""
         self._connection = connection
         self._forwarder.joined(connection)
 
     def lost(self) -> None:
-        """There is none any more."""
+        """Take note that the session has ended."""
         self._connection = None
         self._subscribed = False
         self._forwarder.lost()
 
-    # Coming: the lease is ours.
+    # Taking over: this process has the lease.
 
     def _take_over(self) -> None:
         connection = self._connection
@@ -150,7 +157,7 @@ class SharedDelivery:
             self._forwarder.go_on(taken)
 
     def _fail(self, error: WAMPError) -> None:
-        """Leave it to another process, whose router or role may be in a better mood."""
+        """Leave the topic to another process, which may be permitted to subscribe."""
         self._subscribed = False
         first = self._delivery.refused is None
         self._delivery.refused = error
@@ -168,7 +175,10 @@ class SharedDelivery:
         self._subscribed = True
 
     def _ask_predecessor(self, connection: Connection) -> list[int] | None:
-        """What it took since it let go of the lease; None: there is none, or it was killed."""
+        """Return which publications the predecessor took since it released the lease.
+
+        None if there is no predecessor, because it was killed or this is the first process.
+        """
         uri, signer = self._delivery.handover_uri, self._delivery.signer
         question, _ = payload(connection.transport, signer.sign_now(f"{uri}:ask", None), {})
         try:
@@ -181,10 +191,10 @@ class SharedDelivery:
             return None
         return [each for each in taken if type(each) is int] if isinstance(taken, list) else None
 
-    # Going.
+    # Handing over.
 
     def leave(self, deadline: float) -> None:
-        """Hand over to another process, where there is one."""
+        """Hand over to another process, if there is one."""
         try:
             self._lease.stop_asking(_left(deadline))
             if self._subscribed and self._lease.held:
@@ -192,7 +202,7 @@ class SharedDelivery:
             else:
                 self._delivery.pass_on = self._forwarder.add
                 self._lease.release()
-        except WAMPError as error:  # the session is gone, and with it all there was to hand over
+        except WAMPError as error:  # the session has ended: there is nothing to hand over
             logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
         self._forwarder.stop_taking()
         Leases.of(self._peer).remove(self._lease)
@@ -217,7 +227,7 @@ class SharedDelivery:
             self._withdraw(connection)
 
     def _has_others(self, connection: Connection) -> bool:
-        """Whether other processes handle the events too; True where we may not know."""
+        """Whether other processes handle the events too. True if the router does not say."""
         number = self._delivery.id
         if number is None:
             return True
@@ -225,7 +235,10 @@ class SharedDelivery:
         return not (isinstance(answer, m.Result) and answer.readable_args == [1])
 
     def _offer(self, connection: Connection) -> int | None:
-        """Register the procedure that a successor calls. Of two that leave, the last one is asked."""
+        """Register the procedure that a successor calls; return the registration id, or None if refused.
+
+        If two processes leave, the successor calls the one that registered last (``invoke="last"``).
+        """
         uri = self._delivery.handover_uri
         target = Registration(uri, self._on_handover)
         answer = self._request(connection, Session.register, uri, {"invoke": "last"}, target)
@@ -242,7 +255,7 @@ class SharedDelivery:
         return Result([work.plain(part) for part in signer.sign_now(f"{uri}:taken", taken)])
 
     def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
-        """Wait until one has asked, or nobody wants to: then the lease can be had once more."""
+        """Wait until a successor has called, or there is none: then this process gets the lease again."""
         patience = time.monotonic() + PATIENCE
         while _left(deadline) and not self._handed_over.wait(min(PAUSE, _left(deadline))):
             if _left(patience) and self._has_others(connection):
@@ -258,7 +271,7 @@ class SharedDelivery:
             answer.wait(1.0)
 
     def _withdraw(self, connection: Connection) -> None:
-        """Get no more events: what is in line here goes to the others, all of it."""
+        """Receive no more forwarded events, and forward the whole queue to other processes."""
         self._delivery.pass_on = self._forwarder.add
         answer = withdraw(connection, self._delivery)
         if answer is not None:

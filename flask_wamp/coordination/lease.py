@@ -1,15 +1,14 @@
-"""A lease: what one process of an app has at a time, and another takes over when it is gone.
+"""Leases: something that one process of an app has at a time, and that another gets when it has gone.
 
-It is a registration with ``invoke="single"``: the router gives it to one session, refuses it to all
-others, and frees it when that session ends. Who was refused tries again every second or two, and where
-the ``wamp.`` meta API is permitted, at once when the router says that the registration is gone.
+A lease is a registration with ``invoke="single"``. The router gives it to one session, refuses it to all
+others, and frees it when that session ends. A process that was refused tries again every second or two, and
+at once when the router says that the registration has gone, if the ``wamp.`` meta API is permitted.
 
-**What it cannot do.** The router decides, so as far as it can tell there are never two holders. A holder
-that is cut off from the router does not know it at once: the router drops its session, and gives the
-lease to another, when its own pings are not answered; the old holder finds out at its next heartbeat
-(``WAMP_HEARTBEAT``), or when a send fails. For so long two processes may believe that they hold it. The
-same goes for a process that was suspended, and for a cluster of routers that lost each other, where each
-part has a holder of its own.
+**What a lease cannot do.** As far as the router can tell, there are never two holders. A holder that is cut
+off from the router does not know it at once. The router drops its session and gives the lease to another one
+when its own pings are not answered; the old holder learns it from its next heartbeat (``WAMP_HEARTBEAT``), or
+when it cannot send. For that time, two processes may believe that they hold the lease. The same is true of a
+process that was suspended, and of a cluster of routers that have lost each other: each part has a holder.
 
 Source: WAMP Advanced Profile, "Registration Meta API" and "Shared Registration".
 """
@@ -25,7 +24,6 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
-from ..concurrency.timer import TimerHandle
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection, payload
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
@@ -39,31 +37,25 @@ from .signing import Signer
 
 logger = get_logger("flask_wamp.lease")
 
-#: Says that a session has lost a registration. Not ``on_delete``: when a session is lost, Crossbar 26.10
-#: publishes that for all its registrations or for none, as the one it looks at last has other callees or
-#: not (``_publish`` in ``Dealer.detach`` is called when the loop around it has ended).
-ON_UNREGISTER = "wamp.registration.on_unregister"
-
-
-#: The shortest and the longest pause between two tries, in seconds.
+#: The shortest and the longest pause between two attempts, in seconds.
 PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
 
-#: How long the router may take to answer, where somebody waits for it.
+#: Seconds the router may take to answer where a thread waits for it.
 PATIENCE = 2.0
 
 State = dict[str, t.Any]
 
 
-#: The longest pause before a process tries again that could not use the lease, see :meth:`Lease.give_back`.
+#: Seconds, the longest pause of a process that could not use the lease, see :meth:`Lease.give_back`.
 GIVEN_BACK_MAX = 30.0
 
 
-def _nothing(*args: t.Any) -> None:
+def nothing(*args: t.Any) -> None:
     """Stands in for a callback that was not given."""
 
 
 class Ticket:
-    """The ticket of a request: calls a function with the message that answers, if one does."""
+    """The ticket of a request that nothing waits for: calls a function with the answer, if one comes."""
 
     __slots__ = ("_function",)
 
@@ -71,23 +63,25 @@ class Ticket:
         self._function = function
 
     def resolve(self, message: t.Any) -> None:
-        """Called by the reader; the function must not wait."""
+        """Call the function with the answer. The reader calls this, so the function must not wait."""
         self._function(message)
 
     def fail(self, error: BaseException) -> None:
-        """The session ended; whoever has to know is told otherwise."""
+        """Do nothing: listeners learn otherwise that the session has ended."""
 
 
 class Lease:
     """One lease of one process.
 
-    :param on_acquired: Called on a worker when this process has got it.
-    :param on_lost: Called on a worker when it has it no more, whatever the reason. These two and
-        ``on_told`` are called one after another, in order.
-    :param on_told: Called on a worker, in processes that have not got it, with what the holder says: its
-        ``state`` after this process was refused, and what it gives to :meth:`tell`.
-    :param state: What the holder answers when another process of the app asks it.
-    :param signer: Signs what the processes tell each other.
+    Make it with :meth:`.leases.Leases.add`. Callbacks run on workers, one after another and in order.
+
+    :param on_acquired: Called when this process has got the lease.
+    :param on_lost: Called when this process does not hold it any more, for whatever reason.
+    :param on_told: Called in processes that do not hold it, with what the holder says: its ``state`` after
+        this process was refused, and what it gives to :meth:`tell`.
+    :param state: Returns what the holder answers when another process of the app asks it.
+    :param signer: Signs what the processes say to each other.
+    :param try_again: Has :meth:`ask` called after a pause.
     """
 
     def __init__(
@@ -95,16 +89,18 @@ class Lease:
         peer: Host,
         uri: str,
         *,
-        on_acquired: t.Callable[[], object] = _nothing,
-        on_lost: t.Callable[[], object] = _nothing,
+        on_acquired: t.Callable[[], object] = nothing,
+        on_lost: t.Callable[[], object] = nothing,
         on_told: t.Callable[[State], object] | None = None,
         state: t.Callable[[], State] = dict,
         signer: Signer | None = None,
+        try_again: t.Callable[[], object] = nothing,
     ) -> None:
         self.uri = uri
+        self._try_again = try_again
         self._signer = signer or Signer()
         self.taken = False
-        """Whether the router said that another session has it."""
+        """Whether the router said that another session holds it."""
         self._peer = peer
         self._on_acquired = on_acquired
         self._on_lost = on_lost
@@ -123,15 +119,15 @@ class Lease:
         self._asking = False
         self._id: int | None = None
         self._others: int | None = None
-        """The registration id of who has it, where we may know."""
+        """The registration id of its holder; None if the router does not say."""
 
     @property
     def held(self) -> bool:
-        """Whether this process has it. False as soon as its session is lost."""
+        """Whether this process holds it. False as soon as its session is lost."""
         return self._id is not None
 
     def tell(self, state: State) -> None:
-        """Have ``on_told`` called in the other processes, where publishing is permitted."""
+        """Have ``on_told`` called in the other processes, if this process may publish."""
         connection = self._connection
         if connection is not None and self.held:
             message = self._signer.sign_now(f"{self.uri}:state", state)
@@ -140,7 +136,7 @@ class Lease:
                 connection.put(Session.publish, self.uri, args, {}, {})
 
     def release(self, timeout: float = PATIENCE) -> None:
-        """Let go of it for good; returns when the router has freed it.
+        """Release it for good; return when the router has freed it.
 
         :raises WAMPError: The session ended, or the router does not answer.
         """
@@ -150,7 +146,7 @@ class Lease:
             request(connection, Session.unregister, number, deadline=deadline)
 
     def retake(self, timeout: float = PATIENCE) -> bool:
-        """After :meth:`release`: have it once more, unless another session has it by now.
+        """Get it again after :meth:`release`, unless another session holds it by now.
 
         :raises WAMPError: The session ended, or the router does not answer.
         """
@@ -166,9 +162,9 @@ class Lease:
         return self.held
 
     def give_back(self) -> None:
-        """Let go of it, because this process cannot do what it is for; want it again after a pause.
+        """Release it because this process cannot do what it is for, and ask for it again after a pause.
 
-        Another process gets it meanwhile. The pause is doubled each time, see :meth:`keep`.
+        Another process gets it meanwhile. The pause is doubled each time until :meth:`keep` is called.
         """
         pause = min(GIVEN_BACK_MAX, PAUSE_MAX * 2.0 ** min(self._given_back, 10))
         self._given_back += 1
@@ -176,17 +172,17 @@ class Lease:
         connection, number = self._let_go(wanted=self._wanted)
         if connection is not None and number is not None:
             with contextlib.suppress(NotJoined):
-                connection.put(Session.unregister, number, Ticket(_nothing))
+                connection.put(Session.unregister, number, Ticket(nothing))
         self._peer.call_at(self._not_before, self.ask)
 
     def keep(self) -> None:
-        """Note that this process does what it is for: the next :meth:`give_back` is the first again."""
+        """Note that this process does what the lease is for: the next pause is the first one again."""
         self._given_back = 0
 
     def stop_asking(self, timeout: float) -> bool:
-        """Keep it, or never get it; wait until the callbacks of what has happened returned.
+        """Stop asking for it; wait until the callbacks of what has happened have returned.
 
-        Starts no thread: where the interpreter is about to end, Python 3.12 and later have none to give.
+        Starts no thread: from Python 3.12 on, none can be started at the end of the interpreter.
         """
         with self._callbacks_done:
             self._wanted = False
@@ -194,7 +190,7 @@ class Lease:
 
     def _call_back(self, callback: t.Callable[[], object]) -> None:
         """Have a callback called on a worker, after those before it."""
-        if callback is _nothing:
+        if callback is nothing:
             return
         with self._lock:
             self._active_callbacks += 1
@@ -208,32 +204,32 @@ class Lease:
                 self._active_callbacks -= 1
                 self._callbacks_done.notify_all()
 
-    # What happens. None of this waits: the reader and the timer call it.
+    # What happens. The reader and the timer call these methods, so none of them waits.
 
     def joined(self, connection: Connection) -> None:
-        """There is a session: try to get it."""
+        """Take note of a new session, and ask for the lease in it."""
         with self._lock:
             self._connection = connection
             self._asking = False
         if self._on_told is not None:
-            topic = Subscription(self.uri, _unused, options={})
+            topic = Subscription(self.uri, unused, options={})
             topic.take = self._told
             with contextlib.suppress(NotJoined):
-                connection.put(Session.subscribe, self.uri, {}, topic, Ticket(_nothing))
+                connection.put(Session.subscribe, self.uri, {}, topic, Ticket(nothing))
         self.ask()
 
     def lost(self) -> None:
-        """The session has ended, and the lease with it."""
+        """Take note that the session has ended, and the lease with it."""
         self._let_go(wanted=self._wanted, lost=True)
 
     def deleted(self, registration_id: int) -> None:
-        """Some registration is gone: try at once, if it was that of who has it."""
+        """Ask at once if the registration that has gone was the holder's, or may have been."""
         if self._others in (None, registration_id):
             self._others = None
             self.ask()
 
     def ask(self) -> None:
-        """Try to get it."""
+        """Ask for the lease."""
         with self._lock:
             connection = self._connection
             if connection is None or self._asking or self.held or not self._wanted:
@@ -269,10 +265,10 @@ class Lease:
             self._call_back(self._on_acquired)
         else:  # it was released meanwhile
             with contextlib.suppress(NotJoined):
-                connection.put(Session.unregister, message.registration_id, Ticket(_nothing))
+                connection.put(Session.unregister, message.registration_id, Ticket(nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
-        Leases.of(self._peer).try_again()
+        self._try_again()
         if not self.taken:
             logger.warning(
                 "cannot have the lease %s: %s %s", self.uri, message.error, message.readable_args
@@ -289,7 +285,7 @@ class Lease:
                 connection.put(_call, self.uri, question, Ticket(self._answered_by_holder))
 
     def _looked_up(self, message: t.Any) -> None:
-        """Now we know whose end to watch for."""
+        """Note which registration to watch."""
         if (
             isinstance(message, m.Result)
             and message.readable_args
@@ -298,7 +294,7 @@ class Lease:
             self._others = message.readable_args[0]
 
     def _let_go(self, wanted: bool, *, lost: bool = False) -> tuple[Connection | None, int | None]:
-        # All in one step: a session that is gone must not be asked in between, for nothing would answer.
+        # In one step: ask() must not see the old connection with _asking reset, for nothing would answer it.
         with self._lock:
             self._wanted = wanted
             number, self._id = self._id, None
@@ -314,12 +310,12 @@ class Lease:
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
             self._let_go(self._wanted)
-            Leases.of(self._peer).try_again()
+            self._try_again()
 
     # What the holder says.
 
     def _answer(self, work: Work) -> Outcome:
-        """The procedure: says which session has it, and its state to processes of the app."""
+        """Answer which session holds the lease, and tell processes of the app its state."""
         who: dict[str, t.Any] = {"session": self._peer.session_id}
         if self._is_own(work):
             state = self._signer.sign_now(f"{self.uri}:state", self._state())
@@ -327,7 +323,7 @@ class Lease:
         return Result([work.plain(who)])
 
     def _is_own(self, work: Work) -> bool:
-        """Whether a process of the app asks."""
+        """Whether the caller is a process of the app."""
         try:
             self._signer.read_recent(f"{self.uri}:ask", work.message.args)
         except InvalidPayload:
@@ -355,81 +351,9 @@ class Lease:
             self._call_back(functools.partial(on_told, state))
 
 
-def _unused(work: Work) -> bool:
-    raise AssertionError("an event that is taken has no handler")
+def unused(work: Work) -> bool:
+    raise AssertionError("the reader takes these events")
 
 
 def _call(session: Session, procedure: str, args: t.Sequence[t.Any], ticket: Ticket) -> int:
     return session.call(procedure, args, {}, {}, ticket)
-
-
-class Leases:
-    """The leases of one process, and its watch for registrations that are gone."""
-
-    def __init__(self, peer: Host) -> None:
-        self._peer = peer
-        self._leases: list[Lease] = []
-        self._connection: Connection | None = None
-        self._watched: Connection | None = None
-        self._lock = threading.Lock()
-        self._alarm: TimerHandle | None = None
-
-    @classmethod
-    def of(cls, peer: Host) -> Leases:
-        """Return the leases of a process that has started."""
-        return t.cast(Leases, peer.listener(cls))
-
-    def add(self, uri: str, **callbacks: t.Any) -> Lease:
-        """Make a lease, and begin to want it. Takes what :class:`Lease` takes."""
-        lease = Lease(self._peer, uri, **callbacks)
-        self._leases.append(lease)
-        if self._connection is not None:
-            self._joined(lease, self._connection)
-        return lease
-
-    def remove(self, lease: Lease) -> None:
-        """Forget a lease that was released."""
-        self._leases.remove(lease)
-
-    def try_again(self) -> None:
-        """Have those that are not held tried later, all at once; when, no two processes agree."""
-        with self._lock:
-            if self._alarm is None:
-                at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
-                self._alarm = self._peer.call_at(at, self._ask_all)
-
-    def _ask_all(self) -> None:
-        with self._lock:
-            self._alarm = None
-        for lease in list(self._leases):
-            lease.ask()
-
-    def joined(self, connection: Connection) -> None:
-        """There is a session: try to get them all."""
-        self._connection = connection
-        for lease in list(self._leases):
-            self._joined(lease, connection)
-
-    def lost(self) -> None:
-        """The session has ended, and they with it."""
-        self._connection = None
-        for lease in list(self._leases):
-            lease.lost()
-
-    def leave(self, deadline: float) -> None:
-        """Each was released by who asked for it."""
-
-    def _joined(self, lease: Lease, connection: Connection) -> None:
-        if self._watched is not connection:
-            self._watched = connection
-            topic = Subscription(ON_UNREGISTER, _unused)
-            topic.take = self._deleted
-            with contextlib.suppress(NotJoined):  # where it is not permitted: no matter
-                connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, Ticket(_nothing))
-        lease.joined(connection)
-
-    def _deleted(self, event: m.Event) -> bool:
-        if len(event.readable_args) > 1:
-            for lease in list(self._leases):
-                lease.deleted(event.readable_args[1])
-        return True

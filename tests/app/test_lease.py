@@ -7,7 +7,8 @@ import threading
 import typing as t
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.coordination.lease import Lease, Leases
+from flask_wamp.coordination.lease import Lease
+from flask_wamp.coordination.leases import Leases
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
@@ -72,9 +73,6 @@ def test_pauses_grow_while_it_is_given_back(serve: Serve, router: MemoryRouter) 
 
     class Host:
         settings, pool, session_id = peer.settings, peer.pool, peer.session_id
-
-        def listener(self, key: object) -> object:
-            return peer.listener(key)
 
         def call_at(self, deadline: float, function: t.Callable[[], None]) -> object:
             pauses.append(lease._not_before)

@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
-from flask_wamp.coordination.lease import Lease, Leases
+from flask_wamp.coordination.lease import Lease
+from flask_wamp.coordination.leases import Leases
 from flask_wamp.coordination.signing import Signer
 from flask_wamp.crossbar import free_port, node_config
 from tests.conftest import eventually

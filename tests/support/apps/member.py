@@ -26,7 +26,8 @@ import typing as t
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP, event
-from flask_wamp.coordination.lease import Lease, Leases
+from flask_wamp.coordination.lease import Lease
+from flask_wamp.coordination.leases import Leases
 
 
 def say(what: str, **line: t.Any) -> None:

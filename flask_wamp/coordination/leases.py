@@ -1,0 +1,95 @@
+"""The leases of one process, see :mod:`.lease`."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+import typing as t
+
+from ..concurrency.timer import TimerHandle
+from ..exceptions import NotJoined
+from ..peer.connection import Connection
+from ..peer.declarations import Subscription
+from ..peer.listeners import Host
+from ..protocol import messages as m
+from ..protocol.session import Session
+from .lease import PAUSE_MAX, PAUSE_MIN, Lease, Ticket, nothing, unused
+
+#: The event that says that a session has lost a registration. Not ``on_delete``: when a session ends,
+#: Crossbar 26.10 publishes that for all its registrations or for none, depending on whether the last one
+#: has other callees (``Dealer.detach`` calls ``_publish`` after its loop).
+ON_UNREGISTER = "wamp.registration.on_unregister"
+
+
+class Leases:
+    """The leases of one process, and its subscription to registrations that have gone."""
+
+    def __init__(self, peer: Host) -> None:
+        self._peer = peer
+        self._leases: list[Lease] = []
+        self._connection: Connection | None = None
+        self._watched: Connection | None = None
+        self._lock = threading.Lock()
+        self._alarm: TimerHandle | None = None
+
+    @classmethod
+    def of(cls, peer: Host) -> Leases:
+        """Return the leases of a peer that has started."""
+        return t.cast(Leases, peer.listener(cls))
+
+    def add(self, uri: str, **callbacks: t.Any) -> Lease:
+        """Make a lease and begin to ask for it. Takes what :class:`Lease` takes."""
+        lease = Lease(self._peer, uri, try_again=self.try_again, **callbacks)
+        self._leases.append(lease)
+        if self._connection is not None:
+            self._joined(lease, self._connection)
+        return lease
+
+    def remove(self, lease: Lease) -> None:
+        """Forget a lease that was released."""
+        self._leases.remove(lease)
+
+    def try_again(self) -> None:
+        """Ask later for those that are not held, all at once, after a pause that differs by process."""
+        with self._lock:
+            if self._alarm is None:
+                at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
+                self._alarm = self._peer.call_at(at, self._ask_all)
+
+    def _ask_all(self) -> None:
+        with self._lock:
+            self._alarm = None
+        for lease in list(self._leases):
+            lease.ask()
+
+    def joined(self, connection: Connection) -> None:
+        """Take note of a new session, and ask for all leases in it."""
+        self._connection = connection
+        for lease in list(self._leases):
+            self._joined(lease, connection)
+
+    def lost(self) -> None:
+        """Take note that the session has ended, and all leases with it."""
+        self._connection = None
+        for lease in list(self._leases):
+            lease.lost()
+
+    def leave(self, deadline: float) -> None:
+        """Do nothing: whoever asked for a lease has released it."""
+
+    def _joined(self, lease: Lease, connection: Connection) -> None:
+        if self._watched is not connection:
+            self._watched = connection
+            topic = Subscription(ON_UNREGISTER, unused)
+            topic.take = self._deleted
+            with contextlib.suppress(NotJoined):  # if it is not permitted, try_again() is enough
+                connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, Ticket(nothing))
+        lease.joined(connection)
+
+    def _deleted(self, event: m.Event) -> bool:
+        if len(event.readable_args) > 1:
+            for lease in list(self._leases):
+                lease.deleted(event.readable_args[1])
+        return True
