@@ -9,7 +9,7 @@ from .protocol.uris import check_uri
 
 
 class WAMPBlueprint(Scaffold):
-    """A group of handlers.
+    """A group of handlers with a URI prefix, hooks, middlewares and error handlers of its own.
 
     ::
 
@@ -22,11 +22,10 @@ class WAMPBlueprint(Scaffold):
 
     You can register it before or after you add its handlers, in several apps, and in other blueprints.
 
-    :param name: A name for messages.
+    :param name: The name of the blueprint, for error messages.
     :param uri_prefix: ``.users`` is relative to the prefix of what the blueprint is registered in,
-        ``com.example.users`` is absolute; None adds nothing.
-
-    :param allow: The roles that may use its handlers, where those have no ``allow`` of their own.
+        ``com.example.users`` is absolute, and None adds nothing.
+    :param allow: The roles that may use its handlers, unless a handler has its own ``allow``.
 
     .. versionadded:: 0.1
     """

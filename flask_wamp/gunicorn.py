@@ -1,4 +1,4 @@
-"""Hooks for a ``gunicorn.conf.py``, for those who want to see them there. They are not needed.
+"""Optional hooks for a ``gunicorn.conf.py``. The extension also works without them.
 
 ::
 
@@ -13,10 +13,10 @@ from .servers import lifecycle
 
 
 def post_worker_init(worker: t.Any) -> None:
-    """Connect, in a worker that has loaded the application."""
+    """Connect in a worker that has loaded the application."""
     lifecycle.start_all(grace=worker.cfg.graceful_timeout)
 
 
 def worker_exit(server: t.Any, worker: t.Any) -> None:
-    """Drain and leave."""
+    """Drain, and leave the realm."""
     lifecycle.stop_all()

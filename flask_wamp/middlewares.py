@@ -1,7 +1,7 @@
-"""Middlewares that come with the library: ``wamp.middleware(Timeout(5))``.
+"""The middlewares of the library: ``wamp.middleware(Timeout(5))``.
 
-Configure or leave out one of them for a handler by its name: ``@wamp.callee(middlewares={"timeout":
-{"duration": 60}})``, ``{"timeout": False}``.
+A handler can configure or leave out a middleware by its name: ``@wamp.callee(middlewares={"timeout":
+{"duration": 60}})`` or ``{"timeout": False}``.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class RateLimit:
         return allowed
 
     def _guard(self) -> t.Any:
-        # Not made in the constructor, which runs before a gevent server has patched.
+        # Not created in the constructor, because that runs before a gevent server has patched.
         return self.__dict__.get("_lock") or self.__dict__.setdefault("_lock", threading.Lock())
 
     def _forget(self, now: float) -> None:

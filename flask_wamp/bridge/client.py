@@ -1,7 +1,7 @@
-"""Calls and publications through Crossbar's HTTP bridge, for processes too short-lived for a session.
+"""Calls and publications through Crossbar.io's HTTP bridge, for processes too short-lived for a session.
 
-A cron job, a command or a serverless function that has one thing to say needs no session: one HTTP
-request does. It needs no app either.
+A cron job, a command or a serverless function can call or publish with a single HTTP request. It needs
+neither a session nor an app.
 
 Source: Crossbar.io, "HTTP Bridge"; its signature was checked against Crossbar 26.10.
 """
@@ -40,23 +40,23 @@ from .http import Answer, Trust, post
 
 
 class BridgeClient:
-    """Calls and publishes through the HTTP bridge of a router, one request each.
+    """Call and publish through the HTTP bridge of a router, with one request each.
 
     ::
 
         bridge = BridgeClient("https://router.example.com/call", key="cron", secret="...")
         bridge.call("com.example.add", 1, 2)
 
-    It holds no connection, so threads, greenlets and forked processes may share it.
+    It keeps no connection open, so threads, greenlets and forked processes may share it.
 
-    :param call_url: ``http://`` or ``https://`` URL of a service of type ``caller``.
-    :param publish_url: The same of type ``publisher``.
-    :param key: The key of both services where they take signed requests only.
-    :param secret: The secret that belongs to it; signs, and is never sent.
+    :param call_url: The ``http://`` or ``https://`` URL of a service of type ``caller``.
+    :param publish_url: The URL of a service of type ``publisher``.
+    :param key: The key of both services, if they require signed requests.
+    :param secret: The secret for the key. It signs requests, and is never sent.
     :param timeout: Seconds for a request and its answer.
-    :param ca: Path of a PEM file with the authorities to trust, instead of the system's.
-    :param default: Makes types of your own into what can be sent, as ``app.json.default`` does.
-    :raises ValueError: A URL that is none, or a key without a secret.
+    :param ca: The path of a PEM file with certificate authorities, instead of those of the system.
+    :param default: Converts types of your own, as ``app.json.default`` does.
+    :raises ValueError: A URL is not valid, or there is a key without a secret.
 
     .. versionadded:: 0.1
     """
@@ -93,10 +93,10 @@ class BridgeClient:
         """Return a view of this client whose requests have these options.
 
         :param timeout: Seconds for a request and its answer.
-        :param retain: The router keeps the event for subscribers to come; likewise ``exclude``,
+        :param retain: For publications, as in ``g.wampy.with_options``. So are ``exclude``,
             ``exclude_authid``, ``exclude_authrole``, ``eligible``, ``eligible_authid`` and
-            ``eligible_authrole`` of publications, as ``g.wampy.with_options`` takes them.
-        :raises TypeError: An option that the bridge does not carry, or a value it cannot have.
+            ``eligible_authrole``.
+        :raises TypeError: The bridge does not support an option, or its value is not allowed.
 
         .. versionadded:: 0.1
         """
@@ -112,17 +112,16 @@ class BridgeClient:
         """Call a remote procedure and wait for its result.
 
         :param procedure: Full procedure URI, ``com.example.add``.
-        :returns: What ``g.wampy.call`` would: the single positional result, None, or a
+        :returns: The same as ``g.wampy.call``: the single positional result, None, or a
             :class:`CallResult`.
         :raises ApplicationError: The callee or router answered ERROR.
-        :raises CallTimeout: No answer in time. The call may have run, or run yet: the bridge knows no
-            CANCEL.
-        :raises TransportError: The bridge cannot be reached; or the request was refused before
-            anything was called, see its text.
-        :raises AuthenticationError: Key or secret are not those of the bridge.
+        :raises CallTimeout: There was no answer in time. The call may have run or still be running, because
+            the bridge cannot cancel it.
+        :raises TransportError: The bridge cannot be reached, or it refused the request. Nothing was called.
+        :raises AuthenticationError: The key or the secret is wrong.
         :raises SessionLost: The connection broke while waiting. The call may have run.
-        :raises SerializationError: The arguments cannot be sent; bytes, too, cannot. A *result* that has
-            bytes in it is never answered by Crossbar 26.10: that is a :exc:`CallTimeout`.
+        :raises SerializationError: The arguments cannot be sent. This includes bytes. If a *result* contains
+            bytes, Crossbar.io 26.10 never answers, which causes a :exc:`CallTimeout`.
 
         .. versionadded:: 0.1
         """

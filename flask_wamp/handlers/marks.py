@@ -36,10 +36,10 @@ def callee(uri: F, /) -> F: ...
 @t.overload
 def callee(uri: str | None = None, **options: Unpack[CalleeOptions]) -> Decorator: ...
 def callee(uri: F | str | None = None, **options: Unpack[CalleeOptions]) -> F | Decorator:
-    """Mark a function as a procedure, where there is no extension object.
+    """Mark a function as a procedure. Use this decorator where there is no extension object.
 
-    Marked views of an app and its blueprints are found when the app starts; pass other modules, objects
-    and functions to ``wamp.include(...)``. Takes what :meth:`FlaskWAMP.callee` takes.
+    Marked views of an app and its blueprints are found when the app starts. Pass other modules, objects
+    and functions to ``wamp.include(...)``. The parameters are those of :meth:`FlaskWAMP.callee`.
     """
     return t.cast("F | Decorator", decorator(callee_spec, uri, options, _mark, in_classes=True))
 
@@ -49,7 +49,7 @@ def subscriber(topic: F, /) -> F: ...
 @t.overload
 def subscriber(topic: str | None = None, **options: Unpack[SubscriberOptions]) -> Decorator: ...
 def subscriber(topic: F | str | None = None, **options: Unpack[SubscriberOptions]) -> F | Decorator:
-    """Mark a function as a subscriber, where there is no extension object; see :func:`callee`."""
+    """Mark a function as a subscriber, like :func:`callee`. See :meth:`FlaskWAMP.subscriber`."""
     return t.cast(
         "F | Decorator", decorator(subscriber_spec, topic, options, _mark, in_classes=True)
     )

@@ -1,7 +1,7 @@
-"""Background tasks: functions that run after the answer was sent.
+"""Background tasks: functions that run after the answer has been sent.
 
-``background_tasks.add(f, 1, 2)`` in a handler or an HTTP view. Here is when they run;
-:mod:`.task_runner` has how.
+Call ``background_tasks.add(f, 1, 2)`` in a handler or a view. This module decides when tasks run, and
+:mod:`.runner` runs them.
 """
 
 from __future__ import annotations
@@ -27,43 +27,47 @@ EXECUTORS = ("thread", "process")
 
 _OUTSIDE = """There is no answer to wait for.
 
-background_tasks.add(f) runs f after the answer of a WAMP handler or an HTTP view, and is called while that \
-runs. Elsewhere there is nothing to run it after: call f itself, or give it to a thread of your own."""
+background_tasks.add(f) runs f after the answer of a WAMP handler or an HTTP view, so call it while one of \
+them runs. Elsewhere, call f itself, or run it in a thread of your own."""
 
 
 class BackgroundTasks:
-    """Where handlers and views leave what is to be done after their answer.
+    """Functions that run after the answer of a handler or view.
 
-    Use the one there is, ``background_tasks``.
+    Use the only instance, ``background_tasks``.
     """
 
     def add(
         self, f: t.Callable[..., t.Any], /, *args: t.Any, executor: str = "thread", **kwargs: t.Any
     ) -> None:
-        """Run a function after the answer was sent, if that is no error.
+        """Run a function after the answer has been sent, unless the answer is an error.
 
-        In a WAMP handler that is a result (for an event: it was handled without an exception), in an HTTP
-        view a response with a status below 400 that was sent to its end. The function runs in an app
-        context of its own, so ``g.wampy`` is there; ``invocation`` or ``event`` is still the message that
-        was answered; ``flask.request`` is not there. What it raises is logged, and sent with the signal
-        ``task_failed``. A task may add tasks: they run when it has ended well.
+        The answer of a callee is its result. An event is answered when it has been handled without an
+        exception. The answer of a view is a response with a status below 400, which must have been sent
+        completely.
 
-        The tasks of one answer run one after another, in the order in which they were added, on a worker of
-        the app. Those with ``executor="process"`` run side by side, as many as the machine has CPUs.
+        The function runs in an app context of its own, so ``g.wampy`` is available. ``invocation`` or
+        ``event`` is still the message that was answered. There is no ``flask.request``. An exception is
+        logged and sent with the signal ``task_failed``. A task may add tasks, which run if it succeeds.
 
-        :param f: ``async def`` is fine.
-        :param executor: ``thread``, or ``process`` for a function that computes for long. Function and
-            arguments are pickled then. The process imports the app, and its ``g.wampy`` has a session of
-            its own in which nothing is registered.
-        :raises RuntimeError: There is no handler and no view to run it after.
-        :raises ApplicationError: ``wamp.error.unavailable``: ``WAMP_MAX_PENDING`` tasks wait already. In a
-            view it is an HTTP error, 503.
-        :raises TypeError: It cannot be called, or cannot be sent to another process.
+        The tasks of one answer run one after another on a worker, in the order in which they were added.
+        Tasks with ``executor="process"`` run side by side, as many as there are CPUs.
+
+        :param f: The function. It may be ``async def``.
+        :param executor: ``thread``, or ``process`` for a function that computes for a long time. The function
+            and its arguments are then pickled. The process imports the app. Its ``g.wampy`` has a session of
+            its own, in which nothing is registered.
+        :raises RuntimeError: There is no handler or view whose answer it could follow.
+        :raises ApplicationError: ``wamp.error.unavailable``, because ``WAMP_MAX_PENDING`` tasks are waiting.
+            In a view, this is an HTTP error with status 503.
+        :raises TypeError: ``f`` is not callable, or cannot be sent to another process.
 
         .. versionadded:: 0.1
         """
         if not callable(f):
-            raise TypeError(f"{f!r} is no function; give its arguments apart: add(f, 1, 2)")
+            raise TypeError(
+                f"{f!r} is not a function. Pass a function and its arguments separately: add(f, 1, 2)"
+            )
         if executor not in EXECUTORS:
             raise ValueError(f"executor={executor!r} is not allowed; it takes {EXECUTORS}")
         batch, runner = _batch(), _runner()
@@ -82,17 +86,17 @@ class BackgroundTasks:
 
 
 background_tasks = BackgroundTasks()
-"""What is to be done after the answer: ``background_tasks.add(f, ...)``."""
+"""The functions that run after the answer: ``background_tasks.add(f, ...)``."""
 
 
 def offer_tasks(app: Flask, runner: TaskRunner) -> None:
-    """Let an app have background tasks; they cost next to nothing where there are none."""
+    """Enable background tasks in an app. They cost next to nothing if there are none."""
     app.extensions[RUNNER] = runner
     request_finished.connect(_request_finished, app)
 
 
 def _too_many(batch: Batch, limit: int) -> Exception:
-    why = f"{limit} background tasks wait already (WAMP_MAX_PENDING)"
+    why = f"{limit} background tasks are waiting already (WAMP_MAX_PENDING)"
     if batch.is_of_request:
         return ServiceUnavailable(why)
     return ApplicationError(error_uris.UNAVAILABLE, why)
