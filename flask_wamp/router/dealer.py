@@ -49,6 +49,7 @@ class Dealer:
         released: t.Callable[[], object],
     ) -> None:
         self._host = host
+        self._authorizer = host.authorizer
         self._released = released
         self._announce = announce
         self._new_id = new_id
@@ -75,7 +76,7 @@ class Dealer:
 
     def on_call(self, session: RouterSession, message: m.Call) -> None:
         """CALL."""
-        if self._host.authorizer is None:
+        if self._authorizer is None:
             self._call(session, message, UNDECIDED)
         else:
             uri, options = message.procedure, message.options
