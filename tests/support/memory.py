@@ -29,11 +29,11 @@ class Held(t.NamedTuple):
     transport: MemoryTransport
     message: m.Call
 
-    def answer(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def answer(self, /, *args: t.Any, **kwargs: t.Any) -> None:
         """Answer with RESULT."""
         self.transport.put(m.Result(self.message.request_id, {}, list(args), kwargs))
 
-    def fail(self, uri: str, *args: t.Any, **kwargs: t.Any) -> None:
+    def fail(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> None:
         """Answer with ERROR."""
         code = m.code(m.Call)
         self.transport.put(m.Error(code, self.message.request_id, {}, uri, list(args), kwargs))

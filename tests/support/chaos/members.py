@@ -50,6 +50,8 @@ class Member:
         )
         self.wamp = FlaskWAMP(self.app)
         self.client = self.wamp.client
+        self.last_loss = ""
+        """Why the last session was lost."""
         self._serve()
         for signal in (signals.session_joined, signals.session_lost, signals.event_dropped):
             signal.connect(getattr(self, f"_{signal.name.replace('-', '_')}"), self.app)
@@ -129,6 +131,7 @@ class Member:
         self, sender: Flask, *, session_id: int, reason: t.Any, **rest: t.Any
     ) -> None:
         self.ledger.note(f"{self.name} lost {session_id}: {reason}")
+        self.last_loss = str(reason)
 
     def _event_dropped(self, sender: Flask, **facts: t.Any) -> None:
         self.ledger.violation(f"{self.name} dropped events: {facts}")

@@ -158,9 +158,9 @@ class Soak:
     def _held_at_last(self) -> Held:
         """Timers let go of what they hold within the longest of all limits."""
         deadline = time.monotonic() + SLACK
-        while time.monotonic() < deadline and _more(held().objects, self._before.objects):
-            time.sleep(0.5)
-        return held()
+        while _more((now := held()).objects, self._before.objects) and time.monotonic() < deadline:
+            time.sleep(0.5)  # a heartbeat may be under way, too
+        return now
 
     @property
     def _before(self) -> Held:
