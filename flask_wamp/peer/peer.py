@@ -22,10 +22,10 @@ from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Timer, TimerHandle
 from ..exceptions import AuthenticationError, NotJoined, SessionLost, WAMPError
 from ..protocol import error_uris
-from ..protocol.auth import Authentication
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream, open_transport
+from .attempts import FailureLog, make_session
 from .connection import Connection
 from .declarations import Declaration
 from .heartbeat import Heartbeat
@@ -48,10 +48,6 @@ LAST_WORDS = 1.0
 
 #: Seconds until calls are refused that no thread is left for, and seconds between two checks.
 STARVING, LOOK = 2.0, 0.5
-
-
-MAX_REASONS = 100
-"""Different reasons for not being joined that are remembered, so that each is logged once."""
 
 
 class Peer:
@@ -87,7 +83,7 @@ class Peer:
         self.session_id: int | None = None
         self.failure: BaseException | None = None
         """Why there is no session, after an attempt to join has failed."""
-        self._said: set[str] = set()  # of these reasons, since a session was joined
+        self._failures = FailureLog(settings)
         self.joined_at: float | None = None
         """When the session was joined, seconds since the epoch."""
         self.lost = 0
@@ -277,7 +273,7 @@ class Peer:
         return self._listeners.get(key)
 
     def _why_not(self) -> str:
-        where = f"realm {self.settings.realm} at {self.settings.router_url.shown}"
+        where = self._failures.where
         if self._stopping.is_set():
             return f"not joined to {where}: the client was stopped"
         if self.connection is not None:
@@ -313,7 +309,8 @@ class Peer:
             self._note_failure(error)
             if not isinstance(error, WAMPError):
                 logger.exception("cannot connect")
-            self._say_failure(error)
+            if not self._stopping.is_set():
+                self._failures.add(error)
             return 0.0
         since = time.monotonic()
         self._serve(connection, joined)
@@ -338,18 +335,9 @@ class Peer:
             opened=self._opened,
         )
         try:
-            if settings.default is not None:
-                transport.serializer = transport.serializer.with_default(settings.default)
-            session = Session(
-                transport.serializer,
-                settings.realm,
-                Authentication(settings.credentials),
-                agent=settings.agent,
-                max_message_size=min(settings.max_message_size, transport.max_send_size),
-            )
             connection = Connection(
                 transport,
-                session,
+                make_session(settings, transport),
                 settings.max_message_size,
                 self.serving.on_events,
                 self.pool,
@@ -372,18 +360,6 @@ class Peer:
                 self.failure = error
                 self._changed.notify_all()
 
-    def _say_failure(self, error: Exception) -> None:
-        if str(error) not in self._said and not self._stopping.is_set():
-            if len(self._said) >= MAX_REASONS:  # a router may have a new one each time
-                self._said.clear()
-            self._said.add(str(error))  # once for each reason, not for each attempt
-            logger.warning(
-                "not joined to realm %s at %s, trying again: %s",
-                self.settings.realm,
-                self.settings.router_url.shown,
-                error,
-            )
-
     def _serve(self, connection: Connection, joined: Joined) -> None:
         with self._changed:
             if self._stopping.is_set():  # stop() has looked for a session already and saw none
@@ -393,7 +369,7 @@ class Peer:
             self.session_id = joined.session_id
             self.joined_at = time.time()
             self.failure = None
-            self._said.clear()
+            self._failures.clear()
             self._changed.notify_all()
             declarations = list(self._declarations)
         reason: BaseException

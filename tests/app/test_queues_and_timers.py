@@ -1,4 +1,4 @@
-"""Lanes keep the order, waiters carry one answer, timers call at their time."""
+"""Serial queues keep the order, waiters carry one answer, timers call functions at their time."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def pool() -> t.Iterator[Pool]:
     pool.stop(TIMEOUT)
 
 
-# Lanes.
+# Serial queues.
 
 
-def test_lane_runs_jobs_in_order(pool: Pool) -> None:
-    lane, ran, done = SerialQueue(pool, 1, 1000), [], threading.Event()
+def test_queue_runs_jobs_in_order(pool: Pool) -> None:
+    queue, ran, done = SerialQueue(pool, 1, 1000), [], threading.Event()
     for number in range(200):
-        assert lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
-    lane.submit(done.set)
+        assert queue.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    queue.submit(done.set)
     assert done.wait(TIMEOUT)
     assert ran == list(range(200))
 
 
-def test_lane_runs_no_more_than_its_concurrency(pool: Pool) -> None:
-    lane, gauge, gates = SerialQueue(pool, 2, 1000), Gauge(), [Gate() for _ in range(6)]
+def test_queue_runs_no_more_than_its_concurrency(pool: Pool) -> None:
+    queue, gauge, gates = SerialQueue(pool, 2, 1000), Gauge(), [Gate() for _ in range(6)]
 
     def job(gate: Gate) -> None:
         with gauge:
             gate()
 
     for gate in gates:
-        lane.submit(lambda gate=gate: job(gate))  # type: ignore[misc]
+        queue.submit(lambda gate=gate: job(gate))  # type: ignore[misc]
     assert gates[0].began.wait(TIMEOUT)
     assert gates[1].began.wait(TIMEOUT)
-    assert lane.pending == 4
+    assert queue.pending == 4
     assert not gates[2].began.is_set()
     for gate in gates:
         gate.may_end.set()
@@ -58,7 +58,7 @@ def test_lane_runs_no_more_than_its_concurrency(pool: Pool) -> None:
     assert gauge.most == 2
 
 
-def test_lanes_run_side_by_side(pool: Pool) -> None:
+def test_queues_run_side_by_side(pool: Pool) -> None:
     first, second = SerialQueue(pool, 1, 10), SerialQueue(pool, 1, 10)
     gate, done = Gate(), threading.Event()
     first.submit(gate)
@@ -68,30 +68,30 @@ def test_lanes_run_side_by_side(pool: Pool) -> None:
     gate.may_end.set()
 
 
-def test_lane_that_is_full_refuses(pool: Pool) -> None:
-    lane, gate = SerialQueue(pool, 1, 2), Gate()
-    lane.submit(gate)
+def test_queue_that_is_full_refuses(pool: Pool) -> None:
+    queue, gate = SerialQueue(pool, 1, 2), Gate()
+    queue.submit(gate)
     assert gate.began.wait(TIMEOUT)
-    assert [lane.submit(lambda: None) for _ in range(3)] == [True, True, False]
+    assert [queue.submit(lambda: None) for _ in range(3)] == [True, True, False]
     gate.may_end.set()
-    eventually(lambda: lane.pending == 0)
-    assert lane.submit(lambda: None) is True
+    eventually(lambda: queue.pending == 0)
+    assert queue.submit(lambda: None) is True
 
 
-def test_lane_that_has_too_many_bytes_refuses(pool: Pool) -> None:
-    lane, gate = SerialQueue(pool, 1, 1000, max_bytes=100), Gate()
-    lane.submit(gate, size=1000)  # one that is over it alone is accepted
+def test_queue_that_has_too_many_bytes_refuses(pool: Pool) -> None:
+    queue, gate = SerialQueue(pool, 1, 1000, max_bytes=100), Gate()
+    queue.submit(gate, size=1000)  # one that is over it alone is accepted
     assert gate.began.wait(TIMEOUT)
     sizes = [1000, 1]
-    assert [lane.submit(lambda: None, size=size) for size in sizes] == [True, False]
+    assert [queue.submit(lambda: None, size=size) for size in sizes] == [True, False]
     gate.may_end.set()
-    eventually(lambda: lane.pending == 0)
-    assert lane.submit(lambda: None, size=100) is True
+    eventually(lambda: queue.pending == 0)
+    assert queue.submit(lambda: None, size=100) is True
 
 
-def test_each_job_of_a_lane_has_a_context_of_its_own(pool: Pool) -> None:
-    lane, gate, seen, done = SerialQueue(pool, 1, 10), Gate(), [], threading.Event()
-    lane.submit(gate)
+def test_each_job_of_a_queue_has_a_context_of_its_own(pool: Pool) -> None:
+    queue, gate, seen, done = SerialQueue(pool, 1, 10), Gate(), [], threading.Event()
+    queue.submit(gate)
     assert gate.began.wait(TIMEOUT)
 
     def job() -> None:
@@ -99,47 +99,47 @@ def test_each_job_of_a_lane_has_a_context_of_its_own(pool: Pool) -> None:
         VARIABLE.set("used")
 
     for _ in range(3):
-        lane.submit(job)
-    lane.submit(done.set)
+        queue.submit(job)
+    queue.submit(done.set)
     gate.may_end.set()
     assert done.wait(TIMEOUT)
     assert seen == ["fresh"] * 3
 
 
-def test_calls_of_a_lane_that_no_thread_is_left_for_are_refused() -> None:
+def test_calls_of_a_queue_that_no_thread_is_left_for_are_refused() -> None:
     pool = Pool(1, 10, max_threads=1)
-    lane, ran = SerialQueue(pool, 1, 10), threading.Event()
+    queue, ran = SerialQueue(pool, 1, 10), threading.Event()
     waiting, calls = Call(pool), [Call(pool), Call(pool)]
     pool.submit(waiting)
     assert waiting.began.wait(TIMEOUT)
     for call in calls:
-        lane.submit(call)
-    lane.submit(ran.set)
+        queue.submit(call)
+    queue.submit(ran.set)
     eventually(lambda: pool.starving_since is not None)
     pool.refuse_starving(patience=0)
     assert all(call.refused.is_set() for call in calls)
     waiting.answered.set()
     assert ran.wait(TIMEOUT)
-    assert lane.pending == 0
+    assert queue.pending == 0
     assert pool.stop(TIMEOUT)
 
 
-def test_lane_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
-    lane, done = SerialQueue(pool, 1, 10), threading.Event()
-    lane.submit(lambda: t.cast(t.Any, None).broken)
-    lane.submit(done.set)
+def test_queue_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
+    queue, done = SerialQueue(pool, 1, 10), threading.Event()
+    queue.submit(lambda: t.cast(t.Any, None).broken)
+    queue.submit(done.set)
     assert done.wait(TIMEOUT)
     assert "a job failed" in caplog.text
 
 
-def test_long_lane_lets_others_in_between() -> None:
+def test_long_queue_lets_others_in_between() -> None:
     pool = Pool(1, 1000)
-    lane, ran, gate, done = SerialQueue(pool, 1, 1000), [], Gate(), threading.Event()
-    lane.submit(gate)
+    queue, ran, gate, done = SerialQueue(pool, 1, 1000), [], Gate(), threading.Event()
+    queue.submit(gate)
     assert gate.began.wait(TIMEOUT)
     for number in range(SerialQueue.TURN * 3):
-        lane.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
-    lane.submit(done.set)
+        queue.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    queue.submit(done.set)
     pool.submit(lambda: ran.append("other"))
     gate.may_end.set()
     assert done.wait(TIMEOUT)
