@@ -339,7 +339,7 @@ def test_tasks_that_wait_are_bounded(serve: Serve, router: MemoryRouter, told: T
                 router.call("com.example.add", 6)
             assert refused.value.uri == "wamp.error.unavailable"
         router.call("com.example.add", 5)
-        with pytest.raises(ApplicationError, match=r"5 background tasks wait already"):
+        with pytest.raises(ApplicationError, match=r"5 background tasks are waiting already"):
             router.call("com.example.add", 1)
         assert app.test_client().get("/add").status_code == 503
     finally:
