@@ -597,3 +597,62 @@ def test_events_go_on(serve: Serve, router: MemoryRouter, kind: type[BaseExcepti
     eventually(lambda: fault.raised == 9)
     fault.armed = False
     assert wamp.client.joined
+
+
+CREDENTIALS: dict[str, t.Callable[[Fault], dict[str, t.Any]]] = {
+    "ticket": lambda fault: {"WAMP_TICKET": lambda: fault.passes("ticket")},
+    "secret": lambda fault: {
+        "WAMP_AUTHID": "joe",
+        "WAMP_SECRET": lambda: fault.passes("secret"),
+    },
+    "authextra": lambda fault: {"WAMP_AUTHEXTRA": lambda: fault.passes({"x": 1})},
+}
+
+
+@pytest.mark.parametrize("kind", _kinds(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("config", CREDENTIALS.values(), ids=CREDENTIALS)
+def test_functions_for_credentials(
+    make_app: t.Callable[..., Flask],
+    router: MemoryRouter,
+    config: t.Callable[[Fault], dict[str, t.Any]],
+    kind: type[BaseException],
+) -> None:
+    fault = Fault(kind)
+    fault.armed = True
+    app = make_app(
+        WAMP_ROUTER_URL="wss://router.in.memory/ws", WAMP_RECONNECT_MAX=0.1, **config(fault)
+    )
+    wamp = FlaskWAMP(app)
+    answer(wamp)
+    wamp.start()
+    eventually(lambda: fault.raised >= 1)
+    fault.armed = False
+    wamp.client.wait_until_joined(TIMEOUT)
+    assert router.call(URI) == 42
+
+
+class Publishing(logging.Handler):
+    """Logs to WAMP, as log handlers of an app may."""
+
+    def __init__(self, wamp: FlaskWAMP) -> None:
+        super().__init__()
+        self._wamp = wamp
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._wamp.client.publish("com.example.log", record.getMessage())
+
+
+def test_a_log_handler_may_publish(
+    serve: Serve, router: MemoryRouter, cleanup: contextlib.ExitStack
+) -> None:
+    def fail() -> None:
+        raise KeyError
+
+    _, wamp = serve(lambda wamp: wamp.callee(URI)(fail))
+    handler, logger = Publishing(wamp), logging.getLogger("flask_wamp")
+    logger.addHandler(handler)
+    cleanup.callback(logger.removeHandler, handler)
+    for _ in range(3):
+        assert router.invoke(URI).result(TIMEOUT).error == RUNTIME_ERROR
+    topic = router.wait_for(m.Publish, 3).topic
+    assert topic == "com.example.log"
