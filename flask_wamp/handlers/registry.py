@@ -146,7 +146,8 @@ def location_of_call() -> str:
 
 def site_of(thing: object) -> object:
     """What is the same when the same ``def`` has run again: a function's code, an object's class."""
-    return thing.__code__ if isinstance(thing, types.FunctionType) else type(thing)
+    code = getattr(underlying(thing), "__code__", None) if callable(thing) else None
+    return code if code is not None else type(thing)
 
 
 def _own_name(f: Function) -> str:

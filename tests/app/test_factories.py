@@ -11,7 +11,7 @@ import weakref
 import pytest
 from flask import Flask, current_app
 
-from flask_wamp import FlaskWAMP, WAMPBlueprint
+from flask_wamp import FlaskWAMP, WAMPBlueprint, callee
 from tests.support.memory import MemoryRouter
 
 MakeApp = t.Callable[..., Flask]
@@ -327,6 +327,27 @@ def test_jobs_belong_to_the_app_that_is_made(make_app: MakeApp, order: str) -> N
         wamp.schedule.every().hour.do(print, "late")
     assert jobs(one) == ["('one',)", "('late',)"]
     assert jobs(two) == ["('two',)"]
+
+
+class Adding:
+    @callee
+    def add(self, x: int) -> int:
+        return x + 1
+
+
+class Doubling:
+    @callee
+    def double(self, x: int) -> int:
+        return x * 2
+
+
+def test_objects_before_and_after_init_app(router: MemoryRouter, make_app: MakeApp) -> None:
+    wamp, app = FlaskWAMP(), make_app()
+    wamp.include(Adding())
+    wamp.init_app(app)
+    wamp.include(Doubling())
+    join(wamp, app)
+    assert router.call("com.example.add", 1) == router.call("com.example.double", 1) == 2
 
 
 def test_jobs_of_dead_apps_are_dropped() -> None:
