@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 logger = get_logger("flask_wamp")
 
-Adapt = t.Callable[..., t.Any]
+Adapt = t.Callable[..., Declaration]
 
 
 class Client(Caller):
@@ -59,7 +59,7 @@ class Client(Caller):
     # Registering and subscribing.
 
     def register(
-        self, f: t.Callable[..., t.Any], uri: str, **options: Unpack[CalleeOptions]
+        self, f: t.Callable[..., object], uri: str, **options: Unpack[CalleeOptions]
     ) -> None:
         """Register a function as a procedure, now and after every reconnect.
 
@@ -77,7 +77,7 @@ class Client(Caller):
         self._withdraw(Registration, self._absolute(uri), match)
 
     def subscribe(
-        self, f: t.Callable[..., t.Any], topic: str, **options: Unpack[SubscriberOptions]
+        self, f: t.Callable[..., object], topic: str, **options: Unpack[SubscriberOptions]
     ) -> None:
         """Subscribe a function to a topic, now and after every reconnect.
 

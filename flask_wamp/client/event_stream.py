@@ -98,7 +98,7 @@ class EventStream:
         self._close = close
         self._call_soon = call_soon
         self._work = t.cast("_Work | None", in_hand.get())
-        self._map: t.Callable[[t.Any], t.Any] | None = None
+        self._map: t.Callable[[t.Any], object] | None = None
         self._closed = False
 
     @property
@@ -111,7 +111,7 @@ class EventStream:
         """How often the session was lost and joined again. The events in between are missing."""
         return self._buffer.gaps
 
-    def map(self, f: t.Callable[[t.Any], t.Any]) -> EventStream:
+    def map(self, f: t.Callable[[t.Any], object]) -> EventStream:
         """Yield ``f(event)`` in place of each event, and skip the event if that is None.
 
         A response calls ``f`` in the context of the view, and sends the returned value as JSON.
@@ -139,7 +139,7 @@ class EventStream:
             raise StopIteration
         return item
 
-    def _item(self, active: ActiveEvent) -> t.Any:
+    def _item(self, active: ActiveEvent) -> object:
         """Make what the stream yields: a copy, because other streams yield the event too.
 
         Returns None if the payload cannot be decoded.
@@ -175,7 +175,7 @@ class EventStream:
 
     # As a response.
 
-    def lines(self, dumps: t.Callable[[t.Any], str], events: bool) -> t.Iterator[str]:
+    def lines(self, dumps: t.Callable[[object], str], events: bool) -> t.Iterator[str]:
         """Yield the text of a response. It writes now and then in silence: only a write fails when the
         client has gone.
 
@@ -201,7 +201,7 @@ class EventStream:
             self.close()
 
     def _text(
-        self, shared: SharedEvent, dumps: t.Callable[[t.Any], str], events: bool
+        self, shared: SharedEvent, dumps: t.Callable[[object], str], events: bool
     ) -> str | None:
         """Return the text of an event, or None if nothing is sent of it."""
         active = shared.active

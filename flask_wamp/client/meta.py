@@ -38,10 +38,10 @@ list_ = list
 class Asking(t.Protocol):
     """What can call a procedure: the client, or a view of it with other options."""
 
-    def call(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a procedure and wait for its result."""
 
-    def submit(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> CallFuture:
+    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
         """Call a procedure and return a future of its result."""
 
 
@@ -61,7 +61,7 @@ class _Part:
     def __init__(self, client: Asking) -> None:
         self._client = client
 
-    def _ask(self, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _ask(self, procedure: str, *args: object, **kwargs: object) -> t.Any:
         return ask(self._client, procedure, *args, **kwargs)
 
 
@@ -266,7 +266,7 @@ class Subscriptions(_Part):
         return False
 
 
-def ask(client: Asking, procedure: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+def ask(client: Asking, procedure: str, *args: object, **kwargs: object) -> t.Any:
     """Call a procedure of the router's; one that is not permitted says what the role needs."""
     try:
         return client.call(procedure, *args, **kwargs)
@@ -356,15 +356,15 @@ def _why(reason: str | None, message: str | None) -> dict[str, str]:
     return {name: text for name, text in given.items() if text is not None}
 
 
-def _number(told: t.Any) -> int:
+def _number(told: object) -> int:
     return told if type(told) is int else 0
 
 
-def _id(told: t.Any) -> int | None:
+def _id(told: object) -> int | None:
     return told if type(told) is int else None
 
 
-def _ids(told: t.Any) -> list[int]:
+def _ids(told: object) -> list[int]:
     """Ids in a list, or in one list for each ``match``; None stands for none."""
     if isinstance(told, dict):
         return [number for numbers in told.values() for number in _ids(numbers)]

@@ -18,6 +18,7 @@ from ..coordination.linger import Linger
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Subscription, key
+from ..peer.invocations import ActiveEvent
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.settings import Settings
@@ -27,7 +28,7 @@ from .testaments import Testaments
 
 logger = get_logger("flask_wamp")
 
-MakeEvent = t.Callable[[t.Any], t.Any]
+MakeEvent = t.Callable[[ActiveEvent], object]
 
 
 @dataclasses.dataclass

@@ -45,7 +45,7 @@ def _caller(client: Client) -> t.Iterator[Client]:
         caller.stop()
 
 
-def _serves_nothing(*args: t.Any, **options: t.Any) -> t.NoReturn:
+def _serves_nothing(*args: object, **options: object) -> t.NoReturn:
     raise RuntimeError("this client only calls")
 
 

@@ -48,9 +48,9 @@ class Testament:
     __test__ = False  # pytest takes it for a test
 
     topic: str
-    args: tuple[t.Any, ...] = ()
-    kwargs: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    args: tuple[object, ...] = ()
+    kwargs: dict[str, object] = dataclasses.field(default_factory=dict)
+    options: dict[str, object] = dataclasses.field(default_factory=dict)
     """Options of the publication."""
     scope: str = "destroyed"
     unless_stopped: bool = False
@@ -63,7 +63,7 @@ class Testament:
     )
 
     @property
-    def key(self) -> t.Any:
+    def key(self) -> tuple[object, ...]:
         """What two that are the same have in common; the payload may have no hash."""
         payload = repr((self.args, self.kwargs, self.options))
         return self.topic, payload, self.scope, self.unless_stopped
@@ -95,13 +95,13 @@ class Testaments:
     def __init__(self, present_peer: t.Callable[[], Peer | None]) -> None:
         self._present_peer = present_peer
         self._keeper: TestamentSync | None = None
-        self.wills: dict[t.Any, Testament] = {}
+        self.wills: dict[tuple[object, ...], Testament] = {}
 
     def add(
         self,
         topic: str,
-        args: tuple[t.Any, ...],
-        kwargs: dict[str, t.Any],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
         options: CallOptions,
         *,
         timeout: float,
@@ -179,7 +179,7 @@ class _Answer:
         self.forget: t.Callable[[], None] = lambda: None
         """Drops the record of the request."""
 
-    def resolve(self, message: t.Any) -> None:
+    def resolve(self, message: m.Message) -> None:
         """Called by the reader."""
         if isinstance(message, m.Error):
             procedure = ADD if self._topic else FLUSH
@@ -284,7 +284,7 @@ class TestamentSync:
         args, kwargs = payload(connection.transport, will.args, will.kwargs)
         answer = _Answer(will.topic)
         publish = will.publish_options(connection.session.session_id)
-        options: dict[str, t.Any] = {"publish_options": publish} if publish else {}
+        options: dict[str, object] = {"publish_options": publish} if publish else {}
         if will.scope != "destroyed":
             options["scope"] = will.scope
         self._ask(connection, ADD, [will.topic, args, kwargs], options, answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import typing as t
 
 import pytest
@@ -11,7 +12,7 @@ from flask_wamp import ApplicationError
 from flask_wamp.client.client import Client
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
-from tests.support.memory import MemoryRouter
+from tests.support.memory import TIMEOUT, MemoryRouter
 
 TOPIC = "com.example.news"
 
@@ -100,3 +101,47 @@ def test_odd_events(client: Client, router: MemoryRouter) -> None:
     keep(router, {1: [{}, 5]})  # type: ignore[list-item]
     [only] = client.history(TOPIC)
     assert (only.topic, only.args, only.time, only.publisher) == (TOPIC, [], None, None)
+
+
+def test_a_router_that_answers_with_one_value_for_each_event(
+    client: Client, router: MemoryRouter
+) -> None:
+    """As nexus does: the oldest first, named as in messages, with keywords beside them."""
+    router.register("wamp.subscription.lookup", lambda uri, options=None: 1)
+    held = router.hold("wamp.subscription.get_events")
+    future: list[t.Any] = []
+    thread = threading.Thread(target=lambda: future.append(client.history(TOPIC, limit=2)))
+    thread.start()
+    events = [
+        {
+            "timestamp": f"2026-11-21T07:16:5{number}.595274921Z",
+            "subscription": 1,
+            "publication": number,
+            "details": {"topic": TOPIC, "publisher": 7, "publisher_authid": "joe"},
+            "Arguments": [number],
+            "ArgumentsKw": {"tea": number},
+        }
+        for number in range(3)
+    ]
+    held.get(timeout=TIMEOUT).answer(*events, is_limit_reached=False)
+    thread.join(TIMEOUT)
+    [[first, second]] = future
+    assert (first.args, first.kwargs, first.publication) == ([2], {"tea": 2}, 2)
+    assert first.time == dt.datetime(2026, 11, 21, 7, 16, 52, 595274, dt.timezone.utc)
+    assert (first.publisher, first.publisher_authid, first.publisher_authrole) == (7, "joe", None)
+    assert (second.args, second.topic) == ([1], TOPIC)
+
+
+@pytest.mark.parametrize("answer", [[], [None], [5], ["x"], [{"time_ns": "x", "args": 5}]])
+def test_an_answer_of_any_shape_is_no_crash(
+    client: Client, router: MemoryRouter, answer: list[t.Any]
+) -> None:
+    router.register("wamp.subscription.lookup", lambda uri, options=None: 1)
+    held = router.hold("wamp.subscription.get_events")
+    future: list[t.Any] = []
+    thread = threading.Thread(target=lambda: future.append(client.history(TOPIC)))
+    thread.start()
+    held.get(timeout=TIMEOUT).answer(*answer, more=True)
+    thread.join(TIMEOUT)
+    [found] = future
+    assert len(found) == (1 if isinstance(answer[-1:] and answer[-1], dict) else 0)

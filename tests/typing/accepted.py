@@ -184,3 +184,14 @@ reveal_type(client)  # Client
 reveal_type(client.with_options(timeout=1, acknowledge=True))  # Client
 reveal_type(client.session_id)  # int | None
 wamp.allow("member", subscribe=[".news"], publish=".typing")
+reveal_type(client.with_options(timeout=1.5, acknowledge=True, exclude=[1]))  # Client
+reveal_type(client.publish("com.example.news", 1, name="tea"))  # int | None
+reveal_type(client.publish(topic="com.example.news", message="tea"))  # int | None
+reveal_type(client.submit("com.example.add", 1, b=2))  # CallFuture
+reveal_type(client.stream("com.example.count", 1))  # ResultStream
+reveal_type(client.events("com.example.news", match="exact"))  # EventStream
+reveal_type(client.testament("com.example.gone", 1))  # Testament
+reveal_type(client.history("com.example.news"))  # list[PastEvent]
+reveal_type(client.meta.sessions.count())  # int
+reveal_type(client.wait_until_joined(1))  # dict[str, Exception]
+reveal_type(client.start())  # Client

@@ -66,3 +66,8 @@ client.register(f, ".a", invoke="load")  # refused: not a way to share calls
 client.subscribe(on_text, ".a", get_retaind=True)  # refused: a misspelt option
 client.with_options(timeot=1)  # refused: a misspelt option
 client.with_options(cancel_mode="skip")  # refused: not a way to cancel
+client.with_options(timeout="1")  # refused: not seconds
+client.with_options(exclude=["joe"])  # refused: not session ids
+client.call(1)  # refused: not a URI
+client.events("com.example.news", keep_alive="1")  # refused: not seconds
+client.publish(message="tea")  # refused: no topic

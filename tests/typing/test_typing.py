@@ -105,7 +105,7 @@ def test_decorators_return_what_they_are_given(checker: str, tmp_path: Path) -> 
     errors = {line: text for line, about in said.items() for is_error, text in about if is_error}
     assert errors == {}
     expected = commented(ACCEPTED, r"^reveal_type\(.*  # ")
-    assert len(expected) == 26
+    assert len(expected) == 37
     revealed = {
         line: normal(text)
         for line, about in said.items()
@@ -120,7 +120,7 @@ def test_mistakes_are_found(checker: str, tmp_path: Path) -> None:
     said = CHECK[checker](REFUSED, tmp_path)
     found = {line for line, about in said.items() if any(is_error for is_error, _ in about)}
     expected = commented(REFUSED, "# refused: ")
-    assert len(expected) == 35
+    assert len(expected) == 40
     assert {line: expected[line] for line in expected.keys() - found} == {}, "not found"
     assert {line: said[line] for line in found - expected.keys()} == {}, "found for nothing"
 
