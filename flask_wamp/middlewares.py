@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from ._text import get_logger
 from .concurrency.threads import is_time_limit, time_limit
-from .handlers.context import Invocation
-from .handlers.hooks import Handle, Message
+from .handlers.context import Invocation, Message
+from .handlers.hooks import Handle
 from .protocol import error_uris
 
 logger = get_logger("flask_wamp.middlewares")

@@ -45,7 +45,7 @@ class PastWork:
         """Do nothing: the other process has sent the answer."""
 
 
-class _Message:
+class _Incoming:
     """What invocations and events have in common."""
 
     __slots__ = ("_trusted_links", "_work", "options", "received", "tasks")
@@ -140,7 +140,7 @@ class _Message:
         return dt.datetime.fromtimestamp(self._work.received_at, dt.timezone.utc)
 
 
-class Invocation(_Message):
+class Invocation(_Incoming):
     """The call that a handler answers. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "INVOCATION", and Advanced Profile, "Caller Identification".
@@ -197,7 +197,7 @@ class Invocation(_Message):
         return f"<Invocation {self.request_id} of {safe_text(self.procedure)}>"
 
 
-class Event(_Message):
+class Event(_Incoming):
     """The event that a handler handles. Identities are None if the router does not disclose them.
 
     Source: WAMP Basic Profile, "EVENT", and Advanced Profile, "Publisher Identification".
@@ -250,6 +250,9 @@ class Event(_Message):
         return f"<Event {self.publication} on {safe_text(self.topic)}>"
 
 
+Message = Invocation | Event
+"""What a hook or a middleware gets."""
+
 _UNBOUND = """Working outside of {0}.
 
 flask_wamp.{1} is available while a function decorated with @wamp.{2} handles {0}. It is not available in \
@@ -271,13 +274,13 @@ event: Event = LocalProxy(  # type: ignore[assignment]
 """The event that is being handled. A proxy, like ``flask.request``."""
 
 
-def current_message() -> Invocation | Event | None:
+def current_message() -> Message | None:
     """Return the invocation or event that is being handled, or whose background task runs."""
     return current_invocation.get(None) or current_event.get(None)
 
 
 @contextlib.contextmanager
-def readable(message: Invocation | Event | None) -> t.Iterator[None]:
+def readable(message: Message | None) -> t.Iterator[None]:
     """Bind ``invocation`` or ``event`` to a message within the context."""
     if message is None:
         yield

@@ -13,11 +13,10 @@ from .._text import get_logger
 from ..concurrency.guards import report
 from ..exceptions import ApplicationError
 from ..protocol.uris import snake_case
-from .context import Event, Invocation
+from .context import Message
 
 logger = get_logger("flask_wamp.dispatch")
 
-Message = Invocation | Event
 Before = t.Callable[[t.Any], t.Any]
 After = t.Callable[[t.Any, t.Any], t.Any]
 Teardown = t.Callable[[t.Any, "BaseException | None"], t.Any]

@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response
 from ..exceptions import ApplicationError, SerializationError
 from ..protocol import error_uris
 from ..protocol.payload import plain
-from .context import Event, Invocation
+from .context import Message
 from .flask_versions import call_method
 from .signatures import parameters_of
 from .validation import InvalidArgument, URIArguments
@@ -32,8 +32,6 @@ from .validation import InvalidArgument, URIArguments
 if t.TYPE_CHECKING:
     import flask
     from flask.ctx import AppContext, RequestContext
-
-Message = Invocation | Event
 
 
 def endpoint_of(app: Flask, f: t.Callable[..., t.Any]) -> str | None:

@@ -21,12 +21,11 @@ from ..peer.declarations import Failure, Outcome, Result
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
 from ..protocol.uris import check_uri, resolve, snake_case
-from .context import Event, Invocation
+from .context import Event, Message
 from .validation import InvalidArgument
 
 logger = get_logger("flask_wamp.dispatch")
 
-Message = Invocation | Event
 Plain = t.Callable[[t.Any], t.Any]
 
 

@@ -15,10 +15,10 @@ from flask.wrappers import Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..exceptions import ApplicationError
-from ..handlers.context import current_message
+from ..handlers.context import Message, current_message
 from ..protocol import error_uris
 from .runner import TaskRunner
-from .task import Batch, Message, Task, name, running
+from .task import Batch, Task, name, running
 
 #: Where an app keeps what runs its tasks.
 RUNNER = "wamp_tasks"

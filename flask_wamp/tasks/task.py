@@ -9,12 +9,10 @@ import typing as t
 from flask import Flask
 
 from .._text import get_logger
-from ..handlers.context import Event, Invocation, readable
+from ..handlers.context import Message, readable
 from ..handlers.coroutines import make_sync
 
 logger = get_logger("flask_wamp.tasks")
-
-Message = Invocation | Event
 
 
 class Runner(t.Protocol):
