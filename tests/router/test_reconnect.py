@@ -187,7 +187,7 @@ def test_it_is_back_as_soon_as_the_port_opens(make_app: MakeApp) -> None:
 
 def test_many_processes_do_not_come_back_at_once() -> None:
     settings: t.Any = types.SimpleNamespace(
-        workers=1, max_pending=1, reconnect_min=0.05, reconnect_max=1.0
+        workers=1, max_pending=1, max_waiting_bytes=1, reconnect_min=0.05, reconnect_max=1.0
     )
     peer = Peer(settings, [], lambda name, **payload: None)
     for attempts in (0, 1, 4, 5, 100, 100_000):
