@@ -211,6 +211,8 @@ class Peer:
                 return self._is_complete or (refusable and self._is_login_refused)
             return self.connection is not None or self.failure is not None
 
+        if self.started and threading.current_thread() is self._reader:
+            timeout = 0.0  # it is the one that joins: a log handler of the app's asks
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection

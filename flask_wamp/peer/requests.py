@@ -26,6 +26,7 @@ def request(connection: Connection, method: Method, *args: object, deadline: flo
     :raises NotJoined: There is no session.
     :raises SessionLost: The session ended before the answer.
     :raises CallTimeout: There was no answer in time.
+    :raises RuntimeError: This thread reads what the router sends: a log handler of the app's asks.
     """
     waiter = Waiter()
     timeout = deadline - time.monotonic()
@@ -48,6 +49,9 @@ def wait_for(
     :param timeout: The seconds from the request to the deadline, for the error.
     :param cancel: Gives the request up; must not wait.
     """
+    if connection.is_read_here():
+        cancel()
+        raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")
     try:
         answered = connection.pool.wait(waiter, deadline - time.monotonic())
     except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from flask import g
 
-from flask_wamp import ApplicationError, FlaskWAMP
+from flask_wamp import ApplicationError, FlaskWAMP, NotJoined
 from flask_wamp.peer.connection import Connection
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
@@ -68,6 +68,50 @@ def test_log_handler_may_publish(serve: Serve, router: MemoryRouter) -> None:
         send_oversize(router)
         assert router.call("com.example.add", 1, 2) == 3
     eventually(lambda: ["WARNING"] in [message.args for message in router.sent(m.Publish)])
+
+
+def test_log_handler_that_calls_holds_up_nobody(serve: Serve, router: MemoryRouter) -> None:
+    """It can't have an answer, because the thread that logs would have to read it."""
+    _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000, WAMP_CALL_TIMEOUT=60.0)
+    errors: list[Exception] = []
+
+    def emit(record: logging.LogRecord) -> None:
+        try:
+            wamp.client.call("com.example.add", 1, 2)
+        except RuntimeError as error:
+            errors.append(error)
+
+    with handling(emit):
+        send_oversize(router)
+        assert router.call("com.example.add", 1, 2) == 3
+    assert "cannot wait" in str(errors[0])
+
+
+def test_log_handler_may_publish_while_the_session_is_lost(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    """It would wait for a session that the thread that logs has to join."""
+    _, wamp = serve(declare, WAMP_CONNECT_TIMEOUT=60.0, WAMP_CALL_TIMEOUT=60.0, **QUICK)
+    errors: list[Exception] = []
+
+    def emit(record: logging.LogRecord) -> None:
+        try:
+            wamp.client.publish("com.example.logs", record.levelname)
+        except NotJoined as error:
+            errors.append(error)
+
+    session, logger = wamp.client.session_id, logging.getLogger("flask_wamp")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with handling(emit):
+            router.drop()
+            eventually(lambda: wamp.client.session_id not in (None, session), TIMEOUT)
+            wamp.client.wait_until_joined(TIMEOUT)
+    finally:
+        logger.setLevel(level)
+    assert errors  # the loss was logged without a session
+    eventually(lambda: ["INFO"] in [message.args for message in router.sent(m.Publish)])
 
 
 def fail_at(where: str, error: BaseException) -> t.ContextManager[object]:
