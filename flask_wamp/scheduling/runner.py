@@ -1,9 +1,9 @@
-"""Who runs scheduled jobs: one thread in each process, for each app.
+"""Running scheduled jobs: one thread for each app in each process.
 
-It waits for what is due and hands it to a worker. Where jobs run once for all processes, only the runner
-that has the lease does, and tells the others when each job is due next. So another goes on where it
-stopped: nothing is run early, late or twice when the lease changes hands. Only who is killed in the very
-moment it starts a job may not have told so; then the job is run once more.
+The thread waits until a job is due and hands it to a worker. If jobs run once for all processes, only the
+runner that holds the lease runs them. It tells the others when each job is due next, so that another process
+continues where it stopped: no job runs early, late or twice when the lease changes hands. Only a process that
+is killed in the moment in which it starts a job may not have said so; then the job runs again.
 """
 
 from __future__ import annotations
@@ -35,36 +35,37 @@ logger = get_logger("flask_wamp.schedule")
 
 State = dict[str, t.Any]
 
-#: Seconds after which a job that another process should have run, and said nothing of, counts as run.
+#: Seconds after which a job counts as run that another process should have run, though it did not say so.
 GRACE = 5.0
 
-#: Seconds, the longest another process may say that a job has left: the longest interval there is.
+#: Seconds, the longest time that another process may say is left until a job is due.
 MAX_REMAINING = 100 * 366 * 86400.0
 
-#: The longest wait while a job has a wall time: the wall clock may be set meanwhile.
+#: Seconds, the longest wait while a job is aligned to the clock, because the clock may be set meanwhile.
 MAX_WAIT = 30.0
 
 
 class Lease(t.Protocol):
-    """What a runner needs to know of a lease; see :class:`.lease.Lease`."""
+    """What a runner needs of a :class:`.lease.Lease`."""
 
     taken: bool
+    """Whether another process holds it."""
 
     @property
     def held(self) -> bool:
-        """Whether this process has it."""
+        """Whether this process holds it."""
 
     def tell(self, state: State) -> None:
-        """Have the other processes told."""
+        """Tell the other processes."""
 
     def release(self) -> None:
-        """Let go of it for good."""
+        """Release it for good."""
 
 
 class JobRunner:
     """Runs the jobs of one app in one process.
 
-    :param make_lease: Makes the lease that says whether to run them; None: run them in any case.
+    :param make_lease: Makes the lease that decides whether to run them; None to run them in any case.
     :param owner: What stands for the app in :attr:`.Job.owners`.
     """
 
@@ -81,7 +82,7 @@ class JobRunner:
         self._app = app
         self._scheduler = scheduler
         self._pool = pool
-        # Two apps must not share what is due next: the second one has jobs of its own.
+        # Two apps must not share when a job is due next: the second app has copies of the jobs.
         self._copies: dict[Job, Job] | None = {} if scheduler.runners else None
         self._running: set[Job] = set()
         self._lock = threading.Lock()
@@ -107,7 +108,7 @@ class JobRunner:
 
     @property
     def _over(self) -> bool:
-        """Whether to end: it was stopped, or a fork has copied this greenlet, as it copies no thread."""
+        """Whether to end: it was stopped, or a fork has copied this greenlet. A fork copies no threads."""
         return self._stopping or os.getpid() != self.pid
 
     @property
@@ -116,26 +117,26 @@ class JobRunner:
         return self._lease is not None and self._lease.taken
 
     def wake(self) -> None:
-        """Look what is due: there is a new job, or the lease."""
+        """Check what is due: there is a new job, or this process has got the lease."""
         with self._lock:
             if self._thread is None and self._own_jobs() and not self._stopping:
                 self._thread = spawn(self._run, "wamp-scheduler")
         self._bell.set()
 
     def joined(self, connection: t.Any) -> None:
-        """There is a session: the lease knows."""
+        """Do nothing: the lease follows the sessions."""
 
     def lost(self) -> None:
-        """There is none any more: the lease knows."""
+        """Do nothing: the lease follows the sessions."""
 
     def leave(self, deadline: float) -> None:
-        """Start no more jobs; those that run are finished by their workers."""
+        """Start no more jobs. Workers finish those that run."""
         with self._lock:
             self._stopping = True
         self._bell.set()
         self._scheduler.remove(self)
         if self._lease is not None:
-            with contextlib.suppress(WAMPError):  # the session is gone, and the lease with it
+            with contextlib.suppress(WAMPError):  # the session has ended, and the lease with it
                 self._lease.release()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(1.0)
@@ -174,13 +175,13 @@ class JobRunner:
             self._tell(original, job.remaining)
 
     def _pass_over(self) -> None:
-        """Plan anew what is long overdue: who has the lease ran it, and could not tell."""
+        """Plan overdue jobs again: the holder of the lease has run them, and could not say so."""
         for job in self._jobs():
             if job.remaining < -GRACE:
                 job._schedule_next_run()
 
     def _delay(self) -> float | None:
-        """Seconds until there is something to do; None: until :meth:`wake`."""
+        """Return the seconds until there is something to do; None: wait for :meth:`wake`."""
         jobs = self._jobs()
         in_charge = self.in_charge
         if not jobs or not (in_charge or self._in_waiting):
@@ -209,17 +210,17 @@ class JobRunner:
     # Jobs.
 
     def hand_over(self, job: Job, function: Function) -> None:
-        """Have a worker run a job, unless it still runs."""
+        """Have a worker run a job, unless the job is still running."""
         with self._lock:
             if job in self._running:
-                logger.warning("%s still runs, and is not started again", job)
+                logger.warning("%s is still running, and is not started again", job)
                 return
             self._running.add(job)
         if not self._pool.submit(functools.partial(self._work, job, function), force=True):
             self._running.discard(job)
 
     def _work(self, job: Job, function: Function) -> None:
-        """Run a job; on a worker."""
+        """Run a job. A worker calls this."""
         try:
             with self._app.app_context():
                 result = self._call(job, function)
@@ -243,14 +244,14 @@ class JobRunner:
         self._tell(original, None)
         self._scheduler.cancel_job(original)
 
-    # What the processes of an app tell each other: in how many seconds each job is due; None: never.
+    # What the processes of an app say to each other: in how many seconds each job is due; None: never.
 
     def _names(self) -> dict[str, Job]:
         """The jobs the extension knows, by names that are the same in all processes."""
         count: collections.Counter[str] = collections.Counter()
         names = {}
         for original in self._own_jobs():
-            # A digest: whoever may subscribe to the lease need not learn the names of functions.
+            # A digest, because other sessions that may subscribe must not learn names of functions.
             name = f"{original.what}#{count[original.what]}".encode()
             names[hashlib.sha256(name).hexdigest()[:32]] = original
             count[original.what] += 1
@@ -268,7 +269,7 @@ class JobRunner:
                     self._lease.tell({name: due})
 
     def _told(self, state: State) -> None:
-        """Take over what the process that runs the jobs says."""
+        """Take over what the process that runs the jobs has said."""
         jobs = self._by_original()
         for name, original in self._names().items():
             due = state.get(name, ...)
@@ -280,6 +281,6 @@ class JobRunner:
 
 def _at(job: Job, seconds: float) -> dt.datetime:
     when = dt.datetime.now() + dt.timedelta(seconds=seconds)
-    if job.is_aligned:  # a whole second, which it was before it travelled
+    if job.is_aligned:  # a whole second, as it was in the other process
         when = (when + dt.timedelta(seconds=0.5)).replace(microsecond=0)
     return when

@@ -1,6 +1,6 @@
 """Scheduled jobs: ``wamp.schedule``, the whole API of the ``schedule`` library.
 
-The library says what is due when; a :class:`.runner.JobRunner` in each process runs it.
+The library decides when a job is due, and a :class:`.runner.JobRunner` in each process runs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..handlers.coroutines import make_sync
 
 Function = t.Callable[..., t.Any]
 
-#: Seconds by which the wall clock may differ from the steady one before a next run is corrected.
+#: Seconds by which the clock may differ from the steady clock before ``next_run`` is corrected.
 _TOLERANCE = 0.05
 
 

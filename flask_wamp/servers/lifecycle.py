@@ -1,7 +1,4 @@
-"""When a client starts and ends: once in every process that serves, and in no other.
-
-Knows no server; what each one needs is told by :mod:`.servers`.
-"""
+"""When a client starts and ends in a process. :mod:`.detection` knows what each server needs."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ from ..handlers import http
 from ..peer.connection import Connection
 from ..peer.listeners import Host
 from . import detection as servers
+from .server import Server, at_exit
 
 logger = get_logger("flask_wamp")
 
@@ -98,7 +96,7 @@ def start(
     client: Client,
     *,
     app: Flask | None = None,
-    server: servers.Server | None = None,
+    server: Server | None = None,
     unattended: bool = False,
     grace: float | None = None,
     restarting: t.Callable[[], bool] | None = None,
@@ -232,10 +230,10 @@ def _ignore(signum: int, frame: types.FrameType | None) -> None:
 def _register_once() -> None:
     os.register_at_fork(after_in_child=_after_fork)
     atexit.register(_at_exit)
-    servers.stop_at_exit = stop_all
+    at_exit.stop = stop_all
 
 
-def _before_start(server: servers.Server) -> None:
+def _before_start(server: Server) -> None:
     why_not = server.forbids()
     if why_not is not None:
         raise NotJoined(why_not)

@@ -1,7 +1,6 @@
-"""Starts the processes of ``flask wamp worker``, replaces those that die, and restarts them one by one.
+"""The supervisor of ``flask wamp worker``: it starts workers, replaces those that die, and restarts them.
 
-Does not import the app: what an app does at import stays in the workers, and ``--gevent`` can patch there
-before anything else is imported.
+It does not import the app, so that ``--gevent`` can patch in the workers before anything else is imported.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from ..concurrency import systemd
 from ..concurrency.child_processes import spawn_bound, stop_process
 from ..concurrency.self_pipe import SelfPipe
 
-#: How a worker begins under ``--gevent``: patched before anything is imported.
+#: The code that starts a worker under ``--gevent``: it patches before anything is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"
 
-#: Seconds a new worker may take before a rolling restart is given up, and before a death counts as
-#: another one in a row.
+#: Seconds: how long a new worker may take before a rolling restart is given up, and how long a worker must
+#: have lived for its death not to be counted as another one in a row.
 READY_TIMEOUT, HEALTHY_AFTER = 60.0, 10.0
 
 BACKOFF_MIN, BACKOFF_MAX = 0.5, 30.0
@@ -37,10 +36,11 @@ Say = t.Callable[[str], object]
 
 
 def listen(address: str) -> socket.socket:
-    """A listening socket that workers share: ``5000``, ``:5000`` or ``0.0.0.0:5000``.
+    """Return a listening socket that workers share.
 
-    :raises ValueError: That is no address.
-    :raises OSError: It is in use, or not ours.
+    :param address: ``5000``, ``:5000`` or ``0.0.0.0:5000``.
+    :raises ValueError: It is not an address.
+    :raises OSError: It is in use, or may not be used.
     """
     host, _, port = address.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
@@ -53,7 +53,7 @@ def listen(address: str) -> socket.socket:
 
 @dataclasses.dataclass
 class _Worker:
-    """One worker process; ``pipe`` tells when it is ready."""
+    """One worker process. It writes to ``pipe`` when it is ready."""
 
     process: subprocess.Popen[bytes]
     pipe: int
@@ -61,7 +61,7 @@ class _Worker:
     ready: bool = False
 
     def look(self, timeout: float = 0.0) -> bool:
-        """Whether it is ready; waits for that at most so long."""
+        """Return whether it is ready, after waiting at most ``timeout`` seconds."""
         if not self.ready and select.select([self.pipe], [], [], timeout)[0]:
             self.ready = bool(os.read(self.pipe, 16))
         return self.ready
@@ -73,15 +73,15 @@ class _Worker:
 class Supervisor:
     """Keeps a number of workers alive.
 
-    :param arguments: What ``flask`` was called with; workers are called with the same.
-    :param count: How many workers.
-    :param gevent: Whether they are monkey-patched first.
-    :param http: A listening socket they share.
+    :param arguments: The arguments of ``flask``; workers get the same.
+    :param count: How many workers there are.
+    :param gevent: Whether workers are monkey-patched first.
+    :param http: A listening socket that they share.
     :param say: Called with a line for the user.
     :param stop_timeout: Seconds a worker may take to drain before it is killed.
     """
 
-    #: Seconds between two looks at the workers.
+    #: Seconds between two checks of the workers.
     INTERVAL = 0.2
 
     def __init__(
@@ -107,10 +107,10 @@ class Supervisor:
         self._wake = SelfPipe()
 
     def run(self) -> int:
-        """Keep the workers alive until SIGTERM or SIGINT; SIGHUP restarts them one by one.
+        """Keep the workers alive until SIGTERM or SIGINT. SIGHUP restarts them one by one.
 
-        :returns: The exit code: 1 where the first workers end before they are ready, for others
-            would end the same way.
+        :returns: The exit code: 1 if the first workers end before they are ready, because others would end
+            in the same way.
         """
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, self._on_signal)
@@ -194,7 +194,7 @@ class Supervisor:
         systemd.ready(outcome)
 
     def _restarted(self) -> str:
-        """Restart them; tell what came of it."""
+        """Restart the workers; return a line that says how that went."""
         for at, old in enumerate(self._workers):
             new = self._spawn()
             if not self._becomes_ready(new):

@@ -1,6 +1,6 @@
 """``flask wamp worker``: a process that serves handlers, and HTTP only when asked to.
 
-This is what runs in each worker process; :mod:`.supervisor` starts them.
+This runs in each worker process; :mod:`.supervisor` starts them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..exceptions import NotJoined
 from . import lifecycle
 from .supervisor import CHANGED
 
-#: Seconds between two looks whether the session is there, to be told when it is.
+#: Seconds between two checks whether the session has joined or a file has changed.
 READY_INTERVAL = 1.0
 
 logger = get_logger("flask_wamp.worker")
@@ -39,7 +39,7 @@ def work(
     """Serve an app's handlers until SIGTERM or SIGINT, then drain.
 
     :param client: The app's client.
-    :param ready: Called when everything is registered.
+    :param ready: Called when everything has been registered.
     :param http: A listening socket to serve HTTP on, with gevent's server.
     :param reload: End when a file of the app's changes, with the exit code :data:`CHANGED`.
     :returns: The exit code.
@@ -80,7 +80,7 @@ def _wait_until_ended(ended: SelfPipe, reload: bool) -> int:
 
 
 def _modified() -> dict[str, float]:
-    """When the files of all modules were last changed."""
+    """Return when the files of all modules were last changed."""
     times = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -110,7 +110,7 @@ def _serve_http(app: Flask, listener: socket.socket) -> t.Any:
 
 
 def tell_supervisor(fd: int) -> t.Callable[[], None]:
-    """What tells the supervisor, through a pipe, that this worker is ready."""
+    """Return a function that tells the supervisor, through a pipe, that this worker is ready."""
 
     def ready() -> None:
         os.write(fd, b"ready\n")

@@ -74,7 +74,7 @@ class BackgroundTasks:
         if not runner.has_room(len(batch.tasks)):
             raise _too_many(batch, runner.limit)
         call = b""
-        # In a process for tasks none is run: what is added there goes back to the parent.
+        # A process for tasks runs none of those that are added in it: they go back to its parent.
         if executor == "process" or runner.in_task_process:
             if getattr(f, "__module__", None) == "__main__" and runner.main[1] is None:
                 raise TypeError(f"{name(f)} is defined in an interactive session, not in a module")
@@ -120,7 +120,7 @@ def _pickled(f: t.Any, args: t.Any, kwargs: t.Any, message: Message | None) -> b
 
 
 def _batch() -> Batch:
-    """The batch of the innermost thing that is being answered."""
+    """Return the batch of the innermost message or request that is being answered."""
     message = current_message()
     fake = message is not None and message.options.get("request_context")
     if has_request_context() and not fake:
@@ -141,7 +141,7 @@ def _batch_of_message(message: Message) -> Batch:
     return batch
 
 
-# HTTP: what counts is the last response, after all after-request functions and error handlers.
+# HTTP: the last response counts, after all after-request functions and error handlers.
 
 _BATCH, _RESPONSE = "flask_wamp.tasks", "flask_wamp.response"
 
@@ -173,5 +173,5 @@ def _run_after(response: Response, batch: Batch) -> None:
 
 
 def _is_test_client() -> bool:
-    """Whether no server is there to close the response: few tests do."""
+    """Whether there is no server that closes the response. Few tests close it."""
     return not {"SERVER_SOFTWARE", "REMOTE_PORT"} & request.environ.keys()

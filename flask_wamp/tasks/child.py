@@ -1,7 +1,7 @@
-"""A process that runs background tasks, and how one finds the app of its parent.
+"""A process that runs background tasks, and how it finds the app of its parent.
 
-Its file is run by :mod:`.processes`, not imported: nothing but the standard library is imported before
-the app is, because an app may monkey-patch first.
+:mod:`.processes` runs this file and does not import it. It imports nothing but the standard library before
+the app, because an app may monkey-patch first.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ import traceback
 import types
 import typing as t
 
-#: What this file is called among the modules of such a process, and of no other.
+#: The name of this file in ``sys.modules`` of such a process, and of no other process.
 NAME = "flask_wamp_task_process"
 
-#: What the parent's main module is called here, as in :mod:`multiprocessing`: what its
-#: ``if __name__ == "__main__"`` guards is not run.
+#: The name of the parent's main module here, as in :mod:`multiprocessing`: what it guards with
+#: ``if __name__ == "__main__"`` is not run.
 MAIN = "__mp_main__"
 
-#: Seconds to end in peace when the parent is gone.
+#: Seconds to end in order when the parent has gone.
 PATIENCE = 5.0
 
 _LENGTH = struct.Struct("!Q")
 
 
 Main = tuple[str | None, str | None]
-"""The main module's name, where it was run with ``-m``, and its file."""
+"""The main module's name, if it was run with ``-m``, and its file."""
 
 
 class Setup(t.NamedTuple):
-    """What a process has to know. Plain values: it is read before anything else is imported."""
+    """What a process has to know. Plain values, because it is read before anything else is imported."""
 
     argv: list[str]
     main: Main
     import_name: str
-    """The app's."""
+    """The app's ``import_name``."""
     attribute: tuple[str, str] | None
-    """The module and attribute that is the app, where there is one."""
+    """The module and attribute that is the app, if there is one."""
     import_path: str | None
-    """What the server was told, ``module:create_app()``."""
+    """Where the server finds the app, as ``module:create_app()``."""
 
 
 class Answer(t.NamedTuple):
     """How a task ended."""
 
     error: bytes | None
-    """The pickled exception, where it failed and that can be pickled."""
+    """The pickled exception, if the task failed and the exception can be pickled."""
     traceback: str
-    """Empty where it did not fail."""
+    """Empty if the task did not fail."""
     added: list[tuple[str, bytes]]
-    """The tasks it added itself: the executor, and what :func:`load` takes."""
+    """The tasks that the task has added: the executor, and what :func:`load` takes."""
 
 
 def describe(app: t.Any, main: Main, import_path: str | None) -> Setup:
-    """In the parent: what another process has to know to find an app."""
+    """Return what another process has to know to find an app. The parent calls this."""
     return Setup(
         list(sys.argv),
         main,
@@ -75,7 +75,7 @@ def describe(app: t.Any, main: Main, import_path: str | None) -> Setup:
 
 
 def describe_main() -> Main:
-    """In the parent: its main module; without a file in an interactive session, or when it has ended."""
+    """Return the parent's main module. It has no file in an interactive session, or when it has ended."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
@@ -92,7 +92,7 @@ def _attribute(app: t.Any) -> tuple[str, str] | None:
     return None
 
 
-# Messages: a length of 8 bytes, and a pickle. An empty one says that a task has begun.
+# Messages: a length of 8 bytes, and a pickle. An empty message says that a task has begun.
 
 
 def send(channel: socket.socket, data: bytes) -> None:
@@ -101,7 +101,7 @@ def send(channel: socket.socket, data: bytes) -> None:
 
 
 def receive(channel: socket.socket) -> bytes | None:
-    """Receive a message; None when the other side is gone."""
+    """Receive a message; return None if the other side has gone."""
     head = _receive(channel, _LENGTH.size)
     return None if head is None else _receive(channel, _LENGTH.unpack(head)[0])
 
@@ -127,16 +127,16 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(data: bytes) -> t.Any:
-    """Unpickle what comes from a relative: what lives in its main module is found in ours."""
+    """Unpickle what the parent or a child has sent: names of its main module are found in ours."""
     return _Unpickler(io.BytesIO(data)).load()
 
 
-#: In a process for tasks: the parent's main module, see :class:`Setup`.
+#: The parent's main module, in a process for tasks; see :class:`Setup`.
 _parents_main: Main | None = None
 
 
 def main_module() -> str:
-    """The name under which the main module of the app is loaded; loads it where it is not."""
+    """Return the name under which the main module of the app is loaded. Load it if it is not."""
     if _parents_main is None:
         return "__main__"
     if MAIN not in sys.modules:
@@ -166,16 +166,16 @@ def _load_main(name: str | None, file: str | None) -> None:
 
 
 def main(fd: int) -> None:
-    """Run tasks until the parent is gone.
+    """Run tasks until the parent has gone.
 
     :param fd: The socket to the parent.
     """
     global _parents_main
     os.set_inheritable(fd, False)
-    ours = [fd]  # what a task forks must not keep: our end would go unnoticed
+    ours = [fd]  # a process that a task forks must not keep it: the parent would not notice our end
     os.register_at_fork(after_in_child=lambda: os.close(ours.pop()) if ours else None)
     with socket.socket(fileno=fd) as channel:
-        channel.setblocking(True)  # gevent makes it otherwise in the parent, for both
+        channel.setblocking(True)  # in the parent gevent makes it non-blocking, for both ends
         process = _Process(fd)
         received = receive(channel)
         if received is None:
@@ -190,14 +190,14 @@ def main(fd: int) -> None:
             send(channel, answer(error))
             return
         fd = channel.detach()
-    # Again, of the kind the app has made of sockets if it has patched them.
+    # A new object, of the class that the app's monkey-patching has put in place.
     with socket.socket(fileno=fd) as channel:
         process.serve(app, channel)
 
 
 @contextlib.contextmanager
 def _no_server() -> t.Iterator[None]:
-    """Have Flask ignore ``app.run()``, as in ``flask run``: no ``__name__`` may guard it."""
+    """Let Flask ignore ``app.run()``, as ``flask run`` does, because ``__name__`` may not guard it."""
     name = "FLASK_RUN_FROM_CLI"
     before = os.environ.get(name)
     os.environ[name] = "true"
@@ -209,10 +209,10 @@ def _no_server() -> t.Iterator[None]:
 
 
 class _Process:
-    """Takes one task after the other; ends when its parent does, even in the midst of one.
+    """Runs one task after another. Ends when its parent ends, even in the middle of a task.
 
-    SIGINT is for the parent, which drains. SIGTERM, as systemd sends to all processes of a service, ends it
-    when nothing is in hand.
+    SIGINT is for the parent, which drains. SIGTERM, which systemd sends to all processes of a service, ends
+    it when no task is running.
     """
 
     def __init__(self, fd: int) -> None:
@@ -220,12 +220,12 @@ class _Process:
         self._leaving = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
-        # A thread in any case, because it begins before anything is patched: a greenlet would not run
+        # A real thread in any case, because it starts before anything is patched. A greenlet would not run
         # while a task computes.
         threading.Thread(target=self._watch, args=(fd,), name="parent", daemon=True).start()
 
     def serve(self, app: t.Any, channel: socket.socket) -> None:
-        """Run what comes."""
+        """Run the tasks that arrive."""
         self._waiting = True
         while True:
             job = receive(channel)
@@ -248,7 +248,7 @@ class _Process:
         hangup.register(fd, 0)
         ended = threading.Event()
         hangup.poll()
-        if self._waiting:  # it sees that too
+        if self._waiting:  # the main thread sees it too
             ended.wait(PATIENCE)
         os._exit(1)
 
@@ -273,7 +273,7 @@ def run(app: t.Any, job: bytes) -> bytes:
 
 
 def answer(error: BaseException | None, added: t.Sequence[t.Any] = ()) -> bytes:
-    """The pickled :class:`Answer`."""
+    """Return the pickled :class:`Answer`."""
     text = "" if error is None else "".join(traceback.format_exception(error))
     return pickle.dumps(tuple(Answer(_pickled(error), text, list(added))))
 
@@ -295,7 +295,7 @@ def _pickled(error: BaseException | None) -> bytes | None:
 def find_app(setup: Setup) -> t.Any:
     """Import the app, or make one as the server did.
 
-    :raises RuntimeError: There is none; says how to help.
+    :raises RuntimeError: There is no app; the message says what to do.
     """
     failures: list[Exception] = []
     for find in (_by_attribute, _by_import_path, _in_module):

@@ -41,9 +41,9 @@ module.main({fd})
 
 
 class Processes:
-    """The processes of one app in this process. As many as there are tasks at the same time.
+    """The child processes of one app in this process: as many as there are tasks at the same time.
 
-    :param setup: Says what they have to know; called at the first use.
+    :param setup: Returns what they have to know; called at the first use.
     """
 
     def __init__(self, setup: t.Callable[[], Setup]) -> None:
@@ -55,7 +55,7 @@ class Processes:
         self._stopping = False
 
     def run(self, job: bytes) -> Answer:
-        """Run a task in a process, and wait for its end.
+        """Run a task in a process, and wait until it has ended.
 
         :raises TaskAborted: The process died, or cannot be started.
         """
@@ -69,13 +69,17 @@ class Processes:
             with self._lock:
                 self._children.discard(child)
             status = child.end()
-            # One that was idle may have died long before: the task has not begun, and goes to another.
-            # So it does where SIGTERM came, as to all processes of a service, before it could be handled.
+            # A process that was idle may have died long before: then the task has not begun, and goes to
+            # another one. So it does if the process got SIGTERM, as all processes of a service do, before
+            # it could handle it.
             if child.begun or not (child.used or status == -signal.SIGTERM):
                 raise TaskAborted(f"the process that ran it {_how(status)}")
 
     def stop(self, deadline: float) -> None:
-        """End all processes: those that are idle in peace, at a ``time.monotonic()``; others at once."""
+        """End all processes: idle ones in order until ``deadline``, the others at once.
+
+        :param deadline: A ``time.monotonic()``.
+        """
         with self._lock:
             self._stopping = True
             children, self._children = self._children, set()
@@ -89,7 +93,7 @@ class Processes:
             child.end(deadline)
 
     def forget(self) -> None:
-        """After a fork, in the child: let go of the sockets, or their ends would go unnoticed."""
+        """Close the copies of the sockets in a forked child, so that the parent notices their ends."""
         for child in self._children:
             child.forget()
 
@@ -133,7 +137,7 @@ class _Child:
             raise
 
     def ask(self, job: bytes) -> Answer | None:
-        """Have a task run; None when the process died."""
+        """Run a task; return None if the process died."""
         self.begun = False
         try:
             if self._setup is not None:
@@ -152,15 +156,15 @@ class _Child:
         return Answer(*pickle.loads(answer))
 
     def leave(self) -> None:
-        """Have it end, when it is idle: the parent is gone for it."""
+        """Let an idle process end: it sees its socket closed."""
         self._socket.close()
 
     def kill(self) -> None:
-        """End it at once; who waits for it goes on."""
+        """End it at once."""
         self._process.kill()
 
     def end(self, deadline: float | None = None) -> int:
-        """Wait for its end, at most until a ``time.monotonic()``; return its status."""
+        """Wait until it has ended, at most until a ``time.monotonic()``; return its status."""
         self._socket.close()
         timeout = GRACE if deadline is None else max(0.0, deadline - time.monotonic())
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -189,14 +193,14 @@ def _spawn(fd: int) -> subprocess.Popen[bytes]:
     )
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
     command = [_python(), *flags, "-c", code]
-    # A session of its own: Ctrl-C goes to all processes of a terminal, and is for the parent, which drains.
+    # In a session of its own, because Ctrl-C reaches all processes of a terminal, and the parent drains.
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, pass_fds=[fd], start_new_session=True
     )
 
 
 def _python() -> str:
-    """This Python; in a server with a Python inside, such as uWSGI, ``sys.executable`` is the server."""
+    """Return the Python to run. In uWSGI, ``sys.executable`` is the server."""
     if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         return sys.executable
     return os.path.join(sys.exec_prefix, "bin", "python3")

@@ -1,4 +1,4 @@
-"""How background tasks run: on the workers of an app, or in other processes (:mod:`.processes`)."""
+"""Running background tasks: on the workers of an app, or in other processes (:mod:`.processes`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = get_logger("flask_wamp.tasks")
 
 
 class _ProcessTasks:
-    """What an app has in hand in one process."""
+    """The tasks of an app in one process that have not ended."""
 
     def __init__(self, make_processes: t.Callable[[], Processes], client: Client) -> None:
         self.in_hand: set[Task] = set()
@@ -40,7 +40,7 @@ class _ProcessTasks:
         self._make_processes = make_processes
 
     def lane(self) -> SerialQueue:
-        """Where tasks for other processes wait for a CPU."""
+        """Return the queue in which tasks for other processes wait for a CPU."""
         with self._lock:
             if self._lane is None:
                 self.processes = self._make_processes()
@@ -48,7 +48,7 @@ class _ProcessTasks:
             return self._lane
 
     def claim(self, task: Task) -> bool:
-        """Take a task out of hand; False when it was before: nothing is told twice."""
+        """Remove a task; return False if it was removed before, so that no failure is reported twice."""
         try:
             self.in_hand.remove(task)
         except KeyError:
@@ -59,9 +59,9 @@ class _ProcessTasks:
 class TaskRunner:
     """Runs the background tasks of one app. Makes no lock and no thread before there is a task.
 
-    :param client: Has the pool they run on; their end comes with its end.
-    :param import_path: Where the server was told to find the app, if that is known.
-    :param in_task_process: Whether this process runs tasks itself: those added here go to its parent.
+    :param client: The app's client. Tasks run on its pool, and end when it stops.
+    :param import_path: Where the server finds the app, if that is known.
+    :param in_task_process: Whether this is a process for tasks: those added here are returned to its parent.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class TaskRunner:
         self._import_path = import_path
         self.in_task_process = in_task_process
         self.main = task_process.describe_main()
-        """Where functions of the main module are. Seen now: at the end of a script it has no file."""
+        """Where the main module is. Looked up now, because it has no file at the end of a script."""
         self._shifts: dict[int, _ProcessTasks] = {}
-        """By process id: a forked child has its own."""
+        """By process id, because a forked child has its own."""
 
     @property
     def limit(self) -> int:
@@ -92,7 +92,7 @@ class TaskRunner:
         return (len(shift.in_hand) if shift is not None else 0) + more < self.limit
 
     def start(self, tasks: t.Sequence[Task]) -> None:
-        """Run tasks: those for threads in turn, those for processes side by side."""
+        """Begin to run tasks: those for threads one after another, those for processes side by side."""
         shift = self._shift()
         shift.in_hand.update(tasks)
         here = [task for task in tasks if task.executor == "thread"]
@@ -106,9 +106,9 @@ class TaskRunner:
             self._give_up(shift, tasks, "the client was stopped")
 
     def stop(self, deadline: float) -> None:
-        """Give up what has not ended, and end the processes.
+        """Report tasks that have not ended as aborted, and end the processes.
 
-        :param deadline: The ``time.monotonic()`` until which idle ones may take their time.
+        :param deadline: The ``time.monotonic()`` until which idle processes may end in order.
         """
         shift = self._shifts.pop(os.getpid(), None)
         if shift is None:
@@ -119,7 +119,7 @@ class TaskRunner:
             shift.processes.stop(deadline)
 
     def forget_parents(self) -> None:
-        """After a fork, in the child: let go of the parent's processes."""
+        """Let go of the parent's processes, in a forked child."""
         for pid, shift in self._shifts.items():
             if pid != os.getpid() and shift.processes is not None:
                 shift.processes.forget()
@@ -166,7 +166,7 @@ class TaskRunner:
         shift.in_hand.discard(task)
 
     def _returned(self, task: Task, executor: str, call: bytes) -> Task:
-        """A task that another one has added in its process."""
+        """Return a task that another one has added in its process."""
         f, args, kwargs, _ = task_process.load(call)
         return Task(self, f, args, kwargs, executor, task.message, call)
 
@@ -183,14 +183,14 @@ class TaskRunner:
             self._failed(shift, task, error)
 
     def _failed(self, shift: _ProcessTasks, task: Task, error: BaseException) -> None:
-        """Tell of an error, in an app context; once."""
+        """Report an error once, in an app context."""
         if shift.claim(task):
             logger.error("%r failed", task, exc_info=error)
             notify.send(signals.task_failed, self._app, task=task.function, error=error)
 
 
 class RemoteTraceback(Exception):
-    """The cause of an error that was raised in another process: where it was raised there."""
+    """The cause of an error that was raised in another process. Its text is the traceback there."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -201,7 +201,7 @@ class RemoteTraceback(Exception):
 
 
 def _raise_remote(answer: task_process.Answer) -> None:
-    """Raise what was raised in another process."""
+    """Raise the error that was raised in another process, if any."""
     if not answer.traceback:
         return
     error: BaseException | None = None

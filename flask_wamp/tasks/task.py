@@ -16,7 +16,7 @@ logger = get_logger("flask_wamp.tasks")
 
 
 class Runner(t.Protocol):
-    """What runs tasks."""
+    """Runs tasks."""
 
     def start(self, tasks: t.Sequence[Task]) -> None:
         """Begin to run tasks, and return at once."""
@@ -24,7 +24,7 @@ class Runner(t.Protocol):
 
 @dataclasses.dataclass(eq=False)
 class Task:
-    """A function that is to run once."""
+    """A function to run once."""
 
     runner: Runner
     function: t.Callable[..., t.Any]
@@ -33,11 +33,11 @@ class Task:
     executor: str
     """``thread`` or ``process``."""
     message: Message | None
-    """What was answered before; None for an HTTP request."""
+    """The message that was answered; None for an HTTP request."""
     call: bytes = b""
-    """Function, arguments and message, pickled, where another process needs them."""
+    """Function, arguments and message, pickled, if another process needs them."""
     added: Batch | None = None
-    """What it adds itself, since it runs."""
+    """The tasks that it adds itself, while it runs."""
 
     def __repr__(self) -> str:
         where = "an HTTP request" if self.message is None else repr(self.message)
@@ -45,7 +45,7 @@ class Task:
 
 
 def name(f: t.Any) -> str:
-    """The name of a function, for messages."""
+    """Return the name of a function, for messages."""
     qualified = getattr(f, "__qualname__", None)
     return f"{f.__module__}.{qualified}" if qualified else repr(f)
 
@@ -53,7 +53,7 @@ def name(f: t.Any) -> str:
 class Batch:
     """The tasks of one answer, in the order in which they were added.
 
-    :param message: What is answered; None for an HTTP request.
+    :param message: The message that is answered; None for an HTTP request.
     :param is_of_request: Whether it is an HTTP request that is answered.
     """
 
@@ -64,27 +64,27 @@ class Batch:
         self._started = False
 
     def add(self, task: Task) -> None:
-        """Append a task; it starts at once where the answer is gone already."""
+        """Append a task. It starts at once if the answer has been sent already."""
         self.tasks.append(task)
         if self._started:
             self.start()
 
     def done(self, well: bool) -> None:
-        """The answer was sent, or an error."""
+        """Start the tasks if the answer was sent, or drop them after an error."""
         if well:
             self.start()
         else:
             self.tasks = []
 
     def start(self) -> None:
-        """Run them."""
+        """Run the tasks."""
         self._started = True
         tasks, self.tasks = self.tasks, []
         for runner in {task.runner: None for task in tasks}:  # one, but for nested app contexts
             runner.start([task for task in tasks if task.runner is runner])
 
 
-#: In a task: what it adds.
+#: The batch of tasks that the running task adds to.
 running: contextvars.ContextVar[Batch | None] = contextvars.ContextVar(
     "wamp_running_task", default=None
 )
@@ -98,10 +98,10 @@ def perform(
     added: Batch,
     failed: t.Callable[[BaseException], object] = lambda error: None,
 ) -> BaseException | None:
-    """Run a function in an app context of its own; return what it raised.
+    """Run a function in an app context of its own; return the exception that it raised, or None.
 
-    :param added: Gets the tasks that it adds itself, and has the message that was answered before.
-    :param failed: Called with what it raised, in that context.
+    :param added: Gets the tasks that the function adds, and has the message that was answered.
+    :param failed: Called in that context with the exception.
     """
     failure = None
     context = app.app_context()

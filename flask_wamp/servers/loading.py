@@ -1,0 +1,94 @@
+"""When an application has been loaded, by the frames of whatever loads it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing as t
+
+from ..concurrency.threads import poll
+from .server import Start
+
+#: Seconds between two checks whether the application has been loaded.
+INTERVAL = 0.02
+
+#: Packages that load an application. The user's code begins just inside of their frames.
+_LOADERS = ("flask", "click", "gunicorn", "werkzeug", "waitress", "uvicorn")
+
+
+def after_loading(start: Start) -> None:
+    """Start when the application has been imported and its factory has returned.
+
+    A call must not arrive while the module of its handler is only half loaded.
+    """
+    if _outermost_user_frame() is None:
+        start()
+    else:
+        # An error on that thread would reach nobody.
+        in_thread(is_loaded(), functools.partial(start, unattended=True))
+
+
+def is_loaded() -> t.Callable[[], bool]:
+    """Return a function that says whether the application has been loaded that is being loaded now."""
+    frame = _outermost_user_frame()
+    return lambda: frame is None or not _is_running(frame)
+
+
+def stack() -> t.Iterator[types.FrameType]:
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def module_of(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def on_stack(module: str, function: str, variable: str) -> t.Any:
+    """Return a local variable of a function that is on the stack, by names; None if it is not there."""
+    for frame in stack():
+        if frame.f_code.co_name == function and module_of(frame).startswith(module):
+            return frame.f_locals.get(variable)
+    return None
+
+
+def _outermost_user_frame() -> types.FrameType | None:
+    """Return the frame just inside of the server's, which ends when the application has been loaded."""
+    package = "flask_wamp"
+    found = None
+    for frame in stack():
+        name = module_of(frame).partition(".")[0]
+        if name in _LOADERS:
+            break
+        if name != package:
+            found = frame
+    return found
+
+
+def _is_running(frame: types.FrameType) -> bool:
+    if frame.f_code.co_flags & inspect.CO_GENERATOR:
+        return False
+    try:
+        frame.clear()  # of a frame that has ended; refused for one that runs
+    except RuntimeError:
+        return True
+    return False
+
+
+def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
+    """Call a function when the loop of uWSGI's gevent runs: that patches after it has loaded the app."""
+    import gevent
+
+    def look() -> None:
+        while not ready():
+            gevent.sleep(INTERVAL)
+        then()
+
+    gevent.spawn(look)
+
+
+def in_thread(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
+    poll(ready, then, name="wamp-gate", interval=INTERVAL)

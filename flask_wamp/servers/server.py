@@ -1,0 +1,48 @@
+"""What the client needs to know of a server that was recognized."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Start(t.Protocol):
+    """Starts the client, and serves."""
+
+    def __call__(
+        self,
+        *,
+        unattended: bool = False,
+        grace: float | None = None,
+        restarting: t.Callable[[], bool] | None = None,
+        ending: t.Callable[[], bool] | None = None,
+    ) -> object:
+        """Start; see :func:`.lifecycle.start`."""
+
+
+class Server(t.NamedTuple):
+    """A server that was recognized."""
+
+    arrange: t.Callable[[Start], object]
+    """Arranges that the client starts at the right time in every process that serves."""
+
+    restarts_workers: bool = False
+    """Whether the server replaces processes one by one while others serve."""
+
+    announces: bool = False
+    """Whether its terminal shows when the session has joined: it is a developer's."""
+
+    forbids: t.Callable[[], str | None] = lambda: None
+    """Returns why this process must not connect, or None if it may."""
+
+    ends_by_signal: bool = False
+    """Whether SIGTERM ends the server for good if the app cannot be served."""
+
+
+class _AtExit:
+    """What servers call that end their processes without Python's ``atexit``."""
+
+    stop: t.Callable[[], None] = staticmethod(lambda: None)
+    """Set by :mod:`.lifecycle`."""
+
+
+at_exit = _AtExit()
