@@ -270,11 +270,13 @@ def test_a_job_that_still_runs_is_not_started_again(
 
     run(lambda wamp: wamp.schedule.every(0.05).seconds.do(slow))
     calls.next()
-    eventually(lambda: "still runs, and is not started again" in caplog.text)
+    eventually(lambda: "is still running, and is not started again" in caplog.text)
     assert calls.empty
     gate.set()
     calls.next()
-    assert all(r.levelno == logging.WARNING for r in caplog.records if "still runs" in r.message)
+    assert all(
+        r.levelno == logging.WARNING for r in caplog.records if "is still running" in r.message
+    )
 
 
 def test_a_slow_job_does_not_hold_up_others(run: Run, calls: Calls) -> None:
