@@ -1,4 +1,4 @@
-"""How a client is doing, as plain data."""
+"""The state of a client as plain data."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:
 
 
 def _of(client: Client, kind: type[Declaration]) -> list[Declaration]:
-    """Topics are those with ``delivery="one"`` too, which are served by a registration."""
+    """Return the declarations of a kind.
+
+    Topics with ``delivery="one"`` are topics, though a registration serves them.
+    """
     return [d for d in client.declarations if isinstance(d.subject, kind)]
 
 

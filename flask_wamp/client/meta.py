@@ -1,8 +1,9 @@
-"""The router's meta API, ``g.wampy.meta``: who is here, what is registered and subscribed to.
+"""The router's meta API, ``g.wampy.meta``: sessions, registrations and subscriptions.
 
-Each is a call to the router, and needs the permission for it. What it says is of its own realm and, in a
-cluster, of one node. Source: WAMP Advanced Profile, "Session Meta API", "Registration Meta API",
-"Subscription Meta API".
+Each method calls a procedure of the router, and needs the permission for it. The answer is about the client's
+realm and, in a cluster, about one node.
+
+Source: WAMP Advanced Profile, "Session Meta API", "Registration Meta API", "Subscription Meta API".
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from ..protocol import error_uris
 from ..protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from ..protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
-#: What is not there any more: whoever asks for everything leaves it out.
+#: The errors for what has gone in the meantime. Methods that return everything leave it out.
 _GONE = (
     error_uris.NO_SUCH_SESSION,
     error_uris.NO_SUCH_REGISTRATION,
     error_uris.NO_SUCH_SUBSCRIPTION,
 )
 
-#: What a call fails with, here, whose result is too large or cannot be decoded.
+#: The errors of a call whose result is too large or cannot be decoded.
 _UNREAD = (error_uris.PAYLOAD_SIZE_EXCEEDED, error_uris.INVALID_ARGUMENT)
 
-#: Calls in flight while everything is asked for.
+#: The most calls in flight of a method that returns everything.
 WINDOW = 64
 
 Ids = list[int]
 list_ = list
-"""In classes that have a method of that name."""
+"""The type, in classes that have a method of that name."""
 
 
 class Asking(t.Protocol):
-    """What can call a procedure: the client, or a view of it with other options."""
+    """What can call a procedure: the client, or a view of it."""
 
     def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a procedure and wait for its result."""
@@ -77,17 +78,17 @@ class Sessions(_Part):
         return _number(self._ask("wamp.session.count", *_roles(authroles)))
 
     def list(self, authroles: str | t.Iterable[str] | None = None) -> Ids:
-        """The ids of the sessions, this one included, in no particular order.
+        """Return the ids of the sessions, this one included, in no particular order.
 
         :param authroles: Only those with one of these roles.
         """
         return _ids(self._ask("wamp.session.list", *_roles(authroles)))
 
     def get(self, session_id: int, *, headers: bool = False) -> SessionInfo:
-        """What the router knows of a session.
+        """Return what the router knows about a session.
 
         :param headers: Keep the HTTP headers its WebSocket came with, in ``http_headers``. **Its cookies
-            are among them**: show and log them to nobody.
+            are among them**: neither show nor log them.
         :raises ApplicationError: ``wamp.error.no_such_session``.
         """
         try:
@@ -99,10 +100,10 @@ class Sessions(_Part):
         return SessionInfo.parse(told, session_id, headers=headers)
 
     def all(self, authroles: str | t.Iterable[str] | None = None) -> list_[SessionInfo]:
-        """What the router knows of each session; one call for each, side by side.
+        """Return what the router knows about every session. Makes one call for each session, several at once.
 
-        Of one whose answer does not come, or cannot be read, there is the id alone: nobody hides behind the
-        ``authextra`` they have sent, or keeps others from being seen.
+        If the answer about a session does not arrive or cannot be decoded, only its id is known. So a session
+        cannot hide itself or others by the ``authextra`` that it has sent.
 
         :param authroles: Only those with one of these roles.
         """
@@ -117,8 +118,8 @@ class Sessions(_Part):
     ) -> None:
         """Have the router say GOODBYE to a session.
 
-        **Crossbar only asks**: a client that ignores it stays, with all it may do. To keep somebody out,
-        have an authenticator or authorizer refuse them too.
+        **Crossbar does not close the connection**: a client that ignores GOODBYE stays, with all its rights.
+        To keep a user out, let an authenticator or authorizer refuse them too.
 
         :param reason: A URI, ``com.example.kicked``.
         :param message: Text for people.
@@ -129,7 +130,7 @@ class Sessions(_Part):
     def kill_by_authid(
         self, authid: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Do as :meth:`kill` with all sessions of a user; this one too, where it is theirs.
+        """Do as :meth:`kill` with all sessions of a user, this session included.
 
         :returns: Their ids.
         """
@@ -138,7 +139,7 @@ class Sessions(_Part):
     def kill_by_authrole(
         self, authrole: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Do as :meth:`kill` with all sessions of a role; this one too, where it has it.
+        """Do as :meth:`kill` with all sessions of a role, this session included.
 
         :returns: Their ids.
         """
@@ -146,18 +147,18 @@ class Sessions(_Part):
 
 
 class Registrations(_Part):
-    """``g.wampy.meta.registrations``. The router's own, ``wamp.``, are not shown."""
+    """``g.wampy.meta.registrations``. The router's own procedures, ``wamp.``, are left out."""
 
     def list(self, session_id: int | None = None) -> Ids:
-        """The ids of all registrations, or of those one session is a callee of."""
+        """Return the ids of all registrations, or of those of one session."""
         return _ids(self._ask("wamp.registration.list", *_given(session_id)))
 
     def count(self, session_id: int | None = None) -> int:
-        """How many :meth:`list` has."""
+        """Count what :meth:`list` returns."""
         return len(self.list(session_id))
 
     def get(self, registration_id: int) -> RegistrationInfo:
-        """What the router knows of a registration.
+        """Return what the router knows about a registration.
 
         :raises ApplicationError: ``wamp.error.no_such_registration``.
         """
@@ -165,30 +166,30 @@ class Registrations(_Part):
         return RegistrationInfo.parse(told, registration_id)
 
     def all(self) -> list_[RegistrationInfo]:
-        """What the router knows of each registration; one call for each, side by side."""
+        """Return what the router knows about every registration. Makes one call for each, several at once."""
         return [
             RegistrationInfo.parse(told, number)
             for number, told in _each(self._client, "wamp.registration.get", self.list())
         ]
 
     def lookup(self, procedure: str, match: str = "exact") -> int | None:
-        """The id of the registration of exactly this procedure or pattern; None: there is none."""
+        """Return the id of the registration of exactly this procedure or pattern; None if there is none."""
         options = _match(procedure, "procedure", match)
         return _id(self._ask(LOOKUP, procedure, *options))
 
     def match(self, procedure: str) -> int | None:
-        """The id of the registration that a call of this procedure would reach; None: none would."""
+        """Return the id of the registration that a call would reach; None if there is none."""
         return _id(self._ask("wamp.registration.match", check_uri(procedure, "procedure")))
 
     def list_callees(self, registration_id: int) -> Ids:
-        """The ids of the sessions that share a registration.
+        """Return the ids of the sessions that share a registration.
 
         :raises ApplicationError: ``wamp.error.no_such_registration``.
         """
         return _ids(self._ask("wamp.registration.list_callees", registration_id))
 
     def count_callees(self, registration_id: int) -> int:
-        """How many sessions share a registration.
+        """Count the sessions that share a registration.
 
         :raises ApplicationError: ``wamp.error.no_such_registration``.
         """
@@ -199,18 +200,18 @@ class Subscriptions(_Part):
     """``g.wampy.meta.subscriptions``."""
 
     def list(self, session_id: int | None = None) -> Ids:
-        """The ids of all subscriptions, or of those one session is a subscriber of.
+        """Return the ids of all subscriptions, or of those of one session.
 
-        Of all, Crossbar 26.10 leaves out those with ``match="wildcard"``; of one session it does not.
+        Without a session, Crossbar 26.10 leaves out the subscriptions with ``match="wildcard"``.
         """
         return _ids(self._ask("wamp.subscription.list", *_given(session_id)))
 
     def count(self, session_id: int | None = None) -> int:
-        """How many :meth:`list` has."""
+        """Count what :meth:`list` returns."""
         return len(self.list(session_id))
 
     def get(self, subscription_id: int) -> SubscriptionInfo:
-        """What the router knows of a subscription.
+        """Return what the router knows about a subscription.
 
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
@@ -218,22 +219,22 @@ class Subscriptions(_Part):
         return SubscriptionInfo.parse(told, subscription_id)
 
     def all(self) -> list_[SubscriptionInfo]:
-        """What the router knows of each in :meth:`list`; one call for each, side by side."""
+        """Return what the router knows about every subscription in :meth:`list`. Makes one call for each."""
         return [
             SubscriptionInfo.parse(told, number)
             for number, told in _each(self._client, "wamp.subscription.get", self.list())
         ]
 
     def lookup(self, topic: str, match: str = "exact") -> int | None:
-        """The id of the subscription to exactly this topic or pattern; None: there is none."""
+        """Return the id of the subscription to exactly this topic or pattern; None if there is none."""
         return _id(self._ask("wamp.subscription.lookup", topic, *_match(topic, "topic", match)))
 
     def match(self, topic: str) -> Ids:
-        """The ids of all subscriptions that an event of this topic would reach."""
+        """Return the ids of all subscriptions that an event of this topic would reach."""
         return _ids(self._ask("wamp.subscription.match", check_uri(topic, "topic")))
 
     def list_subscribers(self, subscription_id: int) -> Ids:
-        """The ids of the sessions that share a subscription.
+        """Return the ids of the sessions that share a subscription.
 
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
@@ -251,7 +252,7 @@ class Subscriptions(_Part):
         ]
 
     def count_subscribers(self, subscription_id: int) -> int:
-        """How many sessions share a subscription.
+        """Count the sessions that share a subscription.
 
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
@@ -267,7 +268,7 @@ class Subscriptions(_Part):
 
 
 def ask(client: Asking, procedure: str, *args: object, **kwargs: object) -> t.Any:
-    """Call a procedure of the router's; one that is not permitted says what the role needs."""
+    """Call a procedure of the router. If the role may not call it, the error says what the role needs."""
     try:
         return client.call(procedure, *args, **kwargs)
     except ApplicationError as error:
@@ -275,7 +276,7 @@ def ask(client: Asking, procedure: str, *args: object, **kwargs: object) -> t.An
 
 
 def explained(error: ApplicationError, procedure: str) -> ApplicationError:
-    """The error that says what is to be done where a call was not permitted; else what is given."""
+    """Return an error that says what the role needs, if it may not make a call; else the given error."""
     if error.uri != error_uris.NOT_AUTHORIZED or _is_protected(error):
         return error
     permission = {"uri": procedure, "match": "exact", "allow": {"call": True}}
@@ -290,9 +291,9 @@ def explained(error: ApplicationError, procedure: str) -> ApplicationError:
 def _each(
     client: Asking, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
 ) -> t.Iterator[tuple[int, t.Any]]:
-    """Call a procedure with each number, some side by side; without those that are gone meanwhile.
+    """Call a procedure with each number, several at once. Leave out what has gone in the meantime.
 
-    :param unread: Whether an answer that does not come, or cannot be read, is None.
+    :param unread: Yield None for an answer that does not arrive or cannot be decoded.
     """
     for start in range(0, len(numbers), WINDOW):
         window = numbers[start : start + WINDOW]
@@ -312,7 +313,7 @@ def _each(
 
 
 def _is_protected(error: ApplicationError) -> bool:
-    """Whether it is something of the router's own, which Crossbar shows to nobody."""
+    """Whether it is about something of the router itself, which Crossbar never shows."""
     return error.uri == error_uris.NOT_AUTHORIZED and "protected URI" in str(error)
 
 
@@ -329,7 +330,7 @@ def _no_such_session(session_id: int) -> ApplicationError:
     return ApplicationError(error_uris.NO_SUCH_SESSION, text)
 
 
-# What goes there and what comes back.
+# Arguments and answers.
 
 
 def _roles(authroles: str | t.Iterable[str] | None) -> tuple[list[str], ...]:

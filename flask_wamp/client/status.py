@@ -1,4 +1,4 @@
-"""``flask wamp status``: whether the app's procedures are served, asked from outside."""
+"""``flask wamp status``: count the callees of the app's procedures, as another client sees them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .client import Client
 
 
 def callees_of(client: Client) -> dict[str, int]:
-    """Join as the app would, serve nothing, and count who serves what the app declares.
+    """Join with the app's settings, serve nothing, and count the callees of what the app declares.
 
-    :param client: The app's; it is left as it is.
-    :returns: How many sessions have registered each procedure; of one URI with several ``match``, the fewest.
-    :raises WAMPError: The router cannot be joined, or does not tell.
+    :param client: The app's client. It is not changed.
+    :returns: The number of sessions that have registered each procedure. Of one URI with several ``match``,
+        the smallest.
+    :raises WAMPError: The client cannot join, or the router does not answer.
     """
     client.start_policy.before_serving()
     procedures = [d for d in client.declarations if isinstance(d, Registration)]
@@ -64,7 +65,7 @@ def _count_callees(caller: Client, procedure: Registration) -> int:
 
 @contextlib.contextmanager
 def _quiet() -> t.Iterator[None]:
-    """The command says itself what is wrong."""
+    """Switch the log off: the command prints what is wrong."""
     logger = get_logger("flask_wamp")
     disabled, logger.disabled = logger.disabled, True
     try:

@@ -1,8 +1,8 @@
-"""Testaments: what the router publishes when this process's session ends.
+"""Testaments: events that the router publishes when the session of this process ends.
 
-The router forgets them with the session, so they are kept here, and given to the router again with every
-new one. It has no way to withdraw one alone: all of a scope are withdrawn, and the others are given again
-in the same breath.
+The router forgets them with the session, so this process keeps them, and adds them again in every new
+session. The router cannot withdraw a single testament. To withdraw one, all testaments of its scope are
+flushed, and the others are added again at once.
 
 Source: WAMP Advanced Profile, "Testament Meta API".
 """
@@ -34,16 +34,16 @@ logger = get_logger("flask_wamp")
 
 ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
 
-#: How many testaments a process may have.
+#: The most testaments that a process may have.
 MOST = 100
 
-#: What of the options of a publication a testament has; Crossbar 26.10 fails at others.
+#: The options of a publication that a testament has too. Crossbar 26.10 fails at the others.
 _PUBLISH_OPTIONS = (*RECEIVERS, "retain")
 
 
 @dataclasses.dataclass(frozen=True)
 class Testament:
-    """An event that is published when this process's session ends."""
+    """An event that the router publishes when the session of this process ends."""
 
     __test__ = False  # pytest takes it for a test
 
@@ -54,7 +54,7 @@ class Testament:
     """Options of the publication."""
     scope: str = "destroyed"
     unless_stopped: bool = False
-    """Whether it is withdrawn when the process leaves in order."""
+    """Whether it is withdrawn when the process leaves the realm in order."""
     _on_the_wire: t.Callable[[int | None], m.Details] = dataclasses.field(
         default=lambda session_id: {}, repr=False, compare=False
     )
@@ -64,18 +64,18 @@ class Testament:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What two that are the same have in common; the payload may have no hash."""
+        """The identity of a testament. It has the payload as text, because that may not be hashable."""
         payload = repr((self.args, self.kwargs, self.options))
         return self.topic, payload, self.scope, self.unless_stopped
 
     def publish_options(self, session_id: int | None) -> m.Details:
-        """What the router is told of the publication, in a session."""
+        """Return the ``publish_options`` of the testament for a session."""
         return _known(self._on_the_wire(session_id))
 
     def remove(self) -> None:
-        """Withdraw it; does nothing when that was done already.
+        """Withdraw it. Does nothing if it has been withdrawn.
 
-        :raises ApplicationError: ``wamp.error.not_authorized``; says what the role needs.
+        :raises ApplicationError: ``wamp.error.not_authorized``. The text says what the role needs.
         """
         self._withdraw(self)
 
@@ -106,7 +106,7 @@ class Testaments:
         *,
         timeout: float,
     ) -> Testament:
-        """Keep one, and give it to the router where there is a session; see ``Caller.testament``."""
+        """Keep a testament, and add it to the present session; see :meth:`.Caller.testament`."""
         will = Testament(
             topic,
             args,
@@ -118,8 +118,8 @@ class Testaments:
         )
         if will.key not in self.wills and len(self.wills) >= MOST:
             raise RuntimeError(
-                f"this process has {MOST} testaments already; make them once for a process, not in each "
-                "request, and remove() those that are done with"
+                f"this process has {MOST} testaments already. Make them once for each process, not in each "
+                "request, and remove() those that you no longer need"
             )
         will = self.wills.setdefault(will.key, will)  # one wins, without a lock
         keeper = self._current_keeper()
@@ -132,7 +132,7 @@ class Testaments:
         return will
 
     def flush(self) -> int:
-        """Withdraw all of this process; return how many there were."""
+        """Withdraw all testaments of this process; return how many there were."""
         gone, self.wills = list(self.wills.values()), {}
         keeper = self._current_keeper()
         if keeper is not None and gone:
@@ -140,12 +140,12 @@ class Testaments:
         return len(gone)
 
     def add_listener(self, peer: Peer) -> None:
-        """A process has started to connect: its sessions get what there is."""
+        """Add the testaments to every session of a peer that has been started."""
         if self.wills:
             peer.add_listener(TestamentSync, self._make_keeper)
 
     def forget(self) -> None:
-        """After a fork, in the child: what the parent has given to the router is the parent's."""
+        """Forget the testaments after a fork, in the child: they belong to the session of the parent."""
         if self._keeper is not None:
             self._keeper = None
             self.wills = {}
@@ -170,7 +170,7 @@ class Testaments:
 
 
 class _Answer:
-    """The ticket of a request that any number of threads may wait for."""
+    """The ticket of a request. Any number of threads may wait for it."""
 
     def __init__(self, topic: str = "") -> None:
         self._topic = topic
@@ -180,7 +180,7 @@ class _Answer:
         """Drops the record of the request."""
 
     def resolve(self, message: m.Message) -> None:
-        """Called by the reader."""
+        """Take RESULT or ERROR. The reader calls it."""
         if isinstance(message, m.Error):
             procedure = ADD if self._topic else FLUSH
             self.error = explained(remote_error(message), procedure)
@@ -189,39 +189,41 @@ class _Answer:
         self._done.set()
 
     def fail(self, error: BaseException) -> None:
-        """The session has ended."""
+        """Take the end of the session."""
         self.error = error
         self._done.set()
 
     def wait(self, timeout: float) -> bool:
-        """Whether there was an answer in time."""
+        """Wait; return whether there was an answer in time."""
         return self._done.wait(max(0.0, timeout))
 
 
 class TestamentSync:
-    """In each process: has the router know the testaments, in every session."""
+    """Adds the testaments of one process to each of its sessions."""
 
     def __init__(self, testaments: Testaments, peer: Host) -> None:
         self.peer = peer
         self._testaments = testaments
-        self._lock = threading.Lock()  # around what is put in line, never around what waits
+        self._lock = (
+            threading.Lock()
+        )  # held while something is sent, never while something is awaited
         self._connection: Connection | None = None
         self._given: list[tuple[Testament, _Answer]] = []
 
     def joined(self, connection: Connection) -> None:
-        """There is a session: it gets all there are."""
+        """Add all testaments to a new session. Does not wait."""
         with self._lock:
             if connection is not self._connection:
                 self._connection, self._given = connection, []
                 self._give_rest()
 
     def lost(self) -> None:
-        """There is none any more."""
+        """Take note of the end of the session."""
         with self._lock:
             self._connection, self._given = None, []
 
     def leave(self, deadline: float) -> None:
-        """The process leaves in order: withdraw what is not for that."""
+        """Withdraw the testaments that are not for a process that leaves in order."""
         wills = list(self._testaments.wills.values())
         scopes = {will.scope for will in wills if will.unless_stopped}
         if not scopes:
@@ -230,10 +232,10 @@ class TestamentSync:
             timeout = min(deadline - time.monotonic(), 2.0)
             self.take_back(scopes, timeout=timeout, keep=[w for w in wills if not w.unless_stopped])
         except WAMPError as error:
-            logger.warning("testaments are not withdrawn: %s", error)
+            logger.warning("cannot withdraw the testaments: %s", error)
 
     def give(self, will: Testament, timeout: float) -> None:
-        """Have the router know one, and wait until it does; without a session the next one will."""
+        """Add one testament, and wait for the answer. Without a session, the next one gets it."""
         try:
             with self._lock:
                 if self._connection is None:
@@ -254,7 +256,10 @@ class TestamentSync:
         timeout: float | None = None,
         keep: t.Sequence[Testament] | None = None,
     ) -> None:
-        """Withdraw all of these scopes but those that are to be kept."""
+        """Withdraw the testaments of these scopes.
+
+        :param keep: The testaments to add again. None: all that there are.
+        """
         answers = []
         with self._lock:
             connection = self._connection
@@ -269,16 +274,16 @@ class TestamentSync:
             self._wait(answer, FLUSH, timeout)
 
     def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> None:
-        """Put in line what the router has not been given yet."""
+        """Send the testaments that this session does not have. Requires the lock; does not wait."""
         for will in list(self._testaments.wills.values()) if wills is None else wills:
             if self._connection is None or self._answer_to(will) is not None:
                 continue
             try:
                 self._put(self._connection, will)
             except NotJoined:
-                return  # it has ended again: the next one gets them
+                return  # it has ended: the next one gets them
             except WAMPError as error:
-                logger.error("the testament to %s cannot be given: %s", will.topic, error)
+                logger.error("the testament to %s cannot be sent: %s", will.topic, error)
 
     def _put(self, connection: Connection, will: Testament) -> _Answer:
         args, kwargs = payload(connection.transport, will.args, will.kwargs)

@@ -151,6 +151,25 @@ def test_what_the_user_imported_before_stays_the_users() -> None:
     assert seen == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("first", "patched"), [("import flask_wamp", False), ("import wampy", True)]
+)
+def test_wampys_own_client_needs_wampy_to_be_imported_first(first: str, patched: bool) -> None:
+    """docs/client.rst says so: without patching it blocks for ever."""
+    seen = script(
+        f"""
+        import json, warnings
+        warnings.simplefilter("ignore")
+        {first}
+        import wampy, flask_wamp
+        from gevent.monkey import is_module_patched
+        print(json.dumps(bool(is_module_patched("socket"))))
+        """,
+        silent=False,  # wampy logs
+    )
+    assert seen is patched
+
+
 def test_callee_of_wampys_shape(serve: Serve, router: MemoryRouter) -> None:
     client = serve()[1].client
     held = router.hold("com.example.x")
