@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import typing as t
 from pathlib import Path
 
@@ -125,14 +126,29 @@ def test_mistakes_are_found(checker: str, tmp_path: Path) -> None:
     assert {line: said[line] for line in found - expected.keys()} == {}, "found for nothing"
 
 
+def assert_no_errors(path: Path, tmp_path: Path) -> None:
+    """Check a file as mypy does by default, and functions without annotations too."""
+    command = ["mypy", "--config-file=", "--check-untyped-defs", f"--cache-dir={tmp_path}"]
+    flags = ["--ignore-missing-imports", "--follow-imports=silent"]
+    output = run(*command, *flags, str(path), cwd=ROOT)
+    assert output.startswith("Success"), output
+
+
+EXAMPLES = ("background", "hooks", "presence", "quickstart", "schedule", "sse")
+
+
 def test_the_examples_have_no_type_errors(tmp_path: Path) -> None:
-    apps = [
-        ROOT / "examples" / name / "app.py"
-        for name in ("background", "hooks", "presence", "quickstart", "schedule", "sse")
-    ]
-    for app in apps:  # one by one: all are called app
-        command = ["mypy", "--config-file=", "--check-untyped-defs", f"--cache-dir={tmp_path}"]
-        output = run(
-            *command, "--ignore-missing-imports", "--follow-imports=silent", str(app), cwd=ROOT
-        )
-        assert output.startswith("Success"), output
+    for name in EXAMPLES:  # one by one: all are called app
+        assert_no_errors(ROOT / "examples" / name / "app.py", tmp_path)
+
+
+SNIPPET = re.compile(r"\.\. code-block:: python\n    :name: \S+\n\n((?:    .*\n|\n)+)")
+
+
+@pytest.mark.parametrize("page", ["README", "docs/handlers", "docs/client", "docs/background"])
+def test_the_snippets_have_no_type_errors(page: str, tmp_path: Path) -> None:
+    snippets = SNIPPET.findall((ROOT / f"{page}.rst").read_text())
+    assert snippets
+    path = tmp_path / "snippets.py"
+    path.write_text("\n".join(map(textwrap.dedent, snippets)))
+    assert_no_errors(path, tmp_path)
