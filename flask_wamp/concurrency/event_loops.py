@@ -9,7 +9,9 @@ import typing as t
 from .cancellation import while_wanted
 
 Loop = asyncio.AbstractEventLoop
-Coroutine = t.Coroutine[t.Any, t.Any, t.Any]
+T = t.TypeVar("T")
+Coroutine = t.Coroutine[t.Any, t.Any, T]
+Items = t.AsyncGenerator[T, None]
 
 
 class LoopRunner:
@@ -20,13 +22,14 @@ class LoopRunner:
 
     def __init__(self, loop: Loop | None = None) -> None:
         self._loop = loop or asyncio.new_event_loop()
-        self._task: asyncio.Task[t.Any] | None = None
+        self._task: asyncio.Future[object] | None = None
 
-    def run(self, coroutine: Coroutine) -> t.Any:
+    def run(self, coroutine: Coroutine[T]) -> T:
         """Run one to its end and return its result."""
         with self._running():
-            self._task = self._loop.create_task(coroutine)
-            return self._loop.run_until_complete(self._task)
+            task = self._loop.create_task(coroutine)
+            self._task = t.cast("asyncio.Future[object]", task)
+            return self._loop.run_until_complete(task)
 
     def settle(self) -> None:
         """Cancel the coroutine of a :meth:`run` that was interrupted, and let it end."""
@@ -54,7 +57,7 @@ class LoopRunner:
         return contextlib.nullcontext()
 
 
-def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: LoopRunner) -> t.Iterator[t.Any]:
+def iterate(source: Items[T], runner: LoopRunner) -> t.Iterator[T]:
     """Iterate an asynchronous generator. Its loop does not run between two items."""
     try:
         while True:
@@ -72,12 +75,12 @@ def iterate(source: t.AsyncGenerator[t.Any, t.Any], runner: LoopRunner) -> t.Ite
 
 
 # Not ``source.__anext__()`` itself: a generator belongs to the loop that runs when it begins.
-async def _next(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Any:
-    async def item() -> t.Any:
+async def _next(source: Items[T]) -> T:
+    async def item() -> T:
         return await source.__anext__()
 
     return await while_wanted(item())
 
 
-async def _close(source: t.AsyncGenerator[t.Any, t.Any]) -> None:
+async def _close(source: Items[T]) -> None:
     await source.aclose()

@@ -19,6 +19,8 @@ import greenlet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 from . import event_loops
 
+T = t.TypeVar("T")
+
 
 class LoopRunner(event_loops.LoopRunner):
     """Runs coroutines in the greenlet that calls it."""
@@ -38,7 +40,7 @@ class LoopRunner(event_loops.LoopRunner):
             _switching.end()
 
 
-def run(coroutine: event_loops.Coroutine) -> t.Any:
+def run(coroutine: event_loops.Coroutine[T]) -> T:
     """Run a coroutine to its end in this greenlet, and cancel the tasks that it leaves."""
     runner = LoopRunner()
     try:
