@@ -208,7 +208,7 @@ class Forwarder:
             if connection is not None and self._connection is connection:
                 self._connection = None
 
-    def answered(self, event: m.Event, message: t.Any, attempt: int) -> None:
+    def answered(self, event: m.Event, message: object, attempt: int) -> None:
         """Take note of the answer of the process that the event was forwarded to."""
         if not isinstance(message, m.Error):
             self._done()
@@ -279,7 +279,7 @@ class _Forwarded:
         self._event = event
         self._attempt = attempt
 
-    def resolve(self, message: t.Any) -> None:
+    def resolve(self, message: object) -> None:
         """Take the answer. The reader calls it."""
         self._forwarder.answered(self._event, message, self._attempt)
 

@@ -43,14 +43,14 @@ PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
 #: Seconds the router may take to answer where a thread waits for it.
 PATIENCE = 2.0
 
-State = dict[str, t.Any]
+State = dict[str, object]
 
 
 #: Seconds, the longest pause of a process that could not use the lease, see :meth:`Lease.give_back`.
 GIVEN_BACK_MAX = 30.0
 
 
-def nothing(*args: t.Any) -> None:
+def nothing(*args: object) -> None:
     """Stands in for a callback that was not given."""
 
 
@@ -59,10 +59,10 @@ class Ticket:
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: t.Callable[[t.Any], object]) -> None:
+    def __init__(self, function: t.Callable[[object], object]) -> None:
         self._function = function
 
-    def resolve(self, message: t.Any) -> None:
+    def resolve(self, message: object) -> None:
         """Call the function with the answer. The reader calls this, so the function must not wait."""
         self._function(message)
 
@@ -250,22 +250,23 @@ class Lease:
         registration.revoked = functools.partial(self._revoked, connection)
         return self.uri, {"invoke": "single"}, registration
 
-    def _answered(self, connection: Connection, message: t.Any) -> None:
+    def _answered(self, connection: Connection, message: object) -> None:
+        registered = message.registration_id if isinstance(message, m.Registered) else None
+        error = message if isinstance(message, m.Error) else None
         with self._lock:
             if connection is not self._connection:
                 return
             self._asking = False
-            refused = isinstance(message, m.Error)
-            self.taken = refused and message.error == error_uris.PROCEDURE_ALREADY_EXISTS
-            if not refused and self._wanted:
-                self._id = message.registration_id
-        if refused:
-            self._refused(connection, message)
+            self.taken = error is not None and error.error == error_uris.PROCEDURE_ALREADY_EXISTS
+            if self._wanted:
+                self._id = registered
+        if error is not None:
+            self._refused(connection, error)
         elif self.held:
             self._call_back(self._on_acquired)
-        else:  # it was released meanwhile
+        elif registered is not None:  # it was released meanwhile
             with contextlib.suppress(NotJoined):
-                connection.put(Session.unregister, message.registration_id, Ticket(nothing))
+                connection.put(Session.unregister, registered, Ticket(nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
         self._try_again()
@@ -284,14 +285,11 @@ class Lease:
                 )
                 connection.put(_call, self.uri, question, Ticket(self._answered_by_holder))
 
-    def _looked_up(self, message: t.Any) -> None:
+    def _looked_up(self, message: object) -> None:
         """Note which registration to watch."""
-        if (
-            isinstance(message, m.Result)
-            and message.readable_args
-            and isinstance(message.readable_args[0], int)
-        ):
-            self._others = message.readable_args[0]
+        found = message.readable_args if isinstance(message, m.Result) else ()
+        if found and type(found[0]) is int:
+            self._others = found[0]
 
     def _let_go(self, wanted: bool, *, lost: bool = False) -> tuple[Connection | None, int | None]:
         # In one step: ask() must not see the old connection with _asking reset, for nothing would answer it.
@@ -316,7 +314,7 @@ class Lease:
 
     def _answer(self, work: Work) -> Outcome:
         """Answer which session holds the lease, and tell processes of the app its state."""
-        who: dict[str, t.Any] = {"session": self._peer.session_id}
+        who: State = {"session": self._peer.session_id}
         if self._is_own(work):
             state = self._signer.sign_now(f"{self.uri}:state", self._state())
             return Result([work.plain(who), *(work.plain(part) for part in state)])
@@ -330,7 +328,7 @@ class Lease:
             return False
         return True
 
-    def _answered_by_holder(self, message: t.Any) -> None:
+    def _answered_by_holder(self, message: object) -> None:
         if isinstance(message, m.Result):
             self._hear(message.readable_args[1:])
 
@@ -352,8 +350,9 @@ class Lease:
 
 
 def unused(work: Work) -> bool:
+    """Stand in for the handler of a subscription whose events the reader takes."""
     raise AssertionError("the reader takes these events")
 
 
-def _call(session: Session, procedure: str, args: t.Sequence[t.Any], ticket: Ticket) -> int:
+def _call(session: Session, procedure: str, args: t.Sequence[object], ticket: Ticket) -> int:
     return session.call(procedure, args, {}, {}, ticket)

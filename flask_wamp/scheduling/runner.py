@@ -33,7 +33,7 @@ from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = get_logger("flask_wamp.schedule")
 
-State = dict[str, t.Any]
+State = dict[str, object]
 
 #: Seconds after which a job counts as run that another process should have run, though it did not say so.
 GRACE = 5.0
@@ -123,7 +123,7 @@ class JobRunner:
                 self._thread = spawn(self._run, "wamp-scheduler")
         self._bell.set()
 
-    def joined(self, connection: t.Any) -> None:
+    def joined(self, connection: object) -> None:
         """Do nothing: the lease follows the sessions."""
 
     def lost(self) -> None:

@@ -37,6 +37,7 @@ def is_loaded() -> t.Callable[[], bool]:
 
 
 def stack() -> t.Iterator[types.FrameType]:
+    """Iterate the frames of this thread, the innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame
@@ -44,6 +45,7 @@ def stack() -> t.Iterator[types.FrameType]:
 
 
 def module_of(frame: types.FrameType) -> str:
+    """Return the name of the module that a frame runs code of."""
     return str(frame.f_globals.get("__name__", ""))
 
 
@@ -79,7 +81,10 @@ def _is_running(frame: types.FrameType) -> bool:
 
 
 def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
-    """Call a function when the loop of uWSGI's gevent runs: that patches after it has loaded the app."""
+    """Call a function when ``ready()`` is true and gevent's loop runs.
+
+    uWSGI starts that loop, and patches before, after it has loaded the app.
+    """
     import gevent
 
     def look() -> None:
@@ -91,4 +96,5 @@ def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> No
 
 
 def in_thread(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
+    """Call a function when ``ready()`` is true, on a thread of its own."""
     poll(ready, then, name="wamp-gate", interval=INTERVAL)
