@@ -1,0 +1,147 @@
+"""Reading and checking ``app.config``."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import types
+import typing as t
+import warnings
+
+from .._text import get_logger
+from ..transports import show_url
+from .config import Config
+from .keys import BY_NAME, KEYS, Key, hide
+
+logger = get_logger("flask_wamp")
+
+#: Keys of flask-wamp 0.1.0, and the keys that replace them.
+_FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
+
+#: Prefixes of keys that are not configuration: environment variables of our commands and tests, which
+#: ``app.config.from_prefixed_env()`` also reads.
+_NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_")
+
+
+def load_config(config: t.Mapping[str, t.Any]) -> Config:
+    """Read and check ``app.config``.
+
+    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The message names the
+        key, the value, and what is allowed.
+    """
+    config = _with_environment(config)
+    _check_known(config)
+    values = {}
+    for key in KEYS:
+        values[key.name] = _read(key, config)
+    least, most = values["WAMP_RECONNECT_MIN"], values["WAMP_RECONNECT_MAX"]
+    if t.cast(float, least) > t.cast(float, most):
+        raise ValueError(
+            f"WAMP_RECONNECT_MIN={least!r} must not be more than WAMP_RECONNECT_MAX={most!r}"
+        )
+    return Config(values)
+
+
+def snapshot(config: t.Mapping[str, object]) -> dict[str, object]:
+    """Return what a configuration has for this library now, to compare later."""
+    ours = {name: value for name, value in config.items() if name.startswith("WAMP_")}
+    ours.update({name: config[name] for name in ("CROSSBAR_URL", "REALM") if name in config})
+    return {name: copy.copy(value) for name, value in ours.items()}
+
+
+def check_unchanged(before: t.Mapping[str, object], config: t.Mapping[str, object]) -> None:
+    """Look whether a configuration was changed after it was read.
+
+    :param before: What :func:`snapshot` returned.
+    :raises RuntimeError: It was, and the change has no effect.
+    """
+    now = snapshot(config)
+    changed = sorted(
+        name for name in {*before, *now} if before.get(name, config) != now.get(name, config)
+    )
+    if changed:
+        raise RuntimeError(
+            f"{', '.join(changed)} in app.config was changed after FlaskWAMP had read it, and that has no "
+            "effect: change it before FlaskWAMP(app), or wamp.init_app(app)"
+        )
+
+
+def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
+    value = config.get(key.name)
+    if value is None:
+        if key.none_is_a_value and key.name in config:
+            return None
+        value = _fallback(config, key.name)
+    if value is None:
+        return key.default
+    try:
+        return key.read(value)
+    except ValueError:  # not chained, because its text may contain the secret
+        shown = _shown(key.name, value)
+    hint = _QUOTE if key.allowed.startswith("text") and isinstance(value, bool | float) else ""
+    raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
+
+
+_QUOTE = """ (in an environment variable put it in double quotes: '"1e5"')"""
+
+
+#: The value of an unknown key is hidden if its name contains one of these, as in WAMP_PASSWORD.
+_MAYBE_SECRET = (
+    "SECRET",
+    "TICKET",
+    "KEY",
+    "PASS",
+    "TOKEN",
+    "AUTH",
+    "HEADER",
+    "COOKIE",
+    "CREDENTIAL",
+)
+
+
+def _shown(name: str, value: object) -> str:
+    """Format a value for an error message, without anything that may be a secret."""
+    key = BY_NAME.get(name)
+    show = key.show if key is not None else show_url
+    if key is None and any(part in name.upper() for part in _MAYBE_SECRET):
+        show = hide
+    if isinstance(value, list | tuple) and show is not hide:
+        shown = ", ".join(_shown(name, item) for item in value)
+        return f"[{shown}]" if isinstance(value, list) else f"({shown})"
+    return show(value)
+
+
+def _check_known(config: t.Mapping[str, object]) -> None:
+    for name in config:
+        if name.startswith("WAMP_") and name not in BY_NAME and not name.startswith(_NOT_OURS):
+            shown = _shown(name, config[name])
+            raise ValueError(
+                f"unknown configuration key {name}={shown}; the keys are {', '.join(BY_NAME)}"
+            )
+
+
+def _stacklevel() -> int:
+    """The ``stacklevel`` of a warning about the code that called this package."""
+    package, level = os.path.dirname(os.path.dirname(__file__)), 1
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
+    for old, new in _FALLBACKS.items():
+        if new == name and config.get(old) is not None:
+            warnings.warn(f"{old} is now called {new}", DeprecationWarning, _stacklevel())
+            return config[old]
+    return None
+
+
+def _with_environment(config: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """Let ``FLASK_WAMP_AUTOSTART`` override the key, for commands and tests that must not connect."""
+    override = os.environ.get("FLASK_WAMP_AUTOSTART", "").lower()
+    if not override:
+        return config
+    value = False if override in ("false", "0", "off") else override
+    return {**config, "WAMP_AUTOSTART": value}
