@@ -249,7 +249,7 @@ def _why_not(
     """Why a session cannot share a registration: the error URI and a text."""
     # "With 'single', the Dealer MUST fail all subsequent attempts to register a procedure for the
     # URI while the registration remains in existence."
-    if registration.invoke == "single" and invoke == "single":
+    if registration.invoke == "single":
         return error_uris.PROCEDURE_ALREADY_EXISTS, f"{registration.uri} is registered already"
     # "With the other values, the Dealer MUST fail all subsequent attempts to register a procedure
     # for the URI where the value for this option does not match that of the initial registration."
