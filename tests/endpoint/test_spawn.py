@@ -186,3 +186,26 @@ def _free_port() -> int:
     from flask_wamp.crossbar import free_port
 
     return free_port()
+
+
+def test_calls_wait_while_the_last_worker_is_being_replaced(
+    make_app: MakeApp, socket: Path
+) -> None:
+    def worker() -> FlaskWAMP:
+        wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"embedded:{socket}"))
+        wamp.callee("com.example.name")(lambda: "served")
+        wamp.start()
+        wamp.client.wait_until_joined(20)
+        return wamp
+
+    caller = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"embedded:{socket}"))
+    caller.start()
+    caller.client.wait_until_joined(20)
+    first = worker()
+    assert caller.client.call("com.example.name") == "served"
+    first.stop()
+    waiting = caller.client.submit("com.example.name")
+    caller.client.call("wamp.session.count")  # the router has read both
+    assert not waiting.done()
+    worker()
+    assert waiting.result(20) == "served"

@@ -33,6 +33,9 @@ FIRST_GRACE = 30.0
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 2.0
 
+#: Seconds for which calls wait for a worker that takes the place of the last one: a deploy, the reloader.
+LINGER = 10.0
+
 
 def main() -> None:
     """Run the router until the app is gone. Reads its setup, as JSON, from standard input."""
@@ -64,7 +67,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
         loop.add_signal_handler(number, ended.set)
     api = AppAPI(loop.time)
     router = Router(
-        Settings(realms=(setup["realm"],)),
+        Settings(realms=(setup["realm"],), linger=LINGER),
         clock=loop.time,
         wall_clock=time.time_ns,
         authenticator=api.authenticate,
