@@ -48,13 +48,16 @@ class InvalidArgument(Exception):
         self.errors = errors
 
     def __str__(self) -> str:
-        shown = "; ".join(f"{_where(e['loc'])}{e['msg']}" for e in self.errors[:5])
+        shown = [
+            {**each, "loc": [_short(part) for part in each["loc"][:10]]} for each in self.errors[:5]
+        ]
         more = len(self.errors) - 5
-        return f"{shown}; and {more} more errors" if more > 0 else shown
+        return f"{shown} and {more} more errors" if more > 0 else str(shown)
 
 
-def _where(loc: t.Sequence[t.Any]) -> str:
-    return ".".join(str(part)[:50] for part in loc[:10]) + ": " if loc else ""
+def _short(part: object) -> object:
+    """A part of a place, for logs: it may be a key of the payload, of any length."""
+    return part[:50] if isinstance(part, str) else part
 
 
 def resolved_hints(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None) -> dict[str, t.Any]:
