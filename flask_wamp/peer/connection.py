@@ -17,7 +17,6 @@ from .._text import get_logger
 from ..concurrency.guards import report
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_monkey_patched, spawn
-from ..concurrency.workers import current_worker
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from ..protocol import error_uris
 from ..protocol.messages import Details
@@ -111,8 +110,8 @@ class Connection:
         self._closing = False
         self._nudge = threading.Event()
         self._error: Exception | None = None
-        self._reading: int | None = None
-        """The thread that read last."""
+        self.reading: int | None = None
+        """The ident of the thread that read last."""
         self._early: list[Buffer] = []
         self._broken: Exception | None = None
 
@@ -120,13 +119,6 @@ class Connection:
     def closed(self) -> bool:
         """Whether it is closed."""
         return self._closing
-
-    def is_read_here(self) -> bool:
-        """Whether this thread is the one that reads, and does not run a handler between two reads.
-
-        It would wait for ever for an answer that it has to read itself. So may a log handler of the app's.
-        """
-        return self._reading == threading.get_ident() and current_worker.get() is None
 
     # Life.
 
@@ -355,7 +347,7 @@ class Connection:
 
     def _read(self) -> list[Event] | None:
         """Wait for messages and return what they mean; None when the session has ended."""
-        self._reading = threading.get_ident()
+        self.reading = threading.get_ident()
         if self._broken is not None:
             raise self._broken
         if self.left is not None:

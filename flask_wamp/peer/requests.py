@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import typing as t
 
 from ..concurrency.threads import Waiter
+from ..concurrency.workers import current_worker
 from ..exceptions import CallTimeout
 from .calls import give_up
 from .connection import Connection
@@ -49,7 +51,8 @@ def wait_for(
     :param timeout: The seconds from the request to the deadline, for the error.
     :param cancel: Gives the request up; must not wait.
     """
-    if connection.is_read_here():
+    # Between two reads that thread may run a handler: then another thread reads on.
+    if connection.reading == threading.get_ident() and current_worker.get() is None:
         cancel()
         raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")
     try:
