@@ -207,7 +207,7 @@ class BridgeClient:
         return urlencode({"key": self._key, **fields, "signature": signature})
 
     def _refusal(self, status: int, reply: _Reply | None, url: str, size: int) -> Exception:
-        """The error for an HTTP status that is not 200. Crossbar tells WAMP errors with 200."""
+        """Return the error for an HTTP status that is not 200. Crossbar answers WAMP errors with 200."""
         said = f"{url} answered HTTP {status}"
         if status == 401 or (status == 400 and reply and "signature" in (reply.error or "")):
             mine = "is unknown there, or the secret is wrong" if self._key else "is missing"
@@ -269,9 +269,7 @@ def _defect(said: str, reply: _Reply | None) -> Exception:
         except InvalidURI:
             return SessionLost(f"{said}: {reply.error}")
         error = ApplicationError(uri, *reply.args, **reply.kwargs)
-        error.exposed = (
-            False  # what the callee says to this process is not for everybody who calls it
-        )
+        error.exposed = False  # the error of another callee: handlers must not pass its details on
         return error
     return SessionLost(f"{said}; what was asked for may have happened")
 

@@ -1,8 +1,8 @@
 """One POST over HTTP or HTTPS, with a deadline for all of it.
 
-``urllib.request`` would follow redirects and take a proxy from the environment, tells an unreachable
-server from a broken connection only by text, and waits for ever on one that trickles; ``http.client``
-below it does not.
+``urllib.request`` follows redirects, takes a proxy from the environment, distinguishes an unreachable server
+from a broken connection only by text, and waits without a limit for a server that sends a byte at a time.
+``http.client``, on which it is built, does none of that.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Client(Caller):
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
     :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
     :param notify: Called with the name and payload of each signal, on a worker.
-    :param event: Makes of an event in hand what :meth:`events` hands out.
+    :param event: Makes the event that :meth:`events` yields.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Client(Caller):
 
         :param options: As for ``wamp.callee``.
         :raises ValueError: This client has that procedure already.
-        :raises ApplicationError: The router refused it; it is forgotten then.
+        :raises ApplicationError: The router refused it. It is not kept then.
         """
         self.declare(self._callee(f, uri, **options), by_hand=True)
 
     def unregister(self, uri: str, match: str = "exact") -> None:
-        """Take a procedure back; calls in hand are finished.
+        """Unregister a procedure. Its running calls are finished.
 
-        :raises ValueError: This client has no such procedure.
+        :raises ValueError: This client has not registered it.
         """
         self._withdraw(Registration, self._absolute(uri), match)
 
@@ -83,12 +83,12 @@ class Client(Caller):
 
         :param options: As for ``wamp.subscriber``.
         :raises ValueError: This client has subscribed to that topic already.
-        :raises ApplicationError: The router refused it; it is forgotten then.
+        :raises ApplicationError: The router refused it. It is not kept then.
         """
         self.declare(self._subscriber(f, topic, **options), by_hand=True)
 
     def unsubscribe(self, topic: str, match: str = "exact") -> None:
-        """Get no more events of a topic.
+        """Unsubscribe from a topic.
 
         :raises ValueError: This client has not subscribed to it.
         """
@@ -171,7 +171,7 @@ class Client(Caller):
                 self._state.started()
 
     def stop(self) -> None:
-        """Leave the realm: finish what is in hand, within ``WAMP_DRAIN_TIMEOUT``.
+        """Leave the realm: finish what runs and waits, within ``WAMP_DRAIN_TIMEOUT``.
 
         Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
         """
@@ -206,11 +206,11 @@ class Client(Caller):
         self._state.only_call()
 
     def add_listener(self, make: MakeListener) -> None:
-        """Have something come and go with the sessions of every process that serves."""
+        """Add a listener to the sessions of every process that serves."""
         self._state.add_listener(make)
 
     def forget_parents(self) -> None:
-        """After a fork, in the child: let go of the sockets of other processes."""
+        """Let go of the sockets of other processes, after a fork in the child."""
         self._state.forget_parents()
 
     # How it is.
@@ -244,12 +244,12 @@ class Client(Caller):
 
     @property
     def closeables(self) -> list[Closeable]:
-        """What is told of its end; may be added to."""
+        """What is stopped after the client. May be added to."""
         return self._state.closeables
 
     @property
     def pool(self) -> Pool:
-        """The workers of this process; there also without a session."""
+        """The workers of this process. They run without a session too."""
         return self._state.pool
 
     @property

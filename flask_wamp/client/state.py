@@ -73,7 +73,10 @@ class Closeable(t.Protocol):
     """What lives and ends with a client."""
 
     def stop(self, deadline: float) -> None:
-        """The client stops, and what was in hand has ended or had its time, until then."""
+        """End. The client has stopped: its handlers have ended, or have had their time.
+
+        :param deadline: The ``time.monotonic()`` by which to return.
+        """
 
     def forget_parents(self) -> None:
         """After a fork, in the child: let go of what is the parent's."""

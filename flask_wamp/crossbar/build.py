@@ -121,7 +121,7 @@ def _is_complete(home: Path) -> bool:
 
 
 def _adopt(home: Path) -> bool:
-    """Take over an environment that has no marker, if nobody builds it now and it works."""
+    """Use an environment that has no marker, if it works and no process is building it."""
     if not _executable(home).exists():
         return False
     with _lock(home) as locked:
@@ -196,7 +196,7 @@ def _candidates() -> t.Iterator[str]:
 def _version(python: str) -> tuple[int, ...]:
     """The version of a Python that can make environments; ``()`` for one that does not run.
 
-    A shim of a version manager is there and executable, and fails: only running it tells.
+    The shim of a version manager exists and is executable even if it fails, so it has to be run.
     """
     try:
         answer = _run([python, "-c", _PROBE])

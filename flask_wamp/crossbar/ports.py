@@ -1,4 +1,4 @@
-"""Look at addresses of this machine: free, in use, answering."""
+"""Check addresses of this machine: free, in use, answering."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def wait_until_free(endpoint: RouterURL, timeout: float) -> None:
 
 
 def answers(endpoint: RouterURL) -> bool:
-    """Whether a WAMP router takes clients there.
+    """Return whether a WAMP router accepts clients there.
 
-    A mere connection is not enough: Crossbar opens the port of a Web transport before it serves
-    its paths.
+    A TCP connection is not enough: Crossbar opens the port of a Web transport before it serves its
+    paths.
     """
     try:
         with _connect(endpoint) as connection:
@@ -111,7 +111,7 @@ def _check_unix(endpoint: RouterURL) -> None:
     try:
         _connect(endpoint).close()
     except OSError:
-        path.unlink(missing_ok=True)  # nobody listens: a router that was killed left it behind
+        path.unlink(missing_ok=True)  # left behind by a router that was killed
     else:
         raise RouterError(
             f"{endpoint.shown} is in use by another program: stop it, or choose another path"
@@ -130,7 +130,7 @@ def _connect(endpoint: RouterURL) -> socket.socket:
 
 
 def _unverified(connection: socket.socket) -> socket.socket:
-    """TLS with a router of our own, whose certificate nobody needs to have signed."""
+    """Start TLS without verifying the certificate: the router was started by this process."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

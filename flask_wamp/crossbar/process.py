@@ -1,4 +1,4 @@
-"""Run a Crossbar node, and see to it that it does not outlive us."""
+"""Run a Crossbar node that does not outlive this process."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class DevRouter:
     :param crossbar: Crossbar's executable; found by default.
     :param log: The file its log is appended to, or a function that is called with each line of it,
         on a thread; by default it goes to our own output.
-    :param log_level: How much it says: ``error``, ``warn``, ``info`` or ``debug``.
-    :param color: Whether it may use colors; by default where its output is a terminal.
+    :param log_level: How much it logs: ``error``, ``warn``, ``info`` or ``debug``.
+    :param color: Whether it may use colors; by default if its output is a terminal.
     :param config: A whole configuration of a node, in place of the one made from ``options``;
         ``urls`` are then those to wait for.
     :param options: What :func:`node_config` takes.
@@ -163,14 +163,14 @@ class DevRouter:
         return None
 
     def stop(self, timeout: float = 10) -> None:
-        """Stop Crossbar as its service manager would; does nothing where it does not run.
+        """Stop Crossbar with SIGTERM. Does nothing if it does not run.
 
         :param timeout: Seconds until it is killed. It takes one.
         """
         self._end(lambda process: stop_process(process, timeout))
 
     def kill(self) -> None:
-        """Kill Crossbar, controller and worker, without a warning."""
+        """Kill Crossbar, controller and worker, with SIGKILL."""
         self._end(kill_process)
 
     def restart(self, timeout: float = 60) -> None:
@@ -180,7 +180,7 @@ class DevRouter:
         self.wait_until_ready(timeout)
 
     def last_words(self) -> str:
-        """What it said at the end, for a sentence about an end that nobody wanted."""
+        """Return the end of its log, for an error about an unexpected end."""
         if not isinstance(self.log, Path):
             return "its log above says why"
         with self.log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Run a router in the foreground, until somebody stops it."""
+"""Run a Crossbar node in the foreground until it is stopped."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def serve(
     :param urls: Router URLs of this machine.
     :param realm: The realm to serve.
     :param echo: Called with each line for the person at the terminal.
-    :param log_level: How much Crossbar says: ``error``, ``warn``, ``info`` or ``debug``.
-    :param keep: Topics whose last 100 events are kept; one that ends in a dot is all that begin so.
+    :param log_level: How much Crossbar logs: ``error``, ``warn``, ``info`` or ``debug``.
+    :param keep: Topics whose last 100 events are kept. A dot at the end makes it a prefix.
     :param origins: Origins whose web pages may join, besides those of this machine.
     :raises RouterError: It cannot start, or ended by itself.
     """
