@@ -92,7 +92,7 @@ class Credentials:
     """The Ed25519 key of ``cryptosign``: its seed as 64 hex digits, or an OpenSSH or PEM text, or the
     path of a file with either or with the 32 bytes. Encrypted keys are not supported."""
 
-    authextra: t.Mapping[str, t.Any] | t.Callable[[], object] = field(
+    authextra: t.Mapping[str, object] | t.Callable[[], object] = field(
         default_factory=dict, repr=False, hash=False
     )
     """More for the router's authenticator, sent as it is, or a function that returns it."""
@@ -185,20 +185,20 @@ class Authentication:
         self._challenged = False
         self._private_key = self._load_private_key() if "cryptosign" in self._offered else None
 
-    def hello(self) -> dict[str, t.Any]:
+    def hello(self) -> dict[str, object]:
         """Return what goes into ``HELLO.Details``."""
-        details: dict[str, t.Any] = {"authmethods": list(self._offered)}
+        details: dict[str, object] = {"authmethods": list(self._offered)}
         if self._credentials.authid is not None:
             details["authid"] = self._credentials.authid
-        given = t.cast("t.Mapping[str, t.Any]", self._credentials.authextra)  # resolved
+        given = t.cast("t.Mapping[str, object]", self._credentials.authextra)  # resolved
         authextra = {**given, **self._own_authextra()}
         if authextra:
             details["authextra"] = authextra
         return details
 
     def authenticate(
-        self, authmethod: str, extra: dict[str, t.Any]
-    ) -> tuple[str, dict[str, t.Any]]:
+        self, authmethod: str, extra: dict[str, object]
+    ) -> tuple[str, dict[str, object]]:
         """Answer a CHALLENGE.
 
         May take seconds of CPU where the router asks for an expensive key derivation.
@@ -228,7 +228,7 @@ class Authentication:
             reason = type(error).__name__ if isinstance(error, UnicodeError) else error
             raise AuthenticationError(f"bad {authmethod} challenge: {reason}") from None
 
-    def verify(self, authextra: dict[str, t.Any]) -> None:
+    def verify(self, authextra: dict[str, object]) -> None:
         """Check that the router knows our secret too, where the method (``scram``) can tell.
 
         :param authextra: ``WELCOME.Details.authextra``.
@@ -247,8 +247,8 @@ class Authentication:
                 "the router's scram signature is wrong: it does not know the secret"
             )
 
-    def _own_authextra(self) -> dict[str, t.Any]:
-        authextra: dict[str, t.Any] = {}
+    def _own_authextra(self) -> dict[str, object]:
+        authextra: dict[str, object] = {}
         if self._private_key is not None:
             public_key = self._private_key.public_key().public_bytes_raw()
             authextra |= {"pubkey": public_key.hex(), "channel_binding": None}
@@ -267,10 +267,10 @@ class Authentication:
 
     # The answers. A ValueError is what the router did wrong.
 
-    def _answer_ticket(self, extra: dict[str, t.Any]) -> str:
+    def _answer_ticket(self, extra: dict[str, object]) -> str:
         return t.cast(str, self._credentials.ticket or "")
 
-    def _answer_wampcra(self, extra: dict[str, t.Any]) -> str:
+    def _answer_wampcra(self, extra: dict[str, object]) -> str:
         challenge = _text(extra, "challenge").encode()
         key = self._secret()
         if extra.get("salt") is not None:
@@ -280,7 +280,7 @@ class Authentication:
             key = base64.b64encode(hashlib.pbkdf2_hmac("sha256", key, salt, iterations, keylen))
         return _base64(_hmac(key, challenge))
 
-    def _answer_scram(self, extra: dict[str, t.Any]) -> str:
+    def _answer_scram(self, extra: dict[str, object]) -> str:
         """Compute ClientProof, and keep ServerSignature for WELCOME (RFC 5802, section 3).
 
         In Crossbar's dialect (26.10.1): ``c=`` is empty where RFC 5802 has ``biws``, and the authid is
@@ -304,7 +304,7 @@ class Authentication:
         self._server_signature = _base64(_hmac(server_key, auth_message))
         return _base64(bytes(a ^ b for a, b in zip(client_key, client_signature, strict=False)))
 
-    def _answer_cryptosign(self, extra: dict[str, t.Any]) -> str:
+    def _answer_cryptosign(self, extra: dict[str, object]) -> str:
         challenge = _text(extra, "challenge")
         if not _32_BYTES_HEX.fullmatch(challenge):
             raise ValueError("what to sign is not 32 bytes in hex")
@@ -316,7 +316,7 @@ class Authentication:
 
 
 #: Methods with a CHALLENGE, and what answers it.
-_ANSWERS: dict[str, t.Callable[[Authentication, dict[str, t.Any]], str]] = {
+_ANSWERS: dict[str, t.Callable[[Authentication, dict[str, object]], str]] = {
     "ticket": Authentication._answer_ticket,
     "wampcra": Authentication._answer_wampcra,
     "scram": Authentication._answer_scram,
@@ -364,7 +364,7 @@ def _parse_private_key(data: bytes) -> Ed25519PrivateKey:
     raise ValueError("not Ed25519")
 
 
-def _derive_scram(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> bytes:
+def _derive_scram(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
     """Compute SaltedPassword with the function the router names."""
     derive = _KDFS.get(_text(extra, "kdf"))
     if derive is None:
@@ -372,7 +372,7 @@ def _derive_scram(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> byte
     return derive(password, salt, extra)
 
 
-def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> bytes:
+def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
     """As Crossbar (26.10.1) and autobahn do it: the key is the hash's unpadded base64 text."""
     memory = _number(extra, "memory", MAX_ARGON2_MEMORY_KIB)
     least = -(-MIN_ARGON2_TOTAL_KIB // memory)
@@ -391,25 +391,25 @@ def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> b
     return base64.b64encode(raw).rstrip(b"=")
 
 
-def _derive_pbkdf2(password: bytes, salt: bytes, extra: dict[str, t.Any]) -> bytes:
+def _derive_pbkdf2(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
     iterations = _number(extra, "iterations", MAX_PBKDF2_ITERATIONS, MIN_PBKDF2_ITERATIONS)
     return hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
 
 
-_KDFS: dict[str, t.Callable[[bytes, bytes, dict[str, t.Any]], bytes]] = {
+_KDFS: dict[str, t.Callable[[bytes, bytes, dict[str, object]], bytes]] = {
     "argon2id-13": _derive_argon2id,
     "pbkdf2": _derive_pbkdf2,
 }
 
 
-def _text(extra: dict[str, t.Any], key: str) -> str:
+def _text(extra: dict[str, object], key: str) -> str:
     value = extra.get(key)
     if isinstance(value, str):
         return value
     raise ValueError(f"its {key} is not a string")
 
 
-def _number(extra: dict[str, t.Any], key: str, most: int, least: int = 1) -> int:
+def _number(extra: dict[str, object], key: str, most: int, least: int = 1) -> int:
     value = extra.get(key)
     if type(value) is not int or not least <= value <= most:  # True is an int too
         raise ValueError(f"its {key} is not an integer from {least} to {most}")

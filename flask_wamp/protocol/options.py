@@ -10,20 +10,20 @@ import typing as t
 from .checks import is_seconds
 from .messages import Details
 
-Check = t.Callable[[t.Any], bool]
+Check = t.Callable[[object], bool]
 
 
-def _is_bool(value: t.Any) -> bool:
+def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_session_ids(value: t.Any) -> bool:
+def _is_session_ids(value: object) -> bool:
     return isinstance(value, list | tuple) and all(
         type(item) is int and 0 < item <= _MAX_ID for item in value
     )
 
 
-def _is_names(value: t.Any) -> bool:
+def _is_names(value: object) -> bool:
     return isinstance(value, list | tuple) and all(
         type(item) is str and not _NO_TEXT.match(item) for item in value
     )
@@ -125,7 +125,7 @@ class CallOptions:
         return options
 
 
-def check_options(options: t.Mapping[str, t.Any]) -> None:
+def check_options(options: t.Mapping[str, object]) -> None:
     """Raise ``TypeError`` for an unknown name, or a value that is not what the option takes."""
     if not isinstance(options, c.Mapping):
         raise TypeError(f"options={options!r} must be a dictionary")
@@ -146,5 +146,5 @@ def _check_retained(options: Details) -> None:
             )
 
 
-def _only(names: t.Iterable[str], options: t.Mapping[str, t.Any]) -> Details:
+def _only(names: t.Iterable[str], options: t.Mapping[str, object]) -> Details:
     return {name: options[name] for name in names if name in options}

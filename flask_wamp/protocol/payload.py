@@ -104,7 +104,7 @@ class _Plain:
             return "\0" + base64.b64encode(value).decode("ascii")
         return self.value(_convert(value, self.default), depth + 1)
 
-    def dict(self, value: dict[t.Any, t.Any], depth: int) -> dict[str, t.Any]:
+    def dict(self, value: dict[t.Any, t.Any], depth: int) -> dict[str, object]:
         for key in value:
             if type(key) is not str:
                 return self.dict(_text_keys(value), depth)
@@ -140,11 +140,11 @@ def _check_numbers(values: t.Collection[t.Any]) -> None:
         raise SerializationError("an integer of more than 64 bits cannot be sent; send it as text")
 
 
-def _has_big_int(values: t.Collection[t.Any]) -> bool:
+def _has_big_int(values: t.Collection[object]) -> bool:
     return any(type(v) is int and not _MIN_INT <= v <= _MAX_INT for v in values)
 
 
-def _text_keys(value: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
+def _text_keys(value: t.Mapping[t.Any, object]) -> dict[str, object]:
     for key in value:
         if not isinstance(key, str):
             raise SerializationError(
@@ -173,7 +173,7 @@ def _convert(value: t.Any, default: Default | None) -> t.Any:
     raise SerializationError(f"{_short(value)} of type {kind} cannot be sent: {hint}")
 
 
-def _short(value: t.Any) -> str:
+def _short(value: object) -> str:
     try:
         text = repr(value)
     except Exception:
@@ -181,7 +181,7 @@ def _short(value: t.Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _fields(value: t.Any) -> dict[str, t.Any]:
+def _fields(value: t.Any) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 

@@ -22,7 +22,7 @@ import msgspec
 from .._text import safe_text
 from ..exceptions import InvalidPayload
 
-Decode = t.Callable[[t.Any], t.Any]
+Decode = t.Callable[[t.Any], object]
 
 #: By serializer. Null in place of a payload means none: the Go client of nexus sends it with every call
 #: that has only keywords.
@@ -85,7 +85,7 @@ class Received:
         return f"Received({self.value!r})"
 
 
-def decode_args(raw: t.Any) -> list[t.Any]:
+def decode_args(raw: object) -> list[object]:
     """Return the positional payload.
 
     :param raw: What a message holds; a list or tuple is returned as it is.
@@ -94,9 +94,9 @@ def decode_args(raw: t.Any) -> list[t.Any]:
     kind = type(raw)
     if kind is msgspec.Raw:
         value = _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK)
-        return [] if value is None else t.cast("list[t.Any]", value)
+        return [] if value is None else t.cast("list[object]", value)
     if kind is list or kind is tuple:
-        return t.cast("list[t.Any]", raw)
+        return t.cast("list[object]", raw)
     value = _odd(raw)
     if value is None:
         return []
@@ -105,7 +105,7 @@ def decode_args(raw: t.Any) -> list[t.Any]:
     return list(value)
 
 
-def decode_kwargs(raw: t.Any) -> dict[str, t.Any]:
+def decode_kwargs(raw: object) -> dict[str, object]:
     """Return the keyword payload.
 
     :param raw: What a message holds; a dictionary is returned as it is.
@@ -114,9 +114,9 @@ def decode_kwargs(raw: t.Any) -> dict[str, t.Any]:
     kind = type(raw)
     if kind is msgspec.Raw:
         value = _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK)
-        return {} if value is None else t.cast("dict[str, t.Any]", value)
+        return {} if value is None else t.cast("dict[str, object]", value)
     if kind is dict:
-        return t.cast("dict[str, t.Any]", raw)
+        return t.cast("dict[str, object]", raw)
     value = _odd(raw)
     if value is None:
         return {}
@@ -155,7 +155,7 @@ def is_null(raw: msgspec.Raw) -> bool:
     return memoryview(raw)[0] in (0xC0, ord("n"))
 
 
-def payload_size(raw_args: t.Any, raw_kwargs: t.Any) -> int:
+def payload_size(raw_args: object, raw_kwargs: object) -> int:
     """Return about how many bytes a payload takes, without decoding it."""
     if type(raw_args) is msgspec.Raw:
         return len(raw_args) + (len(raw_kwargs) if type(raw_kwargs) is msgspec.Raw else 0)
@@ -169,25 +169,24 @@ def payload_size(raw_args: t.Any, raw_kwargs: t.Any) -> int:
         return len(repr(raw_args)) + len(repr(raw_kwargs))
 
 
-def bytes_from_json(value: t.Any) -> t.Any:
+def bytes_from_json(value: object) -> object:
     """Return a payload with text that begins with NUL as the bytes that it means.
 
     Source: WAMP Basic Profile, "Binary conversion of JSON Strings".
     """
-    kind = type(value)
-    if kind is str and value.startswith("\0"):
+    if isinstance(value, str) and value.startswith("\0"):
         try:
             return base64.b64decode(value[1:], validate=True)
         except ValueError:  # no Base64, or no ASCII
             return value
-    if kind is dict:
+    if isinstance(value, dict):
         return {key: bytes_from_json(item) for key, item in value.items()}
-    if kind is list:
+    if isinstance(value, list):
         return [bytes_from_json(item) for item in value]
     return value
 
 
-def _decoded(raw: msgspec.Raw, from_json: Decode, from_msgpack: Decode) -> t.Any:
+def _decoded(raw: t.Any, from_json: Decode, from_msgpack: Decode) -> object:
     try:
         if memoryview(raw)[0] >= 0x80:
             return from_msgpack(raw)

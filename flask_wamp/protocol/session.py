@@ -51,7 +51,7 @@ class State(enum.Enum):
 
 
 class _Pending(msgspec.Struct):
-    ticket: t.Any
+    ticket: object
     request_type: type[m.Message]
     target: t.Any
 
@@ -128,10 +128,10 @@ class Session:
     def call(
         self,
         procedure: str,
-        args: t.Sequence[t.Any],
+        args: t.Sequence[object],
         kwargs: m.Details,
         options: m.Details,
-        ticket: t.Any,
+        ticket: object,
     ) -> int:
         """CALL; the ticket comes back with every RESULT and with ERROR."""
         options = self.features.for_call(options)
@@ -140,10 +140,10 @@ class Session:
     def publish(
         self,
         topic: str,
-        args: t.Sequence[t.Any],
+        args: t.Sequence[object],
         kwargs: m.Details,
         options: m.Details,
-        ticket: t.Any = None,
+        ticket: object = None,
     ) -> int:
         """PUBLISH; the router answers only where ``options`` say ``acknowledge``.
 
@@ -153,7 +153,7 @@ class Session:
         message = m.Publish(0, options, topic, args, kwargs)
         return self._request(message, ticket, answered=bool(options.get("acknowledge")))
 
-    def register(self, procedure: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
+    def register(self, procedure: str, options: m.Details, target: object, ticket: object) -> int:
         """REGISTER; ``target`` comes with every :class:`Invoked`.
 
         :raises NotSupported: The router does not know patterns.
@@ -161,11 +161,11 @@ class Session:
         options = self.features.for_register(options)
         return self._request(m.Register(0, options, procedure), ticket, target)
 
-    def unregister(self, registration_id: int, ticket: t.Any) -> int:
+    def unregister(self, registration_id: int, ticket: object) -> int:
         """UNREGISTER; invocations may arrive until the answer has."""
         return self._request(m.Unregister(0, registration_id), ticket, registration_id)
 
-    def subscribe(self, topic: str, options: m.Details, target: t.Any, ticket: t.Any) -> int:
+    def subscribe(self, topic: str, options: m.Details, target: object, ticket: object) -> int:
         """SUBSCRIBE; ``target`` comes with every :class:`Delivered`.
 
         :raises NotSupported: The router does not know patterns.
@@ -174,7 +174,7 @@ class Session:
         asked = target, (topic, options.get("match", "exact"))
         return self._request(m.Subscribe(0, options, topic), ticket, asked)
 
-    def unsubscribe(self, subscription_id: int, ticket: t.Any) -> int:
+    def unsubscribe(self, subscription_id: int, ticket: object) -> int:
         """UNSUBSCRIBE."""
         return self._request(m.Unsubscribe(0, subscription_id), ticket, subscription_id)
 
@@ -209,7 +209,7 @@ class Session:
         else:
             del self._pending[request_id]
 
-    def drop_target(self, subscription_id: int, target: t.Any, ticket: t.Any = None) -> bool:
+    def drop_target(self, subscription_id: int, target: object, ticket: object = None) -> bool:
         """Stop delivering to one target; UNSUBSCRIBE, and True, when nobody is left who asked for it."""
         topic = self.subscriptions.drop(subscription_id, target)
         asked = (p.target[1] for p in self._pending.values() if p.request_type is m.Subscribe)
@@ -223,7 +223,7 @@ class Session:
     def yield_(
         self,
         request_id: int,
-        args: t.Sequence[t.Any],
+        args: t.Sequence[object],
         kwargs: m.Details,
         *,
         progress: bool = False,
@@ -237,7 +237,7 @@ class Session:
             self.in_hand.discard(request_id)
         return True
 
-    def error(self, request_id: int, uri: str, args: t.Sequence[t.Any], kwargs: m.Details) -> bool:
+    def error(self, request_id: int, uri: str, args: t.Sequence[object], kwargs: m.Details) -> bool:
         """ERROR; False when the invocation has been answered or the caller is gone."""
         if request_id not in self.in_hand:
             return False
@@ -388,7 +388,7 @@ class Session:
         return pending
 
     def _request(
-        self, message: t.Any, ticket: t.Any, target: t.Any = None, answered: bool = True
+        self, message: t.Any, ticket: object, target: object = None, answered: bool = True
     ) -> int:
         # Basic Profile, "IDs": session-scope ids are incremented by 1. The id counts as used only
         # when the message could be encoded, or a refused payload would leave a gap.
@@ -424,12 +424,14 @@ def _left(message: m.Abort | m.Goodbye, *, aborted: bool) -> Left:
 
 _REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)
 
-_ENDING: dict[t.Any, str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
+_ENDING: dict[type[m.Message], str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
 
 #: What a router may say while this peer leaves: it has not read our GOODBYE yet.
-_CROSSING: dict[t.Any, str] = dict.fromkeys((m.Invocation, m.Interrupt, m.Event), "_on_anything")
+_CROSSING: dict[type[m.Message], str] = dict.fromkeys(
+    (m.Invocation, m.Interrupt, m.Event), "_on_anything"
+)
 
-_ANSWERS: dict[t.Any, str] = {
+_ANSWERS: dict[type[m.Message], str] = {
     m.Result: "_on_result",
     m.Error: "_on_error",
     m.Published: "_on_published",
@@ -440,7 +442,7 @@ _ANSWERS: dict[t.Any, str] = {
 }
 
 #: What is legal in which state, and who handles it.
-_LEGAL: dict[State, dict[t.Any, str]] = {
+_LEGAL: dict[State, dict[type[m.Message], str]] = {
     State.NEW: {},
     State.JOINING: {m.Challenge: "_on_challenge", m.Welcome: "_on_welcome", m.Abort: "_on_abort"},
     State.JOINED: {
