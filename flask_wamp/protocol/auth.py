@@ -22,12 +22,12 @@ import hashlib
 import hmac
 import importlib.util
 import os
-import pathlib
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..exceptions import AuthenticationError
+from .private_key import load_private_key
 
 if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -322,46 +322,6 @@ _ANSWERS: dict[str, t.Callable[[Authentication, dict[str, object]], str]] = {
     "scram": Authentication._answer_scram,
     "cryptosign": Authentication._answer_cryptosign,
 }
-
-
-def load_private_key(text: str) -> Ed25519PrivateKey:
-    """Load the key that ``WAMP_PRIVATE_KEY`` holds or names.
-
-    :raises ValueError: There is none. It never shows the value: a key with a typo looks like a path.
-    """
-    if reason := _missing_library("cryptosign"):
-        raise ValueError(reason)
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        return _parse_private_key(_read_private_key(text.strip()))
-    except OSError as error:
-        reason = f"neither a key (64 hex digits, OpenSSH, PEM) nor a file to read: {error.strerror}"
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
-        reason = "not an unencrypted Ed25519 key: 32 bytes, 64 hex digits, OpenSSH or PEM"
-    raise ValueError(f"WAMP_PRIVATE_KEY is {reason}")
-
-
-def _read_private_key(text: str) -> bytes:
-    if _32_BYTES_HEX.fullmatch(text) or text.startswith("-----BEGIN"):
-        return text.encode()
-    return pathlib.Path(os.path.expanduser(text)).read_bytes()
-
-
-def _parse_private_key(data: bytes) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    if len(data) == 32:
-        return Ed25519PrivateKey.from_private_bytes(data)
-    if _32_BYTES_HEX.fullmatch(text := data.decode().strip()):
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
-    openssh = text.startswith("-----BEGIN OPENSSH")
-    load = serialization.load_ssh_private_key if openssh else serialization.load_pem_private_key
-    key = load(data, password=None)
-    if isinstance(key, Ed25519PrivateKey):
-        return key
-    raise ValueError("not Ed25519")
 
 
 def _derive_scram(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
