@@ -165,14 +165,14 @@ class Scheduler(schedule.Scheduler):
         wamp.schedule.every(10).seconds.do(job)
         wamp.schedule.every().day.at("10:30").do(report, "daily").tag("reports")
 
-    Jobs run while the client is started, on its workers, in an app context of their own. What a job
-    raises is logged and sent as ``task_failed``; it runs again when it is due. While it still runs it is
-    not started again. With ``WAMP_SCHEDULE="once"`` one of all processes of an app runs them, with a
-    session; with ``"every"`` each process does, with and without one.
+    Jobs run in processes that serve the app, on workers, each in an app context of its own. An exception of a
+    job is logged and sent as ``task_failed``, and the job runs again when it is due. A job that is still
+    running is not started again. With ``WAMP_SCHEDULE="once"``, one of all processes of an app runs the jobs,
+    while it has a session; with ``"every"``, each process does, with and without a session.
 
-    Every process has the jobs it was told of: add and cancel them where all processes do, as when the
-    module is imported. A job that cancels itself is canceled in the others too, where the router lets
-    the one that runs it publish to them.
+    Every process has the jobs that were added in it, so add and cancel jobs where all processes do, as when a
+    module is imported. A job that cancels itself is canceled in the other processes too, if the process that
+    runs it may publish to them.
 
     An extension of several apps has one list of jobs for all of them. What was added before the first app
     was made, or by a module while it is imported, is run by each app whose client is started, at times of

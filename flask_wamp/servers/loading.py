@@ -26,7 +26,7 @@ def after_loading(start: Start) -> None:
     if _outermost_user_frame() is None:
         start()
     else:
-        # An error on that thread would reach nobody.
+        # Nothing would see an error on that thread.
         in_thread(is_loaded(), functools.partial(start, unattended=True))
 
 
