@@ -39,7 +39,6 @@ from .servers import lifecycle
 
 if t.TYPE_CHECKING:
     from .peer.listeners import Host
-    from .router.memory import MemoryRouter
     from .scheduling.scheduler import Scheduler
 
 logger = get_logger("flask_wamp")
@@ -62,9 +61,6 @@ class AppState:
             app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
         )
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
-        self.memory_router: MemoryRouter | None = None
-        if settings.router_url.memory:
-            settings = self._in_memory(settings)
         self.own_router = own_router(app, config, settings, self.rights)
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
@@ -83,22 +79,6 @@ class AppState:
         self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
         self._served: set[tuple[object, ...]] = set()
-
-    def _in_memory(self, settings: Settings) -> Settings:
-        """Return the settings of a client whose router is in this process."""
-        from .router.memory import (
-            MemoryRouter,  # it takes long to import, and few processes need it
-        )
-
-        self.memory_router = MemoryRouter()
-        # Nobody else can reach that router, so it asks for no proof of who the app is.
-        return dataclasses.replace(
-            settings,
-            credentials=Credentials(
-                authid=settings.credentials.authid, authextra=settings.credentials.authextra
-            ),
-            open_transport=self.memory_router.open_transport,
-        )
 
     def rights(self) -> Policy:
         """Return what others than the app's own processes may do."""

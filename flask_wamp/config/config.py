@@ -26,11 +26,16 @@ logger = get_logger("flask_wamp")
 class Config:
     """The checked configuration of one app, by key: ``config["WAMP_REALM"]``."""
 
-    def __init__(self, values: dict[str, t.Any]) -> None:
+    def __init__(self, values: dict[str, t.Any], given: t.Collection[str]) -> None:
         self._values = values
+        self._given = given
 
     def __getitem__(self, name: str) -> t.Any:
         return self._values[name]
+
+    def is_default(self, name: str) -> bool:
+        """Return whether the app says nothing about a key."""
+        return name not in self._given
 
     def settings(
         self,

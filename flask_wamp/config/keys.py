@@ -67,7 +67,7 @@ _WHOLE = "a whole number above 0"
 
 #: Every key, in the order of the table in ``docs/configuration.rst``.
 KEYS: tuple[Key, ...] = (
-    Key("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws", read_url, FORMS, show=show_url),
+    Key("WAMP_ROUTER_URL", "embedded:", read_url, FORMS, show=show_url),
     Key("WAMP_REALM", "realm1", read_text, "the name of a realm"),
     Key("WAMP_URI_PREFIX", None, read_uri, "a URI such as 'com.example'"),
     Key(

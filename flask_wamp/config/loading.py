@@ -40,7 +40,12 @@ def load_config(config: t.Mapping[str, t.Any]) -> Config:
         raise ValueError(
             f"WAMP_RECONNECT_MIN={least!r} must not be more than WAMP_RECONNECT_MAX={most!r}"
         )
-    return Config(values)
+    return Config(values, {key.name for key in KEYS if _is_given(key.name, config)})
+
+
+def _is_given(name: str, config: t.Mapping[str, object]) -> bool:
+    names = [name, *(old for old, new in _FALLBACKS.items() if new == name)]
+    return any(config.get(each) is not None for each in names)
 
 
 def snapshot(config: t.Mapping[str, object]) -> dict[str, object]:

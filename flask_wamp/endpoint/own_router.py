@@ -12,12 +12,16 @@ from flask import Flask, request
 from .._text import get_logger
 from ..client.client import Client
 from ..peer.connection import Connection
-from ..peer.settings import Settings
+from ..peer.settings import Settings as ClientSettings
 from ..protocol import rights
+from ..protocol.auth import Credentials
 from ..protocol.identity import Identity
 from ..protocol.session import Session
+from ..router import Router, Settings
+from ..router.app_api import AppAPI
+from ..router.memory import MemoryRouter
+from ..router.procedures import ADD_TICKET, CONFIGURE
 from ..router.process.place import Place, own_place, place_at
-from ..router.process.procedures import ADD_TICKET, CONFIGURE
 from ..router.process.spawn import ensure_running
 from ..transports import RouterURL, Transport, open_transport
 from .joining import Identify, public_url
@@ -29,6 +33,7 @@ class OwnRouter:
     """The embedded router of one app.
 
     :param policy: Returns the app's rights; called when the router starts and at each join.
+    :param in_memory: Tells whether the router is one in this process; asked at each join.
     """
 
     def __init__(
@@ -41,20 +46,34 @@ class OwnRouter:
         origins: t.Sequence[str],
         connect_timeout: float,
         policy: t.Callable[[], rights.Policy],
+        in_memory: t.Callable[[], bool],
     ) -> None:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
-        self.url = url._replace(path=self.place.socket)
+        self.url = url if url.memory else url._replace(path=self.place.socket)
         self._app = app
         self._realm = realm
         self._listen = list(listen)
         self._origins = list(origins)
         self._connect_timeout = connect_timeout
         self._policy = policy
+        self._in_memory = in_memory
+        self._api = AppAPI(time.monotonic)
+        self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
+        """The router in this process."""
 
-    def settings(self, settings: Settings) -> Settings:
+    def _prepare(self, core: Router) -> None:
+        self._api.serve(core, self._realm)
+        self._api.configure(rights.as_json(self._policy()), self._app.debug or self._app.testing)
+
+    def settings(self, settings: ClientSettings) -> ClientSettings:
         """Return the settings of a client that joins this router."""
+        # Nobody else can reach it, so it asks for no proof of who the app is.
+        given = settings.credentials
         return dataclasses.replace(
-            settings, router_url=self.url, open_transport=self.open_transport
+            settings,
+            credentials=Credentials(authid=given.authid, authextra=given.authextra),
+            router_url=self.url,
+            open_transport=self.open_transport,
         )
 
     def ensure_running(self) -> None:
@@ -66,6 +85,8 @@ class OwnRouter:
 
     def open_transport(self, url: RouterURL, *, timeout: float, **options: t.Any) -> Transport:
         """Connect to the router, which is started where it does not run."""
+        if self._in_memory():
+            return self.memory.open_transport(url, timeout=timeout, **options)
         deadline = time.monotonic() + timeout
         ensure_running(self.place, self._setup(), deadline)
         left = max(0.001, deadline - time.monotonic())

@@ -22,23 +22,30 @@ class Config(t.Protocol):
 
     def __getitem__(self, name: str, /) -> t.Any: ...
 
+    def is_default(self, name: str, /) -> bool:
+        """Return whether the app says nothing about a key."""
+
 
 def own_router(
     app: Flask, config: Config, settings: Settings, policy: t.Callable[[], Policy]
 ) -> OwnRouter | None:
     """Return the app's own router; None: it joins another one."""
-    if not settings.router_url.embedded:
+    url = settings.router_url
+    if not (url.embedded or url.memory):
         return None
+    is_default = config.is_default("WAMP_ROUTER_URL")
     from .own_router import OwnRouter  # the router takes longer to import than all the rest
 
     return OwnRouter(
         app,
-        settings.router_url,
+        url,
         settings.realm,
         listen=config["WAMP_ROUTER_LISTEN"],
         origins=config["WAMP_ORIGINS"],
         connect_timeout=settings.connect_timeout,
         policy=policy,
+        # Looked at when the app joins: tests set TESTING on an app that has been made.
+        in_memory=lambda: url.memory or (is_default and app.testing),
     )
 
 

@@ -41,13 +41,18 @@ class MemoryRouter:
 
     :param settings: Limits and policies.
     :param authorizer: Decides who may do what; it must not wait for the router.
+    :param prepare: Called with the core before the first client connects.
     """
 
     def __init__(
-        self, settings: Settings | None = None, authorizer: Authorizer | None = None
+        self,
+        settings: Settings | None = None,
+        authorizer: Authorizer | None = None,
+        prepare: t.Callable[[Router], object] = lambda core: None,
     ) -> None:
         self._settings = settings or Settings()
         self._authorizer = authorizer
+        self._prepare = prepare
         # By process: after a fork the lock may be held by a thread that is not there, and the sessions
         # are the parent's. Nothing is made before the first client connects: a lock made before gevent
         # has patched would block the process.
@@ -90,7 +95,9 @@ class MemoryRouter:
         exchange = self._exchanges.get(pid)
         if exchange is None:
             # Two threads may both make one, but only one of them is kept.
-            exchange = self._exchanges.setdefault(pid, _Exchange(self._settings, self._authorizer))
+            new = _Exchange(self._settings, self._authorizer)
+            self._prepare(new.core)
+            exchange = self._exchanges.setdefault(pid, new)
         return exchange
 
 

@@ -127,7 +127,7 @@ def test_an_app_joins_again_when_its_session_is_killed(join: Join) -> None:
 
 
 def exchange_of(wamp: FlaskWAMP) -> t.Any:
-    return wamp._state().memory_router._exchange()
+    return wamp._state().own_router.memory._exchange()
 
 
 # Peers at the transport.

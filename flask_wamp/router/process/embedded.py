@@ -16,7 +16,7 @@ import typing as t
 from ..._text import get_logger
 from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, Settings
-from .app_api import BACKEND, AppAPI
+from ..app_api import BACKEND, AppAPI
 from .host import Host
 from .listeners import Listener
 from .place import Place

@@ -10,14 +10,14 @@ import collections
 import os
 import typing as t
 
-from ..._text import get_logger
-from ...protocol import error_uris, rights
-from ...protocol.identity import Identity
-from ...protocol.messages import Call
-from ...protocol.uris import MATCHES
-from .. import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
-from ..authentication import anonymous
-from ..codec import Payload, PayloadError
+from .._text import get_logger
+from ..protocol import error_uris, rights
+from ..protocol.identity import Identity
+from ..protocol.messages import Call
+from ..protocol.uris import MATCHES
+from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
+from .authentication import anonymous
+from .codec import Payload, PayloadError
 from .procedures import ADD_TICKET, CONFIGURE, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
@@ -27,6 +27,11 @@ BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovide
 
 #: Tickets that wait to be used. More than so many within half a minute is an attack.
 MAX_TICKETS = 100_000
+
+
+def is_backend(identity: Identity) -> bool:
+    """Return whether this is one of the app's own processes. No client can claim to be one."""
+    return identity is BACKEND or identity.authprovider == "memory"
 
 
 class AppAPI:
@@ -74,7 +79,7 @@ class AppAPI:
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> bool | Decision:
         """Let the app's own processes do everything, and others what the app's rights say."""
-        if identity is BACKEND:
+        if is_backend(identity):
             return True
         match = options.get("match", "exact")
         if action not in ("register", "subscribe"):
@@ -139,7 +144,7 @@ class AppAPI:
         count = 0
         for session in list(self._router.sessions):
             identity = session.identity
-            if identity.authid == authid and identity is not BACKEND and session.id:
+            if identity.authid == authid and not is_backend(identity) and session.id:
                 session.disconnect(error_uris.CLOSE_LOGOUT, "you have signed out")
                 count += 1
         return count
@@ -159,7 +164,7 @@ def _for_backends_only(
     procedure: t.Callable[..., t.Any],
 ) -> t.Callable[[RouterSession, Call], None]:
     def serve(session: RouterSession, message: Call) -> None:
-        if session.identity is not BACKEND:
+        if not is_backend(session.identity):
             session.refuse(message, error_uris.NOT_AUTHORIZED, "not authorized")
             return
         try:
