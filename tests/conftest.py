@@ -60,7 +60,8 @@ def make_app() -> t.Iterator[t.Callable[..., Flask]]:
 
     def make(name: str = "tests", **config: t.Any) -> Flask:
         app = Flask(name)
-        config = {"WAMP_ROUTER_URL": "ws://127.0.0.1:8080/ws", **config}
+        if "CROSSBAR_URL" not in config:
+            config.setdefault("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws")
         app.config.update(TESTING=True, WAMP_URI_PREFIX="com.example", **config)
         apps.append(app)
         return app

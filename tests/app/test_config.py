@@ -168,7 +168,8 @@ def test_accepted(name: str, value: t.Any) -> None:
         pytest.importorskip("cryptography")
     if name == "WAMP_PROXY":
         pytest.importorskip("python_socks")
-    init(**{name: value})
+    others = {"WAMP_ROUTER_URL": "ws://localhost/ws"} if name == "WAMP_COMPRESSION" else {}
+    init(**{name: value}, **others)
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(REFUSED))
@@ -238,7 +239,7 @@ def test_none_means_the_default(name: str) -> None:
 
 def test_defaults() -> None:
     settings = init().client.settings
-    assert settings.router_url.url == "ws://127.0.0.1:8080/ws"
+    assert settings.router_url.url == "embedded:"
     assert settings.realm == "realm1"
     assert settings.serializers == ["msgpack", "json", "cbor"]
     assert settings.credentials.offered == ("anonymous",)
@@ -331,7 +332,14 @@ def test_keys_that_need_each_other(config: dict[str, t.Any], named: str) -> None
 
 
 def test_secret_with_an_authid() -> None:
-    assert "wampcra" in init(WAMP_AUTHID="joe", WAMP_SECRET="x").client.settings.credentials.offered
+    url = "ws://localhost/ws"
+    wamp = init(WAMP_ROUTER_URL=url, WAMP_AUTHID="joe", WAMP_SECRET="x")
+    assert "wampcra" in wamp.client.settings.credentials.offered
+
+
+def test_the_embedded_router_needs_no_credentials() -> None:
+    wamp = init(WAMP_AUTHID="joe", WAMP_SECRET="x")
+    assert wamp.client.settings.credentials.offered == ("anonymous",)
 
 
 @pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
