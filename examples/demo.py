@@ -1,7 +1,8 @@
-"""Run an example that has pages, together with a router. ``tox -e demo`` runs the quickstart with it.
+"""Run an example that has pages. ``tox -e demo`` runs the quickstart with it.
 
-Builds Crossbar.io in an environment of its own if there is none, starts it and the application on free
-ports, prints the address to open, and stops both on Ctrl-C.
+Starts the application, prints the address to open, and stops it on Ctrl-C. The application starts a router of
+its own. With ``--crossbar`` it joins Crossbar.io instead, which is built in an environment of its own if
+there is none.
 """
 
 from __future__ import annotations
@@ -39,22 +40,39 @@ App = subprocess.Popen[bytes]
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Run an example with pages, and a router for it.")
+    parser = argparse.ArgumentParser(description="Run an example with pages.")
     names = sorted(path.parent.name for path in EXAMPLES.glob("*/templates"))
     parser.add_argument("example", nargs="?", default="quickstart", choices=names)
     parser.add_argument("--port", type=int, help="the app's port; 5000 or a free one by default")
     parser.add_argument("--check", action="store_true", help="start, fetch the page, and stop")
+    parser.add_argument("--crossbar", action="store_true", help="use Crossbar.io as the router")
     options = parser.parse_args()
+    run = with_crossbar if options.crossbar else demo
     try:
         with interruptible():
-            demo(options.example, options.port, check=options.check)
+            run(options.example, options.port, check=options.check)
     except RouterError as error:
         sys.exit(f"Error: {error}")
     print("Stopped.")
 
 
 def demo(example: str, port: int | None, *, check: bool = False) -> None:
-    """Run the router and the app until one of them ends. With ``check``, only fetch the page."""
+    """Run the app until it ends. With ``check``, only fetch the page."""
+    port = choose_port(port)
+    page = f"http://127.0.0.1:{port}/"
+    with running_app(example, port, {}) as app:
+        wait_until_served(app, page)
+        if check:
+            say(f"The page has {len(fetch(page) or b'')} bytes.")
+            return
+        say(f"\nOpen {page} in two tabs. Press Ctrl-C to stop.\n")
+        parent = os.getppid()
+        while os.getppid() == parent:  # else tox, for example, has been killed
+            check_runs(app, 0.5)
+
+
+def with_crossbar(example: str, port: int | None, *, check: bool = False) -> None:
+    """Run Crossbar.io and the app until one of them ends. With ``check``, only fetch the page."""
     port = choose_port(port)
     crossbar = ensure_crossbar()
     url = f"ws://127.0.0.1:{free_port(8080)}/ws"
@@ -62,19 +80,34 @@ def demo(example: str, port: int | None, *, check: bool = False) -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flask-wamp-demo-"))
         log = Path(folder, "crossbar.log")
-        router = DevRouter(url, crossbar=crossbar, log=log, config=own_config(example, url))
+        config = own_config(example, url)
+        router = DevRouter(url, crossbar=crossbar, log=log, config=config)
         stack.callback(router.stop)
         say("Starting Crossbar.io and the app ...")
         router.start()
         router.wait_until_ready(STARTUP_TIMEOUT)
-        app = stack.enter_context(running_app(example, port, url))
+        environ = {"FLASK_WAMP_ROUTER_URL": url, **credentials(config)}
+        app = stack.enter_context(running_app(example, port, environ))
         wait_until_served(app, page)
         say(f"\nRouter ready on {url}, realm {router.realm}")
         if check:
-            say(f"The page has {len(fetch(page))} bytes.")
+            say(f"The page has {len(fetch(page) or b'')} bytes.")
             return
         say(f"Open {page} in two tabs. Press Ctrl-C to stop.\n")
         wait_until_one_ends(router, app)
+
+
+def credentials(config: dict[str, t.Any] | None) -> dict[str, str]:
+    """Return the environment variables with which the app joins by the ticket of a configuration."""
+    if config is None:
+        return {}
+    (path,) = config["workers"][0]["transports"][0]["paths"].values()
+    ((authid, principal),) = path["auth"]["ticket"]["principals"].items()
+    return {
+        "FLASK_WAMP_AUTHMETHODS": '["ticket"]',
+        "FLASK_WAMP_AUTHID": authid,
+        "FLASK_WAMP_TICKET": principal["ticket"],
+    }
 
 
 def own_config(example: str, url: str) -> dict[str, t.Any] | None:
@@ -99,10 +132,10 @@ def choose_port(port: int | None) -> int:
 
 
 @contextlib.contextmanager
-def running_app(example: str, port: int, router_url: str) -> t.Iterator[App]:
+def running_app(example: str, port: int, configuration: t.Mapping[str, str]) -> t.Iterator[App]:
     """Run the example's app with ``flask run``, configured by environment variables."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
-    environ["FLASK_WAMP_ROUTER_URL"] = router_url
+    environ.update(configuration)
     app_path = str(EXAMPLES / example / "app.py")
     command = [sys.executable, "-m", "flask", "--app", app_path, "run", "--port", str(port)]
     app = spawn_bound(command, stdin=subprocess.DEVNULL, env=environ)

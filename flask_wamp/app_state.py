@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import typing as t
 import weakref
@@ -30,8 +29,6 @@ from .handlers.registry import Spec, callee_spec, location, subscriber_spec
 from .handlers.signatures import underlying
 from .handlers.views import marked_views, wrapped_by_views
 from .peer.declarations import Declaration, Registration
-from .peer.settings import Settings
-from .protocol.auth import Credentials
 from .protocol.payload import OwnTypes
 from .protocol.rights import Policy, Right
 from .protocol.uris import resolve

@@ -1,29 +1,26 @@
 """A page that shows who is online: every browser tab that has it open.
 
 The router tells the application who joins and leaves, and the application tells the pages. Browsers need no
-rights for the router's own ``wamp.`` topics and procedures. See ``router.json``.
+rights for the router's own ``wamp.`` topics and procedures.
 """
 
 from threading import Lock
 
-from flask import Flask, g, render_template, send_from_directory
+from flask import Flask, g, render_template
 
 from flask_wamp import FlaskWAMP, SessionInfo
 from flask_wamp.signals import session_joined
 
-VISITOR = "visitor"  # the role that router.json gives to browsers
+#: The role of browsers: of the embedded router, and of Crossbar.io as router.json configures it.
+VISITORS = ("anonymous", "visitor")
 FIRST = ("Amber", "Brave", "Calm", "Dapper", "Fancy", "Gentle", "Happy", "Jolly", "Lucky", "Noble")
 LAST = ("Badger", "Dolphin", "Egret", "Fox", "Gecko", "Heron", "Koala", "Lynx", "Newt", "Otter")
 
 app = Flask(__name__)
-app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"
-app.config["WAMP_REALM"] = "realm1"
 app.config["WAMP_URI_PREFIX"] = "com.example.presence"
-app.config["WAMP_AUTHMETHODS"] = ["ticket"]  # the app joins with a role of its own
-app.config["WAMP_AUTHID"] = "presence"
-app.config["WAMP_TICKET"] = "for-development-only"
-app.config.from_prefixed_env()  # FLASK_WAMP_ROUTER_URL=..., FLASK_WAMP_TICKET=...
+app.config.from_prefixed_env()
 wamp = FlaskWAMP(app)
+wamp.allow("anonymous", subscribe=[".changed", ".away"])
 
 people: dict[int, dict] = {}
 lock = Lock()
@@ -34,13 +31,7 @@ def index():
     return render_template("index.html", people=who())
 
 
-@app.get("/wamp.js")
-def wamp_js():
-    """Send the browser client of the quickstart."""
-    return send_from_directory(f"{app.root_path}/../quickstart/static", "wamp.js")
-
-
-@wamp.callee
+@wamp.callee(allow="anonymous")
 def who() -> list[dict]:
     with lock:
         return list(people.values())
@@ -51,7 +42,7 @@ def look_around(sender, **extra):
     """Ask who is there, because this process did not learn who came and went while it had no session."""
     with lock:  # came() and went() wait until this list is complete
         people.clear()
-        for session in g.wampy.meta.sessions.all(VISITOR):
+        for session in g.wampy.meta.sessions.all(VISITORS):
             people[session.id] = person(session)
         tell_every_page()
     # The router publishes this when the session of this process ends.
@@ -60,7 +51,7 @@ def look_around(sender, **extra):
 
 @wamp.on_session_join
 def came(session: SessionInfo):
-    if session.authrole == VISITOR:
+    if session.authrole in VISITORS:
         with lock:
             people[session.id] = person(session)
             tell_every_page()

@@ -15,11 +15,10 @@ totals = dict.fromkeys(CHOICES, 0)  # in memory: this app runs in one process
 lock = Lock()
 
 app = Flask(__name__)
-app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"  # WAMP: these two are also what the
-app.config["WAMP_REALM"] = "realm1"  # page connects to
 app.config["WAMP_URI_PREFIX"] = "com.example.poll"  # WAMP: the prefix of the names below
 app.config.from_prefixed_env()  # FLASK_WAMP_ROUTER_URL=... in the environment wins
 wamp = FlaskWAMP(app)  # WAMP
+wamp.allow("anonymous", subscribe=".changed")  # WAMP: what pages may do, with allow= below
 
 
 @app.get("/")
@@ -28,14 +27,16 @@ def index():
 
 
 @app.get("/votes")
-@wamp.callee  # WAMP: registers com.example.poll.votes
+@wamp.callee(allow="anonymous")  # WAMP: registers com.example.poll.votes
 def votes() -> dict[str, int]:
     with lock:
         return dict(totals)
 
 
 @app.post("/vote/<choice>")
-@wamp.callee  # WAMP: registers com.example.poll.vote; over WAMP a 404 is an ERROR
+@wamp.callee(
+    allow="anonymous"
+)  # WAMP: registers com.example.poll.vote; over WAMP a 404 is an ERROR
 def vote(choice: str) -> dict[str, int]:
     if choice not in CHOICES:
         abort(404, f"There is no {choice!r} in this poll.")

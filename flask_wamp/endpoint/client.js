@@ -171,6 +171,7 @@ export class Wamp {
       socket.onopen = unlessOld(() => this.#hello(how));
       socket.onmessage = unlessOld(({ data }) => this.#receive(decode(data), how));
       socket.onclose = unlessOld(({ code, reason }) => this.#lost(reason || `code ${code}`));
+      socket.onerror = () => {}; // what follows is onclose
     } catch (error) {
       unlessOld(() => this.#lost(error.message, error.uri && error))();
     }

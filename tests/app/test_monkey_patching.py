@@ -21,6 +21,7 @@ from flask_wamp import FlaskWAMP, SessionLost
 
 app = Flask("tests")
 app.config.update(WAMP_URI_PREFIX="com.example", WAMP_WORKERS=4)
+app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"
 wamp = FlaskWAMP(app)
 heard = []
 

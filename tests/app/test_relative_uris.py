@@ -83,6 +83,7 @@ def test_error_uris(serve: Serve, router: MemoryRouter) -> None:
 def test_without_a_prefix(router: MemoryRouter) -> None:
     app = Flask("tests")
     app.config["TESTING"] = True
+    app.config["WAMP_ROUTER_URL"] = "ws://127.0.0.1:8080/ws"
     wamp = FlaskWAMP(app)
     router.register("add", lambda: 1)
     assert wamp.client.call(".add") == 1

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 import urllib.request
@@ -146,8 +148,9 @@ Started = t.TypeVar("Started", bound="Example")
 class Example:
     """``flask run`` of an example in a process."""
 
-    def __init__(self, name: str, router: t.Any, log: Path) -> None:
-        self.app = f"examples/{name}/app.py"
+    def __init__(self, name: str, router: t.Any, log: Path, **environ: str) -> None:
+        self.environ = environ
+        self.app = f"examples/{name}/app.py" if "/" not in name else name
         self.router = router
         self.log = log
         self.url = ""
@@ -169,6 +172,7 @@ class Example:
         # What else is FLASK_... here is meant for this test run, not for the app.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
         env |= {"FLASK_WAMP_ROUTER_URL": self.router.url, "FLASK_WAMP_REALM": self.router.realm}
+        env |= self.environ
         command = [sys.executable, "-m", "flask", "--app", self.app, "run", "--port", str(port)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
@@ -213,9 +217,56 @@ class Quickstart(Example):
             return t.cast("dict[str, int]", json.load(response))
 
 
+class EmbeddedRouter:
+    """The router that an example starts by itself."""
+
+    realm = "realm1"
+
+    def __init__(self, socket: Path) -> None:
+        self.url = f"embedded:{socket}"
+        self._info = Path(f"{socket}.json")
+
+    def kill(self) -> None:
+        """Kill it; the app starts it again."""
+        pid = json.loads(self._info.read_text())["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+    def come_back(self) -> None:
+        """The app has seen to it."""
+
+    def stop(self) -> None:
+        """End it, at the end of a test."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            self.kill()
+
+
+class CrossbarRouter:
+    """Crossbar.io."""
+
+    def __init__(self, router: t.Any) -> None:
+        self.url, self.realm = router.url, router.realm
+        self.kill, self.come_back = router.stop, router.start
+
+
 @pytest.fixture
-def quickstart(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[Quickstart]:
-    with Quickstart("quickstart", wamp_router, tmp_path / "quickstart.log") as quickstart:
+def embedded_router() -> t.Iterator[EmbeddedRouter]:
+    with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
+        router = EmbeddedRouter(Path(folder, "a.sock"))
+        yield router
+        router.stop()
+
+
+@pytest.fixture(params=["embedded", "crossbar"])
+def example_router(request: pytest.FixtureRequest) -> t.Any:
+    """The router of an example; it looks the same on both."""
+    if request.param == "embedded":
+        return request.getfixturevalue("embedded_router")
+    return CrossbarRouter(request.getfixturevalue("wamp_router"))
+
+
+@pytest.fixture
+def quickstart(example_router: t.Any, tmp_path: Path) -> t.Iterator[Quickstart]:
+    with Quickstart("quickstart", example_router, tmp_path / "quickstart.log") as quickstart:
         yield quickstart
 
 
@@ -231,14 +282,29 @@ def start_example(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[t.Callable[[
 
 
 @pytest.fixture(scope="session")
-def presence_router(make_wamp_router: t.Any) -> t.Any:
-    """A router as the presence example configures it: browsers have a role of their own."""
+def presence_crossbar(make_wamp_router: t.Any) -> t.Any:
+    """Crossbar.io as the presence example configures it: browsers have a role of their own."""
     config = json.loads((ROOT / "examples/presence/router.json").read_text())
     port = config["workers"][0]["transports"][0]["endpoint"]["port"] = free_port()
     return make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
 
 
+@pytest.fixture(params=["embedded", "crossbar"])
+def presence_router(request: pytest.FixtureRequest) -> t.Any:
+    """The router of the presence example."""
+    if request.param == "embedded":
+        return request.getfixturevalue("embedded_router")
+    return CrossbarRouter(request.getfixturevalue("presence_crossbar"))
+
+
 @pytest.fixture
 def presence(presence_router: t.Any, tmp_path: Path) -> t.Iterator[Example]:
-    with Example("presence", presence_router, tmp_path / "presence.log") as presence:
+    ticket = {
+        "FLASK_WAMP_AUTHMETHODS": '["ticket"]',
+        "FLASK_WAMP_AUTHID": "presence",
+        "FLASK_WAMP_TICKET": "for-development-only",
+    }
+    environ = ticket if isinstance(presence_router, CrossbarRouter) else {}
+    log = tmp_path / "presence.log"
+    with Example("presence", presence_router, log, **environ) as presence:
         yield presence

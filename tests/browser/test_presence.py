@@ -83,7 +83,8 @@ def test_the_router_is_started_again(
     page, other = window(presence.url), window(presence.url)
     wait_for_people(page, 2)
     before = people(page).keys()
-    presence_router.restart()
+    presence_router.kill()
+    presence_router.come_back()
     page.wait(lambda: not people(page).keys() & before, "nobody came back")
     for each in (page, other):
         wait_for_people(each, 2)
@@ -93,10 +94,8 @@ def test_a_browser_may_not_ask_the_router(window: Window, presence: Example) -> 
     page = window(presence.url)
     wait_for_people(page, 1)
     asked = """
-        const { Wamp } = await import("/wamp.js");
-        const { routerUrl, realm } = document.body.dataset;
-        let wamp;
-        await new Promise((onOpen) => (wamp = new Wamp(routerUrl, realm, { onOpen })).connect());
+        const { connect } = await import("/wamp/client.js");
+        const wamp = await connect("/wamp");
         const refused = [];
         for (const uri of ["wamp.session.list", "wamp.session.get", "wamp.session.kill"])
           refused.push(await wamp.call(uri, [wamp.session]).catch((error) => error.uri));

@@ -1,4 +1,4 @@
-import { SessionLost, Wamp } from "/wamp.js";
+import { SessionLost, Wamp } from "/wamp/client.js";
 
 const PREFIX = "com.example.presence";
 const RETRY = 1000; // milliseconds between two looks for an app that is not there
@@ -9,16 +9,15 @@ const STATES = {
 };
 
 const find = (id) => document.getElementById(id);
-const { routerUrl, realm } = document.body.dataset;
 
 let told = 0; // how often the app has told us
 let retry = null;
 
-const wamp = new Wamp(routerUrl, realm, {
-  onOpen: ask,
-  onClose() {
+const wamp = new Wamp("/wamp", {
+  onState(now) {
     clearTimeout(retry);
-    setState("reconnecting");
+    if (now === "joined") ask();
+    if (now === "lost") setState("reconnecting");
   },
 });
 
@@ -42,7 +41,7 @@ async function ask() {
     const people = await wamp.call(`${PREFIX}.who`);
     if (told === before) show(people); // what came meanwhile is at least as new
   } catch (error) {
-    if (error instanceof SessionLost || wamp.session === null) return; // onOpen is next
+    if (error instanceof SessionLost || wamp.session === null) return; // "joined" is next
     setState("waiting");
     clearTimeout(retry);
     retry = setTimeout(ask, RETRY);
@@ -87,4 +86,4 @@ function setState(state) {
 
 // A browser may keep a page that was left, connection and all, in case somebody goes back to it.
 addEventListener("pagehide", () => wamp.close());
-addEventListener("pageshow", () => wamp.connect());
+addEventListener("pageshow", () => wamp.open());

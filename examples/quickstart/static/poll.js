@@ -1,4 +1,4 @@
-import { ApplicationError, CallTimeout, NotJoined, SessionLost, Wamp } from "./wamp.js";
+import { ApplicationError, CallTimeout, NotJoined, SessionLost, Wamp } from "/wamp/client.js";
 
 const PREFIX = "com.example.poll";
 const NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure";
@@ -11,23 +11,22 @@ const STATES = {
   connecting: ["connecting…", ""],
   connected: ["connected", ""],
   waiting: ["waiting for the app…", "The poll app is not connected yet, retrying."],
-  reconnecting: ["reconnecting…", "The router does not answer, retrying."],
+  reconnecting: ["reconnecting…", "The app does not answer, retrying."],
 };
 
 const find = (id) => document.getElementById(id);
 const buttons = [...document.querySelectorAll("button[data-choice]")];
-const { routerUrl, realm } = document.body.dataset;
 
 let state = "connecting";
 let events = 0; // totals that arrived as an event
 let retry = null;
 let message = null; // the timer that takes it away again
 
-const wamp = new Wamp(routerUrl, realm, {
-  onOpen: refresh,
-  onClose() {
+const wamp = new Wamp("/wamp", {
+  onState(now) {
     clearTimeout(retry);
-    setState("reconnecting");
+    if (now === "joined") refresh();
+    if (now === "lost") setState("reconnecting");
   },
 });
 
@@ -46,7 +45,7 @@ async function refresh() {
     if (events === before) show(totals); // an event that came meanwhile is at least as new
     setState("connected");
   } catch (error) {
-    if (wamp.session === null) return; // onOpen is next
+    if (wamp.session === null) return; // "joined" is next
     setState("waiting");
     retry = setTimeout(refresh, RETRY);
   }
@@ -154,4 +153,4 @@ find("copy").addEventListener("click", async ({ target }) => {
 show(Object.fromEntries(buttons.map((button) => [
   button.dataset.choice, Number(button.querySelector(".count").textContent),
 ])));
-wamp.connect();
+wamp.open();

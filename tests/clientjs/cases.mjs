@@ -1,0 +1,298 @@
+/** What client.js does with a router, for Node and for browsers: each case is a name and a function. */
+import * as assert from "./assert.mjs";
+
+/** Run the cases: with `client`, the module, against the router at `url`; `test(name, f)` runs each. */
+export function cases({ client, url, test }) {
+const { ApplicationError, CallResult, CallTimeout, NotJoined, SessionLost, Wamp, connect } = client;
+const opened = [];
+const join = async (options = {}) => {
+  const wamp = await connect(url, options);
+  opened.push(wamp);
+  return wamp;
+};
+/** Run a function while console.error is silent; return how often it was called. */
+const silently = async (f) => {
+  const { error } = console;
+  let count = 0;
+  console.error = () => (count += 1);
+  try {
+    await f();
+  } finally {
+    console.error = error;
+  }
+  return count;
+};
+const next = (wamp, wanted) =>
+  new Promise((resolve) => {
+    const stop = wamp.onState((state, reason) => state === wanted && (stop(), resolve(reason)));
+  });
+let count = 0;
+const run = Math.floor(Math.random() * 1e9);
+const name = () => `com.example.js.r${run}.t${++count}`;
+
+test("a call has a result of one value, several or none", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, (args, kwargs) => {
+    if (kwargs.many) return new CallResult(args, kwargs);
+    return args[0];
+  });
+  assert.deepEqual(await wamp.call(uri, [{ a: [1, null] }]), { a: [1, null] });
+  assert.equal(await wamp.call(uri), null);
+  const many = await wamp.call(uri, [1, 2], { many: true });
+  assert.deepEqual([many.constructor, many.args, many.kwargs], [CallResult, [1, 2], { many: true }]);
+});
+
+test("the parameters of a pattern's procedure are in the details", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(`${uri}.`, (args, kwargs, { procedure }) => procedure, { match: "prefix" });
+  assert.equal(await wamp.call(`${uri}.a.b`), `${uri}.a.b`);
+});
+
+test("bytes arrive as bytes, both ways", async () => {
+  const wamp = await join();
+  const uri = name();
+  const bytes = Uint8Array.from({ length: 256 }, (_, n) => n);
+  await wamp.register(uri, ([value]) => [value instanceof Uint8Array, value]);
+  assert.deepEqual(await wamp.call(uri, [bytes]), [true, bytes]);
+});
+
+test("errors are objects with uri, args and kwargs", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, () => {
+    throw new ApplicationError("com.example.error.sold_out", ["tea"], { left: 0 });
+  });
+  await assert.rejects(wamp.call(uri), (error) => {
+    assert.deepEqual(
+      [error.name, error.uri, error.args, error.kwargs],
+      ["ApplicationError", "com.example.error.sold_out", ["tea"], { left: 0 }],
+    );
+    return error instanceof ApplicationError;
+  });
+  await assert.rejects(wamp.call(name()), { uri: "wamp.error.no_such_procedure" });
+});
+
+test("a procedure that throws something else answers runtime_error and says no more", async () => {
+  const wamp = await join();
+  const uri = name();
+  const logged = await silently(async () => {
+    for (const thrown of [new Error("secret"), "secret", null, undefined]) {
+      const stop = await wamp.register(uri, () => Promise.reject(thrown));
+      await assert.rejects(wamp.call(uri), (error) => {
+        assert.equal(error.uri, "wamp.error.runtime_error");
+        return !JSON.stringify([error.args, error.kwargs]).includes("secret");
+      });
+      await stop();
+    }
+  });
+  assert.equal(logged, 4);
+});
+
+test("events reach every subscriber until it ends", async () => {
+  const [one, other] = [await join(), await join()];
+  const topic = name();
+  const seen = [];
+  const waiting = [];
+  const event = () => new Promise((resolve) => waiting.push(resolve));
+  const stop = await one.subscribe(topic, (args) => seen.push(["first", ...args]));
+  await one.subscribe(topic, (args, kwargs, details) => {
+    seen.push(["second", ...args, kwargs, details.topic]);
+    waiting.shift()();
+  });
+  await Promise.all([event(), other.publish(topic, [1], { a: 2 })]);
+  await stop();
+  await Promise.all([event(), other.publish(topic, ["last"])]);
+  assert.deepEqual(seen, [
+    ["first", 1],
+    ["second", 1, { a: 2 }, topic],
+    ["second", "last", {}, topic],
+  ]);
+});
+
+test("an acknowledged publication has a number, and options count", async () => {
+  const wamp = await join();
+  const topic = name();
+  const seen = [];
+  let done;
+  const all = new Promise((resolve) => (done = resolve));
+  await wamp.subscribe(topic, ([value]) => (seen.push(value), value === 2 && done()));
+  const number = await wamp.publish(topic, [1], {}, { acknowledge: true });
+  assert.ok(Number.isSafeInteger(number));
+  await wamp.publish(topic, [2], {}, { exclude_me: false, acknowledge: true });
+  await all;
+  assert.deepEqual(seen, [2]);
+});
+
+test("progressive results come one by one, by callback and by iteration", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, async ([to], kwargs, { progress }) => {
+    for (let n = 0; n < to; n++) progress([n]);
+    return kwargs.last;
+  });
+  const seen = [];
+  const onProgress = ([n]) => seen.push(n);
+  assert.equal(await wamp.call(uri, [3], { last: "end" }, { onProgress }), "end");
+  assert.deepEqual(seen, [0, 1, 2]);
+  const collect = async (stream) => {
+    const items = [];
+    for await (const item of stream) items.push(item);
+    return items;
+  };
+  assert.deepEqual(await collect(wamp.stream(uri, [3], { last: "end" })), [0, 1, 2, "end"]);
+  assert.deepEqual(await collect(wamp.stream(uri, [2])), [0, 1]);
+  await assert.rejects(collect(wamp.stream(name())), { uri: "wamp.error.no_such_procedure" });
+});
+
+/** A procedure that runs until it is canceled; `ended` says with what. */
+const endless = async (wamp) => {
+  const uri = name();
+  let started, ended;
+  const begun = new Promise((resolve) => (started = resolve));
+  const end = new Promise((resolve) => (ended = resolve));
+  await wamp.register(uri, (args, kwargs, { signal, progress }) => {
+    progress(["begun"]);
+    started();
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => (ended("aborted"), reject(new Error("aborted"))));
+    });
+  });
+  return { uri, begun, end };
+};
+
+test("an AbortSignal cancels a call, at the callee too", async () => {
+  const [caller, callee] = [await join(), await join()];
+  const { uri, begun, end } = await endless(callee);
+  const controller = new AbortController();
+  const call = caller.call(uri, [], {}, { signal: controller.signal });
+  await begun;
+  controller.abort(new RangeError("enough"));
+  await assert.rejects(call, RangeError);
+  assert.equal(await end, "aborted");
+  await assert.rejects(caller.call(uri, [], {}, { signal: controller.signal }), RangeError);
+});
+
+test("a call that takes too long is canceled", async () => {
+  const [caller, callee] = [await join(), await join()];
+  const { uri, end } = await endless(callee);
+  await assert.rejects(caller.call(uri, [], {}, { timeout: 50 }), CallTimeout);
+  assert.equal(await end, "aborted");
+});
+
+test("leaving a stream cancels the call", async () => {
+  const [caller, callee] = [await join(), await join()];
+  const { uri, end } = await endless(callee);
+  for await (const item of caller.stream(uri)) {
+    assert.equal(item, "begun");
+    break;
+  }
+  assert.equal(await end, "aborted");
+});
+
+test("a stream ends with its AbortSignal", async () => {
+  const [caller, callee] = [await join(), await join()];
+  const { uri, end } = await endless(callee);
+  const controller = new AbortController();
+  const reading = (async () => {
+    for await (const item of caller.stream(uri, [], {}, { signal: controller.signal })) {
+      assert.equal(item, "begun");
+      controller.abort(new RangeError("enough"));
+    }
+  })();
+  await assert.rejects(reading, RangeError);
+  assert.equal(await end, "aborted");
+});
+
+test("what was subscribed and registered is there again after a loss", async () => {
+  const [wamp, other] = [await join(), await join()];
+  const [uri, topic] = [name(), name()];
+  const states = [];
+  wamp.onState((state) => states.push(state));
+  await wamp.register(uri, () => wamp.session);
+  let got;
+  const event = new Promise((resolve) => (got = resolve));
+  await wamp.subscribe(topic, ([value]) => got(value));
+  const before = await other.call(uri);
+
+  const again = next(wamp, "joined");
+  cut(wamp);
+  await again;
+  assert.deepEqual(states, ["lost", "joining", "joined"]);
+  assert.notEqual(await other.call(uri), before);
+  await other.publish(topic, ["after"]);
+  assert.equal(await event, "after");
+});
+
+test("waiting calls fail when the session is lost, and calls without one at once", async () => {
+  const [caller, callee] = [await join({ minDelay: 3e5, maxDelay: 3e5 }), await join()];
+  const { uri, begun } = await endless(callee);
+  const call = caller.call(uri);
+  await begun;
+  const lost = next(caller, "lost");
+  cut(caller);
+  await assert.rejects(call, SessionLost);
+  await lost;
+  await assert.rejects(caller.call(uri), NotJoined);
+  await assert.rejects(caller.publish(name()), NotJoined);
+});
+
+test("closing is final", async () => {
+  const wamp = await join();
+  const closed = next(wamp, "closed");
+  wamp.close();
+  await closed;
+  assert.deepEqual([wamp.state, wamp.session], ["closed", null]);
+  await assert.rejects(wamp.call(name()), NotJoined);
+});
+
+test("connect rejects when the router or the app refuses", async () => {
+  if (url.startsWith("/")) {
+    await assert.rejects(connect(`${url}/nowhere`), { uri: "wamp.error.not_authorized" });
+    return;
+  }
+  await assert.rejects(connect(url, { realm: "no_such_realm" }), (error) => {
+    assert.ok(error instanceof ApplicationError);
+    return error.uri.startsWith("wamp.error.");
+  });
+  await assert.rejects(connect(url, { ticket: "wrong", authid: "ann" }), ApplicationError);
+});
+
+test("connect ends with its AbortSignal", async () => {
+  const free = "ws://127.0.0.1:9/ws"; // nobody listens: it would try for ever
+  const controller = new AbortController();
+  const joining = connect(free, { signal: controller.signal });
+  controller.abort(new RangeError("enough"));
+  await assert.rejects(joining, RangeError);
+  await assert.rejects(connect(free, { signal: controller.signal }), RangeError);
+});
+
+test("a Wamp can be opened by hand, and listened to before", async () => {
+  const states = [];
+  const wamp = new Wamp(url, { onState: (state) => states.push(state) });
+  opened.push(wamp);
+  const topic = name();
+  let got;
+  const event = new Promise((resolve) => (got = resolve));
+  const subscribed = wamp.subscribe(topic, ([value]) => got(value)); // before it has joined
+  assert.equal(wamp.state, "joining");
+  const joined = next(wamp, "joined");
+  wamp.open();
+  wamp.open();
+  await joined;
+  await subscribed;
+  assert.deepEqual(states, ["joining", "joined"]);
+  await (await join()).publish(topic, [1]);
+  assert.equal(await event, 1);
+});
+
+/** End the connection of a session, as a router that dies would. */
+function cut(wamp) {
+  globalThis.sockets.find((socket) => socket.session === wamp.session).close();
+}
+
+test("the cases leave nothing behind", async () => {
+  for (const wamp of opened) wamp.close();
+});
+}
