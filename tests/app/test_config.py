@@ -168,7 +168,8 @@ def test_accepted(name: str, value: t.Any) -> None:
         pytest.importorskip("cryptography")
     if name == "WAMP_PROXY":
         pytest.importorskip("python_socks")
-    others = {"WAMP_ROUTER_URL": "ws://localhost/ws"} if name == "WAMP_COMPRESSION" else {}
+    needs_url = name in ("WAMP_COMPRESSION", "WAMP_HEADERS", "WAMP_PROXY")
+    others = {"WAMP_ROUTER_URL": "ws://localhost/ws"} if needs_url else {}
     init(**{name: value}, **others)
 
 
