@@ -36,6 +36,10 @@ _FROM_JSON: Decode = msgspec.json.Decoder().decode
 _FROM_MSGPACK: Decode = msgspec.msgpack.Decoder().decode
 
 
+UNKNOWN_SIZE = 64 * 1024
+"""Bytes that a payload counts for which is nested too deep to be looked at."""
+
+
 class Undecodable:
     """Stands in for a payload that has no end or no sense, so that only its message is refused.
 
@@ -165,8 +169,16 @@ def payload_size(raw_args: object, raw_kwargs: object) -> int:
         raw_args, raw_kwargs = raw_args.value, getattr(raw_kwargs, "value", raw_kwargs)
     try:
         return len(msgspec.msgpack.encode((raw_args, raw_kwargs)))
-    except (OverflowError, TypeError, ValueError):  # an integer that only JSON can carry
-        return len(repr(raw_args)) + len(repr(raw_kwargs))
+    except (OverflowError, TypeError, ValueError, RecursionError):
+        # An integer that only JSON can carry, a value of CBOR alone, or nested very deep.
+        return _length_of_repr(raw_args) + _length_of_repr(raw_kwargs)
+
+
+def _length_of_repr(value: object) -> int:
+    try:
+        return len(repr(value))
+    except RecursionError:
+        return UNKNOWN_SIZE
 
 
 def bytes_from_json(value: object) -> object:

@@ -10,6 +10,7 @@ import pytest
 
 from flask_wamp.exceptions import InvalidPayload, ProtocolError, SerializationError
 from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.raw_payload import Received, payload_size
 from flask_wamp.protocol.serializers import get_router_serializer, get_serializer
 
 MANY = 16 * 1024 * 1024
@@ -293,3 +294,13 @@ def test_a_router_does_not_pass_on_text_that_is_not_utf_8(payload: bytes) -> Non
         received.decode_payload()
     with pytest.raises(InvalidPayload):
         get_router_serializer("json").encode(m.Invocation(7, 5, {}, received.raw_args))
+
+
+def test_the_size_of_a_payload_is_told_however_deep_it_is() -> None:
+    deep: list[t.Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert payload_size(Received(deep), {}) > 0
+    assert payload_size(deep, {}) > 0
+    while deep:  # the interpreter's stack would not do for all of it at once
+        deep = deep[0]
