@@ -156,8 +156,8 @@ class Calls:
     def on_yield(self, session: RouterSession, message: m.Yield) -> None:
         """YIELD becomes RESULT."""
         pending: PendingCall | None = session.invocations.get(message.request_id)
-        payload = session.codec.payload(message)
-        if pending is None:
+        payload = self._payload(session, message)
+        if pending is None or payload is None:
             _check_was_invoked(session, message.request_id)
             return
         if message.options and message.options.get("progress") is True:
@@ -165,6 +165,20 @@ class Calls:
             return
         self._finish(pending)
         self._send_answer(pending, payload, (50, pending.call_id, {}))
+
+    def _payload(self, session: RouterSession, message: m.Yield | m.Error) -> RawPayload | None:
+        """Return the payload of an answer. None: it cannot be passed on, and the call has ended
+        with that."""
+        try:
+            return session.codec.payload(message)
+        except PayloadError as error:
+            pending: PendingCall | None = session.invocations.get(message.request_id)
+            if pending is not None:
+                if isinstance(message, m.Yield) and message.options.get("progress") is True:
+                    self._interrupt(pending, "killnowait")
+                self._finish(pending)
+                self._fail(pending, error_uris.INVALID_ARGUMENT, str(error))
+            return None
 
     def _send_progress(self, pending: PendingCall, payload: RawPayload) -> None:
         if not pending.receives_progress:
@@ -181,9 +195,9 @@ class Calls:
         if message.request_type != 68:
             # Basic Profile, "Protocol Errors": "Receiving ERROR message with invalid REQUEST.Type."
             raise ProtocolError(f"ERROR for a request of type {message.request_type}")
-        payload = session.codec.payload(message)
+        payload = self._payload(session, message)
         pending: PendingCall | None = session.invocations.get(message.request_id)
-        if pending is None:
+        if pending is None or payload is None:
             _check_was_invoked(session, message.request_id)
             return
         self._finish(pending)

@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Raw
 
 from ..exceptions import ProtocolError, SerializationError
-from ..protocol.messages import FromClient, Message, PayloadMessage
+from ..protocol.messages import FromClient, Message, PayloadMessage, from_elements
 from ..protocol.payload import plain
 from ..protocol.raw_payload import Received, Undecodable, bytes_from_json
-from ..protocol.serializers import get_router_serializer
+from ..protocol.serializers import MAX_DEPTH_PASSED_ON, get_router_serializer
 
 #: The last items of a message: nothing, the positional payload, or both.
 RawPayload = tuple[Raw, ...]
@@ -53,6 +53,7 @@ class Codec:
         Null means none: the Go client of nexus sends it with every call that has only keywords.
 
         :raises ProtocolError: It is something else.
+        :raises PayloadError: It is well-formed, but the router cannot pass it on.
         """
         raise NotImplementedError
 
@@ -205,10 +206,29 @@ class CBORCodec(Codec):
         import cbor2
 
         self._dumps = cbor2.dumps
+        self._loads = functools.partial(cbor2.loads, max_depth=MAX_DEPTH_PASSED_ON)
         self._serializer = get_router_serializer("cbor")
 
     def decode(self, data: bytes) -> Message:
-        return self._serializer.decode(data)
+        try:
+            return self._serializer.decode(data)
+        except ProtocolError:
+            if not any(byte >> 5 == _TAG for byte in data):
+                raise
+            return self._without_tags(data)
+
+    def _without_tags(self, data: bytes) -> Message:
+        """Return a message whose payload has tags, which the session need not end for: only it is
+        refused."""
+        try:
+            elements = self._loads(data, semantic_decoders=_Ignored(), tag_hook=_ignore)
+            message = from_elements(elements, FromClient)
+        except Exception as error:  # ValidationError, cbor2's own
+            raise ProtocolError(f"not a WAMP message in CBOR: {error}") from None
+        if not isinstance(message, PayloadMessage):
+            raise ProtocolError("a tag in a message without payload")
+        message.raw_args = Undecodable("CBOR tags cannot be passed on")
+        return message
 
     def encode(self, wire: tuple[object, ...]) -> bytes:
         if not any(type(item) is Raw for item in wire):
@@ -221,7 +241,7 @@ class CBORCodec(Codec):
     def payload(self, message: PayloadMessage) -> RawPayload:
         args, kwargs = message.raw_args, message.raw_kwargs
         if isinstance(args, Undecodable):
-            raise ProtocolError(args.reason)
+            raise PayloadError(args.reason)
         if not isinstance(args, Received):
             return ()
         if not isinstance(args.value, list | None):
@@ -253,6 +273,27 @@ class CBORCodec(Codec):
             return Raw(self._dumps(plain(value)))
         except (SerializationError, ValueError, TypeError) as error:
             raise PayloadError(f"CBOR cannot carry the payload: {error}") from None
+
+
+#: CBOR's major type of a tag.
+_TAG = 6
+
+
+class _Ignored(t.Mapping[int, t.Any]):
+    """Makes nothing of what is tagged: ``cbor2`` looks here before it makes a date or a huge number."""
+
+    def __getitem__(self, tag: int) -> t.Any:
+        return _ignore
+
+    def __iter__(self) -> t.Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # else it is taken for nothing
+
+
+def _ignore(*_: object) -> None:
+    return None
 
 
 _CODECS: dict[str, type[Codec]] = {

@@ -24,7 +24,7 @@ from ..protocol.identity import Identity
 from ..protocol.messages import Details
 from .authentication import Challenge
 from .authorization import Authorizer
-from .codec import Codec, get_codec
+from .codec import Codec, PayloadError, get_codec
 from .facts import TransportFacts
 from .features import Features
 from .settings import Settings
@@ -196,6 +196,8 @@ class RouterSession:
                     self._check_request_id(request_id)
                 self.last_request_id = request_id
             handler(self, message)
+        except PayloadError as error:
+            self.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
         except ProtocolError as error:
             if self.state is not State.SHUTTING_DOWN:  # "Received other / ignore"
                 self.violated(str(error))

@@ -526,3 +526,21 @@ def test_a_call_goes_on_when_its_procedure_is_unregistered(router: TestRouter) -
     callee.send(YIELD, 1, {}, [3])
     assert caller.take_last() == [RESULT, 1, {}, [3]]
     assert caller.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
+
+
+@pytest.mark.parametrize("tagged", [b"\xc1\x1a\x51\x4b\x67\xb0", b"\xc2\x41\x01", b"\xd8\x1d\x00"])
+def test_a_tag_of_cbor_costs_only_its_message(router: TestRouter, tagged: bytes) -> None:
+    """A date, a big number, a reference: no other serializer has them."""
+    line, callee = router.join(serializer="cbor"), router.join()
+    callee.register(ADD)
+    line.send_bytes(b"\x85\x18\x30\x01\xa0\x6fcom.example.add\x81" + tagged)
+    assert line.take_last()[:5] == [ERROR, CALL, 1, {}, "wamp.error.invalid_argument"]
+    assert not callee.inbox and line.closed is None
+    line.last_request_id = 1
+    line.register("com.example.other")
+    callee.call("com.example.other")
+    line.take_last()
+    line.send_bytes(b"\x84\x18\x46\x01\xa0\x81" + tagged)
+    assert callee.take_last()[4] == "wamp.error.invalid_argument"
+    assert not line.inbox and line.closed is None
+    assert nothing_is_left(line, callee)
