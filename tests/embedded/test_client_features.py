@@ -151,9 +151,9 @@ def test_the_router_tells_what_it_knows(app_of: t.Callable[..., Flask]) -> None:
 
 def test_a_testament_is_published(join: Join) -> None:
     _, wamp = join("memory:")
-    memory_router = wamp._state().memory_router
-    assert memory_router is not None
-    heir = Peer(memory_router)
+    own_router = wamp._state().own_router
+    assert own_router is not None
+    heir = Peer(own_router.memory)
     heir.join()
     heir.send(32, 1, {}, "com.example.gone")
     assert heir.take()[0] == 33
