@@ -32,6 +32,7 @@ logger = get_logger("flask_wamp")
 class OwnRouter:
     """The embedded router of one app.
 
+    :param linger: Seconds that calls wait for a procedure whose last callee has gone.
     :param policy: Returns the app's rights; called when the router starts and at each join.
     :param in_memory: Tells whether the router is one in this process; asked at each join.
     """
@@ -45,6 +46,7 @@ class OwnRouter:
         listen: t.Sequence[str],
         origins: t.Sequence[str],
         connect_timeout: float,
+        linger: float,
         policy: t.Callable[[], rights.Policy],
         in_memory: t.Callable[[], bool],
     ) -> None:
@@ -55,6 +57,7 @@ class OwnRouter:
         self._listen = list(listen)
         self._origins = list(origins)
         self._connect_timeout = connect_timeout
+        self._linger = linger
         self._policy = policy
         self._in_memory = in_memory
         self._api = AppAPI(time.monotonic)
@@ -100,6 +103,8 @@ class OwnRouter:
             "origins": self._origins,
             "policy": rights.as_json(self._policy()),
             "explains": self._app.debug,
+            # In a deploy, calls that no worker can take wait for the next one.
+            "linger": self._linger,
         }
 
     def ticket(self, client: Client, identity: Identity, max_age: float) -> str:

@@ -43,6 +43,7 @@ def own_router(
         listen=config["WAMP_ROUTER_LISTEN"],
         origins=config["WAMP_ORIGINS"],
         connect_timeout=settings.connect_timeout,
+        linger=settings.call_timeout,
         policy=policy,
         # Looked at when the app joins: tests set TESTING on an app that has been made.
         in_memory=lambda: url.memory or (is_default and app.testing),

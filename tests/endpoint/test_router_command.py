@@ -23,6 +23,8 @@ from flask_wamp.router.process.listeners import is_loopback
 from tests.support.browser import Browser, Refused
 from tests.support.certificates import Authority
 
+pytestmark = pytest.mark.slow
+
 MakeApp = t.Callable[..., Flask]
 APP = """
 from flask import Flask

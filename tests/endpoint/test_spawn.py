@@ -23,6 +23,8 @@ from tests.support.browser import Browser, Refused
 
 from .conftest import stop_router
 
+pytestmark = pytest.mark.slow
+
 MakeApp = t.Callable[..., Flask]
 SETUP = {"realm": "realm1"}
 

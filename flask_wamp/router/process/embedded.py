@@ -67,7 +67,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
         loop.add_signal_handler(number, ended.set)
     api = AppAPI(loop.time)
     router = Router(
-        Settings(realms=(setup["realm"],), linger=LINGER),
+        Settings(realms=(setup["realm"],), linger=setup.get("linger", LINGER)),
         clock=loop.time,
         wall_clock=time.time_ns,
         authenticator=api.authenticate,

@@ -15,7 +15,7 @@ from .. import Authenticator, Authorizer, KeptEvents, Permission, Permissions, R
 from ..authentication import everybody
 from ..principals import Principals
 from .errors import ListenError
-from .host import Host
+from .host import Host, allow_many_files
 from .listeners import Listener
 
 #: Seconds for GOODBYE at the end.
@@ -103,6 +103,7 @@ def serve(
         KeptEvents(topic, "prefix" if topic.endswith(".") else "exact", 100) for topic in keep
     )
     settings = Settings(realms=(realm,), history=kept)
+    allow_many_files()
     asyncio.run(_run(parsed, settings, access or Access(), origins, tls, say))
 
 

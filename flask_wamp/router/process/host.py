@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import logging
+import resource
 import time
 import typing as t
 
@@ -41,6 +43,13 @@ class HostSettings:
 
     max_connections_per_address: int = 5000
     """Connections at a time from one address. Many people share the address of their proxy."""
+
+
+def allow_many_files() -> None:
+    """Raise this process's limit of open files to the most it may have: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Host:
