@@ -22,7 +22,8 @@ from .matching import Index, matches
 from .options import MATCHES, InvalidOption, choice, flag, forwarded, passed_on
 from .publications import History, Publication, Receivers, Retained
 from .rights import UNDECIDED, authorize
-from .session import Handlers, Host, RouterSession
+from .session import RouterSession
+from .surroundings import Handlers, Host
 
 logger = get_logger("flask_wamp.router")
 

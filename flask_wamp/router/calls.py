@@ -20,7 +20,8 @@ from .authorization import Decision
 from .codec import PayloadError, RawPayload, convert
 from .options import CANCEL_MODES, InvalidOption, choice, flag, forwarded, passed_on, whole_number
 from .registrations import Callee, Registration
-from .session import Host, RouterSession
+from .session import RouterSession
+from .surroundings import Host
 from .timers import Timer
 
 

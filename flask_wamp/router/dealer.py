@@ -18,7 +18,8 @@ from .matching import Index
 from .options import MATCHES, POLICIES, InvalidOption, choice, flag, whole_number
 from .registrations import Callee, Registration
 from .rights import UNDECIDED, authorize
-from .session import Handlers, Host, RouterSession
+from .session import RouterSession
+from .surroundings import Handlers, Host
 
 MetaProcedure = t.Callable[[RouterSession, m.Call], None]
 

@@ -18,7 +18,8 @@ from .authentication import Authenticator, Challenge, JoinRequest, Mutual, Refus
 from .codec import PayloadError
 from .features import ROLES, Features
 from .later import Later
-from .session import Handlers, JoinableRealm, RouterSession, State
+from .session import RouterSession, State
+from .surroundings import Handlers, JoinableRealm
 
 logger = get_logger("flask_wamp.router")
 

@@ -20,20 +20,12 @@ from .broker import Broker, Subscription
 from .codec import Payload, PayloadError
 from .dealer import Dealer, is_reserved
 from .history import Query
+from .meta_arguments import Args, MetaError, argument, pattern_in, reason_in, uri_in
 from .options import MATCHES, InvalidOption, choice
 from .registrations import Registration
 from .rights import authorize
-from .session import Host, RouterSession
-
-Args = t.Sequence[t.Any]
-
-
-class MetaError(Exception):
-    """Why a meta procedure is answered with ERROR."""
-
-    def __init__(self, uri: str, text: str = "") -> None:
-        super().__init__(text or uri)
-        self.uri = uri
+from .session import RouterSession
+from .surroundings import Host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +98,7 @@ class MetaProcedures:
     # Sessions.
 
     def _sessions_of(self, args: Args) -> list[RouterSession]:
-        roles = _argument(args, 0, list, "a list of roles", optional=True)
+        roles = argument(args, 0, list, "a list of roles", optional=True)
         sessions = list(self._sessions.values())
         if roles is None:
             return sessions
@@ -125,7 +117,7 @@ class MetaProcedures:
         return session_details(self._session(args, 0))
 
     def _session(self, args: Args, at: int) -> RouterSession:
-        session_id = _argument(args, at, int, "a session id")
+        session_id = argument(args, at, int, "a session id")
         session = self._sessions.get(session_id)
         if session is None:
             raise MetaError(error_uris.NO_SUCH_SESSION, f"no session {session_id}")
@@ -143,7 +135,7 @@ class MetaProcedures:
         self, caller: RouterSession, args: Args, kwargs: Details
     ) -> list[int]:
         """``wamp.session.kill_by_authid``"""
-        authid = _argument(args, 0, str, "an authid")
+        authid = argument(args, 0, str, "an authid")
         return self._kill(
             [
                 session
@@ -160,7 +152,7 @@ class MetaProcedures:
 
         The specification's result is the number of sessions; Crossbar.io's, and ours, is their ids.
         """
-        authrole = _argument(args, 0, str, "an authrole")
+        authrole = argument(args, 0, str, "an authrole")
         return self._kill(
             [
                 session
@@ -195,11 +187,9 @@ class MetaProcedures:
 
     def add_testament(self, caller: RouterSession, args: Args, kwargs: Details) -> NeedsRight:
         """``wamp.session.add_testament``"""
-        topic = _uri(args, 0)
-        payload_args = _argument(args, 1, list, "a list, the positional payload", optional=True)
-        payload_kwargs = _argument(
-            args, 2, dict, "a dictionary, the keyword payload", optional=True
-        )
+        topic = uri_in(args, 0)
+        payload_args = argument(args, 1, list, "a list, the positional payload", optional=True)
+        payload_kwargs = argument(args, 2, dict, "a dictionary, the keyword payload", optional=True)
         options = kwargs.get("publish_options")
         if options is None:
             options = {}
@@ -226,7 +216,7 @@ class MetaProcedures:
     # Registrations.
 
     def _registration(self, args: Args) -> Registration:
-        registration_id = _argument(args, 0, int, "a registration id")
+        registration_id = argument(args, 0, int, "a registration id")
         registration = self._dealer.by_id.get(registration_id)
         if registration is None:
             raise MetaError(error_uris.NO_SUCH_REGISTRATION, f"no registration {registration_id}")
@@ -242,11 +232,11 @@ class MetaProcedures:
 
     def registration_lookup(self, caller: RouterSession, args: Args, kwargs: Details) -> int | None:
         """``wamp.registration.lookup``"""
-        return self._dealer.lookup(*_pattern(args))
+        return self._dealer.lookup(*pattern_in(args))
 
     def registration_match(self, caller: RouterSession, args: Args, kwargs: Details) -> int | None:
         """``wamp.registration.match``"""
-        return self._dealer.match(_uri(args, 0))
+        return self._dealer.match(uri_in(args, 0))
 
     def registration_get(self, caller: RouterSession, args: Args, kwargs: Details) -> Details:
         """``wamp.registration.get``"""
@@ -266,12 +256,12 @@ class MetaProcedures:
         callee = registration.callee_of(session)
         if callee is None:
             raise MetaError(error_uris.NO_SUCH_SESSION, f"session {session.id} is no callee of it")
-        self._dealer.revoke(callee, _reason(args, kwargs))
+        self._dealer.revoke(callee, reason_in(args, kwargs))
 
     # Subscriptions.
 
     def _subscription(self, args: Args) -> Subscription:
-        subscription_id = _argument(args, 0, int, "a subscription id")
+        subscription_id = argument(args, 0, int, "a subscription id")
         subscription = self._broker.by_id.get(subscription_id)
         if subscription is None:
             raise MetaError(error_uris.NO_SUCH_SUBSCRIPTION, f"no subscription {subscription_id}")
@@ -286,13 +276,13 @@ class MetaProcedures:
 
     def subscription_lookup(self, caller: RouterSession, args: Args, kwargs: Details) -> int | None:
         """``wamp.subscription.lookup``"""
-        return self._broker.lookup(*_pattern(args))
+        return self._broker.lookup(*pattern_in(args))
 
     def subscription_match(
         self, caller: RouterSession, args: Args, kwargs: Details
     ) -> list[int] | None:
         """``wamp.subscription.match``"""
-        return self._broker.match(_uri(args, 0)) or None
+        return self._broker.match(uri_in(args, 0)) or None
 
     def subscription_get(self, caller: RouterSession, args: Args, kwargs: Details) -> Details:
         """``wamp.subscription.get``"""
@@ -313,7 +303,7 @@ class MetaProcedures:
             raise MetaError(
                 error_uris.NO_SUCH_SESSION, f"session {session.id} is no subscriber of it"
             )
-        self._broker.revoke(session, subscription, _reason(args, kwargs))
+        self._broker.revoke(session, subscription, reason_in(args, kwargs))
 
     def get_events(self, caller: RouterSession, args: Args, kwargs: Details) -> NeedsRight:
         """``wamp.subscription.get_events``"""
@@ -348,38 +338,6 @@ def session_details(session: RouterSession) -> Details:
     if identity.authextra:
         details["authextra"] = dict(identity.authextra)
     return details
-
-
-def _argument(args: Args, at: int, kind: type, what: str, *, optional: bool = False) -> t.Any:
-    value = args[at] if at < len(args) else None
-    if value is None and optional:
-        return None
-    if type(value) is not kind:
-        raise MetaError(
-            error_uris.INVALID_ARGUMENT, f"argument {at + 1} must be {what}, not {value!r:.100}"
-        )
-    return value
-
-
-def _uri(args: Args, at: int) -> str:
-    uri: str = _argument(args, at, str, "a URI")
-    if not is_valid_uri(uri):
-        raise MetaError(error_uris.INVALID_URI, f"not a URI: {uri!r:.200}")
-    return uri
-
-
-def _pattern(args: Args) -> tuple[str, str]:
-    """A URI and its ``match``, from arguments that are a URI and options."""
-    uri = _argument(args, 0, str, "a URI")
-    options = _argument(args, 1, dict, "a dictionary of options", optional=True)
-    return uri, choice(options or {}, "match", MATCHES)
-
-
-def _reason(args: Args, kwargs: Details) -> str | None:
-    reason = kwargs.get("reason", args[2] if len(args) > 2 else None)
-    if reason is not None and not (isinstance(reason, str) and is_valid_uri(reason)):
-        raise MetaError(error_uris.INVALID_URI, f"not a reason: {reason!r:.100}")
-    return reason
 
 
 def _by_match(entries: t.Iterable[Registration | Subscription]) -> Details:

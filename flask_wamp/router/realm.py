@@ -13,7 +13,8 @@ from . import testaments
 from .broker import Broker
 from .dealer import Dealer
 from .meta import MetaProcedures, session_details
-from .session import Handlers, Host, RouterSession
+from .session import RouterSession
+from .surroundings import Handlers, Host
 
 
 class Realm:

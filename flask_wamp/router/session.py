@@ -23,19 +23,13 @@ from ..protocol import messages as m
 from ..protocol.identity import Identity
 from ..protocol.messages import Details
 from .authentication import Challenge
-from .authorization import Authorizer
 from .codec import Codec, PayloadError, get_codec
 from .facts import TransportFacts
 from .features import Features
-from .settings import Settings
-from .timers import Timer, Timers
+from .surroundings import Handlers, Host, JoinableRealm
+from .timers import Timer
 
 logger = get_logger("flask_wamp.router")
-
-Handler = t.Callable[["RouterSession", t.Any], None]
-
-#: Who handles a message, and whether it is a request of the client's own.
-Handlers = t.Mapping[type, tuple[Handler, bool]]
 
 
 class State(enum.Enum):
@@ -46,48 +40,6 @@ class State(enum.Enum):
     ESTABLISHED = "established"
     SHUTTING_DOWN = "shutting down"
     CLOSED = "closed"
-
-
-class JoinableRealm(t.Protocol):
-    """What a session needs of its realm."""
-
-    @property
-    def handlers(self) -> Handlers:
-        """What is legal for an established session."""
-
-    def join(self, session: RouterSession) -> None:
-        """Take a session in, just before it gets WELCOME."""
-
-    def leave(self, session: RouterSession, quietly: bool) -> None:
-        """Dispose of all that a session has.
-
-        :param quietly: Publish no meta events and no testaments.
-        """
-
-
-class Host(t.Protocol):
-    """What a session needs of its router."""
-
-    settings: Settings
-    timers: Timers
-    authorizer: Authorizer | None
-
-    @property
-    def establishing(self) -> Handlers:
-        """What is legal before HELLO."""
-
-    @property
-    def authenticating(self) -> Handlers:
-        """What is legal between HELLO and WELCOME."""
-
-    def clock(self) -> float: ...
-
-    def timestamp(self) -> str: ...
-
-    def ended(self, session: RouterSession) -> None:
-        """Forget a session whose transport is closed."""
-
-    def count(self, what: str) -> None: ...
 
 
 class RouterSession:
