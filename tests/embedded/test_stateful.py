@@ -175,10 +175,22 @@ class Lives(RuleBasedStateMachine):
 
     clients = Bundle("clients")
 
-    @initialize(linger=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 100))
-    def start(self, linger: float, seed: int) -> None:
+    @initialize(
+        target=clients,
+        linger=st.sampled_from([0.0, 1.0]),
+        seed=st.integers(0, 100),
+        serializer=SERIALIZERS,
+        roles=st.sampled_from([ROLES, PLAIN]),
+    )
+    def start(self, linger: float, seed: int, serializer: str, roles: t.Any) -> Client:
+        """Begin with somebody who serves everything, so that calls are in flight."""
         self.router = TestRouter(linger=linger, seed=seed, max_lingering_calls=3)
         self.all: list[Client] = []
+        client = self.new_client(serializer, roles)
+        client.requests[1] = (REGISTER,)
+        client.line.request(REGISTER, {"match": "prefix", "invoke": "roundrobin"}, "com.")
+        client.read()
+        return client
 
     def read_all(self) -> None:
         for client in self.all:
@@ -186,6 +198,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(target=clients, serializer=SERIALIZERS, roles=st.sampled_from([ROLES, PLAIN]))
     def join(self, serializer: str, roles: t.Any) -> Client:
+        return self.new_client(serializer, roles)
+
+    def new_client(self, serializer: str, roles: t.Any) -> Client:
         line = self.router.connect(serializer)
         line.hello(roles=roles)
         code, line.id, line.welcome = line.take()
@@ -269,11 +284,15 @@ class Lives(RuleBasedStateMachine):
         client=clients,
         data=st.data(),
         mode=st.sampled_from(["skip", "kill", "killnowait", "nonsense"]),
+        any_=st.booleans(),
     )
-    def cancel(self, client: Client, data: st.DataObject, mode: str) -> None:
+    def cancel(self, client: Client, data: st.DataObject, mode: str, any_: bool) -> None:
         if client.left:
             return
-        request_id = data.draw(st.integers(1, client.line.last_request_id + 1))
+        if client.calls and not any_:
+            request_id = data.draw(st.sampled_from(sorted(client.calls)))
+        else:  # answered, not a call, or not yet sent
+            request_id = data.draw(st.integers(1, client.line.last_request_id + 1))
         was_open = request_id in client.calls
         client.line.send(CANCEL, request_id, {"mode": mode})
         self.read_all()
