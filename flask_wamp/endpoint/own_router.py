@@ -100,7 +100,8 @@ class OwnRouter:
             "app": self._app.name,
             "realm": self._realm,
             "listen": self._listen,
-            "origins": self._origins,
+            # None among them: programs that are no web page send no Origin.
+            "origins": None if "*" in self._origins else [None, *self._origins],
             "policy": rights.as_json(self._policy()),
             "explains": self._app.debug,
             # In a deploy, calls that no worker can take wait for the next one.

@@ -11,7 +11,9 @@ import urllib.error
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from flask_wamp.crossbar import free_port
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
 from tests.support.served import Served
@@ -113,6 +115,38 @@ def test_a_server_that_keeps_its_sockets_says_what_to_do(serve: Serve) -> None:
         ready(server)
         with pytest.raises(Exception, match="501"):
             Browser(f"ws://127.0.0.1:{server.port}/wamp")
+
+
+def at_its_own_port(serve: Serve, origins: str) -> tuple[Served, str]:
+    """The app in a server that keeps its sockets, with a port of the router's own."""
+    listen = f"ws://127.0.0.1:{free_port()}/ws"
+    environ = {"FLASK_WAMP_ROUTER_LISTEN": listen, "FLASK_WAMP_ORIGINS": origins}
+    return serve("waitress", "--listen", "127.0.0.1:{port}", "browsed:app", **environ), listen
+
+
+def test_a_port_of_the_router_s_own(serve: Serve) -> None:
+    pytest.importorskip("waitress")
+    server, listen = at_its_own_port(serve, "http://shop.example")
+    with server:
+        ready(server)
+        assert server.get("/wamp/session", "POST")["url"] == listen
+        for origin in (None, "http://shop.example"):
+            with Browser(listen, origin=origin) as browser:
+                assert browser.call("com.shop.add", 1, 2) == 3
+                with pytest.raises(Refused, match="not_authorized"):
+                    browser.call("com.shop.secret")
+        for origin in ("http://evil.example", f"http://127.0.0.1:{server.port}", "null"):
+            with pytest.raises(InvalidStatus, match="403"):
+                Browser(listen, origin=origin)
+
+
+def test_all_origins_at_a_port_of_the_router_s_own(serve: Serve) -> None:
+    pytest.importorskip("waitress")
+    server, listen = at_its_own_port(serve, "*")
+    with server:
+        ready(server)
+        with Browser(listen, origin="http://anywhere.example") as browser:
+            assert browser.call("com.shop.add", 1, 2) == 3
 
 
 def test_the_app_starts_again_what_was_killed(serve: Serve, socket: Path) -> None:

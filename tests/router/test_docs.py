@@ -337,8 +337,10 @@ def test_the_commands_of_deploying(tmp_path: Path, wamp_router: DevRouter) -> No
 def test_the_health_view_of_deploying(page: Page) -> None:
     wamp = page.run("app.py")
     app = page.module.app  # type: ignore[attr-defined]
-    ((name, source),) = blocks("deploying")
-    exec(compile(source, str(name), "exec"), vars(page.module))
+    sources = dict(blocks("deploying"))
+    assert list(sources) == ["proxy.py", "listen.py", "health.py"]  # the others: tests/endpoint
+    name, source = "health.py", sources["health.py"]
+    exec(compile(source, name, "exec"), vars(page.module))
     response = app.test_client().get("/wamp/health")
     assert (response.status_code, response.json) == (200, wamp.health())
 

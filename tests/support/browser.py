@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import typing as t
 
 from websockets.sync.client import ClientConnection, connect
@@ -36,6 +37,7 @@ class Browser:
         cookie: str | None = None,
         ticket: dict[str, t.Any] | None = None,
         realm: str = "realm1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         headers = {"Cookie": cookie} if cookie else {}
         self.events: list[list[t.Any]] = []
@@ -50,6 +52,7 @@ class Browser:
             close_timeout=2,
             ping_interval=None,
             compression=None,
+            ssl=tls,
         )
         self.socket: ClientConnection = self._stack.enter_context(connecting)
         details: dict[str, t.Any] = {"roles": ROLES}
