@@ -21,7 +21,7 @@ from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, 
 from ..protocol import error_uris
 from ..protocol.messages import Details
 from ..protocol.serializers import Buffer
-from ..protocol.session import Session, State
+from ..protocol.session import Session
 from ..protocol.session_events import (
     Answered,
     Delivered,
@@ -33,6 +33,7 @@ from ..protocol.session_events import (
     Left,
     Revoked,
 )
+from ..protocol.session_states import State
 from ..transports import Transport
 from .notes import Ids, Note, about, log_all, why_left
 

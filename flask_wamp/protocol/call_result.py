@@ -34,7 +34,7 @@ class CallResult:
     __hash__ = None  # type: ignore[assignment]
 
 
-def outcome(message: t.Any) -> t.Any:
+def outcome(message: m.Result | m.Error) -> t.Any:
     """Return the value of a RESULT, or raise the exception for an ERROR. Decodes the payload.
 
     :raises ApplicationError: The message is an ERROR.

@@ -56,7 +56,7 @@ class CBORSerializer(Serializer):
             raise ValueError("not an array")
         return from_elements(elements, self._accepts)
 
-    def _without_undefined(self, value: t.Any) -> t.Any:
+    def _without_undefined(self, value: t.Any) -> object:
         """Return a value with None for what JavaScript calls undefined, which no other serializer has."""
         kind = type(value)
         if kind is list:
@@ -73,15 +73,17 @@ class CBORSerializer(Serializer):
         return unsigned_integers(data[begin:], 24, 24)
 
 
-class _Untagged(t.Mapping[int, t.Any]):
+class _Untagged(t.Mapping[int, t.Callable[..., object]]):
     """Refuses every tag but one before what is tagged is made: ``cbor2`` looks here first.
 
     Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
     one another so often that no walk through them ends. Crossbar 26.10 passes some on.
     """
 
-    def __getitem__(self, tag: int) -> t.Any:
-        return _octets if tag == _UINT8_ARRAY else _refuse_tag
+    def __getitem__(self, tag: int) -> t.Callable[..., object]:
+        if tag == _UINT8_ARRAY:
+            return _octets
+        return _refuse_tag
 
     def __iter__(self) -> t.Iterator[int]:
         return iter(())

@@ -44,7 +44,7 @@ else:  # what msgspec decodes into; it does not check what is encoded
 class Message(msgspec.Struct, array_like=True, gc=False):
     """Base of all messages. ``gc=False``: a payload is a tree, it can't hold its own message."""
 
-    def wire(self) -> tuple[t.Any, ...]:
+    def wire(self) -> tuple[object, ...]:
         """The message as the array to send, without trailing payload that is empty."""
         values = msgspec.structs.astuple(self)
         tag, end = _SHAPES.get(type(self)) or _shape(type(self))
@@ -54,10 +54,10 @@ class Message(msgspec.Struct, array_like=True, gc=False):
 
 
 #: The number of a class and how many of its fields are required: asking msgspec takes longer.
-_SHAPES: dict[type[Message], tuple[t.Any, int]] = {}
+_SHAPES: dict[type[Message], tuple[object, int]] = {}
 
 
-def _shape(kind: type[Message]) -> tuple[t.Any, int]:
+def _shape(kind: type[Message]) -> tuple[object, int]:
     required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
     _SHAPES[kind] = shape = kind.__struct_config__.tag, required
     return shape
@@ -88,7 +88,7 @@ class HasPayload:
         return args
 
     @args.setter
-    def args(self, value: t.Sequence[t.Any]) -> None:
+    def args(self, value: t.Sequence[object]) -> None:
         self.raw_args = value
 
     @property

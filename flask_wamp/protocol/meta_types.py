@@ -19,7 +19,7 @@ _SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
 DEEPEST = 32
 
 
-def _details() -> t.Any:
+def _details() -> Details:
     return dataclasses.field(default_factory=dict, repr=False, compare=False)
 
 
@@ -73,7 +73,7 @@ class SessionInfo:
 
     @classmethod
     def parse(
-        cls, told: t.Any, session_id: int | None = None, *, headers: bool = False
+        cls, told: object, session_id: int | None = None, *, headers: bool = False
     ) -> SessionInfo:
         """Return the session that the router describes.
 
@@ -130,7 +130,7 @@ class _Observed:
     """Everything the router says about it."""
 
     @classmethod
-    def _facts(cls, told: t.Any, number: int) -> dict[str, t.Any]:
+    def _facts(cls, told: object, number: int) -> dict[str, t.Any]:
         details = _mapping(told)
         return {
             "id": _int(details.get("id")) or number,
@@ -149,7 +149,7 @@ class RegistrationInfo(_Observed):
     """How calls are shared among its callees: ``single``, ``roundrobin``..."""
 
     @classmethod
-    def parse(cls, told: t.Any, registration_id: int) -> RegistrationInfo:
+    def parse(cls, told: object, registration_id: int) -> RegistrationInfo:
         """Make one of what the router tells."""
         facts = cls._facts(told, registration_id)
         return cls(**facts, invoke=_text(facts["details"].get("invoke")))
@@ -160,12 +160,12 @@ class SubscriptionInfo(_Observed):
     """A subscription: one topic or pattern, and who gets its events."""
 
     @classmethod
-    def parse(cls, told: t.Any, subscription_id: int) -> SubscriptionInfo:
+    def parse(cls, told: object, subscription_id: int) -> SubscriptionInfo:
         """Make one of what the router tells."""
         return cls(**cls._facts(told, subscription_id))
 
 
-def without_secrets(value: t.Any, depth: int = DEEPEST) -> t.Any:
+def without_secrets(value: object, depth: int = DEEPEST) -> t.Any:
     """A copy without HTTP headers and cookies, however deep: a proxy puts them into ``authextra``."""
     if isinstance(value, (dict, list)) and not depth:
         return None
@@ -177,22 +177,24 @@ def without_secrets(value: t.Any, depth: int = DEEPEST) -> t.Any:
     return value
 
 
-def _mapping(value: t.Any) -> dict[str, t.Any]:
+def _mapping(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: t.Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _int(value: t.Any) -> int | None:
+def _int(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _time(value: t.Any) -> dt.datetime | None:
+def _time(value: object) -> dt.datetime | None:
     """An aware time of what ISO 8601 is; one without a zone is in UTC."""
+    if not isinstance(value, str):
+        return None
     try:
         time = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
+    except ValueError:
         return None
     return time if time.tzinfo is not None else time.replace(tzinfo=dt.timezone.utc)

@@ -29,16 +29,16 @@ class Converter(t.NamedTuple):
     :param msg: The same in words for people.
     """
 
-    convert: t.Callable[[str], t.Any]
+    convert: t.Callable[[str], object]
     kind: str
     msg: str
 
 
-def _if(pattern: str, convert: t.Callable[[str], t.Any]) -> t.Callable[[str], t.Any]:
+def _if(pattern: str, convert: t.Callable[[str], object]) -> t.Callable[[str], object]:
     """Convert what looks so and nothing else: Python also reads ``+7``, ``1_0`` and Arabic digits."""
     looks_right = re.compile(pattern).fullmatch
 
-    def checked(text: str) -> t.Any:
+    def checked(text: str) -> object:
         if looks_right(text) is None:
             raise ValueError(text)
         return convert(text)

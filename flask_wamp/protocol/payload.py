@@ -21,7 +21,7 @@ import msgspec
 
 from ..exceptions import SerializationError
 
-Default = t.Callable[[t.Any], t.Any]
+Default = t.Callable[[t.Any], object]
 
 MAX_DEPTH = 100
 """How deep lists and dictionaries may be nested: deeper ones overflow a stack somewhere."""
@@ -35,7 +35,7 @@ JSON_TYPES = frozenset({str, bytes, bool, type(None), int, float, list, tuple, d
 """What is sent as it is; subclasses are not."""
 
 
-def plain(value: t.Any, default: Default | None = None, *, binary: bool = True) -> t.Any:
+def plain(value: object, default: Default | None = None, *, binary: bool = True) -> t.Any:
     """Return the value made of nothing but what WAMP can carry.
 
     Dataclasses, pydantic models and mappings become dictionaries, other collections lists, dates ISO
@@ -71,7 +71,7 @@ class OwnTypes:
             return None
         return next((self._encoders[each] for each in kind.__mro__ if each in self._encoders), None)
 
-    def __call__(self, value: t.Any) -> t.Any:
+    def __call__(self, value: object) -> object:
         return self._fallback(value)
 
 
@@ -85,7 +85,7 @@ class _Plain:
         self.safe = _SAFE if binary else _TEXT
         self.scalars = self.safe | _NUMBERS
 
-    def value(self, value: t.Any, depth: int) -> t.Any:
+    def value(self, value: t.Any, depth: int) -> object:
         kind = type(value)
         if kind in self.safe:
             return value
@@ -104,7 +104,7 @@ class _Plain:
             return "\0" + base64.b64encode(value).decode("ascii")
         return self.value(_convert(value, self.default), depth + 1)
 
-    def dict(self, value: dict[t.Any, t.Any], depth: int) -> dict[str, object]:
+    def dict(self, value: dict[t.Any, object], depth: int) -> dict[str, object]:
         for key in value:
             if type(key) is not str:
                 return self.dict(_text_keys(value), depth)
@@ -112,12 +112,12 @@ class _Plain:
             return value
         return {key: self.value(item, depth + 1) for key, item in value.items()}
 
-    def items(self, value: t.Sequence[t.Any], depth: int) -> t.Sequence[t.Any]:
+    def items(self, value: t.Sequence[object], depth: int) -> t.Sequence[object]:
         if self.are_plain(value):
             return value
         return [self.value(item, depth + 1) for item in value]
 
-    def are_plain(self, values: t.Collection[t.Any]) -> bool:
+    def are_plain(self, values: t.Collection[object]) -> bool:
         """Check a flat collection at the speed of C; False means: look at each."""
         kinds = set(map(type, values))
         if kinds <= self.safe:
@@ -144,7 +144,7 @@ def _has_big_int(values: t.Collection[object]) -> bool:
     return any(type(v) is int and not _MIN_INT <= v <= _MAX_INT for v in values)
 
 
-def _text_keys(value: t.Mapping[t.Any, object]) -> dict[str, object]:
+def _text_keys(value: t.Mapping[object, object]) -> dict[str, object]:
     for key in value:
         if not isinstance(key, str):
             raise SerializationError(
@@ -153,7 +153,7 @@ def _text_keys(value: t.Mapping[t.Any, object]) -> dict[str, object]:
     return {str.__str__(key): item for key, item in value.items()}
 
 
-def _convert(value: t.Any, default: Default | None) -> t.Any:
+def _convert(value: object, default: Default | None) -> object:
     """One step from a type WAMP does not have towards one it has."""
     if isinstance(default, OwnTypes) and (encode := default.encoder(type(value))) is not None:
         return encode(value)
@@ -169,8 +169,8 @@ def _convert(value: t.Any, default: Default | None) -> t.Any:
             return default(value)
         except TypeError as error:
             hint = str(error)
-    kind = type(value).__qualname__
-    raise SerializationError(f"{_short(value)} of type {kind} cannot be sent: {hint}")
+    name = type(value).__qualname__
+    raise SerializationError(f"{_short(value)} of type {name} cannot be sent: {hint}")
 
 
 def _short(value: object) -> str:
@@ -186,7 +186,7 @@ def _fields(value: t.Any) -> dict[str, object]:
 
 
 #: First match wins; an ``Enum`` stands before ``str`` and ``int``, which it may also be.
-_CONVERSIONS: tuple[tuple[t.Any, Default], ...] = (
+_CONVERSIONS: tuple[tuple[type | tuple[type, ...], Default], ...] = (
     (enum.Enum, lambda value: value.value),
     (str, lambda value: str.__str__(value)),
     (int, lambda value: int.__int__(value)),

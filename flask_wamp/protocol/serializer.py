@@ -47,7 +47,7 @@ class Serializer:
 
     #: The library's own functions, called for every message.
     _dump: t.Callable[[tuple[object, ...]], bytes]
-    _load: t.Callable[[t.Any], t.Any]
+    _load: t.Callable[[bytes], Message]
 
     @property
     def subprotocol(self) -> str:
@@ -86,8 +86,7 @@ class Serializer:
         if type(data) is not bytes:  # the payload would keep all that was received with it
             data = bytes(data)
         try:
-            message: Message = self._load(data)
-            return message
+            return self._load(data)
         except Exception as error:  # each library below has errors of its own
             message_or_none = self._without_payload(data, error)
             if message_or_none is None:
@@ -102,7 +101,7 @@ class Serializer:
         own.default = default
         return own
 
-    def plain(self, value: t.Any, default: Default | None = None) -> t.Any:
+    def plain(self, value: object, default: Default | None = None) -> t.Any:
         """Return a payload made of what this serializer carries, see :func:`.payload.plain`."""
         return plain(value, default or self.default, binary=self.binary)
 

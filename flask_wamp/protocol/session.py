@@ -1,22 +1,20 @@
 """The WAMP session of a client, as a state machine without I/O.
 
-Messages of the router go into :meth:`Session.receive`, which returns what they mean; what this peer
-wants to say becomes bytes in :attr:`Session.outgoing`. No socket, no thread, no clock, no lock: the
-driver calls it under a lock of its own.
+Pass the router's messages to :meth:`Session.receive`, which returns what each of them means. What this peer
+sends becomes bytes in :attr:`Session.outgoing`. The session uses no socket, thread, clock or lock. Its
+:class:`.Connection` calls it under a lock.
 
-A caller's *ticket* (any object) is stored with its request and handed back with the answer.
+A *ticket* is any object. The session stores it with a request, and returns it with the answer.
 
 Source: WAMP Basic Profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls".
 """
 
 from __future__ import annotations
 
-import enum
 import typing as t
 
 import msgspec
 
-from .._text import safe_text
 from ..exceptions import PayloadTooLarge, ProtocolError
 from . import error_uris
 from . import messages as m
@@ -35,19 +33,8 @@ from .session_events import (
     Left,
     Revoked,
 )
+from .session_states import LEGAL, State
 from .subscriptions import Subscriptions
-
-#: Source: WAMP Advanced Profile, "Predefined URIs".
-
-
-class State(enum.Enum):
-    """Where a session is in its life."""
-
-    NEW = "new"
-    JOINING = "joining"
-    JOINED = "joined"
-    LEAVING = "leaving"
-    ENDED = "ended"
 
 
 class _Pending(msgspec.Struct):
@@ -56,15 +43,15 @@ class _Pending(msgspec.Struct):
     target: t.Any
 
 
-#: The ticket of a REGISTER or SUBSCRIBE that was given up.
-_GIVEN_UP = object()
+#: The ticket of a REGISTER or SUBSCRIBE that was forgotten, see :meth:`Session.forget`.
+_FORGOTTEN = object()
 
 
 class Session:
     """One session of one client.
 
-    :param serializer: What the transport negotiated.
-    :param max_message_size: Bytes; larger ones are not sent, but refused with ``SerializationError``.
+    :param serializer: The serializer that was negotiated.
+    :param max_message_size: Bytes. A larger message is not sent: :class:`.PayloadTooLarge` is raised.
     """
 
     def __init__(
@@ -79,11 +66,12 @@ class Session:
         self.state = State.NEW
         self.session_id: int | None = None
         self.outgoing: list[bytes] = []
-        self.registrations: dict[int, t.Any] = {}
+        self.registrations: dict[int, object] = {}
         self.subscriptions = Subscriptions()
-        self.in_hand: set[int] = set()
+        self.unanswered: set[int] = set()
+        """The request ids of invocations that this peer has not answered yet."""
         self.features = RouterFeatures({})
-        """What the router has announced; nothing before WELCOME."""
+        """The features that the router has announced. Empty before WELCOME."""
         self._serializer = serializer
         self._realm = realm
         self._authentication = authentication
@@ -96,34 +84,34 @@ class Session:
     # Life: joining and leaving the realm.
 
     def join(self) -> None:
-        """Say HELLO."""
+        """Send HELLO."""
         details = {"roles": ROLES, "agent": self._agent, **self._authentication.hello()}
         self._send(m.Hello(self._realm, details))
         self._enter(State.JOINING)
 
     def leave(self, reason: str = error_uris.CLOSE_NORMAL) -> None:
-        """Say GOODBYE; :class:`Left` follows when the router has answered."""
+        """Send GOODBYE. :meth:`receive` returns :class:`Left` when the router has answered."""
         self._send(m.Goodbye({}, reason))
         self._enter(State.LEAVING)
 
     def abort(self, reason: str, message: str) -> None:
-        """Say ABORT: the session is over at once."""
+        """Send ABORT. This ends the session at once."""
         self._send(m.Abort({"message": message}, reason))
         self._enter(State.ENDED)
 
     def abandon(self) -> list[t.Any]:
-        """End without a word, as after a lost transport; return the tickets that still wait."""
+        """End without a message, as when the transport is lost. Return the tickets of unanswered requests."""
         self._enter(State.ENDED)
         tickets = [
             pending.ticket
             for pending in self._pending.values()
-            if pending.ticket is not None and pending.ticket is not _GIVEN_UP
+            if pending.ticket is not None and pending.ticket is not _FORGOTTEN
         ]
         self._pending.clear()
-        self.in_hand.clear()
+        self.unanswered.clear()
         return tickets
 
-    # Requests: what this peer wants to say. Each returns its request id.
+    # Requests of this peer. Each method returns the request id.
 
     def call(
         self,
@@ -133,7 +121,7 @@ class Session:
         options: m.Details,
         ticket: object,
     ) -> int:
-        """CALL; the ticket comes back with every RESULT and with ERROR."""
+        """Send CALL. The ticket is returned with each RESULT, and with ERROR."""
         options = self.features.for_call(options)
         return self._request(m.Call(0, options, procedure, args, kwargs), ticket)
 
@@ -145,48 +133,48 @@ class Session:
         options: m.Details,
         ticket: object = None,
     ) -> int:
-        """PUBLISH; the router answers only where ``options`` say ``acknowledge``.
+        """Send PUBLISH. The router answers only if ``options`` contain ``acknowledge``.
 
-        :raises NotSupported: The router does not know an option that decides about who gets the event.
+        :raises NotSupported: The router does not support an option that selects the receivers.
         """
         options = self.features.for_publish(options)
         message = m.Publish(0, options, topic, args, kwargs)
         return self._request(message, ticket, answered=bool(options.get("acknowledge")))
 
     def register(self, procedure: str, options: m.Details, target: object, ticket: object) -> int:
-        """REGISTER; ``target`` comes with every :class:`Invoked`.
+        """Send REGISTER. Each :class:`Invoked` of this registration has the ``target``.
 
-        :raises NotSupported: The router does not know patterns.
+        :raises NotSupported: The router does not support patterns.
         """
         options = self.features.for_register(options)
         return self._request(m.Register(0, options, procedure), ticket, target)
 
     def unregister(self, registration_id: int, ticket: object) -> int:
-        """UNREGISTER; invocations may arrive until the answer has."""
+        """Send UNREGISTER. Invocations may arrive until the router has answered."""
         return self._request(m.Unregister(0, registration_id), ticket, registration_id)
 
     def subscribe(self, topic: str, options: m.Details, target: object, ticket: object) -> int:
-        """SUBSCRIBE; ``target`` comes with every :class:`Delivered`.
+        """Send SUBSCRIBE. Each :class:`Delivered` of this subscription has the ``target``.
 
-        :raises NotSupported: The router does not know patterns.
+        :raises NotSupported: The router does not support patterns.
         """
         options = self.features.for_subscribe(options)
         asked = target, (topic, options.get("match", "exact"))
         return self._request(m.Subscribe(0, options, topic), ticket, asked)
 
     def unsubscribe(self, subscription_id: int, ticket: object) -> int:
-        """UNSUBSCRIBE."""
+        """Send UNSUBSCRIBE."""
         return self._request(m.Unsubscribe(0, subscription_id), ticket, subscription_id)
 
     def cancel(self, request_id: int, mode: str) -> None:
-        """CANCEL a call, if the router knows that; its ERROR comes back to the ticket."""
+        """Send CANCEL for a call, if the router supports it. The ticket is returned with ERROR."""
         pending = self._pending.get(request_id)
         is_call = pending is not None and pending.request_type is m.Call
         if is_call and self.features.can_cancel:
             self._send(m.Cancel(request_id, {"mode": mode}))
 
     def send_message(self, message: t.Any) -> None:
-        """Send any message; a request gets the next request id, its answer is ignored."""
+        """Send any message. A request gets the next request id, and its answer is ignored."""
         if isinstance(message, m.Call):
             message.options = self.features.for_call(message.options)
         elif isinstance(message, m.Publish):
@@ -197,20 +185,20 @@ class Session:
             self._send(message)
 
     def forget(self, request_id: int) -> None:
-        """Give a request up: an answer that still comes is :class:`Ignored`.
+        """Forget a request. A late answer to it is :class:`Ignored`.
 
-        What a late REGISTERED or SUBSCRIBED grants is given back at once. So those two stay pending.
+        REGISTER and SUBSCRIBE stay pending, because a late REGISTERED or SUBSCRIBED must be undone at once.
         """
         pending = self._pending.get(request_id)
         if pending is None:
             return
         if pending.request_type is m.Register or pending.request_type is m.Subscribe:
-            pending.ticket = _GIVEN_UP
+            pending.ticket = _FORGOTTEN
         else:
             del self._pending[request_id]
 
     def drop_target(self, subscription_id: int, target: object, ticket: object = None) -> bool:
-        """Stop delivering to one target; UNSUBSCRIBE, and True, when nobody is left who asked for it."""
+        """Stop delivering to a target. Send UNSUBSCRIBE and return True if it was the last target."""
         topic = self.subscriptions.drop(subscription_id, target)
         asked = (p.target[1] for p in self._pending.values() if p.request_type is m.Subscribe)
         if topic is None or topic in asked:
@@ -218,7 +206,7 @@ class Session:
         self.unsubscribe(subscription_id, ticket)
         return True
 
-    # Answers: what this peer has to say as a callee.
+    # Answers of this peer as a callee.
 
     def yield_(
         self,
@@ -228,29 +216,29 @@ class Session:
         *,
         progress: bool = False,
     ) -> bool:
-        """YIELD; False when the invocation has been answered or the caller is gone."""
-        if request_id not in self.in_hand:
+        """Send YIELD. Return False if the invocation was answered already, or the session has ended."""
+        if request_id not in self.unanswered:
             return False
         options = {"progress": True} if progress else {}
         self._send(m.Yield(request_id, options, args, kwargs))
         if not progress:
-            self.in_hand.discard(request_id)
+            self.unanswered.discard(request_id)
         return True
 
     def error(self, request_id: int, uri: str, args: t.Sequence[object], kwargs: m.Details) -> bool:
-        """ERROR; False when the invocation has been answered or the caller is gone."""
-        if request_id not in self.in_hand:
+        """Send ERROR. Return False if the invocation was answered already, or the session has ended."""
+        if request_id not in self.unanswered:
             return False
         self._send(m.Error(m.code(m.Invocation), request_id, {}, uri, args, kwargs))
-        self.in_hand.discard(request_id)
+        self.unanswered.discard(request_id)
         return True
 
     # The router's messages.
 
     def receive(self, message: m.Message) -> Happening:
-        """Take a message in and return what it means.
+        """Handle a message of the router, and return what it means.
 
-        :raises ProtocolError: It is not legal in this state.
+        :raises ProtocolError: The message is not legal in this state.
         """
         legal = self._legal.get(type(message))
         if legal is None:
@@ -260,12 +248,15 @@ class Session:
     def refuse(
         self, message: m.Message, why: str, uri: str = error_uris.PAYLOAD_SIZE_EXCEEDED
     ) -> Happening:
-        """Take in a message that this peer does not take: only it is refused.
+        """Refuse a message of the router without ending the session.
 
-        An invocation is answered, a call gets an error in place of its result, an event is ignored.
+        An invocation is answered with ERROR, a call gets an error in place of its result, and an event is
+        ignored.
+
+        :param why: The text of the error.
         """
         if isinstance(message, m.Invocation):
-            self.in_hand.add(message.request_id)
+            self.unanswered.add(message.request_id)
             self.error(message.request_id, uri, [why], {})
         elif isinstance(message, m.Result):
             number = m.code(m.Call)
@@ -287,13 +278,13 @@ class Session:
 
     def _on_abort(self, message: m.Abort) -> Left:
         self._enter(State.ENDED)
-        return _left(message, aborted=True)
+        return Left.read(message)
 
     def _on_goodbye(self, message: m.Goodbye) -> Left:
         if self.state is State.JOINED:
             self._send(m.Goodbye({}, error_uris.GOODBYE_AND_OUT))
         self._enter(State.ENDED)
-        return _left(message, aborted=False)
+        return Left.read(message)
 
     def _on_result(self, message: m.Result) -> Happening:
         pending = self._pending.get(message.request_id)
@@ -309,7 +300,7 @@ class Session:
             return Ignored(message)
         del self._pending[message.request_id]
         return (
-            Ignored(message) if pending.ticket is _GIVEN_UP else Answered(pending.ticket, message)
+            Ignored(message) if pending.ticket is _FORGOTTEN else Answered(pending.ticket, message)
         )
 
     def _on_published(self, message: m.Published) -> Happening:
@@ -320,7 +311,7 @@ class Session:
         pending = self._take(m.Register, message.request_id)
         if pending is None:
             return Ignored(message)
-        if pending.ticket is _GIVEN_UP:
+        if pending.ticket is _FORGOTTEN:
             self.unregister(message.registration_id, None)
             return Ignored(message)
         self.registrations[message.registration_id] = pending.target
@@ -332,7 +323,7 @@ class Session:
             return Ignored(message)
         target, topic = pending.target
         self.subscriptions.add(message.subscription_id, topic, target)
-        if pending.ticket is _GIVEN_UP:
+        if pending.ticket is _FORGOTTEN:
             self.drop_target(message.subscription_id, target)
             return Ignored(message)
         return Answered(pending.ticket, message)
@@ -359,14 +350,14 @@ class Session:
 
     def _on_invocation(self, message: m.Invocation) -> Happening:
         target = self.registrations.get(message.registration_id)
-        self.in_hand.add(message.request_id)
+        self.unanswered.add(message.request_id)
         if target is None:
             self.error(message.request_id, error_uris.NO_SUCH_PROCEDURE, (), {})
             return Ignored(message)
         return Invoked(target, message)
 
     def _on_interrupt(self, message: m.Interrupt) -> Happening:
-        if message.request_id not in self.in_hand:
+        if message.request_id not in self.unanswered:
             return Ignored(message)
         return Interrupted(message)
 
@@ -380,7 +371,7 @@ class Session:
     # Helpers.
 
     def _take(self, request_type: type[m.Message], request_id: int) -> _Pending | None:
-        """The request that is answered; None: there is none of that kind (any more)."""
+        """Remove and return the request that is answered. None if there is no such request."""
         pending = self._pending.get(request_id)
         if pending is None or pending.request_type is not request_type:
             return None
@@ -390,8 +381,8 @@ class Session:
     def _request(
         self, message: t.Any, ticket: object, target: object = None, answered: bool = True
     ) -> int:
-        # Basic Profile, "IDs": session-scope ids are incremented by 1. The id counts as used only
-        # when the message could be encoded, or a refused payload would leave a gap.
+        # Basic Profile, "IDs": session-scope ids are incremented by 1. If the message cannot be encoded,
+        # its id stays unused: there must be no gap.
         message.request_id = self._last_request_id + 1
         self._send(message)
         self._last_request_id += 1
@@ -411,47 +402,8 @@ class Session:
     def _enter(self, state: State) -> None:
         self.state = state
         self._legal = {
-            message_type: getattr(self, name) for message_type, name in _LEGAL[state].items()
+            message_type: getattr(self, name) for message_type, name in LEGAL[state].items()
         }
 
 
-def _left(message: m.Abort | m.Goodbye, *, aborted: bool) -> Left:
-    """Return the end of a session, with no more text of the router's than is worth keeping and logging."""
-    text = message.details.get("message")
-    details = {"message": safe_text(text)} if text else {}
-    return Left(safe_text(message.reason), details, aborted=aborted)
-
-
 _REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)
-
-_ENDING: dict[type[m.Message], str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
-
-#: What a router may say while this peer leaves: it has not read our GOODBYE yet.
-_CROSSING: dict[type[m.Message], str] = dict.fromkeys(
-    (m.Invocation, m.Interrupt, m.Event), "_on_anything"
-)
-
-_ANSWERS: dict[type[m.Message], str] = {
-    m.Result: "_on_result",
-    m.Error: "_on_error",
-    m.Published: "_on_published",
-    m.Registered: "_on_registered",
-    m.Unregistered: "_on_unregistered",
-    m.Subscribed: "_on_subscribed",
-    m.Unsubscribed: "_on_unsubscribed",
-}
-
-#: What is legal in which state, and who handles it.
-_LEGAL: dict[State, dict[type[m.Message], str]] = {
-    State.NEW: {},
-    State.JOINING: {m.Challenge: "_on_challenge", m.Welcome: "_on_welcome", m.Abort: "_on_abort"},
-    State.JOINED: {
-        **_ANSWERS,
-        **_ENDING,
-        m.Invocation: "_on_invocation",
-        m.Interrupt: "_on_interrupt",
-        m.Event: "_on_event",
-    },
-    State.LEAVING: {**_ANSWERS, **_CROSSING, **_ENDING},
-    State.ENDED: {},
-}

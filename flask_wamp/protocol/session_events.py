@@ -6,6 +6,7 @@ import typing as t
 
 import msgspec
 
+from .._text import safe_text
 from . import messages as m
 
 #: What we announce. Progressive *calls* are not: Crossbar 26.10 corrupts registrations with them.
@@ -61,6 +62,13 @@ class Left(msgspec.Struct):
     reason: str
     details: m.Details
     aborted: bool
+
+    @classmethod
+    def read(cls, message: m.Abort | m.Goodbye) -> Left:
+        """Return the end that a message announces, its texts shortened and made safe to log."""
+        text = message.details.get("message")
+        details = {"message": safe_text(text)} if text else {}
+        return cls(safe_text(message.reason), details, aborted=isinstance(message, m.Abort))
 
 
 class Answered(msgspec.Struct):

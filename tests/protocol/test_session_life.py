@@ -9,8 +9,9 @@ import pytest
 from flask_wamp.exceptions import AuthenticationError, ProtocolError, SerializationError
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.auth import Credentials
-from flask_wamp.protocol.session import Session, State
+from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.session_events import Joined, Left
+from flask_wamp.protocol.session_states import State
 from tests.support.wire import SERIALIZERS, SESSION_ID, joined_session, new_session, said
 
 # Joining.

@@ -180,7 +180,7 @@ class Invocations(RuleBasedStateMachine):
             if isinstance(message, m.Error) or isinstance(message, m.Yield) and not message.options
         ]
         assert len(finals) == len(set(finals))
-        assert sorted({*finals, *self.session.in_hand}) == list(range(1, self.next_id))
+        assert sorted({*finals, *self.session.unanswered}) == list(range(1, self.next_id))
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)

@@ -8,7 +8,7 @@ import pytest
 
 from flask_wamp.exceptions import SerializationError
 from flask_wamp.protocol import messages as m
-from flask_wamp.protocol.session import Session, State
+from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.session_events import (
     Answered,
     Delivered,
@@ -17,6 +17,7 @@ from flask_wamp.protocol.session_events import (
     Invoked,
     Revoked,
 )
+from flask_wamp.protocol.session_states import State
 from tests.support.wire import joined_session, said
 
 
@@ -272,7 +273,7 @@ def test_invocation_that_is_too_large_is_answered() -> None:
     message = m.Invocation(1, 7, {}, ["large"])
     assert session.refuse(message, "why") == Ignored(message)
     assert said(session) == [m.Error(68, 1, {}, TOO_LARGE, ["why"])]
-    assert not session.in_hand
+    assert not session.unanswered
 
 
 def test_result_that_is_too_large_is_an_error() -> None:

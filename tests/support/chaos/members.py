@@ -162,7 +162,7 @@ class Member:
         ]
         left = {
             "works": connection.invocations,
-            "in_hand": session.in_hand,
+            "in_hand": session.unanswered,
             "pending": waiting,
             "lanes": lanes,
         }

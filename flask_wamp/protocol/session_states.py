@@ -1,0 +1,53 @@
+"""The states of a client's session, and which messages are legal in each.
+
+Source: WAMP Basic Profile, "Session Lifetime".
+"""
+
+from __future__ import annotations
+
+import enum
+
+from . import messages as m
+
+
+class State(enum.Enum):
+    """The state of a session."""
+
+    NEW = "new"
+    JOINING = "joining"
+    JOINED = "joined"
+    LEAVING = "leaving"
+    ENDED = "ended"
+
+
+_ENDING: dict[type[m.Message], str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
+
+#: What a router may send while this peer leaves, because it has not read the GOODBYE yet.
+_CROSSING: dict[type[m.Message], str] = dict.fromkeys(
+    (m.Invocation, m.Interrupt, m.Event), "_on_anything"
+)
+
+_ANSWERS: dict[type[m.Message], str] = {
+    m.Result: "_on_result",
+    m.Error: "_on_error",
+    m.Published: "_on_published",
+    m.Registered: "_on_registered",
+    m.Unregistered: "_on_unregistered",
+    m.Subscribed: "_on_subscribed",
+    m.Unsubscribed: "_on_unsubscribed",
+}
+
+#: Which messages of the router are legal in each state, and which method of :class:`.Session` handles each.
+LEGAL: dict[State, dict[type[m.Message], str]] = {
+    State.NEW: {},
+    State.JOINING: {m.Challenge: "_on_challenge", m.Welcome: "_on_welcome", m.Abort: "_on_abort"},
+    State.JOINED: {
+        **_ANSWERS,
+        **_ENDING,
+        m.Invocation: "_on_invocation",
+        m.Interrupt: "_on_interrupt",
+        m.Event: "_on_event",
+    },
+    State.LEAVING: {**_ANSWERS, **_CROSSING, **_ENDING},
+    State.ENDED: {},
+}
