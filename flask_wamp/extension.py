@@ -214,6 +214,10 @@ class WAMP(FlaskWAMP):
 
     def init_app(self, app: Flask) -> None:
         """Do as :meth:`FlaskWAMP.init_app`, and start."""
+        if (
+            app.config.get("CROSSBAR_URL") is None
+        ):  # flask-wamp's default: a Crossbar.io of this machine
+            app.config.setdefault("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws")
         super().init_app(app)
         client = state_of(app).client
         app.config.setdefault("CROSSBAR_URL", client.url)
