@@ -45,7 +45,7 @@ class AppState:
     """The state of one app: its configuration, client and handlers."""
 
     def __init__(self, app: Flask, config: Config, items: Items) -> None:
-        self._app = app
+        self.app = app
         self._items = items
         self.config = config
         self.group = Group(self._serve)
@@ -108,19 +108,19 @@ class AppState:
     ) -> Declaration:
         declaration = self.dispatcher.declaration(spec, prefix, scopes)
         if self.client.joined:  # otherwise before the start, when all middlewares are there
-            t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self._app))
+            t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self.app))
         return declaration
 
     def manage(self) -> None:
         """Have the client start and end with the process."""
         policy = self.client.start_policy
         lifecycle.manage(
-            self.client, self._app, self.config["WAMP_AUTOSTART"], self.config["WAMP_LINGER"]
+            self.client, self.app, self.config["WAMP_AUTOSTART"], self.config["WAMP_LINGER"]
         )
         before_connecting = policy.on_start
 
         def on_start() -> None:
-            check_unchanged(self.config_read, self._app.config)
+            check_unchanged(self.config_read, self.app.config)
             before_connecting()
 
         policy.on_start = on_start
@@ -128,10 +128,10 @@ class AppState:
     def _before_serving(self) -> None:
         """Find the views that the free decorators marked, the app's and its blueprints'; check all."""
         self._items.check(self.group)
-        for spec in marked_views(self._app):
+        for spec in marked_views(self.app):
             if _key(spec) not in self._served:  # its module may have been included
                 self.group.add(spec)
-        wrapped = wrapped_by_views(self._app)
+        wrapped = wrapped_by_views(self.app)
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):
                 t.cast(Handler, each.handler).check(wrapped)
@@ -156,14 +156,14 @@ class AppState:
                 if once
                 else None
             )
-            return JobRunner(self._app, schedule, peer.pool, lease, self.group)
+            return JobRunner(self.app, schedule, peer.pool, lease, self.group)
 
         if self.config["WAMP_SCHEDULE"]:
             self.client.add_listener(make)
 
     def _default(self, value: t.Any) -> t.Any:
         """Ask the app's JSON provider, which may have been replaced since."""
-        default = getattr(self._app.json, "default", None)
+        default = getattr(self.app.json, "default", None)
         if default is None:
             raise TypeError(f"an object of type {type(value).__qualname__} cannot be sent")
         return default(value)
@@ -176,15 +176,15 @@ class AppState:
 
     def _call_in_context(self, function: t.Callable[[], object]) -> object:
         """Call a function of the configuration, on the thread that joins."""
-        with self._app.app_context():
+        with self.app.app_context():
             return function()
 
     def _notify(self, name: str, **payload: t.Any) -> None:
         """Send a signal of the client's, in an app context."""
         signal = getattr(signals, name)
-        if signal.has_receivers_for(self._app):
-            with self._app.app_context():
-                notify.send(signal, self._app, realm=self.client.realm, **payload)
+        if signal.has_receivers_for(self.app):
+            with self.app.app_context():
+                notify.send(signal, self.app, realm=self.client.realm, **payload)
 
 
 def _keys(app: Flask, config: Config) -> list[bytes]:

@@ -26,6 +26,8 @@ from .tasks.runner import TaskRunner
 
 if t.TYPE_CHECKING:
     from .scheduling.scheduler import Job, Scheduler
+    from .testing.client import TestClient
+    from .testing.recording import Recording
 
 logger = get_logger("flask_wamp")
 
@@ -190,6 +192,53 @@ class FlaskWAMP(Scaffold):
         """
         found = self.health()
         return found, 200 if found["joined"] else 503
+
+    # Tests.
+
+    def test_client(self, authid: str | None = None, authrole: str | None = None) -> TestClient:
+        """Return a peer that calls, publishes and subscribes in a test, without a router.
+
+        ::
+
+            with wamp.test_client() as peer:
+                inbox = peer.subscribe(".votes")
+                app.test_client().post("/vote/tea")
+                assert inbox.get(timeout=1).args == [{"tea": 1}]
+
+        Needs ``app.testing``. The app is served while the ``with`` block runs.
+
+        :param authid: Who it is; with ``authrole`` the rights of others than the app hold. Without both it
+            may do everything.
+        :param authrole: The role; by default ``user``.
+
+        .. versionadded:: 0.1
+        """
+        from .testing.client import TestClient
+
+        return TestClient(self._state().app, authid, authrole)
+
+    def record(self) -> t.ContextManager[Recording]:
+        """Record what the app calls and publishes while the ``with`` block runs, and which code does.
+
+        ``with wamp.record() as seen: ...; assert seen.published[0].args == ["tea"]``. Use it inside of
+        ``with wamp.test_client()``.
+
+        .. versionadded:: 0.1
+        """
+        from .testing.bench import Bench
+
+        return Bench.of(self._state().app).record()
+
+    def settle(self, timeout: float = 1.0) -> None:
+        """Wait, in a test, until no handler, event or background task runs or waits.
+
+        :raises AssertionError: That was not so in time. The text says what was still running.
+
+        .. versionadded:: 0.1
+        """
+        from .testing.bench import Bench
+
+        Bench.of(self._state().app).settle(timeout)
 
     def _state(self) -> AppState:
         if has_app_context():

@@ -177,6 +177,11 @@ class Client(Caller):
         """
         self._state.stop()
 
+    def rest(self) -> None:
+        """Do as :meth:`stop`, but let the next use start it again, as if it had never been started."""
+        self._state.stop()
+        self._state.may_start_again()
+
     def wait_until_joined(self, timeout: float | None = None) -> dict[str, Exception]:
         """Wait until there is a session, and the router has answered every registration and subscription.
 

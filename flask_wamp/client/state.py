@@ -324,6 +324,10 @@ class ClientState:
         for companion in self.closeables:
             guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
 
+    def may_start_again(self) -> None:
+        """After :meth:`stop`: let the next use start it."""
+        self._stopped_in = None
+
     def only_call(self) -> None:
         """Connect on first use only, and never serve what the app declares."""
         policy = self.policy

@@ -66,7 +66,7 @@ class OwnRouter:
 
     def _prepare(self, core: Router) -> None:
         self._api.serve(core, self._realm)
-        self._api.configure(rights.as_json(self._policy()), self._app.debug or self._app.testing)
+        self._api.configure(rights.as_json(self._policy()), self._explains())
 
     def settings(self, settings: ClientSettings) -> ClientSettings:
         """Return the settings of a client that joins this router."""
@@ -95,6 +95,16 @@ class OwnRouter:
         left = max(0.001, deadline - time.monotonic())
         return open_transport(url, timeout=left, **options)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether a client that joins now finds the router in this process."""
+        return self._in_memory()
+
+    def redeem(self, ticket: str) -> Identity | None:
+        """Return who has got a ticket of the router in this process; it is valid once."""
+        found = self._api.redeem(ticket)
+        return found if isinstance(found, Identity) else None
+
     def _setup(self) -> dict[str, t.Any]:
         return {
             "app": self._app.name,
@@ -103,7 +113,7 @@ class OwnRouter:
             # None among them: programs that are no web page send no Origin.
             "origins": None if "*" in self._origins else [None, *self._origins],
             "policy": rights.as_json(self._policy()),
-            "explains": self._app.debug,
+            "explains": self._explains(),
             # In a deploy, calls that no worker can take wait for the next one.
             "linger": self._linger,
         }
@@ -119,7 +129,11 @@ class OwnRouter:
 
     def listener(self, peer: object) -> _Configurer:
         """Make what tells the router the app's rights at each join: it may be older than the app."""
-        return _Configurer(self._policy, lambda: self._app.debug)
+        return _Configurer(self._policy, self._explains)
+
+    def _explains(self) -> bool:
+        """Return whether refusals say which line is missing."""
+        return self._app.debug or self._app.testing
 
 
 class _Configurer:

@@ -68,7 +68,7 @@ class AppAPI:
     def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
         """Let in who has a ticket of the app's; everybody else is anonymous."""
         if "ticket" in request.authmethods:
-            return Challenge("ticket", {}, lambda ticket, extra: self._redeem(ticket))
+            return Challenge("ticket", {}, lambda ticket, extra: self.redeem(ticket))
         if "anonymous" in request.authmethods:
             return anonymous(request)
         return Refusal(
@@ -101,7 +101,7 @@ class AppAPI:
             f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
         )
 
-    def _redeem(self, ticket: str) -> Identity | Refusal:
+    def redeem(self, ticket: str) -> Identity | Refusal:
         """Return who has got a ticket; it is valid once."""
         identity, expires = self._tickets.pop(ticket, (None, 0.0))
         if identity is None or expires < self._clock():

@@ -90,6 +90,11 @@ class MemoryRouter:
 
         return open_transport
 
+    @property
+    def handled(self) -> int:
+        """How many messages the clients in this process have sent."""
+        return self._exchange().handled
+
     def _exchange(self) -> _Exchange:
         pid = os.getpid()
         exchange = self._exchanges.get(pid)
@@ -116,6 +121,8 @@ class _Exchange:
         self.transports: set[MemoryTransport] = set()
         self.watched: float | None = None
         """The earliest deadline that a waiting thread knows of."""
+        self.handled = 0
+        """How many messages the clients have sent. Tests ask, to see whether anything was sent meanwhile."""
         self.overfull: list[MemoryTransport] = []
         self._jobs: collections.deque[t.Callable[[], None]] = collections.deque()
         self._is_running = False
@@ -225,6 +232,7 @@ class MemoryTransport:
         receive = self._session.receive
 
         def handle() -> None:
+            self._exchange.handled += len(messages)
             for data in messages:
                 receive(bytes(data))
 

@@ -86,10 +86,15 @@ class TaskRunner:
         """How many tasks may wait and run."""
         return self._client.settings.max_pending
 
+    @property
+    def unfinished(self) -> int:
+        """How many tasks of this process wait or run."""
+        shift = self._shifts.get(os.getpid())
+        return len(shift.in_hand) if shift is not None else 0
+
     def has_room(self, more: int) -> bool:
         """Whether another task may be added, beside so many that have not started yet."""
-        shift = self._shifts.get(os.getpid())
-        return (len(shift.in_hand) if shift is not None else 0) + more < self.limit
+        return self.unfinished + more < self.limit
 
     def start(self, tasks: t.Sequence[Task]) -> None:
         """Begin to run tasks: those for threads one after another, those for processes side by side."""

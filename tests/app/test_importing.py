@@ -89,6 +89,18 @@ def test_nothing_big_is_imported(code: str) -> None:
     assert modules & unwanted == set()
 
 
+def test_the_test_client_is_imported_when_it_is_used() -> None:
+    code = f"{BUILD}\nprint(json.dumps([name for name in sys.modules if 'flask_wamp.testing' in name]))"
+    assert script(f"import json, sys\n{code}") == []
+
+
+def test_the_test_client_does_without_pytest() -> None:
+    use = "app.testing = True\nwith wamp.test_client() as peer: assert peer.call('add', 1, 2) == {'sum': 3}"
+    build = BUILD.replace("@wamp.callee\n", "@wamp.callee('add')\n")
+    code = f"{build}\n{use}\nprint(json.dumps('pytest' in sys.modules))"
+    assert script(f"import json, sys\n{code}") is False
+
+
 def test_version_is_that_of_the_package() -> None:
     import flask_wamp
 

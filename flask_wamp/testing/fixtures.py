@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from .crossbar import (
+from ..crossbar import (
     DEFAULT_REALM,
     DevRouter,
     RouterError,

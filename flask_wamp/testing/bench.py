@@ -1,0 +1,229 @@
+"""What the test clients of one app share: the running app, its errors, and who serves what."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+import typing as t
+
+from flask import Flask
+
+from .. import signals
+from ..app_state import AppState, state_of
+from ..client.client import Client
+from ..exceptions import ApplicationError, CallTimeout, NotJoined
+from ..peer.declarations import Declaration, Registration, Subscription
+from ..tasks.runner import TaskRunner
+from .recording import Recorder, Recording
+from .similar import listed
+
+KEY = "wamp_test_bench"
+PAUSE = 0.001
+MAX_ERRORS = 100
+
+
+class Member(t.Protocol):
+    """What the bench knows of a test client."""
+
+    @property
+    def clients(self) -> list[Client]:
+        """Its sessions."""
+
+
+class Unsettled(AssertionError):
+    """The app did not become idle in time. The text says what was still running or waiting."""
+
+
+class Bench:
+    """The test clients of one app. It serves the app while one of them is open."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.state: AppState = state_of(app)
+        self.client: Client = self.state.client
+        self.peers: list[Member] = []
+        self.recorder = Recorder(self.state.dispatcher.own_prefix)
+        self._errors: dict[str, BaseException] = {}
+        self._tokens = itertools.count(1)
+        self._started_here = False
+
+    @classmethod
+    def of(cls, app: Flask) -> Bench:
+        """Return the bench of an app."""
+        bench: Bench = app.extensions.setdefault(KEY, cls(app))
+        return bench
+
+    # Life.
+
+    def enter(self, peer: Member) -> None:
+        """Serve the app, unless it is served already.
+
+        :raises RuntimeError: The app is not being tested, or the router refuses what it declares.
+        """
+        if not self.app.testing:
+            raise RuntimeError(
+                "wamp.test_client() needs app.testing: call app.config.update(TESTING=True) first"
+            )
+        if not self.peers:
+            signals.dispatch_failed.connect(self._failed, sender=self.app)
+            signals.session_joined.connect(self._joined, sender=self.app)
+        self.peers.append(peer)
+        try:
+            self.serve()
+        except BaseException:
+            self.leave(peer)
+            raise
+
+    def serve(self) -> None:
+        """Have the app serve what it declares, and wait until the router has registered all of it."""
+        client = self.client
+        if not client.joined:
+            self._started_here = True
+        client.start()
+        refused = client.wait_until_joined()
+        if refused:
+            reasons = [f"{uri}: {error}" for uri, error in refused.items()]
+            raise RuntimeError(f"the router refuses what the app declares: {listed(reasons)}")
+        self._joined(self.app)
+
+    def leave(self, peer: Member) -> None:
+        """Stop the app after the last test client, if the first one has started it."""
+        self.peers = [each for each in self.peers if each is not peer]
+        if self.peers:
+            return
+        signals.dispatch_failed.disconnect(self._failed, sender=self.app)
+        signals.session_joined.disconnect(self._joined, sender=self.app)
+        self._errors.clear()
+        if self._started_here:
+            self._started_here = False
+            self.client.rest()
+
+    def record(self) -> t.ContextManager[Recording]:
+        """Record what the app sends.
+
+        :raises RuntimeError: No test client is open.
+        """
+        if not self.peers:
+            raise RuntimeError("use wamp.record() inside of 'with wamp.test_client()'")
+        return self.recorder.record()
+
+    def _joined(self, sender: Flask, **payload: t.Any) -> None:
+        peer = self.client.peer
+        connection = peer.connection if peer is not None else None
+        if connection is not None:
+            self.recorder.watch(connection)
+
+    # Errors of handlers.
+
+    @property
+    def propagates(self) -> bool:
+        """Whether errors of handlers are shown to the test, as Flask decides it for views."""
+        configured = self.app.config.get("PROPAGATE_EXCEPTIONS")
+        return self.app.testing if configured is None else bool(configured)
+
+    def token(self) -> str:
+        """Return a text that identifies one call. It is sent as ``transaction_hash``."""
+        return f"test-{next(self._tokens)}"
+
+    def error(self, token: str) -> BaseException | None:
+        """Return, once, what the handler of a call has raised."""
+        return self._errors.pop(token, None)
+
+    def _failed(
+        self, sender: Flask, *, message: t.Any, error: BaseException, **payload: t.Any
+    ) -> None:
+        token = message.received.details.get("transaction_hash")
+        if isinstance(token, str) and self.propagates:
+            while len(self._errors) >= MAX_ERRORS:  # of calls that nobody waits for
+                self._errors.pop(next(iter(self._errors)), None)
+            self._errors[token] = error
+
+    # Who serves what.
+
+    @property
+    def procedures(self) -> list[str]:
+        """The URIs that the app and its test clients have registered."""
+        return self._uris(Registration)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that the app and its test clients have subscribed to."""
+        return self._uris(Subscription)
+
+    def _uris(self, kind: type[Declaration]) -> list[str]:
+        declared = [
+            d.subject.uri
+            for client in self._clients()
+            for d in client.declarations
+            if isinstance(d.subject, kind) and d.id is not None
+        ]
+        own = f"{self.state.dispatcher.own_prefix}."
+        return sorted({uri for uri in declared if not uri.startswith(own)})
+
+    def _clients(self) -> list[Client]:
+        return [self.client, *(each for peer in self.peers for each in peer.clients)]
+
+    # Becoming idle.
+
+    def settle(self, timeout: float) -> None:
+        """Wait until no handler, event or task runs or waits, and all messages have been received.
+
+        :raises Unsettled: That was not so in time.
+        """
+        deadline = time.monotonic() + timeout
+        quiet = 0
+        while quiet < 2:  # twice: what was received is handled after that
+            busy = self.busy()
+            quiet = quiet + 1 if not busy and self._flush(deadline) and not self.busy() else 0
+            if time.monotonic() > deadline:
+                left = self.busy() or ["messages are still being exchanged"]
+                raise Unsettled(f"the app did not settle within {timeout:g} s: {listed(left)}")
+            if busy:
+                time.sleep(PAUSE)
+
+    def _flush(self, deadline: float) -> bool:
+        """Let every client receive what it was sent; return whether nothing else was sent meanwhile.
+
+        Only the router in this process can tell how many messages there were.
+        """
+        own = self.state.own_router
+        router = own.memory if own is not None and own.in_memory else None
+        before = router.handled if router is not None else 0
+        asked = sum(flush(client, deadline) for client in self._clients())
+        return router is None or router.handled == before + asked
+
+    def busy(self) -> list[str]:
+        """Return what still runs or waits, as text."""
+        found = []
+        for client in self._clients():
+            peer = client.peer
+            if peer is None:
+                continue
+            running, waiting = peer.pool.running, peer.waiting
+            if running or waiting:
+                found.append(f"{client.name}: {running} handlers running, {waiting} waiting")
+        tasks = sum(
+            each.unfinished for each in self.client.closeables if isinstance(each, TaskRunner)
+        )
+        if tasks:
+            found.append(f"{tasks} background tasks")
+        waiting = self.client.publications["waiting"]
+        if waiting:
+            found.append(f"{waiting} publications waiting for a session")
+        return found
+
+
+def flush(client: Client, deadline: float) -> int:
+    """Have a client ask the router for something: it has received everything before the answer.
+
+    :returns: How many messages it has sent for that.
+    """
+    if not client.joined:
+        return 0
+    left = max(0.01, deadline - time.monotonic())
+    with contextlib.suppress(
+        ApplicationError, CallTimeout, NotJoined
+    ):  # a refusal is an answer too
+        client.with_options(timeout=left).call("wamp.session.count")
+    return 1

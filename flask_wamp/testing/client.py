@@ -1,0 +1,312 @@
+"""``wamp.test_client()``: a peer that calls, publishes and subscribes as another program would."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import time
+import typing as t
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from ..client.client import Client
+from ..client.result_stream import ResultStream
+from ..exceptions import ApplicationError
+from ..peer.calls import CallFuture
+from ..peer.settings import Settings
+from ..protocol import error_uris
+from ..protocol.auth import Credentials
+from ..protocol.identity import Identity
+from ..router.memory import APP_ROLE
+from ..transports import OpenTransport
+from .bench import Bench, flush
+from .inbox import Inbox
+from .recording import Recording
+from .similar import did_you_mean, listed
+from .stubs import Calls, registration, stub
+
+if t.TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ..client.options import Options
+
+TRUSTED = Identity("test", APP_ROLE, authmethod="anonymous", authprovider="memory")
+"""Who may do everything."""
+
+
+class TestClient:
+    """A peer of its own in the realm of an app. Use it in a ``with`` block; see ``wamp.test_client()``."""
+
+    __test__ = False  # pytest: this is no test
+
+    def __init__(self, app: Flask, authid: str | None = None, authrole: str | None = None) -> None:
+        self._bench = Bench.of(app)
+        self._identity: Identity | None = None
+        if authid is not None or authrole is not None:
+            self._identity = Identity(authid or "test", authrole or "user")
+        self._client = self._caller = self._make(self._identity)
+        self._stubs: Client | None = None
+        self._inboxes: list[Inbox] = []
+        self._published: list[str] = []
+        self._recording = Recording()
+        self._stack = contextlib.ExitStack()
+
+    def _make(self, identity: Identity | None) -> Client:
+        return Client(
+            self._settings(identity),
+            callee=_no_declaration,
+            subscriber=_no_declaration,
+            name="test",
+        )
+
+    def _settings(self, identity: Identity | None) -> Settings:
+        settings = self._bench.client.settings
+        own = self._bench.state.own_router
+        if own is not None and own.in_memory:
+            open_transport: OpenTransport = own.memory.opener(identity or TRUSTED)
+            return dataclasses.replace(
+                settings, open_transport=open_transport, credentials=Credentials()
+            )
+        if identity is not None:
+            raise RuntimeError(
+                "a test client with an authid, an authrole or a login needs the router in memory: "
+                'set TESTING and leave WAMP_ROUTER_URL out, or set it to "memory:"'
+            )
+        return settings
+
+    def __enter__(self) -> Self:
+        """Serve the app unless it is served, and join.
+
+        :raises RuntimeError: ``app.testing`` is not set.
+        """
+        with contextlib.ExitStack() as stack:
+            self._bench.enter(self)
+            stack.callback(self._bench.leave, self)
+            self._recording = stack.enter_context(self._bench.recorder.record())
+            stack.callback(self._stop)
+            self._client.__enter__()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def _stop(self) -> None:
+        for client in self.clients:
+            client.stop()
+
+    @property
+    def clients(self) -> list[Client]:
+        """The sessions of this test client."""
+        return [self._client, *([self._stubs] if self._stubs is not None else [])]
+
+    @property
+    def session_id(self) -> int | None:
+        """The id of the session; None outside of the ``with`` block."""
+        return self._client.session_id
+
+    # Calling and publishing.
+
+    def with_options(self, **options: Unpack[Options]) -> Self:
+        """Return this test client with options for its calls and publications.
+
+        See :meth:`.Client.with_options`.
+        """
+        view = copy.copy(self)
+        view._caller = self._caller.with_options(**options)
+        return view
+
+    def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
+        """Call a procedure and return its result, as ``g.wampy.call`` does.
+
+        :raises ApplicationError: The callee or the router answered ERROR. Where a handler of the app raised
+            something, that is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
+        """
+        caller, token = self._marked()
+        try:
+            return caller.call(procedure, *args, **kwargs)
+        except ApplicationError as error:
+            cause = self._bench.error(token)
+            self._explain(error, procedure)
+            if cause is not None:
+                raise error from cause
+            raise
+
+    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
+        """Call a procedure and return a ``concurrent.futures.Future`` at once."""
+        return self._caller.submit(procedure, *args, **kwargs)
+
+    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
+        """Call a procedure and iterate its progressive results."""
+        return self._caller.stream(procedure, *args, **kwargs)
+
+    def publish(self, topic: str, /, *args: object, **kwargs: object) -> int | None:
+        """Publish an event, and return its id when the router has acknowledged it.
+
+        Like any publisher, this test client does not receive its own event, unless you publish it
+        ``with_options(exclude_me=False)``.
+
+        :raises ApplicationError: The router refused it.
+        """
+        self._published.append(self._uri(topic))
+        return self._caller.with_options(acknowledge=True).publish(topic, *args, **kwargs)
+
+    def _marked(self) -> tuple[Client, str]:
+        """Return a view of the client whose call can be recognized, and by which text."""
+        token, own = self._bench.token(), self._bench.state.own_router
+        if own is None:
+            return self._caller, token
+        view = self._caller.with_options()
+        options = view._options
+        view._options = dataclasses.replace(
+            options, call={**options.call, "transaction_hash": token}
+        )
+        return view, token
+
+    def _explain(self, error: ApplicationError, procedure: str) -> None:
+        if error.uri == error_uris.NO_SUCH_PROCEDURE:
+            uri, known = self._uri(procedure), self._bench.procedures
+            if uri in known:
+                return  # the handler has called something else
+            hint = did_you_mean(uri, known) or f"; there are: {listed(known)}"
+            error.args = (f"{uri} is not registered{hint}",)
+
+    # Serving.
+
+    def register(self, f: t.Callable[..., object], uri: str, **options: t.Any) -> None:
+        """Register a plain function until the end of the ``with`` block.
+
+        :param options: REGISTER.Options, for example ``match="prefix"``.
+        :raises ApplicationError: The router refused it.
+        """
+        self._client.declare(registration(self._uri(uri), f, **options), by_hand=True)
+
+    def subscribe(self, topic: str, *, match: str = "exact") -> Inbox:
+        """Subscribe to a topic, and return the inbox that receives its events from now on.
+
+        :param match: ``exact``, ``prefix`` or ``wildcard``.
+        :raises ApplicationError: The router refused it.
+        """
+        inbox = Inbox(self, self._uri(topic), match)
+        self._client.declare(inbox.subscription, by_hand=True)
+        self._inboxes.append(inbox)
+        return inbox
+
+    @contextlib.contextmanager
+    def stub(
+        self,
+        uri: str,
+        function: t.Callable[..., object] | None = None,
+        *,
+        returns: t.Any = None,
+        raises: BaseException | None = None,
+    ) -> t.Iterator[Calls]:
+        """Serve a procedure of another service while the ``with`` block runs.
+
+        It is registered whatever this test client may do.
+
+        :param function: Called with the payload; instead of ``returns`` and ``raises``.
+        :returns: The list of the calls: ``calls[0].args``.
+        :raises RuntimeError: The app, or a test client, has registered it already.
+        """
+        if function is not None and (returns is not None or raises is not None):
+            raise TypeError("stub() takes a function, or returns=, or raises=, and not two of them")
+        uri = self._uri(uri)
+        calls = Calls(uri)
+        client = self._server()
+        try:
+            client.declare(stub(uri, calls, returns, raises, function), by_hand=True)
+        except (ApplicationError, ValueError) as error:
+            if uri in self._bench.procedures:
+                raise RuntimeError(
+                    f"{uri} cannot be stubbed: the app or a test client has registered it already"
+                ) from error
+            raise
+        try:
+            yield calls
+        finally:
+            client.unregister(uri)
+
+    def _server(self) -> Client:
+        if self._identity is None:
+            return self._client
+        if self._stubs is None:
+            stubs = self._make(None)
+            stubs.__enter__()
+            self._stubs = stubs
+        return self._stubs
+
+    # Who it is.
+
+    def login(self, http: FlaskClient) -> Identity:
+        """Join again as the user whom the cookies of ``app.test_client()`` identify, as a browser does.
+
+        Inboxes and registered functions stay. Nobody who is logged in is the role ``anonymous``.
+
+        :returns: Who that is.
+        :raises RuntimeError: The endpoint refuses it, or ``WAMP_ENDPOINT`` is None.
+        :raises ApplicationError: This user may not subscribe to the topic of an inbox.
+        """
+        endpoint, own = self._bench.state.config["WAMP_ENDPOINT"], self._bench.state.own_router
+        if endpoint is None or own is None or not own.in_memory:
+            raise RuntimeError("login() needs the router in memory, and WAMP_ENDPOINT")
+        response = http.post(f"{endpoint.rstrip('/')}/session")
+        if response.status_code != 200:
+            raise RuntimeError(
+                f"POST {endpoint}/session answered {response.status}: {response.text}"
+            )
+        ticket = response.get_json()["ticket"]
+        found = own.redeem(ticket) if ticket is not None else Identity("anonymous", "anonymous")
+        if found is None:
+            raise RuntimeError("the ticket of this login is unknown to the router in memory")
+        self._rejoin(found)
+        return found
+
+    def _rejoin(self, identity: Identity) -> None:
+        old, new = self._client, self._make(identity)
+        declarations = old.declarations
+        old.stop()
+        self._identity, self._client, self._caller = identity, new, new
+        new.__enter__()
+        for declaration in declarations:
+            new.declare(declaration, by_hand=True)
+
+    # Waiting.
+
+    def settle(self, timeout: float) -> None:
+        """Wait until the app is idle; see ``wamp.settle()``."""
+        self._bench.settle(timeout)
+
+    def flush(self) -> None:
+        """Wait until this client has received what the router has sent it so far."""
+        flush(self._client, time.monotonic() + self._client.settings.call_timeout)
+
+    def why_empty(self, inbox: Inbox) -> str:
+        """Return what did happen, for an inbox without an event."""
+        published = self._recording.published
+        others = [each for each in self._inboxes if each is not inbox and each._events]
+        lines = [f"The app has published: {listed(published)}."]
+        topics = [record.uri for record in published]
+        hint = did_you_mean(inbox.topic, topics)
+        if hint:
+            lines.append(f"{inbox.topic} was not published{hint}")
+        if inbox.topic in self._published:
+            lines.append(
+                "This test client has published to it: a publisher does not receive its own events, "
+                "unless it says with_options(exclude_me=False)."
+            )
+        lines += [f"The inbox of {each} has {list(each._events)}." for each in others]
+        lines += [f"Not finished: {each}." for each in self._bench.busy()]
+        return " ".join(lines)
+
+    def _uri(self, uri: str) -> str:
+        return self._client._absolute(uri)
+
+    def __repr__(self) -> str:
+        return f"<TestClient {self._identity or 'trusted'} session {self.session_id}>"
+
+
+def _no_declaration(*args: object, **kwargs: object) -> t.Any:
+    raise NotImplementedError("a test client declares by itself")

@@ -1,0 +1,118 @@
+"""The events that a test client has received for one subscription."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+import typing as t
+
+from ..peer.declarations import Subscription
+from ..protocol import messages as m
+
+
+class NothingArrived(AssertionError):
+    """No event arrived in time. The text says what did arrive."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReceivedEvent:
+    """An event, as a subscriber got it."""
+
+    topic: str
+    args: list[t.Any]
+    kwargs: dict[str, t.Any]
+    details: dict[str, t.Any] = dataclasses.field(repr=False, default_factory=dict)
+    """EVENT.Details: ``publisher``, ``publisher_authid``, ``retained`` and more."""
+
+
+class Owner(t.Protocol):
+    """What an inbox needs of its test client."""
+
+    def settle(self, timeout: float) -> None:
+        """Wait until everything that is sent already has been handled and received."""
+
+    def flush(self) -> None:
+        """Wait until this client has received what the router has sent it so far."""
+
+    def why_empty(self, inbox: Inbox) -> str:
+        """Return what did happen, as text."""
+
+
+class Inbox:
+    """The events of one subscription, the oldest first. See :meth:`.TestClient.subscribe`."""
+
+    def __init__(self, owner: Owner, topic: str, match: str) -> None:
+        self.topic = topic
+        self.match = match
+        self._owner = owner
+        self._events: collections.deque[ReceivedEvent] = collections.deque()
+        self._changed = threading.Condition()
+        options = {} if match == "exact" else {"match": match}
+        self.subscription = Subscription(topic, _no_handler, options=options)
+        self.subscription.take = self._take
+        self.subscription.name = f"the inbox of {topic}"
+
+    def get(self, timeout: float = 1.0) -> ReceivedEvent:
+        """Remove and return the oldest event; wait for it if necessary.
+
+        :param timeout: Seconds. With 0 it returns only what the router has sent already.
+        :raises NothingArrived: There was no event in time.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._events, timeout)
+            if self._events:
+                return self._events.popleft()
+        self._owner.flush()
+        with self._changed:
+            if self._events:
+                return self._events.popleft()
+        raise NothingArrived(
+            f"no event of {self} arrived within {timeout:g} s. {self._owner.why_empty(self)}"
+        )
+
+    def all(self, timeout: float = 1.0) -> list[ReceivedEvent]:
+        """Remove and return all events, after the app has settled. See :meth:`.FlaskWAMP.settle`.
+
+        An empty list means that there was no event: the app is idle, and the router has sent nothing.
+        """
+        self._owner.settle(timeout)
+        with self._changed:
+            events = list(self._events)
+            self._events.clear()
+        return events
+
+    def clear(self) -> None:
+        """Remove all events, after the app has settled."""
+        self.all()
+
+    def __len__(self) -> int:
+        """Return how many events there are, after the app has settled."""
+        self._owner.settle(1.0)
+        return len(self._events)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __iter__(self) -> t.Iterator[ReceivedEvent]:
+        """Remove and yield all events, after the app has settled."""
+        return iter(self.all())
+
+    def __str__(self) -> str:
+        return self.topic if self.match == "exact" else f"{self.topic} (match={self.match!r})"
+
+    def __repr__(self) -> str:
+        return f"<Inbox {self} with {list(self._events)}>"
+
+    def _take(self, message: m.Event) -> bool:
+        """Keep an event. The thread that reads calls it."""
+        topic = message.details.get("topic", self.topic)
+        event = ReceivedEvent(topic, message.args, message.kwargs, message.details)
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+        return True
+
+
+def _no_handler(work: object) -> bool:
+    raise NotImplementedError("an inbox takes its events itself")

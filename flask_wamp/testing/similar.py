@@ -1,0 +1,33 @@
+"""Hints for error messages: names that resemble what a test has asked for."""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+
+SHOWN = 8
+"""How many items a message lists."""
+
+
+def did_you_mean(name: str, known: t.Iterable[str]) -> str:
+    """Return ``"; did you mean x?"``, or ``""`` if nothing resembles the name."""
+    ratios = {each: _resemblance(name, each) for each in set(known) - {name}}
+    close = sorted((each for each in ratios if ratios[each] >= 0.7), key=lambda each: -ratios[each])
+    return f"; did you mean {' or '.join(close[:3])}?" if close else ""
+
+
+def _resemblance(one: str, other: str) -> float:
+    """Compare what two URIs do not have in common: most of an app's begin alike."""
+    parts, others = one.split("."), other.split(".")
+    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
+        del parts[0], others[0]
+    return difflib.SequenceMatcher(None, ".".join(parts), ".".join(others)).ratio()
+
+
+def listed(items: t.Sequence[object], nothing: str = "nothing") -> str:
+    """Return the last items of a list as text."""
+    if not items:
+        return nothing
+    shown = ", ".join(str(item) for item in items[-SHOWN:])
+    more = len(items) - SHOWN
+    return f"{shown} (and {more} before)" if more > 0 else shown

@@ -1,0 +1,245 @@
+"""``wamp.test_client()``, as a user would use it."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+
+import pytest
+from flask import Flask, g
+
+from flask_wamp import ApplicationError, FlaskWAMP
+from tests.testclient.conftest import Shop
+
+
+def test_an_event_that_a_post_has_caused_is_there(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe("com.shop.votes")
+        shop.app.test_client().post("/vote/tea")
+        assert inbox.get(timeout=0).args == [{"tea": 1}]
+        shop.app.test_client().post("/vote/tea")
+        (event,) = inbox.all()
+        assert (event.topic, event.args, event.kwargs) == ("com.shop.votes", [{"tea": 2}], {})
+        assert inbox.all() == []
+
+
+def test_calls(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        assert peer.call(".total") == 0
+        assert peer.submit("com.shop.total").result(1) == 0
+        assert list(peer.stream("com.shop.count", 3)) == [0, 1, 2]
+        assert peer.with_options(timeout=1).call(".total") == 0
+
+
+def test_an_inbox_counts_and_iterates_and_clears(shop: Shop) -> None:
+    http = shop.app.test_client()
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe("com.shop", match="prefix")
+        http.post("/vote/tea")
+        http.post("/vote/jam")
+        assert len(inbox) == 2
+        assert [event.topic for event in inbox] == ["com.shop.votes"] * 2
+        http.post("/vote/jam")
+        inbox.clear()
+        assert len(inbox) == 0
+
+
+def test_what_a_subscriber_publishes_is_there_when_the_app_has_settled(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe(".relayed")
+        for number in range(20):
+            peer.publish(".relay", str(number))
+        shop.wamp.settle()
+        assert [event.args for event in inbox.all()] == [[str(number)] for number in range(20)]
+
+
+def test_background_tasks_have_run_when_the_app_has_settled(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe(".done")
+        peer.call(".later", "tea")
+        assert [event.args for event in inbox] == [["tea"]]
+
+
+def test_settling_names_what_still_runs(shop: Shop) -> None:
+    began, end = threading.Event(), threading.Event()
+
+    @shop.wamp.callee(".wait")
+    def wait() -> None:
+        began.set()
+        end.wait(10)
+
+    with shop.wamp.test_client() as peer:
+        future = peer.submit(".wait")
+        assert began.wait(10)
+        with pytest.raises(
+            AssertionError, match=r"did not settle within 0\.05 s: shop: 1 handlers"
+        ):
+            shop.wamp.settle(0.05)
+        end.set()
+        future.result(10)
+        shop.wamp.settle(10)
+
+
+def test_an_empty_inbox_says_what_was_published(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox, other = peer.subscribe("com.shop.vote"), peer.subscribe("com.shop.votes")
+        shop.app.test_client().post("/vote/tea")
+        with pytest.raises(AssertionError) as caught:
+            inbox.get(timeout=0)
+        assert "no event of com.shop.vote arrived within 0 s" in str(caught.value)
+        assert "com.shop.votes({'tea': 1}) by POST /vote/tea" in str(caught.value)
+        assert "did you mean com.shop.votes?" in str(caught.value)
+        assert "The inbox of com.shop.votes has" in str(caught.value)
+        assert other.get().args == [{"tea": 1}]
+
+
+def test_an_inbox_says_that_a_publisher_does_not_receive_its_own_events(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe(".news")
+        peer.publish(".news")
+        with pytest.raises(AssertionError, match=r"exclude_me=False"):
+            inbox.get(timeout=0)
+        peer.with_options(exclude_me=False).publish(".news", 1)
+        assert inbox.get().args == [1]
+
+
+def test_an_unknown_procedure_is_answered_with_those_of_similar_names(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        with pytest.raises(ApplicationError) as caught:
+            peer.call("com.shop.totals")
+        assert "com.shop.totals is not registered; did you mean com.shop.total?" in str(
+            caught.value
+        )
+        with pytest.raises(
+            ApplicationError, match=r"com\.x is not registered; there are: com\.shop"
+        ):
+            peer.call("com.x")
+
+
+def test_the_exception_of_a_handler_reaches_the_test(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        with pytest.raises(ApplicationError, match="no tea left") as caught:
+            peer.call(".fail")
+        cause = caught.value.__cause__
+        assert isinstance(cause, ZeroDivisionError)
+        assert traceback.extract_tb(cause.__traceback__)[-1].name == "fail"
+        shop.app.config["PROPAGATE_EXCEPTIONS"] = False
+        with pytest.raises(ApplicationError) as caught:
+            peer.call(".fail")
+        assert caught.value.__cause__ is None
+
+
+def test_the_rights_of_others_hold(shop: Shop) -> None:
+    with shop.wamp.test_client(authid="ann", authrole="member") as peer:
+        assert peer.call(".total") == 0
+        for forbidden in (
+            lambda: peer.call(".who"),
+            lambda: peer.publish(".votes", 1),
+            lambda: peer.subscribe(".done"),
+            lambda: peer.register(print, ".mine"),
+        ):
+            with pytest.raises(ApplicationError, match="not_authorized.*wamp.allow"):
+                forbidden()
+        inbox = peer.subscribe(".votes")
+        shop.app.test_client().post("/vote/tea")
+        assert inbox.get().args == [{"tea": 1}]
+
+
+def test_a_role_without_a_right(shop: Shop) -> None:
+    with (
+        shop.wamp.test_client(authid="ann") as peer,
+        pytest.raises(ApplicationError, match="'user' may not call"),
+    ):
+        peer.call(".total")
+
+
+@pytest.mark.parametrize("identity", [{}, {"authid": "ann", "authrole": "member"}])
+def test_a_stub_stands_for_another_service(shop: Shop, identity: dict[str, str]) -> None:
+    http = shop.app.test_client()
+    with shop.wamp.test_client(**identity) as peer:
+        with peer.stub("com.bank.price", returns=3) as calls:
+            assert http.post("/buy/tea").json == {"price": 3}
+            assert calls[0].args == ["tea"]
+            with pytest.raises(IndexError, match="was called 1 times: there is no call 1"):
+                calls[1]
+        with peer.stub("com.bank.price", lambda item: len(item)):
+            assert http.post("/buy/jam").json == {"price": 3}
+        with peer.stub("com.bank.price", raises=ApplicationError("com.bank.error.closed")):
+            assert http.post("/buy/jam").status_code == 502
+        assert len(calls) == 1  # it was withdrawn
+        with pytest.raises(ApplicationError, match="no_such_procedure|not_authorized"):
+            peer.call("com.bank.price", "jam")
+
+
+def test_a_stub_does_not_hide_what_the_app_registers(shop: Shop) -> None:
+    with (
+        shop.wamp.test_client() as peer,
+        pytest.raises(RuntimeError, match="cannot be stubbed: the app or a test client"),
+        peer.stub("com.shop.total"),
+    ):
+        pass
+
+
+def test_a_registered_function(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        peer.register(lambda item: item.upper(), "com.bank.price")
+        assert shop.app.test_client().post("/buy/tea").json == {"price": "TEA"}
+
+
+def test_what_the_app_sends_is_recorded(shop: Shop) -> None:
+    http = shop.app.test_client()
+    with shop.wamp.test_client() as peer, peer.stub("com.bank.price", returns=1):
+        http.post("/vote/jam")
+        with shop.wamp.record() as seen:
+            http.post("/vote/tea")
+            http.post("/buy/tea")
+            peer.publish(".relay", "x")
+            shop.wamp.settle()
+        http.post("/vote/jam")
+        assert [(r.uri, r.args, r.asked_by) for r in seen.published] == [
+            ("com.shop.votes", [{"jam": 1, "tea": 1}], "POST /vote/tea"),
+            ("com.shop.relayed", ["x"], "com.shop.relay"),
+        ]
+        assert [(r.uri, r.args, r.asked_by) for r in seen.called] == [
+            ("com.bank.price", ["tea"], "POST /buy/tea")
+        ]
+    with pytest.raises(RuntimeError, match="inside of"):
+        shop.wamp.record()
+
+
+def test_the_app_stops_with_the_last_test_client_and_can_start_again(shop: Shop) -> None:
+    threads = set(threading.enumerate())
+    for _ in range(2):
+        with shop.wamp.test_client() as ann:
+            with shop.wamp.test_client() as bob:
+                assert bob.session_id != ann.session_id
+            assert ann.call(".total") == 0
+        assert not shop.wamp.health()["joined"]
+    assert {thread for thread in threading.enumerate() if thread not in threads} == set()
+
+
+def test_an_app_that_was_started_before_keeps_running(shop: Shop) -> None:
+    with shop.app.app_context():
+        assert g.wampy.call("com.shop.total") == 0
+    with shop.wamp.test_client() as peer:
+        assert peer.call(".total") == 0
+    assert shop.wamp.health()["joined"]
+    shop.wamp.stop()
+
+
+def test_two_apps_share_nothing() -> None:
+    wamp, apps = FlaskWAMP(), [Flask("one"), Flask("two")]
+    for app in apps:
+        app.config["TESTING"] = True
+        wamp.init_app(app)
+    with apps[0].app_context(), wamp.test_client() as one:
+        inbox = one.subscribe("com.news")
+        with apps[1].app_context(), wamp.test_client() as two:
+            two.publish("com.news")
+        assert inbox.all() == []
+
+
+def test_an_app_that_is_not_being_tested_is_refused() -> None:
+    wamp = FlaskWAMP(Flask("app"))
+    with pytest.raises(RuntimeError, match="TESTING=True"), wamp.test_client():
+        pass
