@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import typing as t
 import weakref
@@ -36,6 +37,7 @@ from .servers import lifecycle
 
 if t.TYPE_CHECKING:
     from .peer.listeners import Host
+    from .peer.settings import Settings
     from .scheduling.scheduler import Scheduler
 
 logger = get_logger("flask_wamp")
@@ -58,6 +60,8 @@ class AppState:
             app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
         )
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
+        if _meets_others(config, settings):
+            settings = dataclasses.replace(settings, app=app.name)
         self.own_router = own_router(app, config, settings, self.rights)
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
@@ -185,6 +189,13 @@ class AppState:
         if signal.has_receivers_for(self.app):
             with self.app.app_context():
                 notify.send(signal, self.app, realm=self.client.realm, **payload)
+
+
+def _meets_others(config: Config, settings: Settings) -> bool:
+    """Return whether other applications can join the router."""
+    url = settings.router_url
+    is_own = url.embedded and not url.path and not config["WAMP_ROUTER_LISTEN"]
+    return not (url.memory or is_own)
 
 
 def _keys(app: Flask, config: Config) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from ..concurrency.guards import guarded
 from ..concurrency.pool import Pool
 from ..coordination.leases import Leases
 from ..coordination.linger import Linger
+from ..coordination.other_apps import OtherApps
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Subscription, key
@@ -370,6 +372,8 @@ class ClientState:
                 Leases: Leases,
                 EventHub: EventHub,
             }
+            if self.settings.app is not None:
+                listeners[OtherApps] = functools.partial(OtherApps, self.declarations)
             new = Peer(self.settings, self.declarations, self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

@@ -40,7 +40,7 @@ class Linger:
     def __init__(self, connection: Connection, declarations: t.Iterable[Declaration]) -> None:
         self._connection = connection
         self._shared = sorted(
-            (d for d in declarations if isinstance(d, Registration) and _is_shared(d)),
+            (d for d in declarations if isinstance(d, Registration) and d.is_shared),
             key=lambda registration: (registration.uri, registration.match),
         )
         self._turn: int | None = None
@@ -112,8 +112,3 @@ def _is_alone(count: object) -> bool:
     if not isinstance(count, int):
         raise ProtocolError(f"{COUNT_CALLEES} did not return a number")
     return count < 2
-
-
-def _is_shared(registration: Registration) -> bool:
-    policy = registration.options.get("invoke", "single")
-    return policy != "single" and registration.id is not None

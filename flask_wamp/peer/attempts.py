@@ -21,7 +21,7 @@ def make_session(settings: Settings, transport: Transport) -> Session:
     return Session(
         transport.serializer,
         settings.realm,
-        Authentication(settings.credentials),
+        Authentication(settings.credentials, settings.app),
         agent=settings.agent,
         max_message_size=min(settings.max_message_size, transport.max_send_size),
     )

@@ -146,6 +146,11 @@ class Registration(_Declared):
         self.runs_if_canceled = False
         """Whether the handler runs even if the caller is gone."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is registered in the present session, and other sessions may register it too."""
+        return self.id is not None and self.options.get("invoke", "single") != "single"
+
 
 class Subscription(_Declared):
     """A topic to subscribe to in every session.

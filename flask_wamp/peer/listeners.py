@@ -52,7 +52,11 @@ class Host(t.Protocol):
 
 
 class SessionListener(t.Protocol):
-    """Follows the sessions of one process. Lives as long as the peer does."""
+    """Follows the sessions of one process. Lives as long as the peer does.
+
+    If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process: several listeners
+    that leave cost workers.
+    """
 
     def joined(self, connection: Connection) -> None:
         """Take note of a new session, with everything registered. Must not wait."""
@@ -137,7 +141,11 @@ class Listeners:
         thread can be started at the end of the interpreter: where the pool has no workers for it, this thread
         has the listeners leave one after another.
         """
-        keys = collections.deque(key for key in self._listeners if key != last)
+        keys = collections.deque(
+            key
+            for key, each in self._listeners.items()
+            if key != last and getattr(each, "has_to_leave", True)
+        )
         left, done = threading.Condition(), len(keys)
 
         def leave_some() -> None:

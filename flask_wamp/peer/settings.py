@@ -34,6 +34,8 @@ class Settings:
     compression: bool = False
     open_transport: OpenTransport | None = None
     """Connects to a router that is no URL alone: one that has to be started, or one in this process."""
+    app: str | None = None
+    """The application's name, which HELLO has in ``authextra``; None: HELLO does not name it."""
     uri_prefix: str | None = None
     """What relative URIs are below."""
     default: t.Callable[[t.Any], t.Any] | None = None

@@ -27,6 +27,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..exceptions import AuthenticationError
+from .identity import app_extra
 from .private_key import load_private_key
 
 if t.TYPE_CHECKING:
@@ -172,11 +173,13 @@ class Authentication:
     """One attempt to join: HELLO, CHALLENGE, AUTHENTICATE and WELCOME of one connection.
 
     :param credentials: What :meth:`Credentials.check` found to be good.
+    :param app: The name of the application, for other applications; see :func:`app_extra`.
     :raises AuthenticationError: The private key cannot be read (any more).
     """
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, app: str | None = None) -> None:
         credentials = self._credentials = credentials.resolved()
+        self._app_extra = app_extra(app)
         self._offered = credentials.offered
         # 18 bytes are 24 digits of base64 without padding. So the router's nonce, which Crossbar makes
         # by appending bytes and the spec by appending text, begins with ours either way.
@@ -191,7 +194,7 @@ class Authentication:
         if self._credentials.authid is not None:
             details["authid"] = self._credentials.authid
         given = t.cast("t.Mapping[str, object]", self._credentials.authextra)  # resolved
-        authextra = {**given, **self._own_authextra()}
+        authextra = {**self._app_extra, **given, **self._own_authextra()}
         if authextra:
             details["authextra"] = authextra
         return details

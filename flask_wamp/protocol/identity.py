@@ -29,3 +29,27 @@ class Identity:
 
     authprovider: str = "static"
     """What authenticated the session: ``static`` for a table of principals, ``dynamic`` for a function."""
+
+
+#: Characters of an application's name that others see.
+MAX_APP_NAME = 100
+
+_OWN = "flask_wamp"
+
+
+def app_extra(app: str | None) -> dict[str, object]:
+    """Return what ``authextra`` says about the application that a session belongs to.
+
+    :param app: The application's name; None: the session does not belong to one.
+    """
+    return {_OWN: {"app": app[:MAX_APP_NAME]}} if app else {}
+
+
+def app_of(authextra: object) -> str | None:
+    """Return the name of the application that ``authextra`` names. None if it names none.
+
+    The client chooses the name, and nothing proves it: do not decide anything about rights with it.
+    """
+    own = authextra.get(_OWN) if isinstance(authextra, dict) else None
+    app = own.get("app") if isinstance(own, dict) else None
+    return app[:MAX_APP_NAME] if isinstance(app, str) and app else None

@@ -31,6 +31,16 @@ class RouterFeatures:
         """Whether CANCEL may be sent. Some routers that do not know it end the session."""
         return "call_canceling" in self.dealer
 
+    @property
+    def has_registration_meta_api(self) -> bool:
+        """Whether the router may be asked about registrations."""
+        return "registration_meta_api" in self.dealer
+
+    @property
+    def has_callee_meta_api(self) -> bool:
+        """Whether the router may be asked which sessions have registered a procedure, and about them."""
+        return self.has_registration_meta_api and "session_meta_api" in self.dealer
+
     def for_call(self, options: Details) -> Details:
         """Return the options of a CALL: without progressive results there is the final one."""
         if "receive_progress" in options and "progressive_call_results" not in self.dealer:

@@ -12,10 +12,14 @@ import re
 
 from ..exceptions import InvalidURI
 
-#: Procedures of the router's own: which registration a URI has, and how many callees that has.
+#: Procedures of the router's own: which registration a URI has, how many callees that has, and which.
 #: Source: WAMP Advanced Profile, "Registration Meta API".
 LOOKUP = "wamp.registration.lookup"
 COUNT_CALLEES = "wamp.registration.count_callees"
+LIST_CALLEES = "wamp.registration.list_callees"
+
+#: A session's details. Source: WAMP Advanced Profile, "Session Meta API".
+GET_SESSION = "wamp.session.get"
 
 #: What no part of a URI may contain.
 _NOT = r"\s.#\0\ud800-\udfff"

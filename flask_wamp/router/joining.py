@@ -11,7 +11,7 @@ from .._text import get_logger
 from ..exceptions import ProtocolError
 from ..protocol import error_uris
 from ..protocol import messages as m
-from ..protocol.identity import Identity
+from ..protocol.identity import Identity, app_of
 from ..protocol.messages import Details
 from ..protocol.uris import is_valid_uri
 from .authentication import Authenticator, Challenge, JoinRequest, Mutual, Refusal
@@ -79,6 +79,7 @@ class Joining:
             session.abort(error_uris.NO_SUCH_REALM, f"there is no realm {message.realm!r:.100}")
             return
         session.realm_name = message.realm
+        session.app = app_of(request.authextra)
         session.begin_authentication(request.session_id, features)
         known = session.facts.identity
         if known is not None:

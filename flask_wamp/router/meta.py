@@ -12,6 +12,7 @@ import typing as t
 
 from ..protocol import error_uris
 from ..protocol import messages as m
+from ..protocol.identity import app_extra
 from ..protocol.messages import Details
 from ..protocol.uris import is_valid_uri
 from . import testaments
@@ -335,8 +336,10 @@ def session_details(session: RouterSession) -> Details:
         "authprovider": identity.authprovider,
         "transport": dict(session.facts.details),
     }
-    if identity.authextra:
-        details["authextra"] = dict(identity.authextra)
+    # Nothing else of what HELLO has in authextra: a nonce or a token is not for others.
+    authextra = {**app_extra(session.app), **identity.authextra}
+    if authextra:
+        details["authextra"] = authextra
     return details
 
 

@@ -60,6 +60,7 @@ class RouterSession:
         "realm_name",
         "_stopped",
         "_strict",
+        "app",
         "calls",
         "challenge",
         "codec",
@@ -106,6 +107,8 @@ class RouterSession:
         self.state = State.ESTABLISHING
         self.id = 0
         self.identity = Identity("", "")
+        self.app: str | None = None
+        """The application that HELLO names. The client's claim, nothing is proven."""
         self.features = Features()
         self.realm: JoinableRealm | None = None
         self.realm_name = ""

@@ -67,6 +67,32 @@ def test_a_session_is_told_nothing_of_its_own_transports_headers(router: TestRou
     assert "secret" not in str(line.ask("wamp.session.get", line.id))
 
 
+@pytest.mark.parametrize(
+    ("claimed", "shown"),
+    [
+        ({"app": "shop"}, {"app": "shop"}),
+        ({"app": "shop", "token": "secret"}, {"app": "shop"}),
+        ({"app": "s" * 1000}, {"app": "s" * 100}),
+        *((claimed, None) for claimed in ({"app": 7}, {"app": ""}, {}, [], "shop", None)),
+    ],
+)
+def test_of_the_authextra_of_hello_only_the_name_of_the_app_is_shown(
+    router: TestRouter, claimed: object, shown: object
+) -> None:
+    line = router.join(details={"authextra": {"flask_wamp": claimed, "nonce": "secret"}})
+    details = line.ask("wamp.session.get", line.id)
+    assert details.get("authextra") == (None if shown is None else {"flask_wamp": shown})
+    assert "authextra" not in line.welcome
+
+
+def test_an_authenticator_has_the_last_word_about_the_app(router: TestRouter) -> None:
+    line = router.join(
+        identity=Identity("ann", "member", {"flask_wamp": {}}),
+        details={"authextra": {"flask_wamp": {"app": "shop"}}},
+    )
+    assert line.ask("wamp.session.get", line.id)["authextra"] == {"flask_wamp": {}}
+
+
 def test_counting_and_listing_sessions(router: TestRouter) -> None:
     one = router.join(identity=Identity("ann", "member"))
     two = router.join(identity=Identity("bob", "admin"))

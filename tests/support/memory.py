@@ -78,7 +78,8 @@ class MemoryRouter:
         self.details: dict[str, t.Any] = {}
         """Added to the details of :meth:`invoke` and :meth:`publish`."""
         self.roles: dict[str, t.Any] = copy.deepcopy(ROLES)
-        """What WELCOME announces."""
+        """What WELCOME announces. Without this feature, no client asks about other applications' callees."""
+        del self.roles["dealer"]["features"]["session_meta_api"]
         self.attempts = 0
         self.messages: list[t.Any] = []
         """What all clients sent, in order."""

@@ -1,0 +1,103 @@
+"""Two applications that share a procedure, on a real Crossbar.io and on the built-in router."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_wamp import FlaskWAMP
+from flask_wamp.coordination.other_apps import OtherApps
+from flask_wamp.crossbar import free_port
+from flask_wamp.protocol.uris import GET_SESSION
+from tests.conftest import eventually
+from tests.endpoint.test_router_command import run
+
+if t.TYPE_CHECKING:
+    from flask_wamp.crossbar import DevRouter
+
+pytestmark = pytest.mark.router
+
+URI = "com.example.add"
+MakeApp = t.Callable[..., Flask]
+
+
+@pytest.fixture(params=["crossbar", "embedded"])
+def url(request: pytest.FixtureRequest, wamp_router: DevRouter, tmp_path: Path) -> t.Iterator[str]:
+    if request.param == "crossbar":
+        yield wamp_router.rawsocket_url
+        return
+    url = f"ws://127.0.0.1:{free_port()}/ws"
+    with run(url, cwd=tmp_path):
+        yield url
+
+
+def join_as(make_app: MakeApp, name: str, url: str, **config: t.Any) -> FlaskWAMP:
+    wamp = FlaskWAMP(make_app(name, WAMP_ROUTER_URL=url, **config))
+    wamp.callee(URI)(lambda: name)
+    wamp.start()
+    wamp.client.wait_until_joined(10)
+    return wamp
+
+
+def look_of(wamp: FlaskWAMP) -> OtherApps:
+    assert wamp.client.peer is not None
+    return t.cast(OtherApps, wamp.client.peer.listener(OtherApps))
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if "registers" in each.getMessage()]
+
+
+def test_two_workers_of_one_app_say_nothing_and_another_app_warns_once(
+    url: str, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    join_as(make_app, "shop", url)
+    second = join_as(make_app, "shop", url)
+    eventually(lambda: len(look_of(second)._seen) == 2)  # itself, and the first
+    assert warnings(caplog) == []
+    join_as(make_app, "orders", url)
+    [warning] = eventually(lambda: warnings(caplog))
+    assert f"the application 'shop' registers {URI} too" in warning
+    assert "'orders', serves" in warning
+
+
+def test_the_meta_api_names_the_app(url: str, make_app: MakeApp) -> None:
+    wamp = join_as(make_app, "shop", url)
+    assert wamp.client.peer is not None
+    details = wamp.client.call(GET_SESSION, wamp.client.peer.session_id)
+    assert details["authextra"]["flask_wamp"] == {"app": "shop"}
+
+
+def test_without_permission_it_is_silent_at_crossbar(
+    historian: DevRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = historian.rawsocket_url
+    apps = [join_as(make_app, name, url, WAMP_REALM="strict") for name in ("shop", "orders")]
+    eventually(lambda: not any(look_of(wamp)._permitted for wamp in apps))
+    assert caplog.messages == []
+
+
+ACCESS = {
+    "principals": {"ticket": {"joe": {"ticket": "secret", "role": "device"}}},
+    "roles": {
+        "device": [{"uri": "com.example.", "match": "prefix", "allow": ["call", "register"]}]
+    },
+}
+
+
+def test_without_permission_it_is_silent_at_the_built_in_router(
+    tmp_path: Path, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "access.json").write_text(json.dumps(ACCESS))
+    url = f"ws://127.0.0.1:{free_port()}/ws"
+    with run(url, cwd=tmp_path, principals="access.json"):
+        credentials = {"WAMP_AUTHID": "joe", "WAMP_TICKET": "secret"}
+        apps = [join_as(make_app, name, url, **credentials) for name in ("shop", "orders")]
+        eventually(lambda: not any(look_of(wamp)._permitted for wamp in apps))
+        for wamp in apps:
+            wamp.stop()
+    assert caplog.messages == []
