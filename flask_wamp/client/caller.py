@@ -11,9 +11,9 @@ from ..concurrency.deadlines import follow, inherited, within
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
 from ..peer.calls import CallFuture, CallTicket, give_up, stop
-from ..peer.connection import payload
 from ..peer.peer import Peer
 from ..peer.requests import request, wait_for
+from ..peer.sending import payload
 from ..peer.settings import Settings
 from ..protocol import messages as m
 from ..protocol.call_result import outcome, remote_error

@@ -9,9 +9,10 @@ import typing as t
 
 from .._text import get_logger
 from ..exceptions import NotJoined, WAMPError
-from ..peer.connection import Connection, payload
+from ..peer.connection import Connection
 from ..peer.listeners import Host
 from ..peer.peer import Peer
+from ..peer.sending import payload
 from ..peer.settings import Settings
 from ..protocol import messages as m
 from ..protocol.options import CallOptions

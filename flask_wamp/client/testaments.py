@@ -18,8 +18,9 @@ import typing as t
 from .._text import get_logger
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from ..peer.calls import give_up
-from ..peer.connection import Connection, payload
+from ..peer.connection import Connection
 from ..peer.listeners import Host
+from ..peer.sending import payload
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
 from ..protocol.options import RECEIVERS

@@ -34,11 +34,12 @@ import typing as t
 
 from .._text import get_logger
 from ..exceptions import InvalidPayload, WAMPError
-from ..peer.connection import Connection, payload
+from ..peer.connection import Connection
 from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
 from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..peer.listeners import Host, MakeListener
 from ..peer.requests import request
+from ..peer.sending import payload
 from ..peer.serving import withdraw
 from ..protocol import error_uris
 from ..protocol import messages as m

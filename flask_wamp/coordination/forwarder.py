@@ -13,9 +13,10 @@ import msgspec
 
 from .._text import get_logger
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
-from ..peer.connection import Connection, payload
+from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.listeners import Host
+from ..peer.sending import payload
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session

@@ -25,10 +25,11 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
-from ..peer.connection import Connection, payload
+from ..peer.connection import Connection
 from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
 from ..peer.listeners import Host
 from ..peer.requests import request
+from ..peer.sending import payload
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session

@@ -1,17 +1,75 @@
-"""Attempts to join: what a session is made of, and what is logged about attempts that fail."""
+"""Attempts to join: connect once, decide when to try again, and log why an attempt failed."""
 
 from __future__ import annotations
 
+import random
+import time
+import typing as t
+
 from .._text import get_logger
+from ..concurrency.pool import Pool
+from ..exceptions import AuthenticationError, NotJoined
+from ..protocol import error_uris
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
-from ..transports import Transport
+from ..protocol.session_events import Joined
+from ..transports import Stream, Transport, open_transport
+from .connection import Connection, OnEvents
 from .settings import Settings
 
 logger = get_logger("flask_wamp")
 
 MAX_REASONS = 100
 """Different reasons for not being joined that are remembered, so that each is logged once."""
+
+
+#: Bytes of the largest message that a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's own
+#: limit. A larger message ends the session. A message over the app's limit is read first and then refused,
+#: because otherwise any caller could end the session.
+RECEIVE_CEILING = 16 * 1024 * 1024
+
+
+def connect(
+    settings: Settings, on_events: OnEvents, pool: Pool, opened: t.Callable[[Stream], None]
+) -> tuple[Connection, Joined]:
+    """Connect to the router and join the realm, within ``connect_timeout``.
+
+    :param opened: Called with the stream before it is connected. If it raises, the attempt ends.
+    :raises WAMPError: The attempt failed.
+    """
+    deadline = time.monotonic() + settings.connect_timeout
+    transport = (settings.open_transport or open_transport)(
+        settings.router_url,
+        serializers=settings.serializers,
+        max_message_size=RECEIVE_CEILING,
+        compression=settings.compression,
+        timeout=settings.connect_timeout,
+        tls=settings.tls,
+        opened=opened,
+    )
+    try:
+        session = make_session(settings, transport)
+        connection = Connection(transport, session, settings.max_message_size, on_events, pool)
+        return connection, connection.join(deadline)
+    except BaseException:
+        transport.close()
+        raise
+
+
+def delay(settings: Settings, attempts: int) -> float:
+    """Return the seconds before the next attempt: doubled each time, and random.
+
+    :param attempts: How many attempts have failed in a row before this one.
+    """
+    seconds = settings.reconnect_min * 2.0 ** min(attempts, 30)
+    return min(seconds, settings.reconnect_max) * random.uniform(0.5, 1.0)
+
+
+def is_login_refused(failure: BaseException | None) -> bool:
+    """Return whether the router refused the credentials, so that another attempt is unlikely to help soon."""
+    return isinstance(failure, AuthenticationError) or (
+        isinstance(failure, NotJoined) and failure.reason in error_uris.LOGIN_REFUSED
+    )
 
 
 def make_session(settings: Settings, transport: Transport) -> Session:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import threading
 import time
 import types
@@ -20,34 +19,26 @@ from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
 from ..concurrency.threads import default_workers, spawn
 from ..concurrency.timer import Timer, TimerHandle
-from ..exceptions import AuthenticationError, NotJoined, SessionLost, WAMPError
-from ..protocol import error_uris
+from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
-from ..transports import Stream, open_transport
-from .attempts import FailureLog, make_session
+from ..transports import Stream
+from .attempts import FailureLog, connect, delay, is_login_refused
 from .connection import Connection
 from .declarations import Declaration
 from .heartbeat import Heartbeat
 from .listeners import Listeners, MakeListener, SessionListener
 from .serving import Serving
 from .settings import Settings
+from .starvation import Starvation
 
 logger = get_logger("flask_wamp")
 
 
 Notify = t.Callable[..., None]
 
-#: Bytes of the largest message that a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's own
-#: limit. A message over the app's limit is refused after it was read. A transport would end the session for
-#: it, and any caller could do that.
-RECEIVE_CEILING = 16 * 1024 * 1024
-
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
-
-#: Seconds until calls are refused that no thread is left for, and seconds between two checks.
-STARVING, LOOK = 2.0, 0.5
 
 
 class Peer:
@@ -92,7 +83,6 @@ class Peer:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self.started = False
-        self._looking = False
         self._ready = False
         self._extending: Connection | None = None
         """The connection on which more is being registered than when it was joined."""
@@ -117,7 +107,7 @@ class Peer:
             for key, make in self._make_listeners.items():
                 self._listeners.add(key, make, None)
             self._reader = spawn(self._run, "wamp-reader")
-            self.pool.on_starving = self._look_later
+            Starvation(self.pool, self._timer, self._stopping).watch()
             self.started = True
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
@@ -185,18 +175,6 @@ class Peer:
         """Whether the threads run without which no session is kept."""
         return self.started and self._reader.is_alive() and self._timer.is_alive
 
-    def _look_later(self) -> None:
-        """Look soon whether calls wait that no thread is left for."""
-        if not self._looking and not self._stopping.is_set():
-            self._looking = True
-            self._timer.call_at(time.monotonic() + LOOK, self._look)
-
-    def _look(self) -> None:
-        self._looking = False
-        self.pool.refuse_starving(STARVING)
-        if self.pool.starving_since is not None:
-            self._look_later()
-
     def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
         """Wait for a session, or with ``ready`` until everything is registered too.
 
@@ -208,7 +186,7 @@ class Peer:
             if self._stopping.is_set():
                 return True
             if ready:
-                return self._is_complete or (refusable and self._is_login_refused)
+                return self._is_complete or (refusable and is_login_refused(self.failure))
             return self.connection is not None or self.failure is not None
 
         if self.started and threading.current_thread() is self._reader:
@@ -219,14 +197,6 @@ class Peer:
         if connection is None or (ready and not self._is_complete):
             raise NotJoined(self._why_not(), getattr(self.failure, "reason", None))
         return connection
-
-    @property
-    def _is_login_refused(self) -> bool:
-        """Whether the router does not take these credentials. Trying again may help, but not soon."""
-        failure = self.failure
-        return isinstance(failure, AuthenticationError) or (
-            isinstance(failure, NotJoined) and failure.reason in error_uris.LOGIN_REFUSED
-        )
 
     @property
     def _is_complete(self) -> bool:
@@ -300,13 +270,15 @@ class Peer:
                 self._note_failure(error)
             if lasted > self.settings.reconnect_max:
                 attempts = 0  # else a router that throws us out at once would be hammered
-            self._stopping.wait(self._delay(attempts))
+            self._stopping.wait(delay(self.settings, attempts))
             attempts += 1
 
     def _join_and_serve(self) -> float:
         """Join and serve until the session is lost; return for how many seconds."""
         try:
-            connection, joined = self._connect()
+            connection, joined = connect(
+                self.settings, self.serving.on_events, self.pool, self._opened
+            )
         except Exception as error:
             self._note_failure(error)
             if not isinstance(error, WAMPError):
@@ -317,37 +289,6 @@ class Peer:
         since = time.monotonic()
         self._serve(connection, joined)
         return time.monotonic() - since
-
-    def _delay(self, attempts: int) -> float:
-        """Seconds before the next attempt: doubled each time, and never the same for two processes."""
-        settings = self.settings
-        delay = settings.reconnect_min * 2.0 ** min(attempts, 30)
-        return min(delay, settings.reconnect_max) * random.uniform(0.5, 1.0)
-
-    def _connect(self) -> tuple[Connection, Joined]:
-        settings = self.settings
-        deadline = time.monotonic() + settings.connect_timeout
-        transport = (settings.open_transport or open_transport)(
-            settings.router_url,
-            serializers=settings.serializers,
-            max_message_size=RECEIVE_CEILING,
-            compression=settings.compression,
-            timeout=settings.connect_timeout,
-            tls=settings.tls,
-            opened=self._opened,
-        )
-        try:
-            connection = Connection(
-                transport,
-                make_session(settings, transport),
-                settings.max_message_size,
-                self.serving.on_events,
-                self.pool,
-            )
-            return connection, connection.join(deadline)
-        except BaseException:
-            transport.close()
-            raise
 
     def _opened(self, stream: Stream) -> None:
         """Note the stream, so that :meth:`stop` need not wait for a router that says nothing."""

@@ -22,7 +22,7 @@ Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
 def router(monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
     """The router that every client of this process finds, whatever its URL."""
     router = MemoryRouter()
-    monkeypatch.setattr("flask_wamp.peer.peer.open_transport", router.open)
+    monkeypatch.setattr("flask_wamp.peer.attempts.open_transport", router.open)
     return router
 
 

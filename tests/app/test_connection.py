@@ -13,8 +13,9 @@ from flask_wamp import NotJoined
 from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.timer import Timer
 from flask_wamp.exceptions import TransportError
-from flask_wamp.peer.connection import MAX_UNSENT, Connection
+from flask_wamp.peer.connection import Connection
 from flask_wamp.peer.declarations import Declaration, Failure, Registration
+from flask_wamp.peer.sending import MAX_UNSENT
 from flask_wamp.peer.serving import Serving
 from flask_wamp.peer.settings import Settings
 from flask_wamp.protocol import messages as m

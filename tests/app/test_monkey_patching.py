@@ -56,7 +56,7 @@ from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
 
 router = MemoryRouter()
-flask_wamp.peer.peer.open_transport = router.open
+flask_wamp.peer.attempts.open_transport = router.open
 wamp.start()
 wamp.client.wait_until_joined(10)
 sizes = {}

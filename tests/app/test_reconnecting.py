@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, invocation
-from flask_wamp.peer.peer import Peer
+from flask_wamp.peer.settings import Settings
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
@@ -178,11 +178,11 @@ def test_router_that_ends_every_session_at_once_is_joined_ever_more_rarely(
 ) -> None:
     pauses: list[int] = []
 
-    def delay(peer: Peer, attempts: int) -> float:
+    def delay(settings: Settings, attempts: int) -> float:
         pauses.append(attempts)
         return 0.01
 
-    monkeypatch.setattr(Peer, "_delay", delay)
+    monkeypatch.setattr("flask_wamp.peer.peer.delay", delay)
     client = serve(lambda wamp: wamp.callee(add), WAMP_RECONNECT_MAX=60)[1].client
     for lost in range(1, 5):
         client.wait_until_joined(TIMEOUT)

@@ -453,7 +453,7 @@ def test_calls_that_all_threads_wait_for_are_refused(
         def inner() -> str:
             return "inner"
 
-    monkeypatch.setattr("flask_wamp.peer.peer.STARVING", 0.01)
+    monkeypatch.setattr("flask_wamp.peer.starvation.PATIENCE", 0.01)
     _, wamp = serve(setup, WAMP_WORKERS=1, WAMP_CALL_TIMEOUT=60.0)
     wamp.client.pool.max_threads = 3
     answers = [router.invoke("com.example.outer") for _ in range(50)]

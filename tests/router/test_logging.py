@@ -41,7 +41,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         seen.append(url)
         return open_transport(url, **options)
 
-    monkeypatch.setattr("flask_wamp.peer.peer.open_transport", opening)
+    monkeypatch.setattr("flask_wamp.peer.attempts.open_transport", opening)
     return seen
 
 
@@ -217,7 +217,7 @@ def test_what_goes_wrong_is_printed_in_one_line_without_any_setup() -> None:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
     router = MemoryRouter()
-    monkeypatch.setattr("flask_wamp.peer.peer.open_transport", router.open)
+    monkeypatch.setattr("flask_wamp.peer.attempts.open_transport", router.open)
     return router
 
 

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from flask_wamp.crossbar import free_port
-from flask_wamp.peer.connection import MAX_UNSENT
+from flask_wamp.peer.sending import MAX_UNSENT
 from flask_wamp.protocol import messages as m
 from tests.conftest import eventually
 from tests.support.overload import LIMIT, Overloaded, crowd

@@ -20,7 +20,7 @@ from flask import Flask
 
 from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, NotJoined, SessionLost
 from flask_wamp.crossbar import DevRouter, free_port
-from flask_wamp.peer.peer import Peer
+from flask_wamp.peer.attempts import delay
 from tests.conftest import eventually, our_threads
 from tests.support.nodes import Node
 from tests.support.peers import PATIENCE
@@ -186,17 +186,14 @@ def test_it_is_back_as_soon_as_the_port_opens(make_app: MakeApp) -> None:
 
 
 def test_many_processes_do_not_come_back_at_once() -> None:
-    settings: t.Any = types.SimpleNamespace(
-        workers=1, max_pending=1, max_waiting_bytes=1, reconnect_min=0.05, reconnect_max=1.0
-    )
-    peer = Peer(settings, [], lambda name, **payload: None)
+    settings: t.Any = types.SimpleNamespace(reconnect_min=0.05, reconnect_max=1.0)
     for attempts in (0, 1, 4, 5, 100, 100_000):
         longest = min(1.0, 0.05 * 2**attempts) if attempts < 100 else 1.0
-        delays = sorted(peer._delay(attempts) for _ in range(500))
+        delays = sorted(delay(settings, attempts) for _ in range(500))
         assert longest / 2 <= delays[0]
         assert delays[-1] <= longest
         assert delays[-1] - delays[0] > 0.4 * longest, "they come in one heap"
-        halves = sum(delay < longest * 0.75 for delay in delays)
+        halves = sum(each < longest * 0.75 for each in delays)
         assert 150 < halves < 350, "most come early, or late"
 
 

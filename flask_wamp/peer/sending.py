@@ -1,0 +1,244 @@
+"""The sending side of a connection.
+
+Any thread may send. Under one lock the session allocates the request id and encodes the message. A thread
+that finds no other thread sending sends all unsent messages, those of other threads included. So many answers
+leave in one system call under load, and a single answer leaves at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+from .._text import get_logger
+from ..concurrency.guards import report
+from ..concurrency.pool import Pool
+from ..exceptions import NotJoined, SessionLost, WAMPError
+from ..protocol.messages import Details
+from ..protocol.session import Session
+from ..protocol.session_states import State
+from ..transports import Transport
+
+logger = get_logger("flask_wamp.connection")
+
+T = t.TypeVar("T")
+P = t.ParamSpec("P")
+
+_OPEN = (State.JOINED, State.NEW)
+
+MAX_BATCH = 64 * 1024
+"""Bytes of unsent messages above which an answer is sent even if more answers are to come."""
+
+MAX_UNSENT = 4 * 1024 * 1024
+"""Bytes of unsent messages above which :meth:`Connection.ask` waits: a router that does not read must not
+fill the memory."""
+
+
+class Sender:
+    """A transport and the session on it, as far as they send. :class:`.Connection` adds what receives.
+
+    Locks: ``_lock`` guards the session and what is unsent. No other state is touched under it. Logging,
+    callbacks and the transport's I/O come after it is released.
+    """
+
+    def __init__(self, transport: Transport, session: Session, pool: Pool) -> None:
+        self.transport = transport
+        self.session = session
+        self.pool = pool
+        self._lock = threading.Lock()
+        self._sent = threading.Condition(self._lock)
+        self._unsent = 0
+        self._sending = False
+        self._more_to_send = False
+        """Whether the sending thread must call the transport again: it has data of its own to send."""
+        self._closing = False
+        self._nudge = threading.Event()
+        self._error: Exception | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._closing
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close the transport.
+
+        :param error: The reason that :meth:`.Connection.run` returns.
+        """
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._error = error
+            self._sent.notify_all()
+        self._nudge.set()
+        self.transport.close()
+
+    # Messages of this peer.
+
+    def ask(
+        self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a method of the session and send its messages: ``ask(Session.call, uri, ...)``.
+
+        :raises NotJoined: The session is not joined.
+        :raises SerializationError: The message can't be encoded. Nothing was sent.
+        """
+        session = self.session
+        with self._lock:
+            if self._unsent > MAX_UNSENT and self._sending:
+                self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
+            self._check_open()
+            result = request(session, *args, **kwargs)
+            if self._sending:  # that thread sends ours too
+                self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
+                return result
+            batch = self._take_outgoing()
+        self._send(batch)
+        return result
+
+    def answer(
+        self,
+        request: t.Callable[t.Concatenate[Session, P], bool],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> bool:
+        """Do the same as :meth:`ask`, but hold the message back if more answers follow soon.
+
+        They leave together then, in one system call. They are sent by the thread with the last answer, or by
+        the writer, whichever runs first.
+        """
+        if self.pool.queue.length and self._unsent < MAX_BATCH:
+            session = self.session
+            with self._lock:
+                self._check_open()
+                answered = request(session, *args, **kwargs)
+                self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
+            if not (
+                self._nudge.is_set() or self.pool.is_watched
+            ):  # else a thread is about to send it
+                self._nudge.set()
+            return answered
+        return self.ask(request, *args, **kwargs)
+
+    def call(
+        self,
+        procedure: str,
+        args: t.Sequence[object],
+        kwargs: Details,
+        options: Details,
+        ticket: object,
+    ) -> int:
+        """Send CALL with any payload and return the request id. The ticket gets the answer.
+
+        :raises NotJoined: The session is not joined.
+        :raises SerializationError: The payload can't be encoded. Nothing was sent.
+        """
+        args, kwargs = payload(self.transport, args, kwargs)
+        return self.ask(Session.call, procedure, args, kwargs, options, ticket)
+
+    def put(
+        self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do the same as :meth:`ask`, for threads that must not wait: the writer sends the message."""
+        with self._lock:
+            self._check_open()
+            result = request(self.session, *args, **kwargs)
+        self._nudge.set()
+        return result
+
+    def send_soon(self) -> None:
+        """Have the writer send what is unsent. Does not wait."""
+        if self.session.outgoing:
+            self._nudge.set()
+
+    def ping(self) -> None:
+        """Send a ping. Does not wait."""
+        self.transport.ping()
+        self._nudge.set()
+
+    def _check_open(self) -> None:
+        assert self._lock.locked()
+        if self._closing or self.session.state not in _OPEN:
+            raise NotJoined("the session has ended")
+
+    # Sending.
+
+    def _take_outgoing(self) -> list[bytes] | None:
+        """Take all unsent messages for this thread to send. None if there are none.
+
+        Other threads leave their messages to the thread that sends. So it checks for more under the lock
+        before it stops.
+        """
+        assert self._lock.locked()
+        batch = self.session.outgoing
+        self._sending = bool(batch) or self._more_to_send
+        self._more_to_send = False
+        if not self._sending:
+            return None
+        self.session.outgoing = []
+        self._unsent = 0
+        return batch
+
+    def _send(self, batch: list[bytes] | None) -> None:
+        """Send the messages, and those that other threads add meanwhile."""
+        try:
+            while batch is not None:
+                self.transport.send(batch)
+                with self._lock:
+                    batch = self._take_outgoing()
+                    self._sent.notify_all()
+        except WAMPError as error:
+            self.close(error)
+            self._stop_sending()
+        except BaseException:
+            self._stop_sending()
+            self._nudge.set()  # a greenlet was ended while it sent: the writer sends the rest
+            raise
+
+    def _stop_sending(self) -> None:
+        with self._lock:
+            self._sending = False
+
+    def _send_rest(self) -> None:
+        """Send what is unsent, and the transport's own data: pongs, or the rest of a message."""
+        with self._lock:
+            if self._sending:
+                self._more_to_send = True
+                return
+            if not (self.session.outgoing or self.transport.pending()):
+                return
+            self._more_to_send = True
+            batch = self._take_outgoing()
+        self._send(batch)
+
+    def _write_for_reader(self) -> None:
+        """Send the reader's messages, such as pongs and refusals, because the reader must not wait."""
+        while True:
+            self._nudge.wait()
+            if self._closing:
+                return
+            self._nudge.clear()
+            try:
+                self._send_rest()
+            except BaseException as error:  # a session without a writer is useless
+                report(logger.exception, "the writer failed")
+                self.close(SessionLost(f"the writer failed: {error!r}"))
+
+    def _send_last_words(self) -> None:
+        """Send GOODBYE or ABORT, if the transport accepts it within half a second."""
+        if not self._closing:
+            self.transport.settimeout(time.monotonic() + 0.5)
+            self._send_rest()
+
+
+def payload(
+    transport: Transport, args: t.Sequence[object], kwargs: Details
+) -> tuple[t.Sequence[object], Details]:
+    """Return a payload as plain values for the transport's serializer.
+
+    :raises SerializationError: It cannot be encoded.
+    """
+    plain = transport.serializer.plain
+    return plain(args), plain(kwargs) if kwargs else kwargs

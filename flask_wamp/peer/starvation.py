@@ -1,0 +1,43 @@
+"""Refuses calls when no thread is left to run them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ..concurrency.pool import Pool
+from ..concurrency.timer import Timer
+
+#: Seconds for which no thread must have been free before waiting calls are refused.
+PATIENCE = 2.0
+
+#: Seconds between two checks.
+INTERVAL = 0.5
+
+
+class Starvation:
+    """Checks a pool on the timer's thread while jobs wait and no thread is free.
+
+    :param stopping: No check is started once this event is set.
+    """
+
+    def __init__(self, pool: Pool, timer: Timer, stopping: threading.Event) -> None:
+        self._pool = pool
+        self._timer = timer
+        self._stopping = stopping
+        self._scheduled = False
+
+    def watch(self) -> None:
+        """Have the pool start the checks."""
+        self._pool.on_starving = self._check_soon
+
+    def _check_soon(self) -> None:
+        if not self._scheduled and not self._stopping.is_set():
+            self._scheduled = True
+            self._timer.call_at(time.monotonic() + INTERVAL, self._check)
+
+    def _check(self) -> None:
+        self._scheduled = False
+        self._pool.refuse_starving(PATIENCE)
+        if self._pool.starving_since is not None:
+            self._check_soon()
