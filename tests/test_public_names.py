@@ -16,6 +16,7 @@ PUBLIC: dict[str, set[str]] = {
         "CallTimeout",
         "Event",
         "FlaskWAMP",
+        "Identity",
         "InvalidPayload",
         "InvalidURI",
         "Invocation",

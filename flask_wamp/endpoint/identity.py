@@ -1,19 +1,55 @@
-"""Who sends a request: by Flask-Login, where the app has it."""
+"""Who sends a request: as the app's authenticator says, or Flask-Login where the app has it."""
 
 from __future__ import annotations
 
+import json
+import time
 import typing as t
 
-from flask import Request, current_app
+from flask import Flask, Request, abort, current_app, request
+from werkzeug.wrappers import Response
 
-from ..protocol.identity import Identity
+from ..protocol.identity import BrowserIdentity, Identity
+from .browser_sessions import browser_session
+
+Authenticators = t.Mapping[str | None, t.Callable[[Request], object]]
+"""An app's authenticators, by realm; None: for any realm."""
 
 
-def current_identity(request: Request) -> Identity | None:
-    """Return who has logged in; None: nobody.
+class Identifier:
+    """Identifies the sender of the present request.
 
-    With Flask-Login that is its ``current_user``, in the role ``user``. Without it nobody is known.
+    :param authenticators: Those of the app. They may still be added.
     """
+
+    def __init__(self, app: Flask, realm: str, authenticators: Authenticators) -> None:
+        self._app = app
+        self._realm = realm
+        self._authenticators = authenticators
+
+    def __call__(self) -> BrowserIdentity | None:
+        """Return the sender of the present request; None: it is unknown.
+
+        :raises TypeError: The authenticator returned something else than an :class:`Identity` or None.
+        :raises HTTPException: The authenticator refused the request.
+        """
+        authenticator = self._authenticators.get(self._realm) or self._authenticators.get(None)
+        if authenticator is None:
+            found = current_identity()
+        else:
+            sender = request._get_current_object()  # type: ignore[attr-defined]
+            found = _checked(self._app.ensure_sync(authenticator)(sender), authenticator)
+        if found is None:
+            return None
+        browser, since = browser_session(self._app) or ("", time.time())
+        # The method and the provider are the endpoint's: those of the app's own processes have all rights.
+        return BrowserIdentity(
+            found.authid, found.authrole, dict(found.authextra), "cookie", "dynamic", browser, since
+        )
+
+
+def current_identity() -> Identity | None:
+    """Return who has logged in with Flask-Login, in the role ``user``; None: nobody."""
     if getattr(current_app, "login_manager", None) is None:
         return None
     from flask_login import current_user
@@ -22,3 +58,37 @@ def current_identity(request: Request) -> Identity | None:
     if not user.is_authenticated:
         return None
     return Identity(str(user.get_id()), "user")
+
+
+def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity | None:
+    """Return what an authenticator returned.
+
+    A response is a refusal: ``login_required`` and the like return one. A browser's script would follow a
+    redirect and take the login page for the answer, so that becomes 401.
+    """
+    if isinstance(found, Response) and found.status_code >= 300:
+        if found.status_code < 400:
+            abort(401)
+        abort(found)
+    if found is None:
+        return None
+    name = getattr(authenticator, "__qualname__", repr(authenticator))
+    if not isinstance(found, Identity):
+        raise TypeError(
+            f"the authenticator {name} returned {found!r:.100}; it has to return "
+            "Identity(authid=..., authrole=...), or None for somebody unknown"
+        )
+    for field in ("authid", "authrole"):
+        value = getattr(found, field)
+        if not isinstance(value, str) or not value:
+            raise TypeError(
+                f"the authenticator {name} returned an Identity with {field}={value!r:.100}; "
+                "use text that is not empty, such as str(user.id)"
+            )
+    try:
+        json.dumps(dict(found.authextra), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the authenticator {name} returned an Identity whose authextra cannot be sent: {error}"
+        ) from error
+    return found

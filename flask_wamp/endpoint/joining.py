@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from flask import request
 
-from ..protocol.identity import Identity
+from ..client.client import Client
+from ..protocol import error_uris
+from ..protocol.identity import BrowserIdentity
 from ..transports import RouterURL
 
-Identify = t.Callable[[t.Any], Identity | None]
+Identify = t.Callable[[], BrowserIdentity | None]
 
 
 def public_url(urls: t.Iterable[str]) -> str | None:
@@ -24,6 +26,21 @@ def public_url(urls: t.Iterable[str]) -> str | None:
                 parts = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host)
             return parts.geturl()
     return None
+
+
+def kill_by_authid(client: Client, authid: str) -> int:
+    """End the sessions of a user at a router that is not the app's own; return how many there were.
+
+    Source: WAMP Advanced Profile, "Session Meta API". It says that the router answers with the number of
+    sessions; Crossbar.io answers with their ids.
+    """
+    killed = client.call(
+        "wamp.session.kill_by_authid",
+        authid,
+        reason=error_uris.CLOSE_LOGOUT,
+        message="you have signed out",
+    )
+    return len(killed) if isinstance(killed, list) else int(killed)
 
 
 class AtOtherRouter:
@@ -45,10 +62,10 @@ class AtOtherRouter:
     def ensure_router(self) -> None:
         """It is not ours to start."""
 
-    def identify(self) -> Identity | None:
+    def identify(self) -> BrowserIdentity | None:
         """Return who sends the present request."""
-        return self._identify(request)
+        return self._identify()
 
-    def ticket(self, identity: Identity) -> str | None:
+    def ticket(self, identity: BrowserIdentity) -> str | None:
         """Return None: such a router asks its own authenticator."""
         return None

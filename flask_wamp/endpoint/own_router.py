@@ -7,7 +7,7 @@ import os
 import time
 import typing as t
 
-from flask import Flask, request
+from flask import Flask
 
 from .._text import get_logger
 from ..client.client import Client
@@ -15,12 +15,12 @@ from ..peer.connection import Connection
 from ..peer.settings import Settings as ClientSettings
 from ..protocol import rights
 from ..protocol.auth import Credentials
-from ..protocol.identity import Identity
+from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.session import Session
 from ..router import Router, Settings
 from ..router.app_api import AppAPI
 from ..router.memory import MemoryRouter
-from ..router.procedures import ADD_TICKET, CONFIGURE
+from ..router.procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT
 from ..router.process.place import Place, own_place, place_at
 from ..router.process.spawn import ensure_running
 from ..transports import RouterURL, Transport, open_transport
@@ -60,7 +60,7 @@ class OwnRouter:
         self._linger = linger
         self._policy = policy
         self._in_memory = in_memory
-        self._api = AppAPI(time.monotonic)
+        self._api = AppAPI(time.monotonic, time.time)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
 
@@ -118,14 +118,19 @@ class OwnRouter:
             "linger": self._linger,
         }
 
-    def ticket(self, client: Client, identity: Identity, max_age: float) -> str:
+    def ticket(self, client: Client, identity: BrowserIdentity, max_age: float) -> str:
         """Return a ticket that lets a browser join once."""
-        about = {
-            "authid": identity.authid,
-            "authrole": identity.authrole,
-            "authextra": dict(identity.authextra),
-        }
-        return str(client.call(ADD_TICKET, about, max_age))
+        return str(client.call(ADD_TICKET, dataclasses.asdict(identity), max_age))
+
+    def sign_out(self, client: Client, authid: str) -> int:
+        """End a user's sessions, tickets and logins; return how many sessions there were."""
+        return int(client.call(SIGN_OUT, authid))
+
+    def end_login(self, client: Client, browser: str, authid: str) -> None:
+        """End the sessions of a browser session, and those of the user that are of none."""
+        if self._in_memory() and not client.joined:
+            return  # the router is in this process, and has no other sessions
+        client.call(END_LOGIN, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
         """Make what tells the router the app's rights at each join: it may be older than the app."""
@@ -211,10 +216,10 @@ class AtOwnRouter:
         """Start the router unless it runs."""
         self._router.ensure_running()
 
-    def identify(self) -> Identity | None:
+    def identify(self) -> BrowserIdentity | None:
         """Return who sends the present request."""
-        return self._identify(request)
+        return self._identify()
 
-    def ticket(self, identity: Identity) -> str:
+    def ticket(self, identity: BrowserIdentity) -> str:
         """Return a ticket for joining once."""
         return self._router.ticket(self._client, identity, self._max_age)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from flask import Flask
@@ -9,7 +10,8 @@ from flask import Flask
 from ..client.client import Client
 from ..peer.settings import Settings
 from ..protocol.rights import Policy
-from .identity import current_identity
+from .browser_sessions import LoginSignals
+from .identity import Authenticators, Identifier
 from .joining import AtOtherRouter
 from .views import Endpoint, Joining
 
@@ -51,19 +53,33 @@ def own_router(
 
 
 def add_endpoint(
-    app: Flask, config: Config, client: Client, router: OwnRouter | None
+    app: Flask,
+    config: Config,
+    client: Client,
+    router: OwnRouter | None,
+    authenticators: Authenticators,
 ) -> Endpoint | None:
-    """Add the routes of ``WAMP_ENDPOINT``; None: there are none."""
+    """Add the routes of ``WAMP_ENDPOINT``; None: there are none.
+
+    :param authenticators: Those of the app, by realm. They may still be added.
+    """
     path, listen = config["WAMP_ENDPOINT"], config["WAMP_ROUTER_LISTEN"]
     if path is None:
         return None
+    identify = Identifier(app, client.settings.realm, authenticators)
     joining: Joining
+    signals = None
     if router is not None:
         from .own_router import AtOwnRouter
 
         max_age = config["WAMP_TICKET_MAX_AGE"]
-        joining = AtOwnRouter(router, client, current_identity, listen, max_age)
+        joining = AtOwnRouter(router, client, identify, listen, max_age)
+        signals = LoginSignals(
+            app,
+            functools.partial(router.end_login, client),
+            functools.partial(router.sign_out, client),
+        )
     else:
         settings = client.settings
-        joining = AtOtherRouter(settings.router_url, settings.realm, listen, current_identity)
-    return Endpoint(app, path, config["WAMP_ORIGINS"], joining)
+        joining = AtOtherRouter(settings.router_url, settings.realm, listen, identify)
+    return Endpoint(app, path, config["WAMP_ORIGINS"], joining, signals)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
-from flask import Flask, Response, request
+from flask import Flask, Response, request, request_started
 
-from ..protocol.identity import Identity
+from ..protocol.identity import BrowserIdentity
+from .browser_sessions import LoginSignals
 from .module import client_d_ts, client_js
 from .origins import is_allowed
 from .sockets import Detached, NoSocket, connection_fd, request_bytes
@@ -30,10 +31,10 @@ class Joining(t.Protocol):
     def ensure_router(self) -> None:
         """Start the embedded router unless it runs."""
 
-    def identify(self) -> Identity | None:
+    def identify(self) -> BrowserIdentity | None:
         """Return who sends the present request; None: somebody unknown."""
 
-    def ticket(self, identity: Identity) -> str | None:
+    def ticket(self, identity: BrowserIdentity) -> str | None:
         """Return a ticket that lets the browser join once as this identity; None: it needs none."""
 
 
@@ -42,9 +43,18 @@ class Endpoint:
 
     :param path: ``WAMP_ENDPOINT``.
     :param origins: ``WAMP_ORIGINS``.
+    :param signals: Follows the app's logins; kept as long as the endpoint.
     """
 
-    def __init__(self, app: Flask, path: str, origins: t.Sequence[str], joining: Joining) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        path: str,
+        origins: t.Sequence[str],
+        joining: Joining,
+        signals: LoginSignals | None = None,
+    ) -> None:
+        self._signals = signals
         self._origins = tuple(origins)
         self._joining = joining
         self._path = path.rstrip("/")
@@ -54,6 +64,22 @@ class Endpoint:
         rule(f"{self._path}/client.js", "wamp_client_js", self.client_js, methods=["GET"])
         rule(f"{self._path}/client.d.ts", "wamp_client_d_ts", self.client_d_ts, methods=["GET"])
         rule(f"{self._path}/session", "wamp_session", self.session, methods=["POST"])
+        self._exempt(app)
+        # Flask-WTF may be added after this extension.
+        request_started.connect(self._exempt_at_last, app)
+
+    def _exempt_at_last(self, app: Flask, **payload: object) -> None:
+        self._exempt(app)
+        request_started.disconnect(self._exempt_at_last, app)
+
+    def _exempt(self, app: Flask) -> None:
+        """Let Flask-WTF ask for no CSRF token where a browser asks how to join.
+
+        It changes nothing, and only pages of the allowed origins get an answer.
+        """
+        csrf: t.Any = app.extensions.get("csrf")
+        if hasattr(csrf, "exempt"):
+            csrf.exempt(f"{type(self).session.__module__}.{type(self).session.__name__}")
 
     def socket(self) -> Response:
         """Hand the WebSocket over to the router; the server has nothing to do with it afterwards."""

@@ -31,6 +31,20 @@ class Identity:
     """What authenticated the session: ``static`` for a table of principals, ``dynamic`` for a function."""
 
 
+@dataclasses.dataclass(frozen=True)
+class BrowserIdentity(Identity):
+    """A user of the app, with the browser session that the user has logged in with.
+
+    The additional fields stay between the app and its router: no client receives them.
+    """
+
+    browser: str = dataclasses.field(default="", repr=False)
+    """The id of the browser session; empty where the app does not know one."""
+
+    since: float = 0.0
+    """When the user logged in, in seconds since 1970."""
+
+
 #: Characters of an application's name that others see.
 MAX_APP_NAME = 100
 

@@ -12,13 +12,14 @@ import typing as t
 
 from .._text import get_logger
 from ..protocol import error_uris, rights
-from ..protocol.identity import Identity
+from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.messages import Call
 from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .authentication import anonymous
 from .codec import Payload, PayloadError
-from .procedures import ADD_TICKET, CONFIGURE, SIGN_OUT, STATUS
+from .logins import EndedLogins
+from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
 
@@ -38,13 +39,15 @@ class AppAPI:
     """Decides for an app's embedded router who may join and what they may do, as the app has said.
 
     :param clock: Seconds of a clock that only goes forward.
+    :param now: Seconds since 1970.
     """
 
-    def __init__(self, clock: t.Callable[[], float]) -> None:
+    def __init__(self, clock: t.Callable[[], float], now: t.Callable[[], float]) -> None:
         self._clock = clock
+        self._ended = EndedLogins(now)
         self._policy = rights.Policy()
         self._explains = False
-        self._tickets: collections.OrderedDict[str, tuple[Identity, float]] = (
+        self._tickets: collections.OrderedDict[str, tuple[BrowserIdentity, float]] = (
             collections.OrderedDict()
         )
         self._router: Router
@@ -58,6 +61,7 @@ class AppAPI:
             CONFIGURE: self.configure,
             ADD_TICKET: self.add_ticket,
             SIGN_OUT: self.sign_out,
+            END_LOGIN: self.end_login,
             STATUS: self.status,
         }
         for uri, procedure in procedures.items():
@@ -66,7 +70,9 @@ class AppAPI:
     # Deciding.
 
     def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
-        """Let in who has a ticket of the app's; everybody else is anonymous."""
+        """Let in users whom the app has identified, and who has a ticket; others are anonymous."""
+        if isinstance(request.facts.app_identity, BrowserIdentity):
+            return self._admit(request.facts.app_identity)
         if "ticket" in request.authmethods:
             return Challenge("ticket", {}, lambda ticket, extra: self.redeem(ticket))
         if "anonymous" in request.authmethods:
@@ -108,6 +114,12 @@ class AppAPI:
             return Refusal(
                 error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
             )
+        return self._admit(identity)
+
+    def _admit(self, identity: BrowserIdentity) -> Identity | Refusal:
+        """Return the identity, unless its login has ended since the app identified it."""
+        if self._ended.has_ended(identity):
+            return Refusal(error_uris.AUTHENTICATION_DENIED, "you have signed out")
         return identity
 
     # What the app says.
@@ -125,7 +137,7 @@ class AppAPI:
         """Return a ticket that lets a client join once as somebody, within so many seconds."""
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
-        found = Identity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
+        found = BrowserIdentity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
         now = self._clock()
         while self._tickets:
             oldest, (_, expires) = next(iter(self._tickets.items()))
@@ -137,14 +149,38 @@ class AppAPI:
         return ticket
 
     def sign_out(self, authid: t.Any) -> int:
-        """End the sessions and the tickets of somebody; return how many sessions there were."""
-        for ticket, (identity, _) in list(self._tickets.items()):
-            if identity.authid == authid:
+        """End the sessions, tickets and logins of a user; return how many sessions there were."""
+        if not isinstance(authid, str) or not authid:
+            raise ValueError(f"an authid is text, not {authid!r:.100}")
+        self._ended.end_user(authid)
+        return self._end(lambda identity: identity.authid == authid)
+
+    def end_login(self, browser: t.Any, authid: t.Any = "") -> int:
+        """End the sessions and tickets of a browser session; return how many sessions there were.
+
+        :param authid: Whose sessions end too where their browser session is unknown.
+        """
+        if not isinstance(browser, str) or not browser:
+            raise ValueError("the id of a browser session is text")
+        self._ended.end_browser(browser)
+
+        def is_of_login(identity: Identity) -> bool:
+            if not isinstance(identity, BrowserIdentity):
+                return False
+            return identity.browser == browser or (
+                not identity.browser and identity.authid == authid
+            )
+
+        return self._end(is_of_login)
+
+    def _end(self, matches: t.Callable[[Identity], bool]) -> int:
+        for ticket, (holder, _) in list(self._tickets.items()):
+            if matches(holder):
                 del self._tickets[ticket]
         count = 0
         for session in list(self._router.sessions):
             identity = session.identity
-            if identity.authid == authid and not is_backend(identity) and session.id:
+            if matches(identity) and not is_backend(identity) and session.id:
                 session.disconnect(error_uris.CLOSE_LOGOUT, "you have signed out")
                 count += 1
         return count

@@ -25,6 +25,9 @@ class TransportFacts:
     http_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """The headers of a WebSocket handshake, by lower-case names. Only the authenticator sees them."""
 
+    app_identity: Identity | None = None
+    """Who the client is, by an app that has handed over the connection. The authenticator decides."""
+
     identity: Identity | None = None
     """Who the client is, where the transport has proven that already, such as a unix socket that only the
     app's own user can open. The session joins as this without further authentication."""

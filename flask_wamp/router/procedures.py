@@ -7,4 +7,5 @@ import typing as t
 CONFIGURE: t.Final = "wamp.embedded.configure"
 ADD_TICKET: t.Final = "wamp.embedded.add_ticket"
 SIGN_OUT: t.Final = "wamp.embedded.sign_out"
+END_LOGIN: t.Final = "wamp.embedded.end_login"
 STATUS: t.Final = "wamp.embedded.status"

@@ -34,6 +34,19 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
     stop_router(folder / "wamp.sock")
 
 
+@pytest.fixture(scope="module")
+def club(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Served]:
+    """``apps/club.py`` in two workers, for all tests of a module."""
+    folder = tmp_path_factory.mktemp("r")
+    folder.chmod(0o700)
+    url = f"embedded:{folder / 'wamp.sock'}"
+    command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "club:app"]
+    with Served(command, url, folder / "server.log", FLASK_WAMP_ROUTER_URL=url) as server:
+        ready(server)
+        yield server
+    stop_router(folder / "wamp.sock")
+
+
 @pytest.fixture
 def serve(socket: Path, tmp_path: Path) -> Serve:
     """Start servers of ``apps/browsed.py``."""

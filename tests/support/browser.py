@@ -68,6 +68,7 @@ class Browser:
             self._stack.close()
             raise Refused(answer[2], [answer[1].get("message")])
         self.session_id: int = answer[1]
+        self.welcome: dict[str, t.Any] = answer[2]
         self.authid: str = answer[2]["authid"]
         self.authrole: str = answer[2]["authrole"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import typing as t
 from decimal import Decimal
 
-from flask import Flask
+from flask import Flask, Request
 from typing_extensions import reveal_type
 
 from flask_wamp import (
     ApplicationError,
     Event,
     FlaskWAMP,
+    Identity,
     Invocation,
     SessionInfo,
     WAMPBlueprint,
@@ -23,6 +24,14 @@ from flask_wamp.middlewares import RateLimit
 app = Flask(__name__)
 wamp = FlaskWAMP(app)
 users = WAMPBlueprint("users", uri_prefix=".users")
+
+
+@wamp.authenticator
+def who(request: Request) -> Identity | None: ...
+
+
+@wamp.authenticator(realm="shop")
+async def who_later(request: Request) -> Identity | None: ...
 
 
 # Handlers: bare, with parentheses, with a URI, with options.

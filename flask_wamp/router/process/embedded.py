@@ -65,7 +65,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    api = AppAPI(loop.time)
+    api = AppAPI(loop.time, time.time)
     router = Router(
         Settings(realms=(setup["realm"],), linger=setup.get("linger", LINGER)),
         clock=loop.time,

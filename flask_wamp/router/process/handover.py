@@ -11,11 +11,12 @@ answer is one byte: ``+``, or ``-`` and the reason.
 from __future__ import annotations
 
 import array
+import dataclasses
 import json
 import socket
 import typing as t
 
-from ...protocol.identity import Identity
+from ...protocol.identity import BrowserIdentity
 
 #: Seconds for one handover: a process sends it in one go.
 TIMEOUT = 5.0
@@ -30,7 +31,7 @@ class Handover(t.NamedTuple):
     secure: bool
     """Whether it came over TLS, as the app sees it."""
 
-    identity: Identity | None
+    identity: BrowserIdentity | None
     """Who it is by the app's authenticator; None: its ticket will say."""
 
 
@@ -41,7 +42,7 @@ def pack(handover: Handover, request: bytes) -> bytes:
         {
             "address": handover.address,
             "secure": handover.secure,
-            "identity": None if identity is None else _as_dict(identity),
+            "identity": None if identity is None else dataclasses.asdict(identity),
         }
     ).encode()
     return len(header).to_bytes(4, "big") + header + request
@@ -55,18 +56,8 @@ def unpack(data: bytes) -> tuple[Handover, bytes]:
     size = int.from_bytes(data[:4], "big")
     header = json.loads(data[4 : 4 + size])
     identity = header["identity"]
-    found = None if identity is None else Identity(**identity)
+    found = None if identity is None else BrowserIdentity(**identity)
     return Handover(str(header["address"]), bool(header["secure"]), found), data[4 + size :]
-
-
-def _as_dict(identity: Identity) -> dict[str, t.Any]:
-    return {
-        "authid": identity.authid,
-        "authrole": identity.authrole,
-        "authextra": dict(identity.authextra),
-        "authmethod": identity.authmethod,
-        "authprovider": identity.authprovider,
-    }
 
 
 def hand_over(path: str, fds: t.Sequence[int], handover: Handover, request: bytes) -> None:

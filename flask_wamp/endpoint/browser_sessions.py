@@ -1,0 +1,102 @@
+"""Which browser session a user has logged in with, so that logging out ends what was opened with it.
+
+The id is in Flask's session, beside what Flask-Login keeps there. It goes to the router with the
+connection or ticket, and to no client.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from flask import Flask, request, request_started, session
+from flask.sessions import NullSession
+
+from .._text import get_logger
+from ..exceptions import WAMPError
+
+logger = get_logger("flask_wamp")
+
+KEY: t.Final = "_wamp_login"
+
+
+def browser_session(app: Flask) -> tuple[str, float] | None:
+    """Return the id of the present browser session and when its login began; None: it is unknown.
+
+    Where a login has no id yet, it gets one. The answer to an upgrade cannot set a cookie, so in that case
+    the id is unknown.
+    """
+    if getattr(app, "login_manager", None) is None or isinstance(session, NullSession):
+        return None
+    found = session.get(KEY)
+    if found is None and request.headers.get("Upgrade") is None:
+        found = _begin()
+    if not (isinstance(found, list) and len(found) == 2):
+        return None
+    browser, since = found
+    return str(browser), float(since)
+
+
+def _begin() -> list[t.Any]:
+    session[KEY] = found = [os.urandom(16).hex(), time.time()]
+    return found
+
+
+class LoginSignals:
+    """Follows Flask-Login's signals, from an app's first request on.
+
+    :param end_login: Ends what was opened with a browser session, and what the user with an authid has
+        opened with unknown ones.
+    :param sign_out: Ends what a user has opened, by authid.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        end_login: t.Callable[[str, str], object],
+        sign_out: t.Callable[[str], object],
+    ) -> None:
+        self._app = app
+        self._end_login = end_login
+        self._sign_out = sign_out
+        # The login manager may be added after this extension.
+        request_started.connect(self._connect, app)
+
+    def _connect(self, app: Flask, **payload: object) -> None:
+        if getattr(app, "login_manager", None) is not None:
+            from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out
+
+            user_logged_in.connect(self._logged_in, app)
+            user_loaded_from_cookie.connect(self._remembered, app)
+            user_logged_out.connect(self._logged_out, app)
+        request_started.disconnect(self._connect, app)
+
+    def _logged_in(self, app: Flask, **payload: object) -> None:
+        self._end_present("")  # of somebody else, perhaps
+        _begin()
+
+    def _remembered(self, app: Flask, **payload: object) -> None:
+        if KEY not in session and request.headers.get("Upgrade") is None:
+            _begin()
+
+    def _logged_out(self, app: Flask, user: t.Any = None, **payload: object) -> None:
+        authid = str(user.get_id()) if getattr(user, "is_authenticated", False) else ""
+        if not self._end_present(authid) and authid:
+            # The session was cleared before: which sessions are this browser's is not known any more.
+            self._try(self._sign_out, authid)
+
+    def _end_present(self, authid: str) -> bool:
+        """End the present login; return whether its id is known."""
+        found = session.pop(KEY, None)
+        if not isinstance(found, list) or not found:
+            return False
+        self._try(self._end_login, str(found[0]), authid)
+        return True
+
+    def _try(self, end: t.Callable[..., object], *whose: str) -> None:
+        """Logging out must not fail because the router cannot be reached."""
+        try:
+            end(*whose)
+        except WAMPError as error:
+            logger.error("the WAMP sessions of a login that has ended go on: %s", error)

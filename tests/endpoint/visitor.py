@@ -1,0 +1,50 @@
+"""A visitor of a served app: HTTP with a cookie jar, and WebSockets with its cookies."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import urllib.request
+from http.cookiejar import CookieJar
+
+from tests.support.browser import Browser
+
+TIMEOUT = 20.0
+
+
+class Visitor:
+    """One browser, with cookies of its own.
+
+    :param name: Who logs in; None: nobody.
+    """
+
+    def __init__(self, port: int, name: str | None = None) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self.socket_url = f"ws://127.0.0.1:{port}/wamp"
+        self._jar = CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
+        if name is not None:
+            assert self.get(f"/login/{name}") == "hello"
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> t.Any:
+        request = urllib.request.Request(self._url + path, method=method, headers=headers)
+        with self._opener.open(request, timeout=TIMEOUT) as answer:
+            text = answer.read().decode()
+            return json.loads(text) if "json" in answer.headers["Content-Type"] else text
+
+    def session(self) -> dict[str, t.Any]:
+        """Ask how to join."""
+        return t.cast("dict[str, t.Any]", self.get("/wamp/session", "POST"))
+
+    @property
+    def cookie(self) -> str:
+        """The ``Cookie`` header."""
+        return "; ".join(f"{each.name}={each.value}" for each in self._jar)
+
+    def join(self, cookie: str | None = None) -> Browser:
+        """Join with the cookies, or with those of somebody else."""
+        return Browser(self.socket_url, cookie=cookie or self.cookie)
+
+    def join_with(self, ticket: dict[str, t.Any], **options: t.Any) -> Browser:
+        """Join with a ticket, without cookies."""
+        return Browser(self.socket_url, ticket=ticket, **options)

@@ -1,0 +1,119 @@
+"""An app whose members log in with Flask-Login, for browsers and for attackers."""
+
+from __future__ import annotations
+
+from flask import Flask, Request, g, session
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+
+from flask_wamp import FlaskWAMP, Identity, event, invocation
+
+app = Flask(__name__)
+app.config["WAMP_ROUTER_URL"] = "embedded:"
+app.config["WAMP_URI_PREFIX"] = "com.club"
+app.config["SECRET_KEY"] = "of the club's tests"
+app.config.from_prefixed_env()
+
+wamp = FlaskWAMP(app)
+wamp.allow("anonymous", subscribe=".news", publish=".hello")
+wamp.allow("*", subscribe=[".user.{authid}.inbox", ".board."], publish=".typing")
+logins = LoginManager(app)
+
+try:
+    from flask_wtf import CSRFProtect
+except ImportError:
+    pass
+else:
+    CSRFProtect(app)
+
+
+class User(UserMixin):  # type: ignore[misc]
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+
+logins.user_loader(User)
+
+
+@wamp.authenticator
+def who(request: Request) -> Identity | None:
+    if not current_user.is_authenticated:
+        return None
+    return Identity(current_user.id, "member", {"name": current_user.id.title()})
+
+
+@app.get("/login/<name>")
+def login(name: str) -> str:
+    login_user(User(name))
+    return "hello"
+
+
+@app.get("/logout")
+def logout() -> str:
+    logout_user()
+    return "bye"
+
+
+@app.get("/clear")
+def clear() -> str:
+    user = current_user.id
+    session.clear()
+    logout_user()
+    return f"bye {user}"
+
+
+@app.get("/sign-out/<name>")
+def sign_out(name: str) -> dict[str, int]:
+    return {"ended": wamp.sign_out(name)}
+
+
+@wamp.callee(allow="anonymous")
+def whoami() -> dict[str, str | None]:
+    identity = invocation.identity
+    return {
+        "authid": identity.authid if identity else None,
+        "authrole": identity.authrole if identity else None,
+        "caller_authid": invocation.caller_authid,
+    }
+
+
+@wamp.callee(allow="*")
+def order(item: str) -> str:
+    return item
+
+
+@wamp.callee
+def secret() -> str:
+    return "secret"
+
+
+#: What subscribers have received: publisher, role and text.
+heard: list[tuple[str | None, str | None, str]] = []
+
+
+@wamp.subscriber(".hello")
+def hello(text: str) -> None:
+    heard.append((event.publisher_authid, event.publisher_authrole, text))
+
+
+@wamp.callee(allow="anonymous")
+def hellos() -> list[tuple[str | None, str | None, str]]:
+    return heard
+
+
+@app.get("/tell/<name>/<text>")
+def tell(name: str, text: str) -> str:
+    g.wampy.publish(f"com.club.user.{name}.inbox", text)
+    return "told"
+
+
+@app.get("/keep/<text>")
+def keep(text: str) -> str:
+    """Publish a retained event to a topic that is private."""
+    options = g.wampy.with_options(retain=True, acknowledge=True)
+    options.publish("com.club.private.plans", text)
+    return "kept"
+
+
+@app.get("/ready")
+def ready() -> dict[str, bool]:
+    return {"joined": g.wampy.joined}
