@@ -12,8 +12,10 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, ScriptInfo
 
+from .app_state import state_of
 from .exceptions import WAMPError
 from .extension import FlaskWAMP
+from .transports import RouterURL
 
 _LOG_LEVELS = {
     "error": logging.ERROR,
@@ -203,7 +205,7 @@ def status() -> None:
     from .client.status import callees_of
 
     client = _extension_of(current_app).client
-    click.echo(f"router {client.settings.router_url.shown}, realm {client.settings.realm}")
+    click.echo(f"router {_where(client.settings.router_url)}, realm {client.settings.realm}")
     try:
         callees = callees_of(client)
     except WAMPError as error:
@@ -214,6 +216,19 @@ def status() -> None:
     for uri in unserved:
         click.echo(f"Error: {uri} has no callee", err=True)
     sys.exit(bool(unserved))
+
+
+def _where(url: RouterURL) -> str:
+    """Say where the router is; an embedded one is not started to be looked at."""
+    router = state_of(current_app).own_router
+    if router is None or not url.embedded:
+        return url.shown
+    process_id = router.process_id()
+    if process_id is None:
+        raise click.ClickException(
+            f"no router runs at {router.place.socket}: no process serves the app"
+        )
+    return f"embedded:{router.place.socket}, process {process_id}"
 
 
 def _extension_of(app: Flask) -> FlaskWAMP:

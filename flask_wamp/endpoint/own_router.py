@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 import typing as t
@@ -22,7 +23,7 @@ from ..router.app_api import AppAPI
 from ..router.memory import MemoryRouter
 from ..router.procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT
 from ..router.process.place import Place, own_place, place_at
-from ..router.process.spawn import ensure_running
+from ..router.process.spawn import ensure_running, listens
 from ..transports import RouterURL, Transport, open_transport
 from .joining import Identify, public_url
 
@@ -78,6 +79,13 @@ class OwnRouter:
             router_url=self.url,
             open_transport=self.open_transport,
         )
+
+    def process_id(self) -> int | None:
+        """Return the process of the router; None: it does not run."""
+        if not listens(self.place):
+            return None
+        with open(self.place.info) as file:
+            return int(json.load(file)["pid"])
 
     def ensure_running(self) -> None:
         """Start the router unless it runs, and wait until it listens.

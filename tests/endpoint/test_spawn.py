@@ -16,6 +16,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, TransportError
+from flask_wamp.cli import wamp as commands
 from flask_wamp.router.process.place import Place, own_place, place_at, private_folder
 from flask_wamp.router.process.spawn import ensure_running, listens
 from tests.conftest import eventually
@@ -117,6 +118,24 @@ def test_sigterm_says_goodbye(place: Place, make_app: MakeApp) -> None:
         os.kill(pid, signal.SIGTERM)
         # The client joins again, and so there is a router again.
         eventually(lambda: not is_alive(pid) and listens(place) and wamp.client.joined)
+
+
+def test_status_says_where_it_is_and_starts_none(place: Place, make_app: MakeApp) -> None:
+    app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}")
+    wamp = FlaskWAMP(app)
+    wamp.callee("com.example.f")(lambda: None)
+    run = app.test_cli_runner().invoke
+    nobody = run(commands, ["status"])
+    assert nobody.exit_code == 1
+    assert f"no router runs at {place.socket}" in nobody.output
+    assert not listens(place)
+    pid = start(place)
+    found = run(commands, ["status"])
+    assert (
+        found.output.splitlines()[0]
+        == f"router embedded:{place.socket}, process {pid}, realm realm1"
+    )
+    assert "com.example.f has no callee" in found.output
 
 
 def test_it_ends_after_the_app(place: Place, make_app: MakeApp) -> None:
