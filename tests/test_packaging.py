@@ -60,8 +60,16 @@ def test_the_flask_command_is_an_entry_point() -> None:
     assert command.load().name == "wamp"
 
 
-def test_no_pytest_plugin_loads_by_itself() -> None:
-    assert not [point for point in DISTRIBUTION.entry_points if point.group == "pytest11"]
+def test_the_pytest_plugin_is_an_entry_point_outside_of_the_package() -> None:
+    # A plugin that loads by itself is imported by every run of pytest where Flask-WAMP is installed, also
+    # in projects that do not use it. So it must be a module of its own: importing a module of the package
+    # would import Flask. tests/testclient/test_plugin.py measures what it imports.
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["options.entry_points"]["pytest11"].strip() == "flask_wamp = flask_wamp_pytest"
+    assert setup["options"]["py_modules"] == "flask_wamp_pytest"
+    points = [point for point in DISTRIBUTION.entry_points if point.group == "pytest11"]
+    assert {point.value for point in points} <= {"flask_wamp_pytest"}
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -21,7 +21,7 @@ _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
 
 #: Prefixes of keys that are not configuration: environment variables of our commands and tests, which
 #: ``app.config.from_prefixed_env()`` also reads.
-_NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_")
+_NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_", "WAMP_TESTING_")
 
 
 def load_config(config: t.Mapping[str, t.Any]) -> Config:
@@ -144,7 +144,17 @@ def _fallback(config: t.Mapping[str, t.Any], name: str) -> t.Any:
 
 
 def _with_environment(config: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """Let ``FLASK_WAMP_AUTOSTART`` override the key, for commands and tests that must not connect."""
+    """Let environment variables override keys.
+
+    ``FLASK_WAMP_AUTOSTART`` is for commands and tests that must not connect. ``FLASK_WAMP_TESTING_URL`` and
+    ``FLASK_WAMP_TESTING_REALM`` are for ``pytest --wamp=...``: the router of apps that name none.
+    """
+    url = os.environ.get("FLASK_WAMP_TESTING_URL")
+    if url and not _is_given("WAMP_ROUTER_URL", config):
+        config = {**config, "WAMP_ROUTER_URL": url}
+        realm = os.environ.get("FLASK_WAMP_TESTING_REALM")
+        if realm and not _is_given("WAMP_REALM", config):
+            config = {**config, "WAMP_REALM": realm}
     override = os.environ.get("FLASK_WAMP_AUTOSTART", "").lower()
     if not override:
         return config

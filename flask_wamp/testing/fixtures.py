@@ -1,4 +1,4 @@
-"""Pytest fixtures with a real router: ``pytest_plugins = ["flask_wamp.testing"]``.
+"""Pytest fixtures with a real router. They are there as soon as Flask-WAMP is installed.
 
 Without a Crossbar the tests that ask for one are skipped; it is never built unasked. Two
 environment variables change that: ``FLASK_WAMP_BUILD_CROSSBAR=1`` builds it,
@@ -29,17 +29,13 @@ MakeRouter = t.Callable[..., DevRouter]
 """What :func:`make_wamp_router` is: takes what :class:`~flask_wamp.crossbar.DevRouter` takes."""
 
 
-@pytest.fixture(scope="session")
-def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[MakeRouter]:
-    """Start routers that are configured like no other; they are stopped when the tests are over.
+@contextlib.contextmanager
+def routers(logs: Path) -> t.Iterator[MakeRouter]:
+    """Return what starts routers; they are stopped at the end of the ``with`` block.
 
-    ``make_wamp_router(realm="realm1", **options)`` returns a ready
-    :class:`~flask_wamp.crossbar.DevRouter` with a WebSocket, a RawSocket and a Unix socket URL on
-    free ports, unless ``urls`` names others. ``auto_ping_interval_ms``, ``auth`` and more are
-    options of :func:`~flask_wamp.crossbar.node_config`. Its log is in the file ``.log``.
+    :param logs: The folder of their logs.
     """
     crossbar = _crossbar()
-    logs = tmp_path_factory.mktemp("wamp-router")
     count = itertools.count(1)
     with contextlib.ExitStack() as stack:
 
@@ -52,6 +48,19 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
             options.setdefault("log", logs / f"crossbar-{next(count)}.log")
             return stack.enter_context(DevRouter(urls, realm, crossbar=crossbar, **options))
 
+        yield make
+
+
+@pytest.fixture(scope="session")
+def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[MakeRouter]:
+    """Start routers that are configured like no other; they are stopped when the tests are over.
+
+    ``make_wamp_router(realm="realm1", **options)`` returns a ready
+    :class:`~flask_wamp.crossbar.DevRouter` with a WebSocket, a RawSocket and a Unix socket URL on
+    free ports, unless ``urls`` names others. ``auto_ping_interval_ms``, ``auth`` and more are
+    options of :func:`~flask_wamp.crossbar.node_config`. Its log is in the file ``.log``.
+    """
+    with routers(tmp_path_factory.mktemp("wamp-router")) as make:
         yield make
 
 

@@ -1,0 +1,107 @@
+"""The pytest plugin of Flask-WAMP: ``--wamp=memory|embedded|crossbar``, and fixtures with a real router.
+
+pytest imports it in every project where Flask-WAMP is installed. It imports nothing of it before a fixture
+or the option is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+if t.TYPE_CHECKING:
+    from flask_wamp.crossbar import DevRouter
+    from flask_wamp.testing import MakeRouter
+
+URL, REALM = "FLASK_WAMP_TESTING_URL", "FLASK_WAMP_TESTING_REALM"
+_stack = contextlib.ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--wamp``."""
+    parser.getgroup("flask-wamp").addoption(
+        "--wamp",
+        choices=("memory", "embedded", "crossbar"),
+        default="memory",
+        help="the router of apps that are tested and name none: one in the process (the default), the "
+        "embedded one in a process of its own, or Crossbar.io",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "wamp_memory: needs the router in memory (test clients with an identity); skipped with another "
+        "--wamp",
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the router of ``--wamp``, before the modules that make apps are imported."""
+    chosen, config = session.config.getoption("--wamp"), session.config
+    starts_workers = getattr(config.option, "numprocesses", None) and not hasattr(
+        config, "workerinput"
+    )
+    if chosen == "memory" or starts_workers:
+        return
+    folder = _stack.enter_context(tempfile.TemporaryDirectory(prefix="wamp-"))
+    if chosen == "embedded":
+        _set(URL, f"embedded:{folder}/router.sock")
+        return
+    from flask_wamp.testing.fixtures import routers
+
+    try:
+        router = _stack.enter_context(routers(Path(folder)))()
+    except (pytest.skip.Exception, pytest.fail.Exception) as absent:
+        raise pytest.UsageError(f"--wamp=crossbar: {absent}") from None
+    _set(URL, router.url)
+    _set(REALM, router.realm)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the router."""
+    _stack.close()
+
+
+def _set(name: str, value: str) -> None:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    if before is None:
+        _stack.callback(os.environ.pop, name, None)
+    else:
+        _stack.callback(os.environ.__setitem__, name, before)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs the router in memory, where another one was asked for."""
+    chosen = config.getoption("--wamp")
+    if chosen != "memory":
+        reason = f"needs the router in memory, not --wamp={chosen}"
+        for item in items:
+            if item.get_closest_marker("wamp_memory"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[MakeRouter]:
+    """Start routers that are configured like no other; they are stopped when the tests are over.
+
+    ``make_wamp_router(realm="realm1", **options)`` returns a ready ``DevRouter`` with a WebSocket, a
+    RawSocket and a Unix socket URL on free ports.
+    """
+    from flask_wamp.testing.fixtures import routers
+
+    with routers(tmp_path_factory.mktemp("wamp-router")) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def wamp_router(make_wamp_router: MakeRouter) -> DevRouter:
+    """A real Crossbar node on free ports, one for all tests: ``url``, ``rawsocket_url``, ``realm``..."""
+    return make_wamp_router()
