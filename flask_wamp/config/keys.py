@@ -121,7 +121,7 @@ KEYS: tuple[Key, ...] = (
         "WAMP_ROUTER_LISTEN",
         [],
         list_of(read_listen, empty=True),
-        "a list of ws:// and tcp:// URLs",
+        "a list of ws://, wss://, tcp:// and tls:// URLs",
         show=show_url,
     ),
     Key("WAMP_TICKET_MAX_AGE", 30.0, read_seconds, _SECONDS),

@@ -86,7 +86,7 @@ def read_uri(value: object) -> str:
 
 def read_listen(value: object) -> str:
     url = parse_router_url(value)
-    if url.unix or url.memory or url.secure:  # the embedded router has no certificate
+    if url.unix or url.memory:
         raise ValueError
     return url.url
 

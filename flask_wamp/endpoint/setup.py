@@ -10,6 +10,7 @@ from flask import Flask
 from ..client.client import Client
 from ..peer.settings import Settings
 from ..protocol.rights import Policy
+from ..transports.urls import parse_router_url
 from .browser_sessions import LoginSignals
 from .identity import Authenticators, Identifier
 from .joining import AtOtherRouter
@@ -35,6 +36,12 @@ def own_router(
     url = settings.router_url
     if not (url.embedded or url.memory):
         return None
+    for listen in config["WAMP_ROUTER_LISTEN"]:
+        if parse_router_url(listen).secure:
+            raise ValueError(
+                f"WAMP_ROUTER_LISTEN={listen!r}: the embedded router has no certificate. Use ws:// or "
+                "tcp://, and end TLS in a proxy such as nginx"
+            )
     is_default = config.is_default("WAMP_ROUTER_URL")
     from .own_router import OwnRouter  # the router takes longer to import than all the rest
 

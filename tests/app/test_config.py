@@ -68,7 +68,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "WAMP_ROUTER_LISTEN": [
         [],
         ["ws://0.0.0.0:8080/ws"],
-        ("ws://a.example:8443",),
+        ("ws://a.example:8443/ws",),
         "tcp://[::1]:81",
     ],
     "WAMP_TICKET_MAX_AGE": SECONDS,
@@ -125,8 +125,6 @@ REFUSED: dict[str, list[t.Any]] = {
         ["http://0.0.0.0"],
         ["memory:"],
         ["tcp://a"],
-        ["wss://0.0.0.0:8443/ws"],
-        ["tls://0.0.0.0:8443"],
         "embedded:",
         5,
     ],

@@ -64,6 +64,20 @@ def test_a_port_of_the_router_s_own(make_app: MakeApp) -> None:
     assert answer.json["url"] == "ws://[::1]:8080/ws"
 
 
+@pytest.mark.parametrize("url", ["wss://0.0.0.0:8443/ws", "tls://0.0.0.0:8443"])
+def test_the_embedded_router_has_no_certificate(make_app: MakeApp, url: str) -> None:
+    app = make_app(WAMP_ROUTER_URL="embedded:", WAMP_ROUTER_LISTEN=[url])
+    with pytest.raises(ValueError, match="WAMP_ROUTER_LISTEN.* has no certificate"):
+        FlaskWAMP(app)
+
+
+def test_browsers_join_another_router_where_the_app_says(make_app: MakeApp) -> None:
+    public = "wss://router.example/ws"
+    app = make_app(WAMP_ROUTER_URL="unix:///run/router.sock", WAMP_ROUTER_LISTEN=[public])
+    FlaskWAMP(app)
+    assert app.test_client().post("/wamp/session").json["url"] == public
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [

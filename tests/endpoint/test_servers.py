@@ -11,8 +11,10 @@ import urllib.error
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from websockets.exceptions import InvalidStatus
 
+from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.crossbar import free_port
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
@@ -115,6 +117,19 @@ def test_a_server_that_keeps_its_sockets_says_what_to_do(serve: Serve) -> None:
         ready(server)
         with pytest.raises(Exception, match="501"):
             Browser(f"ws://127.0.0.1:{server.port}/wamp")
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
+def test_another_client_joins_at_the_endpoint(
+    serve: Serve, make_app: t.Callable[..., Flask], serializer: str
+) -> None:
+    with served(serve, "gunicorn gthread") as (_, url):
+        wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_SERIALIZERS=[serializer]))
+        wamp.start()
+        wamp.client.wait_until_joined(20)
+        assert wamp.client.call("com.shop.add", 1, 2) == 3
+        with pytest.raises(ApplicationError, match="not_authorized"):
+            wamp.client.call("com.shop.secret")
 
 
 def at_its_own_port(serve: Serve, origins: str) -> tuple[Served, str]:

@@ -17,16 +17,20 @@ from flask import abort
 from flask_wamp import ApplicationError
 from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
 from flask_wamp.crossbar import DevRouter, free_port
+from flask_wamp.router.process.place import own_place
+from flask_wamp.router.process.spawn import listens
 from tests.conftest import eventually
+from tests.endpoint.conftest import stop_router
+from tests.support.browser import Browser, Refused
 
 pytestmark = pytest.mark.router
 
 README = (Path(__file__).parents[2] / "README.rst").read_text()
 
 
-def snippet(name: str) -> str:
-    """A named Python snippet."""
-    pattern = rf"\.\. code-block:: python\n    :name: {re.escape(name)}\n\n((?:    .*\n|\n)+)"
+def snippet(name: str, language: str = "python") -> str:
+    """A named snippet."""
+    pattern = rf"\.\. code-block:: {language}\n    :name: {re.escape(name)}\n\n((?:    .*\n|\n)+)"
     found = re.search(pattern, README)
     assert found, f"no snippet {name}"
     return re.sub(r"^    ", "", found.group(1), flags=re.M)
@@ -58,10 +62,11 @@ def test_there_is_no_snippet_that_is_not_run() -> None:
     names = re.findall(r"\.\. code-block:: python\n    :name: (\S+)\n", README)
     assert names == ["app.py", "factory.py", "client.py"]
     assert README.count(".. code-block:: python") == len(names)
+    # tests/browser/test_readme.py
+    assert re.findall(r"code-block:: html\n    :name: (\S+)\n", README) == ["static/index.html"]
     assert commands() == [
         "pip install tox && tox -e demo",  # tests/router/test_demo.py
         "pip install .",  # tox does that in each environment
-        "flask --app app.py wamp router",
         "flask --app app.py run",
         "curl -X POST http://127.0.0.1:5000/greet/you",
     ]
@@ -118,39 +123,49 @@ def test_the_factory(module: t.Any) -> None:
 
 
 def test_the_commands(tmp_path: Path) -> None:
-    port, http = free_port(), free_port()
+    """The app starts its own router; a page's calls and events go through it."""
+    http = free_port()
     (tmp_path / "app.py").write_text(snippet("app.py"))
-    environ = {
-        **os.environ,
-        "FLASK_WAMP_ROUTER_URL": f"ws://127.0.0.1:{port}/ws",
-        "PYTHONUNBUFFERED": "1",
-    }
-    started = []
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("FLASK_")}
+    run_it, curl = commands()[2:]
+    log = tmp_path / "app.log"
+    with log.open("w") as out:
+        server = spawn_bound(
+            [sys.executable, "-m", *run_it.split(), "--port", str(http)],
+            cwd=tmp_path,
+            env=environ | {"PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    place = own_place(os.path.realpath(tmp_path), "app", "com.example", "realm1")
+    origin = f"http://127.0.0.1:{http}"
     try:
-        for command in commands()[2:4]:
-            words = command.split()
-            if words[-1] == "run":
-                words += ["--port", str(http)]
-            log = (tmp_path / f"{words[-1]}.log").open("w")
-            started.append(
-                spawn_bound(
-                    [sys.executable, "-m", *words],
-                    cwd=tmp_path,
-                    env=environ,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            )
-            log.close()
-        url = commands()[4].split()[-1].replace("5000", str(http))
+        url = curl.split()[-1].replace("5000", str(http))
         answer = eventually(lambda: post(url), 30)
+        assert listens(place)
+        with urllib.request.urlopen(f"{origin}/wamp/client.js", timeout=10) as response:
+            assert "connect" in response.read().decode()
+        with Browser(f"ws://127.0.0.1:{http}/wamp", origin=origin) as page:
+            page.subscribe("com.example.news")
+            assert page.call("com.example.add", 1, 2) == {"sum": 3}
+            page.publish("com.example.hello", "Ada")
+            assert page.next_event() == ["Ada says hello"]
+            post(url)
+            assert page.next_event() == ["you says hello"]
+            for refused in (
+                lambda: page.subscribe("com.example.hello"),
+                lambda: page.publish("com.example.news"),
+                lambda: page.register("com.example.other"),
+            ):
+                with pytest.raises(Refused, match="not_authorized"):
+                    refused()
     finally:
-        for process in reversed(started):
-            stop_process(process, 10)
+        stop_process(server, 10)
+        stop_router(Path(place.socket))
     expected = re.search(r"/greet/you\n    (.*)\n", README)
     assert expected and answer == expected.group(1)
-    assert "hello you, from session " in (tmp_path / f"{http}.log").read_text()
+    assert "hello you, from session " in log.read_text()
 
 
 def post(url: str) -> str | None:
