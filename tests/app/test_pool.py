@@ -603,7 +603,7 @@ def test_pool_goes_on_when_the_system_gives_no_more_threads(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         assert pool.submit(done.set) is True
-    assert "cannot start another thread, 1 are running" in caplog.text
+    assert "cannot start another thread while 1 are running" in caplog.text
     gate.may_end.set()
     assert done.wait(TIMEOUT)  # by the worker that there is
 

@@ -1,0 +1,227 @@
+"""Workers, and the slots that limit how many of them run at once.
+
+A worker that waits for another peer releases its slot, and takes one again before it goes on.
+"""
+
+from __future__ import annotations
+
+import abc
+import collections
+import itertools
+import threading
+import time
+import typing as t
+
+from .._text import get_logger
+from .fair_queue import FairQueue, Job
+from .guards import report
+from .threads import Waiter, acquire_in_any_case, is_monkey_patched, spawn
+from .workers import Worker, current_worker
+
+logger = get_logger("flask_wamp.execution")
+
+#: How many threads a pool has for jobs that wait for other peers, besides those that run. Greenlets
+#: cost less.
+WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
+
+
+class Slots(abc.ABC):
+    """The workers of a pool, and which of them have a slot. :class:`.Pool` adds the jobs.
+
+    Locks: ``_lock`` is taken last. No other state is touched under it. It is released before anything is
+    logged, and before a job runs.
+
+    :param size: How many workers run at once.
+    :param queue: The jobs that have no slot yet.
+    :param max_threads: The most threads, those of waiting jobs included.
+    """
+
+    def __init__(self, size: int, queue: FairQueue, max_threads: int | None) -> None:
+        self.size = size
+        waiting = WAITING_GREENLETS if is_monkey_patched() else WAITING_THREADS
+        self.max_threads = max_threads or size + waiting
+        self.queue = queue
+        """Jobs without a slot. ``queue.length`` may be read without the lock."""
+        self._lock = threading.Lock()
+        self._free = size
+        self._waking: Worker | None = None
+        """The worker that was woken, has a slot, and has not looked for a job yet."""
+        self._idle: list[Worker] = []
+        self._returning: collections.deque[threading.Lock] = collections.deque()
+        """Locks of workers that have waited and need a slot again. Releasing one gives it the slot."""
+        self._workers: set[Worker] = set()
+        self._away = 0
+        """How many workers have released their slot, and wait."""
+        self._numbers = itertools.count(1)
+        self._cannot_start: int | None = None
+        """How many threads were running when the system could start no more. None once that is logged."""
+        self.starving_since: float | None = None
+        """The ``time.monotonic()`` since which jobs wait and no thread is left to run them."""
+        self.on_starving: t.Callable[[], None] = lambda: None
+        """Called when that may have begun, perhaps often. It must have ``refuse_starving`` called later."""
+
+    @property
+    def pending(self) -> int:
+        """How many jobs are in the queue and have no slot."""
+        return max(0, self.queue.length - self._free - (self._waking is not None))
+
+    @property
+    def running(self) -> int:
+        """How many jobs have a slot."""
+        looking = self._waking is not None
+        return min(self.size, self.size - self._free - looking + self.queue.length)
+
+    @property
+    def threads(self) -> int:
+        """How many workers there are, those of waiting jobs included."""
+        return len(self._workers)
+
+    @property
+    def idle(self) -> int:
+        """How many workers wait for a job."""
+        return len(self._idle)
+
+    def reserve(self, count: int) -> int:
+        """Start workers until ``count`` are idle, or the system starts no more. Return how many are idle."""
+        with self._lock:
+            idle = len(self._idle)
+            while idle < count and self._free and len(self._workers) < self.max_threads:
+                if self._start_worker() is None:
+                    break
+                # The new worker has a slot, like every worker that is woken, and looks for a job first.
+                self._free -= 1
+                idle += 1
+            return idle
+
+    @abc.abstractmethod
+    def next_job(self, worker: Worker) -> Job | None:
+        """Return the worker's next job. None if its slot is released, and it is idle or dismissed."""
+
+    def discard(self, worker: Worker) -> None:
+        """Forget a worker whose thread ends."""
+        with self._lock:
+            self._workers.discard(worker)
+
+    def release_slot(self) -> t.ContextManager[None]:
+        """Return a context in which another job has this one's slot. Does nothing outside of a job."""
+        worker = current_worker.get()
+        return _NOTHING if worker is None or worker.pool is not self else _Released(self, worker)
+
+    def wait(self, waiter: Waiter, timeout: float) -> bool:
+        """Wait for an answer, at most ``timeout`` seconds, while another job has the slot.
+
+        :returns: Whether the answer came.
+        """
+        worker = current_worker.get()
+        if worker is None or worker.pool is not self:
+            return waiter.wait(timeout)
+        with _Released(self, worker):
+            return waiter.wait(timeout)
+
+    # Called under the lock.
+
+    def _wake_another(self) -> bool:
+        """Give a slot to an idle worker or a new one. Return False if there is neither."""
+        assert self._lock.locked()
+        if self._idle:
+            worker = self._idle.pop()  # the last one to go idle: its stack is still in the cache
+            self._waking = worker
+            worker.wake()
+        elif len(self._workers) >= self.max_threads or not self._add_worker():
+            if self.starving_since is None:
+                self.starving_since = time.monotonic()
+            return False
+        self._free -= 1
+        self.starving_since = None
+        return True
+
+    def _wake_if_needed(self) -> None:
+        """Wake a worker if there is a job and a slot for it, and none was woken yet."""
+        if self.queue.length and self._free and self._waking is None:
+            self._wake_another()
+
+    def _add_worker(self) -> bool:
+        worker = self._start_worker()
+        if worker is None:
+            self._cannot_start = len(self._workers)
+            return False
+        self._waking = worker
+        return True
+
+    def _start_worker(self) -> Worker | None:
+        assert self._lock.locked()
+        worker = Worker(self)
+        try:
+            worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
+        except (RuntimeError, MemoryError):  # a limit of the system, or the interpreter is ending
+            return None
+        self._workers.add(worker)
+        return worker
+
+    def _report_threads(self) -> None:
+        """Log that no thread could be started. Not under the lock, because log handlers may publish."""
+        running, self._cannot_start = self._cannot_start, None
+        if running is not None:
+            report(
+                logger.error,
+                "cannot start another thread while %d are running: check the limits of this process",
+                running,
+            )
+
+    def _pass_on(self) -> None:
+        """Give a slot that became free to the next worker."""
+        assert self._lock.locked()
+        if self._returning:
+            self._returning.popleft().release()
+            return
+        self._free += 1
+        self._wake_if_needed()
+
+
+class _Released:
+    """The context of :meth:`Pool.release_slot`."""
+
+    __slots__ = ("_pool", "_released", "_worker")
+
+    def __init__(self, pool: Slots, worker: Worker) -> None:
+        self._pool = pool
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        pool, worker = self._pool, self._worker
+        if worker.before_waiting is not None:
+            worker.before_waiting()
+        with pool._lock:
+            self._released = not worker.away  # a nested wait of the same job has no slot to release
+            if self._released:
+                worker.away = True
+                pool._away += 1
+                pool._pass_on()
+        if pool.starving_since is not None:
+            pool.on_starving()
+
+    def __exit__(self, *exc_info: object) -> None:
+        if not self._released:
+            return
+        pool = self._pool
+        with pool._lock:
+            self._worker.away = False
+            pool._away -= 1
+            if pool._free:
+                pool._free -= 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            pool._returning.append(turn)
+        acquire_in_any_case(turn)  # not under the lock: the thread that passes the slot on takes it
+
+
+class _Nothing:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+_NOTHING = _Nothing()
