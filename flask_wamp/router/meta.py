@@ -54,7 +54,7 @@ class MetaProcedures:
         self._broker = broker
         self._authorizer = host.authorizer
         self._max_testaments = host.settings.max_testaments
-        for name, procedure in _PROCEDURES.items():
+        for name, procedure in PROCEDURES.items():
             dealer.meta[name] = functools.partial(self._serve, procedure)
 
     def _serve(self, procedure: Procedure, session: RouterSession, message: m.Call) -> None:
@@ -352,7 +352,7 @@ def _by_match(entries: t.Iterable[Registration | Subscription]) -> Details:
 
 Procedure = t.Callable[[MetaProcedures, RouterSession, Args, Details], object]
 
-_PROCEDURES: dict[str, Procedure] = {
+PROCEDURES: dict[str, Procedure] = {
     "wamp.session.count": MetaProcedures.session_count,
     "wamp.session.list": MetaProcedures.session_list,
     "wamp.session.get": MetaProcedures.session_get,

@@ -8,6 +8,8 @@ import pytest
 from flask import Flask, Request, Response, abort, redirect
 
 from flask_wamp import FlaskWAMP, Identity
+from flask_wamp.endpoint.identity import Identifier
+from flask_wamp.router.app_api import is_backend
 
 MakeApp = t.Callable[..., Flask]
 Answer = t.Callable[[Request], t.Any]
@@ -135,6 +137,20 @@ def test_no_csrf_token_is_asked_for(app: Flask, csrf_first: bool) -> None:
     assert http.post("/other").status_code == 400
     refused = http.post("/wamp/session", headers={"Origin": "https://evil.example"})
     assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "provider"), [("unix", "embedded"), ("anonymous", "memory"), ("ticket", "static")]
+)
+def test_an_authenticator_cannot_make_one_of_the_app_s_processes(
+    app: Flask, method: str, provider: str
+) -> None:
+    backend = Identity("backend", "backend", {}, method, provider)
+    with app.test_request_context("/wamp"):
+        found = Identifier(app, "shop", {None: lambda request: backend})()
+    assert found is not None
+    assert (found.authmethod, found.authprovider) == ("cookie", "dynamic")
+    assert not is_backend(found)
 
 
 @pytest.mark.parametrize("authid", ["", None, 7])

@@ -41,9 +41,9 @@ class Visitor:
         """The ``Cookie`` header."""
         return "; ".join(f"{each.name}={each.value}" for each in self._jar)
 
-    def join(self, cookie: str | None = None) -> Browser:
+    def join(self, cookie: str | None = None, **options: t.Any) -> Browser:
         """Join with the cookies, or with those of somebody else."""
-        return Browser(self.socket_url, cookie=cookie or self.cookie)
+        return Browser(self.socket_url, cookie=cookie or self.cookie, **options)
 
     def join_with(self, ticket: dict[str, t.Any], **options: t.Any) -> Browser:
         """Join with a ticket, without cookies."""

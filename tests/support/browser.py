@@ -27,6 +27,7 @@ class Browser:
     """One session; ``with Browser("ws://127.0.0.1:5000/wamp") as browser:``.
 
     :param ticket: What ``POST .../session`` has answered, to join with.
+    :param hello: More details of HELLO.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Browser:
         ticket: dict[str, t.Any] | None = None,
         realm: str = "realm1",
         tls: ssl.SSLContext | None = None,
+        hello: dict[str, t.Any] | None = None,
     ) -> None:
         headers = {"Cookie": cookie} if cookie else {}
         self.events: list[list[t.Any]] = []
@@ -58,7 +60,7 @@ class Browser:
         details: dict[str, t.Any] = {"roles": ROLES}
         if ticket is not None:
             details |= {"authmethods": ["ticket"], "authid": ticket["authid"]}
-        self.send([1, realm, details])
+        self.send([1, realm, details | (hello or {})])
         answer = self.receive()
         if answer[0] == 4:
             assert ticket is not None
@@ -86,8 +88,7 @@ class Browser:
 
     def ask(self, code: int, *rest: t.Any) -> list[t.Any]:
         """Send a request and wait for its answer; events are put aside."""
-        self._id += 1
-        self.send([code, self._id, *rest])
+        self.send([code, self.next_id(), *rest])
         while True:
             message = self.receive()
             if message[0] == 36:
@@ -96,6 +97,11 @@ class Browser:
                 raise Refused(message[4], message[5] if len(message) > 5 else [])
             elif message[0] != 8 and message[1] == self._id:
                 return message
+
+    def next_id(self) -> int:
+        """Return the id of the next request."""
+        self._id += 1
+        return self._id
 
     def call(self, procedure: str, *args: t.Any) -> t.Any:
         answer = self.ask(48, {}, procedure, list(args))

@@ -16,6 +16,9 @@ app.config.from_prefixed_env()
 wamp = FlaskWAMP(app)
 wamp.allow("anonymous", subscribe=".news", publish=".hello")
 wamp.allow("*", subscribe=[".user.{authid}.inbox", ".board."], publish=".typing")
+# Rights to ask the router are no rights to what is asked for.
+META = ["session.add_testament", "subscription.get_events", "subscription.lookup"]
+wamp.allow("*", call=[f"wamp.{name}" for name in META])
 logins = LoginManager(app)
 
 try:
@@ -108,9 +111,10 @@ def tell(name: str, text: str) -> str:
 
 @app.get("/keep/<text>")
 def keep(text: str) -> str:
-    """Publish a retained event to a topic that is private."""
+    """Publish retained events, to a topic that is private and to one that is not."""
     options = g.wampy.with_options(retain=True, acknowledge=True)
     options.publish("com.club.private.plans", text)
+    options.publish("com.club.news", text)
     return "kept"
 
 
