@@ -22,7 +22,10 @@ from flask_wamp import ApplicationError, CallResult, FlaskWAMP
 from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
 from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter
+from flask_wamp.router import Settings
+from flask_wamp.router.process import embedded
 from flask_wamp.router.process.foreground import read_access
+from flask_wamp.router.process.host import HostSettings
 from tests.conftest import eventually
 from tests.support.notes import publish
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic
@@ -266,6 +269,26 @@ def test_the_file_of_principals_is_right(tmp_path: Path) -> None:
     (tmp_path / "access.json").write_text(source)
     access = read_access(str(tmp_path / "access.json"))
     assert access.authorizer is not None and not access.is_open
+
+
+def test_the_limits_are_those_of_the_embedded_router() -> None:
+    session, host = Settings(), HostSettings()
+    tree = publish_doctree((DOCS / "router.rst").read_text())
+    tables = [
+        {row[0].astext(): row[1].astext() for row in table.findall(nodes.row)}
+        for table in tree.findall(nodes.table)
+    ]
+    assert tables[1] == {
+        "connections": f"{host.max_connections:,}",
+        "connections from one address": f"{host.max_connections_per_address:,}",
+        "size of a message": f"{session.max_message_size >> 20} MiB",
+        "data that waits for a client that does not read": f"{session.max_unsent >> 20} MiB",
+        "registrations of a session": f"{session.max_registrations:,}",
+        "subscriptions of a session": f"{session.max_subscriptions:,}",
+        "calls of a session that wait for results": f"{session.max_pending_calls:,}",
+        "retained events": f"{session.max_retained:,}",
+    }
+    assert (embedded.GRACE, embedded.LINGER) == (10, 10)
 
 
 # testing.rst

@@ -72,9 +72,9 @@ def test_a_systemd_that_does_not_listen_is_no_error(
         assert "cannot tell systemd (NOTIFY_SOCKET)" in server.log
 
 
-def snippet(language: str) -> str:
-    """A block of docs/deploying.rst."""
-    lines = DEPLOYING.read_text().split(f".. code-block:: {language}\n\n", 1)[1].splitlines()
+def snippet(language: str, page: Path = DEPLOYING) -> str:
+    """A block of a page, by default of docs/deploying.rst."""
+    lines = page.read_text().split(f".. code-block:: {language}\n\n", 1)[1].splitlines()
     block = []
     for line in lines:
         if line and not line.startswith("    "):
@@ -83,14 +83,16 @@ def snippet(language: str) -> str:
     return "\n".join(block) + "\n"
 
 
-def test_the_unit_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "command"), [("deploying", "flask"), ("router", "gunicorn")])
+def test_the_unit_is_one(tmp_path: Path, page: str, command: str) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed")
-    flask = Path(sys.executable).with_name("flask")
+    installed = Path(sys.executable).with_name(command)
+    text = snippet("ini", DEPLOYING.with_name(f"{page}.rst"))
     unit = tmp_path / "app.service"
     unit.write_text(
-        snippet("ini").replace("/srv/app/venv/bin/flask", str(flask)).replace("=app\n", "=root\n")
+        text.replace(f"/srv/app/venv/bin/{command}", str(installed)).replace("=app\n", "=root\n")
     )
     done = subprocess.run(
         [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
