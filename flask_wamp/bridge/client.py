@@ -131,13 +131,13 @@ class BridgeClient:
         return outcome(m.Result(0, {}, answer.args, answer.kwargs))
 
     def publish(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> int | None:
-        """Publish an event, and wait until the router has it.
+        """Publish an event, and wait until the router has accepted it.
 
         :param topic: Full topic URI, ``com.example.hello``.
         :returns: The publication id.
         :raises ApplicationError: The router refused it.
 
-        What else it raises is what :meth:`call` raises.
+        It also raises the errors of :meth:`call`.
 
         .. versionadded:: 0.1
         """
@@ -156,9 +156,7 @@ class BridgeClient:
         options: dict[str, t.Any] | None = None,
     ) -> bytes:
         for name in _NOT_CARRIED & kwargs.keys():
-            raise SerializationError(
-                f"the HTTP bridge takes {name!r} for itself; use another keyword"
-            )
+            raise SerializationError(f"the HTTP bridge uses {name!r} itself; use another keyword")
         more = {"options": options} if options else {}
         payload = plain({"args": args, "kwargs": kwargs}, self._default, binary=False)
         try:
@@ -183,16 +181,18 @@ class BridgeClient:
         if answer.status != 200:
             raise self._refusal(answer.status, reply, shown(url), len(body))
         if reply is None:
-            raise ProtocolError(f"{shown(url)} answered with what is no HTTP bridge's answer")
+            raise ProtocolError(
+                f"{shown(url)} answered with something that is not an HTTP bridge's answer"
+            )
         if reply.error is not None:
             outcome(m.Error(m.code(m.Call), 0, {}, reply.error, reply.args, reply.kwargs))
         return reply
 
     def _signature(self, body: bytes) -> str:
-        """The query of a signed request, empty without a key.
+        """Return the query of a signed request. It is empty without a key.
 
-        Crossbar 26.10 wants ``seq`` and ``nonce`` to be numbers and does nothing else with them: who
-        can read a request can send it again, as long as its timestamp is in time. So use TLS.
+        Crossbar 26.10 requires ``seq`` and ``nonce`` to be numbers, and does not check them further. Anyone
+        who can read a request can send it again while its timestamp is recent. So use TLS.
         """
         if self._key is None or self._secret is None:
             return ""
@@ -210,7 +210,7 @@ class BridgeClient:
         """Return the error for an HTTP status that is not 200. Crossbar answers WAMP errors with 200."""
         said = f"{url} answered HTTP {status}"
         if status == 401 or (status == 400 and reply and "signature" in (reply.error or "")):
-            mine = "is unknown there, or the secret is wrong" if self._key else "is missing"
+            mine = "is unknown, or the secret is wrong" if self._key else "is missing"
             return AuthenticationError(f"{said}: the key of a signed request {mine}")
         if status == 413:
             return PayloadTooLarge(f"{said}: a request of {size} bytes is over its limit")
@@ -224,26 +224,26 @@ class BridgeClient:
         return TransportError(f"{said}{why}")
 
 
-#: Bytes, or text that begins with NUL and would be taken for bytes. Crossbar 26.10 passes them on as that
-#: text to callees that speak MsgPack or CBOR, and as bytes to those that speak JSON.
+#: Matches bytes, and text that begins with NUL, which is read as bytes. Crossbar 26.10 passes both on as
+#: text to callees that use MsgPack or CBOR, and as bytes to those that use JSON.
 _BINARY = re.compile(rb'(?<!\\)"\\u0000')
 
-#: Keywords that Crossbar's bridge mistakes for its own: it fails, or drops them.
+#: Keywords that Crossbar's bridge confuses with its own. It fails, or drops them.
 _NOT_CARRIED = frozenset({"options", "self", "procedure", "topic", "f"})
 
-#: What its publisher passes on.
+#: The options that its publisher passes on.
 _CARRIED = ("retain", *RECEIVERS)
 _NAMES = ", ".join(("timeout", *_CARRIED))
 
 _WHY = {
-    403: ": it is forbidden there",
+    403: ": access is forbidden",
     404: ": there is no HTTP bridge at this path",
-    405: ": this path takes no POST, so it is no HTTP bridge",
+    405: ": this path does not accept POST, so it is not an HTTP bridge",
 }
 
 
 class _Reply(msgspec.Struct):
-    """What a bridge answers: a result, ERROR, or the id of a publication."""
+    """The answer of a bridge: a result, ERROR, or the id of a publication."""
 
     args: list[t.Any] = []
     kwargs: dict[str, t.Any] = {}
@@ -262,7 +262,7 @@ def _reply(answer: Answer) -> _Reply | None:
 
 
 def _defect(said: str, reply: _Reply | None) -> Exception:
-    """Something failed there, perhaps after the call was made."""
+    """Return the error for a failure of the bridge, which may have happened after the call was made."""
     if reply is not None and reply.error:
         try:
             uri = check_uri(reply.error, "error URI")
@@ -271,7 +271,7 @@ def _defect(said: str, reply: _Reply | None) -> Exception:
         error = ApplicationError(uri, *reply.args, **reply.kwargs)
         error.exposed = False  # the error of another callee: handlers must not pass its details on
         return error
-    return SessionLost(f"{said}; what was asked for may have happened")
+    return SessionLost(f"{said}; the request may have been carried out")
 
 
 def _bridge_url(name: str, url: str | None) -> SplitResult | None:
@@ -282,7 +282,7 @@ def _bridge_url(name: str, url: str | None) -> SplitResult | None:
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
-    if not valid:  # not shown: there may be a password in it
+    if not valid:  # the URL is not shown, because it may contain a password
         raise ValueError(f"{name} takes a URL such as 'https://router.example.com/call'")
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"{name} takes no user and password: give key= and secret=")
@@ -290,5 +290,5 @@ def _bridge_url(name: str, url: str | None) -> SplitResult | None:
 
 
 def shown(url: SplitResult) -> str:
-    """A URL for errors: without its query, which signs the request."""
+    """Return a URL for error texts, without its query, which signs the request."""
     return url._replace(query="").geturl()

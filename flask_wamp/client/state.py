@@ -1,4 +1,4 @@
-"""A client in the processes that use it: one peer in each, started and stopped in order."""
+"""The state of a client in each process that uses it: its peer, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ MakeEvent = t.Callable[[ActiveEvent], object]
 
 @dataclasses.dataclass
 class StartPolicy:
-    """When a client connects by itself, and when it serves what the app declares."""
+    """When a client connects automatically, and when it serves what the app declares."""
 
     on_first_use: bool = True
-    """Whether it connects when it is used first."""
+    """Whether the first use connects the client."""
     on_first_request: bool = True
-    """Whether the first HTTP request makes it serve: no server was recognized before."""
+    """Whether the first HTTP request makes the client serve, because no server was recognized."""
     serves_on_first_use: t.Callable[[], bool] = lambda: False
-    """Whether the first use makes it serve too, as in tests; otherwise it joins as a client only."""
+    """Whether the first use makes the client serve too, as in tests. Otherwise it only joins."""
     before_serving: t.Callable[[], None] = lambda: None
-    """Called before it serves: finds and checks what the app declares."""
+    """Called before the client serves. Finds and checks what the app declares."""
     on_start: t.Callable[[], None] = lambda: None
-    """Called in each process in which it is about to connect; what it raises keeps it from that."""
+    """Called in each process before the client connects. If it raises, the client does not connect."""
     linger: float = 0.0
-    """Seconds the last callee of a procedure stays for its successor."""
+    """Seconds for which the last callee of a procedure waits for its successor."""
     linger_at_restart: float = 0.0
-    """The same, where the server says that successors are being started."""
+    """The same, if the server says that it has started successors."""
     restarting: t.Callable[[], bool] = lambda: False
-    """Whether the server has started successors of this process, as far as it tells."""
+    """Whether the server says that it has started successors of this process."""
     ending: t.Callable[[], bool] = lambda: False
-    """Whether the server is about to end the process, and waits for its requests before."""
+    """Whether the server is about to end the process, and waits for its requests first."""
     grace: float | None = None
-    """Seconds the server leaves the process for its end; None: as many as it needs."""
+    """Seconds that the server gives the process to end. None means no limit."""
     serves: bool = True
-    """False: this process never serves what the app declares, not even after ``start()``."""
+    """Whether this process may serve what the app declares. If not, ``start()`` does nothing."""
 
     def limits(self, drain: float) -> tuple[float, float]:
-        """How long to linger and how long to drain, in seconds, within what the server leaves."""
+        """Return the seconds to linger and the seconds to drain, within the time that the server gives."""
         linger = self.linger
         if self.linger_at_restart > linger and self.restarting():
             linger = self.linger_at_restart
@@ -72,23 +72,23 @@ class StartPolicy:
 
 
 class Closeable(t.Protocol):
-    """What lives and ends with a client."""
+    """Something that ends with a client."""
 
     def stop(self, deadline: float) -> None:
-        """End. The client has stopped: its handlers have ended, or have had their time.
+        """End. The client has stopped, and its handlers have ended or used up their time.
 
         :param deadline: The ``time.monotonic()`` by which to return.
         """
 
     def forget_parents(self) -> None:
-        """After a fork, in the child: let go of what is the parent's."""
+        """Release what belongs to the parent. Called in the child after a fork."""
 
 
 class Declarations(collections.abc.Collection[Declaration]):
-    """What is declared, and which part of it is served in this process.
+    """All declarations, and which of them are served in this process.
 
-    Iterating gives what is served: everything in a process that serves, and otherwise what was
-    registered or subscribed by hand in this process.
+    Iterate to get those that are served. In a process that serves, these are all. In any other process, these
+    are the ones that were registered or subscribed by hand there.
     """
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ def _share_events(present: Declaration, other: Declaration) -> bool:
 
 
 class ClientState:
-    """What all views of one client share. Plain values: no lock is made before ``start()``.
+    """The state that all views of one client share. No lock is made before ``start()``.
 
     :param notify: Called with the name and payload of each signal, on a worker.
     :param make_event: Makes the event that streams of events hand out from an active one.
@@ -192,36 +192,36 @@ class ClientState:
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
         self.ever_started = False
-        """Whether it was started in this process, or in one that this process is a fork of."""
+        """Whether the client was started in this process, or in a parent before the fork."""
 
     @property
     def peer(self) -> Peer | None:
-        """What keeps the session in this process; None before :meth:`start`."""
+        """The peer of this process. None before :meth:`start`."""
         return self._peers.get(os.getpid())
 
     @property
     def pool(self) -> Pool:
-        """The workers of this process; there also without a session."""
+        """The workers of this process. They need no session."""
         return self._make_peer().pool
 
     @property
     def stopped(self) -> bool:
-        """Whether it was stopped in this process, and not started again."""
+        """Whether the client was stopped in this process, and not started again."""
         return self._stopped_in == os.getpid()
 
     def start(self) -> None:
-        """Serve what the app declares in this process, and begin to connect; return at once.
+        """Begin to connect and to serve what the app declares. Return at once.
 
-        Does nothing where it serves already, and in a process that never does.
+        Does nothing if the client serves already, or if this process must not serve.
 
-        :raises Exception: What is declared cannot be served. Every later use raises the same error.
+        :raises Exception: A declaration cannot be served. Every later use raises the same error.
         """
         self._stopped_in = None
         if self.policy.serves:
             self._serve()
 
     def start_peer(self) -> Peer:
-        """Begin to connect, and return at once; does nothing when begun already."""
+        """Begin to connect, and return at once. Does nothing if that has begun already."""
         if self.policy.serves and self.policy.serves_on_first_use():
             return self._serve()
         return self._connect()
@@ -248,7 +248,7 @@ class ClientState:
         self._raise_failure()
         peer = self.peer
         if peer is None or not peer.started:
-            self.policy.on_start()  # before anything is made: it may say that this process must not
+            self.policy.on_start()  # before anything is made, because it may raise
             peer = self._make_peer()
             self.ever_started = True
             peer.start()
@@ -265,7 +265,7 @@ class ClientState:
             raise failure
 
     def connected(self, deadline: float) -> tuple[Connection, Peer]:
-        """Return the session's connection; start, and wait for the first attempt to join, if necessary.
+        """Return the session's connection. Start and wait for the first attempt to join if necessary.
 
         :param deadline: The ``time.monotonic()`` until which to wait.
         :raises NotJoined: There is no session.
@@ -283,16 +283,16 @@ class ClientState:
     def started(self) -> Peer:
         """Return the peer, and start it if necessary. Does not wait.
 
-        :raises NotJoined: It was stopped, or does not start by itself.
+        :raises NotJoined: The client was stopped, or it must be started explicitly.
         """
         peer = self.peer
         return self._autostart() if peer is None or not peer.started else peer
 
     def event_hub(self, deadline: float) -> EventHub:
-        """Return the event streams of this process; wait for the first attempt to join, if necessary.
+        """Return the event streams of this process. Wait for the first attempt to join if necessary.
 
         :param deadline: The ``time.monotonic()`` until which to wait.
-        :raises NotJoined: It was stopped, or does not start by itself.
+        :raises NotJoined: The client was stopped, or it must be started explicitly.
         """
         peer = self.started()
         if peer.connection is None and peer.failure is None:
@@ -301,13 +301,13 @@ class ClientState:
         return t.cast(EventHub, EventHub.of(peer))
 
     def _patience(self, deadline: float) -> float:
-        """Seconds to wait for a session: a little more than one attempt to join takes."""
+        """Return the seconds to wait for a session: slightly more than one attempt to join takes."""
         return min(self.settings.connect_timeout + 0.5, max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """Leave the realm: linger, withdraw, drain, say GOODBYE.
+        """Leave the realm: linger, unregister, drain, and send GOODBYE.
 
-        Never raises: what fails is logged, and the next step follows.
+        Never raises. A step that fails is logged, and the next one follows.
         """
         self._stopped_in = os.getpid()
         peer = self.peer
@@ -337,14 +337,14 @@ class ClientState:
         self.declarations.clear()
 
     def add_listener(self, make: MakeListener) -> None:
-        """Have something come and go with the sessions of every process that serves."""
+        """Add a listener to the sessions of every process that serves."""
         self._listeners.append(make)
         peer = self.peer
         if peer is not None and peer.started and self.declarations.all_served:
             peer.add_listener(make, make)
 
     def forget_parents(self) -> None:
-        """After a fork, in the child: let go of the sockets of other processes."""
+        """Close the copies of other processes' sockets. Called in the child after a fork."""
         own = os.getpid()
         for pid in [pid for pid in self._peers if pid != own]:
             self._peers.pop(pid).forget()

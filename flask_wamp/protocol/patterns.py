@@ -1,7 +1,7 @@
-"""URI patterns: in ``com.example.<int:user_id>.get`` the third part is an argument of the handler.
+"""URI patterns. In ``com.example.<int:user_id>.get`` the third part is an argument of the handler.
 
-For the router that is the wildcard ``com.example..get``. The syntax is that of Flask's routes; a part is what
-stands between two dots, so it never holds one.
+The router gets the wildcard ``com.example..get``. The syntax is that of Flask's routes. A part is the text
+between two dots, so it never contains a dot.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .uris import check_uri
 #: ``<user_id>`` and ``<int:user_id>``.
 _PART = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>:]*)>")
 
-#: What parts without a name are called: counted from 1, from left to right.
+#: The names of parts that have none, counted from 1, from left to right.
 _ANONYMOUS = "part{}"
 
 
 class Converter(t.NamedTuple):
-    """Makes a value of a part.
+    """Converts the text of a part to a value.
 
-    :param convert: Raises ``ValueError`` for what it does not take.
-    :param kind: What is wrong then, in pydantic's words.
-    :param msg: The same in words for people.
+    :param convert: The function. It raises ``ValueError`` for text that it does not accept.
+    :param kind: The type of that error, as pydantic names it.
+    :param msg: The message of that error.
     """
 
     convert: t.Callable[[str], object]
@@ -35,7 +35,7 @@ class Converter(t.NamedTuple):
 
 
 def _if(pattern: str, convert: t.Callable[[str], object]) -> t.Callable[[str], object]:
-    """Convert what looks so and nothing else: Python also reads ``+7``, ``1_0`` and Arabic digits."""
+    """Convert only text that matches the pattern. Python also reads ``+7``, ``1_0`` and Arabic digits."""
     looks_right = re.compile(pattern).fullmatch
 
     def checked(text: str) -> object:
@@ -55,8 +55,8 @@ def _finite(text: str) -> float:
 
 _UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
-#: What may stand before the colon. As in Flask's routes ``int`` and ``float`` have no sign, and as a part
-#: holds no dot, ``float`` is ``15`` or ``15e-1``. Flask's ``path`` and ``any`` are missing.
+#: The names before the colon. As in Flask's routes, ``int`` and ``float`` have no sign. A part contains no
+#: dot, so a ``float`` is ``15`` or ``15e-1``. Flask's ``path`` and ``any`` are not supported.
 CONVERTERS: dict[str, Converter] = {
     "string": Converter(str, "string_type", "Input should be a valid string"),
     "int": Converter(
@@ -70,17 +70,17 @@ CONVERTERS: dict[str, Converter] = {
 
 
 class Part(t.NamedTuple):
-    """A part of a URI that is not given: the router takes anything there."""
+    """A variable part of a URI, in which the router accepts any text."""
 
     place: int
     name: str
     converter: Converter
     is_named: bool
-    """Whether it has its name in the pattern."""
+    """Whether the pattern names it."""
 
 
 class Pattern(t.NamedTuple):
-    """A URI as it was written, and what the router is told."""
+    """A URI or pattern as it was written, and the URI and ``match`` that the router gets."""
 
     written: str
     uri: str
@@ -91,13 +91,15 @@ class Pattern(t.NamedTuple):
     def parse(cls, written: str, match: str | None) -> Pattern:
         """Read a URI or pattern.
 
-        :param match: None: ``wildcard`` where there are named parts, else ``exact``.
-        :raises ValueError: Something with ``<`` and ``>`` that is no part, or ``match`` does not allow it.
+        :param match: None means ``wildcard`` if there are named parts, and ``exact`` if not.
+        :raises ValueError: A part is not valid, or ``match`` does not allow named parts.
         """
         texts = written.split(".")
         has_names = "<" in written or ">" in written
         if has_names and match not in (None, "wildcard"):
-            raise ValueError(f"{written!r} has named parts: it is match='wildcard', not {match!r}")
+            raise ValueError(
+                f"{written!r} has named parts, which need match='wildcard', not {match!r}"
+            )
         match = match or ("wildcard" if has_names else "exact")
         if match != "wildcard":
             return cls(written, written, match, ())
@@ -111,20 +113,20 @@ class Pattern(t.NamedTuple):
         return cls(written, ".".join(texts), match, parts)
 
     def check(self, what: str) -> None:
-        """Check that it may be sent.
+        """Check that the router accepts the pattern.
 
-        :param what: ``procedure`` or ``topic``, for the message.
-        :raises ValueError: It matches everything.
-        :raises InvalidURI: The router would refuse it.
+        :param what: ``procedure`` or ``topic``, for the error text.
+        :raises ValueError: The pattern matches every URI.
+        :raises InvalidURI: The router would refuse the URI.
         """
         if self.parts and not self.uri:
             raise ValueError(f"{self.written!r} needs a second part, or a prefix")
         check_uri(self.uri, what, self.match)
 
     def texts(self, uri: str) -> list[str]:
-        """What stands for the parts in a URI that matches.
+        """Return the texts of the parts in a URI that matches the pattern.
 
-        :raises ValueError: It does not match: the router has not told which URI was meant.
+        :raises ValueError: The URI does not match: the router did not say which URI was called.
         """
         texts = uri.split(".")
         count = self.uri.count(".") + 1
@@ -135,7 +137,7 @@ class Pattern(t.NamedTuple):
 
 
 def as_declared(uri: str, match: str) -> tuple[str, str]:
-    """The URI and ``match`` that something was declared by, for who has to find it again."""
+    """Return the URI and ``match`` under which a declaration is found."""
     pattern = Pattern.parse(uri, None if match == "exact" else match)
     return pattern.uri, pattern.match
 
@@ -159,5 +161,5 @@ def _named(place: int, text: str) -> Part:
         raise ValueError(f"{name!r} in {text!r} cannot be the name of a parameter")
     if converter is not None and converter not in CONVERTERS:
         known = ", ".join(map(repr, CONVERTERS))
-        raise ValueError(f"{converter!r} in {text!r} is no converter here; there are {known}")
+        raise ValueError(f"{converter!r} in {text!r} is not a converter; use one of {known}")
     return Part(place, name, CONVERTERS[converter or "string"], True)

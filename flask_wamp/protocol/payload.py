@@ -1,8 +1,8 @@
-"""Payloads: what may be sent, and how Python's types become it.
+"""Payloads: which values can be sent, and how Python's types are converted to them.
 
-Only what JSON has travels safely through a router that translates between serializers: text, bytes,
-numbers, booleans, None, lists, and dictionaries with text keys. Crossbar drops a session, or never
-answers, for some of the rest (a dictionary with integer keys, NaN, a CBOR datetime).
+A router may translate between serializers. So a payload consists of text, bytes, numbers, booleans, None,
+lists, and dictionaries with text keys. For some other values, such as a dictionary with integer keys, NaN
+or a CBOR datetime, Crossbar ends the session or never answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..exceptions import SerializationError
 Default = t.Callable[[t.Any], object]
 
 MAX_DEPTH = 100
-"""How deep lists and dictionaries may be nested: deeper ones overflow a stack somewhere."""
+"""How deep lists and dictionaries may be nested. Deeper ones overflow a stack in some peer."""
 
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 _TEXT = frozenset({str, bool, type(None)})
@@ -32,33 +32,35 @@ _SAFE = _TEXT | {bytes}
 _NUMBERS = frozenset({int, float, bool})
 
 JSON_TYPES = frozenset({str, bytes, bool, type(None), int, float, list, tuple, dict, object})
-"""What is sent as it is; subclasses are not."""
+"""The types whose values are sent unchanged. Their subclasses are converted."""
 
 
 def plain(value: object, default: Default | None = None, *, binary: bool = True) -> t.Any:
-    """Return the value made of nothing but what WAMP can carry.
+    """Return a value converted to the types that WAMP can carry.
 
-    Dataclasses, pydantic models and mappings become dictionaries, other collections lists, dates ISO
-    8601 text, ``Decimal`` and ``UUID`` text, an ``Enum`` its value, a ``timedelta`` seconds.
+    Dataclasses, pydantic models and mappings become dictionaries. Other collections become lists. Dates
+    become ISO 8601 text. ``Decimal`` and ``UUID`` become text. An ``Enum`` becomes its value, and a
+    ``timedelta`` becomes seconds.
 
-    :param default: Asked for anything else: returns something that can be carried, or raises ``TypeError``.
-    :param binary: False where the serializer has no bytes: they become text, NUL and Base64.
-    :raises SerializationError: Something in it cannot be sent; says what and why.
+    :param default: Called with a value of any other type. It returns one that can be sent, or raises
+        ``TypeError``.
+    :param binary: False if the serializer has no bytes. They become text then: NUL and Base64.
+    :raises SerializationError: A value cannot be sent. The text says which one and why.
     """
     return value if is_plain(value) else _Plain(default, binary).value(value, 0)
 
 
 def is_plain(value: t.Any) -> bool:
-    """Whether it is what most results are, text or a small number: it can be sent as it is."""
+    """Whether a value is text or a small number, as most results are, and can be sent unchanged."""
     kind = type(value)
     return kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT)
 
 
 class OwnTypes:
-    """What an app's own types become: its encoders come first, ``fallback`` is asked in the end.
+    """Converts an app's own types: with its encoders first, and with ``fallback`` last.
 
-    :param encoders: Functions by class; the first class along the MRO that has one counts.
-    :param fallback: As ``default`` of :func:`plain`.
+    :param encoders: Functions by class. The first class in the MRO that has one is used.
+    :param fallback: The same as ``default`` of :func:`plain`.
     """
 
     def __init__(self, encoders: t.Mapping[type, Default], fallback: Default) -> None:
@@ -66,7 +68,7 @@ class OwnTypes:
         self._fallback = fallback
 
     def encoder(self, kind: type) -> Default | None:
-        """The function for values of a class, if there is one."""
+        """Return the function for values of a class, if there is one."""
         if not self._encoders:
             return None
         return next((self._encoders[each] for each in kind.__mro__ if each in self._encoders), None)
@@ -76,7 +78,7 @@ class OwnTypes:
 
 
 class _Plain:
-    """One walk through a payload; copies only where something has to change."""
+    """Converts one payload. Copies only what has to change."""
 
     __slots__ = ("default", "safe", "scalars")
 
@@ -118,7 +120,7 @@ class _Plain:
         return [self.value(item, depth + 1) for item in value]
 
     def are_plain(self, values: t.Collection[object]) -> bool:
-        """Check a flat collection at the speed of C; False means: look at each."""
+        """Check a flat collection at the speed of C. False means that each item must be checked."""
         kinds = set(map(type, values))
         if kinds <= self.safe:
             return True
@@ -133,7 +135,7 @@ def _check_numbers(values: t.Collection[t.Any]) -> None:
     try:
         finite = all(map(math.isfinite, values))
     except OverflowError:
-        finite = True  # an integer beyond every float: refused below
+        finite = True  # an integer too large for a float; refused below
     if not finite:
         raise SerializationError("NaN and infinity cannot be sent: JSON has no such numbers")
     if (min(values) < _MIN_INT or max(values) > _MAX_INT) and _has_big_int(values):
@@ -154,7 +156,7 @@ def _text_keys(value: t.Mapping[object, object]) -> dict[str, object]:
 
 
 def _convert(value: object, default: Default | None) -> object:
-    """One step from a type WAMP does not have towards one it has."""
+    """Convert a value one step towards a type that WAMP has."""
     if isinstance(default, OwnTypes) and (encode := default.encoder(type(value))) is not None:
         return encode(value)
     for kind, convert in _CONVERSIONS:
@@ -163,7 +165,7 @@ def _convert(value: object, default: Default | None) -> object:
     for attribute, convert in _DUCKS:
         if hasattr(type(value), attribute):
             return convert(value)
-    hint = "give text, bytes, numbers, lists, dictionaries, dataclasses or pydantic models"
+    hint = "use text, bytes, numbers, lists, dictionaries, dataclasses or pydantic models"
     if default is not None:
         try:
             return default(value)
@@ -185,7 +187,7 @@ def _fields(value: t.Any) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-#: First match wins; an ``Enum`` stands before ``str`` and ``int``, which it may also be.
+#: The first match is used. ``Enum`` comes before ``str`` and ``int``, because an ``Enum`` may be one of them.
 _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Default], ...] = (
     (enum.Enum, lambda value: value.value),
     (str, lambda value: str.__str__(value)),
@@ -200,7 +202,7 @@ _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Default], ...] = (
     ((c.Sequence, c.Set, c.ValuesView, c.KeysView), list),
 )
 
-#: What is known by an attribute of its class.
+#: Types that are recognized by an attribute of their class.
 _DUCKS: tuple[tuple[str, Default], ...] = (
     ("model_dump", lambda value: value.model_dump()),
     ("__dataclass_fields__", _fields),

@@ -1,7 +1,7 @@
 """Byte streams: TCP, Unix sockets, and TLS over them.
 
-TLS runs over memory buffers, because one OpenSSL connection must not be read and written by two
-threads at once, and a lock must not be held while the network is slow.
+TLS runs over memory buffers. Two threads must not read and write one OpenSSL connection at once, and a lock
+must not be held while the network is slow.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from .tls_settings import TLSSettings
 from .urls import RouterURL
 
 RECEIVE_SIZE = 65536
-"""Bytes of one receive: many small messages arrive with one system call."""
+"""Bytes of one receive. Many small messages arrive with one system call."""
 
 
-#: Linux: acknowledge at once. Crossbar 26.10 leaves Nagle's algorithm on for RawSocket: what it has to say
-#: next waits for our acknowledgement of what it said last, and that for 40 ms, or until we say something.
+#: The option of Linux that acknowledges at once. Crossbar 26.10 leaves Nagle's algorithm on for RawSocket.
+#: So its next message waits until the last one is acknowledged, which Linux does after 40 ms or with the next
+#: send.
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -32,28 +33,28 @@ class Stream:
     """A connected socket."""
 
     answers = False
-    """Whether receiving may leave something to send, as it does in TLS; else only :attr:`rest` is left."""
+    """Whether receiving may produce data to send, as TLS does."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.stuck_since: float | None = None
-        """While sending: the ``time.monotonic()`` at which the system last took something."""
+        """The ``time.monotonic()`` at which the system last accepted bytes. None while nothing is sent."""
         self._deadline: float | None = None
         self.rest: bytes = b""
-        """What is left to send after a call of :meth:`send` was interrupted."""
+        """The bytes that an interrupted call of :meth:`send` has left."""
         self.quickack: int | None = None
-        """The socket option that acknowledges at once; see :data:`QUICKACK`."""
+        """The socket option that acknowledges at once, see :data:`QUICKACK`."""
         self._owes = False
-        """Whether something came and nothing was sent since: that would have acknowledged it."""
+        """Whether bytes were received that no later send has acknowledged."""
 
     def settimeout(self, deadline: float | None) -> None:
-        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        """Let receiving and sending fail at this ``time.monotonic()``. None means never."""
         self._deadline = deadline
         if deadline is None:
             self.sock.settimeout(None)
 
     def receive(self) -> bytes:
-        """Wait for bytes; empty at the end of the stream."""
+        """Wait for bytes and return them. They are empty at the end of the stream."""
         with _Watched(self):
             if self._owes and self.quickack is not None:  # each time: Linux forgets it
                 self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
@@ -62,13 +63,13 @@ class Stream:
             return data
 
     def pending(self) -> bool:
-        """Whether something is left to send."""
+        """Whether there are bytes left to send."""
         return bool(self.rest)
 
     def send(self, data: bytes) -> None:
-        """Send all of it, after what an interrupted call has left.
+        """Send all bytes, after those that an interrupted call has left.
 
-        A greenlet may be ended while it sends; half a message on the wire would break the stream.
+        A greenlet may be killed while it sends. Half a message would break the stream.
         """
         self._owes = False
         view = memoryview(self.rest + data if self.rest else data)
@@ -82,32 +83,32 @@ class Stream:
             self.rest = bytes(view)
 
     def close(self) -> None:
-        """Close, and wake who waits in :meth:`receive` or :meth:`send`."""
+        """Close the socket, and wake the threads that wait in :meth:`receive` or :meth:`send`."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
     def forget(self) -> None:
-        """Close this process's copy of the socket; the connection itself lives on."""
+        """Close this process's copy of the socket. The connection stays open."""
         with contextlib.suppress(OSError):
             os.close(self.sock.detach())
 
     def apply_deadline(self) -> None:
-        """Have the socket's next operation end at the deadline."""
+        """Let the socket's next operation end at the deadline."""
         if self._deadline is not None:
             left = self._deadline - time.monotonic()
-            if left <= 0:  # even where there is something to read: else a trickle never ends
+            if left <= 0:  # even if there is something to read: a trickle of bytes must end too
                 raise TransportError("the router did not answer in time")
             try:
                 self.sock.settimeout(left)
-            except OSError as error:  # who stops has closed it
+            except OSError as error:  # closed by the thread that stops the peer
                 raise TransportError(f"the connection broke: {_reason(error)}") from error
 
 
 class _Watched:
-    """Around the socket's operations: applies the deadline, and translates errors.
+    """A context for operations on the socket. It applies the deadline and translates errors.
 
-    A class, for ``contextlib.contextmanager`` takes longer than what is inside.
+    This is a class because ``contextlib.contextmanager`` takes longer than the operations.
     """
 
     __slots__ = ("_stream",)
@@ -139,7 +140,7 @@ class TLSStream(Stream):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     def handshake(self) -> None:
-        """Agree on keys and check the certificate."""
+        """Do the handshake, which agrees on keys and checks the certificate."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -148,13 +149,13 @@ class TLSStream(Stream):
                 self._feed(super().receive())
             except ssl.SSLError as error:
                 with contextlib.suppress(TransportError):
-                    super().send(self._outgoing.read())  # tell the router why
+                    super().send(self._outgoing.read())  # the alert, which says why
                 raise TransportError(f"no TLS connection: {_reason(error)}") from error
             else:
                 return super().send(self._outgoing.read())
 
     def receive(self) -> bytes:
-        """Wait for bytes; empty at the end of the stream."""
+        """Wait for bytes and return them. They are empty at the end of the stream."""
         while True:
             data = self._decrypted()
             if data is not None:
@@ -166,11 +167,11 @@ class TLSStream(Stream):
             self._feed(super().receive())
 
     def pending(self) -> bool:
-        """Whether receiving left something to send: TLS answers on its own, as for a key update."""
+        """Whether there are bytes to send, such as the answer to a key update of TLS."""
         return bool(self._outgoing.pending) or super().pending()
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         with self._lock:
             if data:
                 self._tls.write(data)
@@ -185,7 +186,7 @@ class TLSStream(Stream):
                 self._incoming.write_eof()
 
     def _decrypted(self) -> bytes | None:
-        """What is there, as far as it is complete; None: more has to be received."""
+        """Return what can be decrypted. None if more has to be received first."""
         parts = []
         with self._lock:
             try:
@@ -206,12 +207,13 @@ def open_stream(
     opened: t.Callable[[Stream], None] = lambda stream: None,
     proxy: str | None = None,
 ) -> Stream:
-    """Connect, with TLS where the URL says so.
+    """Connect, with TLS if the URL says so.
 
-    :param opened: Called with the stream before it connects; closing it ends the attempt. Through a proxy it
-        is called when the proxy has connected.
+    :param opened: Called with the stream before it connects. Close the stream to end the attempt. With a
+        proxy,
+        it is called when the proxy has connected.
     :param proxy: The URL of a proxy to connect through.
-    :raises TransportError: Nobody listens, or not in time, or the certificate is not to be trusted.
+    :raises TransportError: The connection was refused or not made in time, or the certificate is not trusted.
     """
     try:
         if proxy is None:
@@ -240,7 +242,7 @@ def open_stream(
 def _context(settings: TLSSettings) -> ssl.SSLContext:
     try:
         return settings.context()
-    except ValueError as error:  # a file was there at the start, and is not any more
+    except ValueError as error:  # a file was removed since the start
         raise TransportError(str(error)) from error
 
 
@@ -249,7 +251,7 @@ def _connect(url: RouterURL, deadline: float, opened: t.Callable[[Stream], None]
         return _connect_unix(url.path, deadline, opened)
     addresses = addresses_of(url.host, url.port)
     sock = connect(addresses, deadline, lambda sock: opened(Stream(sock)))
-    # Answers are small and somebody waits for each.
+    # Answers are small, and a caller waits for each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -268,7 +270,7 @@ def _connect_unix(path: str, deadline: float, opened: t.Callable[[Stream], None]
 
 _UNTRUSTED = "set WAMP_TLS_CA to the PEM file of the authority that signed it"
 
-#: What to do about certificates, by OpenSSL's ``X509_V_ERR_*``.
+#: Hints about certificates, by OpenSSL's ``X509_V_ERR_*``.
 _HINTS = {
     9: "it will be valid later: check the clocks, or give the router another; WAMP_TLS_CA does not help",
     10: "the router needs a new one; WAMP_TLS_CA does not help",

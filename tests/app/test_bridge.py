@@ -108,7 +108,7 @@ ANSWERS: dict[str, tuple[bytes, type[WAMPError], str]] = {
         "wamp.error.runtime_error: 'Sorry'",
     ),
     "forbidden": (http(b"", "403 Forbidden"), TransportError, "403: it is forbidden"),
-    "not allowed": (http(b"", "405 No"), TransportError, "takes no POST"),
+    "not allowed": (http(b"", "405 No"), TransportError, "does not accept POST"),
 }
 
 

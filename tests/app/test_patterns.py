@@ -93,10 +93,10 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("pattern", "options", "why"),
     [
-        (".<path:x>.a", {}, "'path' in '<path:x>' is no converter here; there are 'string', 'int'"),
-        (".<any(a,b):x>.a", {}, r"'any\(a,b\)' in .* is no converter here"),
-        (".<intt:x>.a", {}, "'intt' in '<intt:x>' is no converter here"),
-        (".<:x>.a", {}, "'' in '<:x>' is no converter here"),
+        (".<path:x>.a", {}, "'path' in '<path:x>' is not a converter; use one of 'string', 'int'"),
+        (".<any(a,b):x>.a", {}, r"'any\(a,b\)' in .* is not a converter"),
+        (".<intt:x>.a", {}, "'intt' in '<intt:x>' is not a converter"),
+        (".<:x>.a", {}, "'' in '<:x>' is not a converter"),
         (".foo<x>bar.a", {}, "'foo<x>bar' is neither a name nor a whole part such as"),
         (".<x.a", {}, "'<x' is neither a name nor a whole part"),
         (".<x><y>.a", {}, "'<x><y>' is neither a name nor a whole part"),
@@ -108,8 +108,12 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
         (".<z>.a", {}, "has a part 'z', but the function takes no such argument"),
         (".<rest>.a", {}, "has a part 'rest', but the function takes no such argument"),
         (".<first>.a", {}, "has a part 'first', but the function takes no such argument"),
-        (".<x>.a", {"match": "exact"}, "has named parts: it is match='wildcard', not 'exact'"),
-        (".<x>.a", {"match": "prefix"}, "has named parts: it is match='wildcard', not 'prefix'"),
+        (".<x>.a", {"match": "exact"}, "has named parts, which need match='wildcard', not 'exact'"),
+        (
+            ".<x>.a",
+            {"match": "prefix"},
+            "has named parts, which need match='wildcard', not 'prefix'",
+        ),
     ],
 )
 @pytest.mark.parametrize("decorator", ["callee", "subscriber"])
@@ -436,7 +440,7 @@ def test_blueprints(serve: Serve, router: MemoryRouter) -> None:
     assert router.call(f"com.example.users.7.orders.{UUID}.get") == [7, UUID]
     with pytest.raises(ValueError, match="has a part 'user_id', but the function takes no such"):
         users.callee(".x")(lambda: None)
-    with pytest.raises(ValueError, match="'path' in '<path:x>' is no converter"):
+    with pytest.raises(ValueError, match="'path' in '<path:x>' is not a converter"):
         WAMPBlueprint("files", ".<path:x>")
 
 
