@@ -13,8 +13,10 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, ScriptInfo
 
 from .app_state import state_of
-from .exceptions import WAMPError
+from .exceptions import InvalidURI, WAMPError
 from .extension import FlaskWAMP
+from .handlers.grants import parse_uri
+from .protocol.uris import check_uri, resolve
 from .transports import RouterURL
 
 _LOG_LEVELS = {
@@ -229,6 +231,37 @@ def _where(url: RouterURL) -> str:
             f"no router runs at {router.place.socket}: no process serves the app"
         )
     return f"embedded:{router.place.socket}, process {process_id}"
+
+
+@wamp.command("rights")
+@click.argument("uri", required=False)
+@click.option("--as", "role", metavar="ROLE", help="Only what this role may do.")
+def rights(uri: str | None, role: str | None) -> None:
+    """Show who may do what from outside of the app, and which line says so.
+
+    With a URI, such as com.example.add or .add, explain who may call it, register it, publish and
+    subscribe to it. A dot at the end is a prefix, as in wamp.allow: who may subscribe to all of it.
+
+    Connects to nothing.
+    """
+    from .handlers.rights_report import explain, rights_table
+
+    _extension_of(current_app)  # raises where there is none
+    state = state_of(current_app)
+    try:
+        state.client.start_policy.before_serving()  # finds marked views
+        policy = state.rights()
+        if uri is None:
+            lines = rights_table(policy, role)
+        else:
+            found, match = parse_uri(resolve(uri, state.prefix))
+            if match == "exact":
+                check_uri(found, "URI")
+            lines = explain(policy, found, match, role)
+    except (ValueError, InvalidURI) as error:
+        raise click.ClickException(str(error)) from None
+    for line in lines:
+        click.echo(line)
 
 
 def _extension_of(app: Flask) -> FlaskWAMP:

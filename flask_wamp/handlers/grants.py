@@ -29,7 +29,7 @@ class Grant(t.NamedTuple):
 
         :raises ValueError: The URI is none; says which forms there are.
         """
-        uri, match = _parse(resolve(self.uri, prefix))
+        uri, match = parse_uri(resolve(self.uri, prefix))
         return Right(self.role, self.action, uri, match, self.source).check()
 
 
@@ -66,7 +66,7 @@ def as_roles(roles: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _parse(uri: str) -> tuple[str, str]:
+def parse_uri(uri: str) -> tuple[str, str]:
     """Return the URI of a right, and how it matches: a last dot makes a prefix, an empty part a wildcard."""
     if "<" in uri:
         pattern = Pattern.parse(uri, None)

@@ -1,0 +1,68 @@
+"""Say who may do what, and which line of the app says so: ``flask wamp rights``."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..protocol.rights import ACTIONS, ANONYMOUS, KNOWN, Policy, Right
+
+_HEADER = ("role", "action", "uri", "because of")
+
+
+def rights_table(policy: Policy, role: str | None = None) -> list[str]:
+    """Return a table of all rights, or of those of one role, as lines of text."""
+    rows = [_HEADER]
+    for right in sorted(policy.rights, key=lambda right: (right.role, right.uri, right.action)):
+        if role is None or right.role in roles_of(role):
+            rows.append((right.role, right.action, _pattern(right), right.source))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def roles_of(role: str) -> tuple[str, ...]:
+    """Return the roles whose rights a session in a role has."""
+    return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)
+
+
+def explain(policy: Policy, uri: str, match: str, role: str | None = None) -> list[str]:
+    """Return for each role and action whether it is allowed at a URI, and by which line.
+
+    :param uri: A URI, or a pattern by ``match``.
+    :param role: Only this role; None: all roles that have a right, and ``anonymous``.
+    """
+    known = dict.fromkeys([ANONYMOUS, *sorted({right.role for right in policy.rights})])
+    return [
+        _explain(policy, each, action, uri, match)
+        for each in ([role] if role is not None else known)
+        for action in ACTIONS
+        if match == "exact" or action in ("register", "subscribe")
+    ]
+
+
+def _explain(policy: Policy, role: str, action: str, uri: str, match: str) -> str:
+    what = f"{_NAMES.get(role, role)} may %s{_VERBS[action]} {uri}"
+    if match != "exact":
+        what += f" (match={match!r})"
+    # Where a right has {authid}, an authid that allows it is a part of the URI.
+    for authid in dict.fromkeys(["", *uri.split(".")]):
+        right = policy.find(authid, role, action, uri, match)
+        if right is not None:
+            condition = f", if the authid is {authid!r}" if authid and right.is_template else ""
+            return f"{what % ''}{condition}: {right.source}"
+    return f"{what % 'not '}: nothing allows it. Add wamp.allow({role!r}, {action}={uri!r})"
+
+
+_NAMES: t.Final = {ANONYMOUS: "everybody (anonymous)", KNOWN: "everybody who is known (*)"}
+_VERBS: t.Final = {
+    "call": "call",
+    "register": "register",
+    "publish": "publish to",
+    "subscribe": "subscribe to",
+}
+
+
+def _pattern(right: Right) -> str:
+    return right.uri if right.match == "exact" else f"{right.uri} ({right.match})"
