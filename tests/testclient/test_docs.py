@@ -1,0 +1,49 @@
+"""The tutorial in ``docs/testing.rst``: every test in it is run."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+PAGE = Path(__file__).parents[2] / "docs" / "testing.rst"
+TUTORIAL = (
+    "shop.py",
+    "test_total",
+    "test_votes",
+    "test_average",
+    "test_buy",
+    "test_rights",
+)
+
+
+def snippets() -> dict[str, str]:
+    tree = publish_doctree(PAGE.read_text(), str(PAGE), settings_overrides={"report_level": 2})
+    found = (block for block in tree.findall(nodes.literal_block) if "python" in block["classes"])
+    return {block["names"][0]: block.astext() for block in found}
+
+
+@pytest.mark.parametrize("name", TUTORIAL[1:])
+def test_the_tutorial(name: str) -> None:
+    found, module = snippets(), types.ModuleType("tutorial")
+    assert tuple(found)[: len(TUTORIAL)] == TUTORIAL
+    for each in TUTORIAL[: TUTORIAL.index(name) + 1]:
+        exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
+    getattr(module, name)()
+
+
+def test_the_text_of_an_error_is_the_one_in_the_tutorial() -> None:
+    found, module = snippets(), types.ModuleType("tutorial")
+    for each in ("shop.py", "test_total"):
+        exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
+    app = module.make_app()
+    with app.app_context(), module.wamp.test_client() as peer:
+        inbox = peer.subscribe("com.shop.vote")
+        app.test_client().post("/vote/tea")
+        with pytest.raises(AssertionError) as caught:
+            inbox.get(timeout=0)
+    quoted = " ".join(PAGE.read_text().split())
+    assert str(caught.value).replace("0 s", "1 s") in quoted
