@@ -86,10 +86,10 @@ ANSWERS: dict[str, tuple[bytes, type[WAMPError], str]] = {
     "no http": (b"\x7f\xf2\0\0 RawSocket\r\n", ProtocolError, "does not speak HTTP"),
     "nothing": (b"", SessionLost, "broke"),
     "half": (http(b'{"args"', length=100), SessionLost, "broke"),
-    "html": (http(b"<html>"), ProtocolError, "no HTTP bridge"),
-    "a list": (http(b"[1]"), ProtocolError, "no HTTP bridge"),
-    "wrong types": (http(b'{"args": 1}'), ProtocolError, "no HTTP bridge"),
-    "deep": (http(b"[" * 100000), ProtocolError, "no HTTP bridge"),
+    "html": (http(b"<html>"), ProtocolError, "not an HTTP bridge's answer"),
+    "a list": (http(b"[1]"), ProtocolError, "not an HTTP bridge's answer"),
+    "wrong types": (http(b'{"args": 1}'), ProtocolError, "not an HTTP bridge's answer"),
+    "deep": (http(b"[" * 100000), ProtocolError, "not an HTTP bridge's answer"),
     "endless": (http(b"x", length=2**40), SessionLost, "broke"),
     "redirect": (
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
@@ -107,7 +107,7 @@ ANSWERS: dict[str, tuple[bytes, type[WAMPError], str]] = {
         ApplicationError,
         "wamp.error.runtime_error: 'Sorry'",
     ),
-    "forbidden": (http(b"", "403 Forbidden"), TransportError, "403: it is forbidden"),
+    "forbidden": (http(b"", "403 Forbidden"), TransportError, "403: access is forbidden"),
     "not allowed": (http(b"", "405 No"), TransportError, "does not accept POST"),
 }
 
