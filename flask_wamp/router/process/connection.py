@@ -84,6 +84,8 @@ class Connection:
         sock.setblocking(False)
         self.heard = host.loop.time()
         """When the client said something last, by the clock of the loop."""
+        self.opened = self.heard
+        """When the connection was opened."""
         self.on_close: t.Callable[[Connection], object] | None = None
         self._host = host
         self._sock = sock
@@ -96,6 +98,11 @@ class Connection:
         self._is_ending = False
         self._is_closed = False
         host.loop.add_reader(sock, self._readable)
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the handshake of the transport is complete; from then on the core watches the time."""
+        return self._session is not None
 
     @property
     def unsent(self) -> int:

@@ -32,6 +32,9 @@ class HostSettings:
     compression: bool = True
     """Whether WebSocket clients may have messages compressed."""
 
+    handshake_timeout: float = 10.0
+    """Seconds that a new connection may take for TLS and the handshake of its transport."""
+
     ping_interval: float = 30.0
     """Seconds after which an idle WebSocket is asked for a sign of life. 0: never."""
 
@@ -162,16 +165,22 @@ class Host:
     def _look(self) -> None:
         """Ask those that were silent for long, and leave those that did not answer."""
         self._watch = self.loop.call_later(LOOK, self._look)
-        interval, patience = self.settings.ping_interval, self.settings.ping_timeout
         now = self.loop.time()
-        if interval:
-            for connection in list(self.connections):
-                if connection.pings and connection.heard + interval < now:
-                    if connection.heard + interval + patience < now:
-                        connection.close()
-                    else:
-                        connection.ping()
+        for connection in list(self.connections):
+            if connection.has_session:
+                self._look_after(connection, now)
+            elif connection.opened + self.settings.handshake_timeout < now:
+                connection.close()
         self.flush()
+
+    def _look_after(self, connection: Connection, now: float) -> None:
+        interval, patience = self.settings.ping_interval, self.settings.ping_timeout
+        if not (interval and connection.pings) or connection.heard + interval >= now:
+            return
+        if connection.heard + interval + patience < now:
+            connection.close()
+        else:
+            connection.ping()
 
     # Logs: what a client can cause is logged in bounds.
 

@@ -1,0 +1,132 @@
+"""Connections that do nothing, or do not read: they cost the router nothing for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+import typing as t
+
+import pytest
+
+from flask_wamp.crossbar import free_port
+from flask_wamp.router import Router, Settings
+from flask_wamp.router.process import host as host_module
+from flask_wamp.router.process.host import Host, HostSettings
+from flask_wamp.router.process.listeners import Listener
+from flask_wamp.transports import parse_router_url
+
+Scene = t.Callable[[Host, asyncio.AbstractEventLoop, dict[str, int]], t.Awaitable[None]]
+
+
+def run(scene: Scene, limits: HostSettings, settings: Settings | None = None) -> None:
+    """Run a router, and something with it, on one loop."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        core = Router(settings or Settings(), clock=loop.time, wall_clock=time.time_ns)
+        host = Host(core, limits)
+        ports = {"ws": free_port(), "tcp": free_port()}
+        urls = [f"ws://127.0.0.1:{ports['ws']}/ws", f"tcp://127.0.0.1:{ports['tcp']}"]
+        listeners = [Listener(host, parse_router_url(url)) for url in urls]
+        try:
+            await scene(host, loop, ports)
+        finally:
+            for listener in listeners:
+                listener.close()
+            await host.stop(1)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@contextlib.asynccontextmanager
+async def connected(loop: asyncio.AbstractEventLoop, port: int) -> t.AsyncIterator[socket.socket]:
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        yield sock
+
+
+async def is_cut_off(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
+    """Wait for the end of a connection, whatever comes before."""
+    with contextlib.suppress(ConnectionResetError):
+        while await loop.sock_recv(sock, 65536):
+            pass
+    return True
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "LOOK", 0.02)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "tcp"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\n", b"\x7f"], ids=["nothing", "a line", "a byte"]
+)
+def test_a_connection_that_does_not_shake_hands_is_closed(scheme: str, sent: bytes) -> None:
+    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+        async with connected(loop, ports[scheme]) as sock:
+            await loop.sock_sendall(sock, sent)
+            assert await is_cut_off(loop, sock)
+        assert not host.connections
+
+    run(scene, HostSettings(handshake_timeout=0.1))
+
+
+def test_a_connection_that_says_no_hello_is_closed() -> None:
+    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+        async with connected(loop, ports["tcp"]) as sock:
+            await loop.sock_sendall(sock, b"\x7f\xf1\0\0")
+            assert await is_cut_off(loop, sock)
+
+    run(scene, HostSettings(), Settings(hello_timeout=0.1))
+
+
+def test_a_silent_websocket_is_asked_and_then_closed() -> None:
+    handshake = (
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
+    )
+    hello = b'[1,"realm1",{"roles":{"caller":{}}}]'
+
+    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+        async with connected(loop, ports["ws"]) as sock:
+            await loop.sock_sendall(sock, handshake)
+            await loop.sock_sendall(sock, bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
+            data = b""
+            while more := await loop.sock_recv(sock, 65536):
+                data += more
+            assert b"[2," in data  # WELCOME
+            assert b"\x89\x00" in data  # a ping
+
+    run(scene, HostSettings(ping_interval=0.1, ping_timeout=0.1))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [HostSettings(max_connections=2), HostSettings(max_connections_per_address=2)],
+    ids=["all", "per address"],
+)
+def test_connections_over_the_limit_are_refused_and_the_others_stay(limits: HostSettings) -> None:
+    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            socks = [
+                await stack.enter_async_context(connected(loop, ports["tcp"])) for _ in range(2)
+            ]
+            for sock in socks:
+                await loop.sock_sendall(sock, b"\x7f\xf1\0\0")
+                assert await loop.sock_recv(sock, 4) == b"\x7f\xf1\0\0"
+            third = await stack.enter_async_context(connected(loop, ports["tcp"]))
+            assert await is_cut_off(loop, third)
+            assert len(host.connections) == 2
+            socks[0].close()
+            while len(host.connections) == 2:
+                await asyncio.sleep(0.01)
+            fourth = await stack.enter_async_context(connected(loop, ports["tcp"]))
+            await loop.sock_sendall(fourth, b"\x7f\xf1\0\0")
+            assert await loop.sock_recv(fourth, 4) == b"\x7f\xf1\0\0"
+
+    run(scene, limits)
