@@ -14,6 +14,7 @@ from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
 from ..peer.listeners import Host
+from ..peer.missing import MissingFeatures
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -113,6 +114,7 @@ class EventHub:
         self._changed = threading.Condition()
         self._ended = False
         self._watching = False
+        self._missing = MissingFeatures()
 
     @classmethod
     def of(cls, peer: Host) -> EventHub | None:
@@ -234,6 +236,7 @@ class EventHub:
         options = subscription.options
         if buffers:
             options = {**options, "get_retained": True}
+        self._missing.note(connection, subscription.uri, options)
         ticket = _Subscribe(self, subscription, connection, buffers)
         send = connection.ask if wait else connection.put
         try:

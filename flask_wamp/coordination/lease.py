@@ -2,7 +2,8 @@
 
 A lease is a registration with ``invoke="single"``. The router gives it to one session, refuses it to all
 others, and frees it when that session ends. A process that was refused tries again every second or two, and
-at once when the router says that the registration has gone, if the ``wamp.`` meta API is permitted.
+at once when the router says that the registration has gone, if the router has the registration meta API and
+permits it.
 
 **What a lease cannot do.** As far as the router can tell, there are never two holders. A holder that is cut
 off from the router does not know it at once. The router drops its session and gives the lease to another one
@@ -279,7 +280,8 @@ class Lease:
         if self._others is not None:
             return
         with contextlib.suppress(NotJoined):
-            connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
+            if connection.session.features.has_registration_meta_api:
+                connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
             if self._on_told is not None:
                 question, _ = payload(
                     connection.transport, self._signer.sign_now(f"{self.uri}:ask", None), {}

@@ -82,11 +82,16 @@ class Leases:
     def _joined(self, lease: Lease, connection: Connection) -> None:
         if self._watched is not connection:
             self._watched = connection
+            self._watch(connection)
+        lease.joined(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        """Subscribe to registrations that go, if the router has such events; else try_again() is enough."""
+        if connection.session.features.has_registration_meta_api:
             topic = Subscription(ON_UNREGISTER, unused)
             topic.take = self._deleted
-            with contextlib.suppress(NotJoined):  # if it is not permitted, try_again() is enough
+            with contextlib.suppress(NotJoined):
                 connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, Ticket(nothing))
-        lease.joined(connection)
 
     def _deleted(self, event: m.Event) -> bool:
         if len(event.readable_args) > 1:

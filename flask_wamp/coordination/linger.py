@@ -15,6 +15,7 @@ import threading
 import time
 import typing as t
 
+from .._text import get_logger
 from ..concurrency.threads import Waiter
 from ..exceptions import ApplicationError, NotJoined, ProtocolError, WAMPError
 from ..peer.calls import CallTicket
@@ -24,6 +25,8 @@ from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, as_parts
+
+logger = get_logger("flask_wamp")
 
 #: Seconds between two checks.
 PAUSE = 0.05
@@ -49,7 +52,7 @@ class Linger:
     def wait(self, seconds: float) -> None:
         """Wait until others serve the same procedures, at most ``seconds``. Call :meth:`release` later."""
         deadline = time.monotonic() + seconds
-        alone = self._shared
+        alone = self._shared if self._can_wait() else []
         with contextlib.suppress(
             WAMPError
         ):  # not permitted, or no router: there is nothing to wait for
@@ -58,6 +61,18 @@ class Linger:
                     alone = self._without_successor(alone, deadline)
                 if alone:
                     self._pause.wait(random.uniform(0.5, 1.0) * PAUSE)
+
+    def _can_wait(self) -> bool:
+        """Return whether the router can say when others serve the same procedures."""
+        features = self._connection.session.features
+        if not (self._shared and features.can_share):
+            return False  # a successor gets the procedures when this process has left
+        if not features.has_registration_meta_api:
+            logger.warning(
+                "the router does not announce 'registration_meta_api': this process leaves without waiting "
+                "for others that serve its procedures"
+            )
+        return features.has_registration_meta_api
 
     def release(self) -> None:
         """Let the next process leave."""

@@ -70,6 +70,8 @@ class ForceReregister:
         if answer.error != error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY:
             return answer
         self._refusal, self._next = answer, self._looked_up
+        if not connection.session.features.has_registration_meta_api:
+            return self._refused("the router does not announce 'registration_meta_api'")
         registration = self._registration
         self._call(connection, LOOKUP, registration.uri, {"match": registration.match})
         return None

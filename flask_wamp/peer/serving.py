@@ -20,6 +20,7 @@ from .acknowledgements import Acknowledgement, Restoring
 from .connection import Connection, Event
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
+from .missing import MissingFeatures
 from .reregister import ForceReregister
 from .settings import Settings
 
@@ -54,6 +55,7 @@ class Serving:
         self._pool = pool
         self._timer = timer
         self._tell = tell
+        self.missing = MissingFeatures()
         self._connection: Connection | None = None
         self._handlers: dict[type, t.Callable[[Connection, t.Any], None]] = {
             Answered: self._on_answered,
@@ -122,6 +124,8 @@ class Serving:
             declaration.refusals = 0
         # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
         connection.put(ask_for_all)
+        for declaration in declarations:
+            self._note_missing(connection, declaration)
         at = time.monotonic() + self._settings.call_timeout
         self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
         for declaration, error in failed:
@@ -129,6 +133,10 @@ class Serving:
             settled.append(declaration)
         for declaration in settled:
             restoring.answered(declaration)
+
+    def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
+        if isinstance(declaration, Subscription):
+            self.missing.note(connection, declaration.uri, declaration.wire_options)
 
     def _give_up(self, connection: Connection, restoring: Restoring) -> None:
         if connection is not self._connection or connection.closed:
@@ -277,6 +285,7 @@ class Serving:
         :param once: If it is refused, do not log that nor try again: the caller gets the error.
         """
         refused = _note_refusal if once else self._refused
+        self._note_missing(connection, declaration)
         return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
     def _take_back(self, connection: Connection, declaration: Declaration) -> None:

@@ -15,6 +15,13 @@ from ..exceptions import NotSupported
 from .messages import Details
 from .options import RECEIVERS
 
+#: The features that announce the router's own events.
+_META_EVENTS = {
+    "wamp.session.": "session_meta_api",
+    "wamp.registration.": "registration_meta_api",
+    "wamp.subscription.": "subscription_meta_api",
+}
+
 
 class RouterFeatures:
     """The features of one router.
@@ -30,6 +37,11 @@ class RouterFeatures:
     def can_cancel(self) -> bool:
         """Whether CANCEL may be sent. Some routers that do not know it end the session."""
         return "call_canceling" in self.dealer
+
+    @property
+    def can_share(self) -> bool:
+        """Whether several sessions can register one procedure."""
+        return "shared_registration" in self.dealer
 
     @property
     def has_registration_meta_api(self) -> bool:
@@ -59,13 +71,25 @@ class RouterFeatures:
         return options
 
     def for_subscribe(self, options: Details) -> Details:
-        """Return the options of a SUBSCRIBE.
+        """Return the options of a SUBSCRIBE: a router without event retention has no retained event.
 
         :raises NotSupported: The topic is a pattern, and the router would take it for a URI.
         """
         if "match" in options and "pattern_based_subscription" not in self.broker:
             _check_match(options, "pattern_based_subscription")
+        if "get_retained" in options and "event_retention" not in self.broker:
+            return _without(options, "get_retained")
         return options
+
+    def missing_for(self, topic: str, options: Details) -> list[tuple[str, str]]:
+        """Return the features that a subscription asks for in vain, each with what that means."""
+        missing = []
+        if options.get("get_retained") and "event_retention" not in self.broker:
+            missing.append(("event_retention", "there is no retained event"))
+        for prefix, feature in _META_EVENTS.items():
+            if topic.startswith(prefix) and feature not in self.broker | self.dealer:
+                missing.append((feature, "do not expect events"))
+        return missing
 
     def for_publish(self, options: Details) -> Details:
         """Return the options of a PUBLISH.

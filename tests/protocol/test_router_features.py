@@ -75,6 +75,13 @@ USES: dict[str, Uses] = {
         ("com..x", {"match": "wildcard"}, None, None),
         None,
     ),
+    "retained events": (
+        "broker",
+        "event_retention",
+        "subscribe",
+        ("com.x", {"get_retained": True, "match": "exact"}, None, None),
+        m.Subscribe(1, {"match": "exact"}, "com.x"),
+    ),
     "retention": (
         "broker",
         "event_retention",

@@ -1,0 +1,23 @@
+"""What a router lacks of the things that a subscription asks for: logged once, and then done without."""
+
+from __future__ import annotations
+
+from .._text import get_logger
+from ..protocol import messages as m
+from .connection import Connection
+
+logger = get_logger("flask_wamp")
+
+
+class MissingFeatures:
+    """Logs each feature that the router does not announce once, as long as the process has its peer."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def note(self, connection: Connection, topic: str, options: m.Details) -> None:
+        """Log what a subscription asks for in vain. Do not call it under the connection's lock."""
+        for feature, effect in connection.session.features.missing_for(topic, options):
+            if feature not in self._logged:
+                self._logged.add(feature)
+                logger.warning("the router does not announce %r: %s of %s", feature, effect, topic)
