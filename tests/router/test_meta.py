@@ -86,6 +86,14 @@ def test_kill_by_authid(meta: Meta, wamp_router: DevRouter) -> None:
         victim.wait_until_lost()
 
 
+def test_sign_out(wamp: FlaskWAMP, wamp_router: DevRouter) -> None:
+    assert wamp.sign_out("nobody") == 0
+    with AutobahnPeer(wamp_router.rawsocket_url) as victim:
+        assert victim.authid is not None
+        assert wamp.sign_out(victim.authid) == 1
+        victim.wait_until_lost()
+
+
 def test_registrations(wamp: FlaskWAMP, meta: Meta, peer: AutobahnPeer) -> None:
     peer.register("com.teas.", options={"match": "prefix", "invoke": "roundrobin"})
     wamp.client.register(lambda: None, "com.teas.", match="prefix")

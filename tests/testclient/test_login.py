@@ -45,3 +45,32 @@ def test_a_login_is_that_of_the_cookies() -> None:
             peer.login(app.test_client())  # nobody may not subscribe
         with pytest.raises(ApplicationError, match="not_authorized"):
             peer.call("com.me")
+
+
+def test_logging_out_ends_the_session_of_the_cookies() -> None:
+    app = Flask("app")
+    app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
+    wamp = FlaskWAMP(app)
+    manager = flask_login.LoginManager(app)
+
+    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
+        id = "ann"
+
+    manager.user_loader(lambda name: User())
+    app.add_url_rule("/login", view_func=lambda: str(flask_login.login_user(User())), endpoint="i")
+    app.add_url_rule("/logout", view_func=lambda: str(flask_login.logout_user()), endpoint="o")
+    laptop, phone = app.test_client(), app.test_client()
+    for http in (laptop, phone):
+        assert http.get("/login").text == "True"
+        assert http.get("/logout").text == "True"  # no session, no router: nothing is started
+        http.get("/login")
+    assert not wamp.client.joined
+    with wamp.test_client() as peer, wamp.test_client() as other:
+        assert peer.login(laptop).authid == "ann"
+        assert other.login(phone).authid == "ann"
+        ended = peer.session_id
+        laptop.get("/logout")
+        sessions = wamp.client.meta.sessions.list()
+        assert ended not in sessions
+        assert other.session_id in sessions
+        assert wamp.sign_out("ann") == 1
