@@ -13,6 +13,7 @@ from .. import signals
 from ..app_state import AppState, state_of
 from ..client.client import Client
 from ..exceptions import ApplicationError, CallTimeout, NotJoined
+from ..handlers.context import Event
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..tasks.runner import TaskRunner
 from .recording import Recorder, Recording
@@ -45,6 +46,8 @@ class Bench:
         self.peers: list[Member] = []
         self.recorder = Recorder(self.state.dispatcher.own_prefix)
         self._errors: dict[str, BaseException] = {}
+        self.failures: list[str] = []
+        """What handlers of events have raised: no caller is told."""
         self._tokens = itertools.count(1)
         self._started_here = False
 
@@ -95,6 +98,7 @@ class Bench:
         signals.dispatch_failed.disconnect(self._failed, sender=self.app)
         signals.session_joined.disconnect(self._joined, sender=self.app)
         self._errors.clear()
+        self.failures.clear()
         if self._started_here:
             self._started_here = False
             self.client.rest()
@@ -133,6 +137,8 @@ class Bench:
     def _failed(
         self, sender: Flask, *, message: t.Any, error: BaseException, **payload: t.Any
     ) -> None:
+        if isinstance(message, Event):
+            self.failures.append(f"{message.uri}: {error!r}")
         token = message.received.details.get("transaction_hash")
         if isinstance(token, str) and self.propagates:
             while len(self._errors) >= MAX_ERRORS:  # of calls that nobody waits for

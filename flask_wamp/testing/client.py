@@ -12,9 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ..client.client import Client
-from ..client.result_stream import ResultStream
 from ..exceptions import ApplicationError
-from ..peer.calls import CallFuture
 from ..peer.settings import Settings
 from ..protocol import error_uris
 from ..protocol.auth import Credentials
@@ -24,6 +22,7 @@ from ..transports import OpenTransport
 from .bench import Bench, flush
 from .inbox import Inbox
 from .recording import Recording
+from .results import Explain, TestFuture, TestStream
 from .similar import did_you_mean, listed
 from .stubs import Calls, registration, stub
 
@@ -124,23 +123,22 @@ class TestClient:
         :raises ApplicationError: The callee or the router answered ERROR. Where a handler of the app raised
             something, that is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
         """
-        caller, token = self._marked()
+        caller, explain = self._explained(procedure)
         try:
             return caller.call(procedure, *args, **kwargs)
         except ApplicationError as error:
-            cause = self._bench.error(token)
-            self._explain(error, procedure)
-            if cause is not None:
-                raise error from cause
+            explain(error)
             raise
 
-    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
+    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> TestFuture:
         """Call a procedure and return a ``concurrent.futures.Future`` at once."""
-        return self._caller.submit(procedure, *args, **kwargs)
+        caller, explain = self._explained(procedure)
+        return TestFuture(caller.submit(procedure, *args, **kwargs), explain)
 
-    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
+    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> TestStream:
         """Call a procedure and iterate its progressive results."""
-        return self._caller.stream(procedure, *args, **kwargs)
+        caller, explain = self._explained(procedure)
+        return TestStream(caller.stream(procedure, *args, **kwargs), explain)
 
     def publish(self, topic: str, /, *args: object, **kwargs: object) -> int | None:
         """Publish an event, and return its id when the router has acknowledged it.
@@ -153,25 +151,26 @@ class TestClient:
         self._published.append(self._uri(topic))
         return self._caller.with_options(acknowledge=True).publish(topic, *args, **kwargs)
 
-    def _marked(self) -> tuple[Client, str]:
-        """Return a view of the client whose call can be recognized, and by which text."""
-        token, own = self._bench.token(), self._bench.state.own_router
-        if own is None:
-            return self._caller, token
-        view = self._caller.with_options()
-        options = view._options
-        view._options = dataclasses.replace(
-            options, call={**options.call, "transaction_hash": token}
-        )
-        return view, token
+    def _explained(self, procedure: str) -> tuple[Client, Explain]:
+        """Return a view of the client for one call, and what adds the cause to the error of that call."""
+        own, caller, token = self._bench.state.own_router, self._caller, self._bench.token()
+        if own is not None:
+            caller = caller.with_options()
+            options = caller._options
+            call = {**options.call, "transaction_hash": token}
+            caller._options = dataclasses.replace(options, call=call)
 
-    def _explain(self, error: ApplicationError, procedure: str) -> None:
-        if error.uri == error_uris.NO_SUCH_PROCEDURE:
-            uri, known = self._uri(procedure), self._bench.procedures
-            if uri in known:
-                return  # the handler has called something else
-            hint = did_you_mean(uri, known) or f"; there are: {listed(known)}"
-            error.args = (f"{uri} is not registered{hint}",)
+        def explain(error: BaseException) -> None:
+            cause = self._bench.error(token)
+            if cause is not None:
+                error.__cause__ = cause
+            if isinstance(error, ApplicationError) and error.uri == error_uris.NO_SUCH_PROCEDURE:
+                uri, known = self._uri(procedure), self._bench.procedures
+                if uri not in known:  # else the handler has called something else
+                    hint = did_you_mean(uri, known) or f"; there are: {listed(known)}"
+                    error.args = (f"{uri} is not registered{hint}",)
+
+        return caller, explain
 
     # Serving.
 
@@ -298,6 +297,7 @@ class TestClient:
                 "unless it says with_options(exclude_me=False)."
             )
         lines += [f"The inbox of {each} has {list(each._events)}." for each in others]
+        lines += [f"Handlers of events have failed: {each}." for each in self._bench.failures]
         lines += [f"Not finished: {each}." for each in self._bench.busy()]
         return " ".join(lines)
 

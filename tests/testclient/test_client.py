@@ -129,6 +129,48 @@ def test_the_exception_of_a_handler_reaches_the_test(shop: Shop) -> None:
         assert caught.value.__cause__ is None
 
 
+def test_errors_of_submitted_calls_and_streams_have_their_cause_too(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        future = peer.submit(".fail")
+        error = future.exception(10)
+        assert error is not None and isinstance(error.__cause__, ZeroDivisionError)
+        with peer.stream(".fail") as stream, pytest.raises(ApplicationError) as caught:
+            next(stream)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        with pytest.raises(ApplicationError, match="did you mean com.shop.total"):
+            peer.submit(".totals").result(10)
+
+
+def test_a_submitted_call_can_be_canceled(shop: Shop) -> None:
+    began, end = threading.Event(), threading.Event()
+
+    @shop.wamp.callee(".wait")
+    def wait() -> None:
+        began.set()
+        end.wait(10)
+
+    with shop.wamp.test_client() as peer:
+        future = peer.submit(".wait")
+        assert began.wait(10)
+        assert future.cancel() and future.cancelled()
+        end.set()
+
+
+def test_an_empty_inbox_says_which_subscribers_have_failed(shop: Shop) -> None:
+    @shop.wamp.subscriber(".news")
+    def on_news(text: str) -> None:
+        raise ZeroDivisionError(text)
+
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe(".relayed")
+        peer.publish(".news", "no tea left")
+        shop.wamp.settle()
+        with pytest.raises(
+            AssertionError, match=r"com\.shop\.news: ZeroDivisionError\('no tea left'\)"
+        ):
+            inbox.get(timeout=0)
+
+
 def test_the_rights_of_others_hold(shop: Shop) -> None:
     with shop.wamp.test_client(authid="ann", authrole="member") as peer:
         assert peer.call(".total") == 0
