@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import ssl
 import sys
 import typing as t
 import urllib.error
@@ -18,7 +19,8 @@ from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.crossbar import free_port
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
-from tests.support.served import Served
+from tests.support.certificates import Authority
+from tests.support.served import STARTS_WITHIN, Served
 
 from .conftest import Serve, ready
 
@@ -117,6 +119,26 @@ def test_a_server_that_keeps_its_sockets_says_what_to_do(serve: Serve) -> None:
         ready(server)
         with pytest.raises(Exception, match="501"):
             Browser(f"ws://127.0.0.1:{server.port}/wamp")
+
+
+def test_a_server_that_ends_tls_itself_says_what_to_do(serve: Serve, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("localhost")
+    trust = ssl.create_default_context(cafile=authority.path)
+    command = [*COMMANDS["flask run"], "--cert", cert, "--key", key]
+    with serve(*command) as server:
+
+        def refused() -> bool:
+            try:
+                Browser(f"wss://127.0.0.1:{server.port}/wamp", tls=trust)
+            except InvalidStatus as error:
+                answer = error.response
+                return answer.status_code == 501 and b"End TLS in a proxy" in (answer.body or b"")
+            except OSError:  # it does not listen yet
+                return False
+            return False
+
+        eventually(refused, STARTS_WITHIN)
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
