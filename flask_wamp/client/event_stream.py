@@ -9,7 +9,7 @@ import time
 import typing as t
 
 from .._text import get_logger
-from ..concurrency.deadlines import in_hand
+from ..concurrency.deadlines import active_message
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_time_limit
 from ..exceptions import WAMPError
@@ -58,8 +58,8 @@ class EventBuffer(StreamBuffer[SharedEvent]):
         self.put(SharedEvent(None), 0)
 
 
-class _Work(t.Protocol):
-    """The work of the handler that iterates the stream."""
+class _Cancelable(t.Protocol):
+    """The message whose handler iterates the stream."""
 
     canceled: bool
 
@@ -97,7 +97,7 @@ class EventStream:
         self._make = make
         self._close = close
         self._call_soon = call_soon
-        self._work = t.cast("_Work | None", in_hand.get())
+        self._work = t.cast("_Cancelable | None", active_message.get())
         self._map: t.Callable[[t.Any], object] | None = None
         self._closed = False
 

@@ -28,7 +28,7 @@ def health(client: Client) -> dict[str, t.Any]:
     topics         ``subscribed``: how many, ``refused``: why, by URI, ``dropped``: events, by URI
     streams        open streams of events, how many by topic
     publications   best-effort events: ``waiting`` for a session, ``dropped``
-    in_hand        ``running``: handlers at work, ``waiting``: calls and events in line
+    in_hand        ``running``: handlers at work, ``waiting``: calls and events in queues
     ============== ===================================================================================
     """
     settings, peer = client.settings, client.peer

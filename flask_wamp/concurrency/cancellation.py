@@ -39,7 +39,7 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
     :raises Interrupted: The caller has canceled, and so was the coroutine.
     :raises TimeLimit: A time limit was reached, and the coroutine was canceled.
     """
-    work, limit = deadlines.in_hand.get(), _time_limit.get()
+    work, limit = deadlines.active_message.get(), _time_limit.get()
     if work is None and limit is None:
         return await coroutine
     loop = asyncio.get_running_loop()

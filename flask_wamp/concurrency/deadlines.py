@@ -30,15 +30,15 @@ class Limited(t.Protocol):
     """Whether it was canceled and its handler does not know yet: the handler's next call raises."""
 
 
-in_hand: contextvars.ContextVar[Limited | None] = contextvars.ContextVar(
-    "flask_wamp_in_hand", default=None
+active_message: contextvars.ContextVar[Limited | None] = contextvars.ContextVar(
+    "flask_wamp_active_message", default=None
 )
-"""The invocation or event whose handler runs; the dispatcher sets it."""
+"""The invocation or event whose handler runs. The dispatcher sets it."""
 
 
 def inherited() -> float | None:
     """Return the ``time.monotonic()`` until which the caller of the running handler waits, or None."""
-    work = in_hand.get()
+    work = active_message.get()
     return work.deadline if work is not None else None
 
 
@@ -49,7 +49,7 @@ def within(timeout: float, procedure: str) -> float:
     :raises CallCanceled: The caller of the running handler has canceled. This is raised once, so that
         code that cleans up may make calls.
     """
-    work = in_hand.get()
+    work = active_message.get()
     if work is None:
         return timeout
     if work.to_interrupt:
@@ -76,7 +76,7 @@ def follow(ticket: object, stop: Stop) -> Stop | None:
     :param stop: Ends it; runs on the reader, perhaps twice, and must not wait.
     :returns: A function to call when the call has ended; None outside of handlers.
     """
-    work = in_hand.get()
+    work = active_message.get()
     if work is None:
         return None
     calls = work.calls

@@ -35,7 +35,7 @@ import typing as t
 from .._text import get_logger
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
 from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..peer.listeners import Host, MakeListener
 from ..peer.requests import request
@@ -91,7 +91,7 @@ class Delivery(Registration):
         """The subscription that the app declared."""
         return self.subscription
 
-    def _deliver(self, work: Work) -> Outcome:
+    def _deliver(self, work: ActiveMessage) -> Outcome:
         """Handle a forwarded event: this is the shared procedure."""
         if self.pass_on is not None and not work.canceled:
             return Failure(error_uris.UNAVAILABLE, ["this process is leaving"])
@@ -245,7 +245,7 @@ class SharedDelivery:
         answer = self._request(connection, Session.register, uri, {"invoke": "last"}, target)
         return answer.registration_id if isinstance(answer, m.Registered) else None
 
-    def _on_handover(self, work: Work) -> Outcome:
+    def _on_handover(self, work: ActiveMessage) -> Outcome:
         uri, signer = self._delivery.handover_uri, self._delivery.signer
         try:
             signer.read_recent(f"{uri}:ask", work.message.args)

@@ -27,7 +27,7 @@ from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import Outcome, Registration, Result, Subscription, Work
+from ..peer.declarations import ActiveMessage, Outcome, Registration, Result, Subscription
 from ..peer.listeners import Host
 from ..peer.requests import request
 from ..peer.sending import payload
@@ -315,7 +315,7 @@ class Lease:
 
     # What the holder says.
 
-    def _answer(self, work: Work) -> Outcome:
+    def _answer(self, work: ActiveMessage) -> Outcome:
         """Answer which session holds the lease, and tell processes of the app its state."""
         who: State = {"session": self._peer.session_id}
         if self._is_own(work):
@@ -323,7 +323,7 @@ class Lease:
             return Result([work.plain(who), *(work.plain(part) for part in state)])
         return Result([work.plain(who)])
 
-    def _is_own(self, work: Work) -> bool:
+    def _is_own(self, work: ActiveMessage) -> bool:
         """Whether the caller is a process of the app."""
         try:
             self._signer.read_recent(f"{self.uri}:ask", work.message.args)
@@ -352,7 +352,7 @@ class Lease:
             self._call_back(functools.partial(on_told, state))
 
 
-def unused(work: Work) -> bool:
+def unused(work: ActiveMessage) -> bool:
     """Stand in for the handler of a subscription whose events the reader takes."""
     raise AssertionError("the reader takes these events")
 

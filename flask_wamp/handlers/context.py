@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.local import LocalProxy
 
 from .._text import safe_text
-from ..peer.declarations import Work
+from ..peer.declarations import ActiveMessage
 from ..protocol.disclosure import Role, identified
 from ..protocol.identity import Identity
 
@@ -58,7 +58,7 @@ class _Incoming:
 
     def __init__(
         self,
-        work: Work,
+        work: ActiveMessage,
         options: t.Mapping[str, t.Any],
         trusted_links: t.Collection[str] = (),
     ) -> None:

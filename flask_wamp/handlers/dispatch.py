@@ -20,7 +20,7 @@ from ..concurrency.threads import time_limit
 from ..coordination.delivery import Delivery
 from ..coordination.signing import Signer
 from ..exceptions import ApplicationError
-from ..peer.declarations import Failure, Outcome, Registration, Result, Subscription, Work
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
 from ..protocol.patterns import Pattern
 from ..protocol.payload import OwnTypes, is_plain
 from ..protocol.uris import own_prefix
@@ -143,10 +143,10 @@ class Handler:
         )
         self._chain: Chain | None = None
 
-    def __call__(self, work: Work) -> t.Any:
+    def __call__(self, work: ActiveMessage) -> t.Any:
         """Handle a message; return one outcome, whatever the app's code does."""
         message = self.message_class(work, self._options, self._trusted_links)
-        token, in_hand = self.current.set(message), deadlines.in_hand.set(work)
+        token, previous = self.current.set(message), deadlines.active_message.set(work)
         context, chain, failed = None, None, None
         try:
             context = self._enter(message)
@@ -160,7 +160,7 @@ class Handler:
         # From here on nothing may raise: there is an outcome.
         if chain is not None and chain.has_teardown:
             chain.tear_down(message, failed)
-        deadlines.in_hand.reset(in_hand)
+        deadlines.active_message.reset(previous)
         self.current.reset(token)
         if context is not None:
             _pop(context, failed, message)
@@ -217,7 +217,9 @@ class Handler:
         context.push()
         return context
 
-    def _run(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, BaseException | None]:
+    def _run(
+        self, chain: Chain, work: ActiveMessage, message: t.Any
+    ) -> tuple[t.Any, BaseException | None]:
         """Return the outcome, and the error that it is."""
         interruptible = work.interruptible()
         if work.deadline is None and interruptible is None:
@@ -233,15 +235,17 @@ class Handler:
             notify.send(signals.dispatch_finished, self._app, message=message, result=value)
         return outcome, None
 
-    def _outcome(self, chain: Chain, work: Work, message: t.Any) -> tuple[t.Any, t.Any]:
+    def _outcome(self, chain: Chain, work: ActiveMessage, message: t.Any) -> tuple[t.Any, t.Any]:
         requests = self._requests
         value = chain.run(message) if requests is None else requests.run(chain.run, message)
         return value, self._returned(value, work)
 
-    def _returned(self, value: t.Any, work: Work) -> t.Any:
+    def _returned(self, value: t.Any, work: ActiveMessage) -> t.Any:
         raise NotImplementedError
 
-    def _failed(self, error: BaseException, work: Work, message: t.Any, context: object) -> t.Any:
+    def _failed(
+        self, error: BaseException, work: ActiveMessage, message: t.Any, context: object
+    ) -> t.Any:
         """Make an outcome of an exception.
 
         :param context: None: the handler's context could not be pushed.
@@ -265,11 +269,11 @@ class _Callee(Handler):
         generator = as_generator(value) if isinstance(value, STREAMS) else None
         if generator is None:
             return value
-        work: t.Any = deadlines.in_hand.get()
+        work: t.Any = deadlines.active_message.get()
         convert = functools.partial(self._returned, work=work)
         return exhaust(message, generator, convert, work.max_message_size)
 
-    def _returned(self, value: t.Any, work: Work) -> Outcome:
+    def _returned(self, value: t.Any, work: ActiveMessage) -> Outcome:
         if is_plain(value):
             return Result([value])
         if self._is_view is None:
@@ -291,10 +295,12 @@ class _Subscriber(Handler):
         self._takes_meta = bool(self._options.get("meta")) and "meta" in names and not is_part
         return frozenset({"meta"} if self._takes_meta else ())
 
-    def _returned(self, value: t.Any, work: Work) -> bool:
+    def _returned(self, value: t.Any, work: ActiveMessage) -> bool:
         return True
 
-    def _failed(self, error: BaseException, work: Work, message: t.Any, context: object) -> bool:
+    def _failed(
+        self, error: BaseException, work: ActiveMessage, message: t.Any, context: object
+    ) -> bool:
         super()._failed(error, work, message, context)
         return False
 

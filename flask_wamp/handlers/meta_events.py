@@ -15,7 +15,7 @@ import msgspec
 
 from .._text import get_logger
 from ..concurrency.serial_queue import SerialQueue
-from ..peer.declarations import Declaration, EventHandler, Subscription, Work
+from ..peer.declarations import ActiveMessage, Declaration, EventHandler, Subscription
 from ..peer.handler_options import Middlewares
 from ..protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
@@ -152,7 +152,7 @@ class _SessionHandlers:
         self.handlers: list[EventHandler] = []
         self._parse = parse
 
-    def __call__(self, work: Work) -> bool:
+    def __call__(self, work: ActiveMessage) -> bool:
         try:
             info = self._parse(t.cast("ActiveEvent", work))
         except ValueError as error:

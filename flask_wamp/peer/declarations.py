@@ -34,7 +34,7 @@ class Failure(t.NamedTuple):
 Outcome = Result | Failure
 
 
-class Work(t.Protocol):
+class ActiveMessage(t.Protocol):
     """An invocation or event that is being handled, as a handler sees it."""
 
     message: t.Any
@@ -75,8 +75,8 @@ class Work(t.Protocol):
         """Send a progressive result, if the caller asked for them."""
 
 
-InvocationHandler = t.Callable[[Work], Outcome]
-EventHandler = t.Callable[[Work], bool]
+InvocationHandler = t.Callable[[ActiveMessage], Outcome]
+EventHandler = t.Callable[[ActiveMessage], bool]
 """Returns whether the event was handled without an error."""
 
 

@@ -7,7 +7,7 @@ import traceback
 import typing as t
 
 from ..exceptions import ApplicationError
-from ..peer.declarations import Failure, Outcome, Registration, Result, Work
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
 
@@ -42,7 +42,7 @@ class Calls(list[StubbedCall]):
 def registration(uri: str, function: t.Callable[..., object], **options: t.Any) -> Registration:
     """Return the registration of a plain function: it gets the payload and no context of Flask's."""
 
-    def handle(work: Work) -> Outcome:
+    def handle(work: ActiveMessage) -> Outcome:
         try:
             value = function(*work.message.args, **work.message.kwargs)
             if isinstance(value, CallResult):
@@ -64,7 +64,7 @@ def stub(
 ) -> Registration:
     """Return the registration of a stub, which records its calls."""
 
-    def handle(work: Work) -> Outcome:
+    def handle(work: ActiveMessage) -> Outcome:
         message = work.message
         calls.append(StubbedCall(work.uri, message.args, message.kwargs, message.details))
         return answer.handler(work)

@@ -30,7 +30,7 @@ from flask_wamp import (
     invocation,
 )
 from flask_wamp.client.client import Client
-from flask_wamp.peer.declarations import Outcome, Registration, Result, Work
+from flask_wamp.peer.declarations import ActiveMessage, Outcome, Registration, Result
 from flask_wamp.protocol import session_events
 from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.uris import MATCHES
@@ -460,7 +460,7 @@ def test_a_call_nobody_answers_ends_here_and_its_late_answer_is_dropped(
 def test_a_result_that_the_router_cannot_pass_on(client: Client, other: Client) -> None:
     """Crossbar drops a CBOR date for a caller that has another serializer; with CBOR, we refuse it."""
 
-    def give(work: Work) -> Outcome:
+    def give(work: ActiveMessage) -> Outcome:
         return Result([dt.datetime.now(dt.timezone.utc)])
 
     other.declare(Registration("com.other.date", give))
