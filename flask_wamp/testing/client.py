@@ -51,6 +51,7 @@ class TestClient:
         self._published: list[str] = []
         self._recording = Recording()
         self._stack = contextlib.ExitStack()
+        self._is_open = False
 
     def _make(self, identity: Identity | None) -> Client:
         return Client(
@@ -87,10 +88,18 @@ class TestClient:
             stack.callback(self._stop)
             self._client.__enter__()
             self._stack = stack.pop_all()
+        self._is_open = True
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._is_open = False
         self._stack.close()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise RuntimeError(
+                "this test client has not joined: use it inside of 'with wamp.test_client() as peer:'"
+            )
 
     def _stop(self) -> None:
         for client in self.clients:
@@ -148,11 +157,13 @@ class TestClient:
 
         :raises ApplicationError: The router refused it.
         """
+        self._check_open()
         self._published.append(self._uri(topic))
         return self._caller.with_options(acknowledge=True).publish(topic, *args, **kwargs)
 
     def _explained(self, procedure: str) -> tuple[Client, Explain]:
         """Return a view of the client for one call, and what adds the cause to the error of that call."""
+        self._check_open()
         own, caller, token = self._bench.state.own_router, self._caller, self._bench.token()
         if own is not None:
             caller = caller.with_options()
@@ -180,6 +191,7 @@ class TestClient:
         :param options: REGISTER.Options, for example ``match="prefix"``.
         :raises ApplicationError: The router refused it.
         """
+        self._check_open()
         self._client.declare(registration(self._uri(uri), f, **options), by_hand=True)
 
     def subscribe(self, topic: str, *, match: str = "exact") -> Inbox:
@@ -188,6 +200,7 @@ class TestClient:
         :param match: ``exact``, ``prefix`` or ``wildcard``.
         :raises ApplicationError: The router refused it.
         """
+        self._check_open()
         inbox = Inbox(self, self._uri(topic), match)
         self._client.declare(inbox.subscription, by_hand=True)
         self._inboxes.append(inbox)
@@ -212,6 +225,7 @@ class TestClient:
         """
         if function is not None and (returns is not None or raises is not None):
             raise TypeError("stub() takes a function, or returns=, or raises=, and not two of them")
+        self._check_open()
         uri = self._uri(uri)
         calls = Calls(uri)
         client = self._server()
@@ -248,6 +262,7 @@ class TestClient:
         :raises RuntimeError: The endpoint refuses it, or ``WAMP_ENDPOINT`` is None.
         :raises ApplicationError: This user may not subscribe to the topic of an inbox.
         """
+        self._check_open()
         endpoint, own = self._bench.state.config["WAMP_ENDPOINT"], self._bench.state.own_router
         if endpoint is None or own is None or not own.in_memory:
             raise RuntimeError("login() needs the router in memory, and WAMP_ENDPOINT")

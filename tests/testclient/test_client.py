@@ -285,3 +285,22 @@ def test_an_app_that_is_not_being_tested_is_refused() -> None:
     wamp = FlaskWAMP(Flask("app"))
     with pytest.raises(RuntimeError, match="TESTING=True"), wamp.test_client():
         pass
+
+
+def test_a_test_client_is_used_in_a_with_block(shop: Shop) -> None:
+    peer = shop.wamp.test_client()
+    with peer:
+        pass
+    for each in (peer, shop.wamp.test_client()):
+        for use in (
+            lambda: each.call(".total"),  # noqa: B023
+            lambda: each.submit(".total"),  # noqa: B023
+            lambda: each.stream(".total"),  # noqa: B023
+            lambda: each.publish(".news"),  # noqa: B023
+            lambda: each.subscribe(".news"),  # noqa: B023
+            lambda: each.register(print, ".mine"),  # noqa: B023
+            lambda: each.stub(".mine").__enter__(),  # noqa: B023
+            lambda: each.login(shop.app.test_client()),  # noqa: B023
+        ):
+            with pytest.raises(RuntimeError, match="inside of 'with wamp.test_client"):
+                use()
