@@ -73,6 +73,8 @@ class OtherApps:
             found = functools.partial(self._found_callees, connection, registration.uri)
             self._ask(connection, LIST_CALLEES, registration.id, found)
 
+    extended = joined
+
     def lost(self) -> None:
         """Do nothing: answers that have not come do not matter."""
 

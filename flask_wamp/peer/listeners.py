@@ -8,7 +8,7 @@ import time
 import typing as t
 
 from .._text import get_logger
-from ..concurrency.guards import report
+from ..concurrency.guards import guarded, report
 
 if t.TYPE_CHECKING:
     from ..concurrency.pool import Pool
@@ -54,8 +54,9 @@ class Host(t.Protocol):
 class SessionListener(t.Protocol):
     """Follows the sessions of one process. Lives as long as the peer does.
 
-    If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process: several listeners
-    that leave cost workers.
+    If it has a method ``extended``, that is called like :meth:`joined` when more has been registered in the
+    present session. If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process:
+    several listeners that leave cost workers.
     """
 
     def joined(self, connection: Connection) -> None:
@@ -108,6 +109,13 @@ class Listeners:
         """Tell all of a new session."""
         for listener in list(self._listeners.values()):
             self._tell_joined(listener, connection)
+
+    def extended(self, connection: Connection) -> None:
+        """Tell those that want to know it that more has been registered in the present session."""
+        for listener in list(self._listeners.values()):
+            extended = getattr(listener, "extended", None)
+            if extended is not None:
+                guarded(logger.exception, "a listener failed", extended, connection)
 
     def _tell_joined(self, listener: SessionListener, connection: Connection) -> None:
         try:

@@ -225,6 +225,8 @@ class Peer:
             if self._extending is connection:
                 self._extending = None
             self._changed.notify_all()
+            if self.connection is connection:
+                self._listeners.extended(connection)
         self._add_declared_listeners()
 
     def add_listener(self, key: object, make: MakeListener) -> None:

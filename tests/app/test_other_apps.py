@@ -6,7 +6,7 @@ import logging
 import typing as t
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 
 from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.coordination import other_apps
@@ -114,6 +114,23 @@ def test_a_router_that_does_not_announce_it_is_not_asked(
     del asking.roles["dealer"]["features"][feature]
     join_as("shop").stop()
     assert calls(asking) == []
+
+
+def test_what_is_served_later_in_a_session_is_looked_at_too(
+    asking: MemoryRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app("shop", WAMP_ROUTER_URL=URL)
+    app.testing = False  # so that use joins as a client only
+    wamp = FlaskWAMP(app)
+    wamp.callee("com.example.add")(lambda: 1)
+    asking.register("com.example.price", lambda: 3)
+    with app.app_context():
+        assert g.wampy.call("com.example.price") == 3
+    wamp.client.wait_until_joined(10)
+    assert calls(asking) == ["com.example.price"]
+    wamp.start()
+    eventually(lambda: warnings(caplog))
+    assert len(asking.sent(m.Hello)) == 1
 
 
 def test_only_shared_procedures_are_looked_at(asking: MemoryRouter, make_app: MakeApp) -> None:
