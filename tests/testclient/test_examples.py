@@ -1,0 +1,28 @@
+"""The tests of the examples, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "examples").glob("*/test_*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_the_tests_of_an_example_pass(file: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-c", os.devnull]
+    command += ["--rootdir", str(file.parent), "-p", "no:cacheprovider", "-p", "no:pytest_wampy"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*command, file.name], cwd=file.parent, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_are_examples_with_tests() -> None:
+    assert FILES
