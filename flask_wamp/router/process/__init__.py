@@ -1,1 +1,1 @@
-"""The embedded router as a process: sockets, timers and signals around the core, and how apps start it."""
+"""The embedded router's process: sockets, timers and signals for the core. Apps start it from here."""

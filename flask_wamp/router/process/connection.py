@@ -1,4 +1,4 @@
-"""A client's socket: bytes in and out, without blocking. What the bytes mean is the subclasses' business."""
+"""A client's socket: bytes in and out, without blocking. Subclasses parse the bytes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ...exceptions import WAMPError
 from ..facts import TransportFacts
 from ..session import RouterSession
 
-#: Bytes of one receive: many small messages arrive with one system call.
+#: Bytes of one receive. Many small messages arrive with one system call.
 RECEIVE_SIZE = 65536
 
-#: Bytes that are joined for one send. What is larger is sent by itself, without a copy.
+#: Bytes that are joined for one send. A larger message is sent alone, without a copy.
 SEND_SIZE = 65536
 
 
 class Host(t.Protocol):
-    """What a connection needs of the process it is in."""
+    """What a connection needs of its process."""
 
     loop: asyncio.AbstractEventLoop
     dirty: list[Connection]
-    """Connections with something to send, at the end of this turn of the loop."""
+    """Connections that have bytes to send at the end of this turn of the loop."""
 
     @property
     def serializers(self) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ class Host(t.Protocol):
 
     @property
     def compression(self) -> bool:
-        """Whether WebSocket clients may have messages compressed."""
+        """Whether WebSocket clients may use compression."""
 
     @property
     def max_message_size(self) -> int:
@@ -40,7 +40,7 @@ class Host(t.Protocol):
 
     @property
     def goodbye_timeout(self) -> float:
-        """Seconds in which a client has to close a connection that we have ended."""
+        """Seconds for which an ended connection waits until the client closes it."""
 
     def open(
         self,
@@ -53,37 +53,37 @@ class Host(t.Protocol):
         """Open a session for a connection that has agreed on a serializer."""
 
     def flush(self) -> None:
-        """Send what this turn of the loop has left."""
+        """Send the messages of this turn of the loop."""
 
     def flush_soon(self) -> None:
-        """Flush at the end of this turn, where nothing else does."""
+        """Flush at the end of this turn. Use it where no other code flushes."""
 
     def forget(self, connection: Connection) -> None:
-        """A connection is closed."""
+        """Forget a connection that is closed."""
 
     def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
-        """Note a connection that broke the rules."""
+        """Log a connection that broke the rules of its transport."""
 
 
 class Connection:
-    """One connection of a client, from accepting it to its end.
+    """One connection of a client.
 
-    Everything runs in the thread of the event loop.
+    All methods run in the thread of the event loop.
 
-    :param sock: Connected; the connection closes it.
-    :param facts: What is known of the client before it says anything.
+    :param sock: A connected socket. The connection closes it.
+    :param facts: The facts about the client that are known before its first message.
     """
 
     address = ""
-    """The IP address that the limits count it by; empty where there is none."""
+    """The IP address to which the limits apply. Empty if there is none."""
 
-    #: Whether the transport has a question for an idle client, which it has to answer.
+    #: Whether the transport has pings, which a client must answer.
     pings = False
 
     def __init__(self, host: Host, sock: socket.socket, facts: TransportFacts) -> None:
         sock.setblocking(False)
         self.heard = host.loop.time()
-        """When the client said something last, by the clock of the loop."""
+        """When bytes of the client came last, by the clock of the loop."""
         self.opened = self.heard
         """When the connection was opened."""
         self.on_close: t.Callable[[Connection], object] | None = None
@@ -106,7 +106,7 @@ class Connection:
 
     @property
     def unsent(self) -> int:
-        """How many bytes wait for a client that does not read."""
+        """How many bytes wait until the client reads."""
         return self._unsent
 
     # Reading.
@@ -125,16 +125,16 @@ class Connection:
         return self._sock.recv(RECEIVE_SIZE)
 
     def begin(self, data: bytes) -> None:
-        """Take in what somebody else has read from the connection before."""
+        """Handle bytes that another process has read from the connection."""
         self.take(data)
         self._host.flush()
 
     def send(self, message: bytes) -> None:
-        """Send a message; the core calls it."""
+        """Send a message. The core calls this."""
         raise NotImplementedError
 
     def take(self, data: bytes) -> None:
-        """Take in what the client sent; nothing: it has closed the connection."""
+        """Handle bytes of the client. If they are empty, it has closed the connection."""
         if self._is_closed:
             return
         if not data:
@@ -142,16 +142,16 @@ class Connection:
             return
         self.heard = self._host.loop.time()
         if self._is_ending:
-            return  # it was told goodbye: what it still says does not count
+            return  # the connection has ended, and later messages are ignored
         try:
             self._feed(data)
         except WAMPError as error:
             self._refuse(error)
 
     def _feed(self, data: bytes) -> None:
-        """Take bytes apart and give the session its messages.
+        """Parse bytes, and pass the messages to the session.
 
-        :raises WAMPError: This is not what a client may send.
+        :raises WAMPError: The client broke the rules of the transport.
         """
         raise NotImplementedError
 
@@ -160,10 +160,10 @@ class Connection:
         self._host.log_refusal(self._facts, error)
         self.close()
 
-    # Writing. What one turn of the loop has to say leaves with one system call.
+    # Writing. The messages of one turn of the loop leave with one system call.
 
     def write(self, data: bytes) -> None:
-        """Send bytes at the end of this turn, or as soon as the client reads."""
+        """Send bytes at the end of this turn, or later if the client does not read."""
         if self._is_closed:
             return
         self._out.append(data)
@@ -173,7 +173,7 @@ class Connection:
             self._host.dirty.append(self)
 
     def flush(self) -> None:
-        """Send what the system takes now; the rest follows when the client reads."""
+        """Send the bytes that the system accepts now. The rest follows when the client reads."""
         self._is_dirty = False
         out = self._out
         if self._is_closed or not out:
@@ -184,7 +184,9 @@ class Connection:
                 sent = self._send(data)
                 self._unsent -= sent
                 if sent < len(data):
-                    out[0] = memoryview(data)[sent:]  # a copy each time would cost the square of it
+                    out[0] = memoryview(data)[
+                        sent:
+                    ]  # copying the rest each time would take quadratic time
                     break
                 del out[0]
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -229,15 +231,15 @@ class Connection:
     # The end.
 
     def end(self, at_once: bool = False) -> None:
-        """Close the connection when everything was sent; the core calls it when a session has ended.
+        """Close the connection once all bytes are sent. The core calls this when a session has ended.
 
-        :param at_once: Do not wait for what is still to be sent.
+        :param at_once: Do not wait for unsent bytes.
         """
         if self._is_closed or self._is_ending:
             return
         self._is_ending = True
         loop = self._host.loop
-        if at_once:  # not now: the core has not finished with the session
+        if at_once:  # not now, because the core still uses the session
             loop.call_soon(self.close)
             return
         if not self._is_dirty:
@@ -246,12 +248,12 @@ class Connection:
         loop.call_later(self._host.goodbye_timeout, self.close)
 
     def _shut_down(self) -> None:
-        """Everything was sent: say so, and wait for the client to close."""
+        """Shut down the sending side, and wait until the client closes."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close the connection at once; its session ends."""
+        """Close the connection at once, and end its session."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -270,21 +272,23 @@ class Connection:
             self._host.flush_soon()
 
     def ping(self) -> None:
-        """Ask an idle client for a sign of life, where :attr:`pings`."""
+        """Send a ping to an idle client, if the transport has :attr:`pings`."""
 
 
 class TLS:
-    """Mixed into a connection: TLS on its socket, without blocking.
+    """A mixin for connections with TLS.
 
-    ``recv`` and ``send`` of an ``SSLSocket`` do the handshake on their own. A renegotiation that wants
-    to write while we read waits for the next turn.
+    ``recv`` and ``send`` of an ``SSLSocket`` do the handshake. If a renegotiation has to write while this
+    side reads, it waits for the next turn.
     """
 
     _sock: ssl.SSLSocket
 
     def _receive(self) -> bytes:
         data = self._sock.recv(RECEIVE_SIZE)
-        while data and self._sock.pending():  # decrypted already: the selector does not see it
+        while (
+            data and self._sock.pending()
+        ):  # decrypted already, so the selector does not report it
             data += self._sock.recv(self._sock.pending())
         return data
 

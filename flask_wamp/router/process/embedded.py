@@ -1,4 +1,4 @@
-"""The embedded router's main program: what an app's process starts, and what ends after the app."""
+"""The main program of the embedded router. A process of the app starts it, and it ends after the app."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .takeover import HandoverListener
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds without a process of the app before the router ends: a worker that restarts takes some.
+#: Seconds without a process of the app until the router ends. Workers need some to restart.
 GRACE = 10.0
 
-#: Seconds in which the process that has started the router has to join.
+#: Seconds in which the process that started the router must join.
 FIRST_GRACE = 30.0
 
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 2.0
 
-#: Seconds for which calls wait for a worker that takes the place of the last one: a deploy, the reloader.
+#: Seconds for which calls wait for a successor of the last worker, as in a deploy or with the reloader.
 LINGER = 10.0
 
 
 def main() -> None:
-    """Run the router until the app is gone. Reads its setup, as JSON, from standard input."""
+    """Run the router until the app has ended. Reads its setup as JSON from standard input."""
     setup: dict[str, t.Any] = json.load(sys.stdin.buffer)
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -48,7 +48,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # another one is there
+            return  # another router runs
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.info)
         try:
@@ -92,7 +92,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
 
 
 def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:
-    """Write down who we are; that the file is there says that we listen."""
+    """Write the info file. It exists if the router listens."""
     info = {
         "pid": os.getpid(),
         "since": time.time(),
@@ -106,7 +106,7 @@ def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 
 
 async def _watch(apps: Listener, grace: float, ended: asyncio.Event) -> None:
-    """End when no process of the app has been there for so many seconds."""
+    """Set ``ended`` when no process of the app has been joined for ``grace`` seconds."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     while True:

@@ -1,7 +1,7 @@
-"""What the router's process fails with."""
+"""The errors of the router's process."""
 
 from __future__ import annotations
 
 
 class ListenError(RuntimeError):
-    """The router cannot listen where it should; says why."""
+    """The router cannot listen at an address."""

@@ -1,4 +1,4 @@
-"""A router in the foreground: ``flask wamp router``, until somebody stops it."""
+"""A router in the foreground, for ``flask wamp router``."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ Say = t.Callable[[str], object]
 
 
 class Access(t.NamedTuple):
-    """Who may join, and what each role may do."""
+    """Which clients may join, and what each role may do."""
 
     authenticator: Authenticator = everybody
     authorizer: Authorizer | None = None
-    """None: everybody who has joined may do everything."""
+    """None means that every client may do everything."""
     is_open: bool = True
-    """Whether everybody may join: then only programs of this machine."""
+    """Whether clients join without credentials. Then only programs on this machine may join."""
 
 
 def read_access(path: str) -> Access:
     """Read a file of principals.
 
-    It is JSON: ``{"principals": {...}, "roles": {...}}``. The first is what
-    :class:`~flask_wamp.router.principals.Principals` takes. The second is what each role may do::
+    The file is JSON: ``{"principals": {...}, "roles": {...}}``. ``principals`` is the argument of
+    :class:`~flask_wamp.router.principals.Principals`. ``roles`` says what each role may do::
 
         {"device": [{"uri": "com.shop.", "match": "prefix", "allow": ["publish", "subscribe"]}]}
 
     Without ``roles`` every principal may do everything.
 
-    :raises ValueError: The file cannot be read, or is wrong; says where.
+    :raises ValueError: The file cannot be read, or its contents are not valid.
     """
     try:
         with open(path, "rb") as file:
@@ -85,17 +85,17 @@ def serve(
     tls_key: str | None = None,
     say: Say = print,
 ) -> None:
-    """Run a router until SIGINT or SIGTERM. For the main thread.
+    """Run a router until SIGINT, SIGTERM or SIGHUP. Call it in the main thread.
 
-    Without principals it is open to programs of this machine, which send no ``Origin``, and closed to web
-    pages but those of ``origins``.
+    Without principals, only programs on this machine may join, and web pages of ``origins``. Programs send no
+    ``Origin``.
 
-    :param urls: Where to listen.
+    :param urls: The URLs to listen at.
     :param origins: Origins such as ``http://127.0.0.1:5000``, or ``*``.
-    :param keep: Topics whose last 100 events are kept; one that ends in a dot is all that begin so.
-    :param say: Called with each line for the person at the terminal.
-    :raises ListenError: It cannot listen there.
-    :raises ValueError: A URL is none.
+    :param keep: Topics whose last 100 events are kept. A topic that ends in a dot is a prefix.
+    :param say: Called with each line for the terminal.
+    :raises ListenError: The router cannot listen at a URL.
+    :raises ValueError: A URL is not valid.
     """
     parsed = [parse_router_url(url) for url in urls]
     tls = _tls(tls_cert, tls_key)

@@ -1,11 +1,11 @@
-"""Connections of browsers, handed over by the processes that serve the app.
+"""Hand the connections of browsers over to the router.
 
-The process that got the WebSocket handshake as an HTTP request sends the connection itself (its file
-descriptor), who the browser is, and the request, and has nothing to do with the connection any more. It
-holds no thread, and the connection outlives the process.
+A process of the app gets the WebSocket handshake as an HTTP request. It sends the router the connection's
+file descriptor, the identity of the browser, and the request. The connection then needs no thread of the
+process, and stays open when the process ends.
 
-A handover is one connection to a unix socket: the length of a header, the header as JSON, the request. The
-answer is one byte: ``+``, or ``-`` and the reason.
+A handover is one connection to a unix socket. It carries the length of a header, the header as JSON, and the
+request. The answer is ``+``, or ``-`` and the reason.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import typing as t
 
 from ...protocol.identity import BrowserIdentity
 
-#: Seconds for one handover: a process sends it in one go.
+#: Seconds for one handover.
 TIMEOUT = 5.0
 
 
 class Handover(t.NamedTuple):
-    """What is known of a browser that is handed over."""
+    """The facts about a browser that is handed over."""
 
     address: str
     """Its IP address, as the app sees it."""
 
     secure: bool
-    """Whether it came over TLS, as the app sees it."""
+    """Whether the request came over TLS, as the app sees it."""
 
     identity: BrowserIdentity | None
     """Who it is by the app's authenticator; None: its ticket will say."""
@@ -49,9 +49,9 @@ def pack(handover: Handover, request: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[Handover, bytes]:
-    """Take a handover apart.
+    """Return the handover and the request from its bytes.
 
-    :raises ValueError: It is none.
+    :raises ValueError: The bytes are not a handover.
     """
     size = int.from_bytes(data[:4], "big")
     header = json.loads(data[4 : 4 + size])
@@ -61,13 +61,13 @@ def unpack(data: bytes) -> tuple[Handover, bytes]:
 
 
 def hand_over(path: str, fds: t.Sequence[int], handover: Handover, request: bytes) -> None:
-    """Give a connection to the router; returns when the router has it.
+    """Hand a connection over to the router. Return when the router has accepted it.
 
-    Blocks the thread for some hundred microseconds, at most :data:`TIMEOUT`.
+    This blocks the thread for some hundred microseconds, and at most for :data:`TIMEOUT` seconds.
 
-    :param fds: The connection's descriptor, and perhaps one to be kept open until its other end is
-        closed. The caller closes its own copies.
-    :raises OSError: The router is not there, or refuses.
+    :param fds: The connection's descriptor, and optionally one that the router keeps open until its other end
+        is closed. The caller closes its own copies.
+    :raises OSError: The router does not run, or refuses the connection.
     """
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(TIMEOUT)

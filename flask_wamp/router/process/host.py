@@ -1,4 +1,4 @@
-"""The router's process: one event loop, the core, and all connections."""
+"""Runs the router's core and all connections on one event loop."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ from .connection import Connection
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds between two looks at who is silent.
+#: Seconds between two checks for idle clients.
 LOOK = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class HostSettings:
-    """Limits of connections; those of sessions are in :class:`~flask_wamp.router.settings.Settings`."""
+    """The limits of connections. Those of sessions are in :class:`~flask_wamp.router.settings.Settings`."""
 
     serializers: tuple[str, ...] = ("msgpack", "json", "cbor")
     compression: bool = True
-    """Whether WebSocket clients may have messages compressed."""
+    """Whether WebSocket clients may use compression."""
 
     handshake_timeout: float = 10.0
     """Seconds that a new connection may take for TLS and the handshake of its transport."""
 
     ping_interval: float = 30.0
-    """Seconds after which an idle WebSocket is asked for a sign of life. 0: never."""
+    """Seconds after which an idle WebSocket gets a ping. 0 means never."""
 
     ping_timeout: float = 30.0
-    """Seconds it has for the answer."""
+    """Seconds in which the client must answer a ping."""
 
     max_connections: int = 20_000
-    """Connections at a time."""
+    """The most connections at a time."""
 
     max_connections_per_address: int = 5000
-    """Connections at a time from one address. Many people share the address of their proxy."""
+    """The most connections at a time from one address. Clients behind one proxy share its address."""
 
 
 def allow_many_files() -> None:
-    """Raise this process's limit of open files to the most it may have: each connection is one."""
+    """Raise this process's limit of open files to the maximum, because each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Host:
-    """Runs a router on an event loop. All of it belongs to the loop's thread.
+    """Runs a router on an event loop. Call all methods in the loop's thread.
 
     :param router: The core.
     """
@@ -80,7 +80,7 @@ class Host:
 
     @property
     def compression(self) -> bool:
-        """Whether WebSocket clients may have messages compressed."""
+        """Whether WebSocket clients may use compression."""
         return self.settings.compression
 
     @property
@@ -90,7 +90,7 @@ class Host:
 
     @property
     def goodbye_timeout(self) -> float:
-        """Seconds in which a client has to close a connection that we have ended."""
+        """Seconds for which an ended connection waits until the client closes it."""
         return self.router.settings.goodbye_timeout
 
     # Connections.
@@ -113,7 +113,7 @@ class Host:
         self._addresses[address] += 1
 
     def forget(self, connection: Connection) -> None:
-        """A connection is closed."""
+        """Forget a connection that is closed."""
         if connection in self.connections:
             self.connections.discard(connection)
             self._addresses[connection.address] -= 1
@@ -135,7 +135,7 @@ class Host:
         return self.router.open(facts, send=connection.send, close=connection.end)
 
     def flush(self) -> None:
-        """Send what this turn of the loop has left, and see what is due next."""
+        """Send the messages of this turn of the loop, and schedule the next deadline."""
         while self.dirty:
             dirty, self.dirty = self.dirty, []
             for connection in dirty:
@@ -143,7 +143,7 @@ class Host:
         self._schedule()
 
     def flush_soon(self) -> None:
-        """Flush at the end of this turn, where nothing else does."""
+        """Flush at the end of this turn. Use it where no other code flushes."""
         self.loop.call_soon(self.flush)
 
     # Time.
@@ -163,7 +163,7 @@ class Host:
         self.flush()
 
     def _look(self) -> None:
-        """Ask those that were silent for long, and leave those that did not answer."""
+        """Send pings to idle clients, and close the connections of those that did not answer."""
         self._watch = self.loop.call_later(LOOK, self._look)
         now = self.loop.time()
         for connection in list(self.connections):
@@ -182,10 +182,10 @@ class Host:
         else:
             connection.ping()
 
-    # Logs: what a client can cause is logged in bounds.
+    # Logging. Clients cannot cause an unlimited number of warnings.
 
     def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
-        """Note a connection that broke the rules: the first one as a warning, the others for who debugs."""
+        """Log a connection that broke the rules. Most of them are logged at the level DEBUG."""
         self._refused += 1
         level = logging.WARNING if self._refused & (self._refused - 1) == 0 else logging.DEBUG
         logger.log(
@@ -205,7 +205,7 @@ class Host:
     # The end.
 
     async def stop(self, timeout: float) -> None:
-        """Say GOODBYE to everybody, and close all connections, within so many seconds."""
+        """Send GOODBYE to all clients, and close all connections within ``timeout`` seconds."""
         self._watch.cancel()
         self.router.shut_down()
         self.flush()

@@ -1,4 +1,4 @@
-"""Listening: router URLs, and the sockets that the app's processes hand over."""
+"""Accept connections on router URLs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ logger = get_logger("flask_wamp.router")
 
 BACKLOG = 1024
 
-#: What accept() fails with when this process has too many files open.
+#: The errors of ``accept()`` when this process has too many open files.
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-#: Seconds without accepting, after that.
+#: Seconds for which no connection is accepted after such an error.
 PAUSE = 0.5
 
 
 class Listener:
     """Accepts connections on one router URL.
 
-    :param identity: Who joins here, where the socket itself proves it; None: the authenticator decides.
-    :param own_user: Let in nobody but processes of this process's own user; for unix sockets.
+    :param identity: The identity of every client, if the socket proves it. None if the authenticator decides.
+    :param own_user: Accept only processes of this process's user. For unix sockets.
     :param origins: See :class:`.WebSocketConnection`.
-    :param tls: For ``wss`` and ``tls``.
-    :param loopback_only: Let in nobody but programs of this machine.
-    :raises ListenError: It cannot listen there.
+    :param tls: The context for ``wss`` and ``tls``.
+    :param loopback_only: Accept only programs on this machine.
+    :raises ListenError: The router cannot listen at the URL.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Listener:
             )
         self.url = url
         self.connections: set[Connection] = set()
-        """Those that are open."""
+        """The open connections."""
         self.emptied: float | None = None
-        """When the last one was closed, by the clock of the loop; None: there was none so far."""
+        """When a connection was closed last, by the clock of the loop. None if there was none yet."""
         self._host = host
         self._identity = identity
         self._own_user = own_user
@@ -74,11 +74,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port it listens on; 0 for a unix socket."""
+        """The port. 0 for a unix socket."""
         return 0 if self.url.unix else int(self._sock.getsockname()[1])
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop listening."""
         self._host.loop.remove_reader(self._sock)
         self._sock.close()
         if self.url.unix:
@@ -174,7 +174,7 @@ def _bind(url: RouterURL) -> socket.socket:
 
 
 def bind_unix(path: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """Listen on a unix socket that only this user may open; what a dead router left is replaced."""
+    """Listen on a unix socket that only this user may open. Replace the socket of a router that has ended."""
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         if _is_stale(path):
@@ -193,7 +193,7 @@ def bind_unix(path: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether a unix socket is there, and nobody listens."""
+    """Return whether there is a unix socket on which no process listens."""
     if not os.path.exists(path):
         return False
     with socket.socket(socket.AF_UNIX) as probe:
@@ -217,9 +217,9 @@ def is_loopback(address: str) -> bool:
 
 
 def is_own_user(sock: socket.socket) -> bool:
-    """Whether a process of this user is at the other end of a unix socket; root counts."""
+    """Return whether the process at the other end of a unix socket has this user, or is root."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the folder keeps others out
+        return True  # other users cannot enter the folder
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return uid in (os.geteuid(), 0)

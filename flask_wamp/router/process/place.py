@@ -1,4 +1,4 @@
-"""Where an embedded router is: its sockets and files, in a folder that only its user can enter."""
+"""The sockets and files of an embedded router, in a folder that only its user can enter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-#: Bytes of the longest path that a unix socket may have, on every system.
+#: Bytes of the longest path of a unix socket that every system allows.
 _LONGEST = 100
 
 
@@ -21,7 +21,7 @@ class Place(t.NamedTuple):
 
     @property
     def browsers(self) -> str:
-        """The unix socket to which they hand over the connections of browsers."""
+        """The unix socket to which the app's processes hand over the connections of browsers."""
         return f"{self.socket}.browsers"
 
     @property
@@ -36,19 +36,20 @@ class Place(t.NamedTuple):
 
     @property
     def info(self) -> str:
-        """What the running router says of itself, as JSON."""
+        """The file with the facts about the running router, as JSON."""
         return f"{self.socket}.json"
 
     @property
     def log(self) -> str:
-        """The warnings and errors of the router that was started last."""
+        """The file with the warnings and errors of the router that was started last."""
         return f"{self.socket}.log"
 
 
 def own_place(*identity: str) -> Place:
     """Return the place of an app's own router, in a private folder.
 
-    :param identity: What tells one app from another: two that differ in it never meet.
+    :param identity: The texts that distinguish this app from others. Apps with different texts have different
+        places.
     :raises OSError: There is no folder that only this user can enter.
     """
     digest = hashlib.sha256("\0".join(identity).encode("utf-8", "surrogateescape")).hexdigest()
@@ -56,9 +57,9 @@ def own_place(*identity: str) -> Place:
 
 
 def place_at(path: str) -> Place:
-    """Return the place at a path of the user's.
+    """Return the place at a configured path.
 
-    :raises ValueError: A unix socket cannot have so long a path.
+    :raises ValueError: The path is too long for a unix socket.
     """
     if len(os.fsencode(path)) > _LONGEST:
         raise ValueError(f"{path!r} is too long for a unix socket: use at most {_LONGEST} bytes")
@@ -66,9 +67,9 @@ def place_at(path: str) -> Place:
 
 
 def private_folder() -> Path:
-    """Return the folder for sockets of this user, and make it where there is none.
+    """Return the folder for sockets of this user. Make it if it does not exist.
 
-    :raises PermissionError: Something else is there, or others may enter it.
+    :raises PermissionError: The path is not a folder, or other users may enter it.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     uid = os.geteuid()

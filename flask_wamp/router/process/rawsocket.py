@@ -16,7 +16,7 @@ from .connection import TLS, Connection, Host
 
 _MAGIC = 0x7F
 
-#: What the handshake answers. Source: the same, "Handshake".
+#: The errors of the handshake. Source: the same, "Handshake".
 _UNSUPPORTED_SERIALIZER, _RESERVED_BITS = 1, 3
 
 
@@ -26,7 +26,7 @@ class RawSocketConnection(Connection):
     def __init__(self, host: Host, sock: socket.socket, facts: TransportFacts) -> None:
         self._numbers = {get_serializer(name).rawsocket_id: name for name in host.serializers}
         self._handshake = b""
-        # The handshake knows powers of two only: what was announced is taken.
+        # The handshake announces a power of two. Messages up to that size must be accepted.
         self._framing = RawSocketFraming(2 ** (9 + length_exponent(host.max_message_size)))
         super().__init__(host, sock, facts)
 
@@ -46,7 +46,7 @@ class RawSocketConnection(Connection):
             framing.pongs.clear()
 
     def _shake_hands(self, data: bytes) -> bytes:
-        """Agree on a serializer; return what came after the handshake."""
+        """Agree on a serializer. Return the bytes after the handshake."""
         shake = self._handshake + data
         if len(shake) < 4:
             self._handshake = shake
@@ -59,7 +59,7 @@ class RawSocketConnection(Connection):
         serializer = self._numbers.get(offer & 0x0F)
         if serializer is None:
             self._decline(
-                _UNSUPPORTED_SERIALIZER, "it speaks a serializer that the router does not"
+                _UNSUPPORTED_SERIALIZER, "it uses a serializer that the router does not support"
             )
         ours = length_exponent(self._host.max_message_size)
         self.write(bytes((_MAGIC, ours << 4 | offer & 0x0F, 0, 0)))
@@ -76,7 +76,7 @@ class RawSocketConnection(Connection):
         self.end()
 
     def send(self, message: bytes) -> None:
-        """Send a message; the core calls it."""
+        """Send a message. The core calls this."""
         self.write(RawSocketFraming.frame(message))
 
 

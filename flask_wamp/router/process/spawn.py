@@ -1,4 +1,4 @@
-"""Start an embedded router on demand: exactly one, however many processes ask for it at once."""
+"""Start an embedded router on demand: exactly one, even if many processes start it at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ...concurrency.child_processes import python_executable
 from ...exceptions import TransportError
 from .place import Place
 
-#: Seconds between two looks whether the router listens by now.
+#: Seconds between two checks whether the router listens.
 LOOK = 0.005
 
-#: Runs in a process of its own: becomes independent of its parent, then the router. It needs neither
-#: Flask, which the package's own ``__init__`` would import, nor wampy.
+#: The program of the new process. It detaches from its parent, and becomes the router. It needs neither wampy
+#: nor Flask, which the package's own ``__init__`` would import.
 _BOOTSTRAP = """
 import os, sys
 if os.fork():
@@ -40,12 +40,12 @@ main()
 def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) -> None:
     """Start the router of a place unless it runs, and return when it listens.
 
-    Blocks the thread. Safe to call from any number of threads and processes at once: one starts the router,
-    the others wait for it.
+    This blocks the thread. Any number of threads and processes may call it at once. One of them starts the
+    router, and the others wait for it.
 
-    :param setup: What :func:`.embedded.main` reads, as JSON has it.
-    :param deadline: A ``time.monotonic()``.
-    :raises TransportError: It cannot be started, or not in time.
+    :param setup: The setup that :func:`.embedded.main` reads, of types that JSON has.
+    :param deadline: The ``time.monotonic()`` until which to wait.
+    :raises TransportError: The router cannot be started, or does not listen in time.
     """
     try:
         with _locked(place.starting, deadline):
@@ -57,7 +57,7 @@ def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) 
 
 
 def listens(place: Place) -> bool:
-    """Whether the router of a place is running: it keeps a file locked."""
+    """Return whether the router of a place listens. A running router keeps a file locked."""
     try:
         with open(place.lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -78,7 +78,7 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TransportError(
-                        "another process starts the embedded router, and takes too long"
+                        "another process is starting the embedded router, and takes too long"
                     ) from None
                 time.sleep(LOOK)
             else:
@@ -93,7 +93,7 @@ def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
     )
     log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        # Secrets go through the pipe: arguments can be seen by everybody on the machine.
+        # Secrets go through the pipe, because every user of the machine can see arguments.
         process = subprocess.Popen(
             [python_executable(), "-c", code],
             stdin=subprocess.PIPE,

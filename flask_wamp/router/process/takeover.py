@@ -1,4 +1,4 @@
-"""Take over the connections of browsers that the app's processes hand over."""
+"""Accept the connections of browsers that the app's processes hand over."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .websocket import WebSocketConnection
 
 logger = get_logger("flask_wamp.router")
 
-#: Bytes of one handover. Servers take fewer of a request's line and headers.
+#: Bytes of the largest handover. Servers allow fewer for the headers of a request.
 MAX_SIZE = 1024 * 1024
 
 
 class HandoverListener:
-    """Takes connections over, on a unix socket that only this user may open."""
+    """Accepts handovers on a unix socket that only this user may open."""
 
     def __init__(self, host: Host, path: str) -> None:
         self.path = path
@@ -31,7 +31,7 @@ class HandoverListener:
         host.loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop listening."""
         self._host.loop.remove_reader(self._sock)
         self._sock.close()
         with contextlib.suppress(OSError):
@@ -46,9 +46,9 @@ class HandoverListener:
                 sock.close()
 
     def _adopt(self, handover: Handover, request: bytes, fd: int, keep: int | None) -> None:
-        """Go on with a connection where the app's server has left it.
+        """Continue a connection that the app's server has begun.
 
-        :raises ConnectionRefusedError: There are too many.
+        :raises ConnectionRefusedError: There are too many connections.
         """
         host, address = self._host, handover.address
         if not host.admits(address):
@@ -61,7 +61,7 @@ class HandoverListener:
         sock = socket.socket(fileno=os.dup(fd))
         with contextlib.suppress(OSError):  # a unix socket, behind a proxy
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The app has looked at Origin, for it knows its own.
+        # The app has checked Origin already, because it knows its own origin.
         facts = TransportFacts(details=details, app_identity=handover.identity)
         connection = WebSocketConnection(host, sock, facts, None)
         host.add(connection, address)
@@ -72,7 +72,7 @@ class HandoverListener:
 
 
 class _Giver:
-    """One handover on its way."""
+    """One handover that is being received."""
 
     def __init__(self, host: Host, sock: socket.socket, adopt: t.Callable[..., None]) -> None:
         sock.setblocking(False)
@@ -120,7 +120,7 @@ class _Giver:
 
 
 def _keep_open(host: Host, fd: int) -> None:
-    """Drain a socket whose other end the app's server takes for the browser, until the server closes it."""
+    """Read and drop what the server still sends on its end of a socket pair, until the server closes it."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
 

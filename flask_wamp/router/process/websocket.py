@@ -1,4 +1,4 @@
-"""WebSocket connections: handshake and framing are those of ``websockets``, without its I/O."""
+"""WebSocket connections. ``websockets`` does the handshake and the framing, without its I/O."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ...protocol.serializers import get_serializer
 from ..facts import TransportFacts
 from .connection import TLS, Connection, Host
 
-#: For ``websockets``, which logs headers and payloads at DEBUG. In no hierarchy, so no configuration of
-#: logging makes it speak.
+#: The logger for ``websockets``, which logs headers and payloads at DEBUG. It has no parent, so no
+#: configuration of logging enables it.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
-#: Each message by itself, in both directions: no secret of one can be guessed from the size of another, and a
-#: connection keeps no window.
+#: Each message is compressed on its own. So the size of a message reveals nothing about another one, and a
+#: connection keeps no window in memory.
 _DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
     client_no_context_takeover=True,
@@ -32,7 +32,7 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 )
 
 MIN_COMPRESSED = 1024
-"""Bytes from which a message is compressed: shorter ones gain nothing."""
+"""Bytes from which a message is compressed. Compression does not make shorter ones smaller."""
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
@@ -40,8 +40,9 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class WebSocketConnection(Connection):
     """A client over WebSocket.
 
-    :param origins: The origins whose pages may connect; None stands for clients that send none, which are no
-        web pages. None instead of a sequence: somebody else has checked the origin.
+    :param origins: The origins whose pages may connect. None in it stands for clients that send no origin,
+        which
+        are not web pages. None instead of a sequence means that the origin was checked already.
     """
 
     pings = True
@@ -84,7 +85,7 @@ class WebSocketConnection(Connection):
 
     def _take(self, frame: Frame) -> None:
         if not frame.fin or self._fragments:
-            if frame.data:  # a message of endless empty fragments fills no memory
+            if frame.data:  # empty fragments are not kept, so that they cannot fill the memory
                 self._fragments.append(bytes(frame.data))
             if not frame.fin:
                 return
@@ -95,7 +96,7 @@ class WebSocketConnection(Connection):
             self._session.receive(data)
 
     def _answer(self, request: Request) -> None:
-        """Accept or decline the handshake; the protocol decides."""
+        """Answer the handshake as ``websockets`` decides."""
         protocol = self._protocol
         response = protocol.accept(request)
         protocol.send_response(response)
@@ -110,7 +111,7 @@ class WebSocketConnection(Connection):
         self._session = self._host.open(self, self._facts, serializer, 2**31, headers)
 
     def send(self, message: bytes) -> None:
-        """Send a message; the core calls it."""
+        """Send a message. The core calls this."""
         extensions = self._protocol.extensions
         if extensions and len(message) >= MIN_COMPRESSED:
             self.write(Frame(self._opcode, message).serialize(mask=False, extensions=extensions))
@@ -124,18 +125,18 @@ class WebSocketConnection(Connection):
 
     def _refuse(self, error: WAMPError) -> None:
         self._host.log_refusal(self._facts, error)
-        self._write_control()  # the protocol has said why
+        self._write_control()  # the close frame with the reason
         self.end()
 
     def end(self, at_once: bool = False) -> None:
-        """Close the WebSocket, then the connection, when everything was sent."""
+        """Close the WebSocket, and then the connection once all bytes are sent."""
         if self._protocol.state is State.OPEN and not at_once:
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._write_control()
         super().end(at_once)
 
     def ping(self) -> None:
-        """Ask for a pong."""
+        """Send a ping."""
         if self._protocol.state is State.OPEN:
             self.write(frame_header(Opcode.PING, 0))
 
@@ -145,9 +146,9 @@ class SecureWebSocketConnection(TLS, WebSocketConnection):  # type: ignore[misc]
 
 
 def frame_header(opcode: Opcode, size: int) -> bytes:
-    """Return the header of a whole message from the server, which masks nothing.
+    """Return the frame header of an unfragmented message. A server masks no frames.
 
-    Source: RFC 6455, 5.2. ``websockets`` makes the same, in four times the time.
+    ``websockets`` makes the same header, but takes four times as long. Source: RFC 6455, 5.2.
     """
     first = 0x80 | opcode
     if size < 126:
