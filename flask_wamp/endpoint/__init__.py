@@ -1,1 +1,1 @@
-"""The endpoint: routes of the app through which browsers join."""
+"""The endpoint: the routes of the app at which browsers join."""

@@ -1,7 +1,7 @@
-"""Which browser session a user has logged in with, so that logging out ends what was opened with it.
+"""The browser session with which a user has logged in. Logging out ends the WAMP sessions opened with it.
 
-The id is in Flask's session, beside what Flask-Login keeps there. It goes to the router with the
-connection or ticket, and to no client.
+The id is in Flask's session, with the data of Flask-Login. It is sent to the router with the connection or
+the ticket, and not to clients.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ KEY: t.Final = "_wamp_login"
 
 
 def browser_session(app: Flask) -> tuple[str, float] | None:
-    """Return the id of the present browser session and when its login began; None: it is unknown.
+    """Return the id of the current browser session, and when its login began. None if it is unknown.
 
-    Where a login has no id yet, it gets one. The answer to an upgrade cannot set a cookie, so in that case
-    the id is unknown.
+    A login that has no id yet gets one. The answer to an upgrade cannot set a cookie, so the id stays unknown
+    then.
     """
     if getattr(app, "login_manager", None) is None or isinstance(session, NullSession):
         return None
@@ -44,11 +44,12 @@ def _begin() -> list[t.Any]:
 
 
 class LoginSignals:
-    """Follows Flask-Login's signals, from an app's first request on.
+    """Receives Flask-Login's signals, starting with the app's first request.
 
-    :param end_login: Ends what was opened with a browser session, and what the user with an authid has
-        opened with unknown ones.
-    :param sign_out: Ends what a user has opened, by authid.
+    :param end_login: Ends the WAMP sessions of a browser session, and those of an authid whose browser
+        session
+        is unknown.
+    :param sign_out: Ends all WAMP sessions of an authid.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class LoginSignals:
         request_started.disconnect(self._connect, app)
 
     def _logged_in(self, app: Flask, **payload: object) -> None:
-        self._end_present("")  # of somebody else, perhaps
+        self._end_present("")  # perhaps of another user
         _begin()
 
     def _remembered(self, app: Flask, **payload: object) -> None:
@@ -83,11 +84,11 @@ class LoginSignals:
     def _logged_out(self, app: Flask, user: t.Any = None, **payload: object) -> None:
         authid = str(user.get_id()) if getattr(user, "is_authenticated", False) else ""
         if not self._end_present(authid) and authid:
-            # The session was cleared before: which sessions are this browser's is not known any more.
+            # Flask's session was cleared already, so it is unknown which WAMP sessions are this browser's.
             self._try(self._sign_out, authid)
 
     def _end_present(self, authid: str) -> bool:
-        """End the present login; return whether its id is known."""
+        """End the current login. Return whether its id is known."""
         found = session.pop(KEY, None)
         if not isinstance(found, list) or not found:
             return False
@@ -95,8 +96,8 @@ class LoginSignals:
         return True
 
     def _try(self, end: t.Callable[..., object], *whose: str) -> None:
-        """Logging out must not fail because the router cannot be reached."""
+        """Call ``end``, and log its error: a logout must not fail because the router is unreachable."""
         try:
             end(*whose)
         except WAMPError as error:
-            logger.error("the WAMP sessions of a login that has ended go on: %s", error)
+            logger.error("cannot end the WAMP sessions of a login that has ended: %s", error)

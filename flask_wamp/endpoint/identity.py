@@ -1,4 +1,4 @@
-"""Who sends a request: as the app's authenticator says, or Flask-Login where the app has it."""
+"""The sender of a request, from the app's authenticator, or from Flask-Login if the app uses it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..protocol.identity import BrowserIdentity, Identity
 from .browser_sessions import browser_session
 
 Authenticators = t.Mapping[str | None, t.Callable[[Request], object]]
-"""An app's authenticators, by realm; None: for any realm."""
+"""An app's authenticators by realm. None stands for any realm."""
 
 
 class Identifier:
     """Identifies the sender of the present request.
 
-    :param authenticators: Those of the app. They may still be added.
+    :param authenticators: The authenticators of the app. More may be added later.
     """
 
     def __init__(self, app: Flask, realm: str, authenticators: Authenticators) -> None:
@@ -28,9 +28,9 @@ class Identifier:
         self._authenticators = authenticators
 
     def __call__(self) -> BrowserIdentity | None:
-        """Return the sender of the present request; None: it is unknown.
+        """Return the sender of the current request. None if it is unknown.
 
-        :raises TypeError: The authenticator returned something else than an :class:`Identity` or None.
+        :raises TypeError: The authenticator returned something other than an :class:`Identity` or None.
         :raises HTTPException: The authenticator refused the request.
         """
         authenticator = self._authenticators.get(self._realm) or self._authenticators.get(None)
@@ -42,14 +42,14 @@ class Identifier:
         if found is None:
             return None
         browser, since = browser_session(self._app) or ("", time.time())
-        # The method and the provider are the endpoint's: those of the app's own processes have all rights.
+        # Method and provider are set here, because those of the app's own processes have all rights.
         return BrowserIdentity(
             found.authid, found.authrole, dict(found.authextra), "cookie", "dynamic", browser, since
         )
 
 
 def current_identity() -> Identity | None:
-    """Return who has logged in with Flask-Login, in the role ``user``; None: nobody."""
+    """Return the user logged in with Flask-Login, with the role ``user``. None if no user is."""
     if getattr(current_app, "login_manager", None) is None:
         return None
     from flask_login import current_user
@@ -61,10 +61,10 @@ def current_identity() -> Identity | None:
 
 
 def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity | None:
-    """Return what an authenticator returned.
+    """Check the return value of an authenticator and return it.
 
-    A response is a refusal: ``login_required`` and the like return one. A browser's script would follow a
-    redirect and take the login page for the answer, so that becomes 401.
+    A response, such as that of ``login_required``, is a refusal. A redirect becomes 401, because a script
+    in the browser would follow it and get the login page as its answer.
     """
     if isinstance(found, Response) and found.status_code >= 300:
         if found.status_code < 400:

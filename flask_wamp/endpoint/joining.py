@@ -1,4 +1,4 @@
-"""How browsers join at a router that is not the app's own."""
+"""How browsers join a router that is not the app's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Identify = t.Callable[[], BrowserIdentity | None]
 
 
 def public_url(urls: t.Iterable[str]) -> str | None:
-    """Return the first URL that a browser can use, with the host that the browser has asked."""
+    """Return the first WebSocket URL. A local host is replaced by the host of the request."""
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme in ("ws", "wss"):
@@ -44,7 +44,7 @@ def kill_by_authid(client: Client, authid: str) -> int:
 
 
 class AtOtherRouter:
-    """Browsers join the router that the app itself joins, by its own URL."""
+    """Browsers join the router that the app joins, at the router's own URL."""
 
     def __init__(
         self, url: RouterURL, realm: str, listen: t.Sequence[str], identify: Identify
@@ -56,16 +56,16 @@ class AtOtherRouter:
 
     @property
     def public_url(self) -> str | None:
-        """The router's URL, where it is one for browsers."""
+        """The router's URL. None if browsers cannot use it."""
         return public_url(self._urls)
 
     def ensure_router(self) -> None:
-        """It is not ours to start."""
+        """Do nothing, because the app does not start this router."""
 
     def identify(self) -> BrowserIdentity | None:
-        """Return who sends the present request."""
+        """Return the sender of the current request. None if it is unknown."""
         return self._identify()
 
     def ticket(self, identity: BrowserIdentity) -> str | None:
-        """Return None: such a router asks its own authenticator."""
+        """Return None, because such a router has its own authenticator."""
         return None

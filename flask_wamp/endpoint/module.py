@@ -1,4 +1,4 @@
-"""``client.js``, our ES module for browsers, and its types."""
+"""The ES module for browsers, ``client.js``, and its types."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which web pages may join: those of the app's own origin, and of ``WAMP_ORIGINS``.
+"""The check of origins. Pages of the app's own origin and of ``WAMP_ORIGINS`` may join.
 
-A browser sends the cookies of the app with a WebSocket that any page opens, and says in ``Origin`` which
-page that is.
+A browser sends the app's cookies with every WebSocket to it, whichever page opens the WebSocket. The header
+``Origin`` names the origin of that page.
 
 Source: RFC 6455, 10.2; RFC 6454, 4.
 """
@@ -15,11 +15,11 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def is_allowed(origin: str | None, host: str, origins: t.Collection[str]) -> bool:
-    """Whether a request with this ``Origin`` may join.
+    """Return whether a request with this ``Origin`` may join.
 
-    :param origin: The header; None: no web page sends such a request.
-    :param host: The ``Host`` that was asked, perhaps with a port.
-    :param origins: ``https://shop.example`` and the like, or ``"*"`` for all.
+    :param origin: The header. None if it is missing: such a request is not from a web page.
+    :param host: The header ``Host``, which may contain a port.
+    :param origins: Origins such as ``https://shop.example``, or ``"*"`` for all.
     """
     if origin is None or "*" in origins:
         return True
@@ -27,8 +27,8 @@ def is_allowed(origin: str | None, host: str, origins: t.Collection[str]) -> boo
         return True
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return False  # "null", and what is no origin
-    # Only the host is compared: behind a proxy that ends TLS the app often does not know its scheme.
+        return False  # "null", or not an origin
+    # The scheme is not compared: behind a proxy that ends TLS, the app often does not know it.
     try:
         theirs, ours = parts.port or _PORTS[parts.scheme], urlsplit(f"//{host}")
         port = ours.port or _PORTS[parts.scheme]

@@ -1,4 +1,4 @@
-"""The routes through which browsers join: the WebSocket, the browser's module, and how to join."""
+"""The routes for browsers: the WebSocket, the ES module, and how to join."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sockets import Detached, NoSocket, connection_fd, request_bytes
 
 
 class Joining(t.Protocol):
-    """What the endpoint needs of an app's connection to its router."""
+    """What the endpoint needs to know about the app's router."""
 
     @property
     def realm(self) -> str:
@@ -22,20 +22,20 @@ class Joining(t.Protocol):
 
     @property
     def browsers_socket(self) -> str | None:
-        """Where connections are handed over; None: the router is not an embedded one."""
+        """The unix socket for handovers. None if the router is not an embedded one."""
 
     @property
     def public_url(self) -> str | None:
-        """The router's own URL for browsers; None: they join at the endpoint."""
+        """The router's own URL for browsers. None if they join at the endpoint."""
 
     def ensure_router(self) -> None:
         """Start the embedded router unless it runs."""
 
     def identify(self) -> BrowserIdentity | None:
-        """Return who sends the present request; None: somebody unknown."""
+        """Return the sender of the current request. None if it is unknown."""
 
     def ticket(self, identity: BrowserIdentity) -> str | None:
-        """Return a ticket that lets the browser join once as this identity; None: it needs none."""
+        """Return a ticket with which a browser joins once as this identity. None if it needs none."""
 
 
 class Endpoint:
@@ -82,7 +82,7 @@ class Endpoint:
             csrf.exempt(f"{type(self).session.__module__}.{type(self).session.__name__}")
 
     def socket(self) -> Response:
-        """Hand the WebSocket over to the router; the server has nothing to do with it afterwards."""
+        """Hand the WebSocket over to the router. The server is done with it then."""
         if not self._is_allowed():
             return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
         path = self._joining.browsers_socket
@@ -108,7 +108,7 @@ class Endpoint:
             fds, data = (detached.fd, detached.keep_fd), request_bytes(request.environ)
             try:
                 hand_over(path, fds, handover, data)
-            except (FileNotFoundError, ConnectionRefusedError):  # the router is gone
+            except (FileNotFoundError, ConnectionRefusedError):  # the router has ended
                 self._joining.ensure_router()
                 hand_over(path, fds, handover, data)
         except OSError as error:
@@ -121,7 +121,7 @@ class Endpoint:
         return Response(status=101)
 
     def no_socket(self) -> Response:
-        """Say what this address is for, to who opens it in a browser."""
+        """Explain this address to users who open it in a browser."""
         return _text(
             426,
             f"This is where browsers join over WebSocket: connect({self._path!r}) of client.js.",
@@ -136,9 +136,9 @@ class Endpoint:
         return _file(client_d_ts(), "text/plain")
 
     def session(self) -> Response | tuple[dict[str, t.Any], int]:
-        """Say where and how to join: ``url``, ``realm``, ``authid`` and ``ticket``.
+        """Return how to join: ``url``, ``realm``, ``authid`` and ``ticket``.
 
-        The last two are None for somebody unknown.
+        The last two are None if the sender is unknown.
         """
         if not self._is_allowed():
             return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
