@@ -18,6 +18,7 @@ from .coordination.leases import Leases
 from .coordination.signing import Signer
 from .endpoint.setup import own_router
 from .handlers import notify
+from .handlers.authorizers import ask_authorizers
 from .handlers.context import Event
 from .handlers.dates import use_format
 from .handlers.dispatch import Dispatcher, Handler
@@ -62,7 +63,7 @@ class AppState:
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
         if _meets_others(config, settings):
             settings = dataclasses.replace(settings, app=app.name)
-        self.own_router = own_router(app, config, settings, self.rights)
+        self.own_router = own_router(app, config, settings, self.rights, self._authorizer)
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
         self.client = Client(
@@ -79,6 +80,7 @@ class AppState:
             self.client.add_listener(self.own_router.listener)
         self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
+        self._serves_authorizers = False
         self._served: set[tuple[object, ...]] = set()
 
     def rights(self) -> Policy:
@@ -87,6 +89,20 @@ class AppState:
         for grant, prefixes in self.group.walk():
             rights.append(grant.right(self._prefix(prefixes)))
         return Policy(rights, ("wamp.", f"{self.dispatcher.own_prefix}."))
+
+    def _authorizer(self) -> str:
+        """Return the procedure that asks the app's authorizers; empty: there are none."""
+        return f"{self.dispatcher.own_prefix}.authorize" if self.group.authorizers else ""
+
+    def _serve_authorizers(self) -> None:
+        """Serve them to the app's own router."""
+        uri = self._authorizer()
+        if uri and self.own_router is not None and not self._serves_authorizers:
+            spec = callee_spec(
+                functools.partial(ask_authorizers, self.app, self.group), uri, validate=False
+            )
+            self.client.declare(self._declaration(spec, None, ()))
+            self._serves_authorizers = True
 
     def _prefix(self, prefixes: t.Sequence[str]) -> str | None:
         prefix = self.prefix
@@ -135,6 +151,7 @@ class AppState:
         for spec in marked_views(self.app):
             if _key(spec) not in self._served:  # its module may have been included
                 self.group.add(spec)
+        self._serve_authorizers()
         wrapped = wrapped_by_views(self.app)
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):

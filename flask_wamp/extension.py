@@ -41,6 +41,13 @@ AuthenticatorF = t.TypeVar(
 )
 
 
+AuthorizerF = t.TypeVar(
+    "AuthorizerF",
+    bound=t.Callable[[Identity, str, str, dict[str, t.Any]], bool | None]
+    | t.Callable[[Identity, str, str, dict[str, t.Any]], t.Awaitable[bool | None]],
+)
+
+
 class AuthenticatorDecorator(t.Protocol):
     """A decorator of authenticators that returns the function it was given."""
 
@@ -220,6 +227,34 @@ class FlaskWAMP(Scaffold):
                 )
 
         self._items.add(Item.of(f"authenticator {full_name(f)}", f, apply))
+        return f
+
+    def authorizer(self, f: AuthorizerF) -> AuthorizerF:
+        """Decide what others than the app's own processes may do: ``f(identity, action, uri, options)``.
+
+        ::
+
+            @wamp.authorizer
+            def may(identity, action, uri, options):
+                if uri.startswith("com.shop.order."):
+                    return owns(identity.authid, uri)
+                return None  # as allow says
+
+        ``action`` is ``call``, ``register``, ``publish`` or ``subscribe``; ``options`` are those of the
+        request, as the client sent them: ``options.get("match")`` says how far a pattern reaches. True
+        allows, False refuses, and None leaves it to ``allow``. Several are asked in order, until one does
+        not return None. What one of them raises refuses. True does not open the router's own procedures
+        and topics (``wamp.``): allow them by name.
+
+        It runs in an app context of one of the app's processes, for every request: it costs a call. Only
+        the embedded router asks.
+
+        .. versionadded:: 0.1
+        """
+        if not callable(f):
+            raise TypeError(f"an authorizer must be a function, not {f!r}")
+        what = f"authorizer {full_name(f)}"
+        self._items.add(Item.of(what, f, lambda group: group.authorizers.append(f)))
         return f
 
     def sign_out(self, authid: str) -> int:

@@ -35,6 +35,7 @@ class OwnRouter:
 
     :param linger: Seconds that calls wait for a procedure whose last callee has gone.
     :param policy: Returns the app's rights; called when the router starts and at each join.
+    :param authorizer: Returns the procedure that is the app's authorizer; empty: there is none.
     :param in_memory: Tells whether the router is one in this process; asked at each join.
     """
 
@@ -49,6 +50,7 @@ class OwnRouter:
         connect_timeout: float,
         linger: float,
         policy: t.Callable[[], rights.Policy],
+        authorizer: t.Callable[[], str],
         in_memory: t.Callable[[], bool],
     ) -> None:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
@@ -60,14 +62,15 @@ class OwnRouter:
         self._connect_timeout = connect_timeout
         self._linger = linger
         self._policy = policy
+        self._authorizer = authorizer
         self._in_memory = in_memory
         self._api = AppAPI(time.monotonic, time.time)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
 
     def _prepare(self, core: Router) -> None:
-        self._api.serve(core, self._realm)
-        self._api.configure(rights.as_json(self._policy()), self._explains())
+        self._api.serve(core, self._realm, self.memory.defer)
+        self._api.configure(*self._configuration())
 
     def settings(self, settings: ClientSettings) -> ClientSettings:
         """Return the settings of a client that joins this router."""
@@ -122,6 +125,7 @@ class OwnRouter:
             "origins": None if "*" in self._origins else [None, *self._origins],
             "policy": rights.as_json(self._policy()),
             "explains": self._explains(),
+            "authorizer": self._authorizer(),
             # In a deploy, calls that no worker can take wait for the next one.
             "linger": self._linger,
         }
@@ -142,7 +146,10 @@ class OwnRouter:
 
     def listener(self, peer: object) -> _Configurer:
         """Make what tells the router the app's rights at each join: it may be older than the app."""
-        return _Configurer(self._policy, self._explains)
+        return _Configurer(self._configuration)
+
+    def _configuration(self) -> list[object]:
+        return [rights.as_json(self._policy()), self._explains(), self._authorizer()]
 
     def _explains(self) -> bool:
         """Return whether refusals say which line is missing."""
@@ -152,16 +159,12 @@ class OwnRouter:
 class _Configurer:
     """Tells the router the app's rights, whenever a process of the app joins."""
 
-    def __init__(
-        self, policy: t.Callable[[], rights.Policy], explains: t.Callable[[], bool]
-    ) -> None:
-        self._policy = policy
-        self._explains = explains
+    def __init__(self, configuration: t.Callable[[], list[object]]) -> None:
+        self._configuration = configuration
 
     def joined(self, connection: Connection) -> None:
         """There is a session."""
-        args = [rights.as_json(self._policy()), self._explains()]
-        connection.put(Session.call, CONFIGURE, args, {}, {}, _Answer())
+        connection.put(Session.call, CONFIGURE, self._configuration(), {}, {}, _Answer())
 
     def lost(self) -> None:
         """There is none any more."""

@@ -30,7 +30,11 @@ class Config(t.Protocol):
 
 
 def own_router(
-    app: Flask, config: Config, settings: Settings, policy: t.Callable[[], Policy]
+    app: Flask,
+    config: Config,
+    settings: Settings,
+    policy: t.Callable[[], Policy],
+    authorizer: t.Callable[[], str],
 ) -> OwnRouter | None:
     """Return the app's own router; None: it joins another one."""
     url = settings.router_url
@@ -54,6 +58,7 @@ def own_router(
         connect_timeout=settings.connect_timeout,
         linger=settings.call_timeout,
         policy=policy,
+        authorizer=authorizer,
         # Looked at when the app joins: tests set TESTING on an app that has been made.
         in_memory=lambda: url.memory or (is_default and app.testing),
     )

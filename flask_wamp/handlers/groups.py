@@ -41,6 +41,8 @@ class Group:
         """What others may do, below the prefixes of this group."""
         self.authenticators: dict[str | None, t.Callable[..., object]] = {}
         """What identifies browsers, by realm; an app's group has them, those of blueprints do not."""
+        self.authorizers: list[t.Callable[..., object]] = []
+        """What decides before the table of rights; an app's group has them, those of blueprints do not."""
         self.allow = allow
         """The roles that may use handlers that do not say so themselves."""
         self.sites: dict[object, int] = {}

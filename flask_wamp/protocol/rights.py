@@ -129,6 +129,10 @@ class Policy:
                     return right
         return None
 
+    def is_reserved(self, uri: str, match: str = "exact") -> bool:
+        """Return whether a URI or pattern reaches into what is reserved."""
+        return any(overlaps(uri, match, reserved) for reserved in self.reserved)
+
     def _may_reach(self, own: str, uri: str, match: str) -> bool:
         """Whether a right's URI is within what is reserved, where a request reaches into that."""
         return all(

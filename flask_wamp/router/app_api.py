@@ -16,8 +16,11 @@ from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.messages import Call
 from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
+from .asking import Asker, Defer
 from .authentication import anonymous
+from .authorization import ALLOWED, REFUSED
 from .codec import Payload, PayloadError
+from .later import Later
 from .logins import EndedLogins
 from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
@@ -51,10 +54,16 @@ class AppAPI:
             collections.OrderedDict()
         )
         self._router: Router
+        self._asker: Asker
+        self._authorizer = ""
 
-    def serve(self, router: Router, realm: str) -> None:
-        """Offer the procedures in a realm."""
+    def serve(self, router: Router, realm: str, defer: Defer) -> None:
+        """Offer the procedures in a realm.
+
+        :param defer: See :class:`.Asker`.
+        """
         self._router = router
+        self._asker = Asker(router, realm, BACKEND, defer)
         found = router.find_realm(realm)
         assert found is not None
         procedures: dict[str, t.Callable[..., t.Any]] = {
@@ -83,18 +92,40 @@ class AppAPI:
 
     def authorize(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
-    ) -> bool | Decision:
+    ) -> Decision | Later[bool | Decision]:
         """Let the app's own processes do everything, and others what the app's rights say."""
         if is_backend(identity):
-            return True
+            return ALLOWED
         match = options.get("match", "exact")
         if action not in ("register", "subscribe"):
             match = "exact"
         elif match not in MATCHES:
-            return False
+            return REFUSED
+        if not self._authorizer:
+            return self._decide(identity, action, uri, match)
+        later: Later[bool | Decision] = Later()
+
+        def answered(answer: object) -> None:
+            later.resolve(self._decide(identity, action, uri, match, answer))
+
+        about = [identity.authid, identity.authrole, dict(identity.authextra)]
+        self._asker.ask(self._authorizer, about, action, uri, dict(options)).then(answered)
+        return later
+
+    def _decide(
+        self, identity: Identity, action: str, uri: str, match: str, answer: object = None
+    ) -> Decision:
+        """Decide by the answer of the app's authorizer, or by the table where that is None."""
+        if answer is True and not self._policy.is_reserved(uri, match):
+            return ALLOWED
+        if answer is False:
+            return REFUSED
+        if answer is not None and answer is not True:
+            logger.error("the app's authorizer did not decide about %s %s: %s", action, uri, answer)
+            return REFUSED
         role = identity.authrole
         if self._policy.find(identity.authid, role, action, uri, match) is not None:
-            return True
+            return ALLOWED
         return Decision(False, message=self._why_not(role, action, uri, match))
 
     def _why_not(self, role: str, action: str, uri: str, match: str) -> str:
@@ -124,12 +155,14 @@ class AppAPI:
 
     # What the app says.
 
-    def configure(self, policy: t.Any, explains: t.Any = False) -> None:
+    def configure(self, policy: t.Any, explains: t.Any = False, authorizer: t.Any = "") -> None:
         """Replace the rights by those that an app's process has.
 
         :param policy: See :func:`~flask_wamp.protocol.rights.as_json`.
         :param explains: Whether refusals say which line is missing.
+        :param authorizer: The procedure that is the app's authorizer; empty: there is none.
         """
+        self._authorizer = str(authorizer or "")
         self._policy = rights.from_json(policy)
         self._explains = explains is True
 

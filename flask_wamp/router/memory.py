@@ -90,6 +90,10 @@ class MemoryRouter:
 
         return open_transport
 
+    def defer(self, job: t.Callable[[], object]) -> None:
+        """Do something with the core, after what is done with it now."""
+        self._exchange().run(job)
+
     @property
     def handled(self) -> int:
         """How many messages the clients in this process have sent."""
@@ -124,10 +128,10 @@ class _Exchange:
         self.handled = 0
         """How many messages the clients have sent. Tests ask, to see whether anything was sent meanwhile."""
         self.overfull: list[MemoryTransport] = []
-        self._jobs: collections.deque[t.Callable[[], None]] = collections.deque()
+        self._jobs: collections.deque[t.Callable[[], object]] = collections.deque()
         self._is_running = False
 
-    def run(self, job: t.Callable[[], None]) -> None:
+    def run(self, job: t.Callable[[], object]) -> None:
         """Do something with the core.
 
         A job that comes while another one is running in this thread (a signal handler closes a connection)

@@ -73,10 +73,10 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
         authenticator=api.authenticate,
         authorizer=api.authorize,
     )
-    api.serve(router, setup["realm"])
-    if "policy" in setup:
-        api.configure(setup["policy"], setup.get("explains", False))
     host = Host(router)
+    api.serve(router, setup["realm"], host.defer)
+    if "policy" in setup:
+        api.configure(setup["policy"], setup.get("explains", False), setup.get("authorizer"))
     own = RouterURL(f"unix://{place.socket}", "unix", "localhost", 0, place.socket)
     apps = Listener(host, own, identity=BACKEND, own_user=True)
     listeners: list[t.Any] = [apps, HandoverListener(host, place.browsers)]

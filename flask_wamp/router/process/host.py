@@ -142,6 +142,15 @@ class Host:
                 connection.flush()
         self._schedule()
 
+    def defer(self, job: t.Callable[[], object]) -> None:
+        """Do something with the router soon, but not while it handles a message, and send what it says."""
+
+        def run() -> None:
+            job()
+            self.flush()
+
+        self.loop.call_soon(run)
+
     def flush_soon(self) -> None:
         """Flush at the end of this turn. Use it where no other code flushes."""
         self.loop.call_soon(self.flush)

@@ -44,6 +44,23 @@ def who(request: Request) -> Identity | None:
     return Identity(current_user.id, "member", {"name": current_user.id.title()})
 
 
+if app.config.get("ASKS"):
+
+    @wamp.authorizer
+    def may(identity: Identity, action: str, uri: str, options: dict[str, object]) -> bool | None:
+        if uri == "com.club.secret":
+            return identity.authid == "ann" or None
+        if action == "subscribe" and uri.startswith("com.club.room."):
+            return options.get("match", "exact") == "exact" and uri.endswith(f".{identity.authid}")
+        if uri == "com.club.order":
+            return identity.authid != "banned"
+        if uri == "com.club.broken":
+            raise RuntimeError("the authorizer is broken")
+        if uri == "com.club.odd":
+            return "yes"  # type: ignore[return-value]
+        return True if uri.startswith("wamp.") else None
+
+
 @app.get("/login/<name>")
 def login(name: str) -> str:
     login_user(User(name))

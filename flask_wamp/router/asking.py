@@ -1,0 +1,81 @@
+"""Ask a procedure of the app whether a session may do something."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .._text import get_logger
+from ..protocol.identity import Identity
+from .codec import PayloadError
+from .facts import TransportFacts
+from .later import Later
+from .router import Router
+from .session import RouterSession
+
+logger = get_logger("flask_wamp.router")
+
+#: Milliseconds that the app has for an answer.
+TIMEOUT_MS: t.Final = 5000
+
+Defer = t.Callable[[t.Callable[[], object]], object]
+
+
+class Asker:
+    """A session of the router's own, which calls the app's authorizer.
+
+    :param defer: Calls a function soon, in the router's thread, but not while it handles a message.
+    """
+
+    def __init__(self, router: Router, realm: str, identity: Identity, defer: Defer) -> None:
+        self._router = router
+        self._realm = realm
+        self._identity = identity
+        self._defer = defer
+        self._session: RouterSession | None = None
+        self._last_id = 0
+        self._waiting: dict[int, Later[object]] = {}
+
+    def ask(self, procedure: str, *args: object) -> Later[object]:
+        """Call a procedure; the answer is its result, or an exception."""
+        later: Later[object] = Later()
+        self._defer(lambda: self._call(later, procedure, args))
+        return later
+
+    def _call(self, later: Later[object], procedure: str, args: tuple[object, ...]) -> None:
+        session = self._session or self._join()
+        try:
+            payload = session.codec.dump(list(args))
+        except PayloadError as error:
+            later.resolve(error)
+            return
+        self._last_id += 1
+        self._waiting[self._last_id] = later
+        options = {"timeout": TIMEOUT_MS}
+        session.receive(session.encode((48, self._last_id, options, procedure, payload)))
+
+    def _join(self) -> RouterSession:
+        self._last_id = 0
+        facts = TransportFacts("json", identity=self._identity)
+        session = self._session = self._router.open(facts, send=self._received, close=self._closed)
+        roles = {"caller": {"features": {"call_canceling": True, "call_timeout": True}}}
+        session.receive(session.encode((1, self._realm, {"roles": roles})))
+        return session
+
+    def _received(self, data: bytes) -> None:
+        message = json.loads(data)
+        if message[0] == 50:
+            values = message[3] if len(message) > 3 else []
+            self._answer(message[1], values[0] if values else None)
+        elif message[0] == 8:
+            self._answer(message[2], RuntimeError(f"{message[4]} {message[5:]}"))
+
+    def _answer(self, request_id: int, answer: object) -> None:
+        later = self._waiting.pop(request_id, None)
+        if later is not None:
+            self._defer(lambda: later.resolve(answer))
+
+    def _closed(self, at_once: bool) -> None:
+        self._session = None
+        for request_id in list(self._waiting):
+            self._answer(request_id, RuntimeError("the router has ended its session"))
