@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -29,7 +30,7 @@ def offering(make_wamp_router: MakeRouter) -> DevRouter:
 
 def transport(wamp: FlaskWAMP) -> t.Any:
     """The client's transport."""
-    return wamp.client._state.connected()[0].transport
+    return wamp.client._state.connected(time.monotonic() + 10)[0].transport
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json", "cbor"])

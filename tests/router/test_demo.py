@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -50,15 +51,35 @@ def read_until(process: subprocess.Popen[str], what: str) -> str:
     return "".join(lines)
 
 
-@pytest.mark.router
-def test_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> None:
+def test_it_serves_until_ctrl_c_and_stops_everything() -> None:
     with demo() as process:
+        output = read_until(process, "Press Ctrl-C to stop")
+        page = re.search(r"Open (http://127\.0\.0\.1:\d+/) in two tabs", output)
+        assert page, output
+        with urllib.request.urlopen(page[1], timeout=10) as response:
+            assert "What gets you through the afternoon?" in response.read().decode()
+        join = urllib.request.Request(f"{page[1]}wamp/session", method="POST")
+        with urllib.request.urlopen(join, timeout=10) as response:
+            assert json.load(response)["url"] == "/wamp"
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate()
+    assert process.returncode == 0
+    assert "Traceback" not in output + rest
+    assert rest.endswith("Stopped.\n")
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(page[1], timeout=10)
+
+
+@pytest.mark.router
+def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> None:
+    with demo("--crossbar") as process:
         output = read_until(process, "Press Ctrl-C to stop")
         url = re.search(r"ws://127\.0\.0\.1:\d+/ws", output)
         page = re.search(r"Open (http://127\.0\.0\.1:\d+/) in two tabs", output)
         assert url and page, output
-        with urllib.request.urlopen(page[1], timeout=10) as response:
-            assert url[0] in response.read().decode()
+        join = urllib.request.Request(f"{page[1]}wamp/session", method="POST")
+        with urllib.request.urlopen(join, timeout=10) as response:
+            assert json.load(response)["url"] == url[0]
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate()
     assert process.returncode == 0
@@ -71,7 +92,7 @@ def test_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> 
 
 @pytest.mark.router
 def test_it_runs_other_examples_and_the_router_they_bring_along(wamp_router: DevRouter) -> None:
-    with demo("presence", "--check") as process:
+    with demo("presence", "--check", "--crossbar") as process:
         output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "The page has" in output
@@ -99,7 +120,7 @@ def test_it_says_when_the_router_ended_and_stops_the_app(
     crossbar.chmod(0o755)
     monkeypatch.setenv("FLASK_WAMP_CROSSBAR", str(crossbar))
     port = free_port()
-    with demo("--port", port) as process:
+    with demo("--port", port, "--crossbar") as process:
         assert f"Open http://127.0.0.1:{port}/" in read_until(process, "Press Ctrl-C to stop")
         os.kill(int(pid.read_text()), signal.SIGKILL)
         output, _ = process.communicate()

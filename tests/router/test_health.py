@@ -65,6 +65,7 @@ def test_joined(join: Join, wamp_router: DevRouter, transport: str) -> None:
         "topics": {"subscribed": 1, "refused": {}, "dropped": {}},
         "streams": {},
         "in_hand": {"running": 0, "waiting": 0},
+        "publications": {"dropped": 0, "waiting": 0},
     }
     assert json.loads(json.dumps(wamp.health())) == wamp.health()
     assert app.test_client().get("/").status_code == 404  # no view unless the app adds one
