@@ -74,6 +74,11 @@ def _permissions(roles: t.Any) -> dict[str, list[Permission]]:
     }
 
 
+def _say(line: str) -> None:
+    """Print a line at once, because standard output may be a pipe."""
+    print(line, flush=True)
+
+
 def serve(
     urls: t.Sequence[str],
     realm: str,
@@ -83,7 +88,7 @@ def serve(
     keep: t.Sequence[str] = (),
     tls_cert: str | None = None,
     tls_key: str | None = None,
-    say: Say = print,
+    say: Say = _say,
 ) -> None:
     """Run a router until SIGINT, SIGTERM or SIGHUP. Call it in the main thread.
 
