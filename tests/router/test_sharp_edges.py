@@ -104,6 +104,8 @@ BAD_EXACT: list[t.Any] = ["com..x", ".com", "com.", ".", None, 5, b"com.x", ["co
 @pytest.mark.parametrize("form", ["call", "submit", "publish", "acknowledged", "wampy"])
 def test_a_bad_uri_is_not_sent(client: Client, other: Client, form: str) -> None:
     for uri in [*BAD_URIS, *BAD_EXACT]:
+        if uri == ".com" and form != "wampy":
+            continue  # below the prefix
         with unharmed(client), pytest.raises(ValueError) as raised:
             use(client, form)(uri)
         assert isinstance(raised.value, InvalidURI) or form == "wampy", uri
@@ -247,9 +249,9 @@ def test_declaring_twice(client: Client, other: Client) -> None:
             client.register(lambda: None, "com.example.twice", match=match)
             client.subscribe(lambda: None, "com.example.twice", match=match)
         for match in MATCHES:
-            for declare in (client.register, client.subscribe):
-                with pytest.raises(ValueError, match="declared twice"):
-                    declare(lambda: None, "com.example.twice", match=match)
+            with pytest.raises(ValueError, match="declared twice"):
+                client.register(lambda: None, "com.example.twice", match=match)
+            client.subscribe(lambda: None, "com.example.twice", match=match)  # both get events
         for match in MATCHES:
             client.unregister("com.example.twice", match)
             client.unsubscribe("com.example.twice", match)
