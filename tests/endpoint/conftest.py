@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -18,11 +17,19 @@ Serve = t.Callable[..., Served]
 
 
 def stop_router(socket: Path) -> None:
-    """End the embedded router of a socket, and wait until it has gone."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-        pid = json.loads(Path(f"{socket}.json").read_text())["pid"]
-        os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not Path(f"{socket}.json").exists())
+    """End the embedded router of a socket, and one that an app has started since, until none is there."""
+    info = Path(f"{socket}.json")
+
+    def is_gone() -> bool:
+        try:
+            os.kill(json.loads(info.read_text())["pid"], signal.SIGTERM)
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        except ValueError:  # it is being written
+            return False
+        return not info.exists()
+
+    eventually(is_gone)
 
 
 @pytest.fixture

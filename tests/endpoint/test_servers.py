@@ -8,12 +8,11 @@ import signal
 import ssl
 import sys
 import typing as t
-import urllib.error
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.crossbar import free_port
@@ -200,7 +199,7 @@ def test_the_app_starts_again_what_was_killed(serve: Serve, socket: Path) -> Non
             try:
                 with Browser(url) as browser:
                     return bool(browser.call("com.shop.add", 1, 2) == 3)
-            except (Refused, OSError, EOFError, urllib.error.URLError):
+            except (Refused, OSError, EOFError, WebSocketException):
                 return False
 
         eventually(back)
