@@ -15,6 +15,9 @@ import sys
 import typing as t
 import warnings
 
+# Before wampy: the finder of its six (1.13.0) warns about what is looked up later and not found.
+import flask  # noqa: F401
+
 
 class WampyBases(t.NamedTuple):
     """The classes of wampy that ours derive from; plain stand-ins where it is absent."""

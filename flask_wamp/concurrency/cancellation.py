@@ -6,7 +6,6 @@ Under gevent the greenlet is ended instead, see :mod:`.interruption`.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import time
@@ -39,6 +38,8 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
     :raises Interrupted: The caller has canceled, and so was the coroutine.
     :raises TimeLimit: A time limit was reached, and the coroutine was canceled.
     """
+    import asyncio  # late: it takes long to import, and an app without coroutines needs none of it
+
     work, limit = deadlines.active_message.get(), _time_limit.get()
     if work is None and limit is None:
         return await coroutine

@@ -22,7 +22,6 @@ celery               click's context                         on first use, and s
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import sys
@@ -220,6 +219,8 @@ def _uvicorn() -> Server | None:
         shutdown = server.shutdown
 
         async def shutdown_and_stop(*args: t.Any, **kwargs: t.Any) -> None:
+            import asyncio  # uvicorn has it; to the others it is a long import for nothing
+
             await shutdown(*args, **kwargs)
             await asyncio.get_running_loop().run_in_executor(None, lambda: at_exit.stop())
 

@@ -6,6 +6,8 @@ import typing as t
 
 import pytest
 
+from .conftest import EmbeddedRouter
+
 if t.TYPE_CHECKING:
     from .conftest import Page, Quickstart
 
@@ -84,14 +86,18 @@ def test_a_vote_without_a_router_is_not_sent(page: Page, wamp_router: t.Any) -> 
     page.wait_for("connection", "connected")
 
 
-def test_the_page_waits_for_an_app_that_is_gone(page: Page, quickstart: Quickstart) -> None:
+def test_the_page_waits_for_an_app_that_is_gone(
+    page: Page, quickstart: Quickstart, example_router: t.Any
+) -> None:
     quickstart.stop()
     page.vote("tea")
     quickstart.start(quickstart.port)
     page.wait_for("connection", "connected")
-    votes = quickstart.votes()
+    # The embedded router keeps a call for the app that comes back; Crossbar answers that there is none.
+    first = 1 if isinstance(example_router, EmbeddedRouter) else 0
+    page.wait_for_bars(quickstart.votes() | {"tea": first})
     page.vote("tea")
-    page.wait_for_bars(votes | {"tea": votes["tea"] + 1})
+    page.wait_for_bars(quickstart.votes() | {"tea": first + 1})
 
 
 def test_an_unknown_choice_is_an_error(page: Page) -> None:

@@ -37,7 +37,7 @@ def others() -> None:
         pytest.skip(str(absent))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(others: None, make_wamp_router: MakeRouter) -> t.Iterator[Stage]:
     """Routers, apps and peers."""
     stage = Stage(make_wamp_router)

@@ -28,6 +28,9 @@ TRANSPORTS: dict[str, tuple[str, ...]] = {
 SILENCE = r"in time|still not so after|did not answer within"
 """How a wait ends for what never comes."""
 
+UNANNOUNCED = r"needs a router that announces"
+"""How our side refuses what the router does not announce."""
+
 
 class Cell(t.NamedTuple):
     """A feature, with a peer, over a transport."""
@@ -226,13 +229,19 @@ KNOWN: tuple[Known, ...] = (
         XCONN_ROUTER,
         ("calls_prefix", "calls_wildcard", "called_prefix", "called_wildcard"),
         "The router supports exact registrations only, and ignores ``match``.",
-        r"no_such_procedure",
+        UNANNOUNCED + r"|no_such_procedure",
     ),
     Known(
         XCONN_ROUTER,
         ("publishes_prefix", "publishes_wildcard", "published_prefix", "published_wildcard"),
         "The router supports exact subscriptions only, and ignores ``match``.",
-        SILENCE,
+        UNANNOUNCED + "|" + SILENCE,
+    ),
+    Known(
+        XCONN_ROUTER,
+        ("called_progress",),
+        "The router does not announce progressive results, and our calls then ask for the final one only.",
+        r"AssertionError",
     ),
     Known(
         XCONN_ROUTER,
@@ -244,13 +253,13 @@ KNOWN: tuple[Known, ...] = (
         XCONN_ROUTER,
         ("publishes_to_itself", "publishes_filtered", "published_filtered"),
         "The router sends each event to all subscribers, including the publisher, whatever the options say.",
-        r"AssertionError",
+        UNANNOUNCED + r"|AssertionError",
     ),
     Known(
         XCONN_ROUTER,
         ("publishes_retained", "published_retained"),
         "The router does not retain events.",
-        SILENCE,
+        UNANNOUNCED + "|" + SILENCE,
     ),
     Known(
         XCONN_ROUTER,
