@@ -20,6 +20,7 @@ T = t.TypeVar("T")
 
 
 def read_text(value: object) -> str:
+    """Accept text that is not empty; a whole number counts as its digits."""
     if type(value) is int:  # a ticket of digits in an environment variable
         return str(value)
     if not isinstance(value, str) or not value:
@@ -28,10 +29,12 @@ def read_text(value: object) -> str:
 
 
 def read_file(value: object) -> str:
+    """Accept a path: text or an ``os.PathLike``."""
     return read_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def read_bool(value: object) -> bool:
+    """Accept True and False, and their names in any case."""
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
@@ -40,25 +43,30 @@ def read_bool(value: object) -> bool:
 
 
 def read_seconds(value: object) -> float:
+    """Accept a positive number of seconds."""
     if not is_seconds(value):
         raise ValueError
     return t.cast(float, value)
 
 
 def read_seconds_or_zero(value: object) -> float:
+    """Accept a number of seconds that may be 0."""
     return 0.0 if value == 0 and not isinstance(value, bool) else read_seconds(value)
 
 
 def read_count(value: object) -> int:
+    """Accept a positive whole number."""
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ValueError
     return value
 
 
 def read_size(value: object) -> int:
-    if not 512 <= read_count(value) <= 16777216:
+    """Accept a message size in bytes: 512 to 16 MiB, the range of RawSocket."""
+    size = read_count(value)
+    if not 512 <= size <= 16777216:
         raise ValueError
-    return read_count(value)
+    return size
 
 
 def choice(*choices: str) -> t.Callable[[object], str | bool]:
@@ -75,16 +83,19 @@ def choice(*choices: str) -> t.Callable[[object], str | bool]:
 
 
 def read_url(value: object) -> str:
+    """Accept the URL of a router."""
     return parse_router_url(value).url
 
 
 def read_uri(value: object) -> str:
+    """Accept a URI prefix without placeholders."""
     if not isinstance(value, str) or {"<", ">"}.intersection(value):
         raise ValueError
     return check_uri(value, "URI prefix")
 
 
 def read_listen(value: object) -> str:
+    """Accept the URL of a router that has a host and a port."""
     url = parse_router_url(value)
     if url.unix or url.memory:
         raise ValueError
@@ -92,6 +103,7 @@ def read_listen(value: object) -> str:
 
 
 def read_endpoint(value: object) -> str:
+    """Accept the path of a URL, without a slash at the end."""
     path = read_text(value)
     if not _ENDPOINT.fullmatch(path):
         raise ValueError
@@ -107,6 +119,8 @@ def read_origin(value: object) -> str:
 
 
 def list_of(read: t.Callable[[object], T], *, empty: bool = False) -> t.Callable[[object], list[T]]:
+    """Accept a list of these, or text with commas between them."""
+
     def read_all(value: object) -> list[T]:
         if isinstance(value, str) and value:
             value = [item.strip() for item in value.split(",")]
@@ -118,6 +132,7 @@ def list_of(read: t.Callable[[object], T], *, empty: bool = False) -> t.Callable
 
 
 def name_of(allowed: t.Iterable[str]) -> t.Callable[[object], str]:
+    """Accept one of these names."""
     names = tuple(allowed)
 
     def read(value: object) -> str:
@@ -151,6 +166,7 @@ def read_headers(value: object) -> dict[str, str]:
 
 
 def read_mapping(value: object) -> dict[str, object]:
+    """Accept a dictionary."""
     if not isinstance(value, dict):
         raise ValueError
     return value

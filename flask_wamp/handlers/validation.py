@@ -370,6 +370,7 @@ class URIArguments:
 
 
 def argument_error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
+    """Return what is wrong with one argument, in the form of pydantic's ``errors()``."""
     return {"loc": [name], "msg": msg, "type": kind}
 
 
