@@ -17,7 +17,7 @@ import typing as t
 from ..exceptions import TransportError
 from ..protocol.identity import Identity
 from ..protocol.serializers import Buffer, get_serializer
-from ..transports import OpenTransport, Stream, TLSSettings, Transport
+from ..transports import OpenTransport, Transport
 from ..transports.urls import RouterURL
 from .authentication import JoinRequest
 from .authorization import Authorizer
@@ -64,10 +64,7 @@ class MemoryRouter:
         *,
         serializers: t.Sequence[str],
         max_message_size: int,
-        timeout: float,
-        tls: TLSSettings,
-        compression: bool = False,
-        opened: t.Callable[[Stream], None] = lambda stream: None,
+        **options: object,
     ) -> Transport:
         """Connect a client that joins as the app itself; see
         :func:`flask_wamp.transports.open_transport`."""
@@ -81,10 +78,7 @@ class MemoryRouter:
             *,
             serializers: t.Sequence[str],
             max_message_size: int,
-            timeout: float,
-            tls: TLSSettings,
-            compression: bool = False,
-            opened: t.Callable[[Stream], None] = lambda stream: None,
+            **options: object,
         ) -> Transport:
             return MemoryTransport(self._exchange(), serializers[0], max_message_size, identity)
 
