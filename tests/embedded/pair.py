@@ -171,6 +171,13 @@ class Line:
         assert (code, answered) == (SUBSCRIBED, request_id)
         return t.cast(int, subscription_id)
 
+    def refused(self, code: int, uri: str, /, **options: t.Any) -> str:
+        """REGISTER or SUBSCRIBE in vain; returns the error URI."""
+        request_id = self.request(code, options, uri)
+        [answer, kind, answered, _, error, *_] = self.take_last()
+        assert (answer, kind, answered) == (ERROR, code, request_id)
+        return t.cast(str, error)
+
     def call(self, procedure: str, /, *payload: t.Any, **options: t.Any) -> int:
         """CALL; the payload is a list and perhaps a dictionary."""
         return self.request(CALL, options, procedure, *payload)

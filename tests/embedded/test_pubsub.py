@@ -23,14 +23,6 @@ from tests.embedded.pair import (
 NEWS = "com.example.news"
 
 
-def refused(line: Line, topic: str, **options: t.Any) -> str:
-    """Subscribe in vain; return the error URI."""
-    request_id = line.request(SUBSCRIBE, options, topic)
-    [code, kind, answered, _, uri, *_] = line.take_last()
-    assert (code, kind, answered) == (ERROR, SUBSCRIBE, request_id)
-    return t.cast(str, uri)
-
-
 def events(line: Line) -> list[t.Any]:
     """Take the events that came; return their first arguments."""
     messages = line.take_all()
@@ -46,12 +38,12 @@ def events(line: Line) -> list[t.Any]:
     [("", "exact"), ("a..b", "exact"), ("a b", "prefix"), ("", "prefix"), ("", "wildcard")],
 )
 def test_a_topic_that_is_none(router: TestRouter, topic: str, match: str) -> None:
-    assert refused(router.join(), topic, match=match) == "wamp.error.invalid_uri"
+    assert router.join().refused(SUBSCRIBE, topic, match=match) == "wamp.error.invalid_uri"
 
 
 @pytest.mark.parametrize("options", [{"match": "x"}, {"match": 1}, {"get_retained": "yes"}])
 def test_an_option_that_is_wrong(router: TestRouter, options: t.Any) -> None:
-    assert refused(router.join(), NEWS, **options) == "wamp.error.invalid_argument"
+    assert router.join().refused(SUBSCRIBE, NEWS, **options) == "wamp.error.invalid_argument"
 
 
 @pytest.mark.parametrize("topic", ["", "a..b", "a b", "wamp", "wamp.session.on_join"])

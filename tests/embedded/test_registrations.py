@@ -25,14 +25,6 @@ from tests.embedded.pair import (
 ADD = "com.example.add"
 
 
-def refused(line: Line, procedure: str, **options: t.Any) -> str:
-    """Register in vain; return the error URI."""
-    request_id = line.request(REGISTER, options, procedure)
-    [code, kind, answered, _, uri, *_] = line.take_last()
-    assert (code, kind, answered) == (ERROR, REGISTER, request_id)
-    return t.cast(str, uri)
-
-
 def called(caller: Line, callees: list[Line], uri: str = ADD) -> int:
     """Call, and return the place of the callee that gets the call, which answers."""
     caller.call(uri)
@@ -68,7 +60,7 @@ def called(caller: Line, callees: list[Line], uri: str = ADD) -> int:
     ],
 )
 def test_a_procedure_that_is_none(router: TestRouter, uri: str, match: str) -> None:
-    assert refused(router.join(), uri, match=match) == "wamp.error.invalid_uri"
+    assert router.join().refused(REGISTER, uri, match=match) == "wamp.error.invalid_uri"
 
 
 @pytest.mark.parametrize("uri", ["", "a..b", "a b", "a.", "#"])
@@ -94,7 +86,7 @@ def test_calling_what_is_no_uri(router: TestRouter, uri: str) -> None:
 )
 def test_an_option_that_is_wrong(router: TestRouter, options: dict[str, t.Any]) -> None:
     line = router.join()
-    assert refused(line, ADD, **options) == "wamp.error.invalid_argument"
+    assert line.refused(REGISTER, ADD, **options) == "wamp.error.invalid_argument"
     line.register(ADD)
 
 
@@ -227,9 +219,9 @@ def test_the_stand_by_takes_over(router: TestRouter, invoke: str) -> None:
 def test_single_is_the_default_and_excludes_others(router: TestRouter) -> None:
     one, other = router.join(), router.join()
     one.register(ADD)
-    assert refused(other, ADD) == "wamp.error.procedure_already_exists"
-    assert refused(one, ADD, invoke="single") == "wamp.error.procedure_already_exists"
-    assert refused(other, ADD, invoke="first") == "wamp.error.procedure_already_exists"
+    assert other.refused(REGISTER, ADD) == "wamp.error.procedure_already_exists"
+    assert one.refused(REGISTER, ADD, invoke="single") == "wamp.error.procedure_already_exists"
+    assert other.refused(REGISTER, ADD, invoke="first") == "wamp.error.procedure_already_exists"
 
 
 OTHER_POLICY = "wamp.error.procedure_exists_with_different_invocation_policy"
@@ -239,8 +231,8 @@ def test_all_callees_have_one_policy(router: TestRouter) -> None:
     one, other = router.join(), router.join()
     one.register(ADD, invoke="roundrobin")
     for invoke in ("single", "first", "last", "random", None):
-        assert refused(other, ADD, invoke=invoke) == OTHER_POLICY
-    assert refused(one, ADD, invoke="roundrobin") == "wamp.error.procedure_already_exists"
+        assert other.refused(REGISTER, ADD, invoke=invoke) == OTHER_POLICY
+    assert one.refused(REGISTER, ADD, invoke="roundrobin") == "wamp.error.procedure_already_exists"
 
 
 # Concurrency.
@@ -306,7 +298,7 @@ def test_force_reregister_takes_it_from_all(router: TestRouter) -> None:
     assert not silent.inbox and not silent.session.registrations
     caller = router.join()
     assert [called(caller, [*old, silent, new]) for _ in range(2)] == [4, 4]
-    assert refused(old[0], ADD) == "wamp.error.procedure_already_exists"
+    assert old[0].refused(REGISTER, ADD) == "wamp.error.procedure_already_exists"
 
 
 def test_force_reregister_of_ones_own_and_of_what_is_new(router: TestRouter) -> None:
