@@ -13,6 +13,7 @@ import typing as t
 
 from ..._text import get_logger
 from ...exceptions import WAMPError
+from ...protocol.serializers import available
 from .. import Router
 from ..facts import TransportFacts
 from ..session import RouterSession
@@ -65,6 +66,7 @@ class Host:
         self.loop = asyncio.get_running_loop()
         self.router = router
         self.settings = settings or HostSettings()
+        self._serializers = tuple(available(self.settings.serializers))
         self.connections: set[Connection] = set()
         self.dirty: list[Connection] = []
         self._addresses: collections.Counter[str] = collections.Counter()
@@ -76,7 +78,7 @@ class Host:
     @property
     def serializers(self) -> tuple[str, ...]:
         """The serializers that clients may choose."""
-        return self.settings.serializers
+        return self._serializers
 
     @property
     def compression(self) -> bool:

@@ -126,6 +126,9 @@ class Listener:
             logger.debug("a connection from %s failed: %s", details["peer"], error)
             sock.close()
             return
+        except BaseException:  # a fault of ours: the client must not wait for an answer
+            sock.close()
+            raise
         self._host.add(connection, where)
         self.connections.add(connection)
         connection.on_close = self._closed
