@@ -60,7 +60,7 @@ def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t
 
 
 def before_first_request(app: Flask, start: t.Callable[[], object]) -> None:
-    """Start the client with the first HTTP request, in servers that were not recognized; not in tests."""
+    """Start the client with the first HTTP request, unless it has been started; not in tests."""
 
     def first_request() -> None:
         if not app.testing:

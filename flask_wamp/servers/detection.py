@@ -35,7 +35,7 @@ from flask.helpers import get_debug_flag
 
 from ..tasks.child import NAME as TASK_PROCESS
 from . import uwsgi
-from .loading import after_loading, module_of, on_stack, stack
+from .loading import after_loading, is_loaded, module_of, on_stack, stack
 from .server import Server, Start, at_exit
 
 
@@ -115,7 +115,7 @@ def _flask_run() -> Server | None:
     if _is_parent(reloads):
         return Server(_never)
     # Under the reloader the process stays, as it does where the import fails: the next change may mend it.
-    return Server(after_loading, announces=True, ends_by_signal=not reloads)
+    return Server(after_loading, is_loaded=is_loaded(), announces=True, ends_by_signal=not reloads)
 
 
 def watch_app_run(app: Flask, start: t.Callable[[], object]) -> None:
@@ -202,7 +202,9 @@ def _is_replaced(worker: t.Any) -> bool:
 
 def _waitress() -> Server | None:
     is_loading = any(module_of(frame) == "waitress.runner" for frame in stack())
-    return Server(after_loading, ends_by_signal=True) if is_loading else None
+    if not is_loading:
+        return None
+    return Server(after_loading, is_loaded=is_loaded(), ends_by_signal=True)
 
 
 # uvicorn, with a WSGI adapter around the app.
@@ -210,7 +212,7 @@ def _waitress() -> Server | None:
 
 def _uvicorn() -> Server | None:
     if on_stack("uvicorn.main", "run", "config") is not None:  # one process, and no server yet
-        return Server(after_loading)
+        return Server(after_loading, is_loaded=is_loaded())
     server = on_stack("uvicorn.server", "_serve", "self")
     if server is None:
         return None
@@ -228,7 +230,7 @@ def _uvicorn() -> Server | None:
         server.shutdown = shutdown_and_stop
         after_loading(functools.partial(start, ending=lambda: server.should_exit))
 
-    return Server(arrange)
+    return Server(arrange, is_loaded=is_loaded())
 
 
 def _never(start: Start) -> None:

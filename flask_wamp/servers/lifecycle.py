@@ -89,7 +89,16 @@ def _start_with_server(client: Client, app: Flask, linger: float | None) -> None
     policy.on_start = functools.partial(_before_start, server)
     if server.announces:
         client.add_listener(Announcement)
+    if server.is_loaded is not None:
+        http.before_first_request(
+            app, functools.partial(_start_if_loaded, client, server.is_loaded)
+        )
     server.arrange(functools.partial(start, client, app=app, server=server))
+
+
+def _start_if_loaded(client: Client, is_loaded: t.Callable[[], bool]) -> None:
+    if is_loaded():
+        client.start_at_request()
 
 
 def start(

@@ -28,6 +28,12 @@ class Server(t.NamedTuple):
     restarts_workers: bool = False
     """Whether the server replaces processes one by one while others serve."""
 
+    is_loaded: t.Callable[[], bool] | None = None
+    """Says whether the application has been loaded, where the start waits for that on a thread of its own.
+
+    The first HTTP request may come before that thread has looked.
+    """
+
     announces: bool = False
     """Whether its terminal shows when the session has joined: it is a developer's."""
 

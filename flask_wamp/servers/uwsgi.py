@@ -55,7 +55,12 @@ def recognize() -> Server | None:
         is_master = preforks and uwsgi.masterpid() == os.getpid()
         return _UWSGI_MASTER if is_master and "py-call-uwsgi-fork-hooks" not in uwsgi.opt else None
 
-    return Server(arrange, restarts_workers=True, forbids=forbids)
+    return Server(
+        arrange,
+        restarts_workers=True,
+        is_loaded=None if preforks else is_loaded(),
+        forbids=forbids,
+    )
 
 
 def _chain(module: t.Any, name: str, then: t.Callable[[], object]) -> None:
