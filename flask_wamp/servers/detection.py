@@ -91,7 +91,7 @@ def app_import_path() -> str | None:
 
 
 def imported_twice(app: Flask) -> str | None:
-    """Return the file of an app that is made a second time, as the script that runs is imported too.
+    """Return the file of an app that is made twice, because the running script is imported as well.
 
     ``python app.py`` runs the file as ``__main__``. If another module says ``from app import wamp``, Python
     runs it again, as ``app``.
@@ -221,12 +221,12 @@ def _uvicorn() -> Server | None:
         shutdown = server.shutdown
 
         async def shutdown_and_stop(*args: t.Any, **kwargs: t.Any) -> None:
-            import asyncio  # uvicorn has it; to the others it is a long import for nothing
+            import asyncio  # uvicorn has imported it; for others it would be a long import for nothing
 
             await shutdown(*args, **kwargs)
             await asyncio.get_running_loop().run_in_executor(None, lambda: at_exit.stop())
 
-        # In a child it raises the signal it got once more then, for the default handler: no ``atexit``.
+        # After that, a child of uvicorn raises its signal again. The default handler skips ``atexit``.
         server.shutdown = shutdown_and_stop
         after_loading(functools.partial(start, ending=lambda: server.should_exit))
 
@@ -234,4 +234,4 @@ def _uvicorn() -> Server | None:
 
 
 def _never(start: Start) -> None:
-    """A process that will not serve."""
+    """Do nothing, in a process that will not serve."""

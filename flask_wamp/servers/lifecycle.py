@@ -28,14 +28,14 @@ from .server import Server, at_exit
 
 logger = get_logger("flask_wamp")
 
-#: Seconds the last callee stays for its successor, in servers that restart workers: where it is unknown
-#: whether there will be one, and where one has been started.
+#: Seconds for which the last callee waits for its successor, in servers that restart workers: if it is
+#: unknown whether there will be one, and if one has been started.
 LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
 #: Whether SIGTERM has begun to end this process. Set in a signal handler, where no lock may be taken.
 _exiting = False
 
-#: Whether this process ends because a client cannot serve: then its exit code says so.
+#: Whether this process ends because a client cannot serve. Its exit code says so.
 _failed = False
 
 #: All clients of this process, for forks and for the end.
@@ -45,14 +45,14 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 def manage(client: Client, app: Flask, autostart: str | bool, linger: float | None) -> None:
     """Have a client start by itself as ``WAMP_AUTOSTART`` says, and end with the process.
 
-    A client *serves*, that is, registers and subscribes what the app declares and runs its jobs, when a
-    server was recognized that serves the app in this process; elsewhere at the first HTTP request, with
-    ``start()``, and at first use while ``app.testing``. In any other process (commands, scripts, the
-    reloader's parent, gunicorn's arbiter) its first use makes it join as a client only.
+    A client that *serves* registers and subscribes what the app declares, and runs its jobs. It serves if a
+    recognized server serves the app in this process. If no server was recognized, it serves from the first
+    HTTP request on, after ``start()``, or from its first use while ``app.testing``. In any other process
+    (commands, scripts, the reloader's parent, gunicorn's arbiter) its first use joins as a client only.
 
-    :param autostart: ``"auto"``: as above; ``"lazy"``: not before the first HTTP request or use; False: by
-        ``start()`` only.
-    :param linger: ``WAMP_LINGER``, seconds; None: as the server needs.
+    :param autostart: ``"auto"`` means as above, ``"lazy"`` not before the first HTTP request or use, and
+        False only by ``start()``.
+    :param linger: The seconds of ``WAMP_LINGER``. None means as the server needs.
     """
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
@@ -70,7 +70,7 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
         servers.stop_with_celery(client.stop)
         return
     if autostart is not False:
-        exit_at_sigterm()  # now: its first user need not be in the main thread
+        exit_at_sigterm()  # now, because its first user need not be in the main thread
     if autostart == "auto":
         _start_with_server(client, app, linger)
     if policy.on_first_request:
@@ -113,11 +113,11 @@ def start(
 ) -> None:
     """Start a client in a process that serves.
 
-    :param unattended: Whether nothing would come of an error, as on a thread of its own: then the
-        process is ended, or refuses all HTTP requests where it cannot be ended from inside.
-    :param grace: Seconds the server leaves the process for its end; the drain stays below.
-    :param restarting: Tells, when the process is about to end, whether successors were started.
-    :param ending: Tells whether it is, while the server waits for active requests.
+    :param unattended: Whether no caller would see an error, as on a thread of its own. Then an error ends
+        the process. If the process cannot be ended from inside, it refuses all HTTP requests.
+    :param grace: The seconds that the server gives the process to end. The drain takes less.
+    :param restarting: Returns whether successors were started, when the process is about to end.
+    :param ending: Returns whether the process is about to end, while the server waits for active requests.
     """
     policy = client.start_policy
     if ending is not None:
@@ -139,7 +139,7 @@ def _start_announced(client: Client, app: Flask) -> None:
 
 
 def _fail(app: Flask, error: Exception, *, ends: bool) -> None:
-    """Let no process live on that looks well and serves nothing."""
+    """Refuse all HTTP requests, and end the process if possible: it would look well and serve nothing."""
     global _failed
     logger.critical("%s cannot be served: %s", app.name, error, exc_info=error)
     http.refuse_requests(app, error)
@@ -155,7 +155,7 @@ def start_all(*, grace: float | None = None) -> None:
 
 
 def stop_all() -> None:
-    """Stop all clients of this process. What one of them fails at does not keep the others from it."""
+    """Stop all clients of this process. If one fails to stop, stop the others all the same."""
     for client in list(_clients):
         try:
             client.stop()
@@ -167,10 +167,10 @@ def stop_all() -> None:
 
 
 def exit_at_sigterm() -> None:
-    """Let SIGTERM end a process that has a client as ``sys.exit`` does, where it is not handled.
+    """Let SIGTERM end a process that has a client as ``sys.exit`` does, unless the process handles it.
 
-    Its default action ends the process on the spot, and callers would lose their calls. A handler can be
-    installed in the main thread only; elsewhere nothing happens.
+    The default action of SIGTERM ends the process at once, and callers would lose their calls. A handler can
+    be installed in the main thread only. In any other thread this function does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -179,13 +179,13 @@ def exit_at_sigterm() -> None:
 
 
 def is_exiting() -> bool:
-    """Whether SIGTERM has begun to end this process; waitress waits for its requests then."""
+    """Whether SIGTERM has begun to end this process. Then waitress still waits for its requests."""
     return _exiting
 
 
 def _exit(signum: int, frame: types.FrameType | None) -> None:
     global _exiting
-    if _exiting:  # a second one must not end the drain; SIGKILL does
+    if _exiting:  # a second one must not end the drain, which SIGKILL does
         return
     _exiting = True
     if _failed:
@@ -206,13 +206,13 @@ def _at_exit() -> None:
         os._exit(1)
 
 
-#: Signals that end a process, and reach it more than once: from a terminal and from a supervisor.
+#: Signals that end a process. They may come more than once: from a terminal and from a supervisor.
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGTERM))
 
 
 @contextlib.contextmanager
 def _undisturbed() -> t.Iterator[None]:
-    """Let no further signal end the drain, which has a time limit of its own.
+    """Let no further signal interrupt the drain, which has a time limit of its own.
 
     Handlers written in Python, such as Python's for SIGINT and gunicorn's for SIGQUIT, raise exceptions,
     which would end what runs at exit.
@@ -232,7 +232,7 @@ def _undisturbed() -> t.Iterator[None]:
 
 
 def _ignore(signum: int, frame: types.FrameType | None) -> None:
-    """Do nothing. Unlike ``SIG_IGN`` it is not inherited by programs started meanwhile."""
+    """Do nothing. Unlike ``SIG_IGN``, it is not inherited by programs that are started meanwhile."""
 
 
 @functools.cache
@@ -254,7 +254,7 @@ def _stop_at_end_of_child() -> None:
 
     Registered when a client starts, because a child begins with an empty list of finalizers.
     """
-    process = sys.modules.get("multiprocessing.process")  # there in every child
+    process = sys.modules.get("multiprocessing.process")  # every child has it
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize
 
@@ -269,9 +269,9 @@ def _after_fork() -> None:
 
 
 class Announcement:
-    """Says on the terminal when a session is joined, for servers of developers.
+    """Prints a line when a session has joined, in development servers.
 
-    A logger shows INFO only where logging was set up, and Flask's own lines are visible without.
+    A logger shows INFO only if logging was set up, and Flask's own lines are visible without that.
     """
 
     def __init__(self, peer: Host) -> None:
@@ -279,7 +279,7 @@ class Announcement:
         self._again = ""
 
     def joined(self, connection: Connection) -> None:
-        """Say so; a terminal may make its writer wait, so not on this thread."""
+        """Print the line on another thread, because a terminal may make its writer wait."""
         again, self._again = self._again, " again"
         self._peer.pool.submit(functools.partial(self._say, again), force=True)
 

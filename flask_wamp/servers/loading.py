@@ -1,4 +1,4 @@
-"""When an application has been loaded, by the frames of whatever loads it."""
+"""Find out when an application has been loaded, from the frames on the stack."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def after_loading(start: Start) -> None:
 
 
 def is_loaded() -> t.Callable[[], bool]:
-    """Return a function that says whether the application has been loaded that is being loaded now."""
+    """Return a function that says whether the application that is being loaded now has been loaded."""
     frame = _outermost_user_frame()
     return lambda: frame is None or not _is_running(frame)
 
@@ -50,7 +50,7 @@ def module_of(frame: types.FrameType) -> str:
 
 
 def on_stack(module: str, function: str, variable: str) -> t.Any:
-    """Return a local variable of a function that is on the stack, by names; None if it is not there."""
+    """Return a local variable of a function that is on the stack; None if the function is not there."""
     for frame in stack():
         if frame.f_code.co_name == function and module_of(frame).startswith(module):
             return frame.f_locals.get(variable)
@@ -58,7 +58,7 @@ def on_stack(module: str, function: str, variable: str) -> t.Any:
 
 
 def _outermost_user_frame() -> types.FrameType | None:
-    """Return the frame just inside of the server's, which ends when the application has been loaded."""
+    """Return the user's outermost frame, which ends when the application has been loaded."""
     package = "flask_wamp"
     found = None
     for frame in stack():
@@ -74,7 +74,7 @@ def _is_running(frame: types.FrameType) -> bool:
     if frame.f_code.co_flags & inspect.CO_GENERATOR:
         return False
     try:
-        frame.clear()  # of a frame that has ended; refused for one that runs
+        frame.clear()  # works if the frame has ended, and is refused while it runs
     except RuntimeError:
         return True
     return False
@@ -83,7 +83,7 @@ def _is_running(frame: types.FrameType) -> bool:
 def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
     """Call a function when ``ready()`` is true and gevent's loop runs.
 
-    uWSGI starts that loop, and patches before, after it has loaded the app.
+    uWSGI loads the app first. Then it patches, and starts that loop.
     """
     import gevent
 

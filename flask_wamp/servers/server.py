@@ -1,4 +1,4 @@
-"""What the client needs to know of a server that was recognized."""
+"""What the client needs to know about a server that was recognized."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Server(t.NamedTuple):
     """Whether the server replaces processes one by one while others serve."""
 
     is_loaded: t.Callable[[], bool] | None = None
-    """Says whether the application has been loaded, where the start waits for that on a thread of its own.
+    """Returns whether the application has been loaded, if a thread of its own waits for that to start.
 
     The first HTTP request may come before that thread has looked.
     """
 
     announces: bool = False
-    """Whether its terminal shows when the session has joined: it is a developer's."""
+    """Whether to print a line when the session has joined, as in development servers."""
 
     forbids: t.Callable[[], str | None] = lambda: None
     """Returns why this process must not connect, or None if it may."""
@@ -45,7 +45,7 @@ class Server(t.NamedTuple):
 
 
 class _AtExit:
-    """What servers call that end their processes without Python's ``atexit``."""
+    """What to call at the end of a process that does not run Python's ``atexit``."""
 
     stop: t.Callable[[], None] = staticmethod(lambda: None)
     """Set by :mod:`.lifecycle`."""

@@ -40,7 +40,7 @@ def listen(address: str) -> socket.socket:
 
     :param address: ``5000``, ``:5000`` or ``0.0.0.0:5000``.
     :raises ValueError: It is not an address.
-    :raises OSError: It is in use, or may not be used.
+    :raises OSError: It is in use, or this user may not use it.
     """
     host, _, port = address.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
@@ -53,7 +53,7 @@ def listen(address: str) -> socket.socket:
 
 @dataclasses.dataclass
 class _Worker:
-    """One worker process. It writes to ``pipe`` when it is ready."""
+    """A worker process. It writes to ``pipe`` when it is ready."""
 
     process: subprocess.Popen[bytes]
     pipe: int

@@ -25,10 +25,10 @@ _UWSGI_UNPATCHED = (
 
 
 def recognize() -> Server | None:
-    """Return uWSGI as a server, if this process is one of its."""
+    """Return uWSGI as a server if this process belongs to it."""
     try:
         import uwsgi
-    except ImportError:  # the module exists inside of uWSGI only
+    except ImportError:  # the module exists only inside uWSGI
         return None
     grace = float(uwsgi.opt.get("worker-reload-mercy", 60) or 60)
     preforks = uwsgi.worker_id() == 0 and uwsgi.masterpid() == os.getpid()
@@ -39,7 +39,7 @@ def recognize() -> Server | None:
             if uwsgi.worker_id() > 0:
                 start(grace=grace, unattended=True)
 
-        # In every process of uWSGI: those that only call say GOODBYE at their end too.
+        # In every process of uWSGI, because those that only call have to say GOODBYE too.
         _chain(uwsgi, "atexit", lambda: at_exit.stop())
         has_greenlets = "gevent" in uwsgi.opt
         wait = in_greenlet if has_greenlets else in_thread

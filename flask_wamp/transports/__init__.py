@@ -1,7 +1,7 @@
 """Transports: open a connection to a router and carry whole messages over it.
 
-A transport has four verbs: ``open_transport`` makes one, then ``receive``, ``send``, ``close``. One
-thread receives, one at a time sends, any may close.
+:func:`open_transport` returns a transport, which has the methods ``receive``, ``send`` and ``close``. One
+thread receives. One thread at a time sends. Any thread may close it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class OpenTransport(t.Protocol):
-    """What connects to a router: :func:`open_transport`, or something in its place."""
+    """Connects to a router: :func:`open_transport`, or a function in its place."""
 
     def __call__(
         self,
@@ -61,13 +61,13 @@ def open_transport(
     """Connect to a router and agree on a serializer.
 
     :param serializers: Names in order of preference.
-    :param max_message_size: Bytes this side takes.
-    :param timeout: Seconds for all of it.
-    :param compression: Offer a WebSocket router to compress; goes on without where it declines.
-    :param opened: Called with every stream it opens; closing the stream ends the attempt.
+    :param max_message_size: The bytes of the longest message that this side accepts.
+    :param timeout: Seconds for the whole attempt.
+    :param compression: Offer compression to a WebSocket router. It may decline.
+    :param opened: Called with every stream that is opened. Close the stream to end the attempt.
     :param headers: Returns HTTP headers for the WebSocket handshake.
     :param proxy: The URL of a proxy to connect through.
-    :raises TransportError: The router cannot be reached, or is none.
+    :raises TransportError: The router cannot be reached, or what answers is not a router.
     """
     deadline = time.monotonic() + timeout
     if url.websocket:

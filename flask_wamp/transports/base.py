@@ -1,4 +1,4 @@
-"""What every transport offers."""
+"""The interface of a transport, and the part that all transports share."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from .streams import Stream
 
 
 class Transport(t.Protocol):
-    """A connection that carries messages."""
+    """A connection that carries whole messages."""
 
     serializer: Serializer
-    """What was agreed on with the router."""
+    """The serializer that was agreed on with the router."""
 
     max_send_size: int
-    """Bytes of the largest message the router takes."""
+    """The bytes of the largest message that the router accepts."""
 
     has_ping: bool
-    """Whether :meth:`ping` asks the router for a sign of life."""
+    """Whether :meth:`ping` sends a ping."""
 
     @property
     def stuck_since(self) -> float | None:
-        """While sending: the ``time.monotonic()`` at which the system last took something."""
+        """The ``time.monotonic()`` at which the system last accepted bytes; None while nothing is sent."""
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages and return those that are complete, perhaps none; None at the end.
+        """Wait for bytes and return the messages that are complete, if any; None at the end.
 
         :raises TransportError: The connection broke.
-        :raises ProtocolError: The router sent what this transport does not allow.
+        :raises ProtocolError: The router broke a rule of this transport.
         """
 
     def pending(self) -> bool:
-        """Whether :meth:`receive` left something to send (a pong): call :meth:`send`."""
+        """Whether :meth:`receive` has produced something to send, such as a pong: call :meth:`send`."""
 
     def send(self, messages: t.Sequence[bytes]) -> None:
-        """Send messages, in one system call where possible; waits until the system took them.
+        """Send messages, in one system call where possible. Wait until the system has accepted them.
 
         :raises TransportError: The connection broke.
         """
 
     def ping(self) -> None:
-        """Ask for a sign of life with the next :meth:`send`."""
+        """Send a ping with the next :meth:`send`."""
 
     def settimeout(self, deadline: float | None) -> None:
-        """Let :meth:`receive` and :meth:`send` fail at this ``time.monotonic()``; None: wait for ever."""
+        """Let :meth:`receive` and :meth:`send` fail at this ``time.monotonic()``. None means never."""
 
     def close(self) -> None:
-        """Close the connection; a thread in :meth:`receive` or :meth:`send` returns at once."""
+        """Close the connection. A thread that is in :meth:`receive` or :meth:`send` returns at once."""
 
     def forget(self) -> None:
-        """In a forked child: close this copy of the socket; the parent's connection lives on."""
+        """Close this process's copy of the socket, in a forked child. The parent's connection stays open."""
 
 
 class OverStream:
-    """What all transports over a byte stream have in common."""
+    """The part that all transports over a byte stream share."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     @property
     def stuck_since(self) -> float | None:
-        """While sending: the ``time.monotonic()`` at which the system last took something."""
+        """The ``time.monotonic()`` at which the system last accepted bytes; None while nothing is sent."""
         return self._stream.stuck_since
 
     def settimeout(self, deadline: float | None) -> None:
-        """Let receiving and sending fail at this ``time.monotonic()``; None: never."""
+        """Let receiving and sending fail at this ``time.monotonic()``. None means never."""
         self._stream.settimeout(deadline)
 
     def close(self) -> None:
@@ -73,5 +73,5 @@ class OverStream:
         self._stream.close()
 
     def forget(self) -> None:
-        """Close this process's copy of the socket only."""
+        """Close this process's copy of the socket. The connection stays open."""
         self._stream.forget()

@@ -1,4 +1,4 @@
-"""Connecting over TCP: the addresses of a host side by side, and the first that answers wins.
+"""Connecting over TCP: try the addresses of a host side by side, and use the first that answers.
 
 Source: RFC 8305, "Happy Eyeballs", sections 4 and 5.
 """
@@ -13,11 +13,10 @@ import time
 import typing as t
 
 ATTEMPT_DELAY = 0.25
-"""Seconds before the next address is tried beside those that have not answered. Source: RFC 8305, section
-5."""
+"""Seconds until the next address is tried, if none has answered. Source: RFC 8305, section 5."""
 
 LOOK = 0.1
-"""Seconds between two looks whether another thread has closed the sockets."""
+"""Seconds between two checks whether another thread has closed the sockets."""
 
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
@@ -26,7 +25,7 @@ Address = tuple[int, t.Any]
 
 
 def addresses_of(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host, the families in turn.
+    """Return the addresses of a host, of each family in turn.
 
     :raises OSError: The name is unknown.
     """
@@ -34,7 +33,7 @@ def addresses_of(host: str, port: int) -> list[Address]:
     addresses = [(int(family), address) for family, *_, address in found]
     first = [each for each in addresses if each[0] == addresses[0][0]]
     others = [each for each in addresses if each[0] != addresses[0][0]]
-    # Section 4: "interleave address families", so that one that is broken does not take all the time.
+    # Section 4: "interleave address families", so that a broken family does not take all the time.
     in_turn: list[Address] = []
     while first or others:
         in_turn += first[:1] + others[:1]
@@ -49,7 +48,7 @@ def connect(
 
     :param deadline: The ``time.monotonic()`` at which to give up.
     :param opened: Called with every socket before it connects; closing one ends the attempt.
-    :raises OSError: No address answers; the error of the last that failed.
+    :raises OSError: No address answers. It is the error of the last one that failed.
     """
     attempts = _Attempts(opened)
     try:
@@ -80,7 +79,7 @@ class _Attempts:
             elif self._wait(
                 min(LOOK, deadline - now, max(0.0, next_at - now) if waiting else LOOK)
             ):
-                next_at = now  # one has failed: the next one at once
+                next_at = now  # one has failed: try the next one at once
         self._connected.setblocking(True)
         return self._connected
 
@@ -96,7 +95,7 @@ class _Attempts:
             self._ended(sock, code)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait for an answer; whether an attempt has failed."""
+        """Wait for an answer. Return whether an attempt has failed."""
         failed = False
         for key, _ in self._selector.select(seconds):
             sock = t.cast(socket.socket, key.fileobj)

@@ -14,36 +14,36 @@ from .streams import RECEIVE_SIZE, Stream
 
 _MAGIC = 0x7F
 MAX_UNSENT_PONGS = 1024 * 1024
-"""Bytes of pongs in line above which a router that pings and does not read is left."""
+"""If more bytes of pongs than this wait to be sent, the router pings and does not read: disconnect."""
 
 _MESSAGE, _PING, _PONG = range(3)
 
-#: Answers of a router that declines. Source: the same, "Handshake".
+#: What the answers of a router that declines mean. Source: as above, "Handshake".
 _ERRORS = {
     0: "it gave no reason",
     1: "it does not speak this serializer",
-    2: "it does not take our maximum message length",
+    2: "it does not accept our maximum message length",
     3: "a reserved bit was used",
     4: "it has too many connections",
 }
 
 
 def length_exponent(max_message_size: int) -> int:
-    """The handshake's four bits: messages of at most ``2 ** (9 + bits)`` bytes."""
+    """Return the four bits of the handshake: messages have at most ``2 ** (9 + bits)`` bytes."""
     return min(15, max(0, (max_message_size - 1).bit_length() - 9))
 
 
-#: The length of a message that its header has no room for.
+#: The shortest length that does not fit into a message's header.
 _OVER_24_BITS = 2**24
 
 MAX_SENT = _OVER_24_BITS - 1
-"""Bytes of the largest message that can be sent: the header has 24 bits for its length."""
+"""The bytes of the largest message that can be sent: the header has 24 bits for its length."""
 
 
 class RawSocketFraming:
-    """Bytes to messages and back, without I/O.
+    """Converts bytes to messages and back, without I/O.
 
-    :param max_receive_size: Bytes; a longer message ends the connection before it is read.
+    :param max_receive_size: Bytes. A longer message ends the connection before it is read.
     """
 
     def __init__(self, max_receive_size: int) -> None:
@@ -53,20 +53,20 @@ class RawSocketFraming:
         self._size = 0
         self._wanted = 4
         self._ends_with_ping = False
-        """Whether the last that came was the header of an empty PING."""
+        """Whether the last frame was the header of an empty PING."""
 
     def feed(self, data: bytes) -> list[Buffer]:
-        """Take bytes in and return the messages that are complete.
+        """Accept bytes and return the messages that are complete.
 
-        :raises ProtocolError: A frame of unknown type, or too long.
+        :raises ProtocolError: A frame has an unknown type or is too long.
         """
-        is_full = len(data) >= RECEIVE_SIZE  # so more is on its way
+        is_full = len(data) >= RECEIVE_SIZE  # so more will come
         if self._ends_with_ping and data:
             self._ends_with_ping = False
-            if data[0] > _PONG:  # it was none, see below
+            if data[0] > _PONG:  # it was not a PING, see below
                 data = bytes([_PING, 0, 0, 0]) + data
         if self._chunks:
-            # Only joined when enough is there: a large message in many pieces stays linear.
+            # Joined only when there is enough, so that a large message in many pieces takes linear time.
             self._chunks.append(data)
             self._size += len(data)
             if self._size < self._wanted:
@@ -100,7 +100,7 @@ class RawSocketFraming:
                 messages.append(data[at + 4 : at + 4 + length])
             elif kind == _PING:
                 if sum(map(len, self.pongs)) > MAX_UNSENT_PONGS:
-                    raise ProtocolError("it pings faster than it takes answers")
+                    raise ProtocolError("it pings faster than it reads the answers")
                 self.pongs.append(bytes([_PONG]) + data[at + 1 : at + 4 + length])
             at += 4 + length
         if at < end:
@@ -118,14 +118,14 @@ class RawSocketFraming:
 
     @staticmethod
     def frame(message: bytes) -> bytes:
-        """A message with its header."""
+        """Return a message with its header."""
         return len(message).to_bytes(4, "big") + message
 
 
 class RawSocketTransport(OverStream):
     """A RawSocket connection."""
 
-    #: Crossbar 26.10 drops the connection at a RawSocket PING, so there is none.
+    #: Crossbar 26.10 drops the connection at a RawSocket PING, so none is sent.
     has_ping = False
 
     def __init__(
@@ -144,7 +144,7 @@ class RawSocketTransport(OverStream):
         max_message_size: int,
         deadline: float,
     ) -> RawSocketTransport:
-        """Shake hands; a router that declines a serializer is asked again for the next.
+        """Shake hands. If the router declines a serializer, offer it the next one on a new connection.
 
         Crossbar 26.10 resets the connection where it should decline.
         """
@@ -159,18 +159,18 @@ class RawSocketTransport(OverStream):
                 if "in time" in str(failed):
                     break
             else:
-                # The handshake knows powers of two only: what was announced is taken.
+                # The handshake can only announce powers of two, and what was announced must be accepted.
                 framing = RawSocketFraming(2 ** (9 + length_exponent(max_message_size)))
                 return cls(stream, framing, get_serializer(name), max_send_size)
         raise error or TransportError("no serializer to offer: see WAMP_SERIALIZERS")
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages; None at the end of the connection."""
+        """Wait for messages and return them; None at the end of the connection."""
         data = self._stream.receive()
         return self._framing.feed(data) if data else None
 
     def pending(self) -> bool:
-        """Whether a pong, or TLS, has something to send."""
+        """Whether there is a pong or data of TLS to send."""
         stream = self._stream
         return bool(self._framing.pongs or stream.rest) or (stream.answers and stream.pending())
 
@@ -183,11 +183,11 @@ class RawSocketTransport(OverStream):
         self._stream.send(b"".join(frames))
 
     def ping(self) -> None:
-        """There is no ping, see ``has_ping``."""
+        """Do nothing: there is no ping, see ``has_ping``."""
 
 
 def _shake_hands(stream: Stream, serializer: str, max_message_size: int) -> int:
-    """Agree on a serializer; return the bytes of the largest message the router takes."""
+    """Agree on a serializer. Return the bytes of the largest message that the router accepts."""
     number = get_serializer(serializer).rawsocket_id
     stream.send(bytes([_MAGIC, length_exponent(max_message_size) << 4 | number, 0, 0]))
     reply = b""

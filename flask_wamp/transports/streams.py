@@ -209,9 +209,8 @@ def open_stream(
 ) -> Stream:
     """Connect, with TLS if the URL says so.
 
-    :param opened: Called with the stream before it connects. Close the stream to end the attempt. With a
-        proxy,
-        it is called when the proxy has connected.
+    :param opened: Called with the stream before it connects, or, with a proxy, when the proxy has
+        connected. Close the stream to end the attempt.
     :param proxy: The URL of a proxy to connect through.
     :raises TransportError: The connection was refused or not made in time, or the certificate is not trusted.
     """

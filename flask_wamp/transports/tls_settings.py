@@ -1,4 +1,4 @@
-"""TLS: which files, and what of them is checked at the start."""
+"""The TLS settings, and the check of their files at the start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ StrPath = str | os.PathLike[str]
 
 
 class TLSSettings(t.NamedTuple):
-    """TLS: files in PEM format; None means the system's certificate authorities, and no certificate."""
+    """Files in PEM format. If ``ca`` is None, the system's certificate authorities are trusted."""
 
     ca: StrPath | None = None
     cert: StrPath | None = None
@@ -18,11 +18,11 @@ class TLSSettings(t.NamedTuple):
     verify: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS context: at least TLS 1.2, certificates verified unless told otherwise.
+        """Return the TLS context: at least TLS 1.2, and certificates are verified unless ``verify`` is False.
 
-        Never asks for a passphrase.
+        It never asks for a passphrase.
 
-        :raises ValueError: A file cannot be used; names the configuration key, and what to do about it.
+        :raises ValueError: A file cannot be used. The text names the configuration key and the remedy.
         """
         self._check_files()
         try:
@@ -38,7 +38,7 @@ class TLSSettings(t.NamedTuple):
         return context
 
     def _check_files(self) -> None:
-        """OpenSSL does not say which of two files is missing."""
+        """Check that the files are there, because OpenSSL does not say which of two is missing."""
         if self.key is not None and self.cert is None:
             raise ValueError(
                 "WAMP_TLS_KEY needs WAMP_TLS_CERT, the certificate that belongs to the key"
@@ -71,7 +71,7 @@ class _EncryptedKeyError(Exception):
 
 
 def _refuse_passphrase() -> t.NoReturn:
-    # Without this, OpenSSL asks on the terminal, and a server waits for an answer that nobody gives.
+    # Without this, OpenSSL asks on the terminal, and a server waits for ever.
     raise _EncryptedKeyError
 
 

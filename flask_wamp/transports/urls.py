@@ -15,25 +15,25 @@ FORMS = (
 )
 """The forms of a router URL, for error messages."""
 
-#: The port of a URL that names none; None where the URL has to name one.
+#: The default port by scheme. None means that the URL has to name one.
 _PORTS: dict[str, int | None] = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
 
-#: Bytes of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
+#: The bytes of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
 LONGEST_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 Address: t.TypeAlias = str | tuple[str, int]
-"""What ``socket.connect`` and ``socket.bind`` take."""
+"""An argument of ``socket.connect`` and ``socket.bind``."""
 
 
 class RouterURL(t.NamedTuple):
-    """A router URL, taken apart. :func:`parse_router_url` makes one."""
+    """The parts of a router URL. :func:`parse_router_url` returns one."""
 
     url: str
     scheme: str
     host: str
     port: int
     path: str
-    """The request target of a WebSocket, the query included; the path of a Unix socket; else ``/``."""
+    """The request target of a WebSocket with its query, or the path of a Unix socket, otherwise ``/``."""
 
     @property
     def shown(self) -> str:
@@ -72,12 +72,12 @@ class RouterURL(t.NamedTuple):
 
     @property
     def embedded(self) -> bool:
-        """Whether the app's own router is meant. Its path is empty where the app chooses it."""
+        """Whether this is the app's own router. :attr:`path` is empty if the app chooses the path."""
         return self.scheme == "embedded"
 
     @property
     def memory(self) -> bool:
-        """Whether a router in this process is meant."""
+        """Whether the router is in this process."""
         return self.scheme == "memory"
 
     @property
@@ -92,21 +92,21 @@ class RouterURL(t.NamedTuple):
 
     @property
     def family(self) -> socket.AddressFamily:
-        """The address family of :attr:`address`, where the host is an address."""
+        """The address family of :attr:`address`. The host must be an address."""
         if self.unix:
             return socket.AF_UNIX
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
     def address(self) -> Address:
-        """What ``socket.connect`` and ``socket.bind`` take, where the host is an address."""
+        """The argument of ``socket.connect`` and ``socket.bind``. The host must be an address."""
         return self.path if self.unix else (self.host, self.port)
 
 
 def parse_router_url(url: object) -> RouterURL:
-    """Take a router URL apart.
+    """Parse a router URL.
 
-    :raises ValueError: It is not a router URL. The text says why, and which forms there are; it shows no
+    :raises ValueError: It is not a router URL. The text says why and lists the forms. It never contains a
         password.
     """
     try:
@@ -115,7 +115,7 @@ def parse_router_url(url: object) -> RouterURL:
         return _parse(url)
     except ValueError as error:
         why = str(error)
-    # Raised here and not above: the error of ``urllib`` may show the password.
+    # Raised here and not above, because the error of ``urllib`` may show the password.
     raise ValueError(f"{show_url(url)} is not a router URL: {why}; use {FORMS}")
 
 
@@ -155,7 +155,7 @@ def _port(parts: urllib.parse.SplitResult) -> int:
 
 
 def _local_path(parts: urllib.parse.SplitResult, url: str) -> str:
-    """The path of ``unix:///path`` and ``embedded:/path``; empty in ``embedded:`` and ``memory:``."""
+    """Return the path of ``unix:///path`` or ``embedded:/path``; empty for ``embedded:`` and ``memory:``."""
     scheme, path = parts.scheme, parts.path
     if scheme != "unix" and url.lower() == f"{scheme}:":
         return ""
@@ -174,7 +174,7 @@ def _local_path(parts: urllib.parse.SplitResult, url: str) -> str:
 
 
 def show_url(url: object) -> str:
-    """Return what was given as a URL for an error message: no user, password or query is in it."""
+    """Return a URL as it was given, for an error message, without user, password and query."""
     if isinstance(url, str):
         return repr(_without_secrets(url))
     return (
@@ -184,13 +184,13 @@ def show_url(url: object) -> str:
     )
 
 
-#: All up to the last @ may be a password: people put unquoted @ and / into them.
+#: Everything up to the last @ may be a password, because people put unquoted @ and / into passwords.
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", flags=re.DOTALL)
 
-#: A query may hold a token, and the fragment was meant for nobody.
+#: A query may hold a token. A fragment has no meaning in a router URL.
 _QUERY = re.compile(r"[?#].*", flags=re.DOTALL)
 
 
 def _without_secrets(url: str) -> str:
-    # The user first: a password may have a ? in it.
+    # The user and password go first, because a password may contain a question mark.
     return _QUERY.sub(lambda found: f"{found[0][0]}...", _USER.sub(r"\1", url))

@@ -24,12 +24,12 @@ from .urls import RouterURL
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
-#: For ``websockets``, which logs headers and payloads at DEBUG: passwords and tickets. In no hierarchy, so
-#: no configuration of logging makes it speak.
+#: A logger for ``websockets``, which logs headers and payloads at DEBUG, with passwords and tickets. It is in
+#: no hierarchy, so no configuration of logging enables it.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
-#: Each message by itself, in both directions: no secret of one can be guessed from the size of another, and
-#: a connection keeps no window.
+#: Each message is compressed by itself, in both directions. So the size of one message tells nothing about
+#: the secrets of another, and a connection keeps no window in memory.
 _DEFLATE = ClientPerMessageDeflateFactory(
     server_no_context_takeover=True,
     client_no_context_takeover=True,
@@ -37,16 +37,16 @@ _DEFLATE = ClientPerMessageDeflateFactory(
 )
 
 MIN_COMPRESSED = 1024
-"""Bytes from which a message is compressed: shorter ones gain nothing."""
+"""A message of at least so many bytes is compressed. Shorter ones gain nothing."""
 
 MAX_UNSENT_CONTROL = 1024 * 1024
-"""Bytes of pongs in line above which a router that pings and does not read is left."""
+"""If more bytes of pongs than this wait to be sent, the router pings and does not read: disconnect."""
 
 
 class WebSocketFraming:
-    """Bytes to messages and back, without I/O.
+    """Converts bytes to messages and back, without I/O.
 
-    :param max_receive_size: Bytes; a longer message ends the connection before it is read, or while it
+    :param max_receive_size: Bytes. A longer message ends the connection before it is read, or while it
         is decompressed.
     :param compression: Offer permessage-deflate.
     :param headers: HTTP headers for the handshake.
@@ -61,9 +61,9 @@ class WebSocketFraming:
         headers: t.Mapping[str, str] = types.MappingProxyType({}),
     ) -> None:
         self.control: list[bytes] = []
-        """What the protocol itself wants to send: the handshake, pongs, the answer to a close."""
+        """Bytes that the protocol itself has to send: the handshake, pongs, the answer to a close."""
         self.failure: WAMPError | None = None
-        """Why nothing more can come, where messages came before that: raised when those are read."""
+        """The error that ended the connection, raised after the messages before it were read."""
         self._protocol = ClientProtocol(
             parse_uri(url),
             subprotocols=[Subprotocol(name) for name in subprotocols],
@@ -75,7 +75,7 @@ class WebSocketFraming:
         self._fragments: list[Buffer] = []
         request = self._protocol.connect()
         for name, value in headers.items():
-            if name in request.headers:  # Authorization, where the URL has a password
+            if name in request.headers:  # Authorization, if the URL has a password
                 del request.headers[name]
             request.headers[name] = value
         self._protocol.send_request(request)
@@ -88,14 +88,14 @@ class WebSocketFraming:
 
     @property
     def subprotocol(self) -> str | None:
-        """What the router chose; None where it chose nothing."""
+        """The subprotocol that the router chose; None if it chose none."""
         return self._protocol.subprotocol
 
     def feed(self, data: bytes) -> list[Buffer]:
-        """Take bytes in (none: the end of the stream) and return the messages that are complete.
+        """Accept bytes and return the messages that are complete. No bytes mean the end of the stream.
 
         :raises TransportError: The router declined, or closed the connection.
-        :raises ProtocolError: What came is not WebSocket, or too long.
+        :raises ProtocolError: The bytes are not WebSocket, or a message is too long.
         """
         protocol = self._protocol
         if data:
@@ -112,7 +112,7 @@ class WebSocketFraming:
         except WAMPError as error:
             if not messages:
                 raise
-            self.failure = error  # ABORT often comes in one piece with the close that follows it
+            self.failure = error  # ABORT often arrives together with the close that follows it
         return messages
 
     def _take(self, frame: Frame, messages: list[Buffer]) -> None:
@@ -127,7 +127,7 @@ class WebSocketFraming:
         if frame.fin and not self._fragments:
             messages.append(frame.data)
             return
-        if frame.data:  # a message of endless empty fragments fills no memory
+        if frame.data:  # so that a message of endless empty fragments does not fill the memory
             self._fragments.append(frame.data)
         if frame.fin:
             messages.append(b"".join(self._fragments))
@@ -152,16 +152,16 @@ class WebSocketFraming:
 
     def _collect(self) -> None:
         if sum(map(len, self.control)) > MAX_UNSENT_CONTROL:
-            raise ProtocolError("it pings faster than it takes answers")
+            raise ProtocolError("it pings faster than it reads the answers")
         self.control += [data for data in self._protocol.data_to_send() if data]
 
     @property
     def compressed(self) -> bool:
-        """Whether the router takes compressed messages."""
+        """Whether the router accepts compressed messages."""
         return bool(self._protocol.extensions)
 
     def frame(self, message: bytes, binary: bool) -> bytes:
-        """A message as a masked frame. Does not touch the state that receiving uses."""
+        """Return a message as a masked frame. Does not touch the state that receiving uses."""
         frame = Frame(Opcode.BINARY if binary else Opcode.TEXT, message)
         extensions = self._protocol.extensions
         if extensions and len(message) >= MIN_COMPRESSED:
@@ -223,7 +223,7 @@ class WebSocketTransport(OverStream):
         return transport
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages; None at the end of the connection."""
+        """Wait for messages and return them; None at the end of the connection."""
         if self._received:
             early, self._received = self._received, []
             return early
@@ -234,7 +234,7 @@ class WebSocketTransport(OverStream):
         return messages if data else None
 
     def pending(self) -> bool:
-        """Whether a pong, or TLS, has something to send."""
+        """Whether there is a pong or data of TLS to send."""
         stream = self._stream
         return bool(self._framing.control or stream.rest) or (stream.answers and stream.pending())
 
@@ -249,7 +249,7 @@ class WebSocketTransport(OverStream):
         self._stream.send(b"".join(frames))
 
     def ping(self) -> None:
-        """Ask for a pong."""
+        """Send a ping with the next :meth:`send`."""
         self._framing.ping()
 
 
