@@ -103,5 +103,5 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
 
 @pytest.fixture(scope="session")
 def wamp_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """A real Crossbar node on free ports, one for all tests: ``url``, ``rawsocket_url``, ``realm``..."""
+    """Run a Crossbar node on free ports, one for all tests: ``url``, ``rawsocket_url``, ``realm``..."""
     return make_wamp_router()

@@ -216,7 +216,7 @@ def _meets_others(config: Config, settings: Settings) -> bool:
 
 
 def _keys(app: Flask, config: Config) -> list[bytes]:
-    """The keys with which the processes of an app sign what they tell each other."""
+    """Return the keys with which the processes of an app sign the messages to each other."""
     secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
     if not app.secret_key:
         names = ("WAMP_SECRET", "WAMP_PRIVATE_KEY", "WAMP_TICKET")
@@ -225,7 +225,7 @@ def _keys(app: Flask, config: Config) -> list[bytes]:
 
 
 def _key(spec: Spec) -> tuple[object, ...]:
-    """What is the same for a function that was marked, and for the view that wraps it."""
+    """Return what a marked function and the view that wraps it have in common."""
     return spec.kind, underlying(spec.function), spec.uri
 
 

@@ -104,7 +104,7 @@ def router(
 
 
 def _own_url() -> str:
-    """The app's router URL, where a router can listen at it."""
+    """Return the app's router URL if a router can listen at it."""
     from .crossbar import DEFAULT_URL
 
     url = _setting("WAMP_ROUTER_URL", "CROSSBAR_URL")

@@ -41,7 +41,7 @@ class Trust:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """The TLS context; made when it is first needed, since gevent may patch later than we are made.
+        """Return the TLS context. It is made when it is first needed, because gevent may patch before that.
 
         :raises ValueError: The file cannot be read.
         """
@@ -144,7 +144,7 @@ class _Watched:
         return io.BufferedReader(_Reader(self._wait))
 
     def close(self) -> None:
-        """The client's own close: what answers is read after it."""
+        """Keep the response open: the client closes the connection, and the answer is read after that."""
 
 
 class _Reader(io.RawIOBase):

@@ -74,7 +74,7 @@ class _Switching:
             greenlet.settrace(self._previous)
 
     def _switched(self, event: str, greenlets: t.Any) -> None:
-        """Called by greenlet in the greenlet that goes on."""
+        """Trace switches; greenlet calls it in the greenlet that goes on."""
         if self._previous is not None:
             self._previous(event, greenlets)
         origin, target = greenlets

@@ -169,7 +169,7 @@ class LeaderFollowers(t.Generic[E]):
         return between and self._baton.acquire(blocking=False)
 
     def _inline_if_relieved(self, me: int, inline: InlineWorker) -> InlineWorker | None:
-        """This thread runs a job only if the other one is there to read on."""
+        """Run a job on this thread only if the other one is there to read on."""
         return inline if self._idle[1 - me] else None
 
     @property
@@ -185,7 +185,7 @@ class LeaderFollowers(t.Generic[E]):
         return self._watching or not self._baton.acquire(blocking=False)
 
     def _hurry(self, me: int) -> None:
-        """The job waits for something that has to be read: the other thread takes the baton now."""
+        """Let the other thread read now, because the job waits for something that has to be read."""
         if self._runner == me and self._baton.acquire(blocking=False):
             self._share()
             self._ring(1 - me)

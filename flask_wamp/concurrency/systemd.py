@@ -15,17 +15,17 @@ logger = get_logger("flask_wamp.worker")
 
 
 def ready(status: str) -> None:
-    """The service is up, or has reloaded."""
+    """Say that the service is up, or has reloaded."""
     _notify("READY=1", f"STATUS={status}")
 
 
 def reloading() -> None:
-    """The service restarts its workers; :func:`ready` follows."""
+    """Say that the service restarts its workers. :func:`ready` follows."""
     _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> None:
-    """The service ends."""
+    """Say that the service ends."""
     _notify("STOPPING=1")
 
 

@@ -127,7 +127,7 @@ def _check_known(config: t.Mapping[str, object]) -> None:
 
 
 def _stacklevel() -> int:
-    """The ``stacklevel`` of a warning about the code that called this package."""
+    """Return the ``stacklevel`` of a warning about the code that called this package."""
     package, level = os.path.dirname(os.path.dirname(__file__)), 1
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(package):

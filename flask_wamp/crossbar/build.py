@@ -66,13 +66,13 @@ def find_crossbar() -> Path | None:
 
 
 def crossbar_home() -> Path:
-    """The environment that :func:`build_crossbar` builds, there or not."""
+    """Return the path of the environment that :func:`build_crossbar` builds. It need not exist."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser().absolute() / "flask-wamp" / "crossbar"
 
 
 def crossbar_python(crossbar: Path | None = None) -> Path | None:
-    """The Python that runs Crossbar, which therefore has autobahn and all serializers.
+    """Return the Python that runs Crossbar. It has autobahn and all serializers.
 
     :param crossbar: Crossbar's executable; found by :func:`find_crossbar` when not given.
     :returns: None where there is no Crossbar, or no Python beside it.
@@ -145,7 +145,7 @@ class _Lock:
 
 @contextlib.contextmanager
 def _lock(home: Path) -> t.Iterator[_Lock]:
-    """A lock beside the environment; the kernel lets go of it when the process dies."""
+    """Hold a lock beside the environment. The kernel releases it when the process dies."""
     home.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(home.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -194,7 +194,7 @@ def _candidates() -> t.Iterator[str]:
 
 
 def _version(python: str) -> tuple[int, ...]:
-    """The version of a Python that can make environments; ``()`` for one that does not run.
+    """Return the version of a Python that can make environments; ``()`` if it does not run.
 
     The shim of a version manager exists and is executable even if it fails, so it has to be run.
     """

@@ -122,7 +122,7 @@ def node_config(
 
 
 def role(name: str) -> dict[str, t.Any]:
-    """A role that may do everything and hides nothing."""
+    """Return a role that may do everything and hides nothing."""
     everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
     return {
         "name": name,
@@ -144,7 +144,7 @@ def _options(options: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _web(endpoint: RouterURL, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
-    """A Web transport and not a WebSocket one: that would answer on every path."""
+    """Return a Web transport. A WebSocket transport would answer on every path."""
     node: dict[str, t.Any] = {"type": "websocket", **service}
     path = endpoint.path.partition("?")[0].strip("/")
     *parents, last = path.split("/")

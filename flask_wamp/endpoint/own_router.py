@@ -1,4 +1,4 @@
-"""An app's own router: where it is, how it starts, and what the app tells it."""
+"""An app's own router: where it is, how it starts, and the rights that the app sends to it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ logger = get_logger("flask_wamp")
 class OwnRouter:
     """The embedded router of one app.
 
-    :param linger: Seconds that calls wait for a procedure whose last callee has gone.
-    :param policy: Returns the app's rights; called when the router starts and at each join.
-    :param authorizer: Returns the procedure that is the app's authorizer; empty: there is none.
-    :param in_memory: Tells whether the router is one in this process; asked at each join.
+    :param linger: The seconds that calls wait for a procedure whose last callee has left.
+    :param policy: Returns the app's rights. It is called when the router starts and at each join.
+    :param authorizer: Returns the procedure that is the app's authorizer. It is empty if there is none.
+    :param in_memory: Returns whether the router is in this process. It is called at each join.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class OwnRouter:
 
     def settings(self, settings: ClientSettings) -> ClientSettings:
         """Return the settings of a client that joins this router."""
-        # Nobody else can reach it, so it asks for no proof of who the app is.
+        # No other user can reach it, so it does not ask the app to authenticate.
         given = settings.credentials
         return dataclasses.replace(
             settings,
@@ -84,21 +84,21 @@ class OwnRouter:
         )
 
     def process_id(self) -> int | None:
-        """Return the process of the router; None: it does not run."""
+        """Return the process id of the router; None if it does not run."""
         if not listens(self.place):
             return None
         with open(self.place.info) as file:
             return int(json.load(file)["pid"])
 
     def ensure_running(self) -> None:
-        """Start the router unless it runs, and wait until it listens.
+        """Start the router unless it runs. Wait until it listens.
 
-        :raises TransportError: It cannot be started, or not in time.
+        :raises TransportError: It cannot be started, or it does not listen in time.
         """
         ensure_running(self.place, self._setup(), time.monotonic() + self._connect_timeout)
 
     def open_transport(self, url: RouterURL, *, timeout: float, **options: t.Any) -> Transport:
-        """Connect to the router, which is started where it does not run."""
+        """Connect to the router. Start it if it does not run."""
         if self._in_memory():
             return self.memory.open_transport(url, timeout=timeout, **options)
         deadline = time.monotonic() + timeout
@@ -112,7 +112,7 @@ class OwnRouter:
         return self._in_memory()
 
     def redeem(self, ticket: str) -> Identity | None:
-        """Return who has got a ticket of the router in this process; it is valid once."""
+        """Return the identity that a ticket of the router in this process was made for. It is valid once."""
         found = self._api.redeem(ticket)
         return found if isinstance(found, Identity) else None
 
@@ -121,12 +121,12 @@ class OwnRouter:
             "app": self._app.name,
             "realm": self._realm,
             "listen": self._listen,
-            # None among them: programs that are no web page send no Origin.
+            # With None, because programs other than browsers send no Origin.
             "origins": None if "*" in self._origins else [None, *self._origins],
             "policy": rights.as_json(self._policy()),
             "explains": self._explains(),
             "authorizer": self._authorizer(),
-            # In a deploy, calls that no worker can take wait for the next one.
+            # During a deploy, calls wait for the next worker if none is there.
             "linger": self._linger,
         }
 
@@ -135,55 +135,55 @@ class OwnRouter:
         return str(client.call(ADD_TICKET, dataclasses.asdict(identity), max_age))
 
     def sign_out(self, client: Client, authid: str) -> int:
-        """End a user's sessions, tickets and logins; return how many sessions there were."""
+        """End a user's sessions, tickets and logins. Return how many sessions there were."""
         return int(client.call(SIGN_OUT, authid))
 
     def end_login(self, client: Client, browser: str, authid: str) -> None:
-        """End the sessions of a browser session, and those of the user that are of none."""
+        """End the sessions of a browser session, and the user's sessions without a browser session."""
         if self._in_memory() and not client.joined:
             return  # the router is in this process, and has no other sessions
         client.call(END_LOGIN, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
-        """Make what tells the router the app's rights at each join: it may be older than the app."""
+        """Make the listener that sends the rights at each join: the router may be older than the app."""
         return _Configurer(self._configuration)
 
     def _configuration(self) -> list[object]:
         return [rights.as_json(self._policy()), self._explains(), self._authorizer()]
 
     def _explains(self) -> bool:
-        """Return whether refusals say which line is missing."""
+        """Return whether refusals name the line that is missing."""
         return self._app.debug or self._app.testing
 
 
 class _Configurer:
-    """Tells the router the app's rights, whenever a process of the app joins."""
+    """Sends the app's rights to the router, whenever a process of the app joins."""
 
     def __init__(self, configuration: t.Callable[[], list[object]]) -> None:
         self._configuration = configuration
 
     def joined(self, connection: Connection) -> None:
-        """There is a session."""
+        """Send the rights with each new session."""
         connection.put(Session.call, CONFIGURE, self._configuration(), {}, {}, _Answer())
 
     def lost(self) -> None:
-        """There is none any more."""
+        """Do nothing: the next session sends the rights again."""
 
     def leave(self, deadline: float) -> None:
-        """The process leaves; its successors have rights of their own to tell."""
+        """Do nothing: the successors of this process send rights of their own."""
 
 
 class _Answer:
     """The ticket of the CALL."""
 
     def resolve(self, message: t.Any) -> None:
-        """Take RESULT or ERROR."""
+        """Log an ERROR."""
         error = getattr(message, "error", None)
         if error is not None:
-            logger.error("the embedded router does not take the app's rights: %s", error)
+            logger.error("the embedded router did not accept the app's rights: %s", error)
 
     def fail(self, error: BaseException) -> None:
-        """The session is lost; the next one tells them again."""
+        """Do nothing: the next session sends the rights again."""
 
 
 def _place_of(app: Flask, realm: str) -> Place:
@@ -195,7 +195,7 @@ def _place_of(app: Flask, realm: str) -> Place:
 class AtOwnRouter:
     """Browsers join the app's own router: through the endpoint, or at a port of the router's.
 
-    :param identify: Says who sends a request.
+    :param identify: Returns the sender of the current request.
     """
 
     def __init__(
@@ -215,12 +215,12 @@ class AtOwnRouter:
 
     @property
     def browsers_socket(self) -> str | None:
-        """Where connections are handed over."""
+        """The unix socket for handovers."""
         return self._router.place.browsers
 
     @property
     def public_url(self) -> str | None:
-        """The router's own port, where it has one for browsers."""
+        """The URL of the router's own port, if it has one for browsers."""
         return public_url(self._listen)
 
     def ensure_router(self) -> None:
@@ -228,9 +228,9 @@ class AtOwnRouter:
         self._router.ensure_running()
 
     def identify(self) -> BrowserIdentity | None:
-        """Return who sends the present request."""
+        """Return the sender of the current request."""
         return self._identify()
 
     def ticket(self, identity: BrowserIdentity) -> str:
-        """Return a ticket for joining once."""
+        """Return a ticket with which a browser joins once."""
         return self._router.ticket(self._client, identity, self._max_age)

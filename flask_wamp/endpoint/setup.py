@@ -1,4 +1,4 @@
-"""Put an app's endpoint and router together, as its configuration says."""
+"""Make an app's endpoint and its own router, as the configuration says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Config(t.Protocol):
     def __getitem__(self, name: str, /) -> t.Any: ...
 
     def is_default(self, name: str, /) -> bool:
-        """Return whether the app says nothing about a key."""
+        """Return whether the app has not set a key."""
 
 
 def own_router(
@@ -36,7 +36,7 @@ def own_router(
     policy: t.Callable[[], Policy],
     authorizer: t.Callable[[], str],
 ) -> OwnRouter | None:
-    """Return the app's own router; None: it joins another one."""
+    """Return the app's own router; None if the app joins another router."""
     url = settings.router_url
     if not (url.embedded or url.memory):
         return None
@@ -47,7 +47,7 @@ def own_router(
                 "tcp://, and end TLS in a proxy such as nginx"
             )
     is_default = config.is_default("WAMP_ROUTER_URL")
-    from .own_router import OwnRouter  # the router takes longer to import than all the rest
+    from .own_router import OwnRouter  # the import of the router takes longer than all the rest
 
     return OwnRouter(
         app,
@@ -59,7 +59,7 @@ def own_router(
         linger=settings.call_timeout,
         policy=policy,
         authorizer=authorizer,
-        # Looked at when the app joins: tests set TESTING on an app that has been made.
+        # Checked when the app joins, because tests set TESTING after the app was made.
         in_memory=lambda: url.memory or (is_default and app.testing),
     )
 
@@ -71,9 +71,9 @@ def add_endpoint(
     router: OwnRouter | None,
     authenticators: Authenticators,
 ) -> Endpoint | None:
-    """Add the routes of ``WAMP_ENDPOINT``; None: there are none.
+    """Add the routes of ``WAMP_ENDPOINT``, unless it is None.
 
-    :param authenticators: Those of the app, by realm. They may still be added.
+    :param authenticators: The app's authenticators, by realm. More may be added later.
     """
     path, listen = config["WAMP_ENDPOINT"], config["WAMP_ROUTER_LISTEN"]
     if path is None:

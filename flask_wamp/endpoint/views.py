@@ -108,7 +108,7 @@ class Endpoint:
             fds, data = (detached.fd, detached.keep_fd), request_bytes(request.environ)
             try:
                 hand_over(path, fds, handover, data)
-            except (FileNotFoundError, ConnectionError):  # the router has ended
+            except (FileNotFoundError, ConnectionError):  # the router has stopped
                 self._joining.ensure_router()
                 hand_over(path, fds, handover, data)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""From the payload of a message to the arguments of its handler."""
+"""The payload of a message becomes the arguments of its handler."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Arguments = tuple[t.Sequence[t.Any], dict[str, t.Any]]
 
 
 class Payload:
-    """Calls one handler with what a message has for it.
+    """Calls a handler with the payload of a message.
 
     :param call: The handler's function, as a plain function.
     :param parts: The arguments that are parts of the URI.
-    :param validated: Whether pydantic checks the arguments.
+    :param validated: Whether pydantic validates the arguments.
     :param in_request: Whether the handler may read its payload from the request.
-    :param extra: Parameters that are given by keyword, beside the payload's.
+    :param extra: Parameters that are given by keyword, in addition to the payload.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Payload:
     def check(self) -> None:
         """Evaluate the annotations that are text, before the first message comes.
 
-        :raises NameError: One names what does not exist; others raise what Python raises.
+        :raises NameError: An annotation has an unknown name. Other mistakes raise what Python raises.
         """
         spec = self._spec
         if not self._validated:
@@ -98,7 +98,7 @@ class Payload:
         return self._call(*args, **kwargs)
 
     def _try(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
-        """Call it where only a ``TypeError`` tells whether the arguments are the right ones."""
+        """Call the handler if only a ``TypeError`` shows whether the arguments fit."""
         given = args, kwargs
         if self._validated:
             args, kwargs = (self._validate or self._validator())(tuple(args), kwargs)
@@ -132,7 +132,7 @@ class Payload:
             if parameter.kind > parameter.POSITIONAL_OR_KEYWORD:
                 break
             if name in self._hidden:
-                by_name = True  # what comes after it cannot be given by its place
+                by_name = True  # the parameters after it cannot be given by position
             elif name in self._keywords:
                 if not by_name and name in kwargs:
                     placed.append(kwargs.pop(name))
@@ -152,7 +152,7 @@ class Payload:
         return [*placed, *rest], kwargs
 
     def _validator(self) -> Validate:
-        # At the first call: making one takes long, and an app with a thousand procedures starts at once.
+        # Made at the first call, because it takes long, and an app with a thousand procedures has to start.
         self._validate = self._make_validator(may_miss=self._may_miss)
         return self._validate
 
@@ -175,14 +175,14 @@ def _unexpected(names: t.Collection[str]) -> list[dict[str, t.Any]]:
 
 
 def _given_twice(function: t.Any, error: TypeError) -> str | None:
-    """Return the argument that a decorator fills and that the caller has given too."""
+    """Return the argument that both a decorator and the caller have given."""
     name = getattr(function, "__qualname__", None)
     found = re.fullmatch(r"(.*)\(\) got multiple values for argument '(.*)'", str(error))
     return found[2] if found is not None and found[1] == name else None
 
 
 def _has_begun(function: t.Any, traceback: types.TracebackType | None) -> bool:
-    """Return whether an error comes from inside of a function, not from the attempt to call it."""
+    """Return whether an error comes from inside a function, not from the attempt to call it."""
     code = getattr(function, "__code__", None)
     while traceback is not None:
         if traceback.tb_frame.f_code is code:

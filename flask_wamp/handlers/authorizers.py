@@ -21,7 +21,7 @@ def ask_authorizers(
 ) -> bool | None:
     """Return the first answer of an app's authorizers that is not None.
 
-    :param about: The authid, the role and ``authextra`` of who asks.
+    :param about: The authid, the role and ``authextra`` of the session that asks.
     :raises TypeError: One of them answered neither a bool nor None.
     """
     for authorizer in group.authorizers:

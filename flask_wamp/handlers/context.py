@@ -46,7 +46,7 @@ class PastWork:
 
 
 class _Incoming:
-    """What invocations and events have in common."""
+    """The part that invocations and events share."""
 
     __slots__ = ("_trusted_links", "_work", "options", "received", "tasks")
 
@@ -117,7 +117,7 @@ class _Incoming:
 
     @property
     def identity(self) -> Identity | None:
-        """Who called or published: authid and authrole. None if the router does not disclose them.
+        """The identity of the caller or publisher. None if the router does not disclose it.
 
         It cannot be forged, see :attr:`details`.
 

@@ -1,6 +1,6 @@
 """``async def`` handlers, hooks and receivers: run them as Flask runs async views, and under gevent too.
 
-The same for asynchronous generators, which Flask does not run.
+Asynchronous generators, which Flask does not run, work in the same way.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def make_sync(app: Flask, f: F) -> F:
 
     @functools.wraps(f)
     def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
-        # Asked at every call: a server may patch after the app has been imported.
+        # Checked at every call, because a server may patch after the app has been imported.
         if replaced or not is_monkey_patched():
-            # Not as keywords: asgiref has a parameter self, which a caller's keyword may be called too.
+            # Not as keywords: asgiref has a parameter self, and a caller's keyword may have that name.
             return sync(args, kwargs)
         from ..concurrency.greenlet_loops import run
 

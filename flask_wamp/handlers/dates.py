@@ -1,7 +1,7 @@
-"""One format of dates for HTTP and WAMP, where the app asks for it (``WAMP_DATES``).
+"""One format of dates for HTTP and WAMP, if the app asks for it (``WAMP_DATES``).
 
-By default a view that serves both sides answers in two formats: Flask's JSON provider writes dates as HTTP
-headers have them (RFC 822), and WAMP payloads have ISO 8601.
+By default a view that serves both sides answers in two formats: Flask's JSON provider writes dates in the
+format of HTTP headers (RFC 822), and WAMP payloads have ISO 8601.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def use_format(
 ) -> None:
     """Make both sides write dates in one format.
 
-    :param name: ``iso``: HTTP writes ISO 8601 too. ``http``: WAMP writes what the JSON provider makes of
-        dates. None and False: neither changes.
-    :param encoders: The app's encoders for WAMP; one of the app's own for dates wins.
-    :param default: Asks the app's JSON provider.
-    :raises ValueError: The JSON provider cannot be told.
+    :param name: With ``iso``, HTTP writes ISO 8601 too. With ``http``, WAMP writes dates as the JSON provider
+        does. With None or False neither changes.
+    :param encoders: The app's encoders for WAMP. An encoder of the app's own for dates is kept.
+    :param default: Encodes a value with the app's JSON provider.
+    :raises ValueError: The JSON provider has no ``default`` to replace.
     """
     if name == "http":
         encoders.setdefault(dt.date, default)

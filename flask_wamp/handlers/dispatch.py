@@ -45,9 +45,9 @@ class Dispatcher:
 
     :param prefix: ``WAMP_URI_PREFIX``.
     :param validate: ``WAMP_VALIDATE``, the default of ``validate=``.
-    :param own_types: What the app's own types are sent as.
+    :param own_types: The encoders of the app's own types.
     :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.disclosure.identified`.
-    :param signer: Signs what the processes of the app tell each other.
+    :param signer: Signs the messages that the processes of the app send each other.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t
 
 
 class Handler:
-    """A decorated function with all that runs around it."""
+    """A decorated function with everything that runs around it."""
 
     message_class: type[Invocation] | type[Event]
     current: contextvars.ContextVar[t.Any]
@@ -144,14 +144,16 @@ class Handler:
         self._chain: Chain | None = None
 
     def __call__(self, work: ActiveMessage) -> t.Any:
-        """Handle a message; return one outcome, whatever the app's code does."""
+        """Handle a message. Return one outcome, whatever the app's code does."""
         message = self.message_class(work, self._options, self._trusted_links)
         token, previous = self.current.set(message), deadlines.active_message.set(work)
         context, chain, failed = None, None, None
         try:
             context = self._enter(message)
             chain = self.chain()
-            if signals.dispatch_started.receivers:  # asked here: a call for nothing costs more
+            if (
+                signals.dispatch_started.receivers
+            ):  # checked here, because a call for nothing costs more
                 notify.send(signals.dispatch_started, self._app, message=message)
             outcome, failed = self._run(chain, work, message)
         except BaseException as error:
@@ -167,21 +169,21 @@ class Handler:
         return outcome
 
     def check(self, wrapped: Wrapped) -> None:
-        """Check before the start what would otherwise fail at the first message.
+        """Check, before the start, what would otherwise fail at the first message.
 
-        :param wrapped: The functions inside of the app's views.
-        :raises ValueError: The handler configures a middleware that is not there, or skips the decorators
+        :param wrapped: The functions that the app's views wrap.
+        :raises ValueError: The handler configures a middleware that does not exist, or skips the decorators
             of its view.
-        :raises NameError: An annotation names what does not exist.
+        :raises NameError: An annotation has an unknown name.
         """
         check_guards(self._spec, wrapped)
         self._payload.check()
         self.chain()
 
     def chain(self) -> Chain:
-        """Return what runs around the function at present.
+        """Return what runs around the function now.
 
-        :raises ValueError: The handler configures a middleware that is not there.
+        :raises ValueError: The handler configures a middleware that does not exist.
         """
         chain = self._chain
         if chain is None or chain.generation != Hooks.generation:
@@ -199,14 +201,14 @@ class Handler:
     def handle(self, message: t.Any) -> t.Any:
         """Validate the payload and call the function.
 
-        :raises InvalidArgument: It does not fit.
+        :raises InvalidArgument: The payload does not fit.
         """
         received = message.received
-        uri = "" if self._parts is None else message.uri  # it is asked for its parts only
+        uri = "" if self._parts is None else message.uri  # only its parts are needed
         return self._payload.hand_over(uri, received.args, received.kwargs)
 
     def _extra(self) -> frozenset[str]:
-        """Return the parameters that get a keyword argument which is not in the payload."""
+        """Return the parameters that get a keyword argument from elsewhere than the payload."""
         return frozenset()
 
     def _enter(self, message: t.Any) -> t.Any:
@@ -220,11 +222,11 @@ class Handler:
     def _run(
         self, chain: Chain, work: ActiveMessage, message: t.Any
     ) -> tuple[t.Any, BaseException | None]:
-        """Return the outcome, and the error that it is."""
+        """Return the outcome, and the error if it is one."""
         interruptible = work.interruptible()
         if work.deadline is None and interruptible is None:
             value, outcome = self._outcome(chain, work, message)
-        else:  # not around the signals and the teardown: what began in time is finished in full
+        else:  # not around the signals and the teardown, which always run to their end
             with time_limit(work.deadline), interruptible or contextlib.nullcontext():
                 value, outcome = self._outcome(chain, work, message)
         if isinstance(outcome, Failure):
@@ -246,9 +248,9 @@ class Handler:
     def _failed(
         self, error: BaseException, work: ActiveMessage, message: t.Any, context: object
     ) -> t.Any:
-        """Make an outcome of an exception.
+        """Convert an exception to an outcome.
 
-        :param context: None: the handler's context could not be pushed.
+        :param context: None if the handler's context could not be pushed.
         """
         with self._app.app_context() if context is None else contextlib.nullcontext():
             outcome = self._results.raised(error, work.plain, message)
@@ -264,7 +266,7 @@ class _Callee(Handler):
     _is_view: bool | None = None
 
     def handle(self, message: t.Any) -> t.Any:
-        """Call the function. A generator runs to its end, inside of all that runs around a handler."""
+        """Call the function. A generator runs to its end, inside everything that runs around a handler."""
         value = super().handle(message)
         generator = as_generator(value) if isinstance(value, STREAMS) else None
         if generator is None:
@@ -305,16 +307,16 @@ class _Subscriber(Handler):
         return False
 
     def handle(self, message: t.Any) -> t.Any:
-        """Validate the payload and call the function, perhaps with ``meta``."""
+        """Validate the payload and call the function, with ``meta`` if it takes that."""
         if not self._takes_meta:
             return super().handle(message)
-        # What the publisher calls meta does not count: it could name another topic.
+        # A keyword meta of the publisher's is ignored, because it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
         return self._payload.hand_over(message.uri, message.args, {**message.kwargs, "meta": meta})
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:
-    """Pop the context. A teardown function that raises does not take the answer away."""
+    """Pop the context. If a teardown function raises, the answer is sent all the same."""
     try:
         context.pop(failed)
     except BaseException:

@@ -1,7 +1,6 @@
-"""What the app allows to others: ``allow=`` of handlers, and ``wamp.allow(...)``.
+"""What the app allows others: ``allow=`` of handlers, and ``wamp.allow(...)``.
 
-A grant is what the user has written. In an app, where the prefix is known, it becomes a
-:class:`.rights.Right`.
+A grant is what the user has written. In an app, which knows the prefix, it becomes a :class:`.rights.Right`.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from ..protocol.rights import ACTIONS, Right
 from ..protocol.uris import resolve
 
 Roles = str | t.Sequence[str]
-"""A role or several; ``"anonymous"`` is everybody, ``"*"`` everybody who is known."""
+"""A role or several. ``"anonymous"`` means everybody, ``"*"`` everybody who is known."""
 
 
 class Grant(t.NamedTuple):
-    """A role may do something; the URI may be relative."""
+    """Says that a role may do something. The URI may be relative."""
 
     role: str
     action: str
@@ -27,7 +26,7 @@ class Grant(t.NamedTuple):
     def right(self, prefix: str | None) -> Right:
         """Return the right below a prefix.
 
-        :raises ValueError: The URI is none; says which forms there are.
+        :raises ValueError: The URI is not valid. The text lists the forms.
         """
         uri, match = parse_uri(resolve(self.uri, prefix))
         return Right(self.role, self.action, uri, match, self.source).check()
@@ -37,7 +36,7 @@ def grants(roles: Roles, source: str, **actions: str | t.Sequence[str] | None) -
     """Return a grant for each role, action and URI.
 
     :param actions: ``call``, ``publish``, ``subscribe`` and ``register``, each a URI or several.
-    :raises ValueError: One of it is not allowed.
+    :raises ValueError: A role or a URI is not valid.
     """
     names = as_roles(roles)
     made = []
@@ -67,7 +66,7 @@ def as_roles(roles: object) -> tuple[str, ...]:
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
-    """Return the URI of a right, and how it matches: a last dot makes a prefix, an empty part a wildcard."""
+    """Return the URI of a right and its match: a final dot means a prefix, an empty part a wildcard."""
     if "<" in uri:
         pattern = Pattern.parse(uri, None)
         return pattern.uri, pattern.match

@@ -1,4 +1,4 @@
-"""Which handlers and hooks belong to which app, and how blueprints nest in it."""
+"""The handlers and hooks of each app, and the blueprints that nest in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Group:
         innermost.
     :param prefixes: The URI prefixes, each relative to the one before.
     :param around: The hooks of the groups around this one.
-    :param allow: The roles that may use its handlers, where those do not say so.
+    :param allow: The roles that may use its handlers, if a handler has no ``allow=``.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class Group:
     ) -> None:
         self.hooks = Hooks()
         self.encoders: dict[type, t.Callable[[t.Any], t.Any]] = {}
-        """What objects of a class are sent as; an app's group has them, those of blueprints do not."""
+        """The encoders of classes. Only an app's group has them."""
         self.groups: dict[object, Group] = {}
-        """The groups in this one, by what they were made for."""
+        """The groups in this one, by the key they were made for."""
         self.grants: list[Grant] = []
-        """What others may do, below the prefixes of this group."""
+        """What others may do. URIs are relative to the prefixes of this group."""
         self.authenticators: dict[str | None, t.Callable[..., object]] = {}
-        """What identifies browsers, by realm; an app's group has them, those of blueprints do not."""
+        """The authenticators of browsers, by realm. Only an app's group has them."""
         self.authorizers: list[t.Callable[..., object]] = []
-        """What decides before the table of rights; an app's group has them, those of blueprints do not."""
+        """The authorizers, which decide before the table of rights. Only an app's group has them."""
         self.allow = allow
-        """The roles that may use handlers that do not say so themselves."""
+        """The roles that may use handlers without ``allow=``."""
         self.sites: dict[object, int] = {}
-        """Where in the code each item was declared, and how many groups there were by then."""
+        """The line of code that declared each item, and how many groups there were at that time."""
         self._serve = serve
         self._prefixes = prefixes
         self._scopes = (*around, self.hooks)
@@ -54,7 +54,7 @@ class Group:
     def add(self, spec: Spec) -> None:
         """Serve a handler.
 
-        :raises ValueError: The app has its URI already.
+        :raises ValueError: The app has a handler for its URI already.
         """
         if spec.options.get("allow") is None and self.allow is not None:
             options = {**spec.options, "allow": self.allow}
@@ -67,8 +67,8 @@ class Group:
         """Make a group in this one.
 
         :param key: What it is made for.
-        :param prefix: Its prefix, relative to that of this group; None adds nothing.
-        :param allow: Its roles; None: those of this group.
+        :param prefix: Its prefix, relative to that of this group. None adds nothing.
+        :param allow: Its roles. None means those of this group.
         """
         prefixes = self._prefixes if prefix is None else (*self._prefixes, prefix)
         allow = self.allow if allow is None else allow
@@ -87,8 +87,8 @@ class Group:
 class Item:
     """Something that was declared: a handler, a hook, a blueprint and so on.
 
-    :param what: What it is, for messages.
-    :param site: The same when the same line of code declares it again, as a factory does for each app.
+    :param what: A description, for messages.
+    :param site: The line of code that declares it. A factory runs the same line for each app.
     :param apply: Adds it to a group.
     :param is_static: It was declared while its module was imported, which happens once in a process.
     """
@@ -111,7 +111,7 @@ class Item:
         if site is None:
             site = (what, site_of(thing), frame.f_code, frame.f_lasti)
         is_static = frame.f_code.co_name == "<module>"
-        # A function of a module may be decorated through a helper of the user's.
+        # The user's code may decorate a function of a module through a helper.
         names = getattr(thing, "__globals__", None)
         if "<locals>" not in getattr(thing, "__qualname__", "<locals>") and names is not None:
             while not is_static and frame.f_back is not None:
@@ -121,9 +121,9 @@ class Item:
 
 
 class Items:
-    """What was declared on an extension or blueprint, and to which of its groups each item belongs.
+    """The items that were declared on an extension or blueprint, and the groups each of them belongs to.
 
-    An extension has a group for each app, a blueprint one for each place it is registered in.
+    An extension has a group for each app. A blueprint has a group for each place it is registered in.
 
     * What is declared before there is a group belongs to all of them, and so does what a module declares
       while it is imported, and everything that is declared on a blueprint.
@@ -168,7 +168,7 @@ class Items:
         self._last = weakref.ref(group)
 
     def check(self, group: Group) -> None:
-        """Look at a group whose app is about to start.
+        """Check a group whose app is about to start.
 
         :raises ValueError: Something was declared for it twice.
         """
@@ -185,7 +185,7 @@ class Items:
                 self._apply(item, group)
         made, same = self._shared.get(item.site, (self._made, []))
         if made != self._made and not item.is_static:
-            same = []  # the line has run again, and its first run was for groups that are there
+            same = []  # the line has run again, and its first run was for groups that exist
         self._shared[item.site] = self._made, [*same, item]
 
     def _has(self, group: Group, item: Item) -> bool:

@@ -1,4 +1,4 @@
-"""What runs around a handler: hooks, middlewares and error handlers of its scopes, put into a chain.
+"""The chain around a handler: hooks, middlewares and error handlers of its scopes.
 
 A scope is an app or a blueprint. The chain of a handler is made once, from the outermost scope to the
 innermost, in Flask's order.
@@ -71,7 +71,7 @@ class Hooks:
             found = True
         if not found or isinstance(middleware, type):
             raise TypeError(
-                f"{middleware!r} is no middleware: give a function f(next_, message), or an object "
+                f"{middleware!r} is not a middleware: give a function f(next_, message), or an object "
                 "with before_dispatch, after_dispatch or teardown_dispatch"
             )
         if iscoroutinefunction(middleware) or iscoroutinefunction(type(middleware).__call__):
@@ -142,7 +142,7 @@ class Chain:
         for hook in self._teardown:
             try:
                 hook(message, error)
-            except BaseException:  # the answer is made: nothing may take it away
+            except BaseException:  # the answer exists, and must be sent
                 report(logger.exception, "a teardown hook failed after %r", message)
 
     def _dispatch(self, message: Message) -> t.Any:
@@ -190,7 +190,7 @@ class _Choice:
         }
 
     def of(self, hooks: t.Sequence[t.Any]) -> list[t.Any]:
-        """Return the hooks or middlewares that the handler keeps, configured as it says."""
+        """Return the hooks or middlewares that the handler keeps, with its options."""
         return [chosen for hook in hooks if (chosen := self._chosen(hook)) is not None]
 
     def _chosen(self, hook: t.Any) -> t.Any:

@@ -70,7 +70,7 @@ def before_first_request(app: Flask, start: t.Callable[[], object]) -> None:
 
 
 def refuse_requests(app: Flask, error: Exception) -> None:
-    """Answer all HTTP requests with an error from now on: the app's WAMP side cannot be served."""
+    """Answer all HTTP requests with an error from now on, because the app's WAMP side cannot be served."""
 
     def refuse() -> None:
         raise error

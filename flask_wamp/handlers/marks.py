@@ -76,11 +76,11 @@ def marked_members(thing: object) -> list[Spec]:
     for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
         static = inspect.getattr_static(thing, name, None)
         if isinstance(static, property):
-            continue  # looking must not run anybody's code
+            continue  # this must not run the user's code
         member = getattr(thing, name, None)
         if not inspect.isroutine(member):
             continue
-        found = marked(member) or marked(static)  # a staticmethod has its marks to itself
+        found = marked(member) or marked(static)  # a staticmethod has marks of its own
         if found and isinstance(thing, type) and isinstance(static, types.FunctionType):
             raise TypeError(
                 f"{full_name(static)} is a method: call wamp.include() with an object, not with the "
@@ -98,7 +98,7 @@ def served(f: Function) -> None:
 def take_unserved(views: t.Iterable[Function]) -> list[str]:
     """Describe the marked functions that no app serves, each once in a process.
 
-    :param views: The views of all apps: those of an app that has not started are found later.
+    :param views: The views of all apps, because those of an app that has not started are found later.
     """
     to_come = {underlying(view) for view in views}
     found = [f for f in list(_unserved) if f not in to_come]

@@ -100,7 +100,7 @@ class SessionEvents:
         self._leaves = LeaveSubscription(ON_LEAVE, self._left, shared)
 
     def declarations(self, kind: type, declaration: Declaration) -> list[Declaration]:
-        """Add a handler, and return what has to be declared for it; nothing if that is declared already.
+        """Add a handler. Return what has to be declared for it, and nothing if that is declared already.
 
         A handler for sessions that leave needs both events: the event of leaving has only the session's
         id, and the event of joining has the rest.
@@ -125,14 +125,14 @@ class SessionEvents:
         return info
 
     def _on_leave(self, work: ActiveEvent) -> SessionInfo:
-        # Crossbar 26.10 sends the id alone; the specification has authid and authrole too.
+        # Crossbar 26.10 sends only the id. The specification has authid and authrole too.
         names = ("session", "authid", "authrole")
         info = SessionInfo.parse(dict(zip(names, work.message.args, strict=False)))
         self._forget_others(work)
         return self._known.pop(info.id, info)
 
     def _forget_others(self, work: ActiveEvent) -> None:
-        """Forget what an earlier session of ours has learned: sessions may have left in between."""
+        """Forget what an earlier session has learned, because sessions may have left since."""
         session_id = work.connection.session.session_id
         if session_id != self._session_id:
             self._session_id = session_id
@@ -140,7 +140,7 @@ class SessionEvents:
 
 
 def _brief(info: SessionInfo) -> SessionInfo:
-    """Return it without details, which may be as large as the session that joins likes."""
+    """Return it without details, which can be as large as the session that joins wants."""
     transport = info.transport and dataclasses.replace(info.transport, details={})
     return dataclasses.replace(info, transport=transport, details={})
 
@@ -158,7 +158,7 @@ class _SessionHandlers:
         except ValueError as error:
             logger.warning("%s is ignored: %s", work.uri, error)
             return False
-        # The payload that came has HTTP headers and cookies. Hooks and logs get what handlers get instead.
+        # The payload has HTTP headers and cookies. Hooks and logs get what handlers get, without them.
         work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)

@@ -13,9 +13,9 @@ logger = get_logger("flask_wamp.signals")
 
 
 def send(signal: t.Any, sender: t.Any, **payload: t.Any) -> None:
-    """Send a signal to its receivers. What one of them raises is logged, and the others get it all the same.
+    """Send a signal to its receivers. If one of them raises, that is logged, and the others still get it.
 
-    Never raises: a receiver does not change the outcome that it hears of.
+    It never raises, so that a receiver does not change the outcome.
 
     :param sender: The app.
     """

@@ -60,7 +60,7 @@ class Spec:
         return self.kind, site_of(self.function), self.uri, self.options["match"]
 
     def pattern(self, prefix: str | None) -> Pattern:
-        """The URI or pattern in an app with that prefix.
+        """Return the URI or pattern in an app with that prefix.
 
         :raises InvalidURI: The URI is not valid.
         :raises ValueError: The function does not take a part of the pattern, or an option does not go
@@ -127,25 +127,25 @@ def _check_filled(names: t.Sequence[str], f: Function, function_name: str) -> No
 
 
 def full_name(f: Function) -> str:
-    """The name of a function with its module, for messages."""
+    """Return the name of a function with its module, for messages."""
     module = getattr(f, "__module__", None) or "?"
     return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
 
 
 def location(f: Function) -> str:
-    """The file and line of a function, for messages."""
+    """Return the file and line of a function, for messages."""
     code = getattr(underlying(f), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "file unknown"
 
 
 def location_of_call() -> str:
-    """The file and line of the user's code that called us."""
+    """Return the file and line of the user's code that called this package."""
     frame = caller_frame()
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def site_of(thing: object) -> object:
-    """What is the same when the same ``def`` has run again: a function's code, an object's class."""
+    """Return what stays the same when a ``def`` runs again: a function's code, an object's class."""
     code = getattr(underlying(thing), "__code__", None) if callable(thing) else None
     return code if code is not None else type(thing)
 
@@ -342,7 +342,7 @@ def _has_text_annotations(f: Function) -> bool:
 
 
 def caller_frame() -> types.FrameType:
-    """The frame of the user's code that called us."""
+    """Return the frame of the user's code that called this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back

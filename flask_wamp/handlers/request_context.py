@@ -83,7 +83,7 @@ class HandlerRequests:
         request.routing_exception = None
 
     def _values(self, message: Message) -> dict[str, t.Any]:
-        """The arguments by the names of the function's parameters."""
+        """Return the arguments by the names of the function's parameters."""
         values = dict(zip(self._parameters, message.args, strict=False)) | message.kwargs
         if self._parts is not None:
             with contextlib.suppress(InvalidArgument):  # the handler raises it again
@@ -91,7 +91,7 @@ class HandlerRequests:
         return values
 
     def _rule(self, values: t.Container[str]) -> Rule | None:
-        """The first rule of the view that the payload has all variables of; else its first one."""
+        """Return the first rule of the view whose variables the payload has; otherwise its first rule."""
         if self._endpoint is None:
             return None
         rules = list(self._app.url_map.iter_rules(self._endpoint))

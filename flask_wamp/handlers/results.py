@@ -110,7 +110,7 @@ class Results:
     # HTTP.
 
     def _view_tuple(self, value: tuple[t.Any, ...], plain: Plain) -> Outcome:
-        """The outcome of ``(body, status)``, ``(body, headers)`` or ``(body, status, headers)``."""
+        """Return the outcome of ``(body, status)``, ``(body, headers)`` or ``(body, status, headers)``."""
         body, status, code, location = value[0], value[1], 200, None
         if isinstance(body, Response):
             code, location, body = body.status_code, body.location, _body(body)

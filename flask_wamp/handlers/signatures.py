@@ -1,4 +1,4 @@
-"""Which parameters a handler has, and which of them a caller can set."""
+"""The parameters of a handler, and those of them that a caller can set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GENERIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 def caller_of(f: t.Any) -> t.Any:
     """Return the function whose parameters the payload has to fit: that of the outermost decorator.
 
-    A wrapper that takes ``*args, **kwargs`` says nothing of its own, and what it wraps counts.
+    If a wrapper takes ``*args, **kwargs``, the function that it wraps counts.
     """
     if isinstance(f, types.MethodType):
         function = caller_of(f.__func__)
@@ -50,14 +50,14 @@ def _is_generic(f: t.Any) -> bool:
 def signature_of(f: Function) -> inspect.Signature:
     """Return the signature that the payload has to fit.
 
-    :raises ValueError: The function does not tell it, as some functions in C.
+    :raises ValueError: It cannot be read, as of some functions in C.
     :raises TypeError: The same.
     """
     return inspect.signature(caller_of(f), follow_wrapped=False)
 
 
 def parameters_of(f: Function) -> t.Mapping[str, inspect.Parameter] | None:
-    """Return the parameters that the payload has to fit; None if the function does not tell them."""
+    """Return the parameters that the payload has to fit; None if they cannot be read."""
     try:
         return signature_of(f).parameters
     except (TypeError, ValueError):
@@ -72,7 +72,7 @@ def takes_keyword(parameter: inspect.Parameter) -> bool:
 def hidden_parameters(f: Function, filled: t.Collection[str]) -> frozenset[str]:
     """Return the names of the parameters that a caller cannot set: those with ``_``, and those filled.
 
-    Also the ``self`` of a method that takes any keyword: Python finds it given twice.
+    The ``self`` of a method that takes any keyword is one of them, because it would be given twice.
     """
     names = parameters_of(f) or {}
     hidden = {
@@ -86,7 +86,7 @@ def hidden_parameters(f: Function, filled: t.Collection[str]) -> frozenset[str]:
 
 
 def underlying(f: t.Any) -> t.Any:
-    """Return the function that was written: of a method, a partial, a wrapper or a callable object."""
+    """Return the user's function inside a method, a partial, a wrapper or a callable object."""
     while not inspect.isfunction(f):
         if isinstance(f, functools.partial):
             f = f.func

@@ -27,10 +27,10 @@ from .coroutines import iterate
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 
-#: Items in a row before a greenlet yields to the others, which the reader is one of.
+#: The number of items after which a greenlet yields to the others, such as the reader.
 TURN = 16
 
-#: What :func:`as_generator` looks at.
+#: The types that :func:`as_generator` looks at.
 STREAMS = (types.GeneratorType, types.AsyncGeneratorType, ResultStream, Response)
 
 Generator = t.Generator[t.Any, t.Any, t.Any]
@@ -38,9 +38,10 @@ Convert = t.Callable[[t.Any], Outcome]
 
 
 def as_generator(value: t.Any) -> Generator | None:
-    """Return what a handler has returned as a plain generator; None if it is not to be iterated.
+    """Return a handler's return value as a plain generator; None if it must not be iterated.
 
-    A generator, an asynchronous generator and the result of ``g.wampy.stream``, also in a response, are.
+    A generator, an asynchronous generator and the result of ``g.wampy.stream`` are iterated, also in a
+    response.
     """
     if isinstance(value, Response) and type(value.response) is ResultStream:
         value = value.response
@@ -57,9 +58,9 @@ def exhaust(message: Invocation, generator: Generator, convert: Convert, max_byt
     The result is the generator's return value. If it returns nothing, the result is None if the caller has
     asked for progressive results, and otherwise the list of all items.
 
-    :param convert: Converts an item to what is sent.
+    :param convert: Converts an item to the value that is sent.
     :param max_bytes: How many bytes of items are kept for the list.
-    :raises Interrupted: The call was canceled; the generator was closed between two items.
+    :raises Interrupted: The call was canceled. The generator was closed between two items.
     """
     kept = None if message.details.get("receive_progress") else _Kept(message.uri, max_bytes)
     sent, give_way = False, is_monkey_patched()
@@ -86,7 +87,7 @@ def _result(value: t.Any, kept: _Kept | None, sent: bool) -> t.Any:
         return value
     if kept is not None:
         return kept.result()
-    return None if sent else CallResult()  # nothing at all: not even a None
+    return None if sent else CallResult()  # nothing at all, not even None
 
 
 def _send(message: Invocation, outcome: Outcome) -> bool:
@@ -105,7 +106,7 @@ def _checked(outcome: Outcome) -> Result:
 
 
 def _payload(outcome: Outcome) -> t.Any:
-    """Return an item as one value."""
+    """Return an item as a single value."""
     result = _checked(outcome)
     if len(result.args) == 1 and not result.kwargs:
         return result.args[0]
@@ -113,7 +114,7 @@ def _payload(outcome: Outcome) -> t.Any:
 
 
 class _Kept:
-    """The items for a caller that gets them all at once, of bounded size, as a message is."""
+    """The items for a caller that gets them all at once. Their size is bounded, as that of a message is."""
 
     def __init__(self, uri: str, max_bytes: int) -> None:
         self._uri = uri
@@ -131,7 +132,7 @@ class _Kept:
     def result(self) -> list[t.Any]:
         """Return all items.
 
-        :raises PayloadTooLarge: They had more bytes than one message may have.
+        :raises PayloadTooLarge: They have more bytes than a message may have.
         """
         if self._room < 0:
             raise PayloadTooLarge(f"all that {self._uri} yields is too much for one result")
@@ -145,7 +146,7 @@ class Streaming:
     """Streams what the views of one app yield, and what they get from ``g.wampy.stream``.
 
     :param convert: Converts an item in the same way as a handler's result.
-    :param own_types: What the app's own types are sent as.
+    :param own_types: The encoders of the app's own types.
     """
 
     def __init__(
@@ -174,9 +175,9 @@ class Streaming:
             self._asynchronous.add(f)
 
     def _before_request(self) -> None:
-        """Replace a view that is an asynchronous generator: Flask refuses what it returns.
+        """Replace a view that is an asynchronous generator, because Flask refuses what it returns.
 
-        At the request, since only then all views exist, whichever decorator came first.
+        This happens at the request, because only then all views exist, whichever decorator came first.
         """
         views, name = self._app.view_functions, request.endpoint
         view = views.get(name or "")
@@ -200,10 +201,10 @@ class Streaming:
         if type(body) is EventStream:
             events = _as_events(response, EVENT_STREAM)
             lines = body.lines(self._json, events)
-            response.call_on_close(body.close)  # it may never be begun
+            response.call_on_close(body.close)  # it may never have begun
         else:
             events = _as_events(response, NDJSON)
-            # In a response of another type, text and bytes are what the view means to send.
+            # In a response of another type, the view means text and bytes to be sent as they are.
             raw = response.mimetype not in ("text/html", NDJSON, EVENT_STREAM)
             lines = self._lines(body, events, raw)
         response.response = stream_with_context(t.cast("t.Iterator[str]", lines))
@@ -211,7 +212,9 @@ class Streaming:
             response.mimetype = EVENT_STREAM if events else NDJSON
         if events:
             response.headers.setdefault("Cache-Control", "no-cache")
-            response.headers.setdefault("X-Accel-Buffering", "no")  # nginx sends each at once
+            response.headers.setdefault(
+                "X-Accel-Buffering", "no"
+            )  # so that nginx sends each item at once
         return response
 
     def _lines(self, source: t.Any, events: bool, raw: bool) -> t.Iterator[str | bytes]:
@@ -238,7 +241,7 @@ class Streaming:
 
 
 def _as_events(response: Response, default: str) -> bool:
-    """Return whether to send Server-Sent Events: the view says so, or the client asks for them."""
+    """Return whether to send Server-Sent Events, because the view or the client asks for them."""
     if response.mimetype != "text/html":
         return response.mimetype == EVENT_STREAM
     offered = sorted([NDJSON, EVENT_STREAM], key=lambda kind: kind != default)

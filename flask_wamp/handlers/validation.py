@@ -1,11 +1,11 @@
-"""Arguments against annotations: pydantic's ``validate_call``, in two steps.
+"""Validation of arguments by their annotations: pydantic's ``validate_call``, in two steps.
 
-First the arguments are validated and coerced, then the function is called. So an error of the
-arguments is never mixed up with one that the function itself makes.
+First the arguments are validated and converted. Then the function is called. So an error in the arguments is
+never confused with an error that the function itself raises.
 
-A message of 1 MB can have millions of errors, and pydantic collects them all, in 1.3 GB. Therefore the
-validation of a list, a tuple or a set ends at the first item that does not fit, that of a large dictionary at
-the first hundred entries with errors, and at most :data:`MAX_ERRORS` errors are answered.
+A message of 1 MB can have millions of errors, and pydantic would collect them all, in 1.3 GB. Therefore the
+validation of a list, a tuple or a set ends at the first item that does not fit. That of a large dictionary
+ends at the first hundred entries with errors. At most :data:`MAX_ERRORS` errors are answered.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..protocol.patterns import Pattern
 from .signatures import annotated, parameters_of, signature_of, takes_keyword
 
 MAX_ERRORS = 100
-"""Errors that are answered; one more says how many are left out."""
+"""The number of errors that are answered. One more says how many are left out."""
 
 MAX_TEXT = 500
-"""Characters of each text in an error."""
+"""The characters of each text in an error."""
 
-#: Entries of a dictionary, or arguments, that are validated at once.
+#: The number of entries of a dictionary, or of arguments, that are validated at once.
 _SLICE = 100
 
-#: Errors above which none is shown: looking at one makes a dictionary of each.
+#: If there are more errors than this, none is shown, because pydantic makes a dictionary of each.
 _TOO_MANY = 10_000
 
 Arguments = tuple[tuple[t.Any, ...], dict[str, t.Any]]
@@ -56,7 +56,7 @@ class InvalidArgument(Exception):
 
 
 def _short(part: object) -> object:
-    """A part of a place, for logs: it may be a key of the payload, of any length."""
+    """Return a part of a location, for logs. It may be a key of the payload, of any length."""
     return part[:50] if isinstance(part, str) else part
 
 
@@ -88,16 +88,16 @@ def make_validator(
 ) -> Validate:
     """Return a function that takes ``args`` and ``kwargs`` for ``f`` and returns them validated.
 
-    Defaults are left to the function, so that a decorator below may give another one. Those that are
-    pydantic's, or that can be changed, are passed.
+    Defaults are left to the function, so that a decorator below may give another one. Defaults of pydantic's,
+    and mutable ones, are passed.
 
     :param localns: Names the annotations may use, from where ``f`` was defined.
-    :param keywords: Parameters that come as keywords, and leave their places to the others.
+    :param keywords: Parameters that are given by keyword, so that the others move up.
     :param hidden: Parameters that are not part of the payload.
-    :param may_miss: Leave it to the function to miss an argument: a decorator may fill it.
+    :param may_miss: Accept a missing argument, because a decorator may fill it.
     :raises NameError: An annotation names what does not exist.
     """
-    # Imported when first needed: it takes longer than all the rest.
+    # Imported when it is first needed, because that takes longer than all the rest.
     from pydantic import ValidationError
     from pydantic_core import ArgsKwargs as pack
 
@@ -131,7 +131,7 @@ def _collector(
 ) -> tuple[t.Callable[..., Arguments], frozenset[str]]:
     """Return a function that returns its arguments and has the parameters of ``f``.
 
-    Also the names of those that have a stand-in as their default.
+    Also return the names of the parameters that have a stand-in as their default.
     """
 
     def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
@@ -156,7 +156,7 @@ def _compiled(collect: t.Any) -> t.Callable[..., t.Any]:
     adapter: t.Any = pydantic.TypeAdapter(collect, config=_CONFIG)
     schema = hardened(adapter.core_schema, pydantic.ValidationError)
     make: t.Any = pydantic_core.SchemaValidator
-    try:  # without the validators that models were given when they were defined: those are not bounded
+    try:  # without the validators that models got when they were defined, which are not bounded
         validator = make(schema, _use_prebuilt=False)
     except TypeError:  # an older version
         validator = make(schema)
@@ -164,7 +164,7 @@ def _compiled(collect: t.Any) -> t.Callable[..., t.Any]:
 
 
 class _LeftOut:
-    """The type of what stands for a default that is not passed."""
+    """The type of the stand-in for a default that is not passed."""
 
     def __repr__(self) -> str:
         return "..."
@@ -174,14 +174,14 @@ _LEFT_OUT = _LeftOut()
 
 
 def _names(f: t.Callable[..., t.Any]) -> tuple[str, str]:
-    """What errors of pydantic call a function."""
+    """Return the names by which errors of pydantic call a function."""
     return getattr(f, "__module__", None) or "?", getattr(f, "__qualname__", None) or repr(f)
 
 
 def _payload_signature(
     f: t.Callable[..., t.Any], keywords: t.Collection[str], hidden: t.Collection[str]
 ) -> inspect.Signature | None:
-    """The signature of what the payload fills; None if the function does not tell one."""
+    """Return the signature that the payload fills; None if the function has none to read."""
     try:
         signature = signature_of(f)
     except (TypeError, ValueError):
@@ -195,7 +195,7 @@ def _payload_signature(
 def _defaults_left_out(
     signature: inspect.Signature, hints: t.Mapping[str, t.Any], may_miss: bool
 ) -> tuple[frozenset[str], inspect.Signature]:
-    """Let the function have its own defaults: pydantic sees another one, which is taken out again."""
+    """Leave defaults to the function: pydantic sees a stand-in, which is removed again."""
     own: set[str] = set()
     parameters = []
     for name, parameter in signature.parameters.items():
@@ -212,7 +212,7 @@ def _is_left_out(default: t.Any, may_miss: bool) -> bool:
 
     if default is inspect.Parameter.empty:
         return may_miss
-    # One that can be changed is copied by pydantic: no call shall see what another one did to it.
+    # Pydantic copies a mutable one, so that no call sees what another one did to it.
     return isinstance(default, t.Hashable) and not isinstance(default, FieldInfo)
 
 
@@ -231,7 +231,7 @@ def _in_order(
 #: Handlers may use any class in annotations. Source: pydantic, "Validation Decorator".
 _CONFIG: t.Any = {"arbitrary_types_allowed": True}
 
-#: Core schemas that can end at the first item that does not fit. All that are not in pydantic 2.8 can.
+#: Core schemas that can end at the first item that does not fit. Later than pydantic 2.8, all can.
 _FAIL_FAST = frozenset(
     {"list", "tuple", "set", "frozenset", "deque", "counter", "frozendict", "ordered-dict"}
 )
@@ -241,10 +241,10 @@ _ANY: dict[str, t.Any] = {"type": "any"}
 def hardened(schema: t.Any, error: type[Exception], finite: bool = True) -> t.Any:
     """Return a copy of a core schema that does not collect all errors of a collection.
 
-    NaN and infinity, which no comparison of a handler expects and JSON does not have, are no numbers for it.
+    It refuses NaN and infinity, which handlers do not expect in comparisons and JSON does not have.
 
     :param error: ``pydantic.ValidationError``.
-    :param finite: False inside of a model whose configuration decides on NaN and infinity itself.
+    :param finite: False inside a model whose configuration decides on NaN and infinity.
     """
     if isinstance(schema, list | tuple):
         return type(schema)(hardened(each, error, finite) for each in schema)
@@ -266,7 +266,7 @@ def hardened(schema: t.Any, error: type[Exception], finite: bool = True) -> t.An
 
 
 def _by_slices(error: type[Exception], value: t.Any, validate: t.Callable[..., t.Any]) -> t.Any:
-    """Validate a large dictionary in slices first, to end with the first one that has errors."""
+    """Validate a large dictionary in slices first, and end with the first slice that has errors."""
     if isinstance(value, dict) and len(value) > _SLICE:
         items = iter(value.items())
         while some := dict(itertools.islice(items, _SLICE)):
@@ -282,7 +282,7 @@ def _by_slices(error: type[Exception], value: t.Any, validate: t.Callable[..., t
 def _arguments_by_slices(
     parameters: t.Mapping[str, inspect.Parameter], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
 ) -> t.Iterator[Arguments]:
-    """The arguments of the parameters that have a name, with some of the others each time."""
+    """Yield the arguments of the named parameters, each time with some of the others."""
     positional = sum(1 for p in parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD)
     first, rest = args[:positional], args[positional:]
     named = {name: value for name, value in kwargs.items() if name in parameters}
@@ -293,7 +293,7 @@ def _arguments_by_slices(
 
 
 def _errors(error: t.Any) -> list[dict[str, t.Any]]:
-    """What is wrong; without the input, which may be secret."""
+    """Return what is wrong, without the input, which may be secret."""
     count = error.error_count()
     if count > _TOO_MANY:
         return [_error_count(count)]
@@ -312,7 +312,7 @@ def _error_count(count: int, more: str = "") -> dict[str, t.Any]:
 
 
 def _brief(part: t.Any) -> t.Any:
-    """Shorten a text that the sender chose; numbers stay as they are."""
+    """Shorten a text that the sender chose. Numbers stay as they are."""
     if isinstance(part, str) and len(part) > MAX_TEXT:
         return part[: MAX_TEXT - 3] + "..."
     return part
@@ -321,8 +321,8 @@ def _brief(part: t.Any) -> t.Any:
 class URIArguments:
     """The parts of URIs that match a pattern, as arguments of a handler.
 
-    Who calls gives the rest: positional arguments are for the other parameters, and a keyword argument
-    by the name of a part is refused, so nobody contradicts the URI that the router has let through.
+    The caller gives the rest. Positional arguments are for the other parameters. A keyword argument with the
+    name of a part is refused, so that no payload contradicts the URI that the router has allowed.
     """
 
     def __init__(self, pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
@@ -338,9 +338,9 @@ class URIArguments:
         self.names = {part.name for _, part in self._parts}
 
     def values(self, uri: str) -> dict[str, t.Any]:
-        """What the parts of a URI are, by name.
+        """Return the parts of a URI by name.
 
-        :raises InvalidArgument: A converter does not take one.
+        :raises InvalidArgument: A converter does not accept one.
         """
         texts = self._pattern.texts(uri)
         found, errors = {}, []
@@ -356,7 +356,7 @@ class URIArguments:
     def join(self, uri: str, kwargs: dict[str, t.Any]) -> dict[str, t.Any]:
         """Add them to the keyword payload.
 
-        :raises InvalidArgument: It has one of them already, or a converter does not take one.
+        :raises InvalidArgument: The payload has one of them already, or a converter does not accept one.
         """
         values = self.values(uri)
         taken = [
@@ -375,12 +375,12 @@ def argument_error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
 
 
 def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:
-    """Return what is wrong with a call that ended in a ``TypeError``; None: not its arguments."""
+    """Return what is wrong with a call that raised ``TypeError``; None if it is not the arguments."""
     try:
         signature_of(f).bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(f, "__name__", "the handler")
         return InvalidArgument([{"loc": [], "msg": f"{name}() {error}", "type": "signature"}])
-    except ValueError:  # it does not tell its signature, as some functions in C
+    except ValueError:  # its signature cannot be read, as of some functions in C
         return None
     return None

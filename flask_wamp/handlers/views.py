@@ -1,4 +1,4 @@
-"""Handlers that are HTTP views too, or that a view wraps."""
+"""Handlers that are HTTP views as well, or that a view wraps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def marked_views(app: Flask) -> t.Iterator[Spec]:
 
 
 def wrapped_by_views(app: Flask) -> Wrapped:
-    """Find the functions that are inside of an app's views: below their other decorators."""
+    """Find the functions that an app's views wrap: those below their other decorators."""
     found: dict[int, Function] = {}
     for view in list(app.view_functions.values()):
         for inner in _inside(view):
@@ -35,9 +35,9 @@ def wrapped_by_views(app: Flask) -> Wrapped:
 
 
 def check_guards(spec: Spec, wrapped: Wrapped) -> None:
-    """Refuse a handler that skips decorators which its HTTP view has.
+    """Refuse a handler that skips decorators of its HTTP view.
 
-    :raises ValueError: It is the inside of a view, and ``bypass=True`` was not given.
+    :raises ValueError: A view wraps it, and ``bypass=True`` was not given.
     """
     f = spec.function
     view = wrapped.get(id(getattr(f, "__func__", f)))
@@ -53,7 +53,7 @@ def check_guards(spec: Spec, wrapped: Wrapped) -> None:
 
 
 def location_of_wrapper(view: Function) -> str:
-    """The file and line of the outermost function itself."""
+    """Return the file and line of the outermost function itself."""
     code = getattr(view, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(view)
 
@@ -82,15 +82,15 @@ def _next(f: t.Any) -> t.Iterator[Function]:
     elif isinstance(f, types.FunctionType):
         yield from _closed_over(f)
     elif not isinstance(f, types.MethodType | types.BuiltinFunctionType):
-        # An object that wraps a function, as decorators that are classes make.
+        # An object that wraps a function, as decorators that are classes return.
         yield from (each for each in vars(f).values() if isinstance(each, types.FunctionType))
 
 
 def _closed_over(f: types.FunctionType) -> t.Iterator[Function]:
-    """The functions that a wrapper without ``functools.wraps`` calls.
+    """Return the functions that a wrapper without ``functools.wraps`` calls.
 
     A wrapper is defined in its decorator, and what it wraps is defined elsewhere. A view that is defined in
-    the same app factory as a handler may call that, and wraps nothing.
+    the same app factory as a handler may call that handler, which does not make it a wrapper.
     """
     scope = _scope(f)
     for cell in f.__closure__ or ():
@@ -107,7 +107,7 @@ def _scope(f: types.FunctionType) -> tuple[str, str]:
 
 
 def _methods(view_class: type) -> t.Iterator[Function]:
-    """The methods of a class of views that has decorators: those are around each method."""
+    """Return the methods of a class of views that has decorators, which are around each method."""
     if getattr(view_class, "decorators", None) or getattr(view_class, "method_decorators", None):
         for cls in view_class.__mro__:
             yield from (each for each in vars(cls).values() if isinstance(each, types.FunctionType))

@@ -35,7 +35,7 @@ def identified(details: Details, role: Role, trusted_links: t.Collection[str] = 
 
 
 def _origin(forward_for: object, trusted_links: t.Collection[str]) -> Details:
-    """The earliest entry that can be believed; empty where the last one is not an entry at all."""
+    """Return the earliest entry that can be trusted; an empty one if the last one is not valid."""
     entries = forward_for if isinstance(forward_for, list) else []
     origin: Details = {}
     for entry in reversed(entries):

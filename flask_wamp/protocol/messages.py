@@ -45,7 +45,7 @@ class Message(msgspec.Struct, array_like=True, gc=False):
     """Base of all messages. ``gc=False``: a payload is a tree, it can't hold its own message."""
 
     def wire(self) -> tuple[object, ...]:
-        """The message as the array to send, without trailing payload that is empty."""
+        """Return the message as the array to send, without an empty payload at its end."""
         values = msgspec.structs.astuple(self)
         tag, end = _SHAPES.get(type(self)) or _shape(type(self))
         if end == len(values) or values[-1]:
@@ -365,7 +365,7 @@ AnyMessage = (
 
 
 def code(message_type: type[Message]) -> int:
-    """The message type's number on the wire."""
+    """Return the message type's number on the wire."""
     tag = message_type.__struct_config__.tag
     assert isinstance(tag, int)
     return tag
@@ -394,6 +394,6 @@ def from_elements(elements: t.Sequence[object], accepts: object = AnyMessage) ->
 
 
 def id_in(details: Details, name: str) -> int:
-    """An id in details, which nobody has checked; 0, which no router assigns, where there is none."""
+    """Return an id from details, which are unchecked; 0, which no router assigns, if there is none."""
     value = details.get(name)
     return value if isinstance(value, int) else 0

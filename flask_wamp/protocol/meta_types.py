@@ -166,7 +166,7 @@ class SubscriptionInfo(_Observed):
 
 
 def without_secrets(value: object, depth: int = DEEPEST) -> t.Any:
-    """A copy without HTTP headers and cookies, however deep: a proxy puts them into ``authextra``."""
+    """Return a copy without HTTP headers and cookies at any depth. Proxies put them into ``authextra``."""
     if isinstance(value, (dict, list)) and not depth:
         return None
     if isinstance(value, dict):
@@ -190,7 +190,7 @@ def _int(value: object) -> int | None:
 
 
 def _time(value: object) -> dt.datetime | None:
-    """An aware time of what ISO 8601 is; one without a zone is in UTC."""
+    """Return an aware time from ISO 8601. A time without a zone is in UTC."""
     if not isinstance(value, str):
         return None
     try:

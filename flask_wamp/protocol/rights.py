@@ -174,7 +174,7 @@ def overlaps(uri: str, match: str, beginning: str) -> bool:
 
 
 def _beginning(pattern: str) -> str:
-    """What all URIs that a wildcard matches begin with."""
+    """Return the prefix of all URIs that a wildcard matches."""
     parts = pattern.split(".")
     return "".join(f"{part}." for part in parts[: parts.index("")]) if "" in parts else pattern
 

@@ -20,7 +20,7 @@ class Subscriptions(dict[int, tuple[object, ...]]):
         self._asked_last: dict[int, object] = {}
 
     def add(self, subscription_id: int, topic: Topic, target: object) -> None:
-        """SUBSCRIBED came for a target."""
+        """Add a target for which SUBSCRIBED has come."""
         others = self.get(subscription_id, ())
         if not any(each is target for each in others):
             self[subscription_id] = (*others, target)

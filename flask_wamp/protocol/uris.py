@@ -79,7 +79,7 @@ def snake_case(name: str) -> str:
 
 
 def own_prefix(prefix: str | None, app_name: str) -> str:
-    """What the URIs begin with that the processes of an app use among themselves.
+    """Return the prefix of the URIs that the processes of an app use among themselves.
 
     :param prefix: ``WAMP_URI_PREFIX``; without one the app's name takes its place.
     """

@@ -1,21 +1,21 @@
-"""The embedded router: a WAMP router without I/O, threads and clock.
+"""The embedded router: a WAMP router without I/O, threads or a clock of its own.
 
-How a driver uses it::
+A driver uses it like this::
 
     router = Router(Settings(realms=("realm1",)), clock=time.monotonic, wall_clock=time.time_ns)
 
-    session = router.open(TransportFacts(serializer="json"), send=send, close=close)   # a
-    connection is open session.receive(data)           # one complete message, as bytes that never
-    change session.report_unsent(size)     # the socket did not take everything: this much waits
+    # a connection is open
+    session = router.open(TransportFacts(serializer="json"), send=send, close=close)
+    session.receive(data)           # one complete message, as bytes that never change
+    session.report_unsent(size)     # the socket did not accept everything: so many bytes wait
     session.lost()                  # the connection is gone
 
-    router.tick()                   # at router.next_deadline, which any of the above may have changed
+    router.tick()                   # at router.next_deadline, which each of these calls may change
 
-``receive`` calls ``send`` and ``close`` of this and of other sessions. ``send(data)`` takes the
-bytes of one message and puts them into a buffer: it must not block, raise, or call the router.
-``close(at_once)`` closes the transport, with ``False`` after all that was sent has left (within a
-time of the driver's). Nothing here raises for what a client sends: only the offender's session
-ends.
+``receive`` calls ``send`` and ``close`` of this and of other sessions. ``send(data)`` gets the bytes of one
+message and puts them into a buffer. It must not block, raise, or call the router. ``close(at_once)`` closes
+the transport. ``close(False)`` closes it when everything has been sent, within a time that the driver sets.
+Nothing here raises an error because of what a client sends. Only the session of that client ends.
 
 The router is not thread-safe. A driver runs it on one loop, or holds a lock for every call.
 
@@ -27,7 +27,7 @@ The router is not thread-safe. A driver runs it on one loop, or holds a lock for
 ``session``         one client's session: what is legal when
 ``realm``           the sessions of a realm, and who handles what they send
 ``dealer``          registrations
-``calls``           calls in flight: invocations, answers, cancellation, timeouts
+``calls``           pending calls: invocations, answers, cancellation, timeouts
 ``broker``          subscriptions and publications
 ``meta``            the meta API
 ``codec``           serializers; payloads pass undecoded

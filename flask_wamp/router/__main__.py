@@ -22,7 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flask_wamp.router", description=__doc__)
     parser.add_argument("--url", action="append", help="a URL to serve; ws://127.0.0.1:8080/ws")
     parser.add_argument("--realm", default="realm1", help="the realm to serve (%(default)s)")
-    parser.add_argument("--principals", metavar="FILE", help="who may join, and do what: JSON")
+    parser.add_argument(
+        "--principals",
+        metavar="FILE",
+        help="JSON: who may join, and what roles may do",
+    )
     parser.add_argument("--origin", action="append", help="let web pages of this origin join")
     options = parser.parse_args()
     try:

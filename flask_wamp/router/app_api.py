@@ -1,7 +1,6 @@
-"""What the app's own processes tell their embedded router: rights, tickets, and who has to leave.
+"""The procedures with which the app's own processes control their embedded router: rights, tickets, logouts.
 
-These are procedures of the router's own, in the ``wamp.`` namespace. Only processes that came over the
-unix socket may call them.
+They are in the ``wamp.`` namespace. Only processes that have connected over the unix socket may call them.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
 
-#: Who the app's own processes are. The unix socket proves it: only this user can open it.
+#: The identity of the app's own processes. The unix socket proves it, because only this user can open it.
 BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
 
-#: Tickets that wait to be used. More than so many within half a minute is an attack.
+#: The number of tickets that may wait to be used. More than so many within half a minute are an attack.
 MAX_TICKETS = 100_000
 
 
@@ -39,10 +38,10 @@ def is_backend(identity: Identity) -> bool:
 
 
 class AppAPI:
-    """Decides for an app's embedded router who may join and what they may do, as the app has said.
+    """Decides who may join an app's embedded router and what they may do, by the rules of the app.
 
-    :param clock: Seconds of a clock that only goes forward.
-    :param now: Seconds since 1970.
+    :param clock: Returns the seconds of a monotonic clock.
+    :param now: Returns the seconds since 1970.
     """
 
     def __init__(self, clock: t.Callable[[], float], now: t.Callable[[], float]) -> None:
@@ -79,7 +78,7 @@ class AppAPI:
     # Deciding.
 
     def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
-        """Let in users whom the app has identified, and who has a ticket; others are anonymous."""
+        """Let in users whom the app has identified, and clients with a ticket. Others are anonymous."""
         if isinstance(request.facts.app_identity, BrowserIdentity):
             return self._admit(request.facts.app_identity)
         if "ticket" in request.authmethods:
@@ -87,13 +86,13 @@ class AppAPI:
         if "anonymous" in request.authmethods:
             return anonymous(request)
         return Refusal(
-            error_uris.NO_MATCHING_AUTH_METHOD, "offer ticket, or anonymous where you have none"
+            error_uris.NO_MATCHING_AUTH_METHOD, "offer ticket, or anonymous if you have no ticket"
         )
 
     def authorize(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> Decision | Later[bool | Decision]:
-        """Let the app's own processes do everything, and others what the app's rights say."""
+        """Let the app's own processes do everything, and others what the app allows."""
         if is_backend(identity):
             return ALLOWED
         match = options.get("match", "exact")
@@ -115,7 +114,7 @@ class AppAPI:
     def _decide(
         self, identity: Identity, action: str, uri: str, match: str, answer: object = None
     ) -> Decision:
-        """Decide by the answer of the app's authorizer, or by the table where that is None."""
+        """Decide by the answer of the app's authorizer, or by the table if that is None."""
         if answer is True and not self._policy.is_reserved(uri, match):
             return ALLOWED
         if answer is False:
@@ -129,7 +128,7 @@ class AppAPI:
         return Decision(False, message=self._why_not(role, action, uri, match))
 
     def _why_not(self, role: str, action: str, uri: str, match: str) -> str:
-        """Name the line that is missing, while the app is debugged; outsiders learn nothing else."""
+        """Name the line that is missing while the app is in debug mode. Otherwise say nothing."""
         if not self._explains:
             return "not authorized"
         pattern = "" if match == "exact" else f" (match={match!r})"
@@ -139,7 +138,7 @@ class AppAPI:
         )
 
     def redeem(self, ticket: str) -> Identity | Refusal:
-        """Return who has got a ticket; it is valid once."""
+        """Return the identity that a ticket was made for. The ticket is valid once."""
         identity, expires = self._tickets.pop(ticket, (None, 0.0))
         if identity is None or expires < self._clock():
             return Refusal(
@@ -153,21 +152,21 @@ class AppAPI:
             return Refusal(error_uris.AUTHENTICATION_DENIED, "you have signed out")
         return identity
 
-    # What the app says.
+    # What the app's processes call.
 
     def configure(self, policy: t.Any, explains: t.Any = False, authorizer: t.Any = "") -> None:
-        """Replace the rights by those that an app's process has.
+        """Replace the rights by those of a process of the app.
 
         :param policy: See :func:`~flask_wamp.protocol.rights.as_json`.
-        :param explains: Whether refusals say which line is missing.
-        :param authorizer: The procedure that is the app's authorizer; empty: there is none.
+        :param explains: Whether refusals name the line that is missing.
+        :param authorizer: The procedure that is the app's authorizer. It is empty if there is none.
         """
         self._authorizer = str(authorizer or "")
         self._policy = rights.from_json(policy)
         self._explains = explains is True
 
     def add_ticket(self, identity: t.Any, max_age: t.Any) -> str:
-        """Return a ticket that lets a client join once as somebody, within so many seconds."""
+        """Return a ticket that lets a client join once with an identity, within so many seconds."""
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
         found = BrowserIdentity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
@@ -182,16 +181,16 @@ class AppAPI:
         return ticket
 
     def sign_out(self, authid: t.Any) -> int:
-        """End the sessions, tickets and logins of a user; return how many sessions there were."""
+        """End the sessions, tickets and logins of a user. Return how many sessions there were."""
         if not isinstance(authid, str) or not authid:
             raise ValueError(f"an authid is text, not {authid!r:.100}")
         self._ended.end_user(authid)
         return self._end(lambda identity: identity.authid == authid)
 
     def end_login(self, browser: t.Any, authid: t.Any = "") -> int:
-        """End the sessions and tickets of a browser session; return how many sessions there were.
+        """End the sessions and tickets of a browser session. Return how many sessions there were.
 
-        :param authid: Whose sessions end too where their browser session is unknown.
+        :param authid: The user whose sessions end too if their browser session is unknown.
         """
         if not isinstance(browser, str) or not browser:
             raise ValueError("the id of a browser session is text")
@@ -219,7 +218,7 @@ class AppAPI:
         return count
 
     def status(self) -> dict[str, t.Any]:
-        """Return numbers for people."""
+        """Return numbers for ``flask wamp status``."""
         return {
             "pid": os.getpid(),
             "sessions": len(self._router.sessions),

@@ -15,7 +15,7 @@ from .session import RouterSession
 
 logger = get_logger("flask_wamp.router")
 
-#: Milliseconds that the app has for an answer.
+#: The milliseconds within which the app has to answer.
 TIMEOUT_MS: t.Final = 5000
 
 Defer = t.Callable[[t.Callable[[], object]], object]
@@ -37,7 +37,7 @@ class Asker:
         self._waiting: dict[int, Later[object]] = {}
 
     def ask(self, procedure: str, *args: object) -> Later[object]:
-        """Call a procedure; the answer is its result, or an exception."""
+        """Call a procedure. The answer is its result, or an exception."""
         later: Later[object] = Later()
         self._defer(lambda: self._call(later, procedure, args))
         return later

@@ -1,7 +1,6 @@
 """Who may join: the authenticator's interface, and principals from a table.
 
-An authenticator looks at a :class:`JoinRequest` and answers with an :class:`Identity`, a
-:class:`Refusal`, or a
+An authenticator gets a :class:`JoinRequest`. It returns an :class:`Identity`, a :class:`Refusal`, or a
 :class:`Challenge` that the client has to answer first.
 
 Source: WAMP Advanced Profile, "Authentication".
@@ -22,7 +21,7 @@ Details = t.Mapping[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class JoinRequest:
-    """What HELLO asks for. Everything in it is the client's claim, nothing is proven."""
+    """What HELLO asks for. Everything in it is a claim of the client's, and none of it is proven."""
 
     realm: str
     session_id: int
@@ -30,20 +29,20 @@ class JoinRequest:
 
     authid: str | None
     authmethods: tuple[str, ...]
-    """The methods the client offers, preferred first; ``anonymous`` where HELLO names none."""
+    """The methods that the client offers, the preferred one first; ``anonymous`` if HELLO names none."""
 
     authextra: Details
     facts: TransportFacts
     nonce: t.Callable[[int], bytes]
-    """Makes so many random bytes."""
+    """Returns so many random bytes."""
 
     timestamp: str
-    """The time in UTC, ISO 8601."""
+    """The time in UTC, in ISO 8601."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """The client may not join; becomes ABORT."""
+    """The client may not join. This becomes ABORT."""
 
     reason: str = error_uris.AUTHENTICATION_DENIED
     message: str = ""
@@ -51,7 +50,7 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True)
 class Mutual:
-    """The client may join, and gets the router's own proof in ``WELCOME.Details.authextra``."""
+    """The client may join. It gets the router's own proof in ``WELCOME.Details.authextra``."""
 
     identity: Identity
     proof: Details
@@ -62,7 +61,7 @@ Verdict = Identity | Mutual | Refusal
 
 @dataclasses.dataclass(frozen=True)
 class Challenge:
-    """What the client has to answer before it may join; becomes CHALLENGE."""
+    """What the client has to answer before it may join. This becomes CHALLENGE."""
 
     authmethod: str
     extra: Details
@@ -74,11 +73,11 @@ class Authenticator(t.Protocol):
     """Decides who may join."""
 
     def __call__(self, request: JoinRequest) -> Verdict | Challenge | Later[Verdict | Challenge]:
-        """Answer a HELLO; an exception refuses with ``wamp.error.authentication_failed``."""
+        """Answer a HELLO. An exception refuses it with ``wamp.error.authentication_failed``."""
 
 
 def everybody(request: JoinRequest) -> Verdict:
-    """Let everybody join as ``anonymous``: the authenticator of a router that has none."""
+    """Let everybody join as ``anonymous``. This is the authenticator of a router that was given none."""
     if "anonymous" not in request.authmethods:
         return Refusal(
             error_uris.NO_MATCHING_AUTH_METHOD,
@@ -88,5 +87,5 @@ def everybody(request: JoinRequest) -> Verdict:
 
 
 def anonymous(request: JoinRequest, authrole: str = "anonymous") -> Identity:
-    """Return the identity of somebody who is not known, with a random authid."""
+    """Return an anonymous identity with a random authid."""
     return Identity(f"anonymous-{request.nonce(8).hex()}", authrole)

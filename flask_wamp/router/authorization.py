@@ -16,14 +16,14 @@ Action = t.Literal["call", "register", "publish", "subscribe"]
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What an authorizer decided."""
+    """The decision of an authorizer."""
 
     allow: bool
     disclose: bool | None = None
-    """Whether the caller or publisher is disclosed. None: as the settings and ``disclose_me`` say."""
+    """Whether the caller or publisher is disclosed. None means as the settings and ``disclose_me`` say."""
 
     message: str = ""
-    """Why not, for the client."""
+    """The reason of a refusal, for the client."""
 
 
 ALLOWED = Decision(True)
@@ -38,20 +38,20 @@ class Authorizer(t.Protocol):
     def __call__(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> Answer | Later[Answer]:
-        """Decide; an exception refuses with ``wamp.error.authorization_failed``.
+        """Decide. An exception refuses with ``wamp.error.authorization_failed``.
 
         :param action: ``call``, ``register``, ``publish`` or ``subscribe``.
-        :param uri: The procedure, the topic, or the pattern. It may be one that is not valid.
-        :param options: The options of the request, as the client sent them, not yet checked:
+        :param uri: The procedure, the topic, or the pattern. It may be invalid.
+        :param options: The options of the request, as the client sent them, unchecked.
             ``options.get("match")`` decides how far a pattern reaches.
-        :returns: ``True``, ``False`` or a :class:`Decision`, or :class:`~.later.Later` for one to come.
+        :returns: ``True``, ``False`` or a :class:`Decision`, or a :class:`~.later.Later` that becomes one.
         """
 
 
 def as_decision(answer: object) -> Decision:
     """Return an authorizer's answer as a decision.
 
-    :raises TypeError: It is none: an authorizer that forgets to return must not allow anything.
+    :raises TypeError: It is not one: an authorizer that forgets to return must not allow anything.
     """
     if isinstance(answer, Decision):
         return answer
@@ -64,8 +64,8 @@ def as_decision(answer: object) -> Decision:
 class Permission:
     """What a role may do at a URI.
 
-    :param uri: A URI, or a pattern by ``match``.
-    :param actions: Of ``call``, ``register``, ``publish``, ``subscribe``.
+    :param uri: A URI, or a pattern as ``match`` says.
+    :param actions: Some of ``call``, ``register``, ``publish``, ``subscribe``.
     """
 
     uri: str
@@ -74,10 +74,10 @@ class Permission:
     disclose: bool | None = None
 
     def covers(self, uri: str, match: object) -> bool:
-        """Whether the permission is for all that a URI or pattern may reach.
+        """Whether the permission covers everything that a URI or pattern may reach.
 
-        Permission for one topic does not allow to subscribe to it as a prefix, which would reach what is
-        below it; permission for a prefix allows a wildcard only where its beginning is in the prefix.
+        A permission for one topic does not allow a subscription to it as a prefix, which would reach the
+        topics below it. A permission for a prefix allows a wildcard only if its beginning is in the prefix.
         """
         if self.match == "exact":
             return match in (None, "exact") and uri == self.uri
@@ -93,7 +93,7 @@ def _fits(pattern: str, uri: str, is_pattern: bool) -> bool:
     ours, theirs = pattern.split("."), uri.split(".")
     if len(ours) != len(theirs):
         return False
-    # An empty part of theirs stands for anything: only an empty part of ours covers that.
+    # An empty part of the other pattern stands for anything. Only an empty part of this one covers that.
     return all(
         not own or (own == part and bool(part)) for own, part in zip(ours, theirs, strict=True)
     )
@@ -102,7 +102,7 @@ def _fits(pattern: str, uri: str, is_pattern: bool) -> bool:
 class Permissions:
     """An authorizer by role, from a table. The first permission that covers the request decides.
 
-    :param roles: The permissions of every role. A role that is not there may do nothing.
+    :param roles: The permissions of each role. A role that is missing may do nothing.
     """
 
     def __init__(self, roles: t.Mapping[str, t.Sequence[Permission]]) -> None:

@@ -1,4 +1,4 @@
-"""The broker: topics, who is subscribed to them, and what is published.
+"""The broker: subscriptions and publications.
 
 Source: WAMP Basic Profile, "Publish and Subscribe"; WAMP Advanced Profile, "Pattern-based
 Subscriptions", "Publisher Exclusion", "Publisher Identification", "Subscription Revocation", "Event
@@ -44,13 +44,13 @@ class Subscription:
         self.match = match
         self.created = created
         self.history = history
-        """What is kept of its events; such a subscription stays when it has no subscribers."""
+        """The events that are kept. Such a subscription stays when it has no subscribers."""
         self.subscribers: dict[Codec, dict[RouterSession, None]] = {}
-        """By serializer: an event is encoded once for all that share one."""
+        """The subscribers by serializer: an event is encoded once for all that share one."""
 
     @property
     def details(self) -> Details:
-        """What the subscription meta API tells of it."""
+        """The details for the subscription meta API."""
         return {"id": self.id, "created": self.created, "uri": self.uri, "match": self.match}
 
     @property
@@ -71,7 +71,7 @@ class Subscription:
 
 
 class Broker:
-    """The subscriptions of a realm. What it is asked for comes from established sessions.
+    """The subscriptions of a realm. All requests come from established sessions.
 
     :param new_id: Makes ids in the router scope.
     :param new_publication_id: Makes ids in the global scope.
@@ -96,7 +96,7 @@ class Broker:
 
     @property
     def handlers(self) -> Handlers:
-        """What established sessions may ask for."""
+        """The methods that handle the messages of established sessions."""
         return {
             m.Publish: (self.on_publish, True),
             m.Subscribe: (self.on_subscribe, True),
@@ -106,7 +106,7 @@ class Broker:
     # Publications.
 
     def on_publish(self, session: RouterSession, message: m.Publish) -> None:
-        """PUBLISH."""
+        """Handle PUBLISH."""
         if self._host.authorizer is None:
             self._publish(session, message, UNDECIDED)
         else:
@@ -139,7 +139,7 @@ class Broker:
         payload: Payload,
         decision: Decision,
     ) -> tuple[Publication, bool]:
-        """Return what a session wants to publish, and whether it is to be retained.
+        """Return the publication that a session asks for, and whether to retain it.
 
         :raises InvalidOption: An option is wrong.
         """
@@ -166,7 +166,7 @@ class Broker:
         return details
 
     def publish(self, publication: Publication, *, retain: bool = False) -> None:
-        """Send EVENT to all who are to receive a publication."""
+        """Send EVENT to all receivers of a publication."""
         for subscription in self._index.all(publication.topic):
             if subscription.subscribers:
                 self._send_events(subscription, publication)
@@ -212,7 +212,7 @@ class Broker:
     # Subscriptions.
 
     def on_subscribe(self, session: RouterSession, message: m.Subscribe) -> None:
-        """SUBSCRIBE."""
+        """Handle SUBSCRIBE."""
         topic, options = message.topic, message.options
         authorize(
             self._host.authorizer, session, "subscribe", topic, options, message, self._subscribe
@@ -279,7 +279,7 @@ class Broker:
                 session.send(data)
 
     def on_unsubscribe(self, session: RouterSession, message: m.Unsubscribe) -> None:
-        """UNSUBSCRIBE."""
+        """Handle UNSUBSCRIBE."""
         subscription: Subscription | None = session.subscriptions.get(message.subscription_id)
         if subscription is None:
             session.refuse(message, error_uris.NO_SUCH_SUBSCRIPTION)
@@ -290,7 +290,7 @@ class Broker:
     def revoke(
         self, session: RouterSession, subscription: Subscription, reason: str | None
     ) -> None:
-        """Take a subscription away from a subscriber."""
+        """End the subscription of a subscriber."""
         if session.features.subscriptions_can_be_revoked:
             details: Details = {"subscription": subscription.id}
             if reason is not None:
@@ -313,7 +313,7 @@ class Broker:
                 self._announce(subscription, "on_delete", session, subscription.id)
 
     def forget(self, session: RouterSession, *, quietly: bool = False) -> None:
-        """Dispose of the subscriptions of a session that is gone.
+        """Remove the subscriptions of a session that has ended.
 
         :param quietly: Publish no meta events.
         """
@@ -334,7 +334,7 @@ class Broker:
             subscription.subscribers or subscription.history for subscription in self.by_id.values()
         )
 
-    # What the meta API asks.
+    # For the meta API.
 
     def lookup(self, uri: str, match: str) -> int | None:
         """Return the id of the subscription with a URI and ``match``."""
@@ -342,5 +342,5 @@ class Broker:
         return subscription.id if subscription is not None else None
 
     def match(self, uri: str) -> list[int]:
-        """Return the ids of all subscriptions that an event with a topic would go to."""
+        """Return the ids of all subscriptions that match a topic."""
         return [subscription.id for subscription in self._index.all(uri)]

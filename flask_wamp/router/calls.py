@@ -1,4 +1,4 @@
-"""Calls in flight: from CALL to the one answer that every call gets.
+"""Pending calls: from CALL to the one answer that every call gets.
 
 Source: WAMP Basic Profile, "Remote Procedure Calls"; WAMP Advanced Profile, "Call Canceling", "Call
 Timeouts", "Progressive Call Results".
@@ -26,20 +26,20 @@ from .timers import Timer
 
 
 class PendingCall(msgspec.Struct, eq=False):
-    """A call that has not been answered yet. A struct, as making one takes a third of the time."""
+    """A call that has not been answered yet. A struct takes a third of the time of a class to make."""
 
     caller: RouterSession
     call_id: int
     registration: Registration
     callee: Callee | None = None
-    """Who serves it. None: it waits until somebody registers the procedure."""
+    """The session that serves it. None if it waits until a session registers the procedure."""
     invocation_id: int = 0
     receives_progress: bool = False
     timeout: float = 0.0
-    """Seconds until the first result, and between results; 0: any time."""
+    """The seconds until the first result, and between results. 0 means no limit."""
     timer: Timer | None = None
     held: tuple[m.Call, Decision, RawPayload] | None = None
-    """What it takes to start it, while it waits for a callee."""
+    """The arguments with which to start it, while it waits for a callee."""
 
 
 class Calls:
@@ -143,8 +143,8 @@ class Calls:
             # CALL.Options.timeout|integer option"
             details["timeout"] = options["timeout"]
         passed_on(options, details)
-        # Identity cannot be forged: what is said of others is dropped, unless a trusted link says
-        # it, and then the session that said it is the last entry.
+        # Identity cannot be forged: entries about other sessions are dropped, unless a trusted link
+        # sends them. Then the session of that link is the last entry.
         if (
             "forward_for" in options
             and caller.identity.authrole in self._host.settings.trusted_links
@@ -155,7 +155,7 @@ class Calls:
     # Answers.
 
     def on_yield(self, session: RouterSession, message: m.Yield) -> None:
-        """YIELD becomes RESULT."""
+        """Handle YIELD, which becomes RESULT."""
         pending: PendingCall | None = session.invocations.get(message.request_id)
         payload = self._payload(session, message)
         if pending is None or payload is None:
@@ -183,7 +183,7 @@ class Calls:
 
     def _send_progress(self, pending: PendingCall, payload: RawPayload) -> None:
         if not pending.receives_progress:
-            return  # nobody asked for it
+            return  # the caller did not ask for it
         if pending.timer is not None:
             # "the time between received YIELD messages thereafter"; the timer looks when it runs
             pending.timer.postponed_to = self._host.clock() + pending.timeout
@@ -192,7 +192,7 @@ class Calls:
             self._finish(pending)
 
     def on_error(self, session: RouterSession, message: m.Error) -> None:
-        """ERROR of an INVOCATION becomes ERROR of the CALL."""
+        """Handle ERROR of an INVOCATION, which becomes ERROR of the CALL."""
         if message.request_type != 68:
             # Basic Profile, "Protocol Errors": "Receiving ERROR message with invalid REQUEST.Type."
             raise ProtocolError(f"ERROR for a request of type {message.request_type}")
@@ -232,7 +232,7 @@ class Calls:
         caller.send(caller.encode((8, 48, pending.call_id, {}, uri, *([args] if args else ()))))
 
     def _finish(self, pending: PendingCall) -> None:
-        """Forget a call: it is answered, or its caller is gone."""
+        """Forget a call that was answered, or whose caller has left."""
         del pending.caller.calls[pending.call_id]
         callee = pending.callee
         if callee is None:
@@ -248,10 +248,10 @@ class Calls:
     # Ending a call before its answer.
 
     def on_cancel(self, session: RouterSession, message: m.Cancel) -> None:
-        """CANCEL, by its mode."""
+        """Handle CANCEL as its mode says."""
         pending: PendingCall | None = session.calls.get(message.request_id)
         if pending is None:
-            return  # the answer and CANCEL crossed
+            return  # the answer and CANCEL have crossed
         try:
             mode = choice(message.options, "mode", ("killnowait", *CANCEL_MODES))
         except InvalidOption as error:
@@ -268,7 +268,7 @@ class Calls:
         self._fail(pending, error_uris.CANCELED)
 
     def _interrupt(self, pending: PendingCall, mode: str) -> bool:
-        """Send INTERRUPT, unless the callee has not announced that it takes it."""
+        """Send INTERRUPT, if the callee has announced that it supports it."""
         callee = pending.callee
         if callee is None or not callee.session.features.can_be_interrupted:
             return False
@@ -277,7 +277,7 @@ class Calls:
         return True
 
     def _start_timer(self, pending: PendingCall) -> None:
-        if pending.timer is not None:  # it runs since the call waits for a callee
+        if pending.timer is not None:  # it has run since the call began to wait for a callee
             return
         deadline = self._host.clock() + pending.timeout
         pending.timer = self._timers.add(deadline, lambda: self._time_out(pending))
@@ -292,7 +292,7 @@ class Calls:
         self._fail(pending, error_uris.TIMEOUT, f"no result within {pending.timeout:g} s")
 
     def forget(self, session: RouterSession) -> None:
-        """End what a session that is gone has called, and what it was to answer."""
+        """End the calls of a session that has ended, and the calls that it should have answered."""
         for pending in list(session.calls.values()):
             # Basic Profile, "Caller Leaving During an RPC Invocation": "That INTERRUPT message MUST
             # have Options.mode set to killnowait".
@@ -320,11 +320,11 @@ class Calls:
             self._start_timer(pending)
 
     def resume(self, registration: Registration) -> None:
-        """Go on with the calls that have waited: there is a callee."""
+        """Start the calls that have waited, because there is a callee now."""
         for pending in list(registration.held):
             assert pending.held is not None
             message, decision, payload = pending.held
-            timer, pending.timer = pending.timer, None  # the time it has waited counts
+            timer, pending.timer = pending.timer, None  # the time that it has waited counts
             self._finish(pending)
             pending.held = None
             pending.timer = timer
@@ -336,7 +336,7 @@ class Calls:
                 self._timers.cancel(timer)
 
     def give_up(self, registration: Registration) -> None:
-        """Answer the calls that have waited: there will be no callee."""
+        """Answer the calls that have waited, because there will be no callee."""
         for pending in list(registration.held):
             self._finish(pending)
             self._fail(pending, error_uris.NO_SUCH_PROCEDURE)

@@ -1,7 +1,7 @@
-"""The server's side of ticket, WAMP-CRA and cryptosign: what is asked, and whether the answer is right.
+"""The server's side of ticket, WAMP-CRA and cryptosign: the challenge, and the check of its answer.
 
-Each function makes a :class:`.Challenge`. It does so for principals that do not exist too, with no
-*grant*: such a challenge looks the same, and no answer to it is right.
+Each function makes a :class:`.Challenge`. For a principal that does not exist there is no *grant*. That
+challenge looks the same, and no answer to it is right.
 
 Source: WAMP Advanced Profile, "Ticket-based Authentication", "Challenge Response Authentication",
 "Cryptosign".
@@ -23,7 +23,7 @@ _DENIED = Refusal(message="the answer to the challenge is wrong")
 
 
 class Grant(t.NamedTuple):
-    """Who the client is once it has proven it."""
+    """The identity that the client gets when its answer is right."""
 
     authid: str
     authrole: str
@@ -38,7 +38,7 @@ class Grant(t.NamedTuple):
 def ticket(expected: str | None, grant: Grant | None) -> Challenge:
     """Ask for a ticket.
 
-    :param expected: The right one; None: there is no such principal.
+    :param expected: The right ticket. None if there is no such principal.
     """
 
     def verify(signature: str, extra: Details) -> Verdict:
@@ -51,8 +51,8 @@ def ticket(expected: str | None, grant: Grant | None) -> Challenge:
 def wampcra(request: JoinRequest, entry: Details, grant: Grant | None) -> Challenge:
     """Ask to sign a challenge with a shared secret.
 
-    :param entry: ``secret``, ``role``, and perhaps ``salt``, ``iterations`` and ``keylen``, if the
-        client is to derive the key from the password.
+    :param entry: ``secret`` and ``role``, and ``salt``, ``iterations`` and ``keylen`` if the client has to
+        derive the key from the password.
     """
     challenge = json.dumps(
         {
@@ -87,7 +87,7 @@ def wampcra(request: JoinRequest, entry: Details, grant: Grant | None) -> Challe
 def cryptosign(request: JoinRequest, public_key: str, grant: Grant | None) -> Challenge:
     """Ask to sign random bytes with a private key.
 
-    :param public_key: Of that private key, in hex.
+    :param public_key: The public key of that private key, in hex.
     """
     challenge = request.nonce(32)
 

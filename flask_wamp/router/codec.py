@@ -1,4 +1,4 @@
-"""Serializers from the router's side: payloads pass undecoded, and change serializer only where they must.
+"""Serializers from the router's side: payloads pass undecoded, and are converted only if they must be.
 
 A payload is the last items of a message, each :class:`msgspec.Raw`: the bytes as they were sent.
 Between two sessions of one serializer these bytes are copied into the outgoing message. Between two
@@ -26,31 +26,31 @@ RawPayload = tuple[Raw, ...]
 
 
 class PayloadError(Exception):
-    """A payload that cannot be decoded, or that another session's serializer cannot carry."""
+    """A payload cannot be decoded, or the serializer of another session cannot carry it."""
 
 
 class Codec:
-    """One serializer, as the router uses it. It has no state, so one object serves all sessions."""
+    """A serializer, as the router uses it. It has no state, so one object serves all sessions."""
 
     name: t.ClassVar[str]
 
     encode: t.Callable[[tuple[object, ...]], bytes]
-    """Encode a message that the router made, as an array; items may be :class:`msgspec.Raw`."""
+    """Encode a message that the router made, as an array. Items may be :class:`msgspec.Raw`."""
 
     def decode(self, data: bytes) -> Message:
         """Decode a client's message, but not its payload.
 
         :param data: The message. It must not change afterwards: payloads are parts of it, not copies.
-        :raises ProtocolError: It is not a message that a client may send.
+        :raises ProtocolError: A client may not send this.
         """
         raise NotImplementedError
 
     def payload(self, message: PayloadMessage) -> RawPayload:
         """Return the payload of a message that was decoded, to pass it on.
 
-        It is a list, and a dictionary with strings as keys; anything else would be a protocol error of the
-        router. Nothing inside of it is looked at: a receiver must cope with values that it cannot decode.
-        Null means none: the Go client of nexus sends it with every call that has only keywords.
+        It is a list, and a dictionary with strings as keys. Anything else would be a protocol error of the
+        router. The values in it are not checked: a receiver must cope with values that it cannot decode.
+        Null means no payload. The Go client of nexus sends it with every call that has only keywords.
 
         :raises ProtocolError: It is something else.
         :raises PayloadError: It is well-formed, but the router cannot pass it on.
@@ -58,14 +58,14 @@ class Codec:
         raise NotImplementedError
 
     def load(self, raw: Raw) -> t.Any:
-        """Decode a part of a payload; bytes are bytes.
+        """Decode a part of a payload. Bytes stay bytes.
 
         :raises PayloadError: It cannot be decoded.
         """
         raise NotImplementedError
 
     def dump(self, value: object) -> Raw:
-        """Encode a part of a payload; bytes become what the serializer has for them.
+        """Encode a part of a payload. Bytes are encoded in the serializer's way.
 
         :raises PayloadError: The serializer cannot carry it.
         """
@@ -143,9 +143,9 @@ class JSONCodec(Codec):
 
     def decode(self, data: bytes) -> Message:
         try:
-            # msgspec does not look into what it leaves undecoded, and a WebSocket peer that receives
-            # text that is not UTF-8 has to fail the connection (RFC 6455, section 8.1): the victim's,
-            # not the sender's.
+            # msgspec does not check what it leaves undecoded. A WebSocket peer that receives text that
+            # is not UTF-8 has to fail the connection (RFC 6455, section 8.1). That would be the
+            # receiver's connection, not the sender's.
             if not data.isascii():
                 data.decode()
             return t.cast(Message, self._decode(data))
@@ -189,7 +189,7 @@ class JSONCodec(Codec):
 
 
 def _has_nul_text(value: object) -> bool:
-    """Whether there is text that JSON would take for bytes."""
+    """Whether there is text that would be read as bytes in JSON."""
     if isinstance(value, str):
         return value.startswith("\0")
     if isinstance(value, dict):
@@ -198,7 +198,7 @@ def _has_nul_text(value: object) -> bool:
 
 
 class CBORCodec(Codec):
-    """CBOR. ``cbor2`` decodes payloads too; they are encoded again, so no tag reaches another session."""
+    """CBOR. ``cbor2`` decodes payloads too. They are encoded again, so no tag reaches another session."""
 
     name = "cbor"
 
@@ -233,7 +233,7 @@ class CBORCodec(Codec):
     def encode(self, wire: tuple[object, ...]) -> bytes:
         if not any(type(item) is Raw for item in wire):
             return self._dumps(wire)
-        # cbor2 has nothing for parts that are encoded already. A message has less than 24 parts, so its
+        # cbor2 cannot embed parts that are encoded already. A message has less than 24 parts, so its
         # array begins with one byte.
         parts = (bytes(item) if isinstance(item, Raw) else self._dumps(item) for item in wire)
         return bytes([0x80 + len(wire)]) + b"".join(parts)
@@ -280,7 +280,7 @@ _TAG = 6
 
 
 class _Ignored(t.Mapping[int, t.Any]):
-    """Makes nothing of what is tagged: ``cbor2`` looks here before it makes a date or a huge number."""
+    """Ignores all tags: ``cbor2`` looks here before it makes a date or a huge number."""
 
     def __getitem__(self, tag: int) -> t.Any:
         return _ignore
@@ -289,7 +289,7 @@ class _Ignored(t.Mapping[int, t.Any]):
         return iter(())
 
     def __len__(self) -> int:
-        return 1  # else it is taken for nothing
+        return 1  # otherwise cbor2 ignores it
 
 
 def _ignore(*_: object) -> None:
@@ -318,7 +318,7 @@ def convert(payload: RawPayload, source: Codec, target: Codec) -> RawPayload:
 
 
 class Payload:
-    """A payload of one serializer, and what it becomes in others: each is made once."""
+    """A payload of one serializer. It is converted to each other serializer once."""
 
     __slots__ = ("_converted", "codec", "raw")
 
@@ -329,7 +329,7 @@ class Payload:
 
     @classmethod
     def of(cls, args: t.Sequence[object], kwargs: t.Mapping[str, object] | None = None) -> Payload:
-        """Make one of plain values.
+        """Make a payload of plain values.
 
         :raises PayloadError: No serializer can carry it.
         """
@@ -338,7 +338,7 @@ class Payload:
         return cls(codec, tuple(map(codec.dump, parts)))
 
     def kept(self) -> Payload:
-        """Return a copy to keep: it does not hold on to the message it came in."""
+        """Return a copy to keep, which does not keep the message that it came in."""
         return Payload(self.codec, tuple(part.copy() for part in self.raw))
 
     def wire(self, codec: Codec) -> RawPayload:
@@ -352,7 +352,7 @@ class Payload:
         return raw
 
     def values(self) -> tuple[list[t.Any], dict[str, t.Any]]:
-        """Return the payload, decoded.
+        """Return the decoded payload.
 
         :raises PayloadError: It cannot be decoded.
         """

@@ -1,4 +1,4 @@
-"""The dealer: procedures and who serves them.
+"""The dealer: procedures and their callees.
 
 Source: WAMP Basic Profile, "Remote Procedure Calls"; WAMP Advanced Profile, "Pattern-based
 Registrations", "Shared Registration", "Registration Revocation".
@@ -34,11 +34,11 @@ def is_reserved(uri: str) -> bool:
 
 
 class Dealer:
-    """The registrations of a realm. What it is asked for comes from established sessions.
+    """The registrations of a realm. All requests come from established sessions.
 
     :param announce: Publishes a meta event.
     :param new_id: Makes ids in the router scope.
-    :param released: Called when a procedure is not waited for any longer.
+    :param released: Called when no call waits for a procedure any longer.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Dealer:
         """The registrations that have callees."""
         self.calls = Calls(host, random_below)
         self.meta: dict[str, MetaProcedure] = {}
-        """The procedures of the router's own."""
+        """The router's own procedures."""
 
     @property
     def handlers(self) -> Handlers:
-        """What established sessions may ask for."""
+        """The methods that handle the messages of established sessions."""
         return {
             m.Call: (self.on_call, True),
             m.Yield: (self.calls.on_yield, False),
@@ -76,7 +76,7 @@ class Dealer:
     # Calls.
 
     def on_call(self, session: RouterSession, message: m.Call) -> None:
-        """CALL."""
+        """Handle CALL."""
         if self._authorizer is None:
             self._call(session, message, UNDECIDED)
         else:
@@ -91,10 +91,10 @@ class Dealer:
             self._call_other(session, message, decision)
 
     def _call_other(self, session: RouterSession, message: m.Call, decision: Decision) -> None:
-        """Call what is not registered by its very URI."""
+        """Handle a call of a URI that has no registration of exactly that URI."""
         uri = message.procedure
         if is_reserved(uri):
-            # No pattern of a client's may stand in for the router.
+            # A client must not answer for the router with a pattern.
             procedure = self.meta.get(uri)
             if procedure is None:
                 session.refuse(message, error_uris.NO_SUCH_PROCEDURE, f"no procedure {uri}")
@@ -113,7 +113,7 @@ class Dealer:
     # Registrations.
 
     def on_register(self, session: RouterSession, message: m.Register) -> None:
-        """REGISTER."""
+        """Handle REGISTER."""
         uri, options = message.procedure, message.options
         authorize(self._host.authorizer, session, "register", uri, options, message, self._register)
 
@@ -157,7 +157,7 @@ class Dealer:
     def _prepare(
         self, registration: Registration | None, uri: str, match: str, invoke: str
     ) -> tuple[Registration, bool]:
-        """Return a registration to add a callee to, and whether it is new."""
+        """Return the registration that gets the callee, and whether it is new."""
         if registration is None:
             created = self._host.timestamp()
             registration = Registration(self._new_id(), uri, match, invoke, created)
@@ -172,7 +172,7 @@ class Dealer:
         return registration, True
 
     def on_unregister(self, session: RouterSession, message: m.Unregister) -> None:
-        """UNREGISTER. Calls in flight are answered all the same."""
+        """Handle UNREGISTER. The callee still answers its pending calls."""
         callee: Callee | None = session.registrations.get(message.registration_id)
         if callee is None:
             session.refuse(message, error_uris.NO_SUCH_REGISTRATION)
@@ -181,7 +181,7 @@ class Dealer:
         self._remove(callee, lingers=True)
 
     def revoke(self, callee: Callee, reason: str | None) -> None:
-        """Take a registration away from a callee."""
+        """End the registration of a callee."""
         self._revoke(callee, reason, lingers=True)
 
     def _revoke(self, callee: Callee, reason: str | None, *, lingers: bool) -> None:
@@ -214,14 +214,14 @@ class Dealer:
         self._announce("wamp.registration.on_delete", session.id, registration.id)
 
     def _give_up(self, registration: Registration) -> None:
-        """Nobody has registered a procedure again in time."""
+        """Answer the calls of a procedure that was not registered again in time."""
         self._index.remove(registration.uri, registration.match)
         registration.vacancy = None
         self.calls.give_up(registration)
         self._released()
 
     def forget(self, session: RouterSession) -> None:
-        """Dispose of what a session that is gone has called and registered."""
+        """Remove the calls and registrations of a session that has ended."""
         self.calls.forget(session)
         for callee in list(session.registrations.values()):
             self._remove(callee, lingers=True)
@@ -231,7 +231,7 @@ class Dealer:
         """Whether nothing is kept."""
         return not self._index.exact and not self._index.has_patterns
 
-    # What the meta API asks.
+    # For the meta API.
 
     def lookup(self, uri: str, match: str) -> int | None:
         """Return the id of the registration with a URI and ``match``."""
@@ -247,7 +247,7 @@ class Dealer:
 def _why_not(
     registration: Registration, session: RouterSession, invoke: str
 ) -> tuple[str, str] | None:
-    """Why a session cannot share a registration: the error URI and a text."""
+    """Return why a session cannot share a registration: the error URI and a text."""
     # "With 'single', the Dealer MUST fail all subsequent attempts to register a procedure for the
     # URI while the registration remains in existence."
     if registration.invoke == "single":

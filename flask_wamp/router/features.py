@@ -1,4 +1,4 @@
-"""What the router announces, and what a client has announced.
+"""The features that the router announces, and those that a client has announced.
 
 Source: WAMP Advanced Profile, "Feature Announcement" of each feature.
 """
@@ -46,7 +46,7 @@ _CLIENT_ROLES = frozenset({"caller", "callee", "publisher", "subscriber"})
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What a client has announced that changes what the router sends to it."""
+    """The announced features of a client that change what the router sends to it."""
 
     can_be_interrupted: bool = False
     can_send_progress: bool = False

@@ -1,4 +1,4 @@
-"""``wamp.subscription.get_events``: which of the kept events are asked for, and what is told of them.
+"""``wamp.subscription.get_events``: the query, and the events that it returns.
 
 Source: WAMP Advanced Profile, "Event History". Crossbar.io 26.10 has a dialect of its own:
 ``get_events(subscription, limit)``, the newest event first. It is understood too, and every event
@@ -28,13 +28,13 @@ _PUBLICATIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """Which events are asked for."""
+    """The conditions of a query for events."""
 
     reverse: bool = False
     limit: int | None = None
     topic: str | None = None
     times: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Nanoseconds by the filter's name."""
+    """Times in nanoseconds, by the name of the filter."""
     publications: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -61,7 +61,7 @@ class Query:
         )
 
     def run(self, history: History, subscription_id: int, caller: RouterSession) -> list[Details]:
-        """Return the events as the caller is told of them.
+        """Return the events that the caller may see.
 
         "if the original publication contains eligible_authrole = 'admin', but the request for
         history came from a peer with authrole = 'user', [...] this publication must be filtered
@@ -95,9 +95,9 @@ class Query:
         )
 
     def _between(self, events: list[PastEvent]) -> list[PastEvent]:
-        """Leave out what was published before or after the publications that are named.
+        """Leave out the events before or after the named publications.
 
-        A publication that is not kept (any more) names no place, so nothing is found.
+        If a named publication is not kept, nothing is found.
         """
         places = {event.publication.id: at for at, event in enumerate(events)}
         first, last = 0, len(events)
@@ -136,7 +136,7 @@ def _told(event: PastEvent, subscription_id: int) -> Details | None:
         "details": {**details, "topic": publication.topic},
         "args": args,
         "kwargs": kwargs,
-        # As with Crossbar.io, which also tells who published what it does not disclose.
+        # As in Crossbar.io, except that Crossbar.io also names publishers that are not disclosed.
         "time_ns": event.time_ns,
         "topic": publication.topic,
         "session_id": details.get("publisher"),

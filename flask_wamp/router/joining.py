@@ -25,13 +25,13 @@ logger = get_logger("flask_wamp.router")
 
 
 class Realms(t.Protocol):
-    """What joining needs of the router."""
+    """What joining needs from the router."""
 
     def has_realm(self, name: str) -> bool:
-        """Whether a realm exists, or may be created."""
+        """Whether a realm exists or may be created."""
 
     def find_realm(self, name: str) -> JoinableRealm | None:
-        """Return a realm. None: it does not exist and may not be created."""
+        """Return a realm. None if it does not exist and must not be created."""
 
     def new_session_id(self) -> int: ...
 
@@ -41,10 +41,10 @@ class Realms(t.Protocol):
 
 
 class Joining:
-    """What sessions do before they are established.
+    """Handles the messages of sessions that are not established yet.
 
-    :param agent: What WELCOME names as the router's software.
-    :param nonce: Makes random bytes that cannot be guessed.
+    :param agent: The name of the router's software, for WELCOME.
+    :param nonce: Returns random bytes that cannot be guessed.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Joining:
         }
 
     def on_hello(self, session: RouterSession, message: m.Hello) -> None:
-        """HELLO: ask the authenticator."""
+        """Handle HELLO: ask the authenticator."""
         features = Features.parse(message.details.get("roles"))
         request = self._request(session, message)
         if not is_valid_uri(message.realm):
@@ -111,7 +111,7 @@ class Joining:
         )
 
     def on_authenticate(self, session: RouterSession, message: m.Authenticate) -> None:
-        """AUTHENTICATE: verify the answer to the challenge."""
+        """Handle AUTHENTICATE: verify the answer to the challenge."""
         challenge, session.challenge = session.challenge, None
         if challenge is None:
             raise ProtocolError("received AUTHENTICATE without a CHALLENGE")
@@ -122,7 +122,7 @@ class Joining:
         session_id = session.id
 
         def answered(answer: object) -> None:
-            # Another session may have begun on the transport in the meantime, or the transport is closed.
+            # Another session may have begun on the transport meanwhile, or the transport may be closed.
             if session.id == session_id and session.state is State.AUTHENTICATING:
                 self._answered(session, answer)
 
@@ -147,7 +147,7 @@ class Joining:
         elif isinstance(answer, Refusal):
             self._realms.count("refused")
             session.abort(answer.reason, answer.message)
-        else:  # an authenticator that forgets to answer lets nobody in
+        else:  # an authenticator that forgets to answer must not let anybody in
             logger.error("the authenticator answered %r", answer)
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
 
@@ -171,7 +171,7 @@ class Joining:
             logger.error("the identity of %r cannot be sent: %s", identity.authid, error)
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
             return
-        # Not looked up before: nobody creates a realm without having proven who they are.
+        # Not looked up before, so that only an authenticated client can create a realm.
         realm = self._realms.find_realm(session.realm_name)
         if realm is None:
             session.abort(

@@ -8,11 +8,10 @@ T = t.TypeVar("T")
 
 
 class Later(t.Generic[T]):
-    """What an authenticator or authorizer returns when it cannot answer at once.
+    """The return value of an authenticator or authorizer that cannot answer at once.
 
-    The router goes on with other sessions and continues with this one as soon as :meth:`resolve` is
-    called, which must happen in the router's thread. A session that ends in the meantime is not disturbed
-    by a late answer.
+    The router goes on with other sessions. It continues with this one when :meth:`resolve` is called, which
+    must happen in the router's thread. If the session has ended by then, the answer is ignored.
     """
 
     def __init__(self) -> None:
@@ -28,7 +27,7 @@ class Later(t.Generic[T]):
             self._callback(answer)
 
     def then(self, callback: t.Callable[[T], object]) -> None:
-        """Have the answer handed over, at once if it is there already. The router calls this."""
+        """Call a function with the answer, at once if there is one already. The router calls this."""
         self._callback = callback
         if self._answers:
             callback(self._answers[0])

@@ -7,7 +7,7 @@ import typing as t
 
 from ..protocol.identity import BrowserIdentity
 
-#: Ended logins that are remembered; the oldest are forgotten first.
+#: The number of ended logins that are remembered. The oldest are forgotten first.
 MOST_REMEMBERED: t.Final = 100_000
 
 
@@ -23,7 +23,7 @@ class EndedLogins:
         self._users: collections.OrderedDict[str, float] = collections.OrderedDict()
 
     def end_user(self, authid: str) -> None:
-        """End all logins that a user has begun by now."""
+        """End all logins that a user has begun so far."""
         self._users[authid] = self._now()
         self._users.move_to_end(authid)
         if len(self._users) > MOST_REMEMBERED:

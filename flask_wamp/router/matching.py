@@ -1,4 +1,4 @@
-"""Find what is registered or subscribed for a URI: exact, by prefix, by wildcard.
+"""Find the registrations and subscriptions that match a URI: exact, by prefix, by wildcard.
 
 Source: WAMP Advanced Profile, "Pattern-based Registrations" and "Pattern-based Subscriptions".
 """
@@ -13,8 +13,8 @@ T = t.TypeVar("T")
 class Index(t.Generic[T]):
     """Entries by URI and ``match``.
 
-    A lookup takes one step for each *length* of prefix and each *shape* of wildcard there is, however many
-    entries have it.
+    A lookup takes one step for each *length* of prefix and each *shape* of wildcard that exists. The number
+    of entries does not matter.
     """
 
     def __init__(self) -> None:
@@ -23,10 +23,9 @@ class Index(t.Generic[T]):
         self.wildcard: dict[str, T] = {}
         self._by_match = {"exact": self.exact, "prefix": self.prefix, "wildcard": self.wildcard}
         self._lengths: dict[int, int] = {}
-        """How many prefixes have a length, the longest first."""
+        """The number of prefixes by their length, the longest first."""
         self._shapes: dict[int, dict[tuple[int, ...], int]] = {}
-        """How many wildcards have empty parts in certain places, by their number of parts, the most
-        specific first."""
+        """The number of wildcards by their shape, the most specific shape first, by their number of parts."""
         self.has_patterns = False
 
     def get(self, uri: str, match: str) -> T | None:
@@ -34,7 +33,7 @@ class Index(t.Generic[T]):
         return self._by_match[match].get(uri)
 
     def add(self, uri: str, match: str, entry: T) -> None:
-        """Add an entry; there is none yet with this URI and ``match``."""
+        """Add an entry. There must be none with this URI and ``match``."""
         self._by_match[match][uri] = entry
         if match == "prefix":
             self._lengths[len(uri)] = self._lengths.get(len(uri), 0) + 1
@@ -60,7 +59,7 @@ class Index(t.Generic[T]):
         self.has_patterns = bool(self.prefix or self.wildcard)
 
     def best(self, uri: str) -> T | None:
-        """Return the one entry that a call of a URI goes to.
+        """Return the entry that a call of a URI goes to.
 
         "1. Check for exact matching registration. [...] 2. If there are prefix-based registrations,
         find the registration with the longest prefix match. [...] 3. If there are wildcard-based
@@ -73,7 +72,7 @@ class Index(t.Generic[T]):
         return next(self._patterns(uri), None)
 
     def all(self, uri: str) -> list[T]:
-        """Return all entries that an event with this topic goes to."""
+        """Return all entries that match a topic."""
         entry = self.exact.get(uri)
         found = [] if entry is None else [entry]
         if self.has_patterns:
@@ -104,7 +103,7 @@ class Index(t.Generic[T]):
 
 
 def matches(pattern: str, match: str, uri: str) -> bool:
-    """Whether one URI matches a pattern."""
+    """Whether a URI matches a pattern."""
     if match == "exact":
         return pattern == uri
     if match == "prefix":
@@ -116,13 +115,13 @@ def matches(pattern: str, match: str, uri: str) -> bool:
 
 
 def _shape(uri: str) -> tuple[int, tuple[int, ...]]:
-    """How many parts a wildcard has, and which of them are empty."""
+    """Return the number of parts of a wildcard, and which of them are empty."""
     parts = uri.split(".")
     return len(parts), tuple(place for place, part in enumerate(parts) if not part)
 
 
 def _portions(count: int, places: tuple[int, ...]) -> list[int]:
-    """How many parts there are before each wildcard: the longer the first of them, the more specific."""
+    """Return the number of parts before each empty one. The longer the first of them, the more specific."""
     ends = (*places, count)
     starts = (0, *(place + 1 for place in places))
     return [end - start for start, end in zip(starts, ends, strict=True)]

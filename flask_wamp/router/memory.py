@@ -1,9 +1,9 @@
 """``memory:``, a router in this process: no socket, no process, no thread of its own.
 
-Clients exchange bytes with it as with any router; what they send is handled in the thread that
-sends it. Timeouts are looked after by the threads that wait for messages.
+Clients exchange bytes with it as with any router. The thread that sends a message also handles it. The
+threads that wait for messages take care of timeouts.
 
-Under gevent the locks are greenlets' locks, as they are made when the first client connects.
+Under gevent the locks are those of greenlets, because they are made when the first client connects.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .facts import TransportFacts
 from .router import Router
 from .settings import Settings
 
-#: The role of who joins without saying who it is: the app itself.
+#: The role of a client that names no identity: the app itself.
 APP_ROLE = "trusted"
 
 
 def believe(request: JoinRequest) -> Identity:
-    """Let in whoever it says it is: the authenticator of a router that nobody else can reach."""
+    """Let a client in with the identity that it claims, because no other process can reach the router."""
     return Identity(
         request.authid or "app", APP_ROLE, authmethod="anonymous", authprovider="memory"
     )
@@ -40,7 +40,7 @@ class MemoryRouter:
     """A router for the clients of one process. After a fork the child has an empty one.
 
     :param settings: Limits and policies.
-    :param authorizer: Decides who may do what; it must not wait for the router.
+    :param authorizer: Decides who may do what. It must not wait for the router.
     :param prepare: Called with the core before the first client connects.
     """
 
@@ -53,9 +53,9 @@ class MemoryRouter:
         self._settings = settings or Settings()
         self._authorizer = authorizer
         self._prepare = prepare
-        # By process: after a fork the lock may be held by a thread that is not there, and the sessions
-        # are the parent's. Nothing is made before the first client connects: a lock made before gevent
-        # has patched would block the process.
+        # By process: after a fork the lock may be held by a thread that does not exist, and the sessions are
+        # the parent's. Nothing is made before the first client connects, because a lock that was made
+        # before gevent has patched would block the process.
         self._exchanges: dict[int, _Exchange] = {}
 
     def open_transport(
@@ -71,7 +71,7 @@ class MemoryRouter:
         return MemoryTransport(self._exchange(), serializers[0], max_message_size, None)
 
     def opener(self, identity: Identity) -> OpenTransport:
-        """Return what connects clients that join as somebody else."""
+        """Return a function that connects clients which join with another identity."""
 
         def open_transport(
             url: RouterURL,
@@ -85,12 +85,12 @@ class MemoryRouter:
         return open_transport
 
     def defer(self, job: t.Callable[[], object]) -> None:
-        """Do something with the core, after what is done with it now."""
+        """Run a job with the core, after the job that runs now."""
         self._exchange().run(job)
 
     @property
     def handled(self) -> int:
-        """How many messages the clients in this process have sent."""
+        """The number of messages that the clients in this process have sent."""
         return self._exchange().handled
 
     def _exchange(self) -> _Exchange:
@@ -120,16 +120,16 @@ class _Exchange:
         self.watched: float | None = None
         """The earliest deadline that a waiting thread knows of."""
         self.handled = 0
-        """How many messages the clients have sent. Tests ask, to see whether anything was sent meanwhile."""
+        """The number of messages that the clients have sent. Tests compare it to see whether any was sent."""
         self.overfull: list[MemoryTransport] = []
         self._jobs: collections.deque[t.Callable[[], object]] = collections.deque()
         self._is_running = False
 
     def run(self, job: t.Callable[[], object]) -> None:
-        """Do something with the core.
+        """Run a job with the core.
 
-        A job that comes while another one is running in this thread (a signal handler closes a connection)
-        is done after it: the core is not re-entrant.
+        If another job is running in this thread, as when a signal handler closes a connection, this one runs
+        after it, because the core is not re-entrant.
         """
         with self.lock:
             self._jobs.append(job)
@@ -146,7 +146,7 @@ class _Exchange:
             self._look_at_deadline()
 
     def _look_at_deadline(self) -> None:
-        """Wake a thread that waits too long for a deadline that has come up."""
+        """Wake a waiting thread if there is an earlier deadline now."""
         deadline = self.core.next_deadline
         if deadline is not None and (self.watched is None or deadline < self.watched):
             self.watched = deadline
@@ -158,7 +158,7 @@ class MemoryTransport:
     """A client's end of a connection to a :class:`MemoryRouter`; see
     :class:`flask_wamp.transports.Transport`.
 
-    :param identity: Who the client is; None: the app itself.
+    :param identity: The identity of the client. None means the app itself.
     """
 
     has_ping = True
@@ -217,11 +217,11 @@ class MemoryTransport:
             return messages or (None if self._has_ended else [])
 
     def pending(self) -> bool:
-        """There is nothing that only :meth:`receive` knows of."""
+        """Return False: :meth:`receive` never leaves something to send."""
         return False
 
     def send(self, messages: t.Sequence[bytes]) -> None:
-        """Have the router handle messages, in this thread.
+        """Let the router handle messages, in this thread.
 
         :raises TransportError: The connection has ended.
         """
@@ -237,24 +237,24 @@ class MemoryTransport:
         self._exchange.run(handle)
 
     def ping(self) -> None:
-        """Have :meth:`receive` return, which is the sign of life: the router is in this process."""
+        """Let :meth:`receive` return. No more is needed, because the router is in this process."""
         with self._exchange.lock:
             self._is_awake = True
             self._changed.notify_all()
 
     def settimeout(self, deadline: float | None) -> None:
-        """Let :meth:`receive` fail at this ``time.monotonic()``; None: never."""
+        """Let :meth:`receive` fail at this ``time.monotonic()``. None means never."""
         with self._exchange.lock:
             self._deadline = deadline
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Close the connection; a thread in :meth:`receive` returns at once."""
-        if self._pid == os.getpid():  # else the lock is the parent's, and may be held for ever
+        """Close the connection. A thread that is in :meth:`receive` returns at once."""
+        if self._pid == os.getpid():  # otherwise the lock is the parent's, and may be held for ever
             self._exchange.run(self._lose)
 
     def forget(self) -> None:
-        """In a forked child: nothing is to be closed, the child's router is another one."""
+        """Do nothing in a forked child, which has another router."""
 
     # The router's side. It holds the lock.
 
@@ -280,9 +280,9 @@ class MemoryTransport:
         self._session.lost()
 
     def report(self) -> None:
-        """Tell the core how much the client has not read."""
+        """Report to the core how much the client has not read."""
         self._session.report_unsent(self._unread)
 
     def wake(self) -> None:
-        """Have the thread that waits look at the deadlines again."""
+        """Let the waiting thread check the deadlines again."""
         self._changed.notify()

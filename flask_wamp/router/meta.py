@@ -31,13 +31,13 @@ from .surroundings import Host
 
 @dataclasses.dataclass(frozen=True)
 class NeedsRight:
-    """What a meta procedure returns that does for its caller what the caller must have a right to."""
+    """The return value of a meta procedure that acts for its caller, who must have the right to do that."""
 
     action: str
     uri: str
     options: Details
     then: t.Callable[[Decision], object]
-    """Called when the caller has the right; returns the result."""
+    """Called if the caller has the right. It returns the result."""
 
 
 class MetaProcedures:
@@ -151,7 +151,7 @@ class MetaProcedures:
     ) -> list[int]:
         """``wamp.session.kill_by_authrole``
 
-        The specification's result is the number of sessions; Crossbar.io's, and ours, is their ids.
+        The specification's result is the number of sessions. Crossbar.io and this router return their ids.
         """
         authrole = argument(args, 0, str, "an authrole")
         return self._kill(
@@ -207,7 +207,7 @@ class MetaProcedures:
             prepared = self._broker.prepare(caller, topic, options, payload, decision)
             testaments.add(caller, scope, testaments.Testament(*prepared))
 
-        # What is published later must be allowed now: the right to call this is not the right to publish.
+        # The caller must have the right to publish now. The right to call this procedure is not enough.
         return NeedsRight("publish", topic, options, add)
 
     def flush_testaments(self, caller: RouterSession, args: Args, kwargs: Details) -> None:
@@ -256,7 +256,9 @@ class MetaProcedures:
         registration, session = self._registration(args), self._session(args, 1)
         callee = registration.callee_of(session)
         if callee is None:
-            raise MetaError(error_uris.NO_SUCH_SESSION, f"session {session.id} is no callee of it")
+            raise MetaError(
+                error_uris.NO_SUCH_SESSION, f"session {session.id} is not a callee of it"
+            )
         self._dealer.revoke(callee, reason_in(args, kwargs))
 
     # Subscriptions.
@@ -302,7 +304,7 @@ class MetaProcedures:
         subscription, session = self._subscription(args), self._session(args, 1)
         if subscription.id not in session.subscriptions:
             raise MetaError(
-                error_uris.NO_SUCH_SESSION, f"session {session.id} is no subscriber of it"
+                error_uris.NO_SUCH_SESSION, f"session {session.id} is not a subscriber of it"
             )
         self._broker.revoke(session, subscription, reason_in(args, kwargs))
 
@@ -326,7 +328,7 @@ class MetaProcedures:
 
 
 def session_details(session: RouterSession) -> Details:
-    """Return what the session meta API tells of a session."""
+    """Return the details of a session for the session meta API."""
     identity = session.identity
     details: Details = {
         "session": session.id,
@@ -336,7 +338,7 @@ def session_details(session: RouterSession) -> Details:
         "authprovider": identity.authprovider,
         "transport": dict(session.facts.details),
     }
-    # Nothing else of what HELLO has in authextra: a nonce or a token is not for others.
+    # Nothing else of authextra in HELLO, because a nonce or a token is not for others.
     authextra = {**app_extra(session.app), **identity.authextra}
     if authextra:
         details["authextra"] = authextra

@@ -1,4 +1,4 @@
-"""The arguments of meta procedures: checked, or the call is answered with ERROR."""
+"""The arguments of meta procedures. If one is wrong, the call is answered with ERROR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Args = t.Sequence[t.Any]
 
 
 class MetaError(Exception):
-    """Why a meta procedure is answered with ERROR."""
+    """The ERROR that answers a call of a meta procedure."""
 
     def __init__(self, uri: str, text: str = "") -> None:
         super().__init__(text or uri)
@@ -24,7 +24,7 @@ def argument(args: Args, at: int, kind: type, what: str, *, optional: bool = Fal
     """Return a positional argument.
 
     :param what: What it must be, for the error.
-    :param optional: Whether it may be missing or null; then it is None.
+    :param optional: Whether it may be missing or null. Then it is None.
     """
     value = args[at] if at < len(args) else None
     if value is None and optional:
@@ -52,7 +52,7 @@ def pattern_in(args: Args) -> tuple[str, str]:
 
 
 def reason_in(args: Args, kwargs: Details) -> str | None:
-    """Return why something is taken away: a URI, the third argument or a keyword."""
+    """Return the reason for a removal: a URI, as the third argument or a keyword."""
     reason = kwargs.get("reason", args[2] if len(args) > 2 else None)
     if reason is not None and not (isinstance(reason, str) and is_valid_uri(reason)):
         raise MetaError(error_uris.INVALID_URI, f"not a reason: {reason!r:.100}")

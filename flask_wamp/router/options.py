@@ -1,7 +1,7 @@
-"""Options of requests: what they must be, and what they mean.
+"""The options of requests.
 
-An option that is not what the specification says is answered with ``wamp.error.invalid_argument``;
-unknown options are ignored.
+An option that breaks the specification is answered with ``wamp.error.invalid_argument``. Unknown options are
+ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_TRANSACTION_HASH = 256
 
 
 class InvalidOption(Exception):
-    """An option of a wrong type or value; says which, and what is allowed."""
+    """An option has a wrong type or value. The text names it and says what is allowed."""
 
 
 def flag(options: Details, name: str, default: bool = False) -> bool:
@@ -33,7 +33,7 @@ def flag(options: Details, name: str, default: bool = False) -> bool:
 
 
 def choice(options: Details, name: str, allowed: t.Sequence[str]) -> str:
-    """Return an option that is one of a few words, the first of them by default."""
+    """Return an option that is one of these words. The first one is the default."""
     value = options.get(name)
     if value is None:
         return allowed[0]

@@ -1,4 +1,4 @@
-"""Principals from a table: who may join, by which method, and as what.
+"""Principals from a table: who may join, by which method, and with which role.
 
 The table has the form of Crossbar.io's static authentication::
 
@@ -14,8 +14,8 @@ The table has the form of Crossbar.io's static authentication::
 ``secret``, or what was derived from one by :func:`.scram.derive`: ``salt`` in Base64, ``iterations``, and
 ``stored_key`` and ``server_key`` in hex.
 
-Who is not in the table gets a challenge like everybody else, which no answer satisfies: a stranger
-cannot find out which principals there are.
+A client that is not in the table gets a challenge like every other client, and no answer to it is right. So a
+stranger cannot find out which principals exist.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ METHODS = ("cryptosign", "scram", "wampcra", "ticket", "anonymous")
 
 
 class Principals:
-    """An authenticator that knows a table of principals.
+    """An authenticator with a table of principals.
 
     :param table: See the module.
-    :param secret: What salts are made from: a stranger that asks twice for the same principal must see the
+    :param secret: Salts are derived from it. A stranger who asks twice for the same principal must get the
         same salt, whether that principal exists or not.
-    :raises ValueError: The table is wrong; says where, and what is allowed.
+    :raises ValueError: The table is wrong. The text says where, and what is allowed.
     """
 
     def __init__(self, table: Table, secret: bytes | None = None) -> None:
@@ -58,7 +58,7 @@ class Principals:
         self._methods = frozenset(name for name in METHODS if name in table)
 
     def __call__(self, request: JoinRequest) -> Verdict | Challenge:
-        """Take the first method that the client offers and the table has."""
+        """Use the first method that the client offers and the table has."""
         for method in request.authmethods:
             name = "scram" if method == scram.STANDARD else method
             if name in self._methods:
@@ -89,7 +89,7 @@ class Principals:
         return wampcra(request, entry or self._made_up(request.authid), grant)
 
     def _made_up(self, authid: str) -> Table:
-        """A principal that does not exist, and looks like one that does."""
+        """Return a principal that does not exist, and looks like one that does."""
         model = next(iter(self._secrets.values()), {"role": ""})
         made_up = {**model, "secret": ""}
         if "salt" in model:
@@ -105,7 +105,7 @@ class Principals:
             return scram.challenge(request, method, credential, None)
         if (
             request.authid not in self._credentials
-        ):  # it takes milliseconds: once, and not for all at the start
+        ):  # it takes milliseconds, so it is done once, and not for all at the start
             salt = scram.salt_of(self._salts, request.authid)
             self._credentials[request.authid] = scram.Credential.parse(entry, salt)
         credential = self._credentials[request.authid]
@@ -180,7 +180,7 @@ def _check_keys(where: str, table: Table, allowed: t.Iterable[str]) -> None:
 
 
 def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
-    """Who owns a public key, and their role."""
+    """Return the owner of each public key, and their role."""
     owners: dict[str, tuple[str, str]] = {}
     for authid, entry in entries.items():
         for key in entry["authorized_keys"]:
@@ -190,7 +190,7 @@ def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
             except ValueError:
                 is_key = False
             if not is_key:
-                raise ValueError(f"{where}: {key!r:.100} is no public key, 64 hex digits")
+                raise ValueError(f"{where}: {key!r:.100} is not a public key, 64 hex digits")
             if key.lower() in owners:
                 raise ValueError(f"{where}: {key} is a key of {owners[key.lower()][0]!r} too")
             owners[key.lower()] = authid, entry["role"]

@@ -1,4 +1,4 @@
-"""Publications: what was published, and who may receive it.
+"""Publications, and the sessions that may receive them.
 
 Source: WAMP Advanced Profile, "Subscriber Black- and Whitelisting", "Event Retention", "Event History".
 """
@@ -15,12 +15,11 @@ from .session import RouterSession
 
 
 class Receivers:
-    """Who of the subscribers of a topic receives an event.
+    """The subscribers of a topic that receive an event.
 
     "An (authorized) Subscriber to topic T will receive an event published to T if and only if all
-    of the following statements hold true": it is in every ``eligible`` list that there is, and in
-    no ``exclude`` list. An empty
-    ``eligible`` list is nobody.
+    of the following statements hold true": it is in every ``eligible`` list of the publication, and in
+    no ``exclude`` list. With an empty ``eligible`` list, no subscriber receives the event.
     """
 
     __slots__ = ("_eligible", "_exclude", "by_session")
@@ -29,13 +28,13 @@ class Receivers:
         self._exclude = _sets(options, "exclude")
         self._eligible = _sets(options, "eligible")
         self.by_session = options.get("exclude") is not None or options.get("eligible") is not None
-        """Whether sessions are named, which says nothing about sessions to come."""
+        """Whether sessions are named, which says nothing about later sessions."""
 
     @classmethod
     def parse(cls, options: Details) -> Receivers | None:
-        """Return who receives a publication; None: everybody.
+        """Return who receives a publication. None means all subscribers.
 
-        :raises InvalidOption: A list is none, or holds something of a wrong type.
+        :raises InvalidOption: An option is not a list, or an item has a wrong type.
         """
         return cls(options) if not _LISTS.isdisjoint(options) else None
 
@@ -76,16 +75,16 @@ def _set(options: Details, name: str, of: type) -> frozenset[t.Any] | None:
 
 
 class Publication(t.NamedTuple):
-    """What was published."""
+    """A publication."""
 
     id: int
     topic: str
     details: Details
-    """EVENT.Details, but for the topic and ``retained``."""
+    """EVENT.Details, without the topic and ``retained``."""
     payload: Payload
     receivers: Receivers | None
     excluded: RouterSession | int | None
-    """The publisher, where it does not receive its own event. Of what is kept, its session id."""
+    """The publisher if it does not receive its own event. A kept publication has its session id."""
 
     def kept(self) -> Publication:
         """Return a copy to keep."""
@@ -93,20 +92,20 @@ class Publication(t.NamedTuple):
         return self._replace(payload=self.payload.kept(), excluded=excluded)
 
     def is_for(self, session: RouterSession) -> bool:
-        """Whether a session would have received it, had it been subscribed. For kept publications."""
+        """Whether a session would have received this kept publication if it had been subscribed."""
         if self.excluded == session.id:
             return False
         return self.receivers is None or self.receivers.include(session)
 
 
-#: How many retained events of one topic are kept for different receivers.
+#: The number of retained events of one topic for different receivers.
 MAX_RETAINED_PER_TOPIC = 10
 
 
 class Retained:
     """The retained events of a realm.
 
-    :param limit: Topics that have one; above it, the one retained longest ago is dropped.
+    :param limit: The number of topics that may have one. Above it, the oldest retained event is dropped.
     """
 
     def __init__(self, limit: int) -> None:
@@ -122,7 +121,7 @@ class Retained:
         return self._by_topic
 
     def keep(self, publication: Publication) -> None:
-        """Retain a publication, in place of an earlier one for the same receivers."""
+        """Retain a publication, instead of an earlier one for the same receivers."""
         earlier = self._by_topic.pop(publication.topic, [])
         # "This event retention is limited to one event that all subscribers would receive, and MAY
         # include other supplemental events that have limited distribution"
@@ -135,8 +134,11 @@ class Retained:
             del self._by_topic[next(iter(self._by_topic))]
 
     def latest(self, topic: str, session: RouterSession) -> Publication | None:
-        """Return "the most recent Retained Event that they would have received if they were
-        subscribing when it was published"."""
+        """Return the retained event for a subscriber.
+
+        It is "the most recent Retained Event that they would have received if they were subscribing when it
+        was published".
+        """
         kept = self._by_topic.get(topic, ())
         return next((each for each in reversed(kept) if each.is_for(session)), None)
 
@@ -149,7 +151,7 @@ class PastEvent(t.NamedTuple):
 
 
 class History:
-    """The last events of one subscription."""
+    """The last events of a subscription."""
 
     def __init__(self, limit: int) -> None:
         self._events: collections.deque[PastEvent] = collections.deque(maxlen=limit)

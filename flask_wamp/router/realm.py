@@ -1,4 +1,4 @@
-"""A realm: its sessions, what they serve and what they are subscribed to.
+"""A realm: its sessions, their registrations and their subscriptions.
 
 Source: WAMP Basic Profile, "Realms"; WAMP Advanced Profile, "Session Meta API".
 """
@@ -18,7 +18,7 @@ from .surroundings import Handlers, Host
 
 
 class Realm:
-    """One realm.
+    """A realm.
 
     :param emptied: Called with the realm when its last session has left.
     """
@@ -52,12 +52,12 @@ class Realm:
         }
 
     def join(self, session: RouterSession) -> None:
-        """Take a session in, right after its WELCOME."""
+        """Add a session, right after its WELCOME."""
         self.sessions[session.id] = session
         self._announce("wamp.session.on_join", session_details(session))
 
     def leave(self, session: RouterSession, quietly: bool) -> None:
-        """Dispose of all that a session has, and publish what it has left.
+        """Remove everything that a session has, and publish its testaments.
 
         :param quietly: Publish no meta events and no testaments.
         """
@@ -77,13 +77,13 @@ class Realm:
         self._release()
 
     def _release(self) -> None:
-        """Let the router forget the realm if nobody is there."""
+        """Let the router forget the realm if it is empty."""
         if not self.sessions:
             self._emptied(self)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is lost when the realm is forgotten."""
+        """Whether nothing would be lost if the router forgets the realm."""
         return not self.sessions and self.dealer.is_empty and self.broker.is_empty
 
     def _announce(self, topic: str, *args: object) -> None:

@@ -1,4 +1,4 @@
-"""Registrations: procedures, their callees, and which of them gets a call.
+"""Registrations: procedures, their callees, and the choice of the callee for a call.
 
 Source: WAMP Advanced Profile, "Shared Registration".
 """
@@ -28,16 +28,15 @@ class Callee:
         self.session = session
         self.registration = registration
         self.concurrency = concurrency
-        """How many calls it serves at a time; None: any number."""
+        """How many calls it serves at a time. None means any number."""
         self.forwards_timeouts = forwards_timeouts
         """Whether it handles timeouts itself."""
         self.running = 0
-        """How many calls it serves now. A call that was canceled does not count, even if it is
-        still running."""
+        """How many calls it serves now. A canceled call does not count, even if it still runs."""
 
     @property
     def is_free(self) -> bool:
-        """Whether it takes another call."""
+        """Whether it accepts another call."""
         return self.concurrency is None or self.running < self.concurrency
 
 
@@ -69,11 +68,11 @@ class Registration:
         self.held: collections.deque[t.Any] = collections.deque()
         """Calls that wait for a callee, while there is none."""
         self.vacancy: Timer | None = None
-        """Until when calls wait. None: there are callees."""
+        """The time until which calls wait. None if there are callees."""
 
     @property
     def details(self) -> Details:
-        """What the registration meta API tells of it."""
+        """The details for the registration meta API."""
         return {
             "id": self.id,
             "created": self.created,
@@ -83,18 +82,18 @@ class Registration:
         }
 
     def callee_of(self, session: RouterSession) -> Callee | None:
-        """Return a session's entry, if it serves the registration."""
+        """Return the entry of a session; None if the session does not serve the registration."""
         return next((callee for callee in self.callees if callee.session is session), None)
 
     def remove(self, callee: Callee) -> None:
-        """Remove a callee; whose turn it is does not change."""
+        """Remove a callee. It does not change whose turn it is."""
         at = self.callees.index(callee)
         del self.callees[at]
         if at < self.turn:
             self.turn -= 1
 
     def choose(self, random_below: t.Callable[[int], int]) -> Callee | None:
-        """Return the callee that gets the next call; None: all have as many calls as they take."""
+        """Return the callee that gets the next call; None if all have as many calls as they accept."""
         callees = self.callees
         if len(callees) == 1:
             callee = callees[0]
@@ -104,7 +103,8 @@ class Registration:
         if self.invoke == "random":
             free = [callee for callee in callees if callee.is_free]
             return free[random_below(len(free))] if free else None
-        # 'first' and 'last': hot stand-by. Who stands by also serves what the others cannot take.
+        # 'first' and 'last': hot stand-by. A callee on stand-by also serves the calls that the others
+        # cannot accept.
         ordered = reversed(callees) if self.invoke == "last" else iter(callees)
         return next((callee for callee in ordered if callee.is_free), None)
 

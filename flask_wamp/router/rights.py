@@ -1,4 +1,4 @@
-"""Ask the authorizer whether a session may do what it asks for.
+"""Ask the authorizer whether a session may do what it requests.
 
 Source: WAMP Advanced Profile, "Authorization".
 """
@@ -19,7 +19,7 @@ logger = get_logger("flask_wamp.router")
 #: Called with the session, the request and the decision, if the request is allowed.
 Proceed = t.Callable[[RouterSession, t.Any, Decision], None]
 
-#: Where there is no authorizer.
+#: The decision if there is no authorizer.
 UNDECIDED = Decision(True)
 
 
@@ -32,9 +32,9 @@ def authorize(
     message: t.Any,
     proceed: Proceed,
 ) -> None:
-    """Have an authorizer decide about a request, then proceed with it or answer ERROR.
+    """Let an authorizer decide about a request. Then proceed with it or answer ERROR.
 
-    While the answer is awaited, what else the client sends waits too: its order is kept.
+    Until the authorizer answers, further messages of the client wait, so that their order is kept.
     """
     if authorizer is None:
         proceed(session, message, UNDECIDED)

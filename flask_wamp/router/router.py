@@ -19,14 +19,15 @@ from .timers import Timers
 
 
 class Router:
-    """A WAMP router without I/O, threads and clock. Not thread-safe: its driver calls it from one
-    thread, or under one lock.
+    """A WAMP router without I/O, threads or a clock of its own.
 
-    :param clock: Seconds of a clock that only goes forward, ``time.monotonic``.
-    :param wall_clock: Nanoseconds since 1970, ``time.time_ns``.
-    :param authenticator: Decides who may join; without one everybody may, as ``anonymous``.
-    :param authorizer: Decides who may do what; without one everybody may do everything.
-    :param nonce: Makes random bytes that cannot be guessed.
+    It is not thread-safe: its driver calls it from one thread, or under one lock.
+
+    :param clock: Returns seconds of a monotonic clock, as ``time.monotonic`` does.
+    :param wall_clock: Returns nanoseconds since 1970, as ``time.time_ns`` does.
+    :param authenticator: Decides who may join. Without one everybody may, as ``anonymous``.
+    :param authorizer: Decides who may do what. Without one everybody may do everything.
+    :param nonce: Returns random bytes that cannot be guessed.
     :param seed: Makes ids and random choices reproducible.
     """
 
@@ -47,10 +48,9 @@ class Router:
         self.timers = Timers()
         self.realms: dict[str, Realm] = {}
         self.sessions: set[RouterSession] = set()
-        """Every session whose transport is open, also before WELCOME."""
+        """All sessions whose transport is open, also those before WELCOME."""
         self.counters: dict[str, int] = {}
-        """How often something went wrong: ``violations``, ``cut_off``, ``refused``, ``undeliverable``,
-        ``failures``."""
+        """The number of ``violations``, ``cut_off``, ``refused``, ``undeliverable`` and ``failures``."""
         self._wall_clock = wall_clock
         self._random = random.Random(seed)
         joining = Joining(self, authenticator, self.settings.agent, nonce)
@@ -69,10 +69,10 @@ class Router:
     ) -> RouterSession:
         """Begin a session on a transport that has just been opened.
 
-        :param facts: What the transport knows of the client.
-        :param send: Takes the bytes of one message. It must not block and must not call the router.
-        :param close: Closes the transport: at once with ``True``, after all that was sent has left
-            with ``False``. It must not call the router before it has returned.
+        :param facts: What the transport knows about the client.
+        :param send: Accepts the bytes of one message. It must not block and must not call the router.
+        :param close: Closes the transport: with ``True`` at once, with ``False`` when everything has been
+            sent. It must not call the router before it has returned.
         """
         session = RouterSession(self, facts, send, close)
         self.sessions.add(session)
@@ -80,30 +80,28 @@ class Router:
 
     @property
     def next_deadline(self) -> float | None:
-        """The time on ``clock`` at which :meth:`tick` has to be called; None: there is nothing to
-        wait for."""
+        """The time on ``clock`` at which :meth:`tick` has to be called; None if it need not be called."""
         return self.timers.next_deadline
 
     def tick(self) -> None:
-        """Do what is due by now: timeouts of calls, of handshakes, of authentication."""
+        """Handle the timeouts that are due: those of calls, handshakes and authentication."""
         self.timers.run_due(self.clock())
 
     def shut_down(self, message: str = "the router is shutting down") -> None:
-        """Say GOODBYE to all sessions; each transport is closed when the client has answered, or
-        some time later."""
+        """Send GOODBYE to all sessions. Close each transport at the client's answer, or some time later."""
         for session in list(self.sessions):
             session.disconnect(error_uris.SYSTEM_SHUTDOWN, message, quietly=True)
 
     # What sessions call.
 
     def has_realm(self, name: str) -> bool:
-        """Whether a realm exists, or may be created."""
+        """Whether a realm exists or may be created."""
         if name in self.realms:
             return True
         return self.settings.realms is None and len(self.realms) < self.settings.max_realms
 
     def find_realm(self, name: str) -> Realm | None:
-        """Return a realm. None: it does not exist and may not be created."""
+        """Return a realm. None if it does not exist and must not be created."""
         return self.realms.get(name) or (self._create(name) if self.has_realm(name) else None)
 
     def ended(self, session: RouterSession) -> None:
@@ -111,7 +109,7 @@ class Router:
         self.sessions.discard(session)
 
     def count(self, what: str) -> None:
-        """Count something that went wrong."""
+        """Count an incident; see :attr:`counters`."""
         self.counters[what] = self.counters.get(what, 0) + 1
 
     def timestamp(self) -> str:
@@ -130,8 +128,11 @@ class Router:
     # Helpers.
 
     def _new_global_id(self) -> int:
-        """Basic Profile, "IDs": global scope ids "MUST be drawn randomly from a uniform
-        distribution over the complete range [1, 2^53]"."""
+        """Return a random id.
+
+        Basic Profile, "IDs": global scope ids "MUST be drawn randomly from a uniform distribution over the
+        complete range [1, 2^53]".
+        """
         return self._random.getrandbits(53) + 1
 
     def _create(self, name: str) -> Realm:

@@ -1,11 +1,9 @@
-"""The server's side of SCRAM: the router stores keys that do not open anything elsewhere, and
-proves that it has them.
+"""The server's side of SCRAM: the router stores keys that are useless elsewhere, and proves that it has them.
 
-There are two dialects. The specification's method is called ``wamp-scram`` and follows RFC 5802.
-Crossbar.io, autobahn and the client of this library say ``scram``; there ``c=`` is empty in the
-text that is signed, and with
-``argon2id-13`` the key is the hash's unpadded Base64 text. The router follows the dialect of the
-method that the client offers, with PBKDF2.
+There are two dialects. The specification's method is called ``wamp-scram`` and follows RFC 5802. Crossbar.io,
+autobahn and the client of this library call it ``scram``. In that dialect ``c=`` is empty in the text that is
+signed, and with ``argon2id-13`` the key is the hash's unpadded Base64 text. The router follows the dialect of
+the method that the client offers, with PBKDF2.
 
 Source: WAMP Advanced Profile, "Salted Challenge Response Authentication"; RFC 5802, section 3.
 """
@@ -24,7 +22,7 @@ from .challenges import Grant
 #: The specification's name of the method.
 STANDARD = "wamp-scram"
 
-#: What a principal may have in the table, besides its role.
+#: The keys of a principal in the table, besides its role.
 FIELDS: dict[str, type] = {
     "secret": str,
     "salt": str,
@@ -42,7 +40,7 @@ _DENIED = Refusal(message="the answer to the challenge is wrong")
 
 @dataclasses.dataclass(frozen=True)
 class Credential:
-    """What the router stores of a principal."""
+    """What the router stores about a principal."""
 
     salt: bytes
     iterations: int
@@ -51,7 +49,7 @@ class Credential:
 
     @classmethod
     def parse(cls, entry: Details, salt: bytes) -> Credential:
-        """Make one of an entry of the table that :func:`check` has found right.
+        """Make one from an entry of the table that has passed :func:`check`.
 
         :param salt: For an entry that has a secret.
         """
@@ -66,7 +64,7 @@ class Credential:
 
     @classmethod
     def made_up(cls, salt: bytes) -> Credential:
-        """Make one up for a principal that does not exist.
+        """Invent one for a principal that does not exist.
 
         "This mock CHALLENGE SHOULD contain a generated salt value that is always the same for a
         given authid, otherwise an attacker may discover that the user doesn't actually exist."
@@ -77,7 +75,7 @@ class Credential:
 def check(where: str, entry: Details) -> None:
     """Check an entry of the table.
 
-    :raises ValueError: It has neither a secret nor all that is derived from one.
+    :raises ValueError: It has neither a secret nor everything that is derived from one.
     """
     derived = {"salt", "stored_key", "server_key"}
     if ("secret" in entry) == bool(derived & entry.keys()):
@@ -96,12 +94,12 @@ def check(where: str, entry: Details) -> None:
 
 
 def salt_of(secret: bytes, authid: str) -> bytes:
-    """Return the salt of a principal, which tells nothing of its password."""
+    """Return the salt of a principal, which reveals nothing about its password."""
     return hmac.digest(secret, authid.encode("utf-8", "replace"), "sha256")[:16]
 
 
 def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> Credential:
-    """Return what to store of a password."""
+    """Return what to store for a password."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     return Credential(
@@ -117,7 +115,7 @@ def challenge(
 ) -> Challenge | Refusal:
     """Ask for the proof that the client knows the password.
 
-    :param method: As the client offered it, which decides the dialect.
+    :param method: The method that the client offered. It decides the dialect.
     """
     client_nonce = request.authextra.get("nonce")
     if not isinstance(client_nonce, str) or not client_nonce:
@@ -156,7 +154,7 @@ def challenge(
     return Challenge(method, extra, verify)
 
 
-#: Where Crossbar.io's dialect has the server's signature in WELCOME.Details.authextra.
+#: The key of the server's signature in WELCOME.Details.authextra, in Crossbar.io's dialect.
 CROSSBAR = "scram_server_signature"
 
 

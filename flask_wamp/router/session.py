@@ -1,9 +1,8 @@
 """A client's session, from the router's side.
 
-A state machine without I/O: the transport hands over what it has received
-(:meth:`RouterSession.receive`) and says when the connection is gone (:meth:`RouterSession.lost`);
-the session calls ``send`` and ``close``. What an established session may ask for is handled by the
-realm it has joined.
+A state machine without I/O. The transport calls :meth:`RouterSession.receive` with each message and
+:meth:`RouterSession.lost` when the connection is gone. The session calls ``send`` and ``close``. The requests
+of an established session are handled by the realm that it has joined.
 
 Source: WAMP Basic Profile, "Sessions" and "Protocol Errors".
 """
@@ -33,7 +32,7 @@ logger = get_logger("flask_wamp.router")
 
 
 class State(enum.Enum):
-    """Where a session is in its life; the names are those of the specification's state chart."""
+    """The state of a session. The names are those of the specification's state chart."""
 
     ESTABLISHING = "establishing"
     AUTHENTICATING = "authenticating"
@@ -43,11 +42,11 @@ class State(enum.Enum):
 
 
 class RouterSession:
-    """One client's session. Made by :meth:`.Router.open`.
+    """One client's session. :meth:`.Router.open` makes it.
 
-    :param send: Takes the bytes of one message. It must not block, and must not call the router.
-    :param close: Closes the transport. With ``True`` at once, without what is still to be sent;
-        with ``False`` as soon as that has left. It must not call the router before it has returned.
+    :param send: Accepts the bytes of one message. It must not block, and must not call the router.
+    :param close: Closes the transport: with ``True`` at once, with ``False`` when everything has been sent.
+        It must not call the router before it has returned.
     """
 
     __slots__ = (
@@ -103,12 +102,12 @@ class RouterSession:
         self._wait_at_most(host.settings.hello_timeout, "no HELLO in time")
 
     def _reset(self) -> None:
-        """Be as new: after GOODBYE a client may say HELLO again on the same transport."""
+        """Reset the session: after GOODBYE a client may send HELLO again on the same transport."""
         self.state = State.ESTABLISHING
         self.id = 0
         self.identity = Identity("", "")
         self.app: str | None = None
-        """The application that HELLO names. The client's claim, nothing is proven."""
+        """The application that HELLO names. It is a claim of the client's, and not proven."""
         self.features = Features()
         self.realm: JoinableRealm | None = None
         self.realm_name = ""
@@ -123,12 +122,12 @@ class RouterSession:
         self._disclosed: dict[tuple[Codec, str], t.Any] = {}
         self._legal: Handlers = self._host.establishing
 
-    # What the transport says.
+    # What the transport calls.
 
     def receive(self, data: bytes) -> None:
-        """Take in one message, as the bytes it came as. Never raises.
+        """Handle the bytes of one message. Never raises.
 
-        :param data: It must not change afterwards, as a part of a reused buffer would.
+        :param data: The bytes must not change afterwards, as a part of a reused buffer would.
         """
         if self._stopped is not None:
             self._receive_later(data)
@@ -160,18 +159,18 @@ class RouterSession:
             self._failed()
 
     def lost(self) -> None:
-        """Note that the connection is gone: nothing more comes, nothing more can be sent."""
+        """Note that the connection is gone."""
         self._end()
 
     def report_unsent(self, size: int) -> None:
-        """Note how many bytes the transport could not send yet; a session over the limit is cut off."""
+        """Note how many bytes the transport could not send yet. Cut off a session that is over the limit."""
         if size > self._host.settings.max_unsent and self.state is not State.CLOSED:
             logger.warning("session %s does not read: cut off with %s bytes unsent", self.id, size)
             self._host.count("cut_off")
             self._end()
             self._close(True)
 
-    # What the router says.
+    # What the router calls.
 
     def disconnect(
         self,
@@ -180,9 +179,9 @@ class RouterSession:
         *,
         quietly: bool = False,
     ) -> None:
-        """End the session: it is out of its realm at once, gets GOODBYE, and then the transport is closed.
+        """End the session: it leaves its realm at once, gets GOODBYE, and then the transport is closed.
 
-        A client that does not answer with GOODBYE in time is closed all the same.
+        If the client does not answer with GOODBYE in time, the transport is closed all the same.
         """
         if self.state is not State.ESTABLISHED:
             self.abort(reason, message or "")
@@ -248,14 +247,14 @@ class RouterSession:
     # Waiting for the authorizer.
 
     def stop(self) -> collections.deque[bytes]:
-        """Handle nothing of what comes until :meth:`go_on` is called with what this returns."""
+        """Hold back all further messages until :meth:`go_on` is called with what this returns."""
         self._stopped = waiting = collections.deque[bytes]()
         return waiting
 
     def go_on(self, waiting: collections.deque[bytes], first: t.Callable[[], None]) -> None:
-        """Do what it has stopped for, then handle what has come since.
+        """Finish what the session has stopped for. Then handle the messages that have come since.
 
-        Does nothing when the session has ended in the meantime.
+        Does nothing if the session has ended meanwhile.
         """
         if self._stopped is not waiting:
             return
@@ -305,7 +304,7 @@ class RouterSession:
     # Leaving.
 
     def on_goodbye(self, message: m.Goodbye) -> None:
-        """Answer GOODBYE. The client may say HELLO again, on the same transport."""
+        """Answer GOODBYE. The client may send HELLO again, on the same transport."""
         self._leave_realm(False)
         self.send(self.encode((6, {}, error_uris.GOODBYE_AND_OUT)))
         self._reset()
@@ -345,7 +344,7 @@ class RouterSession:
         self.violated(f"received {kind.__name__.upper()} while {self.state.value}")
 
     def _failed(self) -> None:
-        """Give up on this session, and only on it."""
+        """End this session, and no other one."""
         logger.exception("a message of session %s could not be handled", self.id)
         self._host.count("failures")
         self.abort(error_uris.RUNTIME_ERROR, "the router could not handle a message")
@@ -362,7 +361,7 @@ class RouterSession:
             raise ProtocolError(f"request id {request_id} where {expected} comes next")
 
     def _wait_at_most(self, timeout: float, why: str | None) -> None:
-        """Close the transport after some time, with ABORT if there is a reason to tell."""
+        """Close the transport after some time, with ABORT if there is a reason to send."""
         self._stop_waiting()
 
         def end() -> None:
@@ -381,8 +380,8 @@ class RouterSession:
             self._deadline = None
 
 
-#: What is legal once GOODBYE has been sent, and when all is over. What else is, is with the router
-#: (joining) and the realm (established sessions).
+#: The messages that are legal after GOODBYE was sent, and after the end. The router has those for joining,
+#: and the realm those of established sessions.
 _SHUTTING_DOWN: Handlers = {
     m.Goodbye: (RouterSession._on_goodbye_answer, False),
     m.Abort: (RouterSession.on_abort, False),

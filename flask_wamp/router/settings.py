@@ -12,22 +12,22 @@ class KeptEvents:
     uri: str
     match: str = "exact"
     limit: int = 1000
-    """How many events are kept; the oldest is dropped first."""
+    """How many events are kept. The oldest is dropped first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Limits and policies. Times are in seconds, sizes in bytes.
 
-    A limit protects everybody else from one session: the request over the limit is refused, or the
-    offending session ends.
+    A limit protects all other sessions from one session. A request over the limit is refused, or the session
+    that exceeds it ends.
     """
 
     agent: str = "Flask-WAMP"
-    """What WELCOME names as the router's software."""
+    """The name of the router's software in WELCOME."""
 
     realms: tuple[str, ...] | None = None
-    """The realms that exist. None: a realm exists as soon as a client asks for it."""
+    """The realms that exist. None means that a realm exists as soon as a client asks for it."""
 
     max_realms: int = 1000
     """The most realms that clients may create."""
@@ -36,7 +36,7 @@ class Settings:
     """The largest message a client may send."""
 
     max_unsent: int = 64 * 1024 * 1024
-    """How much may wait for a session that does not read. More ends the session."""
+    """How many bytes may wait for a session that does not read. More end the session."""
 
     hello_timeout: float = 10.0
     """How long a new connection may take to say HELLO."""
@@ -48,41 +48,40 @@ class Settings:
     """How long the router waits for the answer to its GOODBYE before it closes the transport."""
 
     max_registrations: int = 20_000
-    """Registrations a session may hold."""
+    """How many registrations a session may have."""
 
     max_subscriptions: int = 20_000
-    """Subscriptions a session may hold."""
+    """How many subscriptions a session may have."""
 
     max_pending_calls: int = 50_000
-    """Calls a session may have in flight. More are answered with ``wamp.error.unavailable``."""
+    """How many pending calls a session may have. More are answered with ``wamp.error.unavailable``."""
 
     max_testaments: int = 1000
-    """Testaments a session may hold."""
+    """How many testaments a session may have."""
 
     max_retained: int = 10_000
-    """Retained events a realm keeps. The topic retained longest ago is dropped first."""
+    """How many retained events a realm keeps. The oldest is dropped first."""
 
     max_waiting: int = 1000
-    """Messages a session may have waiting for an authorizer that answers later."""
+    """How many messages of a session may wait for an authorizer that answers later."""
 
     linger: float = 0.0
-    """How long calls wait for a procedure whose last callee has gone; 0: they fail at once."""
+    """How long calls wait for a procedure whose last callee has left. With 0 they fail at once."""
 
     max_lingering_calls: int = 1000
-    """Calls that may wait in a realm for procedures whose last callee has gone."""
+    """How many calls may wait in a realm for procedures whose last callee has left."""
 
     disclose: bool = True
     """Whether callers and publishers are disclosed, unless the authorizer decides.
 
-    False: only where they ask for it with ``disclose_me``.
+    False means only if they ask for it with ``disclose_me``.
     """
 
     trusted_links: frozenset[str] = frozenset()
-    """Roles of links to other routers, whose ``forward_for`` is passed on. From everybody else it
-    is dropped."""
+    """The roles of links to other routers. Only the ``forward_for`` of these is passed on."""
 
     history: tuple[KeptEvents, ...] = ()
     """The topics whose events are kept."""
 
     sequential_request_ids: bool = True
-    """Whether a gap in a session's request ids ends the session, as the specification demands."""
+    """Whether a gap in a session's request ids ends the session, as the specification requires."""

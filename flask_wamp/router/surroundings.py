@@ -1,6 +1,6 @@
-"""What a session needs of what is around it: its realm and its router.
+"""What a session needs from its realm and its router.
 
-They know sessions, so sessions know them by these protocols only.
+These import sessions, so sessions know them only by these protocols.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from .timers import Timers
 #: Called with a session and a message of it.
 Handler = t.Callable[[t.Any, t.Any], None]
 
-#: Who handles a message, and whether it is a request of the client's own.
+#: The handler of a message, and whether the message is a request of the client's.
 Handlers = t.Mapping[type, tuple[Handler, bool]]
 
 
 class JoinableRealm(t.Protocol):
-    """What a session needs of its realm."""
+    """What a session needs from its realm."""
 
     @property
     def handlers(self) -> Handlers:
-        """What is legal for an established session."""
+        """The messages that are legal in an established session."""
 
     def join(self, session: t.Any) -> None:
-        """Take a session in, just before it gets WELCOME."""
+        """Add a session, just before it gets WELCOME."""
 
     def leave(self, session: t.Any, quietly: bool) -> None:
-        """Dispose of all that a session has.
+        """Remove everything that a session has.
 
         :param quietly: Publish no meta events and no testaments.
         """
 
 
 class Host(t.Protocol):
-    """What a session needs of its router."""
+    """What a session needs from its router."""
 
     settings: Settings
     timers: Timers
@@ -44,11 +44,11 @@ class Host(t.Protocol):
 
     @property
     def establishing(self) -> Handlers:
-        """What is legal before HELLO."""
+        """The messages that are legal before HELLO."""
 
     @property
     def authenticating(self) -> Handlers:
-        """What is legal between HELLO and WELCOME."""
+        """The messages that are legal between HELLO and WELCOME."""
 
     def clock(self) -> float: ...
 

@@ -1,4 +1,4 @@
-"""Testaments: what the router publishes when a session has ended.
+"""Testaments: events that the router publishes when a session has ended.
 
 Source: WAMP Advanced Profile, "Session Testament".
 """
@@ -16,7 +16,7 @@ SCOPES = ("detached", "destroyed")
 
 
 class Testament(t.NamedTuple):
-    """What is published."""
+    """An event to publish."""
 
     publication: Publication
     retain: bool
@@ -33,6 +33,6 @@ def count(session: RouterSession) -> int:
 
 
 def take(session: RouterSession) -> list[Testament]:
-    """Return all testaments of a session in the order in which to publish them; it has none after that."""
+    """Remove all testaments of a session. Return them in the order in which to publish them."""
     testaments, session.testaments = session.testaments, {}
     return [each for scope in SCOPES for each in testaments.get(scope, ())]

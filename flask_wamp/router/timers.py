@@ -1,4 +1,4 @@
-"""Timers without a clock: the driver says what time it is."""
+"""Timers without a clock. The driver passes the time."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import typing as t
 
 
 class Timer:
-    """Something to do at a time, unless it is canceled before."""
+    """A callback for a certain time, unless it is canceled before."""
 
     __slots__ = ("callback", "postponed_to")
 
     def __init__(self, callback: t.Callable[[], object]) -> None:
         self.callback: t.Callable[[], object] | None = callback
         self.postponed_to = 0.0
-        """A later time to do it at. Setting it costs nothing, as the timer stays where it is until
-        it is due."""
+        """A later time for it. Setting it is cheap, because the timer keeps its place until it is due."""
 
 
 class Timers:
-    """What is due when, the earliest first."""
+    """Timers, the earliest first."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
@@ -31,18 +30,18 @@ class Timers:
         return len(self._heap) - self._canceled
 
     def add(self, deadline: float, callback: t.Callable[[], object]) -> Timer:
-        """Have a callback called by the first :meth:`run_due` at or after the deadline."""
+        """Let the first :meth:`run_due` at or after the deadline call a callback."""
         timer = Timer(callback)
         heapq.heappush(self._heap, (deadline, next(self._order), timer))
         return timer
 
     def cancel(self, timer: Timer) -> None:
-        """Forget a timer; does nothing when it has run."""
+        """Forget a timer. Does nothing if it has run."""
         if timer.callback is None:
             return
         timer.callback = None
         self._canceled += 1
-        # Nearly every call with a timeout is answered long before it: canceled timers must not pile up.
+        # Nearly every call is answered long before its timeout, so canceled timers must not pile up.
         if self._canceled > 1000 and self._canceled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
@@ -50,7 +49,7 @@ class Timers:
 
     @property
     def next_deadline(self) -> float | None:
-        """When :meth:`run_due` has to be called next; None: there is no timer."""
+        """Return when :meth:`run_due` has to be called next; None if there is no timer."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heapq.heappop(heap)
@@ -58,7 +57,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def run_due(self, now: float) -> None:
-        """Call what is due."""
+        """Call the callbacks that are due."""
         while (deadline := self.next_deadline) is not None and deadline <= now:
             _, _, timer = heapq.heappop(self._heap)
             if timer.postponed_to > now:

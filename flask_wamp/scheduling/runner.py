@@ -192,14 +192,14 @@ class JobRunner:
         return max(0.0, min(delay, threading.TIMEOUT_MAX))
 
     def _own_jobs(self) -> list[Job]:
-        """The jobs of this app, as the extension knows them."""
+        """Return the jobs of this app, as the extension knows them."""
         return self._scheduler.jobs_of(self._owner)
 
     def _jobs(self) -> list[Job]:
         return list(self._by_original().values())
 
     def _by_original(self) -> dict[Job, Job]:
-        """The jobs of this runner, by the job the extension knows."""
+        """Return the jobs of this runner, by the job that the extension knows."""
         jobs = self._own_jobs()
         if self._copies is None:
             return {job: job for job in jobs}
@@ -247,7 +247,7 @@ class JobRunner:
     # What the processes of an app say to each other: in how many seconds each job is due; None: never.
 
     def _names(self) -> dict[str, Job]:
-        """The jobs the extension knows, by names that are the same in all processes."""
+        """Return the jobs that the extension knows, by names that are the same in all processes."""
         count: collections.Counter[str] = collections.Counter()
         names = {}
         for original in self._own_jobs():

@@ -66,7 +66,7 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
 
 @pytest.fixture(scope="session")
 def wamp_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """A real Crossbar node on free ports, one for all tests.
+    """Run a real Crossbar node on free ports, one for all tests.
 
     Its attributes are ``url``, ``rawsocket_url``, ``unix_url``, ``realm``. A test may ``stop()``,
     ``kill()`` and ``restart()`` it on the same URLs, and leaves it running.

@@ -162,7 +162,7 @@ MISTAKES: dict[str, tuple[t.Any, type[Exception], str]] = {
     "not configurable": ({"shout": {"loud": True}}, ValueError, "shout takes no options"),
     "unknown option": ({"timeout": {"seconds": 1}}, TypeError, "seconds"),
     "no list": (shout, TypeError, "give a list, or a dictionary"),
-    "no middleware": (["timeout"], TypeError, "'timeout' is no middleware"),
+    "no middleware": (["timeout"], TypeError, "'timeout' is not a middleware"),
 }
 
 
