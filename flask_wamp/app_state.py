@@ -16,7 +16,7 @@ from .client.client import Client
 from .config import Config, check_unchanged, snapshot
 from .coordination.leases import Leases
 from .coordination.signing import Signer
-from .endpoint.setup import own_router
+from .endpoint.setup import other_router, own_router
 from .handlers import notify
 from .handlers.authorizers import ask_authorizers
 from .handlers.context import Event
@@ -37,6 +37,8 @@ from .protocol.uris import resolve
 from .servers import lifecycle
 
 if t.TYPE_CHECKING:
+    from .endpoint.other_router import OtherRouter
+    from .endpoint.own_router import OwnRouter
     from .peer.listeners import Host
     from .peer.settings import Settings
     from .scheduling.scheduler import Scheduler
@@ -78,31 +80,70 @@ class AppState:
         self.config_read = snapshot(app.config)
         if self.own_router is not None:
             self.client.add_listener(self.own_router.listener)
+        self.other_router = None
+        if self.own_router is None:
+            self.other_router = other_router(
+                app,
+                config,
+                self.client,
+                self.dispatcher.own_prefix,
+                signer,
+                self.rights,
+                functools.partial(ask_authorizers, app, self.group),
+                self._uses_logins,
+            )
+            self.client.add_listener(self.other_router.listener)
         self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
-        self._serves_authorizers = False
+        self._policy: tuple[int, Policy] | None = None
+        self._asked: set[str] = set()
         self._served: set[tuple[object, ...]] = set()
+
+    @property
+    def router(self) -> OwnRouter | OtherRouter:
+        """The app's own router, or the other one that it joins."""
+        router = self.own_router or self.other_router
+        assert router is not None
+        return router
 
     def rights(self) -> Policy:
         """Return what others than the app's own processes may do."""
-        rights = list(self._handler_rights)
-        for grant, prefixes in self.group.walk():
-            rights.append(grant.right(self._prefix(prefixes)))
-        return Policy(rights, ("wamp.", f"{self.dispatcher.own_prefix}."))
+        grants = list(self.group.walk())
+        count = len(self._handler_rights) + len(grants)  # none is ever taken back
+        if self._policy is None or self._policy[0] != count:
+            granted = [grant.right(self._prefix(prefixes)) for grant, prefixes in grants]
+            reserved = ("wamp.", f"{self.dispatcher.own_prefix}.")
+            self._policy = count, Policy([*self._handler_rights, *granted], reserved)
+        return self._policy[1]
 
     def _authorizer(self) -> str:
         """Return the procedure that asks the app's authorizers; empty: there are none."""
         return f"{self.dispatcher.own_prefix}.authorize" if self.group.authorizers else ""
 
-    def _serve_authorizers(self) -> None:
-        """Serve them to the app's own router."""
-        uri = self._authorizer()
-        if uri and self.own_router is not None and not self._serves_authorizers:
-            spec = callee_spec(
-                functools.partial(ask_authorizers, self.app, self.group), uri, validate=False
-            )
-            self.client.declare(self._declaration(spec, None, ()))
-            self._serves_authorizers = True
+    def _uses_logins(self) -> bool:
+        """Return whether the app says who may join or do something."""
+        group = self.group
+        return bool(
+            group.authenticators
+            or group.authorizers
+            or self._handler_rights
+            or getattr(self.app, "login_manager", None) is not None
+            or any(group.walk())
+        )
+
+    def _serve_asked(self) -> None:
+        """Serve what the router asks the app."""
+        procedures: t.Mapping[str, t.Callable[..., object]] = {}
+        if self.other_router is not None:
+            procedures = self.other_router.procedures()
+        elif self._authorizer():
+            ask = functools.partial(ask_authorizers, self.app, self.group)
+            procedures = {self._authorizer(): ask}
+        for uri, function in procedures.items():
+            if uri not in self._asked:
+                spec = callee_spec(function, uri, validate=False)
+                self.client.declare(self._declaration(spec, None, ()))
+                self._asked.add(uri)
 
     def _prefix(self, prefixes: t.Sequence[str]) -> str | None:
         prefix = self.prefix
@@ -151,7 +192,7 @@ class AppState:
         for spec in marked_views(self.app):
             if _key(spec) not in self._served:  # its module may have been included
                 self.group.add(spec)
-        self._serve_authorizers()
+        self._serve_asked()
         wrapped = wrapped_by_views(self.app)
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):

@@ -13,7 +13,6 @@ from .app_state import STATE, AppState, apps, state_of
 from .client.client import Client
 from .client.health import health
 from .config import load_config, snapshot
-from .endpoint.joining import kill_by_authid
 from .endpoint.setup import add_endpoint
 from .handlers import http
 from .handlers.context import explain_missing_client, offer_client
@@ -116,7 +115,7 @@ class FlaskWAMP(Scaffold):
         state.client.closeables.append(runner)
         offer_tasks(app, runner)
         http.answer_errors(app)
-        add_endpoint(app, state.config, state.client, state.own_router, state.group.authenticators)
+        add_endpoint(app, state.config, state.client, state.router, state.group.authenticators)
         if self._schedule is not None:
             state.run_jobs(self._schedule)
         state.manage()
@@ -246,8 +245,7 @@ class FlaskWAMP(Scaffold):
         not return None. What one of them raises refuses. True does not open the router's own procedures
         and topics (``wamp.``): allow them by name.
 
-        It runs in an app context of one of the app's processes, for every request: it costs a call. Only
-        the embedded router asks.
+        It runs in an app context of one of the app's processes, for every request: it costs a call.
 
         .. versionadded:: 0.1
         """
@@ -261,8 +259,8 @@ class FlaskWAMP(Scaffold):
         """End all WAMP sessions of a user, and return how many there were.
 
         Browsers that have logged in before cannot join again until they log in anew, and unused tickets
-        are void. Works in every process of the app. On another router than the embedded one it calls
-        ``wamp.session.kill_by_authid``, which the app must be allowed to call.
+        are void. Works in every process of the app. With another router than the embedded one, the app must
+        be allowed to call ``wamp.session.kill_by_authid``.
 
         :param authid: The ``authid`` of the user's :class:`.Identity`.
         :raises WAMPError: The router cannot be reached, or refuses.
@@ -276,7 +274,8 @@ class FlaskWAMP(Scaffold):
         state = self._state()
         if state.own_router is not None:
             return state.own_router.sign_out(state.client, authid)
-        return kill_by_authid(state.client, authid)
+        assert state.other_router is not None
+        return state.other_router.sign_out(authid)
 
     # The client.
 

@@ -125,6 +125,8 @@ KEYS: tuple[Key, ...] = (
         show=show_url,
     ),
     Key("WAMP_TICKET_MAX_AGE", 30.0, read_seconds, _SECONDS),
+    Key("WAMP_AUTHENTICATOR_URI", None, read_uri, "a URI such as 'com.example.authenticate'"),
+    Key("WAMP_AUTHORIZER_URI", None, read_uri, "a URI such as 'com.example.authorize'"),
     Key("WAMP_DOCS", None, read_bool, _YES_OR_NO),
     Key("WAMP_DATES", None, choice("iso", "http"), "'iso', 'http', False"),
     Key(

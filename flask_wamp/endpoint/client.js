@@ -190,11 +190,12 @@ export class Wamp {
     const how = await answer.json();
     const url = new URL(how.url, base);
     url.protocol = url.protocol.replace("http", "ws");
-    return { ...how, url };
+    // A router that knows nothing of the app's tickets lets everybody in as anonymous, or nobody.
+    return { ...how, url, methods: ["ticket", "anonymous"] };
   }
 
-  #hello({ realm, authid, ticket }) {
-    const authmethods = ticket ? ["ticket"] : undefined;
+  #hello({ realm, authid, ticket, methods = ["ticket"] }) {
+    const authmethods = ticket ? methods : undefined;
     this.#send([HELLO, realm, { roles: ROLES, authid: authid ?? undefined, authmethods }]);
   }
 

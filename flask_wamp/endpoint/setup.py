@@ -8,12 +8,14 @@ import typing as t
 from flask import Flask
 
 from ..client.client import Client
+from ..coordination.signing import Signer
 from ..peer.settings import Settings
 from ..protocol.rights import Policy
 from ..transports.urls import parse_router_url
 from .browser_sessions import LoginSignals
+from .dynamic_auth import Ask
 from .identity import Authenticators, Identifier
-from .joining import AtOtherRouter
+from .other_router import AtOtherRouter, OtherRouter
 from .views import Endpoint, Joining
 
 if t.TYPE_CHECKING:
@@ -64,11 +66,39 @@ def own_router(
     )
 
 
+def other_router(
+    app: Flask,
+    config: Config,
+    client: Client,
+    own: str,
+    signer: Signer,
+    policy: t.Callable[[], Policy],
+    ask: Ask,
+    uses_logins: t.Callable[[], bool],
+) -> OtherRouter:
+    """Return what the app tells a router that is not its own.
+
+    :param own: The prefix of the URIs that the app uses itself.
+    """
+    return OtherRouter(
+        app,
+        client,
+        own,
+        signer=signer,
+        policy=policy,
+        ask=ask,
+        uses_logins=uses_logins,
+        trusted_links=config["WAMP_TRUSTED_LINKS"] or (),
+        authenticator=config["WAMP_AUTHENTICATOR_URI"] or f"{own}.authenticate",
+        authorizer=config["WAMP_AUTHORIZER_URI"] or f"{own}.authorize",
+    )
+
+
 def add_endpoint(
     app: Flask,
     config: Config,
     client: Client,
-    router: OwnRouter | None,
+    router: OwnRouter | OtherRouter,
     authenticators: Authenticators,
 ) -> Endpoint | None:
     """Add the routes of ``WAMP_ENDPOINT``, unless it is None.
@@ -79,19 +109,18 @@ def add_endpoint(
     if path is None:
         return None
     identify = Identifier(app, client.settings.realm, authenticators)
+    max_age = config["WAMP_TICKET_MAX_AGE"]
     joining: Joining
-    signals = None
-    if router is not None:
+    if isinstance(router, OtherRouter):
+        joining = AtOtherRouter(router, client, identify, listen, max_age)
+        signals = LoginSignals(app, router.end_login, router.sign_out)
+    else:
         from .own_router import AtOwnRouter
 
-        max_age = config["WAMP_TICKET_MAX_AGE"]
         joining = AtOwnRouter(router, client, identify, listen, max_age)
         signals = LoginSignals(
             app,
             functools.partial(router.end_login, client),
             functools.partial(router.sign_out, client),
         )
-    else:
-        settings = client.settings
-        joining = AtOtherRouter(settings.router_url, settings.realm, listen, identify)
     return Endpoint(app, path, config["WAMP_ORIGINS"], joining, signals)

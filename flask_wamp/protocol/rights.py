@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .identity import Identity
 from .uris import MATCHES
 
 Action = t.Literal["call", "register", "publish", "subscribe"]
@@ -116,6 +117,18 @@ class Policy:
             self._remembered[key] = found
         return found
 
+    def allows(
+        self, identity: Identity, action: str, uri: str, match: str, answer: bool | None = None
+    ) -> bool:
+        """Return whether somebody may do something.
+
+        :param answer: What the app's authorizer says. None: the rights decide. True does not open what is
+            reserved.
+        """
+        if answer is None or (answer and self.is_reserved(uri, match)):
+            return self.find(identity.authid, identity.authrole, action, uri, match) is not None
+        return answer
+
     def _find(self, authid: str, role: str, action: str, uri: str, match: str) -> Right | None:
         roles = [role, ANONYMOUS] if role == ANONYMOUS else [role, KNOWN, ANONYMOUS]
         for each in dict.fromkeys(roles):
@@ -138,6 +151,21 @@ class Policy:
         return all(
             own.startswith(reserved) for reserved in self.reserved if overlaps(uri, match, reserved)
         )
+
+
+def missing_line(role: str, action: str, uri: str, match: str) -> str:
+    """Return what to add to the app so that a role may do something."""
+    pattern = "" if match == "exact" else f" (match={match!r})"
+    return (
+        f"the role {role!r} may not {action} {uri!r}{pattern}: nothing allows it. Add "
+        f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
+    )
+
+
+def match_of(action: str, options: t.Mapping[str, t.Any]) -> str | None:
+    """Return how far the URI of a request reaches. None if there is no such ``match``."""
+    match = options.get("match", "exact") if action in ("register", "subscribe") else "exact"
+    return match if match in MATCHES else None
 
 
 def covers(own: str, own_match: str, uri: str, match: str) -> bool:

@@ -5,31 +5,26 @@ They are in the ``wamp.`` namespace. Only processes that have connected over the
 
 from __future__ import annotations
 
-import collections
 import os
 import typing as t
 
 from .._text import get_logger
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
+from ..protocol.logins import EndedLogins, Tickets
 from ..protocol.messages import Call
-from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .asking import Asker, Defer
 from .authentication import anonymous
 from .authorization import ALLOWED, REFUSED
 from .codec import Payload, PayloadError
 from .later import Later
-from .logins import EndedLogins
 from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
 
 #: The identity of the app's own processes. The unix socket proves it, because only this user can open it.
 BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
-
-#: The number of tickets that may wait to be used. More than so many within half a minute are an attack.
-MAX_TICKETS = 100_000
 
 
 def is_backend(identity: Identity) -> bool:
@@ -45,13 +40,10 @@ class AppAPI:
     """
 
     def __init__(self, clock: t.Callable[[], float], now: t.Callable[[], float]) -> None:
-        self._clock = clock
         self._ended = EndedLogins(now)
         self._policy = rights.Policy()
         self._explains = False
-        self._tickets: collections.OrderedDict[str, tuple[BrowserIdentity, float]] = (
-            collections.OrderedDict()
-        )
+        self._tickets = Tickets(clock)
         self._router: Router
         self._asker: Asker
         self._authorizer = ""
@@ -95,10 +87,8 @@ class AppAPI:
         """Let the app's own processes do everything, and others what the app allows."""
         if is_backend(identity):
             return ALLOWED
-        match = options.get("match", "exact")
-        if action not in ("register", "subscribe"):
-            match = "exact"
-        elif match not in MATCHES:
+        match = rights.match_of(action, options)
+        if match is None:
             return REFUSED
         if not self._authorizer:
             return self._decide(identity, action, uri, match)
@@ -115,32 +105,20 @@ class AppAPI:
         self, identity: Identity, action: str, uri: str, match: str, answer: object = None
     ) -> Decision:
         """Decide by the answer of the app's authorizer, or by the table if that is None."""
-        if answer is True and not self._policy.is_reserved(uri, match):
-            return ALLOWED
-        if answer is False:
-            return REFUSED
-        if answer is not None and answer is not True:
+        if answer is not None and not isinstance(answer, bool):
             logger.error("the app's authorizer did not decide about %s %s: %s", action, uri, answer)
             return REFUSED
-        role = identity.authrole
-        if self._policy.find(identity.authid, role, action, uri, match) is not None:
+        if self._policy.allows(identity, action, uri, match, answer):
             return ALLOWED
-        return Decision(False, message=self._why_not(role, action, uri, match))
-
-    def _why_not(self, role: str, action: str, uri: str, match: str) -> str:
-        """Name the line that is missing while the app is in debug mode. Otherwise say nothing."""
-        if not self._explains:
-            return "not authorized"
-        pattern = "" if match == "exact" else f" (match={match!r})"
-        return (
-            f"the role {role!r} may not {action} {uri!r}{pattern}: nothing allows it. Add "
-            f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
-        )
+        if answer is False or not self._explains:
+            return REFUSED
+        # The missing line is named while the app is debugged; otherwise outsiders learn nothing.
+        return Decision(False, message=rights.missing_line(identity.authrole, action, uri, match))
 
     def redeem(self, ticket: str) -> Identity | Refusal:
         """Return the identity that a ticket was made for. The ticket is valid once."""
-        identity, expires = self._tickets.pop(ticket, (None, 0.0))
-        if identity is None or expires < self._clock():
+        identity = self._tickets.take(ticket)
+        if identity is None:
             return Refusal(
                 error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
             )
@@ -170,15 +148,7 @@ class AppAPI:
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
         found = BrowserIdentity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
-        now = self._clock()
-        while self._tickets:
-            oldest, (_, expires) = next(iter(self._tickets.items()))
-            if expires > now and len(self._tickets) < MAX_TICKETS:
-                break
-            del self._tickets[oldest]
-        ticket = os.urandom(24).hex()
-        self._tickets[ticket] = (found, now + max_age)
-        return ticket
+        return self._tickets.add(found, max_age)
 
     def sign_out(self, authid: t.Any) -> int:
         """End the sessions, tickets and logins of a user. Return how many sessions there were."""
@@ -206,9 +176,7 @@ class AppAPI:
         return self._end(is_of_login)
 
     def _end(self, matches: t.Callable[[Identity], bool]) -> int:
-        for ticket, (holder, _) in list(self._tickets.items()):
-            if matches(holder):
-                del self._tickets[ticket]
+        self._tickets.drop(matches)
         count = 0
         for session in list(self._router.sessions):
             identity = session.identity

@@ -45,6 +45,14 @@ class Visitor:
         """Join with the cookies, or with those of somebody else."""
         return Browser(self.socket_url, cookie=cookie or self.cookie, **options)
 
+    def join_router(self, **options: t.Any) -> Browser:
+        """Join where the app says, as ``client.js`` does: with a ticket, where there is one."""
+        how = self.session()
+        if how["ticket"] is None:
+            return Browser(how["url"], **options)
+        return Browser(how["url"], ticket=how, **options)
+
     def join_with(self, ticket: dict[str, t.Any], **options: t.Any) -> Browser:
         """Join with a ticket, without cookies."""
-        return Browser(self.socket_url, ticket=ticket, **options)
+        url = str(ticket.get("url", "/wamp"))
+        return Browser(self.socket_url if url == "/wamp" else url, ticket=ticket, **options)

@@ -41,7 +41,8 @@ logins.user_loader(User)
 def who(request: Request) -> Identity | None:
     if not current_user.is_authenticated:
         return None
-    return Identity(current_user.id, "member", {"name": current_user.id.title()})
+    role = app.config.get("ROLE", "member")
+    return Identity(current_user.id, role, {"name": current_user.id.title()})
 
 
 if app.config.get("ASKS"):

@@ -1,0 +1,291 @@
+"""A router that is not the app's own, such as Crossbar.io: how browsers join it, and how they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import threading
+import time
+import typing as t
+
+from flask import Flask
+
+from .._text import get_logger
+from ..client.client import Client
+from ..coordination.lease import Ticket, nothing, unused
+from ..coordination.signing import Signer
+from ..exceptions import InvalidPayload, NotJoined, WAMPError
+from ..peer.connection import Connection
+from ..peer.declarations import ActiveMessage, Outcome, Registration, Result, Subscription
+from ..peer.listeners import Host
+from ..protocol import error_uris, rights
+from ..protocol import messages as m
+from ..protocol.identity import BrowserIdentity
+from ..protocol.logins import Tickets, login_of
+from ..protocol.session import Session
+from .dynamic_auth import Ask, DynamicAuth, session_login
+from .joining import Identify, public_url
+from .logouts import Logouts
+
+logger = get_logger("flask_wamp")
+
+
+class OtherRouter:
+    """What one app tells a router that is not its own, and what its processes tell each other about logins.
+
+    :param own: The prefix of the URIs that the app uses itself.
+    :param signer: Signs what the processes say to each other.
+    :param policy: Returns the app's rights.
+    :param ask: Asks the app's authorizers.
+    :param uses_logins: Returns whether the app says who may join or do something.
+    :param authenticator: The URI of the authenticator procedure.
+    :param authorizer: The URI of the authorizer procedure.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        client: Client,
+        own: str,
+        *,
+        signer: Signer,
+        policy: t.Callable[[], rights.Policy],
+        ask: Ask,
+        uses_logins: t.Callable[[], bool],
+        trusted_links: t.Collection[str],
+        authenticator: str,
+        authorizer: str,
+    ) -> None:
+        self._app = app
+        self._client = client
+        self._own = own
+        self._signer = signer
+        self._uses_logins = uses_logins
+        self._uris = authenticator, authorizer
+        self._tickets = Tickets(time.monotonic)
+        self._locks: dict[int, threading.Lock] = {}
+        self._ids: dict[int, str] = {}
+        self._listener: _Listener | None = None
+        self.logouts = Logouts()
+        self._auth = DynamicAuth(
+            client,
+            f"{own}.redeem",
+            self.redeem,
+            logouts=self.logouts,
+            policy=policy,
+            ask=ask,
+            explains=lambda: app.debug or app.testing,
+            trusted_links=trusted_links,
+        )
+
+    # What the processes serve.
+
+    def procedures(self) -> dict[str, t.Callable[..., object]]:
+        """Return the procedures that the router calls, by URI; none where the app does not use logins."""
+        if not self._uses_logins():
+            return {}
+        authenticator, authorizer = self._uris
+        return {authenticator: self._auth.authenticate, authorizer: self._auth.authorize}
+
+    def listener(self, peer: Host) -> _Listener:
+        """Make what redeems the tickets of a process, and hears of logouts, in each session."""
+        self._listener = _Listener(self, peer)
+        return self._listener
+
+    @property
+    def uses_logins(self) -> bool:
+        """Whether the app says who may join or do something."""
+        return self._uses_logins()
+
+    @property
+    def redeem_uri(self) -> str:
+        """The procedure that redeems the tickets of this process, and no others."""
+        return f"{self._own}.redeem.{self._id}"
+
+    @property
+    def logouts_uri(self) -> str:
+        """The topic on which the processes tell each other of logouts."""
+        return f"{self._own}.logouts"
+
+    # Tickets.
+
+    def ticket(self, identity: BrowserIdentity, max_age: float) -> str | None:
+        """Return a ticket that lets a browser join once. None if this process may not redeem tickets."""
+        if not self._may_redeem():
+            return None
+        with self._lock:
+            return f"{self._id}.{self._tickets.add(identity, max_age)}"
+
+    def redeem(self, process: str, secret: str) -> BrowserIdentity | None:
+        """Return who has got a ticket of this process. None if it is used, unknown or another one's."""
+        if process != self._id:
+            return None
+        with self._lock:
+            return self._tickets.take(secret)
+
+    def _may_redeem(self) -> bool:
+        """Wait until the router has answered whether this process may redeem tickets."""
+        if self._client.peer is None or self._listener is None:
+            return True  # a process that is not served yet; it will be asked when it is
+        with contextlib.suppress(NotJoined):
+            self._client.wait_until_joined()
+        return self._listener.may_redeem(self._client.settings.connect_timeout)
+
+    @property
+    def _id(self) -> str:
+        """The id of this process: its tickets begin with it."""
+        return self._ids.setdefault(os.getpid(), secrets.token_hex(8))
+
+    @property
+    def _lock(self) -> threading.Lock:
+        # Made at first use, after a server may have patched the module; one wins, without a lock.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    # Logouts.
+
+    def sign_out(self, authid: str) -> int:
+        """End a user's sessions, tickets and logins; return how many sessions there were.
+
+        Source: WAMP Advanced Profile, "Session Meta API". It says that the router answers with the number of
+        sessions; Crossbar.io answers with their ids.
+        """
+        self._ended({"authid": authid, "at": time.time()})
+        killed = self._client.call("wamp.session.kill_by_authid", authid, **_WHY)
+        return len(killed) if isinstance(killed, list) else int(killed)
+
+    def end_login(self, browser: str, authid: str) -> None:
+        """End the sessions of a browser session, and those of the user that are of none."""
+        login = login_of(browser)
+        self._ended({"login": login})
+        if self._app.testing and self._client.peer is None:
+            return  # nobody joins in such a test
+        for session in self._client.meta.sessions.all():
+            of = session_login(session.details)
+            if of.login == login or (not of.login and authid and of.authid == authid):
+                with contextlib.suppress(WAMPError):  # it has gone meanwhile
+                    self._client.meta.sessions.kill(session.id, **_WHY)
+
+    def _ended(self, what: dict[str, t.Any]) -> None:
+        """Forget tickets, and tell the other processes."""
+        self.hear(what)
+        if self._client.joined:
+            self._client.publish(self.logouts_uri, *self._signer.sign_now(self.logouts_uri, what))
+
+    def hear(self, what: object) -> None:
+        """Take note of a logout: ``{"authid", "at"}`` of a user, or ``{"login"}``. Does not wait."""
+        if not isinstance(what, dict):
+            return
+        authid, login = what.get("authid"), what.get("login")
+        if isinstance(authid, str):
+            self.logouts.end_user(authid, float(what["at"]))
+        elif isinstance(login, str):
+            self.logouts.end_login(login)
+        with self._lock:
+            self._tickets.drop(self.logouts.has_ended)
+
+    def read(self, event: m.Event) -> None:
+        """Take note of what another process says."""
+        try:
+            self.hear(self._signer.read_recent(self.logouts_uri, event.readable_args))
+        except (InvalidPayload, KeyError, TypeError, ValueError) as error:
+            logger.warning("a message to %s is ignored: %s", self.logouts_uri, error)
+
+
+_WHY: t.Final = {"reason": error_uris.CLOSE_LOGOUT, "message": "you have signed out"}
+
+
+class _Listener:
+    """Redeems the tickets of one process, and hears of logouts."""
+
+    has_to_leave = False
+
+    def __init__(self, router: OtherRouter, peer: Host) -> None:
+        self._router = router
+        self._answered = threading.Event()
+        self._refused: object = None
+
+    def joined(self, connection: Connection) -> None:
+        """Register the procedure and subscribe to the topic, in a new session."""
+        self._answered.clear()
+        if not self._router.uses_logins:
+            self._answered.set()
+            return
+        uri, topic = self._router.redeem_uri, self._router.logouts_uri
+        registration = Registration(uri, self._redeem)
+        subscription = Subscription(topic, unused, options={})
+        subscription.take = self._told
+        with contextlib.suppress(NotJoined):
+            connection.put(Session.subscribe, topic, {}, subscription, Ticket(nothing))
+            options = {"invoke": "single"}
+            connection.put(Session.register, uri, options, registration, Ticket(self._registered))
+
+    def lost(self) -> None:
+        """Take note that there is no session."""
+
+    def leave(self, deadline: float) -> None:
+        """Do nothing: the tickets of this process end with it."""
+
+    def may_redeem(self, timeout: float) -> bool:
+        """Wait for the router's answer, and return whether it is not a refusal."""
+        self._answered.wait(timeout)
+        return self._refused is None
+
+    def _registered(self, answer: object) -> None:
+        self._refused = answer.error if isinstance(answer, m.Error) else None
+        self._answered.set()
+        if isinstance(answer, m.Error):
+            logger.error(
+                "this process gives browsers no tickets, because the router refuses the procedure that "
+                "redeems them, %s: %s %s",
+                self._router.redeem_uri,
+                answer.error,
+                answer.readable_args,
+            )
+
+    def _redeem(self, work: ActiveMessage) -> Outcome:
+        args = work.message.readable_args
+        secret = args[0] if args else None
+        process = self._router.redeem_uri.rpartition(".")[2]
+        found = self._router.redeem(process, secret) if isinstance(secret, str) else None
+        return Result([work.plain(dataclasses.asdict(found) if found else None)])
+
+    def _told(self, event: m.Event) -> bool:
+        self._router.read(event)
+        return True
+
+
+class AtOtherRouter:
+    """Browsers join the router that the app joins, at the router's own URL."""
+
+    def __init__(
+        self,
+        router: OtherRouter,
+        client: Client,
+        identify: Identify,
+        listen: t.Sequence[str],
+        max_age: float,
+    ) -> None:
+        self.realm = client.settings.realm
+        self.browsers_socket = None
+        self._router = router
+        self._urls = [*listen, client.settings.router_url.url]
+        self._identify = identify
+        self._max_age = max_age
+
+    @property
+    def public_url(self) -> str | None:
+        """The router's URL. None if browsers cannot use it."""
+        return public_url(self._urls)
+
+    def ensure_router(self) -> None:
+        """Do nothing, because the app does not start this router."""
+
+    def identify(self) -> BrowserIdentity | None:
+        """Return the sender of the current request. None if it is unknown."""
+        return self._identify()
+
+    def ticket(self, identity: BrowserIdentity) -> str | None:
+        """Return a ticket for joining once."""
+        return self._router.ticket(identity, self._max_age)
