@@ -15,6 +15,16 @@ from flask_wamp import FlaskWAMP
 pytest_plugins = ["flask_wamp.testing"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--router``, for ``tests/router``."""
+    parser.addoption(
+        "--router",
+        choices=("crossbar", "embedded"),
+        default="crossbar",
+        help="what tests/router runs against: Crossbar.io (the default), or the built-in router",
+    )
+
+
 def pytest_collection_finish() -> None:
     """Leave out of garbage collections what is there already: one after each test is cheap then."""
     gc.collect()

@@ -119,10 +119,9 @@ class DevRouter:
         self._owner = os.getpid()
         atexit.register(self.stop)
         Path(self._cbdir, "config.json").write_text(json.dumps(self.config, indent=2))
-        command = [str(self._crossbar), "start", "--cbdir", self._cbdir, *self._options]
         with self._open_log() as output:
             self._process = spawn_bound(
-                command,
+                self._command(self._cbdir),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -199,6 +198,10 @@ class DevRouter:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+    def _command(self, folder: str) -> list[str]:
+        """Return the program to run and its arguments. ``config.json`` is in the folder."""
+        return [str(self._crossbar), "start", "--cbdir", folder, *self._options]
 
     def _first(self, *schemes: str) -> str:
         for endpoint in self._endpoints:

@@ -35,7 +35,9 @@ JSON_TYPES = frozenset({str, bytes, bool, type(None), int, float, list, tuple, d
 """The types whose values are sent unchanged. Their subclasses are converted."""
 
 
-def plain(value: object, default: Default | None = None, *, binary: bool = True) -> t.Any:
+def plain(
+    value: object, default: Default | None = None, *, binary: bool = True, finite: bool = True
+) -> t.Any:
     """Return a value converted to the types that WAMP can carry.
 
     Dataclasses, pydantic models and mappings become dictionaries. Other collections become lists. Dates
@@ -45,9 +47,10 @@ def plain(value: object, default: Default | None = None, *, binary: bool = True)
     :param default: Called with a value of any other type. It returns one that can be sent, or raises
         ``TypeError``.
     :param binary: False if the serializer has no bytes. They become text then: NUL and Base64.
+    :param finite: False if NaN and infinity may be sent.
     :raises SerializationError: A value cannot be sent. The text says which one and why.
     """
-    return value if is_plain(value) else _Plain(default, binary).value(value, 0)
+    return value if is_plain(value) else _Plain(default, binary, finite).value(value, 0)
 
 
 def is_plain(value: t.Any) -> bool:
@@ -80,10 +83,11 @@ class OwnTypes:
 class _Plain:
     """Converts one payload. Copies only what has to change."""
 
-    __slots__ = ("default", "safe", "scalars")
+    __slots__ = ("default", "finite", "safe", "scalars")
 
-    def __init__(self, default: Default | None, binary: bool) -> None:
+    def __init__(self, default: Default | None, binary: bool, finite: bool) -> None:
         self.default = default
+        self.finite = finite
         self.safe = _SAFE if binary else _TEXT
         self.scalars = self.safe | _NUMBERS
 
@@ -92,7 +96,7 @@ class _Plain:
         if kind in self.safe:
             return value
         if kind is int or kind is float:
-            _check_numbers((value,))
+            _check_numbers((value,), self.finite)
             return value
         if depth > MAX_DEPTH:
             raise SerializationError(
@@ -127,18 +131,20 @@ class _Plain:
         if not kinds <= self.scalars:
             return False
         numbers = values if kinds <= _NUMBERS else [v for v in values if type(v) in _NUMBERS]
-        _check_numbers(numbers)
+        _check_numbers(numbers, self.finite)
         return True
 
 
-def _check_numbers(values: t.Collection[t.Any]) -> None:
+def _check_numbers(values: t.Collection[t.Any], finite: bool) -> None:
     try:
-        finite = all(map(math.isfinite, values))
+        are_finite = all(map(math.isfinite, values))
     except OverflowError:
-        finite = True  # an integer too large for a float; refused below
-    if not finite:
+        are_finite = True  # an integer too large for a float; refused below
+    if finite and not are_finite:
         raise SerializationError("NaN and infinity cannot be sent: JSON has no such numbers")
-    if (min(values) < _MIN_INT or max(values) > _MAX_INT) and _has_big_int(values):
+    # NaN is neither smaller nor larger than anything: with it, min() and max() say nothing.
+    is_small = are_finite and min(values) >= _MIN_INT and max(values) <= _MAX_INT
+    if not is_small and _has_big_int(values):
         raise SerializationError("an integer of more than 64 bits cannot be sent; send it as text")
 
 

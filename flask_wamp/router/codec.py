@@ -125,7 +125,7 @@ class MsgPackCodec(Codec):
 
     def dump(self, value: object) -> Raw:
         try:
-            return Raw(self.encode(plain(value)))
+            return Raw(self.encode(plain(value, finite=False)))
         except (SerializationError, ValueError, TypeError, OverflowError) as error:
             raise PayloadError(f"MsgPack cannot carry the payload: {error}") from None
 
@@ -270,7 +270,7 @@ class CBORCodec(Codec):
 
     def dump(self, value: object) -> Raw:
         try:
-            return Raw(self._dumps(plain(value)))
+            return Raw(self._dumps(plain(value, finite=False)))
         except (SerializationError, ValueError, TypeError) as error:
             raise PayloadError(f"CBOR cannot carry the payload: {error}") from None
 

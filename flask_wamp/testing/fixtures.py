@@ -8,6 +8,7 @@ environment variables change that: ``FLASK_WAMP_BUILD_CROSSBAR=1`` builds it,
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import tempfile
@@ -30,12 +31,13 @@ MakeRouter = t.Callable[..., DevRouter]
 
 
 @contextlib.contextmanager
-def routers(logs: Path) -> t.Iterator[MakeRouter]:
+def routers(logs: Path, kind: MakeRouter | None = None) -> t.Iterator[MakeRouter]:
     """Return what starts routers; they are stopped at the end of the ``with`` block.
 
     :param logs: The folder of their logs.
+    :param kind: Makes a router that is not started; Crossbar.io by default.
     """
-    crossbar = _crossbar()
+    new = kind or functools.partial(DevRouter, crossbar=_crossbar())
     count = itertools.count(1)
     with contextlib.ExitStack() as stack:
 
@@ -45,8 +47,8 @@ def routers(logs: Path) -> t.Iterator[MakeRouter]:
             urls = urls or _free_urls(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="wamp-"))
             )
-            options.setdefault("log", logs / f"crossbar-{next(count)}.log")
-            return stack.enter_context(DevRouter(urls, realm, crossbar=crossbar, **options))
+            options.setdefault("log", logs / f"router-{next(count)}.log")
+            return stack.enter_context(new(urls, realm, **options))
 
         yield make
 

@@ -141,6 +141,25 @@ def test_what_a_serializer_cannot_carry_is_the_callers_error(
     assert callee.session.last_invocation_id == 0
 
 
+@pytest.mark.parametrize(("sender", "receiver"), [("msgpack", "cbor"), ("cbor", "msgpack")])
+def test_nan_passes_where_both_serializers_have_it(
+    router: TestRouter, sender: str, receiver: str
+) -> None:
+    caller, callee = router.join(serializer=sender), router.join(serializer=receiver)
+    callee.register(ADD)
+    caller.call(ADD, [[float("nan"), float("-inf"), 1]])
+    assert repr(callee.take_last()[4]) == "[[nan, -inf, 1]]"
+    assert caller.inbox == []
+
+
+def test_nan_does_not_hide_an_integer_that_nobody_can_carry(router: TestRouter) -> None:
+    caller, callee = router.join(serializer="json"), router.join(serializer="cbor")
+    callee.register(ADD)
+    caller.send_bytes(f'[48,1,{{}},"{ADD}",[[1e999,{10**30}]]]'.encode())
+    assert caller.take_last()[0] == ERROR
+    assert callee.inbox == []
+
+
 def test_a_result_that_cannot_be_carried_ends_the_call(router: TestRouter) -> None:
     caller, callee = router.join(serializer="json"), router.join(serializer="msgpack")
     callee.register(ADD)

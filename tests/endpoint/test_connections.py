@@ -84,25 +84,49 @@ def test_a_connection_that_says_no_hello_is_closed() -> None:
     run(scene, HostSettings(), Settings(hello_timeout=0.1))
 
 
-def test_a_silent_websocket_is_asked_and_then_closed() -> None:
-    handshake = (
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        b"Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
-    )
-    hello = b'[1,"realm1",{"roles":{"caller":{}}}]'
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
+)
+PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
 
+
+async def join(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    """Shake hands and say HELLO."""
+    hello = b'[1,"realm1",{"roles":{"caller":{}}}]'
+    await loop.sock_sendall(sock, HANDSHAKE)
+    await loop.sock_sendall(sock, bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
+
+
+def test_a_silent_websocket_is_asked_and_then_closed() -> None:
     async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
         async with connected(loop, ports["ws"]) as sock:
-            await loop.sock_sendall(sock, handshake)
-            await loop.sock_sendall(sock, bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
+            await join(loop, sock)
             data = b""
             while more := await loop.sock_recv(sock, 65536):
                 data += more
             assert b"[2," in data  # WELCOME
-            assert b"\x89\x00" in data  # a ping
+            assert PING in data
 
     run(scene, HostSettings(ping_interval=0.1, ping_timeout=0.1))
+
+
+def test_who_answers_pings_stays_though_the_router_has_slept() -> None:
+    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+        async with connected(loop, ports["ws"]) as sock:
+            await join(loop, sock)
+            for _ in range(3):
+                time.sleep(1)  # nothing runs on the loop for longer than anybody may take
+                data = b""
+                while PING not in data:
+                    more = await loop.sock_recv(sock, 65536)
+                    assert more, "closed"
+                    data += more
+                await loop.sock_sendall(sock, PONG)
+                await asyncio.sleep(0.05)  # it is read
+
+    run(scene, HostSettings(ping_interval=0.1, ping_timeout=0.5))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from flask import Flask, g
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from flask_wamp import FlaskWAMP, WAMPError
 from flask_wamp.crossbar import free_port, spawn_bound, stop_process
@@ -174,6 +175,34 @@ def test_who_speaks_no_wamp_is_refused(url: str, tmp_path: Path) -> None:
             pass
         assert refused.value.response.status_code == 400
         assert b"missing subprotocol" in refused.value.response.body
+
+
+def test_another_path_than_the_url_says_is_not_found(url: str, tmp_path: Path) -> None:
+    with run(url, cwd=tmp_path):
+        with Browser(f"{url}?a=b") as browser:
+            assert browser.authrole == "anonymous"
+        for path in ("", "/", "/wamp", "/ws/", "/ws/ws"):
+            with pytest.raises(InvalidStatus) as refused:
+                Browser(url.removesuffix("/ws") + path)
+            assert refused.value.response.status_code == 404
+            assert refused.value.response.body == b"No WAMP router is at this path.\n"
+
+
+def test_the_client_chooses_the_serializer(url: str, tmp_path: Path) -> None:
+    with run(url, cwd=tmp_path):
+        for names in (["json", "msgpack"], ["msgpack", "json"], ["bson", "json"]):
+            offered = [Subprotocol(f"wamp.2.{name}") for name in names]
+            with connect(url, subprotocols=offered) as socket:
+                assert socket.subprotocol == [name for name in offered if "bson" not in name][0]
+        with pytest.raises(InvalidStatus, match="400"):
+            connect(url, subprotocols=[Subprotocol("wamp.2.bson")])
+
+
+def test_the_meta_api_names_the_protocol(url: str, tmp_path: Path) -> None:
+    with run(url, cwd=tmp_path), Browser(url) as browser:
+        session = browser.call("wamp.session.get", browser.session_id)
+        assert session["transport"]["websocket_protocol"] == "wamp.2.json"
+        assert session["transport"]["channel_framing"] == "websocket"
 
 
 ACCESS = {

@@ -1,7 +1,13 @@
-"""Routers, peers and apps the router tests share."""
+"""Routers, peers and apps the router tests share.
+
+``--router`` says which router that is. Tests that are for one router only have the marker ``crossbar`` or
+``embedded``, with the reason, and are deselected on the other one. The end of the run says how many of them
+there are, and why.
+"""
 
 from __future__ import annotations
 
+import collections
 import gc
 import typing as t
 from pathlib import Path
@@ -10,15 +16,63 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP
+from flask_wamp.crossbar import DevRouter
+from flask_wamp.testing.fixtures import routers
+from tests.support.built_in import BuiltInRouter
 from tests.support.nodes import Node
 from tests.support.peers import AutobahnPeer
 from tests.support.served import Serve, Served
 
 if t.TYPE_CHECKING:
-    from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
 Joined = tuple[Flask, FlaskWAMP]
+
+NAMES = {"crossbar": "Crossbar.io", "embedded": "the built-in router"}
+HERE = Path(__file__).parent
+_LEFT_OUT = pytest.StashKey[collections.Counter[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is for the other router only."""
+    chosen = config.getoption("--router")
+    reasons: dict[pytest.Item, str] = {}
+    for item in items:
+        for router in NAMES.keys() - {chosen}:
+            marker = item.get_closest_marker(router) if HERE in item.path.parents else None
+            if marker is not None:
+                (reasons[item],) = marker.args
+    items[:] = [item for item in items if item not in reasons]
+    config.hook.pytest_deselected(items=list(reasons))
+    config.stash[_LEFT_OUT] = collections.Counter(reasons.values())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out, and why."""
+    left_out = config.stash.get(_LEFT_OUT, collections.Counter())
+    if left_out:
+        terminalreporter.section(f"not for {NAMES[config.getoption('--router')]}")
+        for reason, count in sorted(left_out.items()):
+            terminalreporter.line(f"{count:>4} tests: {reason}")
+
+
+@pytest.fixture(scope="session")
+def on_crossbar(request: pytest.FixtureRequest) -> bool:
+    """Whether the router is Crossbar.io, and not the built-in one: for tests where the two differ."""
+    return bool(request.config.getoption("--router") == "crossbar")
+
+
+@pytest.fixture(scope="session")
+def make_wamp_router(
+    on_crossbar: bool, tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[MakeRouter]:
+    """Start routers of the kind that ``--router`` says; they take the same options."""
+    with routers(
+        tmp_path_factory.mktemp("wamp-router"), None if on_crossbar else BuiltInRouter
+    ) as make:
+        yield make
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +80,12 @@ def cheap_garbage_collection() -> None:
     """Spare the collection after each test a look at all that is imported: 60 ms, 500 times."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def router_class(on_crossbar: bool, make_wamp_router: MakeRouter) -> type[DevRouter]:
+    """What makes a router that does not run yet."""
+    return DevRouter if on_crossbar else BuiltInRouter
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +100,12 @@ def peer(autobahn: AutobahnPeer) -> t.Iterator[AutobahnPeer]:
     """An autobahn session on the shared router, with nothing declared."""
     yield autobahn
     autobahn.reset()
+
+
+@pytest.fixture
+def denied(on_crossbar: bool) -> str:
+    """What ABORT says of a wrong secret: the specification's URI, and Crossbar's own."""
+    return "wamp.error.not_authorized" if on_crossbar else "wamp.error.authentication_denied"
 
 
 @pytest.fixture

@@ -67,9 +67,9 @@ def test_it_is_less_to_send(join: t.Callable[..., t.Any], offering: DevRouter) -
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_only_where_both_want_it(
-    join: t.Callable[..., t.Any], offering: DevRouter, wamp_router: DevRouter, wanted: bool
+    join: t.Callable[..., t.Any], offering: DevRouter, historian: DevRouter, wanted: bool
 ) -> None:
-    url = wamp_router.url if wanted else offering.url
+    url = historian.url if wanted else offering.url  # ``historian`` offers none
     wamp = join(url, WAMP_COMPRESSION=wanted)[1]
     assert not transport(wamp)._framing.compressed
     assert wamp.client.call("wamp.session.count") >= 1

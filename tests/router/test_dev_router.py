@@ -30,6 +30,8 @@ from flask_wamp.crossbar.ports import answers, wait_until_free
 from flask_wamp.testing import MakeRouter
 from tests.support.peers import AutobahnPeer
 
+pytestmark = pytest.mark.crossbar("how it is found, built, configured and run")
+
 ROOT = Path(__file__).parents[2]
 COMPLETE = "flask-wamp-complete"
 

@@ -32,7 +32,7 @@ SOON = 8.0
 
 @pytest.fixture(scope="module")
 def mortal(
-    wamp_router: DevRouter, tmp_path_factory: pytest.TempPathFactory
+    router_class: type[DevRouter], tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[DevRouter]:
     """A router of this module's own, which does not run yet."""
     with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
@@ -41,7 +41,7 @@ def mortal(
             f"tcp://127.0.0.1:{free_port()}",
             f"unix://{folder}/router.sock",
         ]
-        router = DevRouter(urls, log=tmp_path_factory.mktemp("mortal") / "crossbar.log")
+        router = router_class(urls, log=tmp_path_factory.mktemp("mortal") / "router.log")
         yield router
         router.stop()
 

@@ -72,6 +72,7 @@ def test_an_empty_list_is_nobody(
     assert news.next().value == own.get(timeout=PATIENCE) == "all"
 
 
+@pytest.mark.crossbar("it takes an empty list of receivers for everybody")
 @pytest.mark.parametrize("name", ELIGIBLE)
 def test_to_crossbar_it_is_everybody(peer: AutobahnPeer, name: str) -> None:
     news = peer.subscribe(TOPIC)
@@ -165,6 +166,7 @@ def test_one_that_the_router_would_give_to_everybody_is_refused(
     wamp.client.with_options(retain=True).with_options(**options, retain=False)
 
 
+@pytest.mark.crossbar("it gives a retained event to those who were not eligible")
 def test_crossbar_gives_it_to_everybody(peer: AutobahnPeer, other: AutobahnPeer) -> None:
     topic = f"{TOPIC}.leak"
     peer.publish(topic, "secret", options={"retain": True, "eligible_authrole": ["admin"]})

@@ -22,6 +22,7 @@ from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP, NotJoined, Sess
 from flask_wamp.crossbar import DevRouter, free_port
 from flask_wamp.peer.attempts import delay
 from tests.conftest import eventually, our_threads
+from tests.support.built_in import BuiltInRouter
 from tests.support.nodes import Node
 from tests.support.peers import PATIENCE
 
@@ -59,7 +60,10 @@ class Frozen:
 
 
 def workers(router: DevRouter) -> list[int]:
-    """The processes of a router's workers: children of its controller."""
+    """The processes of a router's workers: children of Crossbar's controller, or the built-in router."""
+    if isinstance(router, BuiltInRouter):
+        assert router.pid is not None
+        return [router.pid]
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -260,7 +264,10 @@ def resources() -> tuple[list[str], int]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_router_restarted_under_load(
-    join: Join, wamp_router: DevRouter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    join: Join,
+    router_class: type[DevRouter],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
         urls = [
@@ -268,7 +275,7 @@ def test_a_router_restarted_under_load(
             f"tcp://127.0.0.1:{free_port()}",
             f"unix://{folder}/router.sock",
         ]
-        with DevRouter(urls, log=tmp_path / "crossbar.log") as router:
+        with router_class(urls, log=tmp_path / "router.log") as router:
             wamps = [join(url, WAMP_HEARTBEAT=5)[1] for url in urls]
             for name, wamp in zip(("ws", "tcp", "unix"), wamps, strict=True):
                 wamp.callee(f"com.example.{name}")(lambda number: number + 1)

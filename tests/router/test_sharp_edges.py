@@ -407,13 +407,19 @@ def test_what_other_peers_may_send_does_no_harm(
 
 
 def test_nan_of_another_peer_is_an_argument_as_any_other(
-    wamp: FlaskWAMP, client: Client, other: Client
+    wamp: FlaskWAMP, client: Client, other: Client, on_crossbar: bool
 ) -> None:
+    # JSON has no NaN. Crossbar sends one in it nevertheless, which a browser cannot read; the built-in router
+    # drops the event.
+    is_dropped = client.settings.serializers == ["json"] and not on_crossbar
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
     wamp.subscriber("com.example.news", validate=False)(lambda value: seen.put(value))
     with unharmed(client):
         raw_publish(other, "com.example.news", [[math.nan, math.inf, b"abc"]], {})
-        assert repr(seen.get(timeout=PATIENCE)) == "[nan, inf, b'abc']"
+        other.publish("com.example.news", "the last")
+        if not is_dropped:
+            assert repr(seen.get(timeout=PATIENCE)) == "[nan, inf, b'abc']"
+        assert seen.get(timeout=PATIENCE) == "the last"
 
 
 # Answers that come late, or never.

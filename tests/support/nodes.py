@@ -95,13 +95,21 @@ class Node:
     def make(cls, folder: Path) -> Node:
         """Choose ports and write the configuration; starts nothing."""
         certificate = Certificate.make(folder)
-        auth_port = free_port()
+        auth_port, auth_rawsocket_port = free_port(), free_port()
         pinging_url = f"ws://127.0.0.1:{free_port()}/ws"
         wss_url = f"wss://127.0.0.1:{free_port()}/ws"
         tls_url = f"tls://127.0.0.1:{free_port()}"
         config = json.loads(AUTH_CONFIG.read_text().replace('"PORT"', str(auth_port)))
         (worker,) = config["workers"]
         worker["realms"].append(_discreet_realm())
+        # The built-in router has no port that speaks both.
+        (universal,) = worker["transports"]
+        web = {"type": "web", "endpoint": universal["endpoint"], "paths": universal["websocket"]}
+        endpoint = {**universal["endpoint"], "port": auth_rawsocket_port}
+        worker["transports"] = [
+            web,
+            {"type": "rawsocket", "endpoint": endpoint, **universal["rawsocket"]},
+        ]
         pinging = node_config([pinging_url], auto_ping_interval_ms=1000, auto_ping_timeout_ms=1000)
         secure = node_config(
             [wss_url, tls_url], tls={"key": certificate.key, "certificate": certificate.certificate}
@@ -110,7 +118,7 @@ class Node:
             worker["transports"] += other["workers"][0]["transports"]
         return cls(
             f"ws://127.0.0.1:{auth_port}/ws",
-            f"tcp://127.0.0.1:{auth_port}",
+            f"tcp://127.0.0.1:{auth_rawsocket_port}",
             pinging_url,
             wss_url,
             tls_url,

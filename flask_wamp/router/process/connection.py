@@ -86,6 +86,8 @@ class Connection:
         """When bytes of the client came last, by the clock of the loop."""
         self.opened = self.heard
         """When the connection was opened."""
+        self.pinged = 0.0
+        """When the last ping was sent."""
         self.on_close: t.Callable[[Connection], object] | None = None
         self._host = host
         self._sock = sock

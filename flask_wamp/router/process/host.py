@@ -175,7 +175,9 @@ class Host:
 
     def _look(self) -> None:
         """Send pings to idle clients, and close the connections of those that did not answer."""
-        self._watch = self.loop.call_later(LOOK, self._look)
+        self._watch = self.loop.call_later(
+            min(LOOK, self.settings.ping_interval or LOOK), self._look
+        )
         now = self.loop.time()
         for connection in list(self.connections):
             if connection.has_session:
@@ -186,11 +188,14 @@ class Host:
 
     def _look_after(self, connection: Connection, now: float) -> None:
         interval, patience = self.settings.ping_interval, self.settings.ping_timeout
-        if not (interval and connection.pings) or connection.heard + interval >= now:
+        if not (interval and connection.pings):
             return
-        if connection.heard + interval + patience < now:
-            connection.close()
-        else:
+        # Nobody is closed without a ping, however long this process has slept.
+        if connection.pinged > connection.heard:
+            if connection.pinged + patience < now:
+                connection.close()
+        elif connection.heard + interval < now:
+            connection.pinged = now
             connection.ping()
 
     # Logging. Clients cannot cause an unlimited number of warnings.

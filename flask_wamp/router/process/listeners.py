@@ -150,7 +150,8 @@ class Listener:
             sock = secured(tls, sock)
         if self.url.websocket:
             websocket = SecureWebSocketConnection if tls is not None else WebSocketConnection
-            return websocket(host, sock, facts, self._origins)
+            path = self.url.path.partition("?")[0]
+            return websocket(host, sock, facts, self._origins, path)
         return (SecureRawSocketConnection if tls is not None else RawSocketConnection)(
             host, sock, facts
         )

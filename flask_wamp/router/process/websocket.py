@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import socket
 import typing as t
+from http import HTTPStatus
 
 from websockets.exceptions import ConnectionClosed, PayloadTooBig
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -41,8 +43,8 @@ class WebSocketConnection(Connection):
     """A client over WebSocket.
 
     :param origins: The origins whose pages may connect. None in it stands for clients that send no origin,
-        which
-        are not web pages. None instead of a sequence means that the origin was checked already.
+        which are not web pages. None instead of a sequence means that the origin was checked already.
+    :param path: The path that a client must ask for, its query aside. None means that it was checked already.
     """
 
     pings = True
@@ -53,11 +55,14 @@ class WebSocketConnection(Connection):
         sock: socket.socket,
         facts: TransportFacts,
         origins: t.Sequence[str | None] | None,
+        path: str | None = None,
     ) -> None:
+        self._path = path
         self._subprotocols = {get_serializer(name).subprotocol: name for name in host.serializers}
         self._protocol = ServerProtocol(
             origins=t.cast("t.Sequence[Origin | None] | None", origins),
             subprotocols=[Subprotocol(name) for name in self._subprotocols],
+            select_subprotocol=_first_offered,
             extensions=[_DEFLATE] if host.compression else None,
             max_size=host.max_message_size,
             logger=_SILENT,
@@ -96,9 +101,12 @@ class WebSocketConnection(Connection):
             self._session.receive(data)
 
     def _answer(self, request: Request) -> None:
-        """Answer the handshake as ``websockets`` decides."""
+        """Answer the handshake as ``websockets`` decides, if the path is right."""
         protocol = self._protocol
-        response = protocol.accept(request)
+        if self._path is None or request.path.partition("?")[0] == self._path:
+            response = protocol.accept(request)
+        else:
+            response = protocol.reject(HTTPStatus.NOT_FOUND, "No WAMP router is at this path.\n")
         protocol.send_response(response)
         if protocol.state is not State.OPEN:
             return
@@ -108,7 +116,9 @@ class WebSocketConnection(Connection):
 
     def _join(self, request: Request, serializer: str) -> None:
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        self._session = self._host.open(self, self._facts, serializer, 2**31, headers)
+        details = {**self._facts.details, "websocket_protocol": self._protocol.subprotocol}
+        facts = dataclasses.replace(self._facts, details=details)
+        self._session = self._host.open(self, facts, serializer, 2**31, headers)
 
     def send(self, message: bytes) -> None:
         """Send a message. The core calls this."""
@@ -143,6 +153,19 @@ class WebSocketConnection(Connection):
 
 class SecureWebSocketConnection(TLS, WebSocketConnection):  # type: ignore[misc]
     """A client over WebSocket and TLS."""
+
+
+def _first_offered(
+    protocol: ServerProtocol, offered: t.Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Choose as the client prefers.
+
+    It names the subprotocols it "wishes to speak, ordered by preference". Source: RFC 6455, 4.1.
+    """
+    for name in offered:
+        if name in (protocol.available_subprotocols or ()):
+            return name
+    return ServerProtocol.select_subprotocol(protocol, offered)  # refuses
 
 
 def frame_header(opcode: Opcode, size: int) -> bytes:
