@@ -316,7 +316,9 @@ class FlaskWAMP(Scaffold):
 
     # Tests.
 
-    def test_client(self, authid: str | None = None, authrole: str | None = None) -> TestClient:
+    def test_client(
+        self, authid: str | None = None, authrole: str | None = None, *, inline: bool = False
+    ) -> TestClient:
         """Return a peer that calls, publishes and subscribes in a test, without a router.
 
         ::
@@ -328,21 +330,20 @@ class FlaskWAMP(Scaffold):
 
         Needs ``app.testing``. The app is served while the ``with`` block runs.
 
-        :param authid: Who it is; with ``authrole`` the rights of others than the app hold. Without both it
-            may do everything.
+        :param authid: Who it is; without this and ``authrole`` it may do everything.
         :param authrole: The role; by default ``user``.
+        :param inline: Run handlers and background tasks in the thread of the test.
 
         .. versionadded:: 0.1
         """
         from .testing.client import TestClient
 
-        return TestClient(self._state().app, authid, authrole)
+        return TestClient(self._state().app, authid, authrole, inline)
 
     def record(self) -> t.ContextManager[Recording]:
         """Record what the app calls and publishes while the ``with`` block runs, and which code does.
 
-        ``with wamp.record() as seen: ...; assert seen.published[0].args == ["tea"]``. Use it inside of
-        ``with wamp.test_client()``.
+        ``with wamp.record() as seen: ...``, inside of ``with wamp.test_client()``.
 
         .. versionadded:: 0.1
         """

@@ -59,6 +59,8 @@ class StartPolicy:
     """Seconds that the server gives the process to end. None means no limit."""
     serves: bool = True
     """Whether this process may serve what the app declares. If not, ``start()`` does nothing."""
+    make_peer: t.Callable[..., Peer] = Peer
+    """Makes the peer of a process. Takes what :class:`.Peer` takes."""
 
     def limits(self, drain: float) -> tuple[float, float]:
         """Return the seconds to linger and the seconds to drain, within the time that the server gives."""
@@ -374,6 +376,6 @@ class ClientState:
             }
             if self.settings.app is not None:
                 listeners[OtherApps] = functools.partial(OtherApps, self.declarations)
-            new = Peer(self.settings, self.declarations, self._notify, listeners)
+            new = self.policy.make_peer(self.settings, self.declarations, self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

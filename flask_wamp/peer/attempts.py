@@ -19,6 +19,8 @@ from .settings import Settings
 
 logger = get_logger("flask_wamp")
 
+C = t.TypeVar("C", bound=Connection)
+
 MAX_REASONS = 100
 """Different reasons for not being joined that are remembered, so that each is logged once."""
 
@@ -30,11 +32,16 @@ RECEIVE_CEILING = 16 * 1024 * 1024
 
 
 def connect(
-    settings: Settings, on_events: OnEvents, pool: Pool, opened: t.Callable[[Stream], None]
-) -> tuple[Connection, Joined]:
+    settings: Settings,
+    on_events: OnEvents,
+    pool: Pool,
+    opened: t.Callable[[Stream], None],
+    make: t.Callable[..., C],
+) -> tuple[C, Joined]:
     """Connect to the router and join the realm, within ``connect_timeout``.
 
     :param opened: Called with the stream before it is connected. If it raises, the attempt ends.
+    :param make: Makes the connection. Takes what :class:`.Connection` takes.
     :raises WAMPError: The attempt failed.
     """
     deadline = time.monotonic() + settings.connect_timeout
@@ -49,7 +56,7 @@ def connect(
     )
     try:
         session = make_session(settings, transport)
-        connection = Connection(transport, session, settings.max_message_size, on_events, pool)
+        connection = make(transport, session, settings.max_message_size, on_events, pool)
         return connection, connection.join(deadline)
     except BaseException:
         transport.close()

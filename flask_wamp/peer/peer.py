@@ -65,11 +65,7 @@ class Peer:
         self.settings = settings
         self._notify = notify
         self.pid = os.getpid()
-        self.pool = Pool(
-            settings.workers or default_workers(),
-            settings.max_pending,
-            max_bytes=settings.max_waiting_bytes,
-        )
+        self.pool = self._make_pool()
         self.connection: Connection | None = None
         self.session_id: int | None = None
         self.failure: BaseException | None = None
@@ -106,9 +102,21 @@ class Peer:
             )
             for key, make in self._make_listeners.items():
                 self._listeners.add(key, make, None)
-            self._reader = spawn(self._run, "wamp-reader")
-            Starvation(self.pool, self._timer, self._stopping).watch()
+            self._begin()
             self.started = True
+
+    def _make_pool(self) -> Pool:
+        settings = self.settings
+        return Pool(
+            settings.workers or default_workers(),
+            settings.max_pending,
+            max_bytes=settings.max_waiting_bytes,
+        )
+
+    def _begin(self) -> None:
+        """Start what joins and reads."""
+        self._reader = spawn(self._run, "wamp-reader")
+        Starvation(self.pool, self._timer, self._stopping).watch()
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] = lambda: None) -> None:
         """Leave: accept no more work, finish what has begun, say GOODBYE, end all threads.
@@ -279,7 +287,7 @@ class Peer:
         """Join and serve until the session is lost; return for how many seconds."""
         try:
             connection, joined = connect(
-                self.settings, self.serving.on_events, self.pool, self._opened
+                self.settings, self.serving.on_events, self.pool, self._opened, Connection
             )
         except Exception as error:
             self._note_failure(error)
@@ -305,18 +313,24 @@ class Peer:
                 self.failure = error
                 self._changed.notify_all()
 
-    def _serve(self, connection: Connection, joined: Joined) -> None:
+    def _enter(self, connection: Connection, joined: Joined) -> list[Declaration] | None:
+        """Note the session; return what to serve in it. None: the peer is stopping."""
         with self._changed:
             if self._stopping.is_set():  # stop() has looked for a session already and saw none
                 connection.close()
-                return
+                return None
             self.connection = connection
             self.session_id = joined.session_id
             self.joined_at = time.time()
             self.failure = None
             self._failures.clear()
             self._changed.notify_all()
-            declarations = list(self._declarations)
+            return list(self._declarations)
+
+    def _serve(self, connection: Connection, joined: Joined) -> None:
+        declarations = self._enter(connection, joined)
+        if declarations is None:
+            return
         reason: BaseException
         try:
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()

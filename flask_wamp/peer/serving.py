@@ -165,7 +165,7 @@ class Serving:
         deadline = min(deadline, time.monotonic() + PATIENCE)
         for answer in answers:
             if answer is not None:
-                answer.wait(deadline - time.monotonic())
+                connection.pool.wait(answer, deadline - time.monotonic())
 
     # What happens on a connection; the reader calls these.
 

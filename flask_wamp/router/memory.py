@@ -216,6 +216,18 @@ class MemoryTransport:
             self._unread = 0
             return messages or (None if self._has_ended else [])
 
+    def ready(self) -> bool:
+        """Return whether :meth:`receive` returns at once, for threads that do not wait in it.
+
+        The router's timeouts are looked after here, as they are there.
+        """
+        exchange = self._exchange
+        with exchange.lock:
+            deadline = exchange.core.next_deadline
+            if deadline is not None and deadline <= time.monotonic():
+                exchange.run(exchange.core.tick)
+            return bool(self._incoming) or self._has_ended
+
     def pending(self) -> bool:
         """Return False: :meth:`receive` never leaves something to send."""
         return False

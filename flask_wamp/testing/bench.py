@@ -8,20 +8,31 @@ import time
 import typing as t
 
 from flask import Flask
+from werkzeug.exceptions import HTTPException
 
 from .. import signals
 from ..app_state import AppState, state_of
 from ..client.client import Client
+from ..concurrency.interruption import Interrupted
+from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout, NotJoined
 from ..handlers.context import Event
+from ..handlers.validation import InvalidArgument
+from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Registration, Subscription
+from ..peer.peer import Peer
 from ..tasks.runner import TaskRunner
+from .explaining import explain_errors
+from .inline import InlinePeer, Loop
 from .recording import Recorder, Recording
 from .similar import listed
 
 KEY = "wamp_test_bench"
 PAUSE = 0.001
 MAX_ERRORS = 100
+
+EXPECTED = (ApplicationError, InvalidArgument, CallTimeout, HTTPException)
+"""Exceptions that a handler may raise: they are no defects, and the test is not ended by them."""
 
 
 class Member(t.Protocol):
@@ -45,11 +56,15 @@ class Bench:
         self.client: Client = self.state.client
         self.peers: list[Member] = []
         self.recorder = Recorder(self.state.dispatcher.own_prefix)
-        self._errors: dict[str, BaseException] = {}
+        self._errors: dict[object, BaseException] = {}
         self.failures: list[str] = []
         """What handlers of events have raised: no caller is told."""
         self._tokens = itertools.count(1)
+        self.unraised: list[BaseException] = []
+        """The same, with ``inline=True``: those that no test has seen yet."""
         self._started_here = False
+        self.loop: Loop | None = None
+        """What runs handlers in the threads of the test; None: workers run them."""
 
     @classmethod
     def of(cls, app: Flask) -> Bench:
@@ -59,15 +74,18 @@ class Bench:
 
     # Life.
 
-    def enter(self, peer: Member) -> None:
+    def enter(self, peer: Member, inline: bool) -> None:
         """Serve the app, unless it is served already.
 
+        :param inline: Without threads.
         :raises RuntimeError: The app is not being tested, or the router refuses what it declares.
         """
         if not self.app.testing:
             raise RuntimeError(
                 "wamp.test_client() needs app.testing: call app.config.update(TESTING=True) first"
             )
+        if inline and self.loop is None:
+            self._go_inline()
         if not self.peers:
             signals.dispatch_failed.connect(self._failed, sender=self.app)
             signals.session_joined.connect(self._joined, sender=self.app)
@@ -77,6 +95,31 @@ class Bench:
         except BaseException:
             self.leave(peer)
             raise
+
+    def _go_inline(self) -> None:
+        if not self._in_memory:
+            raise RuntimeError(
+                "inline=True needs the router in memory: set TESTING and leave WAMP_ROUTER_URL out, or set "
+                'it to "memory:"'
+            )
+        if self.peers:
+            raise RuntimeError(
+                "the handlers of this app run in threads already: open the first test client with "
+                "inline=True"
+            )
+        self.client.rest()  # it may have been started with threads
+        self.loop = Loop()
+        self.client.start_policy.make_peer = self.make_peer
+        self._started_here = True
+
+    def make_peer(self, *args: t.Any) -> Peer:
+        """Make the peer of a client of this app, with threads or without."""
+        return Peer(*args) if self.loop is None else InlinePeer(self.loop, *args)
+
+    def look(self) -> None:
+        """Read and run what there is, where no thread does."""
+        if self.loop is not None:
+            self.loop.run()
 
     def serve(self) -> None:
         """Have the app serve what it declares, and wait until the router has registered all of it."""
@@ -99,9 +142,13 @@ class Bench:
         signals.session_joined.disconnect(self._joined, sender=self.app)
         self._errors.clear()
         self.failures.clear()
+        self.unraised.clear()
         if self._started_here:
             self._started_here = False
             self.client.rest()
+        if self.loop is not None:
+            self.loop = None
+            self.client.start_policy.make_peer = Peer
 
     def record(self) -> t.ContextManager[Recording]:
         """Record what the app sends.
@@ -113,10 +160,17 @@ class Bench:
         return self.recorder.record()
 
     def _joined(self, sender: Flask, **payload: t.Any) -> None:
-        peer = self.client.peer
-        connection = peer.connection if peer is not None else None
+        connection = self.explain(self.client)
         if connection is not None:
             self.recorder.watch(connection)
+
+    def explain(self, client: Client) -> Connection | None:
+        """Have the errors of a client's calls explained. Return its connection."""
+        peer = client.peer
+        connection = peer.connection if peer is not None else None
+        if connection is not None:
+            explain_errors(connection, self)
+        return connection
 
     # Errors of handlers.
 
@@ -126,24 +180,36 @@ class Bench:
         configured = self.app.config.get("PROPAGATE_EXCEPTIONS")
         return self.app.testing if configured is None else bool(configured)
 
-    def token(self) -> str:
-        """Return a text that identifies one call. It is sent as ``transaction_hash``."""
-        return f"test-{next(self._tokens)}"
+    def token(self) -> str | None:
+        """Return a text that identifies one call. It is sent as ``transaction_hash``.
 
-    def error(self, token: str) -> BaseException | None:
+        None: another router does not pass it on.
+        """
+        return None if self.state.own_router is None else f"test-{next(self._tokens)}"
+
+    def error(self, token: object) -> BaseException | None:
         """Return, once, what the handler of a call has raised."""
         return self._errors.pop(token, None)
 
     def _failed(
         self, sender: Flask, *, message: t.Any, error: BaseException, **payload: t.Any
     ) -> None:
+        if self.loop is not None and _ends_the_test(error):
+            self.loop.interrupt = error
         if isinstance(message, Event):
             self.failures.append(f"{message.uri}: {error!r}")
+            if self.loop is not None and self.propagates and not isinstance(error, EXPECTED):
+                self.unraised.append(error)
         token = message.received.details.get("transaction_hash")
         if isinstance(token, str) and self.propagates:
             while len(self._errors) >= MAX_ERRORS:  # of calls that nobody waits for
                 self._errors.pop(next(iter(self._errors)), None)
             self._errors[token] = error
+
+    def raise_failure(self) -> None:
+        """With ``inline=True``: raise what a handler of an event has raised, once."""
+        if self.unraised:
+            raise self.unraised.pop(0)
 
     # Who serves what.
 
@@ -177,6 +243,8 @@ class Bench:
 
         :raises Unsettled: That was not so in time.
         """
+        self.look()
+        self.raise_failure()
         deadline = time.monotonic() + timeout
         quiet = 0
         # More than once: what was received is handled after that. A router elsewhere does not tell how much.
@@ -188,6 +256,7 @@ class Bench:
                 raise Unsettled(f"the app did not settle within {timeout:g} s: {listed(left)}")
             if busy:
                 time.sleep(PAUSE)
+                self.look()
 
     @property
     def _in_memory(self) -> bool:
@@ -224,6 +293,11 @@ class Bench:
         if waiting:
             found.append(f"{waiting} publications waiting for a session")
         return found
+
+
+def _ends_the_test(error: BaseException) -> bool:
+    """Whether it is ``KeyboardInterrupt``, ``pytest.exit()`` or the like; canceled handlers raise others."""
+    return not (isinstance(error, Exception | Interrupted) or is_time_limit(error))
 
 
 def flush(client: Client, deadline: float) -> int:

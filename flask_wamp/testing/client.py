@@ -12,9 +12,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ..client.client import Client
+from ..client.result_stream import ResultStream
 from ..exceptions import ApplicationError
+from ..peer.calls import CallFuture
 from ..peer.settings import Settings
-from ..protocol import error_uris
 from ..protocol.auth import Credentials
 from ..protocol.identity import Identity
 from ..router.memory import APP_ROLE
@@ -22,7 +23,6 @@ from ..transports import OpenTransport
 from .bench import Bench, flush
 from .inbox import Inbox
 from .recording import Recording
-from .results import Explain, TestFuture, TestStream
 from .similar import did_you_mean, listed
 from .stubs import Calls, registration, stub
 
@@ -40,8 +40,15 @@ class TestClient:
 
     __test__ = False  # pytest: this is no test
 
-    def __init__(self, app: Flask, authid: str | None = None, authrole: str | None = None) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        authid: str | None = None,
+        authrole: str | None = None,
+        inline: bool = False,
+    ) -> None:
         self._bench = Bench.of(app)
+        self._inline = inline
         self._identity: Identity | None = None
         if authid is not None or authrole is not None:
             self._identity = Identity(authid or "test", authrole or "user")
@@ -54,12 +61,14 @@ class TestClient:
         self._is_open = False
 
     def _make(self, identity: Identity | None) -> Client:
-        return Client(
+        client = Client(
             self._settings(identity),
             callee=_no_declaration,
             subscriber=_no_declaration,
             name="test",
         )
+        client.start_policy.make_peer = self._bench.make_peer
+        return client
 
     def _settings(self, identity: Identity | None) -> Settings:
         settings = self._bench.client.settings
@@ -82,7 +91,7 @@ class TestClient:
         :raises RuntimeError: ``app.testing`` is not set.
         """
         with contextlib.ExitStack() as stack:
-            self._bench.enter(self)
+            self._bench.enter(self, self._inline)
             stack.callback(self._bench.leave, self)
             self._recording = stack.enter_context(self._bench.recorder.record())
             stack.callback(self._stop)
@@ -91,15 +100,19 @@ class TestClient:
         self._is_open = True
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, *exc_info: object) -> None:
         self._is_open = False
-        self._stack.close()
+        with self._stack:
+            self._bench.look()
+            if kind is None:
+                self._bench.raise_failure()
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise RuntimeError(
                 "this test client has not joined: use it inside of 'with wamp.test_client() as peer:'"
             )
+        self._bench.explain(self._client)
 
     def _stop(self) -> None:
         for client in self.clients:
@@ -132,22 +145,25 @@ class TestClient:
         :raises ApplicationError: The callee or the router answered ERROR. Where a handler of the app raised
             something, that is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
         """
-        caller, explain = self._explained(procedure)
-        try:
-            return caller.call(procedure, *args, **kwargs)
-        except ApplicationError as error:
-            explain(error)
-            raise
+        self._check_open()
+        return self._caller.call(procedure, *args, **kwargs)
 
-    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> TestFuture:
-        """Call a procedure and return a ``concurrent.futures.Future`` at once."""
-        caller, explain = self._explained(procedure)
-        return TestFuture(caller.submit(procedure, *args, **kwargs), explain)
+    def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
+        """Call a procedure and return a ``concurrent.futures.Future`` at once.
 
-    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> TestStream:
-        """Call a procedure and iterate its progressive results."""
-        caller, explain = self._explained(procedure)
-        return TestStream(caller.stream(procedure, *args, **kwargs), explain)
+        With ``inline=True`` the handler has run then.
+        """
+        self._check_open()
+        return self._caller.submit(procedure, *args, **kwargs)
+
+    def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
+        """Call a procedure and iterate its progressive results.
+
+        With ``inline=True`` the handler runs to its end before the first result is returned. If there are
+        too many results (``WAMP_EVENT_QUEUE``) it is canceled, and the stream ends with :exc:`.TooSlow`.
+        """
+        self._check_open()
+        return self._caller.stream(procedure, *args, **kwargs)
 
     def publish(self, topic: str, /, *args: object, **kwargs: object) -> int | None:
         """Publish an event, and return its id when the router has acknowledged it.
@@ -159,29 +175,9 @@ class TestClient:
         """
         self._check_open()
         self._published.append(self._uri(topic))
-        return self._caller.with_options(acknowledge=True).publish(topic, *args, **kwargs)
-
-    def _explained(self, procedure: str) -> tuple[Client, Explain]:
-        """Return a view of the client for one call, and what adds the cause to the error of that call."""
-        self._check_open()
-        own, caller, token = self._bench.state.own_router, self._caller, self._bench.token()
-        if own is not None:
-            caller = caller.with_options()
-            options = caller._options
-            call = {**options.call, "transaction_hash": token}
-            caller._options = dataclasses.replace(options, call=call)
-
-        def explain(error: BaseException) -> None:
-            cause = self._bench.error(token)
-            if cause is not None:
-                error.__cause__ = cause
-            if isinstance(error, ApplicationError) and error.uri == error_uris.NO_SUCH_PROCEDURE:
-                uri, known = self._uri(procedure), self._bench.procedures
-                if uri not in known:  # else the handler has called something else
-                    hint = did_you_mean(uri, known) or f"; there are: {listed(known)}"
-                    error.args = (f"{uri} is not registered{hint}",)
-
-        return caller, explain
+        published = self._caller.with_options(acknowledge=True).publish(topic, *args, **kwargs)
+        self._bench.raise_failure()
+        return published
 
     # Serving.
 
@@ -288,6 +284,10 @@ class TestClient:
             new.declare(declaration, by_hand=True)
 
     # Waiting.
+
+    def look(self) -> None:
+        """Read and run what there is, where no thread does: with ``inline=True``."""
+        self._bench.look()
 
     def settle(self, timeout: float) -> None:
         """Wait until the app is idle; see ``wamp.settle()``."""

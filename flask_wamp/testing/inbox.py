@@ -29,6 +29,9 @@ class ReceivedEvent:
 class Owner(t.Protocol):
     """What an inbox needs of its test client."""
 
+    def look(self) -> None:
+        """Read what has come, where no thread does."""
+
     def settle(self, timeout: float) -> None:
         """Wait until everything that is sent already has been handled and received."""
 
@@ -59,6 +62,7 @@ class Inbox:
         :param timeout: Seconds. With 0 it returns only what the router has sent already.
         :raises NothingArrived: There was no event in time.
         """
+        self._owner.look()
         with self._changed:
             self._changed.wait_for(lambda: self._events, timeout)
             if self._events:

@@ -1,0 +1,309 @@
+"""``wamp.test_client(inline=True)``: clients that have no threads.
+
+Whoever waits for an answer, or has published, reads meanwhile what has come for all clients of the app, and
+runs the handlers: so a handler runs in the thread of the test. The bytes go through the router in memory as
+they do otherwise.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import functools
+import sys
+import threading
+import time
+import typing as t
+
+from .._text import get_logger
+from ..concurrency.fair_queue import Job
+from ..concurrency.guards import report
+from ..concurrency.pool import Pool
+from ..concurrency.threads import Waiter
+from ..exceptions import NotJoined, ProtocolError, SessionLost, WAMPError
+from ..peer.attempts import connect
+from ..peer.connection import Connection
+from ..peer.peer import Peer
+from ..protocol import messages as m
+from ..protocol.session import Session
+from ..protocol.session_events import Joined
+from ..router.memory import MemoryTransport
+
+logger = get_logger("flask_wamp")
+
+#: Seconds between two looks at what has come, while a thread waits for what another thread does.
+PAUSE = 0.005
+
+
+class Loop:
+    """Reads and runs what there is for the clients of one app, in the thread that calls :meth:`run`."""
+
+    def __init__(self) -> None:
+        self._connections: tuple[InlineConnection, ...] = ()
+        self._jobs: collections.deque[tuple[InlinePool, Job]] = collections.deque()
+        self._reading = threading.Lock()
+        self.interrupt: BaseException | None = None
+        """What a handler has raised that ends the test, such as ``KeyboardInterrupt``: it is raised."""
+
+    def run(self) -> None:
+        """Read and run until nothing is left. A handler that waits calls it again."""
+        while self.read() or self._run_job():
+            pass
+
+    def read(self) -> bool:
+        """Take in the messages that have come; return whether there were any.
+
+        One thread at a time does, so that they keep their order.
+        """
+        if not self._reading.acquire(blocking=False):
+            return False
+        try:
+            return any(connection.take_in() for connection in self._connections)
+        finally:
+            self._reading.release()
+
+    def add(self, connection: InlineConnection) -> None:
+        """Read for a connection from now on."""
+        self._connections = (*self._connections, connection)
+
+    def remove(self, connection: InlineConnection) -> None:
+        """Forget a connection that has ended."""
+        self._connections = tuple(each for each in self._connections if each is not connection)
+
+    def submit(self, pool: InlinePool, job: Job) -> None:
+        """Run a job later."""
+        self._jobs.append((pool, job))
+
+    def waiting(self, pool: InlinePool) -> int:
+        """Return how many jobs of a pool wait."""
+        return sum(each is pool for each, _ in list(self._jobs))
+
+    def _run_job(self) -> bool:
+        try:
+            pool, job = self._jobs.popleft()
+        except IndexError:
+            return False
+        pool.jobs_running += 1
+        try:
+            contextvars.Context().run(job)  # a fresh one, as workers have it
+        except Exception:  # a job handles its own errors: this is a defect of the library
+            report(logger.exception, "a job failed")
+        finally:
+            pool.jobs_running -= 1
+        if self.interrupt is not None:
+            error, self.interrupt = self.interrupt, None
+            raise error
+        return True
+
+
+class InlinePool(Pool):
+    """A pool without workers: threads that wait run its jobs."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(1, sys.maxsize)
+        self._loop = loop
+        self._has_stopped = False
+        self.jobs_running = 0
+
+    @property
+    def running(self) -> int:
+        """How many jobs have begun and not ended."""
+        return self.jobs_running
+
+    @property
+    def pending(self) -> int:
+        """How many jobs wait."""
+        return self._loop.waiting(self)
+
+    def submit(self, job: Job, *, kind: object = None, size: int = 0, force: bool = False) -> bool:
+        """Have the next thread that waits run a job. Return False when the pool has stopped."""
+        if self._has_stopped:
+            return False
+        self._loop.submit(self, job)
+        return True
+
+    def reserve(self, count: int) -> int:
+        """Return 0: there are no workers."""
+        return 0
+
+    def release_slot(self) -> t.ContextManager[None]:
+        """Return a context that runs, at its beginning, what there is."""
+        return _RunFirst(self._loop)
+
+    def wait(self, waiter: Waiter, timeout: float) -> bool:
+        """Run what there is until an answer has come; return whether it has."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._loop.run()
+            left = deadline - time.monotonic()
+            if waiter.wait(min(left, PAUSE)):
+                return True
+            if left <= 0:
+                return False
+
+    def stop(self, timeout: float) -> bool:
+        """Run what there is, and accept no more."""
+        self._loop.run()
+        self._has_stopped = True
+        return True
+
+
+class _RunFirst:
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        self._loop.run()
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+class InlineConnection(Connection):
+    """A connection that nobody waits at.
+
+    :param ended: Called with the reason when the session has ended.
+    """
+
+    transport: MemoryTransport
+
+    def __init__(
+        self, loop: Loop, ended: t.Callable[[InlineConnection, Exception], None], *args: t.Any
+    ) -> None:
+        super().__init__(*args)
+        self.in_greenlets = False
+        self._loop = loop
+        self._ended = ended
+
+    def ask(self, request: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Do as :meth:`.Sender.ask`, and run the handlers of a published event before it returns."""
+        result = super().ask(request, *args, **kwargs)
+        if request is Session.publish:
+            self._loop.run()
+        elif (
+            request is Session.yield_
+        ):  # progressive: so that an endless stream is too slow, at last
+            self._loop.read()
+        return result
+
+    def call(
+        self,
+        procedure: str,
+        args: t.Sequence[object],
+        kwargs: m.Details,
+        options: m.Details,
+        ticket: object,
+    ) -> int:
+        """Do as :meth:`.Sender.call`, and run the procedure before it returns, if it is the app's.
+
+        A stream runs when its caller waits for the first item, and can cancel it.
+        """
+        request_id = super().call(procedure, args, kwargs, options, ticket)
+        if not options.get("receive_progress"):
+            self._loop.run()
+        return request_id
+
+    def take_in(self) -> bool:
+        """Send what is unsent, and take in what has come; return whether there was anything."""
+        if self.closed:
+            return False
+        self._send_rest()
+        if not (self._early or self.transport.ready()):
+            return False
+        try:
+            events = self._read()
+        except WAMPError as error:
+            self.end(error)
+            return True
+        finally:
+            self.reading = None
+        if events is None:
+            assert self.left is not None
+            self.end(SessionLost(f"the router ended the session: {self.left.reason}"))
+        else:
+            self._on_events(self, events)
+        return True
+
+    def end(self, reason: Exception) -> None:
+        """Close it, and tell the peer."""
+        if isinstance(reason, ProtocolError):
+            self._complain(reason)
+        self._send_last_words()
+        self._loop.remove(self)
+        self.close()
+        self._ended(self, reason)
+
+
+class InlinePeer(Peer):
+    """A peer that joins in the thread that starts or uses it, and is read for by those that wait."""
+
+    pool: InlinePool
+    _joined: Joined
+
+    def __init__(self, loop: Loop, *args: t.Any) -> None:
+        self._loop = loop
+        super().__init__(*args)
+
+    def _make_pool(self) -> Pool:
+        return InlinePool(self._loop)
+
+    def _begin(self) -> None:
+        """Start no thread; :meth:`start` joins."""
+
+    def start(self) -> None:
+        """Join, and serve what is declared."""
+        super().start()
+        self._join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was started: there is no thread that could end."""
+        return self.started
+
+    def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
+        """Do as :meth:`.Peer.wait`. Joins again if the session was lost."""
+        if self.started and self.connection is None and not self._stopping.is_set():
+            self._join()
+        self._loop.run()
+        connection = self.connection
+        if connection is None or (ready and not self._is_complete):
+            raise NotJoined(self._why_not(), getattr(self.failure, "reason", None))
+        return connection
+
+    def _join(self) -> None:
+        make = functools.partial(InlineConnection, self._loop, self._has_ended)
+        try:
+            connection, joined = connect(
+                self.settings, self.serving.on_events, self.pool, self._opened, make
+            )
+        except Exception as error:
+            self._note_failure(error)
+            return
+        declarations = self._enter(connection, joined)
+        if declarations is None:
+            return
+        self._joined = joined
+        self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
+        self._loop.add(connection)
+        self._loop.run()
+
+    def _has_ended(self, connection: InlineConnection, reason: Exception) -> None:
+        if self.connection is connection:
+            self._lost(connection, self._joined, reason)
+
+    def _leave(self, connection: Connection | None) -> None:
+        if connection is None:
+            return
+        try:
+            connection.ask(Session.leave)
+        except NotJoined:
+            return
+        self._loop.run()  # until the router's GOODBYE
+
+    def _end_threads(self) -> None:
+        if not self.started:
+            return
+        connection = self.connection
+        if isinstance(connection, InlineConnection):  # the router's GOODBYE has not come
+            connection.end(SessionLost("the client was stopped"))
+        self._timer.stop()
