@@ -90,7 +90,7 @@ class AppAPI:
         match = rights.match_of(action, options)
         if match is None:
             return REFUSED
-        if not self._authorizer:
+        if not self._authorizer or self._is_closed(identity, action, uri, match):
             return self._decide(identity, action, uri, match)
         later: Later[bool | Decision] = Later()
 
@@ -100,6 +100,13 @@ class AppAPI:
         about = [identity.authid, identity.authrole, dict(identity.authextra)]
         self._asker.ask(self._authorizer, about, action, uri, dict(options)).then(answered)
         return later
+
+    def _is_closed(self, identity: Identity, action: str, uri: str, match: str) -> bool:
+        """Whether this is reserved and not allowed by name, so that no authorizer can allow it."""
+        if not self._policy.is_reserved(uri, match):
+            return False
+        role = identity.authrole
+        return self._policy.find(identity.authid, role, action, uri, match) is None
 
     def _decide(
         self, identity: Identity, action: str, uri: str, match: str, answer: object = None

@@ -262,7 +262,9 @@ class TestClient:
         endpoint, own = self._bench.state.config["WAMP_ENDPOINT"], self._bench.state.own_router
         if endpoint is None or own is None or not own.in_memory:
             raise RuntimeError("login() needs the router in memory, and WAMP_ENDPOINT")
-        response = http.post(f"{endpoint.rstrip('/')}/session")
+        # Flask-Login keeps the user in ``g``. In the test's own app context that may be another one.
+        with http.application.app_context():
+            response = http.post(f"{endpoint.rstrip('/')}/session")
         if response.status_code != 200:
             raise RuntimeError(
                 f"POST {endpoint}/session answered {response.status}: {response.text}"

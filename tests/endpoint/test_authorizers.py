@@ -51,6 +51,27 @@ def test_the_first_answer_decides(app: Flask) -> None:
     assert ("ann", "user", "call", "com.shop.yes") in asked
 
 
+def test_it_is_not_asked_about_what_is_reserved(app: Flask) -> None:
+    wamp = FlaskWAMP(app)
+    asked: list[str] = []
+    wamp.allow("user", call="wamp.session.get")
+
+    @wamp.authorizer
+    def may(identity: Identity, action: str, uri: str, options: Options) -> bool:
+        asked.append(uri)
+        return uri == "com.shop.news"
+
+    with wamp.test_client("ann") as peer:
+        for procedure in ("wamp.session.list", "wamp.session.get"):
+            with pytest.raises(ApplicationError, match="not_authorized"):
+                peer.call(procedure)
+        assert asked == ["wamp.session.get"]  # which is allowed by name, so that it can be refused
+        news = peer.subscribe(".news")
+        wamp.client.publish("com.shop.news", 1)
+        assert [event.args for event in news.all()] == [[1]]
+        wamp.settle()
+
+
 @pytest.mark.parametrize("f", [None, 7, "may"])
 def test_an_authorizer_is_a_function(app: Flask, f: t.Any) -> None:
     with pytest.raises(TypeError, match="must be a function"):

@@ -74,3 +74,24 @@ def test_logging_out_ends_the_session_of_the_cookies() -> None:
         assert ended not in sessions
         assert other.session_id in sessions
         assert wamp.sign_out("ann") == 1
+
+
+def test_two_users_in_the_app_context_of_a_test() -> None:
+    app = Flask("app")
+    app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
+    wamp = FlaskWAMP(app)
+    manager = flask_login.LoginManager(app)
+
+    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
+        def __init__(self, name: str) -> None:
+            self.id = name
+
+    manager.user_loader(User)
+    ann, bob = app.test_client(), app.test_client()
+    for http, name in ((ann, "ann"), (bob, "bob")):
+        with http.session_transaction() as session:
+            session["_user_id"] = name
+    with app.app_context(), wamp.test_client() as peer:
+        assert peer.login(ann).authid == "ann"
+        assert peer.login(bob).authid == "bob"
+        assert peer.login(app.test_client()).authrole == "anonymous"
