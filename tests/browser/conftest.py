@@ -41,8 +41,9 @@ def absent(what: str) -> t.NoReturn:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
+@contextlib.contextmanager
+def chromium(profile: Path) -> t.Iterator[t.Any]:
+    """A headless Chromium with a profile, and thus cookies, of its own."""
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
@@ -55,7 +56,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in [*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+    for flag in [*CHROMIUM_FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
     # Naming the executable keeps Selenium from downloading one.
     driver = webdriver.Chrome(options=options, service=Service(executable_path=chromedriver))
@@ -63,6 +64,19 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
         yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def second_driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]:
+    """Another browser, for another user."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture

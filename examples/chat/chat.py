@@ -1,0 +1,259 @@
+"""Rooms and messages: what pages may call, and what they are told.
+
+============================= ==========================================================================
+topic                         who may subscribe
+============================= ==========================================================================
+``.everyone``                 every user
+``.user.{authid}.inbox``      this user; private messages among others
+``.room.<id>``                the members of the room
+============================= ==========================================================================
+
+An event is the name of what has happened and keyword arguments. Only the application may publish.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from flask import abort, current_app, g
+from pydantic import Field, StringConstraints
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+
+from flask_wamp import Event, Identity, Invocation, NotJoined, WAMPBlueprint
+from flask_wamp.middlewares import RateLimit
+
+from . import presence
+from .extensions import db, wamp
+from .models import DIRECT, PRIVATE, PUBLIC, Member, Message, Room, User, load_user
+
+PREFIX = "com.example.chat"
+PAGE = 50  # messages that are fetched at once
+ROOM_TOPIC = re.compile(re.escape(PREFIX) + r"\.room\.([0-9]{1,9})")
+
+# Bounds for what pages send. Line breaks and tabs are the only control characters in a text.
+Id = t.Annotated[int, Field(ge=1, lt=2**31)]
+Text = t.Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=2000,
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$",
+    ),
+]
+RoomName = t.Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$"
+    ),
+]
+Token = t.Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]
+
+Reply = dict[str, t.Any]
+
+# Who may what.
+
+chat = WAMPBlueprint("chat", allow="user")  # whoever is logged in may call what is below
+chat.middleware(RateLimit(40, 10))
+wamp.register_blueprint(chat)
+wamp.allow("user", subscribe=[".everyone", ".user.{authid}.inbox"])
+
+
+@wamp.authorizer
+def may(identity: Identity, action: str, uri: str, options: dict[str, t.Any]) -> bool | None:
+    """Let members subscribe to their rooms. A table of rights cannot say who is a member."""
+    topic = ROOM_TOPIC.fullmatch(uri)
+    if topic is None or action != "subscribe":
+        return None
+    if identity.authrole != "user" or options.get("match", "exact") != "exact":
+        return False
+    return db.session.get(Member, (int(topic[1]), int(identity.authid))) is not None
+
+
+@chat.before_dispatch
+def find_user(message: Invocation | Event) -> None:
+    """Find out who calls. The router says so, and not the page."""
+    user = load_user(message.identity.authid) if message.identity else None
+    g.user = user or abort(401, "You are not logged in.")
+
+
+def my_room(room_id: int) -> Room:
+    """Return a room of the caller. Whether there are others is none of their business."""
+    room = db.session.get(Room, room_id)
+    if room is None or g.user.id not in room.member_ids:
+        abort(404, "You are in no such room.")
+    return room
+
+
+# What pages call.
+
+
+@chat.callee
+def start() -> Reply:
+    """Return all that a page shows, when it opens and when it has been away."""
+    mine = db.select(Member.room_id).filter_by(user_id=g.user.id)
+    rooms = db.select(Room).where((Room.kind == PUBLIC) | Room.id.in_(mine))
+    return {
+        "me": g.user.id,
+        "people": [user.to_dict() for user in db.session.scalars(db.select(User))],
+        "online": presence.online(),
+        "rooms": [room.to_dict() for room in db.session.scalars(rooms)],
+        "unread": unread(),
+    }
+
+
+def unread() -> dict[str, int]:
+    """Count the messages that the caller has not seen, for each room that has some."""
+    counts = (
+        db.select(Message.room_id, func.count())
+        .join(Member, Member.room_id == Message.room_id)
+        .where(Member.user_id == g.user.id, Message.id > Member.read_up_to)
+        .where(Message.author_id != g.user.id)
+        .group_by(Message.room_id)
+    )
+    return {str(room_id): count for room_id, count in db.session.execute(counts)}
+
+
+@chat.callee
+def history(room_id: Id, before: Id | None = None) -> list[Reply]:
+    """Return the last messages of a room, or those before a message. Oldest first."""
+    room = my_room(room_id)
+    query = db.select(Message).filter_by(room_id=room.id).order_by(Message.id.desc()).limit(PAGE)
+    if before is not None:
+        query = query.where(Message.id < before)
+    return [message.to_dict() for message in db.session.scalars(query)][::-1]
+
+
+@chat.callee
+def say(room_id: Id, text: Text, token: Token) -> Reply:
+    """Store a message and pass it on.
+
+    A page that does not know whether its message has arrived says it again, with the same token.
+    """
+    room = my_room(room_id)
+    message = Message(room_id=room.id, author_id=g.user.id, text=text, token=token)
+    db.session.add(message)
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        query = db.select(Message).filter_by(author_id=g.user.id, token=token)
+        message = db.session.scalars(query).one()
+    tell(message.room, "said", message=message.to_dict())
+    return message.to_dict()
+
+
+@chat.callee
+def typing(room_id: Id) -> None:
+    """Tell the others that the caller is typing. This is not stored."""
+    tell(my_room(room_id), "typing", room=room_id, person=g.user.id)
+
+
+@chat.callee
+def read(room_id: Id, up_to: Id) -> None:
+    """Store which message the caller has seen last, and tell the caller's other tabs."""
+    my_room(room_id)
+    member = db.session.get_one(Member, (room_id, g.user.id))
+    newest = db.session.scalar(db.select(func.max(Message.id)).filter_by(room_id=room_id)) or 0
+    member.read_up_to = max(member.read_up_to, min(up_to, newest))
+    db.session.commit()
+    tell_users([g.user.id], "read", room=room_id)
+
+
+@chat.callee(".room.create")
+def create_room(name: RoomName, private: bool = False) -> Reply:
+    """Create a room and enter it. A public room that is there already is entered."""
+    if private:
+        room = Room(kind=PRIVATE, name=name, members=[])
+        db.session.add(room)
+    else:
+        room = Room.public(name)
+    return changed(room, room.add, g.user.id)
+
+
+@chat.callee(".room.enter")
+def enter(room_id: Id) -> Reply:
+    room = db.session.get(Room, room_id)
+    if room is None or room.kind != PUBLIC:
+        return my_room(room_id).to_dict()
+    return changed(room, room.add, g.user.id)
+
+
+@chat.callee(".room.leave")
+def leave(room_id: Id) -> Reply:
+    room = my_room(room_id)
+    if room.kind == DIRECT:
+        abort(400, "Nobody can leave a private conversation.")
+    return changed(room, room.remove, g.user.id)
+
+
+@chat.callee(".room.invite")
+def invite(room_id: Id, person: Id) -> Reply:
+    room = my_room(room_id)
+    if room.kind == DIRECT:
+        abort(400, "A private conversation is between two people.")
+    if db.session.get(User, person) is None:
+        abort(404, "There is no such person.")
+    return changed(room, room.add, person)
+
+
+@chat.callee
+def direct(person: Id) -> Reply:
+    """Return the caller's private conversation with somebody."""
+    if person == g.user.id or db.session.get(User, person) is None:
+        abort(404, "There is no such person.")
+    return Room.direct(g.user.id, person).to_dict()
+
+
+def changed(room: Room, change: t.Callable[[int], None], user_id: int) -> Reply:
+    """Let somebody in or out, and tell everyone whom it concerns."""
+    try:
+        change(user_id)
+        db.session.commit()
+    except IntegrityError:  # a second click has done the same
+        db.session.rollback()
+    announce(room, user_id)
+    return room.to_dict()
+
+
+# What pages are told.
+
+
+def tell(room: Room, what: str, /, **data: t.Any) -> None:
+    """Tell the members of a room.
+
+    The router asked ``may`` when they subscribed, and does not ask again. So name the members: whoever has
+    left since then, and is still subscribed, gets nothing.
+    """
+    if room.kind == DIRECT:
+        tell_users(room.member_ids, what, **data)
+    else:
+        members = [str(user_id) for user_id in room.member_ids]
+        publish(f".room.{room.id}", what, data, eligible_authid=members)
+
+
+def announce(room: Room, *user_ids: int) -> None:
+    """Tell what a room looks like now: everyone, or the members of a private one and these users."""
+    if room.kind == PUBLIC:
+        tell_everyone("room", room=room.to_dict())
+    else:
+        tell_users({*room.member_ids, *user_ids}, "room", room=room.to_dict())
+
+
+def tell_users(user_ids: t.Iterable[int], what: str, /, **data: t.Any) -> None:
+    for user_id in user_ids:
+        publish(f".user.{user_id}.inbox", what, data)
+
+
+def tell_everyone(what: str, /, **data: t.Any) -> None:
+    publish(".everyone", what, data)
+
+
+def publish(topic: str, what: str, data: dict[str, t.Any], **options: t.Any) -> None:
+    """Publish an event. Pages fetch what they have missed when they are back."""
+    try:
+        g.wampy.with_options(**options).publish(topic, what, **data)
+    except NotJoined:
+        current_app.logger.warning("no router: nobody is told of %r on %s", what, topic)

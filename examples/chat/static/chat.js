@@ -1,0 +1,516 @@
+/** The chat: what it knows, what the app tells it, and what the user does. */
+
+import { ApplicationError, Wamp } from "/wamp/client.js";
+import { Outbox } from "./outbox.js";
+import { Messages, find, setFace, setText, showCandidates, showList } from "./view.js";
+
+const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const PAGE = 50; // messages that the app sends at once
+const TYPING = 3000; // milliseconds between two times that we say so
+const STILL_TYPING = 5000; // milliseconds for which we believe others
+const NOTICE = 6000; // milliseconds that a notice stays
+const LOGGED_OUT = "wamp.close.logout";
+const DENIED = /authentication_denied|not_authorized/;
+const CONNECTION = {
+  connecting: "Connecting…",
+  connected: "Connected",
+  waiting: "The chat is not there at the moment. Trying again…",
+  reconnecting: "Connection lost. Reconnecting… What you write is sent afterwards.",
+};
+
+const { prefix, login, ...page } = document.body.dataset;
+const me = Number(page.me);
+const people = new Map();
+const rooms = new Map();
+const unread = new Map(); // by room
+const history = new Map(); // by room: { messages, isFresh, isComplete }
+const typists = new Map(); // by room: person => timer
+const drafts = new Map(); // by room
+const subscriptions = new Map(); // by room: a promise of the function that ends it
+let online = new Set();
+let current = null; // the id of the room that is shown
+let retry = null;
+let notice = null;
+let saidTyping = 0;
+let isLeaving = false;
+
+const wamp = new Wamp("/wamp", { onState });
+const call = (name, ...args) => wamp.call(`${prefix}.${name}`, args);
+const say = ({ room, text, token }) => call("say", room, text, token);
+const outbox = new Outbox(`outbox-${me}`, say, showMessages);
+const messages = new Messages();
+
+// The connection.
+
+wamp.subscribe(`${prefix}.everyone`, receive).catch(() => {});
+wamp.subscribe(`${prefix}.user.${me}.inbox`, receive).catch(() => {});
+
+function onState(now, reason) {
+  clearTimeout(retry);
+  if (now === "lost") {
+    for (const each of history.values()) each.isFresh = false;
+    showConnection("reconnecting");
+    if (reason === LOGGED_OUT || DENIED.test(wamp.refused?.uri)) leave();
+  }
+  if (now !== "joined") return;
+  if (wamp.authid === String(me) && wamp.authrole === "user") refresh();
+  else leave(); // the login has ended, or another user has logged in
+}
+
+/** Go to the login page, unless the browser is on its way there. */
+function leave() {
+  if (!isLeaving) location.replace(login);
+}
+
+/** Fetch everything: nobody has told us what has happened while we were away. */
+async function refresh() {
+  clearTimeout(retry);
+  try {
+    do {
+      take(await call("start"));
+    } while (await listen());
+    showConnection("connected");
+    await route();
+    outbox.send();
+  } catch (error) {
+    if (wamp.session === null) return; // "joined" is next
+    console.warn(error);
+    showConnection("waiting");
+    retry = setTimeout(refresh, RETRY);
+  }
+}
+
+function take(start) {
+  people.clear();
+  rooms.clear();
+  unread.clear();
+  for (const person of start.people) people.set(person.id, person);
+  for (const room of start.rooms) rooms.set(room.id, room);
+  for (const [room, count] of Object.entries(start.unread)) unread.set(Number(room), count);
+  online = new Set(start.online);
+}
+
+/** Subscribe to the rooms that the user is in, and to no others. Return whether there are new ones. */
+async function listen() {
+  const wanted = [...rooms.values()].filter((room) => isMine(room) && room.kind !== "direct");
+  const fresh = wanted.filter(({ id }) => !subscriptions.has(id));
+  for (const { id } of fresh) subscriptions.set(id, wamp.subscribe(`${prefix}.room.${id}`, receive));
+  for (const [id, stop] of subscriptions) {
+    if (wanted.some((room) => room.id === id)) continue;
+    subscriptions.delete(id);
+    stop.then((end) => end()).catch(() => {});
+  }
+  await Promise.all(fresh.map(({ id }) => subscriptions.get(id)));
+  return fresh.length > 0;
+}
+
+const isMine = (room) => room?.members.includes(me);
+
+// What the app tells us.
+
+function receive([what], data) {
+  events[what]?.(data);
+}
+
+const events = {
+  said({ message }) {
+    const { room, author } = message;
+    if (!rooms.has(room)) return refresh(); // somebody's first private message
+    stopTyping(room, author);
+    if (history.has(room)) merge(room, [message]);
+    if (room === current && !document.hidden) markRead();
+    else if (author !== me) unread.set(room, (unread.get(room) ?? 0) + 1);
+    showLists();
+    if (room === current) showMessages();
+  },
+
+  typing({ room, person }) {
+    if (person === me) return;
+    stopTyping(room, person);
+    const timers = typists.get(room) ?? typists.set(room, new Map()).get(room);
+    timers.set(person, setTimeout(() => stopTyping(room, person), STILL_TYPING));
+    showTyping();
+  },
+
+  read({ room }) {
+    unread.delete(room);
+    showLists();
+  },
+
+  async room({ room }) {
+    rooms.set(room.id, room);
+    if (!isMine(room) && room.kind !== "public") rooms.delete(room.id);
+    if (!isMine(room)) history.delete(room.id);
+    showLists();
+    if (room.id === current) await route();
+    await listen();
+  },
+
+  person({ person }) {
+    people.set(person.id, person);
+    showLists();
+  },
+
+  online(event) {
+    online = new Set(event.people);
+    showLists();
+  },
+};
+
+/** Add messages to those of a room, in order, each once. */
+function merge(room, more) {
+  const known = history.get(room);
+  const all = new Map([...known.messages, ...more].map((message) => [message.id, message]));
+  known.messages = [...all.values()].sort((a, b) => a.id - b.id);
+}
+
+function stopTyping(room, person) {
+  clearTimeout(typists.get(room)?.get(person));
+  typists.get(room)?.delete(person);
+  showTyping();
+}
+
+// Which room is shown. The address says it, so that links, "back" and reloading work.
+
+/** Show the room of the address: #room-3, or #person-7 for a private conversation. */
+async function route() {
+  const [, kind, text] = location.hash.match(/^#(room|person)-(\d+)$/) ?? [];
+  const id = Number(text);
+  let room = rooms.get(id);
+  if (kind === "person" && people.has(id) && id !== me) room = direct(id) ?? (await startDirect(id));
+  if (!isMine(room)) room = [...rooms.values()].find((each) => isMine(each) && each.kind !== "direct");
+  await show(room?.id ?? null);
+}
+
+const direct = (person) =>
+  [...rooms.values()].find((room) => room.kind === "direct" && room.members.includes(person));
+
+async function startDirect(person) {
+  const room = await call("direct", person);
+  rooms.set(room.id, room);
+  return room;
+}
+
+async function show(room) {
+  if (room !== current) {
+    drafts.set(current, find("text").value);
+    find("text").value = drafts.get(room) ?? "";
+    saidTyping = 0;
+    fit();
+  }
+  current = room;
+  showAll();
+  if (room !== null && !history.get(room)?.isFresh) await load(room);
+  markRead();
+}
+
+/** Fetch the last messages of a room. */
+async function load(room) {
+  const last = await call("history", room);
+  const known = history.get(room)?.messages ?? [];
+  const hasGap = !known.length || !last.length || known.at(-1).id < last[0].id;
+  if (hasGap) history.set(room, { messages: [], isComplete: last.length < PAGE });
+  merge(room, last);
+  history.get(room).isFresh = true;
+  showAll();
+}
+
+async function loadOlder() {
+  const room = current;
+  const known = history.get(room);
+  if (!known?.messages.length || known.isComplete) return;
+  const older = await call("history", room, known.messages[0].id);
+  known.isComplete = older.length < PAGE;
+  merge(room, older);
+  if (room === current) showMessages();
+}
+
+function markRead() {
+  const last = history.get(current)?.messages.at(-1);
+  if (!last || document.hidden || wamp.session === null) return;
+  if (unread.delete(current)) showLists();
+  if (last.author !== me) call("read", current, last.id).catch(() => {}); // the next time then
+}
+
+// What the page shows.
+
+function showAll() {
+  showLists();
+  showHeader();
+  showMessages();
+  showTyping();
+}
+
+function showLists() {
+  const all = [...rooms.values()];
+  const byName = (a, b) => a.name.localeCompare(b.name);
+  const named = all.filter(({ kind }) => kind !== "direct").sort(byName);
+  showList(find("rooms"), named.filter(isMine).map(roomEntry));
+  const others = named.filter((room) => !isMine(room));
+  showList(find("others"), others.map((room) => ({ ...roomEntry(room), count: "Enter" })));
+  find("other-rooms").hidden = !others.length;
+  const everybody = [...people.values()].filter(({ id }) => id !== me);
+  everybody.sort((a, b) => online.has(b.id) - online.has(a.id) || byName(a, b));
+  showList(find("people"), everybody.map(personEntry));
+  find("alone").hidden = everybody.length > 0 || !people.size;
+  const elsewhere = [...unread].filter(([room]) => room !== current);
+  find("unread-elsewhere").hidden = !elsewhere.length;
+  const count = [...unread.values()].reduce((sum, each) => sum + each, 0);
+  document.title = count ? `(${count}) Team chat` : "Team chat";
+  showHeader();
+}
+
+function roomEntry(room) {
+  const { id, name, kind } = room;
+  const [status, count] = [`, ${kind} room`, unread.get(id)];
+  return { href: `#room-${id}`, name, kind, status, count, isCurrent: id === current };
+}
+
+function personEntry(person) {
+  const room = direct(person.id);
+  const isOnline = online.has(person.id);
+  return {
+    href: `#person-${person.id}`,
+    name: person.name,
+    person,
+    isOnline,
+    status: isOnline ? ", online" : ", offline",
+    count: unread.get(room?.id),
+    isCurrent: room !== undefined && room.id === current,
+  };
+}
+
+function showHeader() {
+  const room = rooms.get(current);
+  const other = people.get(room?.members.find((id) => id !== me));
+  const isDirect = room?.kind === "direct";
+  find("invite").hidden = find("leave").hidden = !room || isDirect;
+  find("text").disabled = !room;
+  if (!room) setHeader("Team chat", people.size ? "Enter a room, or write to somebody." : "");
+  else if (isDirect) setHeader(other?.name ?? "", online.has(other?.id) ? "online" : "offline");
+  else setHeader(room.name, membersOf(room));
+}
+
+function setHeader(title, subtitle) {
+  setText(find("title"), title);
+  setText(find("subtitle"), subtitle);
+  find("text").placeholder = title && current !== null ? `Message ${title}` : "Message";
+}
+
+function membersOf({ kind, members }) {
+  const here = members.filter((id) => online.has(id)).length;
+  const count = members.length === 1 ? "1 member" : `${members.length} members`;
+  return `${kind === "private" ? "Private · " : ""}${count} · ${here} online`;
+}
+
+function showMessages() {
+  const known = history.get(current);
+  const stored = known?.messages ?? [];
+  const tokens = new Set(stored.filter(({ author }) => author === me).map(({ token }) => token));
+  const waiting = outbox.items
+    .filter((item) => item.room === current && !tokens.has(item.token))
+    .map((item) => ({ ...item, author: me, state: item.failed ? "failed" : "waiting", reason: item.failed }));
+  messages.show(current, [...stored, ...waiting], people, me);
+  find("older").hidden = !known || known.isComplete;
+  find("empty").hidden = !known?.isFresh || stored.length + waiting.length > 0;
+  setText(find("empty"), "Nothing has been said here yet.");
+  showSend();
+}
+
+function showTyping() {
+  const names = [...(typists.get(current)?.keys() ?? [])].map((id) => people.get(id)?.name ?? "Somebody");
+  const text = names.length > 2 ? "Several people are" : names.join(" and ") + (names.length > 1 ? " are" : " is");
+  setText(find("typing"), names.length ? `${text} typing…` : "");
+}
+
+function showConnection(state) {
+  document.body.dataset.connection = state;
+  setText(find("connection"), CONNECTION[state]);
+}
+
+function tell(text) {
+  clearTimeout(notice);
+  setText(find("notice"), text);
+  notice = setTimeout(setText, NOTICE, find("notice"), "");
+}
+
+/** Do what the user has asked for, and say why if it did not work. */
+async function attempt(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof ApplicationError) tell(error.kwargs.description ?? `This did not work (${error.uri}).`);
+    else tell("This did not work: there is no connection.");
+    console.warn(error);
+  }
+}
+
+// What the user does.
+
+function showSend() {
+  find("send").disabled = find("text").disabled || !find("text").value.trim();
+}
+
+/** Make the field as high as its text. */
+function fit() {
+  const { style } = find("text");
+  style.height = "auto";
+  style.height = `${find("text").scrollHeight + 2}px`;
+  showSend();
+}
+
+find("text").addEventListener("input", () => {
+  fit();
+  if (!find("text").value.trim() || wamp.session === null || Date.now() - saidTyping < TYPING) return;
+  saidTyping = Date.now();
+  call("typing", current).catch(() => {}); // it does not matter
+});
+
+find("text").addEventListener("keydown", (event) => {
+  const isTouch = matchMedia("(pointer: coarse)").matches; // there, Enter makes a new line
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch) return;
+  event.preventDefault();
+  find("composer").requestSubmit();
+});
+
+find("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = find("text").value.trim();
+  if (!text || current === null) return;
+  find("text").value = "";
+  saidTyping = 0;
+  fit();
+  find("text").focus();
+  outbox.add(current, text);
+});
+
+// On touch screens a click takes the focus, and the keyboard goes.
+find("send").addEventListener("pointerdown", (event) => event.preventDefault());
+
+find("messages").addEventListener("click", ({ target }) => {
+  const { token } = target.closest("li")?.dataset ?? {};
+  if (target.dataset.do === "again") outbox.again(token);
+  if (target.dataset.do === "discard") outbox.discard(token);
+});
+
+find("older").addEventListener("click", () => attempt(loadOlder));
+find("latest").addEventListener("click", () => messages.toEnd());
+find("scroller").addEventListener("scroll", () => {
+  if (messages.isAtEnd) find("latest").hidden = true;
+});
+
+find("others").addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  event.preventDefault();
+  const id = Number(link.hash.split("-")[1]);
+  attempt(async () => {
+    const room = await call("room.enter", id);
+    await events.room({ room });
+    go(`#room-${id}`);
+  });
+});
+
+find("new-room").addEventListener("click", () => {
+  find("room-name").value = "";
+  find("room-private").checked = false;
+  find("room-dialog").showModal();
+});
+
+find("room-dialog").querySelector("form").addEventListener("submit", () => {
+  const [name, isPrivate] = [find("room-name").value.trim(), find("room-private").checked];
+  if (!name) return;
+  attempt(async () => {
+    const room = await call("room.create", name, isPrivate);
+    await events.room({ room });
+    go(`#room-${room.id}`);
+  });
+});
+
+find("invite").addEventListener("click", () => {
+  offer();
+  find("invite-dialog").showModal();
+});
+
+function offer() {
+  const room = rooms.get(current);
+  const candidates = [...people.values()].filter(({ id }) => !room.members.includes(id));
+  showCandidates(candidates, (person) =>
+    attempt(async () => {
+      await events.room({ room: await call("room.invite", room.id, person) });
+      offer();
+    }),
+  );
+  setText(find("invite-title"), candidates.length ? "Invite people" : "Everybody is here already");
+}
+
+find("leave").addEventListener("click", () => {
+  const { kind, name } = rooms.get(current);
+  if (kind === "private" && !confirm(`Leave ${name}? Only its members can let you in again.`)) return;
+  attempt(async () => events.room({ room: await call("room.leave", current) }));
+});
+
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+
+find("logout").form.addEventListener("submit", () => {
+  isLeaving = true; // else the end of the session would interrupt the request
+  sessionStorage.clear();
+});
+
+function go(hash) {
+  closeDrawer();
+  if (location.hash === hash) attempt(route);
+  else location.hash = hash; // calls route
+}
+
+addEventListener("hashchange", () => {
+  closeDrawer();
+  attempt(route);
+});
+
+// The drawer of small screens.
+
+function openDrawer(isOpen = true) {
+  document.body.dataset.drawer = isOpen ? "open" : "closed";
+  find("open-drawer").ariaExpanded = isOpen;
+  find("main").inert = isOpen;
+  if (isOpen) find("close-drawer").focus();
+}
+
+function closeDrawer() {
+  if (document.body.dataset.drawer !== "open") return;
+  openDrawer(false);
+  find("open-drawer").focus();
+}
+
+find("open-drawer").addEventListener("click", () => openDrawer());
+find("close-drawer").addEventListener("click", closeDrawer);
+find("backdrop").addEventListener("click", closeDrawer);
+find("drawer").addEventListener("click", ({ target }) => {
+  if (target.closest("[aria-current]")) closeDrawer();
+});
+addEventListener("keydown", ({ key }) => key === "Escape" && closeDrawer());
+matchMedia("(min-width: 48rem)").addEventListener("change", closeDrawer);
+
+// The browser.
+
+// The keyboard of a phone makes the visible part smaller; some browsers do not tell the page's layout.
+visualViewport?.addEventListener("resize", () => {
+  const wasAtEnd = messages.isAtEnd;
+  document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
+  scrollTo(0, 0);
+  if (wasAtEnd) messages.toEnd();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) markRead();
+});
+
+// A browser may keep a page that was left, connection and all, in case somebody goes back to it.
+addEventListener("pagehide", () => wamp.close());
+addEventListener("pageshow", () => wamp.open());
+
+setFace(find("my-face"), { id: me, name: find("my-name").textContent });
+showConnection("connecting");

@@ -1,0 +1,81 @@
+/**
+ * Messages on their way. Each waits until the app has stored it, also over a lost connection or a reload of the
+ * page. It is sent again with the same token, so that the app stores it once.
+ */
+
+import { ApplicationError } from "/wamp/client.js";
+
+const RETRY = 2000; // milliseconds
+
+/** What may be different in a moment: no process of the app is there, or there were too many calls. */
+const LATER = /no_such_procedure|unavailable|too_many_requests|timeout|canceled/;
+
+export class Outbox {
+  items = [];
+  #storage;
+  #say;
+  #changed;
+  #isSending = false;
+  #timer;
+
+  /**
+   * @param storage The key in the tab's sessionStorage.
+   * @param say     Says an item; a promise.
+   * @param changed Called when an item comes, goes or fails.
+   */
+  constructor(storage, say, changed) {
+    this.#storage = storage;
+    this.#say = say;
+    this.#changed = changed;
+    this.items = JSON.parse(sessionStorage.getItem(storage) ?? "[]");
+  }
+
+  add(room, text) {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    const token = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.items.push({ token, room, text, sent_at: Date.now() / 1000 });
+    this.#store();
+    this.send();
+  }
+
+  /** Send what waits, one after the other. Call it whenever there is a chance that it works. */
+  async send() {
+    if (this.#isSending) return;
+    clearTimeout(this.#timer);
+    this.#isSending = true;
+    try {
+      let item;
+      while ((item = this.items.find(({ failed }) => !failed))) await this.#sendOne(item);
+    } catch {
+      this.#timer = setTimeout(() => this.send(), RETRY);
+    }
+    this.#isSending = false;
+  }
+
+  async #sendOne(item) {
+    try {
+      await this.#say(item);
+      this.discard(item.token);
+    } catch (error) {
+      if (!(error instanceof ApplicationError) || LATER.test(error.uri)) throw error;
+      item.failed = error.kwargs.description ?? error.uri;
+      this.#store();
+    }
+  }
+
+  again(token) {
+    delete this.items.find((item) => item.token === token)?.failed;
+    this.#store();
+    this.send();
+  }
+
+  discard(token) {
+    this.items = this.items.filter((item) => item.token !== token);
+    this.#store();
+  }
+
+  #store() {
+    sessionStorage.setItem(this.#storage, JSON.stringify(this.items));
+    this.#changed();
+  }
+}
