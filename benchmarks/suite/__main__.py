@@ -10,7 +10,7 @@ import time
 import typing as t
 from importlib.metadata import PackageNotFoundError, version
 
-from . import callees, callers, crossbar, footprint, growth, machine, targets
+from . import callees, callers, crossbar, footprint, growth, machine, page, routers, targets
 from .plan import QUICK, Plan
 from .results import HEADER, TARGETS_HEADER, Results, table
 
@@ -22,9 +22,14 @@ PARTS = {
     "e": "Through Crossbar.io",
     "f": "Growth, and fairness",
     "g": "Footprint",
+    "h": "Routers, and servers that send events to browsers",
 }
 PAGE = machine.ROOT / "docs" / "benchmarks.rst"
-PACKAGES = ("flask-wamp", "autobahn", "twisted", "xconn", "msgspec", "websockets", "gevent")
+TITLE = "Benchmarks\n==========\n\n"
+PACKAGES = (
+    *("flask-wamp", "autobahn", "twisted", "xconn", "msgspec", "websockets", "gevent"),
+    *("Flask-SocketIO", "gevent-websocket"),
+)
 
 HOW = """\
 This page compares Flask-WAMP ("ours") with other clients. Ours runs in a Flask application, with
@@ -32,7 +37,18 @@ application context, validation, one before and one after hook. The others are b
 round after another, and each line is the median of its rounds. *spread* is the noise of the machine, from the
 lowest to the highest round. *ours is x* is ours divided by that client, as the median of the rounds' ratios.
 Below 1 is better for a cost, and above 1 for a rate. CPU time is that of the client's whole process.
-``tox -e bench -- --write`` writes this page."""
+``tox -e bench -- --write`` writes this page, and with ``--only h`` one part of it."""
+
+#: What a reader has to know about a part.
+ABOUT = {
+    "h": """\
+Here "ours" is the built-in router, and the others are servers in its place. Caller and callee are a process
+each, of Flask-WAMP, and share the cores with the router. Of the events, one client publishes and 100 have
+subscribed, all over WebSocket with JSON and in one process on a core of its own; Flask-SocketIO sends what
+that client says to all others. *Per core* is per second of CPU time of the server's processes. Of three
+starts in a round, the quickest counts. Idle WebSockets have joined at the endpoint of an app in two workers
+of gunicorn.""",
+}
 
 
 def main() -> None:
@@ -49,12 +65,23 @@ def main() -> None:
         results.say(f"part {part}")
         measure(results, plan)
     targets.derive(results)
-    report = _report(results, plan)
-    print(report)
+    intro, sections = _intro(results, plan), _sections(results)
+    print(page.render(intro, sections))
     results.say(f"took {time.perf_counter() - begun:.0f} s")
     if options.write:
-        PAGE.write_text(f"Benchmarks\n==========\n\n{report}")
+        _write(intro, sections, plan, everything=set(only) == set(PARTS))
         results.say(f"wrote {PAGE.relative_to(machine.ROOT)}")
+
+
+def _write(intro: str, sections: dict[str, str], plan: Plan, everything: bool) -> None:
+    if everything:
+        PAGE.write_text(f"{TITLE}{page.render(intro, sections)}")
+        return
+    for title in PARTS.values():
+        if title in sections:
+            sections[title] = f"Measured on its own: {_environment(plan)}\n\n{sections[title]}"
+    old = PAGE.read_text().removeprefix(TITLE)
+    PAGE.write_text(f"{TITLE}{page.merged(old, sections, [*PARTS.values()])}")
 
 
 def _options() -> argparse.Namespace:
@@ -62,7 +89,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds: under 2 minutes")
     parser.add_argument("--only", default="".join(PARTS), help="parts, as in a,d", metavar="PARTS")
     parser.add_argument("--rounds", type=int, help="how often each takes its turn (5)")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.rst")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/benchmarks.rst, or parts of it"
+    )
     options = parser.parse_args()
     unknown = set(options.only) - set(PARTS) - {","}
     if unknown:
@@ -75,32 +104,33 @@ def _measures(only: str) -> dict[str, t.Callable[[Results, Plan], None]]:
     first = "".join(part for part in "abc" if part in only)
     if first:
         measures[first] = lambda results, plan: callees.measure(results, plan, first)
-    others = {"d": callers, "e": crossbar, "f": growth, "g": footprint}
+    others = {"d": callers, "e": crossbar, "f": growth, "g": footprint, "h": routers}
     measures.update((part, room.measure) for part, room in others.items() if part in only)
     return measures
 
 
-def _report(results: Results, plan: Plan) -> str:
+def _intro(results: Results, plan: Plan) -> str:
     sections = [HOW, _environment(plan)]
     again = targets.noise(results)
     if again:
         lines = "\n".join(f"-   {line}" for line in again)
         sections.append(f"Noise: ours divided by ours, measured as if it were another:\n\n{lines}")
+    return "\n\n".join(sections)
+
+
+def _sections(results: Results) -> dict[str, str]:
+    sections = {}
     reached = results.target_rows(targets.TARGETS)
     if reached:
-        sections.append(_section("Targets", table(TARGETS_HEADER, reached)))
+        sections[page.TARGETS] = table(TARGETS_HEADER, reached)
     for part, title in PARTS.items():
         rows = results.rows(part)
         if rows:
-            sections.append(_section(title, table(HEADER, rows)))
+            sections[title] = "\n\n".join([*filter(None, [ABOUT.get(part)]), table(HEADER, rows)])
     if results.failures:
         lines = "\n".join(f"-   {line}" for line in dict.fromkeys(results.failures))
-        sections.append(_section("Not measured", lines))
-    return "\n\n".join(sections) + "\n"
-
-
-def _section(title: str, text: str) -> str:
-    return f"{title}\n{'-' * len(title)}\n\n{text}"
+        sections[page.NOT_MEASURED] = lines
+    return sections
 
 
 def _environment(plan: Plan) -> str:

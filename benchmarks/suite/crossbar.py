@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import socket
 import time
 import typing as t
 from pathlib import Path
@@ -167,11 +166,7 @@ def _served(worker: t.Sequence[str], router_url: str) -> t.Iterator[int]:
     path = str(Path(machine.CLIENTS))
     environ = {"PYTHONPATH": path, "BENCH_ROUTER_URL": router_url}
     with machine.running(command, **environ) as process:
-        stop = time.monotonic() + TIMEOUT
-        while time.monotonic() < stop:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
+        machine.wait_for_port(port, time.monotonic() + TIMEOUT)
         _requests(port, "/call", 0.2)
         yield port
         process.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,8 +29,18 @@ def cpu(pid: int) -> float:
 
 def cpu_of_tree(pid: int) -> float:
     """CPU seconds of a process and of its children."""
+    return sum(map(cpu, tree(pid)))
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its children, and theirs."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu(pid) + sum(cpu_of_tree(int(child)) for child in children)
+    return [pid, *(each for child in children for each in tree(int(child)))]
+
+
+def threads(pid: int) -> list[int]:
+    """The threads of a process."""
+    return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
 
 
 def memory(pid: int) -> float:
@@ -42,15 +53,25 @@ def memory(pid: int) -> float:
 
 @contextlib.contextmanager
 def running(
-    command: t.Sequence[str], *, python: str = sys.executable, pin: bool = True, **environ: str
+    command: t.Sequence[str],
+    *,
+    python: str = sys.executable,
+    pin: bool = True,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int | None = None,
+    **environ: str,
 ) -> t.Iterator[subprocess.Popen[bytes]]:
-    """A Python program in a process of its own, ended with the block."""
+    """A Python program in a process of its own, ended with the block.
+
+    :param pin: Whether it runs on the core that is not ours.
+    """
     paths = [str(ROOT), *filter(None, [environ.pop("PYTHONPATH", "")])]
     process = subprocess.Popen(
         [python, "-W", "ignore", *command],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environ},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         cwd=ROOT,
     )
     if pin:
@@ -60,8 +81,17 @@ def running(
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        for stream in filter(None, (process.stdin, process.stdout)):
+            stream.close()
+
+
+def wait_for_port(port: int, deadline: float) -> None:
+    """Wait until something listens on a port of this machine, until ``time.monotonic()`` is ``deadline``."""
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise ValueError(f"nothing listens on port {port}")
 
 
 def percentile(values: t.Sequence[float], share: float) -> float:

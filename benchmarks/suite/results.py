@@ -23,8 +23,14 @@ class Target(t.NamedTuple):
 
     measured: Measured
     against: str | None
-    at_most: float
+    limit: float
     who: str = OURS
+    at_least: bool = False
+    """Whether more is better."""
+
+    def is_met(self, value: float) -> bool:
+        """Whether ours is on the right side of the limit."""
+        return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclasses.dataclass
@@ -65,7 +71,7 @@ class Results:
                         measured.what,
                         measured.setting,
                         who,
-                        f"{number(statistics.median(values))} {measured.unit}",
+                        f"{number(statistics.median(values))} {measured.unit}".rstrip(),
                         spread(values),
                         f"{ratio:.2f}" if ratio is not None else "-",
                     ]
@@ -84,9 +90,9 @@ class Results:
                 [
                     f"{measured.what}, {measured.setting}",
                     target.against or "-",
-                    f"{target.at_most:g} {unit}",
-                    f"{value:.2f} {unit}",
-                    "met" if value <= target.at_most else "MISSED",
+                    f"at {'least' if target.at_least else 'most'} {target.limit:g} {unit}".rstrip(),
+                    f"{value:.2f} {unit}".rstrip(),
+                    "met" if target.is_met(value) else "MISSED",
                 ]
             )
         return rows
@@ -99,7 +105,7 @@ class Results:
 
 
 HEADER = ["measured", "setting", "client", "median", "spread", "ours is x"]
-TARGETS_HEADER = ["target", "against", "at most", "ours", ""]
+TARGETS_HEADER = ["target", "against", "must be", "ours", ""]
 
 
 def spread(values: t.Sequence[float]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from . import idle, routers, starting
 from .callees import cpu_of_a_call, cpu_of_an_event, latency
 from .contestants import AGAIN, ASYNCIO, BEST, FLOOR, TWISTED, XCONN
 from .footprint import IDLE_CPU, IMPORT
 from .growth import MB, in_flight, joining, per_byte
 from .results import Measured, Results, Target
+from .servers import CROSSBAR, SOCKETIO
 
 MORE_IN_FLIGHT = Measured("f", "cost of a call", "x", "10,000 in flight, as against 1,000")
 LARGER = Measured("f", "cost of a byte", "x", "payload of 1 MB, as against 100 kB")
@@ -26,6 +28,23 @@ TARGETS = (
     Target(MORE_IN_FLIGHT, None, 1.5),
     Target(LARGER, None, 1.5),
     Target(LARGEST, None, 1.5),
+    # What the router nexus reached against Crossbar is in the two rows of each transport below these.
+    Target(routers.calls_per_core(BEST), CROSSBAR.name, 4, at_least=True),
+    Target(routers.calls_per_core("ws+json"), CROSSBAR.name, 4, at_least=True),
+    Target(routers.latency("unix+msgpack"), CROSSBAR.name, 0.55),
+    Target(routers.calls(BEST), CROSSBAR.name, 1.45, at_least=True),
+    Target(routers.latency(BEST), CROSSBAR.name, 0.74),
+    Target(routers.calls("ws+json"), CROSSBAR.name, 3.7, at_least=True),
+    Target(routers.latency("ws+json"), CROSSBAR.name, 0.53),
+    Target(routers.events_per_core(1), CROSSBAR.name, 4, at_least=True),
+    Target(routers.events_per_core(1), SOCKETIO.name, 3, at_least=True),
+    Target(routers.events_per_core(10), CROSSBAR.name, 4, at_least=True),
+    Target(routers.events_per_core(10), SOCKETIO.name, 3, at_least=True),
+    Target(idle.memory(), None, 250),
+    Target(idle.files(), None, 0),
+    Target(idle.last(), None, 1),
+    Target(starting.READY, None, 0.5),
+    Target(starting.JOINED, None, 1),
 )
 
 #: Ours against ours: how far from 1 is noise.

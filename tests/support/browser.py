@@ -7,6 +7,7 @@ import json
 import ssl
 import typing as t
 
+from websockets.extensions.base import ClientExtensionFactory
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -28,6 +29,7 @@ class Browser:
 
     :param ticket: What ``POST .../session`` has answered, to join with.
     :param hello: More details of HELLO.
+    :param extensions: What to offer of WebSocket's extensions.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Browser:
         realm: str = "realm1",
         tls: ssl.SSLContext | None = None,
         hello: dict[str, t.Any] | None = None,
+        extensions: t.Sequence[ClientExtensionFactory] | None = None,
     ) -> None:
         headers = {"Cookie": cookie} if cookie else {}
         self.events: list[list[t.Any]] = []
@@ -54,6 +57,7 @@ class Browser:
             close_timeout=2,
             ping_interval=None,
             compression=None,
+            extensions=extensions,
             ssl=tls,
         )
         self.socket: ClientConnection = self._stack.enter_context(connecting)

@@ -8,6 +8,8 @@ import socket
 import ssl
 import typing as t
 
+from websockets.frames import Opcode
+
 from ...exceptions import WAMPError
 from ..facts import TransportFacts
 from ..session import RouterSession
@@ -19,12 +21,34 @@ RECEIVE_SIZE = 65536
 SEND_SIZE = 65536
 
 
+class Framing(t.NamedTuple):
+    """What the frame of a message depends on, besides the message."""
+
+    opcode: Opcode
+    window_bits: int
+    """Of the compression; 0: there is none."""
+
+
+class LastFrame(t.NamedTuple):
+    """The frame of a message, for the other connections that get the same message."""
+
+    message: bytes
+    framing: Framing
+    frame: bytes
+
+
+#: No message is this object.
+NO_FRAME: t.Final = LastFrame(b"no message", Framing(Opcode.CONT, 0), b"")
+
+
 class Host(t.Protocol):
     """What a connection needs of its process."""
 
     loop: asyncio.AbstractEventLoop
     dirty: list[Connection]
     """Connections that have bytes to send at the end of this turn of the loop."""
+    last_frame: LastFrame
+    """The frame that was made last. Forgotten at the end of this turn."""
 
     @property
     def serializers(self) -> tuple[str, ...]:
@@ -183,7 +207,7 @@ class Connection:
         try:
             while out:
                 data = out[0] if len(out) == 1 else self._joined()
-                sent = self._send(data)
+                sent = self._sock.send(data)
                 self._unsent -= sent
                 if sent < len(data):
                     out[0] = memoryview(data)[
@@ -196,7 +220,8 @@ class Connection:
         except OSError:
             self.close()
             return
-        self._watch_writing(bool(out))
+        if out or self._is_writing:
+            self._watch_writing(bool(out))
         if out:
             if self._session is not None:
                 self._session.report_unsent(self._unsent)
@@ -214,9 +239,6 @@ class Connection:
         if count > 1:
             out[:count] = [b"".join(out[:count])]
         return out[0]
-
-    def _send(self, data: bytes | memoryview) -> int:
-        return self._sock.send(data)
 
     def _watch_writing(self, wanted: bool) -> None:
         if wanted is self._is_writing:

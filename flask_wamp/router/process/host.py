@@ -17,7 +17,7 @@ from ...protocol.serializers import available
 from .. import Router
 from ..facts import TransportFacts
 from ..session import RouterSession
-from .connection import Connection
+from .connection import NO_FRAME, Connection
 
 logger = get_logger("flask_wamp.router")
 
@@ -69,6 +69,7 @@ class Host:
         self._serializers = tuple(available(self.settings.serializers))
         self.connections: set[Connection] = set()
         self.dirty: list[Connection] = []
+        self.last_frame = NO_FRAME
         self._addresses: collections.Counter[str] = collections.Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
@@ -138,6 +139,7 @@ class Host:
 
     def flush(self) -> None:
         """Send the messages of this turn of the loop, and schedule the next deadline."""
+        self.last_frame = NO_FRAME
         while self.dirty:
             dirty, self.dirty = self.dirty, []
             for connection in dirty:

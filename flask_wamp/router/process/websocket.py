@@ -9,7 +9,10 @@ import typing as t
 from http import HTTPStatus
 
 from websockets.exceptions import ConnectionClosed, PayloadTooBig
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -19,7 +22,7 @@ from websockets.typing import Origin, Subprotocol
 from ...exceptions import ProtocolError, WAMPError
 from ...protocol.serializers import get_serializer
 from ..facts import TransportFacts
-from .connection import TLS, Connection, Host
+from .connection import TLS, Connection, Framing, Host, LastFrame
 
 #: The logger for ``websockets``, which logs headers and payloads at DEBUG. It has no parent, so no
 #: configuration of logging enables it.
@@ -68,7 +71,7 @@ class WebSocketConnection(Connection):
             logger=_SILENT,
         )
         self._fragments: list[bytes] = []
-        self._opcode = Opcode.BINARY
+        self._framing = Framing(Opcode.BINARY, 0)
         super().__init__(host, sock, facts)
 
     def _feed(self, data: bytes) -> None:
@@ -111,7 +114,8 @@ class WebSocketConnection(Connection):
         if protocol.state is not State.OPEN:
             return
         serializer = self._subprotocols[str(protocol.subprotocol)]
-        self._opcode = Opcode.BINARY if get_serializer(serializer).binary else Opcode.TEXT
+        opcode = Opcode.BINARY if get_serializer(serializer).binary else Opcode.TEXT
+        self._framing = Framing(opcode, _window_bits(protocol))
         self._join(request, serializer)
 
     def _join(self, request: Request, serializer: str) -> None:
@@ -122,11 +126,20 @@ class WebSocketConnection(Connection):
 
     def send(self, message: bytes) -> None:
         """Send a message. The core calls this."""
-        extensions = self._protocol.extensions
-        if extensions and len(message) >= MIN_COMPRESSED:
-            self.write(Frame(self._opcode, message).serialize(mask=False, extensions=extensions))
-        else:
-            self.write(frame_header(self._opcode, len(message)) + message)
+        # An event goes to many connections, one after another, as the same object: it is framed, and
+        # compressed, once for all of them.
+        last = self._host.last_frame
+        if last.message is not message or last.framing != self._framing:
+            last = LastFrame(message, self._framing, self._frame(message))
+            self._host.last_frame = last
+        self.write(last.frame)
+
+    def _frame(self, message: bytes) -> bytes:
+        opcode, window_bits = self._framing
+        if window_bits and len(message) >= MIN_COMPRESSED:
+            extensions = self._protocol.extensions
+            return Frame(opcode, message).serialize(mask=False, extensions=extensions)
+        return frame_header(opcode, len(message)) + message
 
     def _write_control(self) -> None:
         for data in self._protocol.data_to_send():
@@ -166,6 +179,15 @@ def _first_offered(
         if name in (protocol.available_subprotocols or ()):
             return name
     return ServerProtocol.select_subprotocol(protocol, offered)  # refuses
+
+
+def _window_bits(protocol: ServerProtocol) -> int:
+    """Return what the compression of a connection depends on; 0: it has none."""
+    for extension in protocol.extensions:
+        if isinstance(extension, PerMessageDeflate):
+            assert extension.local_no_context_takeover  # or frames would depend on earlier ones
+            return extension.local_max_window_bits
+    return 0
 
 
 def frame_header(opcode: Opcode, size: int) -> bytes:

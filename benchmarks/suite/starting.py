@@ -1,0 +1,97 @@
+"""Part h: how long a router takes until it is ready, and an app until it has joined its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+from flask_wamp.crossbar import free_port
+from flask_wamp.router.process.place import place_at
+
+from . import machine
+from .plan import Plan
+from .results import OURS, Measured, Results
+from .servers import CROSSBAR, XCONN, Server, wait_for_line
+
+READY = Measured("h", "start to ready", "s", "the router's command")
+JOINED = Measured("h", "start to joined", "s", "flask run, which starts the router")
+
+_SHOP = ("-m", "flask", "--app", "shop")
+
+
+TRIES = 3
+"""Of the starts in a round, the quickest counts: what else runs on the machine only adds to it."""
+
+
+def measure(results: Results, plan: Plan) -> None:
+    """Start each some times in a round, after one start that fills the caches."""
+    ours = [(READY, OURS, _command), (JOINED, OURS, _run)]
+    others = [(READY, server.name, _starts(server)) for server in (CROSSBAR, XCONN)]
+    _command()
+    for n in range(plan.rounds):
+        results.say(f"  starting, round {n + 1}")
+        for measured, who, start in (*ours, *others):
+            try:
+                took = min(start() for _ in range(1 if plan.quick else TRIES))
+            except (OSError, EOFError, ValueError, RuntimeError) as error:
+                results.fail(f"{who}, start", error)
+            else:
+                results.add(measured, who, took)
+
+
+def _starts(server: Server) -> t.Callable[[], float]:
+    def start() -> float:
+        begun = time.perf_counter()
+        with server.start():
+            return time.perf_counter() - begun
+
+    return start
+
+
+def _command() -> float:
+    url = f"ws://127.0.0.1:{free_port()}/ws"
+    begun = time.perf_counter()
+    with _shop(url, "wamp", "router") as process:
+        wait_for_line(process, b"ready")
+        took = time.perf_counter() - begun
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    return took
+
+
+def _run() -> float:
+    with embedded() as url:
+        begun = time.perf_counter()
+        with _shop(url, "run", "--port", str(free_port())) as process:
+            wait_for_line(process, b"joined")
+            return time.perf_counter() - begun
+
+
+def _shop(url: str, *command: str) -> t.Any:
+    environ = {"PYTHONPATH": str(machine.CLIENTS), "FLASK_WAMP_ROUTER_URL": url}
+    # Its standard error is for people.
+    return machine.running([*_SHOP, *command], pin=False, stderr=subprocess.DEVNULL, **environ)
+
+
+@contextlib.contextmanager
+def embedded() -> t.Iterator[str]:
+    """A URL for an embedded router of an app's own, which ends with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/wamp.sock"
+        try:
+            yield f"embedded:{path}"
+        finally:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                os.kill(router_pid(path), signal.SIGTERM)
+
+
+def router_pid(path: str) -> int:
+    """The process of the embedded router whose socket this is."""
+    return int(json.loads(Path(place_at(path).info).read_text())["pid"])

@@ -1,0 +1,44 @@
+"""The page of benchmarks: parts that are measured alone leave the others as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.suite.page import merged, render, split
+from benchmarks.suite.results import HEADER, TARGETS_HEADER, table
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.rst"
+
+
+def page_of(**ours: str) -> str:
+    """A page with two parts, and a row of targets for each."""
+    rows = [[name, "others", "at most 1 x", value, "met"] for name, value in ours.items()]
+    parts = {
+        name: table(HEADER, [[name, "", "ours", value, "-", "-"]]) for name, value in ours.items()
+    }
+    return render("About.", {"Targets": table(TARGETS_HEADER, rows), **parts})
+
+
+def test_the_page_survives_being_split() -> None:
+    text = PAGE.read_text().partition("==\n\n")[2]
+    intro, sections = split(text)
+    assert render(intro, sections) == text
+    assert list(sections)[0] == "Targets"
+
+
+def test_a_part_replaces_its_section_and_its_targets() -> None:
+    _, new = split(page_of(calls="0.5 x"))
+    assert merged(page_of(calls="0.9 x", events="0.8 x"), new, ["calls", "events"]) == page_of(
+        calls="0.5 x", events="0.8 x"
+    )
+
+
+def test_a_new_part_comes_in_its_place() -> None:
+    _, new = split(page_of(events="0.5 x"))
+    found = merged(page_of(calls="0.9 x", more="0.8 x"), new, ["calls", "events", "more"])
+    assert list(split(found)[1]) == ["Targets", "calls", "events", "more"]
+
+
+def test_what_could_not_be_measured_is_said_once() -> None:
+    old, new = {"Not measured": "-   a\n-   b"}, {"Not measured": "-   b\n-   c"}
+    assert split(merged(render("", old), new, []))[1] == {"Not measured": "-   a\n-   b\n-   c"}
