@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from flask_wamp.testing import MakeRouter
 from tests.conftest import eventually
 from tests.support.served import Served
+
+from .crossbar_node import AskingNode
 
 Serve = t.Callable[..., Served]
 
@@ -39,6 +43,38 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
     folder.chmod(0o700)
     yield folder / "wamp.sock"
     stop_router(folder / "wamp.sock")
+
+
+def embedded(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """The app's own router; return the app's configuration."""
+    request.addfinalizer(functools.partial(stop_router, folder / "wamp.sock"))
+    return {"FLASK_WAMP_ROUTER_URL": f"embedded:{folder / 'wamp.sock'}"}
+
+
+def crossbar(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """Crossbar.io that asks the app; return the app's configuration."""
+    make: MakeRouter = request.getfixturevalue("make_wamp_router")
+    node = AskingNode(folder / "wamp.sock", ["member", "admin", "user", "anonymous"])
+    node.auth["anonymous"] = {"type": "static", "role": "anonymous"}
+    make([node.app_url, node.browsers_url], config=node.config)
+    return node.environ
+
+
+BOTH_ROUTERS = pytest.mark.parametrize(
+    "router", [embedded, pytest.param(crossbar, marks=pytest.mark.router)], indirect=True
+)
+"""Run the tests of a module that use ``router`` with the embedded router and with Crossbar.io."""
+
+
+@pytest.fixture(scope="module")
+def router(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The app's configuration for a router."""
+    folder = tmp_path_factory.mktemp("r")
+    folder.chmod(0o700)
+    environ: dict[str, str] = request.param(request, folder)
+    return environ
 
 
 @pytest.fixture(scope="module")

@@ -49,10 +49,13 @@ class Visitor:
         """Join where the app says, as ``client.js`` does: with a ticket, where there is one."""
         how = self.session()
         if how["ticket"] is None:
-            return Browser(how["url"], **options)
-        return Browser(how["url"], ticket=how, **options)
+            return Browser(self._url_of(how), **options)
+        return self.join_with(how, **options)
 
     def join_with(self, ticket: dict[str, t.Any], **options: t.Any) -> Browser:
         """Join with a ticket, without cookies."""
-        url = str(ticket.get("url", "/wamp"))
-        return Browser(self.socket_url if url == "/wamp" else url, ticket=ticket, **options)
+        return Browser(self._url_of(ticket), ticket=ticket, **options)
+
+    def _url_of(self, how: dict[str, t.Any]) -> str:
+        url = str(how.get("url", "/wamp"))
+        return self.socket_url if url == "/wamp" else url
