@@ -6,7 +6,7 @@ import typing as t
 import weakref
 
 import click
-from flask import Flask, Request, current_app, has_app_context
+from flask import Flask, current_app, has_app_context
 
 from ._text import get_logger
 from .app_state import STATE, AppState, apps, state_of
@@ -17,9 +17,8 @@ from .endpoint.setup import add_endpoint
 from .handlers import http
 from .handlers.context import explain_missing_client, offer_client
 from .handlers.groups import Group, Item
-from .handlers.registry import full_name
-from .handlers.scaffold import ArgumentDecorator, OneArgumentF, Scaffold
-from .protocol.identity import Identity
+from .handlers.scaffold import ArgumentDecorator, OneArgumentF
+from .logins import Logins
 from .protocol.payload import JSON_TYPES
 from .servers import detection as servers
 from .servers import lifecycle
@@ -33,28 +32,8 @@ if t.TYPE_CHECKING:
 
 logger = get_logger("flask_wamp")
 
-AuthenticatorF = t.TypeVar(
-    "AuthenticatorF",
-    bound=t.Callable[[Request], Identity | None]
-    | t.Callable[[Request], t.Awaitable[Identity | None]],
-)
 
-
-AuthorizerF = t.TypeVar(
-    "AuthorizerF",
-    bound=t.Callable[[Identity, str, str, dict[str, t.Any]], bool | None]
-    | t.Callable[[Identity, str, str, dict[str, t.Any]], t.Awaitable[bool | None]],
-)
-
-
-class AuthenticatorDecorator(t.Protocol):
-    """A decorator of authenticators that returns the function it was given."""
-
-    def __call__(self, f: AuthenticatorF, /) -> AuthenticatorF:
-        """Decorate a function."""
-
-
-class FlaskWAMP(Scaffold):
+class FlaskWAMP(Logins):
     """Connects Flask apps to a WAMP router.
 
     ::
@@ -70,7 +49,7 @@ class FlaskWAMP(Scaffold):
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        super().__init__(for_all=False)
+        super().__init__()
         self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         self._schedule: Scheduler | None = None
         if app is None:
@@ -177,105 +156,6 @@ class FlaskWAMP(Scaffold):
             return f
 
         return decorate
-
-    # Logins.
-
-    @t.overload
-    def authenticator(self, realm: AuthenticatorF, /) -> AuthenticatorF: ...
-    @t.overload
-    def authenticator(self, realm: str | None = None) -> AuthenticatorDecorator: ...
-    def authenticator(
-        self, realm: AuthenticatorF | str | None = None
-    ) -> AuthenticatorF | AuthenticatorDecorator:
-        """Identify the browsers that join: ``f(request)`` returns an :class:`.Identity` or None.
-
-        ::
-
-            @wamp.authenticator
-            def who(request):
-                user = find_user(request.headers.get("X-Api-Key"))
-                return Identity(authid=str(user.id), authrole="member") if user else None
-
-        It is called within the HTTP request that asks to join: the session, ``current_user`` and
-        decorators such as ``login_required`` work. None is an unknown sender, who joins in the role
-        ``anonymous``; ``abort(401)`` refuses to join. Without an authenticator, Flask-Login's
-        ``current_user`` joins in the role ``user``.
-
-        :param realm: The realm it is for; by default any.
-        :raises ValueError: The app already has an authenticator for the realm.
-
-        .. versionadded:: 0.1
-        """
-        if callable(realm):
-            return self._add_authenticator(realm, None)
-        if realm is not None and not (isinstance(realm, str) and realm):
-            raise TypeError(f"authenticator takes the name of a realm, not {realm!r}")
-        return lambda f: self._add_authenticator(f, realm)
-
-    def _add_authenticator(self, f: AuthenticatorF, realm: str | None) -> AuthenticatorF:
-        if not callable(f):
-            raise TypeError(f"an authenticator must be a function, not {f!r}")
-
-        def apply(group: Group) -> None:
-            present = group.authenticators.setdefault(realm, f)
-            if present is not f:
-                whose = "any realm" if realm is None else f"the realm {realm!r}"
-                raise ValueError(
-                    f"the app has two authenticators for {whose}: {full_name(present)} and "
-                    f"{full_name(f)}"
-                )
-
-        self._items.add(Item.of(f"authenticator {full_name(f)}", f, apply))
-        return f
-
-    def authorizer(self, f: AuthorizerF) -> AuthorizerF:
-        """Decide what others than the app's own processes may do: ``f(identity, action, uri, options)``.
-
-        ::
-
-            @wamp.authorizer
-            def may(identity, action, uri, options):
-                if uri.startswith("com.shop.order."):
-                    return owns(identity.authid, uri)
-                return None  # as allow says
-
-        ``action`` is ``call``, ``register``, ``publish`` or ``subscribe``; ``options`` are those of the
-        request, as the client sent them: ``options.get("match")`` says how far a pattern reaches. True
-        allows, False refuses, and None leaves it to ``allow``. Several are asked in order, until one does
-        not return None. What one of them raises refuses. True does not open the router's own procedures
-        and topics (``wamp.``): allow them by name.
-
-        It runs in an app context of one of the app's processes, for every request: it costs a call.
-
-        .. versionadded:: 0.1
-        """
-        if not callable(f):
-            raise TypeError(f"an authorizer must be a function, not {f!r}")
-        what = f"authorizer {full_name(f)}"
-        self._items.add(Item.of(what, f, lambda group: group.authorizers.append(f)))
-        return f
-
-    def sign_out(self, authid: str) -> int:
-        """End all WAMP sessions of a user, and return how many there were.
-
-        Browsers that have logged in before cannot join again until they log in anew, and unused tickets
-        are void. Works in every process of the app. With another router than the embedded one, the app must
-        be allowed to call ``wamp.session.kill_by_authid``.
-
-        :param authid: The ``authid`` of the user's :class:`.Identity`.
-        :raises WAMPError: The router cannot be reached, or refuses.
-
-        .. versionadded:: 0.1
-        """
-        if not isinstance(authid, str) or not authid:
-            raise TypeError(
-                f"sign_out takes an authid, not {authid!r}: use text, as in the Identity"
-            )
-        state = self._state()
-        if state.own_router is not None:
-            return state.own_router.sign_out(state.client, authid)
-        assert state.other_router is not None
-        return state.other_router.sign_out(authid)
 
     # The client.
 

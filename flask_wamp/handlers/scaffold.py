@@ -8,8 +8,8 @@ import weakref
 from ..peer.handler_options import CalleeOptions, Middlewares, SubscriberOptions
 from ..protocol.meta_types import SessionInfo
 from .context import Event, Invocation
-from .grants import Roles, grants
 from .groups import Group, Item, Items
+from .guarding import Guarding
 from .hooks import Handle, Hooks
 from .marks import marked_members
 from .meta_events import join_spec, leave_spec
@@ -22,7 +22,6 @@ from .registry import (
     consume_spec,
     decorator,
     full_name,
-    location_of_call,
     subscriber_spec,
 )
 
@@ -90,7 +89,7 @@ class SessionDecorator(t.Protocol):
         """Decorate a function."""
 
 
-class Scaffold:
+class Scaffold(Guarding):
     """Where handlers and hooks are added: the extension, or a blueprint."""
 
     def __init__(self, *, for_all: bool) -> None:
@@ -289,48 +288,6 @@ class Scaffold:
             return f
 
         return decorate
-
-    # Rights.
-
-    def allow(
-        self,
-        roles: Roles,
-        *,
-        call: str | t.Sequence[str] | None = None,
-        publish: str | t.Sequence[str] | None = None,
-        subscribe: str | t.Sequence[str] | None = None,
-        register: str | t.Sequence[str] | None = None,
-    ) -> None:
-        """Allow others to do something. What is not allowed is refused.
-
-        ::
-
-            wamp.allow("member", subscribe=[".news", ".user.{authid}.inbox"], call="com.other.")
-
-        :param roles: ``"member"``, a list of roles, ``"anonymous"`` for everybody, or ``"*"`` for everybody
-            who is known.
-        :param call: URIs, each absolute or relative to the prefix (``.news``). A last dot makes a prefix:
-            it allows all that begins so. ``{authid}`` and ``{role}`` stand for who asks, ``<name>`` and
-            an empty part for any part. The other three take the same.
-        :raises ValueError: A role or a URI is not allowed.
-
-        The app's own processes may do everything. Subscribing to a prefix or wildcard needs a right for
-        all that it matches.
-
-        Source: WAMP Advanced Profile, "Authorization".
-
-        .. versionadded:: 0.1
-        """
-        source = location_of_call()
-        made = grants(
-            roles, source, call=call, publish=publish, subscribe=subscribe, register=register
-        )
-        if not made:
-            raise ValueError("allow needs one of call=, publish=, subscribe=, register=")
-        site = ("allow", source, *made)
-        self._items.add(
-            Item.of(f"allow at {source}", made, lambda group: group.grants.extend(made), site)
-        )
 
     # Blueprints.
 

@@ -91,9 +91,7 @@ def test_there_are_enough_cases(router: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def guarded(
-    router: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> t.Iterator[Served]:
+def guarded(router: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Served]:
     command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "guarded:app"]
     log = tmp_path_factory.mktemp("guarded") / "server.log"
     with Served(command, "", log, **router) as server:

@@ -47,7 +47,11 @@ class Visitor:
 
     def enter(self, **options: t.Any) -> Browser:
         """Join with cookies at the embedded router, and where the app says at another one."""
-        return self.join(**options) if self.session()["url"] == "/wamp" else self.join_router(**options)
+        return (
+            self.join(**options)
+            if self.session()["url"] == "/wamp"
+            else self.join_router(**options)
+        )
 
     def join_router(self, **options: t.Any) -> Browser:
         """Join where the app says, as ``client.js`` does: with a ticket, where there is one."""

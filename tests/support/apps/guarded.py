@@ -1,4 +1,4 @@
-"""An app with rights of every kind: for each action and role a URI, a prefix, a wildcard and one's own part."""
+"""An app with rights of every kind: for each action and role a URI, a prefix, a wildcard, and one's own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""Rights on the extension and on blueprints: ``allow`` and ``authorizer``."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..protocol.identity import Identity
+from .grants import Roles, grants
+from .groups import Item, Items
+from .registry import full_name, location_of_call
+
+AuthorizerF = t.TypeVar(
+    "AuthorizerF",
+    bound=t.Callable[[Identity, str, str, dict[str, t.Any]], bool | None]
+    | t.Callable[[Identity, str, str, dict[str, t.Any]], t.Awaitable[bool | None]],
+)
+
+
+class Guarding:
+    """What the extension and blueprints have to say who may do what."""
+
+    _items: Items
+
+    def allow(
+        self,
+        roles: Roles,
+        *,
+        call: str | t.Sequence[str] | None = None,
+        publish: str | t.Sequence[str] | None = None,
+        subscribe: str | t.Sequence[str] | None = None,
+        register: str | t.Sequence[str] | None = None,
+    ) -> None:
+        """Allow others to do something. What is not allowed is refused.
+
+        ::
+
+            wamp.allow("member", subscribe=[".news", ".user.{authid}.inbox"], call="com.other.")
+
+        :param roles: ``"member"``, a list of roles, ``"anonymous"`` for everybody, or ``"*"`` for everybody
+            who is known.
+        :param call: URIs, each absolute or relative to the prefix (``.news``). A last dot makes a prefix:
+            it allows all that begins so. ``{authid}`` and ``{role}`` stand for who asks, ``<name>`` and
+            an empty part for any part. The other three take the same.
+        :raises ValueError: A role or a URI is not allowed.
+
+        The app's own processes may do everything. Subscribing to a prefix or wildcard needs a right for
+        all that it matches.
+
+        Source: WAMP Advanced Profile, "Authorization".
+
+        .. versionadded:: 0.1
+        """
+        source = location_of_call()
+        made = grants(
+            roles, source, call=call, publish=publish, subscribe=subscribe, register=register
+        )
+        if not made:
+            raise ValueError("allow needs one of call=, publish=, subscribe=, register=")
+        site = ("allow", source, *made)
+        self._items.add(
+            Item.of(f"allow at {source}", made, lambda group: group.grants.extend(made), site)
+        )
+
+    def authorizer(self, f: AuthorizerF) -> AuthorizerF:
+        """Decide what others than the app's own processes may do: ``f(identity, action, uri, options)``.
+
+        ::
+
+            @wamp.authorizer
+            def may(identity, action, uri, options):
+                if uri.startswith("com.shop.order."):
+                    return owns(identity.authid, uri)
+                return None  # as allow says
+
+        ``action`` is ``call``, ``register``, ``publish`` or ``subscribe``; ``options`` are those of the
+        request, as the client sent them: ``options.get("match")`` says how far a pattern reaches. True
+        allows, False refuses, and None leaves it to ``allow``. Several are asked in order, until one does
+        not return None. What one of them raises refuses. True does not open the router's own procedures
+        and topics (``wamp.``): allow them by name.
+
+        It runs in an app context of one of the app's processes, for every request: it costs a call.
+
+        .. versionadded:: 0.1
+        """
+        if not callable(f):
+            raise TypeError(f"an authorizer must be a function, not {f!r}")
+        what = f"authorizer {full_name(f)}"
+        self._items.add(Item.of(what, f, lambda group: group.authorizers.append(f)))
+        return f
