@@ -16,6 +16,7 @@ from .client.client import Client
 from .config import Config, check_unchanged, snapshot
 from .coordination.leases import Leases
 from .coordination.signing import Signer
+from .endpoint.logouts import Logouts
 from .endpoint.setup import other_router, own_router
 from .handlers import notify
 from .handlers.authorizers import ask_authorizers
@@ -65,7 +66,10 @@ class AppState:
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
         if _meets_others(config, settings):
             settings = dataclasses.replace(settings, app=app.name)
-        self.own_router = own_router(app, config, settings, self.rights, self._authorizer)
+        self.logouts = Logouts(app.name, lambda: self.group.logouts)
+        self.own_router = own_router(
+            app, config, settings, self.rights, self._authorizer, self.logouts
+        )
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
         self.client = Client(
@@ -91,6 +95,7 @@ class AppState:
                 self.rights,
                 functools.partial(ask_authorizers, app, self.group),
                 self._uses_logins,
+                self.logouts,
             )
             self.client.add_listener(self.other_router.listener)
         self._session_events = SessionEvents()
@@ -193,6 +198,7 @@ class AppState:
             if _key(spec) not in self._served:  # its module may have been included
                 self.group.add(spec)
         self._serve_asked()
+        self._warn_of_logouts()
         wrapped = wrapped_by_views(self.app)
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):
@@ -203,6 +209,15 @@ class AppState:
                 "%s is marked with flask_wamp.callee or flask_wamp.subscriber, but it is not served: it "
                 "is not a view of an app. Call wamp.include() with its module or object",
                 name,
+            )
+
+    def _warn_of_logouts(self) -> None:
+        """Warn in production if a restart makes everybody forget who has logged out."""
+        has_logins = getattr(self.app, "login_manager", None) or self.group.authenticators
+        if has_logins and self.group.logouts is None and not (self.app.debug or self.app.testing):
+            logger.warning(
+                "logouts are remembered in memory only, so after a restart, copies of old cookies may join "
+                "again. Call wamp.remember_logouts() with a cache or a database, see docs/logins.rst"
             )
 
     def run_jobs(self, schedule: Scheduler) -> None:

@@ -94,7 +94,14 @@ class FlaskWAMP(Logins):
         state.client.closeables.append(runner)
         offer_tasks(app, runner)
         http.answer_errors(app)
-        add_endpoint(app, state.config, state.client, state.router, state.group.authenticators)
+        add_endpoint(
+            app,
+            state.config,
+            state.client,
+            state.router,
+            state.group.authenticators,
+            state.logouts,
+        )
         if self._schedule is not None:
             state.run_jobs(self._schedule)
         state.manage()

@@ -7,6 +7,7 @@ import typing as t
 from flask import Request
 
 from .app_state import AppState
+from .endpoint.logouts import Store
 from .handlers.groups import Group, Item
 from .handlers.registry import full_name
 from .handlers.scaffold import Scaffold
@@ -83,6 +84,33 @@ class Logins(Scaffold):
 
         self._items.add(Item.of(f"authenticator {full_name(f)}", f, apply))
         return f
+
+    def remember_logouts(self, store: Store) -> None:
+        """Remember in a store which logins have ended, beyond restarts and for all hosts.
+
+        ::
+
+            cache = Cache(app)             # of Flask-Caching, with Redis or Memcached
+            wamp.remember_logouts(cache)
+
+        Without it, they are remembered in memory, and copies of old cookies may join again after a restart.
+
+        :param store: An object with ``get(key)``, which returns None for an unknown key, and
+            ``set(key, value)``. Keys are text, and values are numbers. Both are called in an app context. If
+            they raise an exception, nobody can join.
+        :raises TypeError: The object has no such methods.
+
+        .. versionadded:: 0.1
+        """
+        if not (callable(getattr(store, "get", None)) and callable(getattr(store, "set", None))):
+            raise TypeError(
+                f"remember_logouts needs an object with get(key) and set(key, value), not {store!r:.100}"
+            )
+
+        def apply(group: Group) -> None:
+            group.logouts = store
+
+        self._items.add(Item.of("the store of logouts", store, apply))
 
     def sign_out(self, authid: str) -> int:
         """End all WAMP sessions of a user, and return how many there were.

@@ -101,3 +101,5 @@ class LoginSignals:
             end(*whose)
         except WAMPError as error:
             logger.error("cannot end the WAMP sessions of a login that has ended: %s", error)
+        except Exception:
+            logger.exception("cannot remember that a login has ended")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import typing as t
@@ -20,12 +21,20 @@ class Identifier:
     """Identifies the sender of the present request.
 
     :param authenticators: The authenticators of the app. More may be added later.
+    :param has_ended: Returns whether the login of an identity has ended.
     """
 
-    def __init__(self, app: Flask, realm: str, authenticators: Authenticators) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        realm: str,
+        authenticators: Authenticators,
+        has_ended: t.Callable[[BrowserIdentity], bool] = lambda identity: False,
+    ) -> None:
         self._app = app
         self._realm = realm
         self._authenticators = authenticators
+        self._has_ended = has_ended
 
     def __call__(self) -> BrowserIdentity | None:
         """Return the sender of the current request. None if it is unknown.
@@ -43,9 +52,10 @@ class Identifier:
             return None
         browser, since = browser_session(self._app) or ("", time.time())
         # Method and provider are set here, because those of the app's own processes have all rights.
-        return BrowserIdentity(
+        identity = BrowserIdentity(
             found.authid, found.authrole, dict(found.authextra), "cookie", "dynamic", browser, since
         )
+        return dataclasses.replace(identity, ended=self._has_ended(identity))
 
 
 def current_identity() -> Identity | None:

@@ -1,43 +1,139 @@
-"""The logins of one app that have ended, as far as this process knows."""
+"""The logins of one app that have ended, as far as this process or the app's own store knows."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 import threading
 import time
+import typing as t
 
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import EndedLogins, login_of
 
+#: Seconds for which a login is not looked up again, if the other processes say nothing of it meanwhile.
+FRESH: t.Final = 30.0
+
+#: The number of logins that are not looked up again. All of them are forgotten when there are more.
+MOST_FRESH: t.Final = 100_000
+
+
+class Store(t.Protocol):
+    """What remembers logouts for all processes: a cache, or an object of the app's."""
+
+    def get(self, key: str, /) -> t.Any:
+        """Return the value of a key; None if there is none."""
+
+    def set(self, key: str, value: float, /) -> object:
+        """Keep a value for good. If there is a parameter ``timeout``, it is given 0, which means the same."""
+
 
 class Logouts:
-    """Knows which logins have ended. Safe to use in any thread."""
+    """Knows which logins have ended. Safe to use in any thread.
 
-    def __init__(self) -> None:
+    :param app_name: Distinguishes the app from others in the same store.
+    :param store: Returns the store of the app. None: this process remembers alone.
+    """
+
+    def __init__(self, app_name: str, store: t.Callable[[], Store | None]) -> None:
+        self._app_name = app_name
+        self._store = store
         self._known = EndedLogins(time.time)
         self._locks: dict[int, threading.Lock] = {}
+        self._fresh: dict[tuple[str, str, float], float] = {}
 
-    def end_user(self, authid: str, at: float | None = None) -> None:
-        """End all logins that a user has begun by a time, in seconds since 1970; by default by now."""
+    # Ending.
+
+    def end_user(self, authid: str) -> float:
+        """End all logins that a user has begun so far. Return the time, in seconds since 1970."""
+        now = time.time()
+        self.hear_user(authid, now)
+        self._keep("user", authid, now)
+        return now
+
+    def end_browser(self, browser: str) -> str:
+        """End the login of a browser session. Return its :func:`~.logins.login_of`."""
+        login = login_of(browser)
+        self.hear_login(login)
+        self._keep("login", login, time.time())
+        return login
+
+    def hear_user(self, authid: str, at: float) -> None:
+        """Note that all logins of a user that have begun by a time have ended."""
         with self._lock:
             self._known.end_user(authid, at)
 
-    def end_login(self, login: str) -> None:
-        """End a login, by its :func:`~.logins.login_of`."""
+    def hear_login(self, login: str) -> None:
+        """Note that a login has ended."""
         with self._lock:
             self._known.end_login(login)
 
+    def _keep(self, kind: str, name: str, at: float) -> None:
+        store = self._store()
+        if store is None:
+            return
+        # By default, Flask-Caching forgets after five minutes.
+        options = {"timeout": 0} if _takes_timeout(store.set) else {}
+        store.set(self._key(kind, name), at, **options)
+
+    # Asking.
+
     def has_ended(self, identity: BrowserIdentity) -> bool:
-        """Return whether the login of an identity has ended."""
+        """Return whether the login of an identity has ended. Asks the store."""
         login = login_of(identity.browser) if identity.browser else ""
-        return self.is_over(identity.authid, login, identity.since)
+        return identity.ended or self._is_over(identity.authid, login, identity.since)
+
+    def is_known(self, identity: BrowserIdentity) -> bool:
+        """Return whether this process has heard that a login has ended. Does not wait."""
+        with self._lock:
+            return self._known.has_ended(identity)
 
     def is_over(self, authid: str, login: str, since: float) -> bool:
-        """Do the same, for a login that is known by its :func:`~.logins.login_of`; empty: unknown."""
+        """Do the same as :meth:`has_ended` for the login of a session, and ask the store only now and then.
+
+        :param login: Its :func:`~.logins.login_of`; empty if it is unknown.
+        """
+        key, now = (authid, login, since), time.monotonic()
+        if self._fresh.get(key, 0.0) > now:
+            with self._lock:
+                return self._known.is_over(*key)
+        if self._is_over(*key):
+            return True
+        if len(self._fresh) >= MOST_FRESH:
+            self._fresh.clear()
+        self._fresh[key] = now + FRESH
+        return False
+
+    def look_again(self) -> None:
+        """Ask the store about every login again: this process may not have heard of a logout."""
+        self._fresh.clear()
+
+    def _is_over(self, authid: str, login: str, since: float) -> bool:
         with self._lock:
-            return self._known.is_over(authid, login, since)
+            if self._known.is_over(authid, login, since):
+                return True
+        store = self._store()
+        if store is None:
+            return False
+        if login and store.get(self._key("login", login)) is not None:
+            return True
+        ended = store.get(self._key("user", authid))
+        return ended is not None and since <= float(ended)
+
+    def _key(self, kind: str, name: str) -> str:
+        text = "\0".join((self._app_name, kind, name))
+        return f"flask_wamp.logout.{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
     @property
     def _lock(self) -> threading.Lock:
         # Made at first use, after a server may have patched the module; one wins, without a lock.
         return self._locks.setdefault(os.getpid(), threading.Lock())
+
+
+def _takes_timeout(function: t.Callable[..., object]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function in C may not say
+        return False
+    return any(p.name == "timeout" or p.kind is p.VAR_KEYWORD for p in parameters)

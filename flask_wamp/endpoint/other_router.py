@@ -23,7 +23,7 @@ from ..peer.listeners import Host
 from ..protocol import error_uris, rights
 from ..protocol import messages as m
 from ..protocol.identity import BrowserIdentity
-from ..protocol.logins import Tickets, login_of
+from ..protocol.logins import Tickets
 from ..protocol.session import Session
 from .dynamic_auth import Ask, DynamicAuth, session_login
 from .joining import Identify, public_url
@@ -36,6 +36,7 @@ class OtherRouter:
     """What one app tells a router that is not its own, and what its processes tell each other about logins.
 
     :param own: The prefix of the URIs that the app uses itself.
+    :param logouts: Knows which logins have ended.
     :param signer: Signs what the processes say to each other.
     :param policy: Returns the app's rights.
     :param ask: Asks the app's authorizers.
@@ -51,6 +52,7 @@ class OtherRouter:
         own: str,
         *,
         signer: Signer,
+        logouts: Logouts,
         policy: t.Callable[[], rights.Policy],
         ask: Ask,
         uses_logins: t.Callable[[], bool],
@@ -68,12 +70,12 @@ class OtherRouter:
         self._locks: dict[int, threading.Lock] = {}
         self._ids: dict[int, str] = {}
         self._listener: _Listener | None = None
-        self.logouts = Logouts()
+        self._logouts = logouts
         self._auth = DynamicAuth(
             client,
             f"{own}.redeem",
             self.redeem,
-            logouts=self.logouts,
+            logouts=logouts,
             policy=policy,
             ask=ask,
             explains=lambda: app.debug or app.testing,
@@ -151,46 +153,49 @@ class OtherRouter:
         Source: WAMP Advanced Profile, "Session Meta API". It says that the router answers with the number of
         sessions; Crossbar.io answers with their ids.
         """
-        self._ended({"authid": authid, "at": time.time()})
+        self._tell({"authid": authid, "at": self._logouts.end_user(authid)})
         killed = self._client.call("wamp.session.kill_by_authid", authid, **_WHY)
         return len(killed) if isinstance(killed, list) else int(killed)
 
     def end_login(self, browser: str, authid: str) -> None:
         """End the sessions of a browser session, and those of the user that are of none."""
-        login = login_of(browser)
-        self._ended({"login": login})
+        login = self._logouts.end_browser(browser)
+        self._forget_tickets()
         if self._app.testing and self._client.peer is None:
             return  # nobody joins in such a test
+        self._tell({"login": login})
         for session in self._client.meta.sessions.all():
             of = session_login(session.details)
             if of.login == login or (not of.login and authid and of.authid == authid):
                 with contextlib.suppress(WAMPError):  # it has gone meanwhile
                     self._client.meta.sessions.kill(session.id, **_WHY)
 
-    def _ended(self, what: dict[str, t.Any]) -> None:
-        """Forget tickets, and tell the other processes."""
-        self.hear(what)
-        if self._client.joined:
-            self._client.publish(self.logouts_uri, *self._signer.sign_now(self.logouts_uri, what))
+    def _tell(self, what: dict[str, t.Any]) -> None:
+        """Tell the other processes what has ended."""
+        self._forget_tickets()
+        self._client.publish(self.logouts_uri, *self._signer.sign_now(self.logouts_uri, what))
 
-    def hear(self, what: object) -> None:
-        """Take note of a logout: ``{"authid", "at"}`` of a user, or ``{"login"}``. Does not wait."""
-        if not isinstance(what, dict):
-            return
-        authid, login = what.get("authid"), what.get("login")
-        if isinstance(authid, str):
-            self.logouts.end_user(authid, float(what["at"]))
-        elif isinstance(login, str):
-            self.logouts.end_login(login)
+    def _forget_tickets(self) -> None:
         with self._lock:
-            self._tickets.drop(self.logouts.has_ended)
+            self._tickets.drop(self._logouts.is_known)
+
+    def joined(self) -> None:
+        """Look everything up again that other processes may have said in the meantime."""
+        self._logouts.look_again()
 
     def read(self, event: m.Event) -> None:
         """Take note of what another process says."""
         try:
-            self.hear(self._signer.read_recent(self.logouts_uri, event.readable_args))
+            what = self._signer.read_recent(self.logouts_uri, event.readable_args)
+            if not isinstance(what, dict):
+                raise InvalidPayload("not a dictionary")
+            if "login" in what:
+                self._logouts.hear_login(str(what["login"]))
+            else:
+                self._logouts.hear_user(str(what["authid"]), float(what["at"]))
         except (InvalidPayload, KeyError, TypeError, ValueError) as error:
             logger.warning("a message to %s is ignored: %s", self.logouts_uri, error)
+        self._forget_tickets()
 
 
 _WHY: t.Final = {"reason": error_uris.CLOSE_LOGOUT, "message": "you have signed out"}
@@ -208,6 +213,7 @@ class _Listener:
 
     def joined(self, connection: Connection) -> None:
         """Register the procedure and subscribe to the topic, in a new session."""
+        self._router.joined()
         self._answered.clear()
         if not self._router.uses_logins:
             self._answered.set()

@@ -26,6 +26,7 @@ from ..router.process.place import Place, own_place, place_at
 from ..router.process.spawn import ensure_running, listens
 from ..transports import RouterURL, Transport, open_transport
 from .joining import Identify, public_url
+from .logouts import Logouts
 
 logger = get_logger("flask_wamp")
 
@@ -37,6 +38,7 @@ class OwnRouter:
     :param policy: Returns the app's rights. It is called when the router starts and at each join.
     :param authorizer: Returns the procedure that is the app's authorizer. It is empty if there is none.
     :param in_memory: Returns whether the router is in this process. It is called at each join.
+    :param logouts: Knows which logins have ended.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class OwnRouter:
         policy: t.Callable[[], rights.Policy],
         authorizer: t.Callable[[], str],
         in_memory: t.Callable[[], bool],
+        logouts: Logouts,
     ) -> None:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
         self.url = url if url.memory else url._replace(path=self.place.socket)
@@ -64,6 +67,7 @@ class OwnRouter:
         self._policy = policy
         self._authorizer = authorizer
         self._in_memory = in_memory
+        self._logouts = logouts
         self._api = AppAPI(time.monotonic, time.time)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
@@ -136,10 +140,12 @@ class OwnRouter:
 
     def sign_out(self, client: Client, authid: str) -> int:
         """End a user's sessions, tickets and logins. Return how many sessions there were."""
+        self._logouts.end_user(authid)
         return int(client.call(SIGN_OUT, authid))
 
     def end_login(self, client: Client, browser: str, authid: str) -> None:
         """End the sessions of a browser session, and the user's sessions without a browser session."""
+        self._logouts.end_browser(browser)
         if self._in_memory() and not client.joined:
             return  # the router is in this process, and has no other sessions
         client.call(END_LOGIN, browser, authid)

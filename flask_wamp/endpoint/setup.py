@@ -15,6 +15,7 @@ from ..transports.urls import parse_router_url
 from .browser_sessions import LoginSignals
 from .dynamic_auth import Ask
 from .identity import Authenticators, Identifier
+from .logouts import Logouts
 from .other_router import AtOtherRouter, OtherRouter
 from .views import Endpoint, Joining
 
@@ -37,6 +38,7 @@ def own_router(
     settings: Settings,
     policy: t.Callable[[], Policy],
     authorizer: t.Callable[[], str],
+    logouts: Logouts,
 ) -> OwnRouter | None:
     """Return the app's own router; None if the app joins another router."""
     url = settings.router_url
@@ -63,6 +65,7 @@ def own_router(
         authorizer=authorizer,
         # Checked when the app joins, because tests set TESTING after the app was made.
         in_memory=lambda: url.memory or (is_default and app.testing),
+        logouts=logouts,
     )
 
 
@@ -75,6 +78,7 @@ def other_router(
     policy: t.Callable[[], Policy],
     ask: Ask,
     uses_logins: t.Callable[[], bool],
+    logouts: Logouts,
 ) -> OtherRouter:
     """Return what the app tells a router that is not its own.
 
@@ -88,6 +92,7 @@ def other_router(
         policy=policy,
         ask=ask,
         uses_logins=uses_logins,
+        logouts=logouts,
         trusted_links=config["WAMP_TRUSTED_LINKS"] or (),
         authenticator=config["WAMP_AUTHENTICATOR_URI"] or f"{own}.authenticate",
         authorizer=config["WAMP_AUTHORIZER_URI"] or f"{own}.authorize",
@@ -100,6 +105,7 @@ def add_endpoint(
     client: Client,
     router: OwnRouter | OtherRouter,
     authenticators: Authenticators,
+    logouts: Logouts,
 ) -> Endpoint | None:
     """Add the routes of ``WAMP_ENDPOINT``, unless it is None.
 
@@ -108,7 +114,7 @@ def add_endpoint(
     path, listen = config["WAMP_ENDPOINT"], config["WAMP_ROUTER_LISTEN"]
     if path is None:
         return None
-    identify = Identifier(app, client.settings.realm, authenticators)
+    identify = Identifier(app, client.settings.realm, authenticators, logouts.has_ended)
     max_age = config["WAMP_TICKET_MAX_AGE"]
     joining: Joining
     if isinstance(router, OtherRouter):

@@ -43,6 +43,8 @@ class Group:
         """The authenticators of browsers, by realm. Only an app's group has them."""
         self.authorizers: list[t.Callable[..., object]] = []
         """The authorizers, which decide before the table of rights. Only an app's group has them."""
+        self.logouts: t.Any = None
+        """The store that remembers logouts; an app's group has it, those of blueprints do not."""
         self.allow = allow
         """The roles that may use handlers without ``allow=``."""
         self.sites: dict[object, int] = {}

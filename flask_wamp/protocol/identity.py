@@ -44,6 +44,9 @@ class BrowserIdentity(Identity):
     since: float = 0.0
     """When the user logged in, in seconds since 1970."""
 
+    ended: bool = False
+    """Whether the app knows that this login has ended: the router refuses it."""
+
 
 #: Characters of an application's name that others see.
 MAX_APP_NAME = 100

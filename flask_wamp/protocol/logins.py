@@ -36,7 +36,7 @@ class EndedLogins:
         self._users: collections.OrderedDict[str, float] = collections.OrderedDict()
 
     def end_user(self, authid: str, at: float | None = None) -> None:
-        """End all logins that a user has begun by a time; by default by now."""
+        """End all logins that a user has begun by a time, by default so far."""
         self._users[authid] = max(
             self._now() if at is None else at, self._users.get(authid, float("-inf"))
         )

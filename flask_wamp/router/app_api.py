@@ -133,7 +133,7 @@ class AppAPI:
 
     def _admit(self, identity: BrowserIdentity) -> Identity | Refusal:
         """Return the identity, unless its login has ended since the app identified it."""
-        if self._ended.has_ended(identity):
+        if identity.ended or self._ended.has_ended(identity):
             return Refusal(error_uris.AUTHENTICATION_DENIED, "you have signed out")
         return identity
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from flask import Flask, Request, g, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
@@ -60,6 +62,28 @@ if app.config.get("ASKS"):
         if uri == "com.club.odd":
             return "yes"  # type: ignore[return-value]
         return True if uri.startswith("wamp.") else None
+
+
+if app.config.get("LOGOUTS"):
+
+    class Logouts:
+        """Keeps them in a file, for all processes."""
+
+        def get(self, key: str) -> float | None:
+            with self._open() as database:
+                row = database.execute("SELECT ended FROM logouts WHERE key = ?", [key]).fetchone()
+            return row[0] if row else None
+
+        def set(self, key: str, value: float) -> None:
+            with self._open() as database:
+                database.execute("REPLACE INTO logouts VALUES (?, ?)", [key, value])
+
+        def _open(self) -> sqlite3.Connection:
+            database = sqlite3.connect(app.config["LOGOUTS"], timeout=30)
+            database.execute("CREATE TABLE IF NOT EXISTS logouts (key PRIMARY KEY, ended)")
+            return database
+
+    wamp.remember_logouts(Logouts())
 
 
 @app.get("/login/<name>")
