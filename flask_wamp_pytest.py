@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import typing as t
+import warnings
 from pathlib import Path
 
 import pytest
 
 if t.TYPE_CHECKING:
+    from flask import Flask
+
     from flask_wamp.crossbar import DevRouter
     from flask_wamp.testing import MakeRouter
 
@@ -86,6 +90,60 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("wamp_memory"):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+# What a test leaves behind.
+
+_joined_before: set[Flask] = set()
+_joined_for_many: set[Flask] = set()
+"""Apps that a fixture of several tests has started."""
+
+
+def _joined() -> set[Flask]:
+    if "flask_wamp.app_state" not in sys.modules:  # nobody has used it: do not import it
+        return set()
+    from flask_wamp.testing.leftovers import joined
+
+    return joined()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[t.Any]) -> t.Generator[None, object, object]:
+    """Note which apps a fixture of several tests starts: they may stay."""
+    if fixturedef.scope == "function":
+        return (yield)
+    before = _joined()
+    try:
+        return (yield)
+    finally:
+        _joined_for_many.update(_joined() - before)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> t.Generator[None, object, object]:
+    """Note which apps are joined before the test."""
+    _joined_before.clear()
+    _joined_before.update(_joined())
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> t.Generator[None, object, object]:
+    """Stop the apps that the test has started and not stopped, and warn."""
+    result = yield
+    mine = _joined() - _joined_before - _joined_for_many
+    if mine:
+        from flask_wamp.testing.leftovers import LeftBehindWarning, stop_left
+
+        left = stop_left(but=_joined_before | _joined_for_many)
+        warnings.warn(
+            LeftBehindWarning(
+                f"the test has left behind {', '.join(left)}. It was stopped. Use 'with "
+                "wamp.test_client()', or call wamp.stop() at the end"
+            ),
+            stacklevel=1,
+        )
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,12 @@ class TaskRunner:
         shift = self._shifts.get(os.getpid())
         return len(shift.in_hand) if shift is not None else 0
 
+    @property
+    def in_hand(self) -> list[Task]:
+        """The tasks of this process that wait or run."""
+        shift = self._shifts.get(os.getpid())
+        return list(shift.in_hand) if shift is not None else []
+
     def has_room(self, more: int) -> bool:
         """Whether another task may be added, beside so many that have not started yet."""
         return self.unfinished + more < self.limit

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .inbox import Inbox, NothingArrived
+from .leftovers import LeftBehind, LeftBehindWarning, stop_left
 from .recording import Record, Recording
 
 if t.TYPE_CHECKING:
@@ -17,12 +18,15 @@ if t.TYPE_CHECKING:
 
 __all__ = [
     "Inbox",
+    "LeftBehind",
+    "LeftBehindWarning",
     "MakeRouter",
     "NothingArrived",
     "Record",
     "Recording",
     "TestClient",
     "make_wamp_router",
+    "stop_left",
     "wamp_router",
 ]
 

@@ -22,12 +22,13 @@ from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.peer import Peer
 from ..tasks.runner import TaskRunner
+from ..tasks.task import name
 from .explaining import explain_errors
 from .inline import InlinePeer, Loop
+from .leftovers import KEY, Watch
 from .recording import Recorder, Recording
 from .similar import listed
 
-KEY = "wamp_test_bench"
 PAUSE = 0.001
 MAX_ERRORS = 100
 
@@ -41,6 +42,9 @@ class Member(t.Protocol):
     @property
     def clients(self) -> list[Client]:
         """Its sessions."""
+
+    def abandon(self) -> None:
+        """Leave: nobody has closed it."""
 
 
 class Unsettled(AssertionError):
@@ -62,6 +66,7 @@ class Bench:
         self._tokens = itertools.count(1)
         self.unraised: list[BaseException] = []
         """The same, with ``inline=True``: those that no test has seen yet."""
+        self._watch = Watch(app)
         self._started_here = False
         self.loop: Loop | None = None
         """What runs handlers in the threads of the test; None: workers run them."""
@@ -89,6 +94,7 @@ class Bench:
         if not self.peers:
             signals.dispatch_failed.connect(self._failed, sender=self.app)
             signals.session_joined.connect(self._joined, sender=self.app)
+            self._watch.begin()
         self.peers.append(peer)
         try:
             self.serve()
@@ -133,11 +139,14 @@ class Bench:
             raise RuntimeError(f"the router refuses what the app declares: {listed(reasons)}")
         self._joined(self.app)
 
-    def leave(self, peer: Member) -> None:
-        """Stop the app after the last test client, if the first one has started it."""
+    def leave(self, peer: Member) -> list[str]:
+        """Stop the app after the last test client, if the first one has started it.
+
+        :returns: What still runs.
+        """
         self.peers = [each for each in self.peers if each is not peer]
         if self.peers:
-            return
+            return []
         signals.dispatch_failed.disconnect(self._failed, sender=self.app)
         signals.session_joined.disconnect(self._joined, sender=self.app)
         self._errors.clear()
@@ -149,6 +158,7 @@ class Bench:
         if self.loop is not None:
             self.loop = None
             self.client.start_policy.make_peer = Peer
+        return self._watch.end()
 
     def record(self) -> t.ContextManager[Recording]:
         """Record what the app sends.
@@ -283,12 +293,13 @@ class Bench:
                 continue
             running, waiting = peer.pool.running, peer.waiting
             if running or waiting:
-                found.append(f"{client.name}: {running} handlers running, {waiting} waiting")
-        tasks = sum(
-            each.unfinished for each in self.client.closeables if isinstance(each, TaskRunner)
-        )
+                names = self._watch.handlers if client is self.client else []
+                which = f" ({listed(names)})" if names else ""
+                found.append(f"{client.name}: {running} handlers running{which}, {waiting} waiting")
+        runners = [each for each in self.client.closeables if isinstance(each, TaskRunner)]
+        tasks = [name(task.function) for runner in runners for task in runner.in_hand]
         if tasks:
-            found.append(f"{tasks} background tasks")
+            found.append(f"{len(tasks)} background tasks ({listed(tasks)})")
         waiting = self.client.publications["waiting"]
         if waiting:
             found.append(f"{waiting} publications waiting for a session")

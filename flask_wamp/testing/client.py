@@ -22,6 +22,7 @@ from ..router.memory import APP_ROLE
 from ..transports import OpenTransport
 from .bench import Bench, flush
 from .inbox import Inbox
+from .leftovers import tell
 from .recording import Recording
 from .similar import did_you_mean, listed
 from .stubs import Calls, registration, stub
@@ -59,6 +60,7 @@ class TestClient:
         self._recording = Recording()
         self._stack = contextlib.ExitStack()
         self._is_open = False
+        self._left: list[str] = []
 
     def _make(self, identity: Identity | None) -> Client:
         client = Client(
@@ -92,7 +94,7 @@ class TestClient:
         """
         with contextlib.ExitStack() as stack:
             self._bench.enter(self, self._inline)
-            stack.callback(self._bench.leave, self)
+            stack.push(self._leave)
             self._recording = stack.enter_context(self._bench.recorder.record())
             stack.callback(self._stop)
             self._client.__enter__()
@@ -101,11 +103,25 @@ class TestClient:
         return self
 
     def __exit__(self, kind: object, *exc_info: object) -> None:
+        """Leave, and stop the app after the last one.
+
+        :raises LeftBehind: A handler, a background task or a thread of the app does not end.
+        """
         self._is_open = False
         with self._stack:
             self._bench.look()
             if kind is None:
                 self._bench.raise_failure()
+        left, self._left = self._left, []
+        tell(left, kind is not None)
+
+    def _leave(self, *exc_info: object) -> None:
+        self._left = self._bench.leave(self)
+
+    def abandon(self) -> None:
+        """Leave: nobody has closed it."""
+        self._is_open = False
+        self._stack.close()
 
     def _check_open(self) -> None:
         if not self._is_open:

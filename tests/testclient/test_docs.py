@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import unittest
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_the_tutorial(name: str) -> None:
         if name in DATABASE or each not in DATABASE:
             exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
     getattr(module, name)()
+
+
+def test_the_tests_of_unittest() -> None:
+    found, module = snippets(), types.ModuleType("tutorial")
+    for each in ("shop.py", "test_total", "test_average", "test_shop.py"):
+        exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
+    tests = unittest.defaultTestLoader.loadTestsFromTestCase(module.ShopTest)
+    result = unittest.TestResult()
+    tests.run(result)
+    assert (result.testsRun, result.failures, result.errors) == (2, [], [])
 
 
 def test_the_text_of_an_error_is_the_one_in_the_tutorial() -> None:

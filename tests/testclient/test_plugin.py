@@ -44,7 +44,7 @@ def test_rights(app):
 """
 
 
-def run(folder: Path, suite: str, *options: str) -> str:
+def run(folder: Path, suite: str, *options: str, code: int = 0) -> str:
     (folder / "test_suite.py").write_text(suite)
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-W", "error", "-p", "no:pytest_wampy"]
     command += ["-p", "flask_wamp_pytest", "-p", "no:cacheprovider", *options, "test_suite.py"]
@@ -57,7 +57,7 @@ def run(folder: Path, suite: str, *options: str) -> str:
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -89,3 +89,171 @@ def test_one_suite_on_crossbar(tmp_path: Path, wamp_router: object) -> None:
 def test_the_fixtures_are_there(tmp_path: Path) -> None:
     out = run(tmp_path, "def test(): pass\n", "--fixtures")
     assert "wamp_router" in out and "make_wamp_router" in out
+
+
+LEAKS = """
+import threading, pytest
+from flask import Flask, g
+from flask_wamp import FlaskWAMP
+
+def make():
+    app = Flask("shop")
+    app.config.update(TESTING=True)
+    return app, FlaskWAMP(app)
+
+def test_left():
+    app, wamp = make()
+    with app.app_context():
+        g.wampy.publish("com.x")
+
+def test_next():
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("wamp-")]
+
+@pytest.fixture(scope="module")
+def for_many():
+    app, wamp = make()
+    wamp.start()
+    yield wamp
+    wamp.stop()
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_of_many(for_many, n):
+    for_many.client.wait_until_joined()
+"""
+
+
+def test_a_test_that_leaves_an_app_joined_is_told_so(tmp_path: Path) -> None:
+    out = run(tmp_path, LEAKS, "-W", "default")
+    assert "4 passed, 1 warning" in out
+    assert "test_suite.py::test_left\n" in out
+    assert "the test has left behind the session " in out
+    out = run(tmp_path, LEAKS, code=1)
+    assert "4 passed, 1 error" in out
+
+
+LOGS = """
+import logging, warnings
+from flask import Flask
+from flask_wamp import FlaskWAMP
+
+app = Flask("shop")
+app.config["TESTING"] = True
+wamp = FlaskWAMP(app)
+
+@wamp.callee("com.warn")
+def warn():
+    warnings.warn("the tea is cold")
+    logging.getLogger("shop").warning("no sugar")
+
+def test_quiet():
+    with wamp.test_client():
+        pass
+
+def test_loud():
+    with wamp.test_client() as peer:
+        peer.submit("com.warn")
+
+def test_fails():
+    with wamp.test_client() as peer:
+        peer.call("com.warn")
+        assert False
+"""
+
+
+def test_warnings_and_logs_of_handlers_belong_to_their_test(tmp_path: Path) -> None:
+    out = run(tmp_path, LOGS, "-W", "default", code=1)
+    warned = out[out.index("warnings summary") :]
+    assert "test_suite.py::test_loud\n" in warned and "the tea is cold" in warned
+    assert "test_quiet" not in warned
+    assert "no sugar" in out[out.index("test_fails") : out.index("warnings summary")]
+
+
+MARKED = """
+import pytest
+
+@pytest.mark.wamp_memory
+def test(): pass
+"""
+
+
+def test_the_marker_is_known(tmp_path: Path) -> None:
+    assert "1 passed" in run(tmp_path, MARKED, "--strict-markers")
+    assert "1 skipped" in run(tmp_path, MARKED, "--strict-markers", "--wamp=embedded")
+
+
+ASYNC = """
+import asyncio
+import pytest
+from flask import Flask
+from flask_wamp import FlaskWAMP
+
+app = Flask("shop")
+app.config["TESTING"] = True
+wamp = FlaskWAMP(app)
+
+@wamp.callee("com.echo")
+def echo(text):
+    return text
+
+@wamp.callee("com.slow")
+async def slow(text):
+    await asyncio.sleep(0)
+    return text
+
+@pytest.MARK
+async def test_threads():
+    with wamp.test_client() as peer:
+        inbox = peer.subscribe("com.news")
+        assert peer.call("com.slow", "tea") == "tea"
+        assert await asyncio.wrap_future(peer.submit("com.slow", "jam")) == "jam"
+        assert await asyncio.to_thread(peer.call, "com.echo", "tea") == "tea"
+        wamp.client.publish("com.news", 1)
+        assert inbox.get().args == [1]
+
+@pytest.MARK
+async def test_inline():
+    with wamp.test_client(inline=True) as peer:
+        assert peer.call("com.echo", "tea") == "tea"
+        # A coroutine needs a thread without a running loop, as with Flask's views.
+        assert await asyncio.to_thread(peer.call, "com.slow", "tea") == "tea"
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mark", "options"),
+    [
+        (
+            "pytest_asyncio",
+            "mark.asyncio",
+            ["-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"],
+        ),
+        ("anyio", "mark.anyio", ["-p", "anyio"]),
+    ],
+)
+def test_async_tests(tmp_path: Path, plugin: str, mark: str, options: list[str]) -> None:
+    pytest.importorskip(plugin)
+    pytest.importorskip("asgiref")
+    suite = ASYNC.replace("MARK", mark)
+    if plugin == "anyio":
+        suite += "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    assert "2 passed" in run(tmp_path, suite, *options)
+
+
+@pytest.mark.slow
+def test_several_workers_of_xdist(tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    many = SUITE.replace(
+        "def test_echo(app)", "@pytest.mark.parametrize('n', range(8))\ndef test_echo(app, n)"
+    )
+    options = ["-p", "xdist", "-n", "2"]
+    assert "9 passed" in run(tmp_path, many, *options)
+    assert "8 passed, 1 skipped" in run(tmp_path, many, *options, "--wamp=embedded")
+
+
+@pytest.mark.slow
+@pytest.mark.router
+def test_several_workers_of_xdist_on_crossbar(tmp_path: Path, wamp_router: object) -> None:
+    pytest.importorskip("xdist")
+    assert "1 passed, 1 skipped" in run(
+        tmp_path, SUITE, "-p", "xdist", "-n", "2", "--wamp=crossbar"
+    )

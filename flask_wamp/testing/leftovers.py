@@ -1,0 +1,142 @@
+"""What a test has left running: it is told so, because the next test would get the blame."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+import warnings
+
+from flask import Flask
+
+from .. import signals
+from ..app_state import apps, state_of
+from ..exceptions import TaskAborted
+from ..handlers.context import Message
+from ..tasks.task import name
+from .similar import listed
+
+KEY = "wamp_test_bench"
+
+#: Seconds that threads of the app get to end when the test is over.
+PATIENCE = 1.0
+
+#: How the names of threads begin that stay for good reasons: pools that wait for more, and those of pytest.
+STAYING = ("wamp-", "pytest", "ThreadPoolExecutor", "asyncio_")
+
+
+class LeftBehind(AssertionError):
+    """A test has ended while a handler, a background task or a thread of its app was running."""
+
+
+class LeftBehindWarning(UserWarning):
+    """A test has left an app joined, or an error of the test hides that it has left something running."""
+
+
+class Watch:
+    """What runs for one app while test clients are open."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._running: dict[int, tuple[Message, str]] = {}
+        self._aborted: list[str] = []
+        self._before: set[threading.Thread] = set()
+
+    @property
+    def handlers(self) -> list[str]:
+        """The handlers that run, and their threads."""
+        return [f"{message.uri} in {thread}" for message, thread in list(self._running.values())]
+
+    def begin(self) -> None:
+        """Look at what is there already."""
+        self._before = set(threading.enumerate())
+        self._aborted.clear()
+        self._running.clear()
+        signals.dispatch_started.connect(self._started, sender=self._app)
+        signals.dispatch_finished.connect(self._ended, sender=self._app)
+        signals.dispatch_failed.connect(self._ended, sender=self._app)
+        signals.task_failed.connect(self._task_failed, sender=self._app)
+
+    def end(self) -> list[str]:
+        """Return what is left: the app has been stopped, and has waited ``WAMP_DRAIN_TIMEOUT``."""
+        signals.dispatch_started.disconnect(self._started, sender=self._app)
+        signals.dispatch_finished.disconnect(self._ended, sender=self._app)
+        signals.dispatch_failed.disconnect(self._ended, sender=self._app)
+        signals.task_failed.disconnect(self._task_failed, sender=self._app)
+        left = [f"the handler of {each}" for each in self.handlers]
+        left += [f"the background task {each}" for each in self._aborted]
+        left += [f"the thread {thread.name}" for thread in self._threads()]
+        return left
+
+    def _threads(self) -> list[threading.Thread]:
+        """Return the app's own threads that do not end."""
+        new = [
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._before and not thread.name.startswith(STAYING)
+        ]
+        deadline = time.monotonic() + PATIENCE
+        for thread in new:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread for thread in new if thread.is_alive()]
+
+    def _started(self, sender: Flask, *, message: Message, **payload: object) -> None:
+        self._running[id(message)] = message, threading.current_thread().name
+
+    def _ended(self, sender: Flask, *, message: Message, **payload: object) -> None:
+        self._running.pop(id(message), None)
+
+    def _task_failed(
+        self, sender: Flask, *, task: object, error: BaseException, **payload: object
+    ) -> None:
+        if isinstance(error, TaskAborted):
+            self._aborted.append(name(task))
+
+
+def tell(left: t.Sequence[str], test_has_failed: bool) -> None:
+    """Raise for what is left; warn where the test has raised an error already.
+
+    :raises LeftBehind: Something is.
+    """
+    if not left:
+        return
+    text = f"the test has left running: {listed(left)}"
+    if test_has_failed:
+        warnings.warn(text, LeftBehindWarning, stacklevel=2)
+    else:
+        raise LeftBehind(text)
+
+
+def joined() -> set[Flask]:
+    """Return the apps of this process that have been started and not been stopped."""
+    return {app for app in list(apps) if _is_started(app)}
+
+
+def _is_started(app: Flask) -> bool:
+    peer = state_of(app).client.peer
+    return peer is not None and peer.started
+
+
+def stop_left(but: t.Container[Flask] = ()) -> list[str]:
+    """Stop the apps that are still joined, and return what they were, as text.
+
+    For a ``tearDown`` of ``unittest``: ``self.assertEqual(stop_left(), [])``. The pytest plugin does so after
+    each test, and warns.
+
+    :param but: Apps that may stay, because a fixture of several tests has started them.
+    """
+    left = []
+    for app in joined():
+        if app in but:
+            continue
+        bench, client = app.extensions.get(KEY), state_of(app).client
+        peers = bench.peers if bench is not None else []
+        if peers:
+            left.append(f"{len(peers)} open test clients of the app {app.name}")
+            for peer in list(peers):
+                peer.abandon()
+        else:
+            left.append(f"the session {client.session_id} of the app {app.name}")
+        client.rest()
+    return left
