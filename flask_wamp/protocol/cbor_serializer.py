@@ -1,4 +1,4 @@
-"""CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags but that of bytes.
+"""CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags but those of bytes and integers.
 
 ``cbor2`` can't leave a part of a message undecoded, so payloads are decoded with their message.
 
@@ -20,6 +20,10 @@ MAX_DEPTH_READ = 1000
 #: How JavaScript's ``Uint8Array`` is written by some (cbor-x, wampy.js): tagged, but bytes all the same.
 #: Source: RFC 8746, "Typed Arrays".
 _UINT8_ARRAY = 64
+
+#: How autobahn-js writes integers that a ``Number`` of JavaScript cannot hold: as bytes, with a tag.
+#: Source: RFC 8949, "Bignums".
+_POSITIVE, _NEGATIVE = 2, 3
 
 _UNDEFINED = b"\xf7"
 
@@ -74,16 +78,14 @@ class CBORSerializer(Serializer):
 
 
 class _Untagged(t.Mapping[int, t.Callable[..., object]]):
-    """Refuses every tag but one before what is tagged is made: ``cbor2`` looks here first.
+    """Refuses nearly every tag before what is tagged is made: ``cbor2`` looks here first.
 
     Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
     one another so often that no walk through them ends. Crossbar 26.10 passes some on.
     """
 
     def __getitem__(self, tag: int) -> t.Callable[..., object]:
-        if tag == _UINT8_ARRAY:
-            return _octets
-        return _refuse_tag
+        return _TAGS.get(tag, _refuse_tag)
 
     def __iter__(self) -> t.Iterator[int]:
         return iter(())
@@ -98,3 +100,22 @@ def _refuse_tag(*_: object) -> t.NoReturn:
 
 def _octets(value: object, *_: object) -> bytes:
     return value if isinstance(value, bytes) else _refuse_tag()
+
+
+def _positive(value: object, *_: object) -> int:
+    """Return an integer of 64 bits. The other serializers have no larger ones."""
+    data = _octets(value)
+    return int.from_bytes(data, "big") if len(data) <= 8 else _refuse_tag()
+
+
+def _negative(value: object, *_: object) -> int:
+    number = -1 - _positive(value)
+    return number if number >= -(2**63) else _refuse_tag()
+
+
+#: Makes something of what is tagged.
+_TAGS: dict[int, t.Callable[..., object]] = {
+    _UINT8_ARRAY: _octets,
+    _POSITIVE: _positive,
+    _NEGATIVE: _negative,
+}

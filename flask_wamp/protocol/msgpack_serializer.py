@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from .messages import FromRouter
+from .raw_payload import from_extension
 from .serializer import Serializer, has_odd_details
 
 
@@ -18,7 +19,7 @@ class MsgPackSerializer(Serializer):
     rawsocket_id = 2
 
     def __init__(self, accepts: object = FromRouter) -> None:
-        self._load = msgspec.msgpack.Decoder(accepts).decode
+        self._load = msgspec.msgpack.Decoder(accepts, ext_hook=from_extension).decode
         self._dump = msgspec.msgpack.Encoder().encode
 
     def _numbers(self, data: bytes) -> list[int]:

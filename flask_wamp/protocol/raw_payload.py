@@ -24,16 +24,32 @@ from ..exceptions import InvalidPayload
 
 Decode = t.Callable[[t.Any], object]
 
+
+def from_extension(code: int, data: memoryview) -> object:
+    """Return what an extension of MsgPack stands for; called by ``msgspec``.
+
+    JavaScript's undefined is None. wampy.js (msgpackr) and msgpack5 write it as an extension.
+    """
+    content = bytes(data)
+    if code == 0 and content == b"\0":
+        return None
+    return msgspec.msgpack.Ext(code, content)
+
+
 #: By serializer. Null in place of a payload means none: the Go client of nexus sends it with every call
 #: that has only keywords.
 _ARGS_FROM_JSON: Decode = msgspec.json.Decoder(list[t.Any] | None).decode
-_ARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(list[t.Any] | None).decode
+_ARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(
+    list[t.Any] | None, ext_hook=from_extension
+).decode
 _KWARGS_FROM_JSON: Decode = msgspec.json.Decoder(dict[str, t.Any] | None).decode
-_KWARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(dict[str, t.Any] | None).decode
+_KWARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(
+    dict[str, t.Any] | None, ext_hook=from_extension
+).decode
 
 
 _FROM_JSON: Decode = msgspec.json.Decoder().decode
-_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder().decode
+_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
 
 
 UNKNOWN_SIZE = 64 * 1024

@@ -136,7 +136,11 @@ class Calls:
             # "a Dealer MUST supply the original CALL.Procedure as provided by the Caller in
             # INVOCATION.Details.procedure"
             details["procedure"] = message.procedure
-        if pending.receives_progress and target.features.can_send_progress:
+        if pending.receives_progress:
+            # Not done: "If a Callee supports Progressive Call Results, but not Call Canceling, then
+            # the Dealer disregards the Callee's Progressive Call Results feature." autobahn-js 22.11
+            # announces no canceling, wampy.js 8.0 neither of the two, and both send progressive
+            # results, through Crossbar.io too. A callee that does not know the detail ignores it.
             details["receive_progress"] = True
         if pending.timeout and target.features.takes_timeouts:
             # "If the Callee supports Call Timeouts, the Dealer MAY propagate the

@@ -18,7 +18,7 @@ from msgspec import Raw
 from ..exceptions import ProtocolError, SerializationError
 from ..protocol.messages import FromClient, Message, PayloadMessage, from_elements
 from ..protocol.payload import plain
-from ..protocol.raw_payload import Received, Undecodable, bytes_from_json
+from ..protocol.raw_payload import Received, Undecodable, bytes_from_json, from_extension
 from ..protocol.serializers import MAX_DEPTH_PASSED_ON, get_router_serializer
 
 #: The last items of a message: nothing, the positional payload, or both.
@@ -89,8 +89,8 @@ class MsgPackCodec(Codec):
 
     def __init__(self) -> None:
         self.encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(FromClient).decode
-        self._load = msgspec.msgpack.Decoder().decode
+        self._decode = msgspec.msgpack.Decoder(FromClient, ext_hook=from_extension).decode
+        self._load = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
         self._load_keys = msgspec.msgpack.Decoder(dict[str, Raw]).decode
         self._empty = Raw(self.encode(t.cast("t.Any", [])))
 

@@ -49,7 +49,6 @@ class Features:
     """The announced features of a client that change what the router sends to it."""
 
     can_be_interrupted: bool = False
-    can_send_progress: bool = False
     takes_timeouts: bool = False
     registrations_can_be_revoked: bool = False
     subscriptions_can_be_revoked: bool = False
@@ -64,14 +63,8 @@ class Features:
         if not isinstance(roles, dict) or not _CLIENT_ROLES & roles.keys():
             raise ProtocolError("HELLO.Details.roles names no role")
         callee, subscriber = _features(roles, "callee"), _features(roles, "subscriber")
-        can_be_interrupted = callee.get("call_canceling") is True
         return cls(
-            can_be_interrupted=can_be_interrupted,
-            # "If a Callee supports Progressive Call Results, but not Call Canceling, then the
-            # Dealer disregards the Callee's Progressive Call Results feature."
-            can_send_progress=(
-                can_be_interrupted and callee.get("progressive_call_results") is True
-            ),
+            can_be_interrupted=callee.get("call_canceling") is True,
             takes_timeouts=callee.get("call_timeout") is True,
             registrations_can_be_revoked=callee.get("registration_revocation") is True,
             subscriptions_can_be_revoked=subscriber.get("subscription_revocation") is True,

@@ -12,7 +12,8 @@ The table has the form of Crossbar.io's static authentication::
 
 ``salt``, ``iterations`` and ``keylen`` of ``wampcra`` are optional. A principal of ``scram`` has a
 ``secret``, or what was derived from one by :func:`.scram.derive`: ``salt`` in Base64, ``iterations``, and
-``stored_key`` and ``server_key`` in hex.
+``stored_key`` and ``server_key`` in hex. What Crossbar.io has derived by argon2id is taken too: then
+``kdf`` is ``argon2id-13``, and ``memory`` is there.
 
 A client that is not in the table gets a challenge like every other client, and no answer to it is right. So a
 stranger cannot find out which principals exist.
@@ -101,7 +102,9 @@ class Principals:
             return _NO_AUTHID
         entry = self._scram.get(request.authid)
         if entry is None:
-            credential = scram.Credential.made_up(scram.salt_of(self._salts, request.authid))
+            salt = scram.salt_of(self._salts, request.authid)
+            model = next(iter(self._scram.values()), {})
+            credential = scram.Credential.made_up(salt, model)
             return scram.challenge(request, method, credential, None)
         if (
             request.authid not in self._credentials

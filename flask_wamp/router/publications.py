@@ -68,6 +68,11 @@ def _set(options: Details, name: str, of: type) -> frozenset[t.Any] | None:
     values = options.get(name)
     if values is None:
         return None
+    if of is int and isinstance(values, list):
+        # wampy.js 8.0 writes all ids as floats in CBOR. An id is at most 2**53, so none is rounded.
+        values = [
+            int(value) if type(value) is float and value.is_integer() else value for value in values
+        ]
     if not (isinstance(values, list) and all(type(value) is of for value in values)):
         what = "session ids" if of is int else "strings"
         raise InvalidOption(f"{name} must be a list of {what}")

@@ -3,7 +3,7 @@
 There are two dialects. The specification's method is called ``wamp-scram`` and follows RFC 5802. Crossbar.io,
 autobahn and the client of this library call it ``scram``. In that dialect ``c=`` is empty in the text that is
 signed, and with ``argon2id-13`` the key is the hash's unpadded Base64 text. The router follows the dialect of
-the method that the client offers, with PBKDF2.
+the method that the client offers. It supports argon2id in the dialect of Crossbar.io only.
 
 Source: WAMP Advanced Profile, "Salted Challenge Response Authentication"; RFC 5802, section 3.
 """
@@ -25,8 +25,10 @@ STANDARD = "wamp-scram"
 #: The keys of a principal in the table, besides its role.
 FIELDS: dict[str, type] = {
     "secret": str,
+    "kdf": str,
     "salt": str,
     "iterations": int,
+    "memory": int,
     "stored_key": str,
     "server_key": str,
 }
@@ -34,6 +36,8 @@ FIELDS: dict[str, type] = {
 #: RFC 7677: "the hash iteration-count should be such that a modern machine will take 0.1 seconds";
 #: its least is 4096.
 ITERATIONS = 10_000
+
+PBKDF2, ARGON2ID = "pbkdf2", "argon2id-13"
 
 _DENIED = Refusal(message="the answer to the challenge is wrong")
 
@@ -46,6 +50,8 @@ class Credential:
     iterations: int
     stored_key: bytes = dataclasses.field(repr=False)
     server_key: bytes = dataclasses.field(repr=False)
+    memory: int | None = None
+    """KiB that argon2id takes. None: the key was derived by PBKDF2."""
 
     @classmethod
     def parse(cls, entry: Details, salt: bytes) -> Credential:
@@ -60,16 +66,19 @@ class Credential:
             entry.get("iterations", ITERATIONS),
             bytes.fromhex(entry["stored_key"]),
             bytes.fromhex(entry["server_key"]),
+            entry.get("memory"),
         )
 
     @classmethod
-    def made_up(cls, salt: bytes) -> Credential:
+    def made_up(cls, salt: bytes, model: Details) -> Credential:
         """Invent one for a principal that does not exist.
 
         "This mock CHALLENGE SHOULD contain a generated salt value that is always the same for a
         given authid, otherwise an attacker may discover that the user doesn't actually exist."
+
+        :param model: The entry of a principal that exists.
         """
-        return cls(salt, ITERATIONS, b"", b"")
+        return cls(salt, model.get("iterations", ITERATIONS), b"", b"", model.get("memory"))
 
 
 def check(where: str, entry: Details) -> None:
@@ -77,6 +86,16 @@ def check(where: str, entry: Details) -> None:
 
     :raises ValueError: It has neither a secret nor everything that is derived from one.
     """
+    kdf = entry.get("kdf", PBKDF2)
+    if kdf not in (PBKDF2, ARGON2ID):
+        raise ValueError(f"{where}.kdf: must be {PBKDF2} or {ARGON2ID}")
+    if kdf == PBKDF2 and "memory" in entry:
+        raise ValueError(f"{where}.memory: goes with {ARGON2ID} only")
+    if kdf == ARGON2ID and ("secret" in entry or not {"iterations", "memory"} <= entry.keys()):
+        raise ValueError(
+            f"{where}: {ARGON2ID} needs iterations, memory, salt, stored_key and server_key, and no "
+            "secret"
+        )
     derived = {"salt", "stored_key", "server_key"}
     if ("secret" in entry) == bool(derived & entry.keys()):
         raise ValueError(f"{where}: needs secret, or salt, stored_key and server_key")
@@ -127,6 +146,8 @@ def challenge(
     salt = base64.b64encode(credential.salt).decode()
     authid = request.authid or ""
     is_standard = method == STANDARD
+    if is_standard and credential.memory is not None:
+        return Refusal(message=f"{STANDARD} is supported with {PBKDF2} only, offer scram")
     if is_standard:
         authid = authid.replace("=", "=3D").replace(",", "=2C")
     signed = (
@@ -147,9 +168,9 @@ def challenge(
     extra: dict[str, t.Any] = {
         "nonce": nonce,
         "salt": salt,
-        "kdf": "pbkdf2",
+        "kdf": PBKDF2 if credential.memory is None else ARGON2ID,
         "iterations": credential.iterations,
-        "memory": None,
+        "memory": credential.memory,
     }
     return Challenge(method, extra, verify)
 

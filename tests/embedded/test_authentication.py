@@ -174,6 +174,51 @@ def test_what_is_derived_from_a_password_is_enough() -> None:
     authentication.verify(welcome[2]["authextra"])
 
 
+#: What Crossbar.io has of "scram-secret", see ``tests/router/auth-config.json``.
+ARGON2ID: dict[str, t.Any] = {
+    "role": "backend",
+    "kdf": "argon2id-13",
+    "iterations": 3,
+    "memory": 512,
+    "salt": "AAECAwQFBgcICQoLDA0ODw==",
+    "stored_key": "ea3bec15b09416863ab75e6446a5c70c913e2ca291f177105d97983f54ee6a18",
+    "server_key": "70c8ed2784d7e4f6fb8b890ec7793360deda1871f4bf84229d9055b4e5c089cd",
+}
+
+
+def test_what_crossbar_has_derived_by_argon2id_is_enough() -> None:
+    pytest.importorskip("argon2")
+    router = TestRouter(authenticator=Principals({"scram": {"ann": ARGON2ID}}))
+    for secret, code in (("scram-secret", WELCOME), ("wrong", ABORT)):
+        _, answer, authentication = log_in(
+            router, authid="ann", authmethods=("scram",), secret=secret
+        )
+        assert answer[0] == code
+        if code == WELCOME:
+            authentication.verify(answer[2]["authextra"])
+
+
+def test_a_stranger_is_challenged_as_those_in_the_table() -> None:
+    router = TestRouter(authenticator=Principals({"scram": {"ann": ARGON2ID}}))
+    challenges = []
+    for authid in ("ann", "nobody"):
+        line = router.connect()
+        line.hello(authid=authid, authmethods=["scram"], authextra={"nonce": "abcd"})
+        challenges.append(line.take_last()[2])
+    known, unknown = ({**extra, "nonce": "", "salt": ""} for extra in challenges)
+    assert known == unknown
+    assert known["kdf"] == "argon2id-13" and known["memory"] == 512
+
+
+def test_the_method_of_the_specification_is_refused_with_argon2id() -> None:
+    router = TestRouter(authenticator=Principals({"scram": {"ann": ARGON2ID}}))
+    line = router.connect()
+    line.hello(authid="ann", authmethods=["wamp-scram"], authextra={"nonce": "abcd"})
+    code, details, _ = line.take_last()
+    assert code == ABORT
+    assert details["message"] == "wamp-scram is supported with pbkdf2 only, offer scram"
+
+
 def test_the_first_method_that_both_know_is_taken(router: TestRouter) -> None:
     line = router.connect()
     line.hello(authid="sue", authmethods=["tls", "wampcra", "ticket"])
@@ -233,6 +278,9 @@ def test_a_transport_that_has_proven_who_it_is_needs_no_more(router: TestRouter)
         {"scram": {"joe": {"role": "x"}}},
         {"scram": {"joe": {"role": "x", "secret": "x", "stored_key": "x"}}},
         {"scram": {"joe": {"role": "x", "salt": "!", "stored_key": "x", "server_key": "x"}}},
+        {"scram": {"joe": {"role": "x", "secret": "x", "kdf": "md5"}}},
+        {"scram": {"joe": {"role": "x", "secret": "x", "memory": 512}}},
+        {"scram": {"joe": {"role": "x", "secret": "x", "kdf": "argon2id-13"}}},
         {"cryptosign": {"joe": {"role": "x", "authorized_keys": []}}},
         {"cryptosign": {"joe": {"role": "x", "authorized_keys": ["zz"]}}},
         {"anonymous": {}},

@@ -331,13 +331,31 @@ def test_nobody_gets_progress_without_asking(router: TestRouter) -> None:
 @pytest.mark.parametrize(
     "features", [{}, {"progressive_call_results": True}, {"call_canceling": True}]
 )
-def test_a_callee_that_cannot_be_canceled_is_not_asked_for_progress(
+def test_a_callee_is_asked_for_progress_whatever_it_has_announced(
     router: TestRouter, features: dict[str, bool]
 ) -> None:
+    """autobahn-js and wampy.js announce less than they do."""
     caller, callee = router.join(), router.join(roles={"callee": {"features": features}})
     callee.register(ADD)
     caller.call(ADD, receive_progress=True)
-    assert "receive_progress" not in callee.take_last()[3]
+    assert callee.take_last()[3]["receive_progress"] is True
+    callee.send(YIELD, 1, {"progress": True}, [1])
+    assert caller.take_last() == [RESULT, 1, {"progress": True}, [1]]
+
+
+@pytest.mark.parametrize("mode", ["skip", "kill", "killnowait"])
+def test_progress_of_a_callee_that_cannot_be_interrupted_ends_with_the_call(
+    router: TestRouter, mode: str
+) -> None:
+    caller, callee = router.join(), router.join(roles={"callee": {}})
+    callee.register(ADD)
+    caller.call(ADD, receive_progress=True)
+    callee.take_last()
+    caller.send(CANCEL, 1, {"mode": mode})
+    assert caller.take_last()[4] == "wamp.error.canceled"
+    callee.send(YIELD, 1, {"progress": True}, [1])
+    callee.send(YIELD, 1, {}, [2])
+    assert not caller.inbox and not callee.inbox and nothing_is_left(caller, callee)
 
 
 def test_progressive_calls_are_refused(router: TestRouter) -> None:
@@ -547,9 +565,13 @@ def test_a_call_goes_on_when_its_procedure_is_unregistered(router: TestRouter) -
     assert caller.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
 
 
-@pytest.mark.parametrize("tagged", [b"\xc1\x1a\x51\x4b\x67\xb0", b"\xc2\x41\x01", b"\xd8\x1d\x00"])
+@pytest.mark.parametrize(
+    "tagged",
+    [b"\xc1\x1a\x51\x4b\x67\xb0", b"\xc2\x49\x01" + bytes(8), b"\xd8\x1d\x00"],
+    ids=["date", "number", "reference"],
+)
 def test_a_tag_of_cbor_costs_only_its_message(router: TestRouter, tagged: bytes) -> None:
-    """A date, a big number, a reference: no other serializer has them."""
+    """A date, a number of 65 bits, a reference: no other serializer has them."""
     line, callee = router.join(serializer="cbor"), router.join()
     callee.register(ADD)
     line.send_bytes(b"\x85\x18\x30\x01\xa0\x6fcom.example.add\x81" + tagged)
@@ -563,3 +585,11 @@ def test_a_tag_of_cbor_costs_only_its_message(router: TestRouter, tagged: bytes)
     assert callee.take_last()[4] == "wamp.error.invalid_argument"
     assert not line.inbox and line.closed is None
     assert nothing_is_left(line, callee)
+
+
+def test_a_bignum_of_cbor_is_passed_on_as_an_integer(router: TestRouter) -> None:
+    """autobahn-js sends what a Number cannot hold."""
+    caller, callee = router.join(serializer="cbor"), router.join(serializer="msgpack")
+    callee.register(ADD)
+    caller.send_bytes(b"\x85\x18\x30\x01\xa0\x6fcom.example.add\x81\xc2\x47\x20" + bytes(6))
+    assert callee.take_last()[4] == [2**53]

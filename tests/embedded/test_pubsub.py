@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
 import pytest
 
 from flask_wamp.router import KeptEvents
@@ -199,6 +200,32 @@ def test_who_receives_an_event(
     publisher.publish(NEWS, ["x"], **options)
     received = [line.session.identity.authid[0] for line in lines if line.take_all()]
     assert "".join(received) == expected
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
+def test_ids_may_be_floats(router: TestRouter, serializer: str) -> None:
+    """wampy.js writes them so in CBOR."""
+    named, other = router.join(serializer=serializer), router.join(serializer=serializer)
+    for line in (named, other):
+        line.subscribe(NEWS)
+    publisher = router.join(serializer=serializer)
+    publisher.publish(NEWS, [1], eligible=[float(named.id)])
+    publisher.publish(NEWS, [2], exclude=[float(other.id)])
+    assert events(named) == [1, 2] and events(other) == []
+    publisher.publish(NEWS, [3], exclude=[0.5], acknowledge=True)
+    assert publisher.take_last()[4] == "wamp.error.invalid_argument"
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "cbor"])
+def test_an_option_that_is_undefined_is_none(router: TestRouter, serializer: str) -> None:
+    """So does JavaScript write those that are not given."""
+    import cbor2
+
+    undefined = cbor2.undefined if serializer == "cbor" else msgspec.msgpack.Ext(0, b"\0")
+    line = router.join(serializer=serializer)
+    line.subscribe(NEWS, match=undefined, get_retained=undefined)
+    line.publish(NEWS, [1], exclude_me=False, exclude=undefined)
+    assert events(line) == [1]
 
 
 # Who published.

@@ -60,7 +60,9 @@ TAGGED: dict[str, bytes] = {
     "date": b"\xc0\x742013-03-21T20:04:00Z",
     "epoch": b"\xc1\x00",
     "bignum": b"\xc2\x5a" + struct.pack(">I", MANY) + b"\xff" * MANY,
-    "negative bignum": b"\xc3\x41\x01",
+    "bignum of 65 bits": b"\xc2\x49\x01" + bytes(8),
+    "bignum of text": b"\xc2\x611",
+    "negative bignum": b"\xc3\x48\x80" + bytes(7),
     "decimal": b"\xc4\x82\x1a\x7f\xff\xff\xff\x01",
     "bigfloat": b"\xc5\x82\x1a\x7f\xff\xff\xff\x01",
     "fraction": b"\xd8\x1e\x82\x01\x02",
@@ -104,6 +106,22 @@ def test_a_uint8_array_of_javascript_is_bytes() -> None:
     pytest.importorskip("cbor2")
     message = get_serializer("cbor").decode(CBOR + b"\x81\x82\xd8\x40\x42\x00\xff\xd8\x40\x40")
     assert message == m.Invocation(7, 5, {}, [[b"\x00\xff", b""]])
+
+
+@pytest.mark.parametrize(
+    ("item", "value"),
+    [
+        (b"\xc2\x40", 0),
+        (b"\xc2\x47\x20" + bytes(5) + b"\x01", 2**53 + 1),
+        (b"\xc2\x48" + b"\xff" * 8, 2**64 - 1),
+        (b"\xc3\x41\x01", -2),
+        (b"\xc3\x48\x7f" + b"\xff" * 7, -(2**63)),
+    ],
+)
+def test_a_bignum_of_javascript_is_an_integer(item: bytes, value: int) -> None:
+    pytest.importorskip("cbor2")
+    message = get_serializer("cbor").decode(CBOR + b"\x81" + item)
+    assert message == m.Invocation(7, 5, {}, [value])
 
 
 def is_refused_alone(message: m.Message) -> bool:

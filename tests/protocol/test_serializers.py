@@ -269,6 +269,24 @@ def test_json_where_another_serializer_was_agreed_on_says_what_to_set(
         get_serializer(name).decode(data)
 
 
+def test_undefined_of_msgpack_is_none() -> None:
+    """msgpackr has an extension for it."""
+    undefined = msgspec.msgpack.Ext(0, b"\0")
+    data = msgspec.msgpack.encode(
+        [50, 1, {"a": undefined}, [undefined, [undefined]], {"a": undefined}]
+    )
+    expected = m.Result(1, {"a": None}, [None, [None]], {"a": None})
+    assert get_serializer("msgpack").decode(data) == expected
+
+
+@pytest.mark.parametrize("extension", [(0, b"\1"), (0, b""), (1, b"\0")])
+def test_other_extensions_of_msgpack_stay_what_they_are(extension: tuple[int, bytes]) -> None:
+    given = msgspec.msgpack.Ext(*extension)
+    message = get_serializer("msgpack").decode(msgspec.msgpack.encode([50, 1, {}, [given]]))
+    assert isinstance(message, m.Result)
+    assert message.args == [given]
+
+
 def test_undefined_of_cbor_is_none() -> None:
     data = cbor2.dumps([50, 1, {}, [cbor2.undefined, [cbor2.undefined]], {"a": cbor2.undefined}])
     assert get_serializer("cbor").decode(data) == m.Result(1, {}, [None, [None]], {"a": None})
