@@ -11,6 +11,7 @@ from flask_wamp.testing import MakeRouter
 
 from . import install, table
 from .matrix import Results, cells
+from .routers import Routers
 from .sides import Stage
 
 
@@ -38,11 +39,15 @@ def others() -> None:
 
 
 @pytest.fixture(scope="package")
-def stage(others: None, make_wamp_router: MakeRouter) -> t.Iterator[Stage]:
+def stage(
+    others: None, make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[Stage]:
     """Routers, apps and peers."""
-    stage = Stage(make_wamp_router)
+    routers = Routers(make_wamp_router, tmp_path_factory.mktemp("router"))
+    stage = Stage(routers)
     yield stage
     stage.close()
+    routers.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,15 @@ import itertools
 import typing as t
 
 from .features import FEATURES
-from .names import AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN, XCONN_ROUTER
+from .names import (
+    AUTOBAHN,
+    AUTOBAHN_JS,
+    BUILT_IN,
+    CROSSBAR,
+    WAMPY_JS,
+    XCONN,
+    XCONN_ROUTER,
+)
 
 JSON, MSGPACK, CBOR = "ws+json", "ws+msgpack", "ws+cbor"
 MIXED = "ws+json/rawsocket+msgpack"
@@ -25,6 +33,12 @@ TRANSPORTS: dict[str, tuple[str, ...]] = {
     XCONN_ROUTER: (JSON, MSGPACK, CBOR),
 }
 
+#: The routers between each and us.
+ROUTERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN), (BUILT_IN, CROSSBAR)),
+    XCONN_ROUTER: (XCONN_ROUTER,),
+}
+
 SILENCE = r"in time|still not so after|did not answer within"
 """How a wait ends for what never comes."""
 
@@ -33,10 +47,11 @@ UNANNOUNCED = r"needs a router that announces"
 
 
 class Cell(t.NamedTuple):
-    """A feature, with a peer, over a transport."""
+    """A feature, with a peer, on a router, over a transport."""
 
     feature: str
     peer: str
+    router: str
     transport: str
 
 
@@ -52,6 +67,8 @@ class Known:
     """What the failure says, as a regular expression."""
     transports: tuple[str, ...] = ()
     """Where; everywhere if empty."""
+    routers: tuple[str, ...] = ()
+    """On which; on all if empty."""
     lacks: bool = True
     """Whether it was never meant to work; else it is a fault."""
     breaks: bool = False
@@ -65,6 +82,9 @@ SOURCES = {
     XCONN: "https://github.com/xconnio/xconn-python",
     XCONN_ROUTER: "https://github.com/xconnio/wampproto-python",
 }
+
+NO_INTEGER = r"cannot carry the payload"
+"""How the built-in router refuses a number that a rounded integer has become."""
 
 NUMBER = "JavaScript numbers are exact only up to ``2**53``."
 TEXT = "It does not convert bytes in JSON. They are strings that begin with NUL."
@@ -90,7 +110,7 @@ KNOWN: tuple[Known, ...] = (
         AUTOBAHN_JS,
         ("calls_large", "called_large"),
         NUMBER,
-        r"BigInt|AssertionError|" + SILENCE,
+        r"BigInt|AssertionError|" + NO_INTEGER + "|" + SILENCE,
         (JSON, MSGPACK, "rawsocket+json", MIXED),
         breaks=True,
     ),
@@ -113,7 +133,7 @@ KNOWN: tuple[Known, ...] = (
         WAMPY_JS,
         ("calls_large", "called_large"),
         NUMBER,
-        r"Websocket error|AssertionError|" + SILENCE,
+        r"Websocket error|AssertionError|" + NO_INTEGER + "|" + SILENCE,
         (JSON, CBOR, MIXED),
         breaks=True,
     ),
@@ -136,6 +156,7 @@ KNOWN: tuple[Known, ...] = (
         "It writes ids as floats in CBOR, and Crossbar then closes its session.",
         r"Websocket error",
         (CBOR,),
+        (CROSSBAR,),
         lacks=False,
         breaks=True,
     ),
@@ -154,6 +175,7 @@ KNOWN: tuple[Known, ...] = (
         "closes its session. Give both.",
         r"Websocket error",
         (MSGPACK, CBOR),
+        (CROSSBAR,),
         lacks=False,
         breaks=True,
     ),
@@ -162,9 +184,11 @@ KNOWN: tuple[Known, ...] = (
     Known(
         XCONN,
         ("calls_bytes", "called_bytes", "publishes_bytes", "published_bytes"),
-        "It does not support bytes in JSON.",
+        "It does not support bytes in JSON. If it fails to send them, it skips a request id, and the "
+        "built-in router then ends its session.",
         r"not JSON serializable|AssertionError",
         (JSON,),
+        breaks=True,
     ),
     Known(
         XCONN,
@@ -185,6 +209,7 @@ KNOWN: tuple[Known, ...] = (
         ("calls_timeout",),
         "It does not announce ``call_canceling``, and Crossbar then never answers the call.",
         SILENCE,
+        routers=(CROSSBAR,),
     ),
     Known(
         XCONN,
@@ -290,9 +315,9 @@ def is_tried(cell: Cell) -> bool:
 def cells() -> list[Cell]:
     """All that are run, peer by peer: each joins once."""
     every = (
-        Cell(feature, peer, transport)
+        Cell(feature, peer, router, transport)
         for peer, transports in TRANSPORTS.items()
-        for transport, feature in itertools.product(transports, FEATURES)
+        for router, transport, feature in itertools.product(ROUTERS[peer], transports, FEATURES)
     )
     return [cell for cell in every if is_tried(cell)]
 
@@ -305,6 +330,7 @@ def known(cell: Cell) -> Known | None:
         if entry.peer == cell.peer
         and cell.feature in entry.features
         and (not entry.transports or cell.transport in entry.transports)
+        and (not entry.routers or cell.router in entry.routers)
     ]
     assert len(found) <= 1, f"{cell} is declared twice"
     return found[0] if found else None

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import queue
-import subprocess
 import threading
 import typing as t
-from pathlib import Path
 
 from flask import Flask, g
 
 from flask_wamp import FlaskWAMP, event, invocation
-from flask_wamp.crossbar import DevRouter, crossbar_python, free_port
+from flask_wamp.crossbar import crossbar_python
 from tests.support import peers
-from tests.support.nodes import AUTH_CONFIG
 
 from . import install
 from .names import AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN, XCONN_ROUTER
+from .routers import DRIVERS, Routers
 
-DRIVERS = Path(__file__).parent / "drivers"
 SAFE = 2**53 - 1
 """The largest integer that a Number of JavaScript holds exactly."""
 
@@ -84,8 +80,9 @@ class Ours:
         return events
 
     def hold(self, procedure: str) -> Held:
-        """Register a procedure that waits until it is canceled."""
+        """Register a procedure that waits until it is canceled, or until the cell is over."""
         held = Held()
+        self._undo.append(held.over.set)
         self.callee(held.wait, procedure)
         return held
 
@@ -143,33 +140,31 @@ class Held:
     def __init__(self) -> None:
         self.started = threading.Event()
         self.interrupted = threading.Event()
+        self.over = threading.Event()
 
     def wait(self) -> None:
         self.started.set()
-        for _ in range(int(peers.PATIENCE / 0.01)):
+        while not self.over.wait(0.01):
             if invocation.canceled:
                 self.interrupted.set()
                 return
-            threading.Event().wait(0.01)
 
 
 class Stage:
     """The routers, our apps and the peers, each started when a cell asks for it."""
 
-    def __init__(self, make_router: t.Callable[..., DevRouter]) -> None:
-        self._make_router = make_router
+    def __init__(self, routers: Routers) -> None:
+        self._routers = routers
         self._stack = contextlib.ExitStack()
-        self._routers: dict[str, dict[str, str]] = {}
         self._ours: dict[tuple[str, str], Ours] = {}
-        self._peer: tuple[tuple[str, str], peers.AutobahnPeer] | None = None
+        self._peer: tuple[tuple[str, ...], peers.AutobahnPeer] | None = None
         self._cells = itertools.count(1)
 
     def prefix(self) -> str:
         """A URI below which nothing is yet."""
         return f"com.interop.c{next(self._cells)}"
 
-    def ours(self, name: str, transport: str) -> Ours:
-        router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
+    def ours(self, router: str, transport: str) -> Ours:
         transport = transport.split("/")[-1]
         if (router, transport) not in self._ours:
             url, serializer = self._endpoint(router, transport)
@@ -180,15 +175,15 @@ class Stage:
         ours.client.wait_until_joined(peers.PATIENCE)
         return ours
 
-    def peer(self, name: str, transport: str) -> peers.AutobahnPeer:
+    def peer(self, name: str, router: str, transport: str) -> peers.AutobahnPeer:
         """The peer of the last cell, if it lives; a new one else."""
         if self._peer is not None:
             key, peer = self._peer
-            if key == (name, transport) and peer.is_alive:
+            if key == (name, router, transport) and peer.is_alive:
                 return peer
             self.drop_peer()
-        peer = self._join(name, transport)
-        self._peer = ((name, transport), peer)
+        peer = self._join(name, router, transport)
+        self._peer = ((name, router, transport), peer)
         return peer
 
     def drop_peer(self) -> None:
@@ -201,8 +196,8 @@ class Stage:
         self.drop_peer()
         self._stack.close()
 
-    def _join(self, name: str, transport: str) -> peers.AutobahnPeer:
-        url, serializer = self._endpoint(name, transport)
+    def _join(self, name: str, router: str, transport: str) -> peers.AutobahnPeer:
+        url, serializer = self._endpoint(router, transport)
         arguments = [url, "realm1", serializer]
         if name in (AUTOBAHN, XCONN_ROUTER):
             # Crossbar's Python has all that autobahn needs for cryptosign and SCRAM.
@@ -214,46 +209,6 @@ class Stage:
         command = [node, "--no-deprecation", str(DRIVERS / script), *arguments]
         return DriverPeer(command, {"NODE_PATH": str(modules)})
 
-    def _endpoint(self, name: str, transport: str) -> tuple[str, str]:
+    def _endpoint(self, router: str, transport: str) -> tuple[str, str]:
         kind, serializer = transport.split("/")[0].split("+")
-        router = XCONN_ROUTER if name == XCONN_ROUTER else AUTOBAHN
-        if router not in self._routers:
-            start = self._start_xconn if router == XCONN_ROUTER else self._start_crossbar
-            self._routers[router] = start()
-        return self._routers[router][kind], serializer
-
-    def _start_crossbar(self) -> dict[str, str]:
-        ws, rawsocket = free_port(), free_port()
-        urls = {"ws": f"ws://127.0.0.1:{ws}/ws", "rawsocket": f"tcp://127.0.0.1:{rawsocket}"}
-        config = json.loads(AUTH_CONFIG.read_text().replace('"PORT"', str(rawsocket)))
-        (worker,) = config["workers"]
-        (universal,) = worker["transports"]
-        # On a port that speaks both, Crossbar leaves Nagle's algorithm on: 40 ms for most cells.
-        endpoint = {**universal["endpoint"], "port": ws}
-        web = {"type": "web", "endpoint": endpoint, "paths": universal.pop("websocket")}
-        worker["transports"].append(web)
-        self._make_router(list(urls.values()), config=config)
-        return urls
-
-    def _start_xconn(self) -> dict[str, str]:
-        port = free_port()
-        command = [str(install.xconn()), str(DRIVERS / "xconn_router.py"), str(port), "realm1"]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        self._stack.callback(_end, process)
-        assert process.stdout is not None
-        while (line := process.stdout.readline()) != b"ready\n":
-            assert line, "xconn's router did not start"
-        return {"ws": f"ws://127.0.0.1:{port}/ws"}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
-        pipe.close()
-    try:
-        process.wait(peers.PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return self._routers.url(router, kind), serializer

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from .features import FEATURES
 from .features.scene import Feature
-from .matrix import MIXED, SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
+from .matrix import MIXED, ROUTERS, SOURCES, TRANSPORTS, Cell, Known, Results, is_tried
+from .names import AUTOBAHN, XCONN_ROUTER
 
 DASH = "–"
+
+CLIENTS = [peer for peer in TRANSPORTS if peer != XCONN_ROUTER]
 
 PAGE = Path(__file__).parents[2] / "docs" / "interop.rst"
 
@@ -19,11 +22,12 @@ Interoperability
 ================
 
 This page shows which features work between an application with Flask-WAMP and WAMP clients by others.
-Each feature is tried over the transports that both sides have, on a real router.
+Each feature is tried over the transports that both sides have, on real routers.
 
 {works} of {all} combinations work. ``yes`` means that the feature works over all transports of the peer.
 If it fails over some, the cell names them, and a note says why. If it was not tried over all transports,
-the cell names those it was tried over, in parentheses. A dash means that it was not tried.
+the cell names those it was tried over, in parentheses. A dash means that it was not tried. If the
+routers differ, the cell says what works on which.
 
 ``tox -e interop`` runs all combinations. One that is known to fail is run as well, and has to fail in
 the way that its note describes. ``tox -e interop -- --write-interop`` writes this page.
@@ -33,10 +37,21 @@ Peers
 
 {peers}
 
-The router is Crossbar.io, except in the last column: there it is the router of xconn, and the client is
-autobahn-python. Both sides use the same transport and serializer, with one exception. In {mixed}, the
+Both sides use the same transport and serializer, with one exception. In {mixed}, the
 peer uses the first and the application the second, as browsers and servers do. autobahn-python runs on
 asyncio. On Twisted it uses the same protocol code.
+
+Routers
+-------
+
+Each client is tried on the `built-in router <router.rst>`_, which ``flask wamp router`` runs, and on
+Crossbar.io. The last column of the tables below is about the router of xconn, with autobahn-python as
+the client. So many combinations work on each router:
+
+{routers}
+
+The built-in router and Crossbar.io differ in one option that no cell shows. The built-in router reads
+``options.timeout`` of a call in milliseconds, as the specification says, and Crossbar.io in seconds.
 
 {versions}
 """
@@ -64,6 +79,7 @@ def render(results: Results, versions: dict[str, str]) -> str:
         works=sum(known is None for known in results.values()),
         all=len(results),
         peers=_table(["", "transports and serializers"], _peers()),
+        routers=_table(["", *CLIENTS, "all"], _routers(results)),
         mixed=f"``{MIXED}``",
         versions=f"{VERSIONS}{named}.",
     )
@@ -82,6 +98,25 @@ def _peers() -> list[list[str]]:
     ]
 
 
+def _routers(results: Results) -> list[list[str]]:
+    """How many combinations work, by router and client."""
+    return [
+        [
+            router,
+            *(_count(results, router, (client,)) for client in CLIENTS),
+            _count(results, router, CLIENTS),
+        ]
+        for router in dict.fromkeys(itertools.chain(*ROUTERS.values()))
+    ]
+
+
+def _count(results: Results, router: str, clients: t.Collection[str]) -> str:
+    if router == XCONN_ROUTER:
+        clients = [XCONN_ROUTER] if AUTOBAHN in clients else []
+    found = [results[cell] for cell in results if cell.router == router and cell.peer in clients]
+    return f"{sum(known is None for known in found)} of {len(found)}" if found else DASH
+
+
 def _section(title: str, features: list[Feature], results: Results, notes: dict[Known, int]) -> str:
     rows = [
         [feature.title, *(_cell(feature.name, peer, results, notes) for peer in TRANSPORTS)]
@@ -91,9 +126,17 @@ def _section(title: str, features: list[Feature], results: Results, notes: dict[
 
 
 def _cell(name: str, peer: str, results: Results, notes: dict[Known, int]) -> str:
-    tried = [
-        cell for transport in TRANSPORTS[peer] if is_tried(cell := Cell(name, peer, transport))
-    ]
+    """What works, on all routers of the peer or on each."""
+    texts = {router: _text(name, peer, router, results, notes) for router in ROUTERS[peer]}
+    first, *rest = texts.values()
+    if all(text == first for text in rest):
+        return first
+    return "; ".join(f"{router}: {text}" for router, text in texts.items())
+
+
+def _text(name: str, peer: str, router: str, results: Results, notes: dict[Known, int]) -> str:
+    cells = (Cell(name, peer, router, transport) for transport in TRANSPORTS[peer])
+    tried = [cell for cell in cells if is_tried(cell)]
     fails = {cell.transport: known for cell in tried if (known := results[cell])}
     if not tried:
         return DASH

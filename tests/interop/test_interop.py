@@ -11,6 +11,7 @@ from tests.support import peers
 from .features import FEATURES
 from .features.scene import Scene
 from .matrix import SILENCE, Cell, Known, Results, cells, known
+from .names import CROSSBAR
 from .sides import Stage
 
 pytestmark = [pytest.mark.interop, pytest.mark.router]
@@ -21,11 +22,13 @@ BRIEFLY = 0.4
 
 def attempt(stage: Stage, cell: Cell, seconds: float, breaks: bool) -> str | None:
     """Run a cell; return what it failed with, None where it works."""
-    ours = stage.ours(cell.peer, cell.transport)
-    peer = stage.peer(cell.peer, cell.transport)
+    ours = stage.ours(cell.router, cell.transport)
+    peer = stage.peer(cell.peer, cell.router, cell.transport)
+    # "CALL.Options.timeout|integer in milliseconds"; Crossbar counts seconds.
+    second = 1 if cell.router == CROSSBAR else 1000
     try:
         with peers.impatient(seconds):
-            FEATURES[cell.feature].run(Scene(ours, peer, stage.prefix()))
+            FEATURES[cell.feature].run(Scene(ours, peer, stage.prefix(), second))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import re
 
 from docutils import nodes
 from docutils.core import publish_doctree
 
 from .features import FEATURES
-from .matrix import KNOWN, TRANSPORTS, cells, known
+from .matrix import KNOWN, ROUTERS, TRANSPORTS, cells, known
+from .names import BUILT_IN
 from .table import DASH, PAGE, render, without_versions
 
 
@@ -24,7 +26,7 @@ def test_the_tables_show_as_many_combinations_as_the_page_says() -> None:
     works = total = 0
     for table in publish_doctree(page, str(PAGE)).findall(nodes.table):
         head, *rows = ([cell.astext() for cell in row] for row in table.findall(nodes.row))
-        if len(head) == 1 + len(TRANSPORTS):
+        if head[1:] == list(TRANSPORTS):
             for row in rows:
                 counts = [shown(*pair) for pair in zip(head[1:], row[1:], strict=True)]
                 works += sum(works for works, _ in counts)
@@ -32,8 +34,22 @@ def test_the_tables_show_as_many_combinations_as_the_page_says() -> None:
     assert f"{works} of {total} combinations work" in page
 
 
+def test_the_built_in_router_is_the_one_on_which_most_works() -> None:
+    works = collections.Counter(cell.router for cell in cells() if known(cell) is None)
+    assert works.most_common(1)[0][0] == BUILT_IN
+
+
 def shown(peer: str, text: str) -> tuple[int, int]:
     """How many combinations a cell shows to work, and how many to have been tried."""
+    texts = re.split("|".join(rf"(?:; )?{re.escape(router)}: " for router in ROUTERS[peer]), text)
+    if len(texts) == 1:
+        texts *= len(ROUTERS[peer])
+    counts = [shown_on_one(peer, text) for text in texts if text]
+    assert len(counts) == len(ROUTERS[peer])
+    return sum(works for works, _ in counts), sum(tried for _, tried in counts)
+
+
+def shown_on_one(peer: str, text: str) -> tuple[int, int]:
     if text == DASH:
         return 0, 0
     over = re.search(r"\((.*)\)", text)
@@ -49,6 +65,7 @@ def test_what_is_known_is_of_the_matrix() -> None:
     for entry in KNOWN:
         assert set(entry.features) <= set(FEATURES), entry
         assert set(entry.transports) <= set(TRANSPORTS[entry.peer]), entry
+        assert set(entry.routers) <= set(ROUTERS[entry.peer]), entry
 
 
 def test_the_page_is_valid() -> None:

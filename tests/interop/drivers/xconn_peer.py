@@ -175,7 +175,9 @@ async def main(url: str, realm: str, serializer: str) -> None:
 
 
 if __name__ == "__main__":
-    builtins.print = lambda *values: None  # what xconn prints would be taken for lines of ours
+    builtins.print = lambda *values, **options: (
+        None
+    )  # what xconn prints would be taken for lines of ours
     try:
         asyncio.run(main(*sys.argv[1:]))
     except Exception as error:

@@ -155,7 +155,7 @@ def calls_and_cancels(scene: Scene, mode: str) -> None:
 @feature(CALLS, "``options.timeout``: the handler is interrupted", once=True)
 def calls_timeout(scene: Scene) -> None:
     held = scene.ours.hold(scene.uri("hold"))
-    call = scene.peer.submit(scene.uri("hold"), options={"timeout": 1})
+    call = scene.peer.submit(scene.uri("hold"), options={"timeout": scene.second})
     wait(held.started)
     wait(held.interrupted)
     with pytest.raises(peers.RemoteError) as caught:

@@ -23,6 +23,8 @@ class Scene:
     ours: Ours
     peer: peers.AutobahnPeer
     prefix: str
+    second: int
+    """What ``CALL.Options.timeout`` has to be for the router to wait a second."""
 
     @property
     def client(self) -> Client:
