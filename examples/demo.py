@@ -98,11 +98,15 @@ def with_crossbar(example: str, port: int | None, *, check: bool = False) -> Non
 
 
 def credentials(config: dict[str, t.Any] | None) -> dict[str, str]:
-    """Return the environment variables with which the app joins by the ticket of a configuration."""
+    """Return the environment variables with which the app joins as its configuration of the router says."""
     if config is None:
         return {}
     (path,) = config["workers"][0]["transports"][0]["paths"].values()
-    ((authid, principal),) = path["auth"]["ticket"]["principals"].items()
+    auth = path["auth"]
+    if "wampcra" in auth:
+        ((authid, user),) = auth["wampcra"]["users"].items()
+        return {"FLASK_WAMP_AUTHID": authid, "FLASK_WAMP_SECRET": user["secret"]}
+    ((authid, principal),) = auth["ticket"]["principals"].items()
     return {
         "FLASK_WAMP_AUTHMETHODS": '["ticket"]',
         "FLASK_WAMP_AUTHID": authid,

@@ -43,6 +43,8 @@ def look_around(sender: Flask, **extra: object) -> None:
     with here.lock:  # came() and went() wait until the list is complete
         here.sessions = {each.id: each.authid for each in g.wampy.meta.sessions.all("user")}
         tell(here)
+    # The router publishes this when the session of this process ends.
+    g.wampy.testament(".everyone", "away")
 
 
 @wamp.on_session_join

@@ -295,12 +295,23 @@ def start_example(wamp_router: t.Any, tmp_path: Path) -> t.Iterator[t.Callable[[
         yield start
 
 
+def own_crossbar(example: str, make_wamp_router: t.Any) -> t.Any:
+    """Crossbar.io as an example configures it."""
+    config = json.loads((ROOT / f"examples/{example}/router.json").read_text())
+    port = config["workers"][0]["transports"][0]["endpoint"]["port"] = free_port()
+    return make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
+
+
 @pytest.fixture(scope="session")
 def presence_crossbar(make_wamp_router: t.Any) -> t.Any:
     """Crossbar.io as the presence example configures it: browsers have a role of their own."""
-    config = json.loads((ROOT / "examples/presence/router.json").read_text())
-    port = config["workers"][0]["transports"][0]["endpoint"]["port"] = free_port()
-    return make_wamp_router([f"ws://127.0.0.1:{port}/ws"], config=config)
+    return own_crossbar("presence", make_wamp_router)
+
+
+@pytest.fixture(scope="session")
+def chat_crossbar(make_wamp_router: t.Any) -> t.Any:
+    """Crossbar.io as the chat configures it: it asks the app who may join, and who may do what."""
+    return own_crossbar("chat", make_wamp_router)
 
 
 @pytest.fixture(params=["embedded", "crossbar"])

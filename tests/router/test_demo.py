@@ -93,8 +93,14 @@ def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: 
 
 @pytest.mark.router
 @pytest.mark.crossbar("the demo with --crossbar")
-def test_it_runs_other_examples_and_the_router_they_bring_along(wamp_router: DevRouter) -> None:
-    with demo("presence", "--check", "--crossbar") as process:
+@pytest.mark.parametrize("example", ["presence", "chat"])
+def test_it_runs_other_examples_and_the_router_they_bring_along(
+    wamp_router: DevRouter, example: str
+) -> None:
+    if example == "chat":
+        for extension in ("flask_login", "flask_sqlalchemy", "flask_wtf"):
+            pytest.importorskip(extension)
+    with demo(example, "--check", "--crossbar") as process:
         output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "The page has" in output

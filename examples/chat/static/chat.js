@@ -1,10 +1,11 @@
 /** The chat: what it knows, what the app tells it, and what the user does. */
 
 import { ApplicationError, Wamp } from "/wamp/client.js";
-import { Outbox } from "./outbox.js";
+import { Outbox, explain } from "./outbox.js";
 import { Messages, find, setFace, setText, showCandidates, showList } from "./view.js";
 
 const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const SLOW = 1000; // milliseconds after which we say that we wait for the app
 const PAGE = 50; // messages that the app sends at once
 const TYPING = 3000; // milliseconds between two times that we say so
 const STILL_TYPING = 5000; // milliseconds for which we believe others
@@ -65,6 +66,7 @@ function leave() {
 /** Fetch everything: nobody has told us what has happened while we were away. */
 async function refresh() {
   clearTimeout(retry);
+  const slow = setTimeout(showConnection, SLOW, "waiting");
   try {
     do {
       take(await call("start"));
@@ -77,6 +79,8 @@ async function refresh() {
     console.warn(error);
     showConnection("waiting");
     retry = setTimeout(refresh, RETRY);
+  } finally {
+    clearTimeout(slow);
   }
 }
 
@@ -149,6 +153,11 @@ const events = {
   person({ person }) {
     people.set(person.id, person);
     showLists();
+  },
+
+  // A process of the app has ended. Perhaps there are others.
+  away() {
+    refresh();
   },
 
   online(event) {
@@ -339,7 +348,7 @@ async function attempt(action) {
   try {
     return await action();
   } catch (error) {
-    if (error instanceof ApplicationError) tell(error.kwargs.description ?? `This did not work (${error.uri}).`);
+    if (error instanceof ApplicationError) tell(`This did not work: ${explain(error)}`);
     else tell("This did not work: there is no connection.");
     console.warn(error);
   }

@@ -8,7 +8,10 @@ import { ApplicationError } from "/wamp/client.js";
 const RETRY = 2000; // milliseconds
 
 /** What may be different in a moment: no process of the app is there, or there were too many calls. */
-const LATER = /no_such_procedure|unavailable|too_many_requests|timeout|canceled/;
+const LATER = /no_such_procedure|authorization_failed|unavailable|too_many_requests|timeout|canceled/;
+
+/** Say what the app has against it. */
+export const explain = ({ uri, kwargs }) => kwargs.description ?? kwargs.errors?.[0]?.msg ?? uri;
 
 export class Outbox {
   items = [];
@@ -58,7 +61,7 @@ export class Outbox {
       this.discard(item.token);
     } catch (error) {
       if (!(error instanceof ApplicationError) || LATER.test(error.uri)) throw error;
-      item.failed = error.kwargs.description ?? error.uri;
+      item.failed = explain(error);
       this.#store();
     }
   }
