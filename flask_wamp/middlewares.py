@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-import time
 import typing as t
 
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from ._text import get_logger
+from .concurrency.clock import monotonic
 from .concurrency.threads import is_time_limit, time_limit
 from .handlers.context import Invocation, Message
 from .handlers.hooks import Handle
@@ -39,11 +39,11 @@ class Timeout:
 
     def __call__(self, next_: Handle, message: Message) -> t.Any:
         """Set the deadline and call the handler."""
-        begun = time.monotonic()
+        begun = monotonic()
         message.limit(self.duration)
         with time_limit(begun + self.duration):
             result = next_(message)
-        if not isinstance(message, Invocation) and time.monotonic() - begun > self.duration:
+        if not isinstance(message, Invocation) and monotonic() - begun > self.duration:
             logger.warning("%r took longer than %g s", message, self.duration)
         return result
 
@@ -86,7 +86,7 @@ def _outcome(message: Message, error: BaseException | None) -> str:
     if is_time_limit(error):
         return error_uris.TIMEOUT
     if isinstance(message, Invocation) and message.canceled:
-        too_late = message.deadline is not None and time.monotonic() >= message.deadline
+        too_late = message.deadline is not None and monotonic() >= message.deadline
         return error_uris.TIMEOUT if too_late else error_uris.CANCELED
     if error is None:
         return "ok"
@@ -135,7 +135,7 @@ class RateLimit:
         return RateLimit(**{**self._options, **options})
 
     def _take(self, key: t.Any) -> bool:
-        now = time.monotonic()
+        now = monotonic()
         with self._guard():
             tokens, at = self._buckets.get(key, (float(self._limit), now))
             tokens = min(self._limit, tokens + (now - at) * self._limit / self._period)

@@ -12,10 +12,10 @@ import http.client
 import io
 import socket
 import ssl
-import time
 import typing as t
 from urllib.parse import SplitResult
 
+from ..concurrency.clock import monotonic
 from ..exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
 from ..transports import TLSSettings
 
@@ -63,7 +63,7 @@ def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trus
     :raises ProtocolError: What answers does not speak HTTP.
     """
     where = f"{url.scheme}://{url.netloc}"
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     client = _client(url, timeout, trust)
     try:
         client.connect()
@@ -131,7 +131,7 @@ class _Watched:
         self._deadline = deadline
 
     def _wait(self) -> socket.socket:
-        remaining = self._deadline - time.monotonic()
+        remaining = self._deadline - monotonic()
         if remaining <= 0:
             raise TimeoutError
         self._sock.settimeout(remaining)

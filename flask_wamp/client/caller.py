@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import collections.abc as c
 import functools
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..concurrency.deadlines import follow, inherited, within
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
@@ -74,7 +74,7 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         timeout = within(self._timeout, procedure)
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         connection, _ = self._state.connected(deadline)
         ticket, options = CallTicket(), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, ticket)
@@ -100,7 +100,7 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         timeout = within(self._timeout, procedure)
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         connection, peer = self._state.connected(deadline)
         future, options = CallFuture(procedure, timeout, peer.pool), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, future)
@@ -123,7 +123,7 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         procedure = self._procedure(procedure)
-        deadline = time.monotonic() + within(self._timeout, procedure)
+        deadline = monotonic() + within(self._timeout, procedure)
         connection, peer = self._state.connected(deadline)
         settings = self.settings
         size = 4 * settings.max_message_size
@@ -244,7 +244,7 @@ class Caller(WampyAPI):
             get_retained=get_retained,
             keep_alive=keep_alive,
             max_age=max_age,
-            timeout=deadline - time.monotonic(),
+            timeout=deadline - monotonic(),
             make=self._state.make_event,
             ending=self._state.policy.ending,
         )
@@ -266,7 +266,7 @@ class Caller(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        timeout = self._waits_until() - time.monotonic()
+        timeout = self._waits_until() - monotonic()
         return self._state.testaments.add(
             self._topic(topic), args, kwargs, self._options, timeout=timeout
         )
@@ -359,12 +359,12 @@ class Caller(WampyAPI):
 
         In a handler that is at most the deadline of the handler.
         """
-        deadline, limit = time.monotonic() + self._timeout, inherited()
+        deadline, limit = monotonic() + self._timeout, inherited()
         return deadline if limit is None else min(deadline, limit)
 
     def _await(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
         """Wait for the answer to a request that is not a call."""
-        timeout = deadline - time.monotonic()
+        timeout = deadline - monotonic()
         with peer.pool.release_slot():
             answered = waiter.wait(timeout)
         if not answered:

@@ -7,10 +7,10 @@ used.
 from __future__ import annotations
 
 import contextlib
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
@@ -133,7 +133,7 @@ class Client(Caller):
         peer = self.peer
         if peer is None:
             return
-        peer.remove_listener(declaration, time.monotonic() + self.settings.drain_timeout)
+        peer.remove_listener(declaration, monotonic() + self.settings.drain_timeout)
         if peer.connection is None:
             return
         answer = withdraw(peer.connection, declaration)

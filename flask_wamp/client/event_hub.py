@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
@@ -368,4 +368,4 @@ class EventHub:
             self._watching = bool(self._subscriptions)
             if not self._watching:
                 return
-        self._peer.call_at(time.monotonic() + LOOK, functools.partial(self._look, ending))
+        self._peer.call_at(monotonic() + LOOK, functools.partial(self._look, ending))

@@ -5,10 +5,10 @@ The thread that reads from the router puts the events into a buffer, see :mod:`.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.deadlines import active_message
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_time_limit
@@ -124,7 +124,7 @@ class EventStream:
 
         :returns: None if none came within ``timeout`` seconds, or if the stream has ended.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while (shared := self._take(_left(deadline))) is not None:
             if shared.active is not None and (item := self._item(shared.active)) is not None:
                 return item
@@ -153,7 +153,7 @@ class EventStream:
     def _take(self, timeout: float | None) -> SharedEvent | None:
         if self._work is None:
             return self._wait(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while not self._work.canceled:
             left = _left(deadline)
             shared = self._wait(LOOK if left is None else min(LOOK, left))
@@ -184,13 +184,13 @@ class EventStream:
         """
         pulse = ": \n\n" if events else "\n"
         text: str | None = pulse  # at once, so that the headers are sent
-        due = time.monotonic()
+        due = monotonic()
         end = None if self._max_age is None else due + self._max_age
         try:
-            while end is None or time.monotonic() < end:
-                if text is not None or time.monotonic() >= due:
+            while end is None or monotonic() < end:
+                if text is not None or monotonic() >= due:
                     yield text or pulse
-                    due = time.monotonic() + self._keep_alive
+                    due = monotonic() + self._keep_alive
                 shared = self._take(_left(due if end is None else min(due, end)))
                 if shared is None and self._buffer.over:
                     return
@@ -254,7 +254,7 @@ class _Abandon:
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 def _payload(active: ActiveEvent, match: str) -> object:

@@ -5,9 +5,9 @@ Source: WAMP Advanced Profile, "Progressive Call Results".
 
 from __future__ import annotations
 
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
 from ..exceptions import CallTimeout, TooSlow, WAMPError
 from ..protocol import messages as m
@@ -122,7 +122,7 @@ class ResultStream:
         """Wait for the next result. None: the stream was closed, perhaps by another thread."""
         timeout = self._timeout
         if self._deadline is not None:
-            timeout = min(timeout, self._deadline - time.monotonic())
+            timeout = min(timeout, self._deadline - monotonic())
         timeout = max(0.0, timeout)
         try:
             with self._pool.release_slot():

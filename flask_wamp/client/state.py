@@ -8,10 +8,10 @@ import dataclasses
 import functools
 import os
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
 from ..concurrency.pool import Pool
 from ..coordination.leases import Leases
@@ -304,7 +304,7 @@ class ClientState:
 
     def _patience(self, deadline: float) -> float:
         """Return the seconds to wait for a session: slightly more than one attempt to join takes."""
-        return min(self.settings.connect_timeout + 0.5, max(0.0, deadline - time.monotonic()))
+        return min(self.settings.connect_timeout + 0.5, max(0.0, deadline - monotonic()))
 
     def stop(self) -> None:
         """Leave the realm: linger, unregister, drain, and send GOODBYE.
@@ -321,7 +321,7 @@ class ClientState:
             way_out = Linger(peer.connection, self.declarations)
             guarded(logger.exception, "cannot linger", way_out.wait, linger)
             leaving = way_out.release
-        deadline = time.monotonic() + drain
+        deadline = monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
         self._peers.pop(os.getpid(), None)
         self.declarations.serve_all(False)

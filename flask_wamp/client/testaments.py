@@ -12,10 +12,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from ..peer.calls import give_up
 from ..peer.connection import Connection
@@ -230,7 +230,7 @@ class TestamentSync:
         if not scopes:
             return
         try:
-            timeout = min(deadline - time.monotonic(), 2.0)
+            timeout = min(deadline - monotonic(), 2.0)
             self.take_back(scopes, timeout=timeout, keep=[w for w in wills if not w.unless_stopped])
         except WAMPError as error:
             logger.warning("cannot withdraw the testaments: %s", error)

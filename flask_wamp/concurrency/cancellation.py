@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import time
 import typing as t
 
 from . import deadlines
+from .clock import monotonic
 from .interruption import Interrupted, TimeLimit
 
 T = t.TypeVar("T")
@@ -58,7 +58,7 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
 
     alarm = None
     if limit is not None:
-        alarm = loop.call_later(max(0.0, limit - time.monotonic()), end, TimeLimit)
+        alarm = loop.call_later(max(0.0, limit - monotonic()), end, TimeLimit)
     leave = deadlines.follow(object(), end_from_outside)
     try:
         return await coroutine

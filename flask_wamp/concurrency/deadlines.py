@@ -10,10 +10,10 @@ handler, the handler's own calls are given up, and so on down to the last one.
 from __future__ import annotations
 
 import contextvars
-import time
 import typing as t
 
 from ..exceptions import CallCanceled, CallTimeout
+from .clock import monotonic
 
 Stop = t.Callable[[], None]
 
@@ -57,7 +57,7 @@ def within(timeout: float, procedure: str) -> float:
         raise unwanted(procedure)
     if work.deadline is None:
         return timeout
-    left = work.deadline - time.monotonic()
+    left = work.deadline - monotonic()
     if left <= 0:
         raise CallTimeout(procedure, 0)
     return min(timeout, left)

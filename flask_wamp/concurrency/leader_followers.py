@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 import typing as t
 
+from .clock import monotonic
 from .fair_queue import Job
 from .pool import Gathering, Pool
 from .threads import is_monkey_patched, spawn
@@ -160,9 +160,9 @@ class LeaderFollowers(t.Generic[E]):
         if not between:
             self._share()
             self._ring(1 - me)
-        begun = time.monotonic()
+        begun = monotonic()
         count = inline.run(job)
-        quick = time.monotonic() - begun < self.QUICK * count
+        quick = monotonic() - begun < self.QUICK * count
         self._quick = self._quick + count if quick else 0
         if between:
             self._share()

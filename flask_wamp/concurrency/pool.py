@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from .clock import monotonic
 from .fair_queue import FairQueue, Job
 from .guards import report
 from .slots import Slots
@@ -116,7 +116,7 @@ class Pool(Slots):
         :returns: How many jobs were refused.
         """
         since = self.starving_since
-        if since is None or time.monotonic() - since < patience:
+        if since is None or monotonic() - since < patience:
             return 0
         refused: list[Refusable] = []
         with self._lock:
@@ -128,7 +128,7 @@ class Pool(Slots):
                     refused.append(job)
                 else:
                     self.queue.append(job, None)
-            self.starving_since = time.monotonic() if self.queue.length else None
+            self.starving_since = monotonic() if self.queue.length else None
         report(
             logger.error,
             "all %d threads wait for answers; %d calls that wait for a thread are refused",
@@ -172,13 +172,13 @@ class Pool(Slots):
         if (
             alone
         ):  # no thread could be started: at the end of the interpreter, or at the system's limit
-            self._run_here(time.monotonic() + timeout)
+            self._run_here(monotonic() + timeout)
         return self._all_idle.wait(timeout)
 
     def _run_here(self, deadline: float) -> None:
         """Run what is in the queue in this thread, for want of any other."""
         inline = InlineWorker(self)
-        while time.monotonic() < deadline:
+        while monotonic() < deadline:
             with self._lock:
                 if not self.queue.length or not self._free or self._workers:
                     break
@@ -206,7 +206,7 @@ class Pool(Slots):
             if self.queue.length and not self._returning:
                 job = self.queue.popleft()
                 if self.starving_since is not None:
-                    self.starving_since = time.monotonic() if self.queue.length else None
+                    self.starving_since = monotonic() if self.queue.length else None
                 if self._watched is not worker:
                     self._wake_if_needed()
                 return job

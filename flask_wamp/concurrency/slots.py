@@ -9,10 +9,10 @@ import abc
 import collections
 import itertools
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from .clock import monotonic
 from .fair_queue import FairQueue, Job
 from .guards import report
 from .threads import Waiter, acquire_in_any_case, is_monkey_patched, spawn
@@ -129,7 +129,7 @@ class Slots(abc.ABC):
             worker.wake()
         elif len(self._workers) >= self.max_threads or not self._add_worker():
             if self.starving_since is None:
-                self.starving_since = time.monotonic()
+                self.starving_since = monotonic()
             return False
         self._free -= 1
         self.starving_since = None

@@ -13,6 +13,7 @@ import time
 import typing as t
 
 from .cancellation import limit_coroutines
+from .clock import monotonic
 from .fair_queue import Job
 from .interruption import TimeLimit
 
@@ -57,7 +58,7 @@ def time_limit(deadline: float | None) -> t.Iterator[None]:
         return
     import gevent
 
-    with gevent.Timeout(max(0.001, deadline - time.monotonic())):
+    with gevent.Timeout(max(0.001, deadline - monotonic())):
         yield
 
 

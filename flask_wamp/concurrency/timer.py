@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-import time
 
 from .._text import get_logger
+from .clock import monotonic
 from .fair_queue import Job
 from .guards import report
 from .threads import spawn
@@ -83,7 +83,7 @@ class Timer:
             while not self._stopping:
                 while self._heap and self._heap[0][2].canceled:
                     heapq.heappop(self._heap)
-                delay = self._heap[0][0] - time.monotonic() if self._heap else None
+                delay = self._heap[0][0] - monotonic() if self._heap else None
                 if delay is not None and delay <= 0:
                     return heapq.heappop(self._heap)[2]
                 self._condition.wait(delay)

@@ -29,10 +29,10 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
@@ -257,7 +257,7 @@ class SharedDelivery:
 
     def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
         """Wait until a successor has called, or there is none: then this process gets the lease again."""
-        patience = time.monotonic() + PATIENCE
+        patience = monotonic() + PATIENCE
         while _left(deadline) and not self._handed_over.wait(min(PAUSE, _left(deadline))):
             if _left(patience) and self._has_others(connection):
                 continue
@@ -280,9 +280,9 @@ class SharedDelivery:
         self._forwarder.open_wide()
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
-        deadline = time.monotonic() + self._peer.settings.call_timeout
+        deadline = monotonic() + self._peer.settings.call_timeout
         return request(connection, method, *args, deadline=deadline)
 
 
 def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
+    return max(0.0, deadline - monotonic())

@@ -6,12 +6,12 @@ import collections
 import functools
 import random
 import threading
-import time
 import typing as t
 
 import msgspec
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
@@ -137,8 +137,8 @@ class Forwarder:
         :param deadline: A ``time.monotonic()``.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._queue, max(0, deadline - time.monotonic()))
-            timeout = min(SETTLE, deadline - time.monotonic())
+            self._changed.wait_for(lambda: not self._queue, max(0, deadline - monotonic()))
+            timeout = min(SETTLE, deadline - monotonic())
             self._changed.wait_for(
                 lambda: not self._queue and not self._unanswered, max(0, timeout)
             )
@@ -217,7 +217,7 @@ class Forwarder:
             # Each event pauses by itself, so that one refusal does not delay the others.
             pause = min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(attempt - 1, 10))
             again = functools.partial(self._forward, event, attempt + 1)
-            self._peer.call_at(time.monotonic() + pause * random.uniform(0.5, 1.0), again)
+            self._peer.call_at(monotonic() + pause * random.uniform(0.5, 1.0), again)
         else:
             self.gone(message.error)
 

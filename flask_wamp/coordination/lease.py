@@ -20,10 +20,10 @@ import contextlib
 import functools
 import random
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
@@ -144,7 +144,7 @@ class Lease:
         """
         connection, number = self._let_go(wanted=False)
         if connection is not None and number is not None:
-            deadline = time.monotonic() + timeout
+            deadline = monotonic() + timeout
             request(connection, Session.unregister, number, deadline=deadline)
 
     def retake(self, timeout: float = PATIENCE) -> bool:
@@ -155,7 +155,7 @@ class Lease:
         connection = self._connection
         if connection is None:
             raise NotJoined("the session has ended")
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         answer = request(
             connection, Session.register, *self._registering(connection), deadline=deadline
         )
@@ -170,7 +170,7 @@ class Lease:
         """
         pause = min(GIVEN_BACK_MAX, PAUSE_MAX * 2.0 ** min(self._given_back, 10))
         self._given_back += 1
-        self._not_before = time.monotonic() + pause * random.uniform(1.0, 1.5)
+        self._not_before = monotonic() + pause * random.uniform(1.0, 1.5)
         connection, number = self._let_go(wanted=self._wanted)
         if connection is not None and number is not None:
             with contextlib.suppress(NotJoined):
@@ -236,7 +236,7 @@ class Lease:
             connection = self._connection
             if connection is None or self._asking or self.held or not self._wanted:
                 return
-            if time.monotonic() < self._not_before:
+            if monotonic() < self._not_before:
                 return  # give_back() has set a timer
             self._asking = True
         ticket = Ticket(functools.partial(self._answered, connection))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..concurrency.timer import TimerHandle
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
@@ -55,7 +55,7 @@ class Leases:
         """Ask later for those that are not held, all at once, after a pause that differs by process."""
         with self._lock:
             if self._alarm is None:
-                at = time.monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
+                at = monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
                 self._alarm = self._peer.call_at(at, self._ask_all)
 
     def _ask_all(self) -> None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.threads import Waiter
 from ..exceptions import ApplicationError, NotJoined, ProtocolError, WAMPError
 from ..peer.calls import CallTicket
@@ -51,12 +51,12 @@ class Linger:
 
     def wait(self, seconds: float) -> None:
         """Wait until others serve the same procedures, at most ``seconds``. Call :meth:`release` later."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         alone = self._shared if self._can_wait() else []
         with contextlib.suppress(
             WAMPError
         ):  # not permitted, or no router: there is nothing to wait for
-            while alone and time.monotonic() < deadline:
+            while alone and monotonic() < deadline:
                 if self._turn is not None or self._take_turn(deadline):
                     alone = self._without_successor(alone, deadline)
                 if alone:
@@ -90,7 +90,7 @@ class Linger:
         answer = Waiter()
         target = Registration(uri, lambda work: Failure(error_uris.NOT_AUTHORIZED))
         self._connection.put(Session.register, uri, {}, target, answer)
-        answer.wait(min(1.0, deadline - time.monotonic()))
+        answer.wait(min(1.0, deadline - monotonic()))
         if isinstance(answer.value, m.Error):
             if answer.value.error == error_uris.PROCEDURE_ALREADY_EXISTS:
                 return False
@@ -115,7 +115,7 @@ class Linger:
         return [
             registration
             for registration, count in asked
-            if not count.wait(deadline - time.monotonic()) or _is_alone(count.result())
+            if not count.wait(deadline - monotonic()) or _is_alone(count.result())
         ]
 
 

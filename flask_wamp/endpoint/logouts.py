@@ -9,6 +9,7 @@ import threading
 import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import EndedLogins, login_of
 
@@ -94,7 +95,7 @@ class Logouts:
 
         :param login: Its :func:`~.logins.login_of`; empty if it is unknown.
         """
-        key, now = (authid, login, since), time.monotonic()
+        key, now = (authid, login, since), monotonic()
         if self._fresh.get(key, 0.0) > now:
             with self._lock:
                 return self._known.is_over(*key)

@@ -7,13 +7,13 @@ import dataclasses
 import os
 import secrets
 import threading
-import time
 import typing as t
 
 from flask import Flask
 
 from .._text import get_logger
 from ..client.client import Client
+from ..concurrency.clock import monotonic
 from ..coordination.lease import Ticket, nothing, unused
 from ..coordination.signing import Signer
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
@@ -66,7 +66,7 @@ class OtherRouter:
         self._signer = signer
         self._uses_logins = uses_logins
         self._uris = authenticator, authorizer
-        self._tickets = Tickets(time.monotonic)
+        self._tickets = Tickets(monotonic)
         self._locks: dict[int, threading.Lock] = {}
         self._ids: dict[int, str] = {}
         self._listener: _Listener | None = None

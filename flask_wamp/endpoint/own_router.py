@@ -12,6 +12,7 @@ from flask import Flask
 
 from .._text import get_logger
 from ..client.client import Client
+from ..concurrency.clock import monotonic
 from ..peer.connection import Connection
 from ..peer.settings import Settings as ClientSettings
 from ..protocol import rights
@@ -68,7 +69,7 @@ class OwnRouter:
         self._authorizer = authorizer
         self._in_memory = in_memory
         self._logouts = logouts
-        self._api = AppAPI(time.monotonic, time.time)
+        self._api = AppAPI(monotonic, time.time)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
 
@@ -99,15 +100,15 @@ class OwnRouter:
 
         :raises TransportError: It cannot be started, or it does not listen in time.
         """
-        ensure_running(self.place, self._setup(), time.monotonic() + self._connect_timeout)
+        ensure_running(self.place, self._setup(), monotonic() + self._connect_timeout)
 
     def open_transport(self, url: RouterURL, *, timeout: float, **options: t.Any) -> Transport:
         """Connect to the router. Start it if it does not run."""
         if self._in_memory():
             return self.memory.open_transport(url, timeout=timeout, **options)
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         ensure_running(self.place, self._setup(), deadline)
-        left = max(0.001, deadline - time.monotonic())
+        left = max(0.001, deadline - monotonic())
         return open_transport(url, timeout=left, **options)
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
 from ..exceptions import AuthenticationError, NotJoined
 from ..protocol import error_uris
@@ -44,7 +44,7 @@ def connect(
     :param make: Makes the connection. Takes what :class:`.Connection` takes.
     :raises WAMPError: The attempt failed.
     """
-    deadline = time.monotonic() + settings.connect_timeout
+    deadline = monotonic() + settings.connect_timeout
     transport = (settings.open_transport or open_transport)(
         settings.router_url,
         serializers=settings.serializers,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
 from ..concurrency.threads import is_monkey_patched, spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
@@ -76,7 +76,7 @@ class Connection(Sender):
         super().__init__(transport, session, pool)
         self.in_greenlets = is_monkey_patched()
         """Whether handlers run in greenlets, which can be killed."""
-        self.last_received = time.monotonic()
+        self.last_received = monotonic()
         self.left: Left | None = None
         self.invocations: dict[int, Cancelable] = {}
         """Invocations that are not answered yet, by request id; :class:`.Serving` fills it."""
@@ -158,7 +158,7 @@ class Connection(Sender):
             messages = self.transport.receive()
             if messages is None:
                 raise TransportError("the router closed the connection")
-            self.last_received = time.monotonic()
+            self.last_received = monotonic()
         events = self._take(messages)
         if self.session.outgoing or self.transport.pending():
             self._nudge.set()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from ..concurrency.clock import monotonic
 from ..concurrency.timer import Timer
 from ..exceptions import NotJoined, SessionLost
 from ..protocol.session import Session
@@ -31,10 +30,10 @@ class Heartbeat:
         self._look_after(self._limit / 4)
 
     def _look_after(self, delay: float) -> None:
-        self._timer.call_at(time.monotonic() + delay, self._look)
+        self._timer.call_at(monotonic() + delay, self._look)
 
     def _look(self) -> None:
-        connection, now = self._connection, time.monotonic()
+        connection, now = self._connection, monotonic()
         if connection.closed:
             return
         stuck_since = connection.transport.stuck_since

@@ -7,6 +7,7 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency import deadlines
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report
 from ..concurrency.interruption import Interruptible
 from ..concurrency.timer import Timer, TimerHandle
@@ -96,7 +97,7 @@ class ActiveInvocation:
 
     def limit(self, seconds: float) -> None:
         """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         if self.deadline is not None and self.deadline <= deadline:
             return
         if self._alarm is not None:

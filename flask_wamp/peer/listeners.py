@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report
 
 if t.TYPE_CHECKING:
@@ -177,5 +177,5 @@ class Listeners:
         if helpers < 1:
             leave_some()
         with left:
-            left.wait_for(lambda: not done, max(0.0, deadline - time.monotonic()))
+            left.wait_for(lambda: not done, max(0.0, deadline - monotonic()))
         self.remove(last, deadline)

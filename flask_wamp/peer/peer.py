@@ -14,6 +14,7 @@ import types
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report
 from ..concurrency.leader_followers import read_all
 from ..concurrency.pool import Pool
@@ -128,14 +129,14 @@ class Peer:
         :param withdrawn: Called when nothing is registered any more.
         """
         self._stopping.set()
-        deadline = time.monotonic() + drain
+        deadline = monotonic() + drain
         connection, session_id = self.connection, self.session_id
         steps: tuple[t.Callable[[], object], ...] = (
             functools.partial(self._prepare_stop, connection, deadline),
             lambda: self._listeners.leave(deadline, next(iter(self._make_listeners), None)),
             functools.partial(self._withdraw_all, connection, deadline),
             withdrawn,
-            lambda: self.pool.stop(max(0.0, deadline - time.monotonic())),
+            lambda: self.pool.stop(max(0.0, deadline - monotonic())),
             functools.partial(self._leave, connection),
             self._end_threads,
         )
@@ -296,9 +297,9 @@ class Peer:
             if not self._stopping.is_set():
                 self._failures.add(error)
             return 0.0
-        since = time.monotonic()
+        since = monotonic()
         self._serve(connection, joined)
-        return time.monotonic() - since
+        return monotonic() - since
 
     def _opened(self, stream: Stream) -> None:
         """Note the stream, so that :meth:`stop` need not wait for a router that says nothing."""

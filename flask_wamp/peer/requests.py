@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..concurrency.threads import Waiter
 from ..concurrency.workers import current_worker
 from ..exceptions import CallTimeout
@@ -31,7 +31,7 @@ def request(connection: Connection, method: Method, *args: object, deadline: flo
     :raises RuntimeError: This thread reads what the router sends: a log handler of the app's asks.
     """
     waiter = Waiter()
-    timeout = deadline - time.monotonic()
+    timeout = deadline - monotonic()
     request_id = connection.ask(method, *args, waiter)
     cancel = functools.partial(give_up, connection, request_id)
     return wait_for(waiter, connection, str(args[0]), deadline, timeout, cancel)
@@ -56,7 +56,7 @@ def wait_for(
         cancel()
         raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")
     try:
-        answered = connection.pool.wait(waiter, deadline - time.monotonic())
+        answered = connection.pool.wait(waiter, deadline - monotonic())
     except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt
         cancel()
         raise

@@ -8,10 +8,10 @@ leave in one system call under load, and a single answer leaves at once.
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import report
 from ..concurrency.pool import Pool
 from ..exceptions import NotJoined, SessionLost, WAMPError
@@ -229,7 +229,7 @@ class Sender:
     def _send_last_words(self) -> None:
         """Send GOODBYE or ABORT, if the transport accepts it within half a second."""
         if not self._closing:
-            self.transport.settimeout(time.monotonic() + 0.5)
+            self.transport.settimeout(monotonic() + 0.5)
             self._send_rest()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.guards import report
 from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
@@ -126,7 +126,7 @@ class Serving:
         connection.put(ask_for_all)
         for declaration in declarations:
             self._note_missing(connection, declaration)
-        at = time.monotonic() + self._settings.call_timeout
+        at = monotonic() + self._settings.call_timeout
         self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
         for declaration, error in failed:
             self._refused(declaration, error)
@@ -162,10 +162,10 @@ class Serving:
             answers = connection.ask(lambda session: [_withdraw(session, d) for d in declarations])
         except NotJoined:
             return
-        deadline = min(deadline, time.monotonic() + PATIENCE)
+        deadline = min(deadline, monotonic() + PATIENCE)
         for answer in answers:
             if answer is not None:
-                connection.pool.wait(answer, deadline - time.monotonic())
+                connection.pool.wait(answer, deadline - monotonic())
 
     # What happens on a connection; the reader calls these.
 
@@ -241,7 +241,7 @@ class Serving:
             self._tell("registration_refused", uri=declaration.uri, error=error)
         session = declaration.asked[0] if declaration.asked is not None else None
         delay = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(declaration.refusals - 1, 10))
-        at = time.monotonic() + delay
+        at = monotonic() + delay
         self._timer.call_at(at, lambda: self._ask_again(declaration, session))
 
     def _ask_again(self, declaration: Declaration, session: object) -> None:
@@ -253,7 +253,7 @@ class Serving:
             answer = Acknowledgement(declaration, self._refused)
             with contextlib.suppress(NotJoined):
                 connection.put(self._ask_for, declaration, answer)
-                at = time.monotonic() + self._settings.call_timeout
+                at = monotonic() + self._settings.call_timeout
                 self._timer.call_at(at, lambda: self._look_for(answer, declaration))
 
     def _look_for(self, answer: Acknowledgement, declaration: Declaration) -> None:

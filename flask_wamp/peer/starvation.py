@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 
+from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
 from ..concurrency.timer import Timer
 
@@ -34,7 +34,7 @@ class Starvation:
     def _check_soon(self) -> None:
         if not self._scheduled and not self._stopping.is_set():
             self._scheduled = True
-            self._timer.call_at(time.monotonic() + INTERVAL, self._check)
+            self._timer.call_at(monotonic() + INTERVAL, self._check)
 
     def _check(self) -> None:
         self._scheduled = False

@@ -14,6 +14,7 @@ import threading
 import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..exceptions import TransportError
 from ..protocol.identity import Identity
 from ..protocol.serializers import Buffer, get_serializer
@@ -111,7 +112,7 @@ class _Exchange:
         self.lock = threading.RLock()
         self.core = Router(
             settings,
-            clock=time.monotonic,
+            clock=monotonic,
             wall_clock=time.time_ns,
             authenticator=believe,
             authorizer=authorizer,
@@ -202,7 +203,7 @@ class MemoryTransport:
         with exchange.lock:
             while not self._incoming and not self._has_ended and not self._is_awake:
                 deadline = exchange.core.next_deadline
-                now = time.monotonic()
+                now = monotonic()
                 if self._deadline is not None and self._deadline <= now:
                     raise TransportError("the router did not answer in time")
                 if deadline is not None and deadline <= now:
@@ -224,7 +225,7 @@ class MemoryTransport:
         exchange = self._exchange
         with exchange.lock:
             deadline = exchange.core.next_deadline
-            if deadline is not None and deadline <= time.monotonic():
+            if deadline is not None and deadline <= monotonic():
                 exchange.run(exchange.core.tick)
             return bool(self._incoming) or self._has_ended
 

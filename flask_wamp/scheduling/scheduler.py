@@ -16,6 +16,7 @@ import weakref
 import schedule
 from flask import Flask, current_app, has_app_context
 
+from ..concurrency.clock import monotonic
 from ..handlers.coroutines import make_sync
 
 Function = t.Callable[..., t.Any]
@@ -56,7 +57,7 @@ class Clock:
 
     def monotonic(self) -> float:
         """Return the seconds of the steady clock, which cannot be set."""
-        return time.monotonic()
+        return monotonic()
 
 
 class Job(schedule.Job):
@@ -115,7 +116,9 @@ class Job(schedule.Job):
     def remaining(self) -> float:
         """Seconds until it is due; negative when it is late."""
         clock = self.scheduler.clock
-        if self._next_run is not None and self._has_local_time:
+        # A test may have moved the time that can be set: then the steady clock is no measure.
+        by_clock = self._has_local_time or self.scheduler.is_tested
+        if self._next_run is not None and by_clock:
             return (self._next_run - clock.now()).total_seconds()
         if self.is_aligned:
             return self._due_utc - clock.utc()
@@ -201,6 +204,11 @@ class Scheduler(schedule.Scheduler):
     def every(self, interval: int = 1) -> Job:
         """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
         return Job(interval, self)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether an app is being tested. Then jobs follow the time of the test, which may be frozen."""
+        return any(app.testing for app in list(self._apps))
 
     def jobs_of(self, owner: object) -> list[Job]:
         """Return the jobs that an app runs."""

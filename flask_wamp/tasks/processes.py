@@ -20,9 +20,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..exceptions import TaskAborted
 from . import child as task_process
 from .child import Answer, Setup, receive, send
@@ -88,7 +88,7 @@ class Processes:
             child.kill()
         for child in idle:
             child.leave()
-        deadline = max(deadline, time.monotonic() + GRACE)
+        deadline = max(deadline, monotonic() + GRACE)
         for child in idle:
             child.end(deadline)
 
@@ -166,7 +166,7 @@ class _Child:
     def end(self, deadline: float | None = None) -> int:
         """Wait until it has ended, at most until a ``time.monotonic()``; return its status."""
         self._socket.close()
-        timeout = GRACE if deadline is None else max(0.0, deadline - time.monotonic())
+        timeout = GRACE if deadline is None else max(0.0, deadline - monotonic())
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         self._process.kill()

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from .. import signals
 from ..app_state import AppState, state_of
 from ..client.client import Client
+from ..concurrency.clock import monotonic
 from ..concurrency.interruption import Interrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout, NotJoined
@@ -255,13 +256,13 @@ class Bench:
         """
         self.look()
         self.raise_failure()
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         quiet = 0
         # More than once: what was received is handled after that. A router elsewhere does not tell how much.
         while quiet < (2 if self._in_memory else 4):
             busy = self.busy()
             quiet = quiet + 1 if not busy and self._flush(deadline) and not self.busy() else 0
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 left = self.busy() or ["messages are still being exchanged"]
                 raise Unsettled(f"the app did not settle within {timeout:g} s: {listed(left)}")
             if busy:
@@ -318,7 +319,7 @@ def flush(client: Client, deadline: float) -> int:
     """
     if not client.joined:
         return 0
-    left = max(0.01, deadline - time.monotonic())
+    left = max(0.01, deadline - monotonic())
     with contextlib.suppress(
         ApplicationError, CallTimeout, NotJoined
     ):  # a refusal is an answer too

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import time
 import typing as t
 
 from flask import Flask
@@ -13,6 +12,7 @@ from flask.testing import FlaskClient
 
 from ..client.client import Client
 from ..client.result_stream import ResultStream
+from ..concurrency.clock import monotonic
 from ..exceptions import ApplicationError
 from ..peer.calls import CallFuture
 from ..peer.settings import Settings
@@ -313,7 +313,7 @@ class TestClient:
 
     def flush(self) -> None:
         """Wait until this client has received what the router has sent it so far."""
-        flush(self._client, time.monotonic() + self._client.settings.call_timeout)
+        flush(self._client, monotonic() + self._client.settings.call_timeout)
 
     def why_empty(self, inbox: Inbox) -> str:
         """Return what did happen, for an inbox without an event."""

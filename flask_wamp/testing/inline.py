@@ -12,10 +12,10 @@ import contextvars
 import functools
 import sys
 import threading
-import time
 import typing as t
 
 from .._text import get_logger
+from ..concurrency.clock import monotonic
 from ..concurrency.fair_queue import Job
 from ..concurrency.guards import report
 from ..concurrency.pool import Pool
@@ -132,10 +132,10 @@ class InlinePool(Pool):
 
     def wait(self, waiter: Waiter, timeout: float) -> bool:
         """Run what there is until an answer has come; return whether it has."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while True:
             self._loop.run()
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if waiter.wait(min(left, PAUSE)):
                 return True
             if left <= 0:

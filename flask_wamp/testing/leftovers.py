@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 import warnings
 
@@ -11,6 +10,7 @@ from flask import Flask
 
 from .. import signals
 from ..app_state import apps, state_of
+from ..concurrency.clock import monotonic
 from ..exceptions import TaskAborted
 from ..handlers.context import Message
 from ..tasks.task import name
@@ -75,10 +75,10 @@ class Watch:
             for thread in threading.enumerate()
             if thread not in self._before and not thread.name.startswith(STAYING)
         ]
-        deadline = time.monotonic() + PATIENCE
+        deadline = monotonic() + PATIENCE
         for thread in new:
             if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline - monotonic()))
         return [thread for thread in new if thread.is_alive()]
 
     def _started(self, sender: Flask, *, message: Message, **payload: object) -> None:

@@ -6,9 +6,9 @@ thread receives. One thread at a time sends. Any thread may close it.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from .base import Transport
 from .rawsocket import RawSocketTransport
 from .streams import Stream, open_stream
@@ -69,7 +69,7 @@ def open_transport(
     :param proxy: The URL of a proxy to connect through.
     :raises TransportError: The router cannot be reached, or what answers is not a router.
     """
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     if url.websocket:
         from .websocket import WebSocketTransport
 

@@ -9,8 +9,9 @@ import errno
 import os
 import selectors
 import socket
-import time
 import typing as t
+
+from ..concurrency.clock import monotonic
 
 ATTEMPT_DELAY = 0.25
 """Seconds until the next address is tried, if none has answered. Source: RFC 8305, section 5."""
@@ -66,9 +67,9 @@ class _Attempts:
         self._error: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
 
     def first(self, waiting: list[Address], deadline: float) -> socket.socket:
-        next_at = time.monotonic()
+        next_at = monotonic()
         while self._connected is None:
-            now = time.monotonic()
+            now = monotonic()
             if waiting and (now >= next_at or not self._sockets):
                 self._start(*waiting.pop(0))
                 next_at = now + ATTEMPT_DELAY

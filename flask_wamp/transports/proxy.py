@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-import time
 import urllib.parse
 
+from ..concurrency.clock import monotonic
 from ..exceptions import TransportError
 from .urls import RouterURL, show_url
 
@@ -56,7 +56,7 @@ def connect_through(proxy: str, url: RouterURL, deadline: float) -> socket.socke
         rdns=parts.scheme != "socks5",
     )
     try:
-        timeout = max(0.001, deadline - time.monotonic())
+        timeout = max(0.001, deadline - monotonic())
         sock: socket.socket = client.connect(url.host, url.port, timeout=timeout)
     except (OSError, ProxyError) as error:
         raise TransportError(

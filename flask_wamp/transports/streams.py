@@ -11,9 +11,9 @@ import os
 import socket
 import ssl
 import threading
-import time
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..exceptions import TransportError
 from .connecting import addresses_of, connect
 from .tls_settings import TLSSettings
@@ -76,7 +76,7 @@ class Stream:
         try:
             with _Watched(self):
                 while view:
-                    self.stuck_since = time.monotonic()
+                    self.stuck_since = monotonic()
                     view = view[self.sock.send(view) :]
         finally:
             self.stuck_since = None
@@ -96,7 +96,7 @@ class Stream:
     def apply_deadline(self) -> None:
         """Let the socket's next operation end at the deadline."""
         if self._deadline is not None:
-            left = self._deadline - time.monotonic()
+            left = self._deadline - monotonic()
             if left <= 0:  # even if there is something to read: a trickle of bytes must end too
                 raise TransportError("the router did not answer in time")
             try:
@@ -259,7 +259,7 @@ def _connect_unix(path: str, deadline: float, opened: t.Callable[[Stream], None]
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         opened(Stream(sock))
-        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        sock.settimeout(max(0.001, deadline - monotonic()))
         sock.connect(path)
     except BaseException:
         sock.close()

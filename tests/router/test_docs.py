@@ -29,7 +29,7 @@ from flask_wamp.router.process.host import HostSettings
 from tests.conftest import eventually
 from tests.support.notes import publish
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic
-from tests.testclient.test_docs import TUTORIAL
+from tests.testclient.test_docs import OTHERS, TUTORIAL
 
 pytestmark = pytest.mark.router
 
@@ -300,7 +300,7 @@ def test_the_limits_are_those_of_the_embedded_router() -> None:
 
 @pytest.mark.parametrize("page", ["testing"], indirect=True)
 def test_testing(page: Page, wamp_router: DevRouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [name for name in page.names if name not in TUTORIAL]
+    names = [name for name in page.names if name not in (*TUTORIAL, *OTHERS)]
     assert names == ["app.py", "test_users.py"]
     module = page.execute(*names)
     module.test_get_user(wamp_router, monkeypatch)

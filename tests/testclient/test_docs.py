@@ -29,6 +29,8 @@ def snippets() -> dict[str, str]:
     return {block["names"][0]: block.astext() for block in found}
 
 
+#: Snippets of the page that a test of their own runs.
+OTHERS = ("test_shop.py", "test_report")
 DATABASE = ("test_names", "test_rolled_back")
 
 
@@ -52,6 +54,15 @@ def test_the_tests_of_unittest() -> None:
     result = unittest.TestResult()
     tests.run(result)
     assert (result.testsRun, result.failures, result.errors) == (2, [], [])
+
+
+def test_the_report_of_frozen_time() -> None:
+    pytest.importorskip("time_machine")
+    pytest.importorskip("schedule")
+    found, module = snippets(), types.ModuleType("tutorial")
+    for each in ("shop.py", "test_total", "test_report"):
+        exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
+    module.test_report()
 
 
 def test_the_text_of_an_error_is_the_one_in_the_tutorial() -> None:

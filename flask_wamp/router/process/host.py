@@ -8,10 +8,10 @@ import contextlib
 import dataclasses
 import logging
 import resource
-import time
 import typing as t
 
 from ..._text import get_logger
+from ...concurrency.clock import monotonic
 from ...exceptions import WAMPError
 from ...protocol.serializers import available
 from .. import Router
@@ -215,7 +215,7 @@ class Host:
         )
 
     def _log_full(self, text: str, *args: object) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now > getattr(self, "_logged_full", 0.0) + 10.0:
             self._logged_full = now
             logger.warning(f"a connection is refused: {text}", *args)

@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from ...concurrency.child_processes import python_executable
+from ...concurrency.clock import monotonic
 from ...exceptions import TransportError
 from .place import Place
 
@@ -76,7 +77,7 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise TransportError(
                         "another process is starting the embedded router, and takes too long"
                     ) from None
@@ -108,7 +109,7 @@ def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 
 def _wait(place: Place, deadline: float) -> None:
     while not listens(place):
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             raise TransportError(f"the embedded router does not start{_last_words(place)}")
         time.sleep(LOOK)
 
