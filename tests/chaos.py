@@ -19,7 +19,10 @@ import tempfile
 from pathlib import Path
 
 from flask_wamp.crossbar import DevRouter, free_port
+from tests.support.built_in import BuiltInRouter
 from tests.support.chaos.soak import Soak
+
+ROUTERS: dict[str, type[DevRouter]] = {"crossbar": DevRouter, "embedded": BuiltInRouter}
 
 
 def main() -> int:
@@ -31,13 +34,14 @@ def main() -> int:
     parser.add_argument(
         "--pause", type=float, default=0.05, help="seconds between two calls of one"
     )
+    parser.add_argument("--router", choices=ROUTERS, default="crossbar")
     parser.add_argument("--gevent", action="store_true")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     urls = [f"ws://127.0.0.1:{free_port()}/ws", f"tcp://127.0.0.1:{free_port()}"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        DevRouter(urls, log=Path(folder, "crossbar.log")) as router,
+        ROUTERS[options.router](urls, log=Path(folder, "router.log")) as router,
     ):
         soak = Soak(
             router,

@@ -65,6 +65,6 @@ def test_celery(wamp_router: DevRouter, peer: AutobahnPeer, tmp_path: Path, pool
         worker.process.send_signal(signal.SIGTERM)
         gone: set[t.Any] = set()
         while gone != sessions:
-            gone.add(leaves.next().value)
+            gone.add(leaves.next().args[0])
         assert worker.process.wait(PATIENCE) == 0, worker.log
     assert "Traceback" not in worker.log, worker.log

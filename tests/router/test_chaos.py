@@ -13,10 +13,10 @@ pytestmark = [pytest.mark.router, pytest.mark.slow]
 SECONDS = 30
 
 
-@pytest.mark.usefixtures("wamp_router")  # there is a Crossbar
+@pytest.mark.usefixtures("wamp_router")  # there is one
 @pytest.mark.parametrize("model", ["threads", "gevent"])
-def test_what_must_not_happen_does_not(model: str) -> None:
-    options = ["--seconds", str(SECONDS)]
+def test_what_must_not_happen_does_not(model: str, pytestconfig: pytest.Config) -> None:
+    options = ["--seconds", str(SECONDS), "--router", pytestconfig.getoption("--router")]
     if model == "gevent":
         pytest.importorskip("gevent")
         options.append("--gevent")

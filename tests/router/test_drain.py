@@ -49,7 +49,7 @@ def test_a_call_in_flight_is_answered(
         napping.next()
         served.process.send_signal(signum)
         assert nap.wait().value == 0.5
-        assert leaves.next().value == who["session"]
+        assert leaves.next().args[0] == who["session"]
         served.process.wait(20)
         error = peer.error("com.shop.add", 1, 2)
         assert error.uri == "wamp.error.no_such_procedure"
@@ -67,7 +67,7 @@ def test_a_worker_that_gunicorn_replaces_answers_first(serve: Serve, peer: Autob
         napping.next()
         served.process.send_signal(signal.SIGHUP)
         assert nap.wait().value == 0.5
-        assert leaves.next().value == old["session"]
+        assert leaves.next().args[0] == old["session"]
         (new,) = served.workers(peer)
         assert new["pid"] != old["pid"]
         assert "Traceback" not in served.log

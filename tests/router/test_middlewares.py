@@ -193,7 +193,7 @@ async def slowly(next_: t.Any, message: t.Any) -> t.Any:
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [("x", "no middleware"), (Timeout, "no middleware"), (slowly, "is async")],
+    [("x", "not a middleware"), (Timeout, "not a middleware"), (slowly, "is async")],
     ids=["text", "class", "async"],
 )
 def test_what_is_no_middleware_is_refused(given: t.Any, says: str) -> None:

@@ -168,15 +168,19 @@ def test_publishing_faster_than_the_router_reads(
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
-def test_huge_results_do_not_pile_up(pinging: DevRouter, asker: AutobahnPeer, kind: str) -> None:
+def test_huge_results_do_not_pile_up(
+    pinging: DevRouter, asker: AutobahnPeer, on_crossbar: bool, kind: str
+) -> None:
     """64 of 4 MB at once: what handlers hold is there, little more."""
+    # The built-in router cuts off a caller that is slow to read when 64 MiB wait for it.
+    calls = 64 if on_crossbar else 14
     with Overloaded(pinging.rawsocket_url, kind) as app:
         with Quick(asker) as quick:
-            facts = crowd(pinging.rawsocket_url, "com.example.big", 64, 0)
+            facts = crowd(pinging.rawsocket_url, "com.example.big", calls, 0)
         state = _about(asker)
     print(f"\n{kind}: {facts}; {quick}; {app.growth(state)}")
-    assert facts["ends"] == {"result": 64}
-    assert state["peak"] - app.before["rss"] < 64 * 4 * 2
+    assert facts["ends"] == {"result": calls}
+    assert state["peak"] - app.before["rss"] < calls * 4 * 2
 
 
 # A router that does not read.
