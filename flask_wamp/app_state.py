@@ -19,7 +19,7 @@ from .coordination.signing import Signer
 from .endpoint.logouts import Logouts
 from .endpoint.setup import other_router, own_router
 from .handlers import notify
-from .handlers.authorizers import ask_authorizers
+from .handlers.authorizers import Answer, Guard, ask_guards
 from .handlers.context import Event
 from .handlers.dates import use_format
 from .handlers.dispatch import Dispatcher, Handler
@@ -93,7 +93,7 @@ class AppState:
                 self.dispatcher.own_prefix,
                 signer,
                 self.rights,
-                functools.partial(ask_authorizers, app, self.group),
+                self._ask,
                 self._uses_logins,
                 self.logouts,
             )
@@ -121,16 +121,29 @@ class AppState:
             self._policy = count, Policy([*self._handler_rights, *granted], reserved)
         return self._policy[1]
 
+    def guards(self) -> list[Guard]:
+        """Return the app's authorizers and those of its blueprints, in the order in which they are asked."""
+        return [
+            Guard(authorizer, self._prefix(prefixes) if prefixes else None)
+            for authorizer, prefixes in self.group.walk_authorizers()
+        ]
+
+    def _ask(self, about: list[t.Any], action: str, uri: str, options: dict[str, t.Any]) -> Answer:
+        return ask_guards(self.app, self.guards(), about, action, uri, options)
+
+    def _ask_for_router(self, *request: t.Any) -> object:
+        return self._ask(*request).for_router()
+
     def _authorizer(self) -> str:
         """Return the procedure that asks the app's authorizers; empty: there are none."""
-        return f"{self.dispatcher.own_prefix}.authorize" if self.group.authorizers else ""
+        return f"{self.dispatcher.own_prefix}.authorize" if self.guards() else ""
 
     def _uses_logins(self) -> bool:
         """Return whether the app says who may join or do something."""
         group = self.group
         return bool(
             group.authenticators
-            or group.authorizers
+            or self.guards()
             or self._handler_rights
             or getattr(self.app, "login_manager", None) is not None
             or any(group.walk())
@@ -142,8 +155,7 @@ class AppState:
         if self.other_router is not None:
             procedures = self.other_router.procedures()
         elif self._authorizer():
-            ask = functools.partial(ask_authorizers, self.app, self.group)
-            procedures = {self._authorizer(): ask}
+            procedures = {self._authorizer(): self._ask_for_router}
         for uri, function in procedures.items():
             if uri not in self._asked:
                 spec = callee_spec(function, uri, validate=False)

@@ -244,7 +244,7 @@ def rights(uri: str | None, role: str | None) -> None:
 
     Connects to nothing.
     """
-    from .handlers.rights_report import explain, rights_table
+    from .handlers.rights_report import authorizers_table, explain, rights_table
 
     _extension_of(current_app)  # raises where there is none
     state = state_of(current_app)
@@ -252,12 +252,13 @@ def rights(uri: str | None, role: str | None) -> None:
         state.client.start_policy.before_serving()  # finds marked views
         policy = state.rights()
         if uri is None:
-            lines = rights_table(policy, role)
+            lines = rights_table(policy, role) + authorizers_table(state.guards())
         else:
             found, match = parse_uri(resolve(uri, state.prefix))
             if match == "exact":
                 check_uri(found, "URI")
-            lines = explain(policy, found, match, role)
+            asked = [each for each in state.guards() if each.place(found, match) != "outside"]
+            lines = explain(policy, found, match, role) + authorizers_table(asked)
     except (ValueError, InvalidURI) as error:
         raise click.ClickException(str(error)) from None
     for line in lines:

@@ -16,6 +16,7 @@ import typing as t
 from .._text import get_logger
 from ..client.client import Client
 from ..exceptions import ApplicationError
+from ..handlers.authorizers import Answer
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.logins import login_of
@@ -34,7 +35,7 @@ _OWN = "flask_wamp"
 UNCHECKED: t.Final = frozenset({"wamp.session.add_testament", "wamp.subscription.get_events"})
 
 Details = t.Mapping[str, t.Any]
-Ask = t.Callable[[list[t.Any], str, str, dict[str, t.Any]], bool | None]
+Ask = t.Callable[[list[t.Any], str, str, dict[str, t.Any]], Answer]
 
 
 class DynamicAuth:
@@ -147,10 +148,11 @@ class DynamicAuth:
         match = rights.match_of(action, options)
         if match is None or (action == "call" and uri in UNCHECKED):
             return False
-        about = [login.authid, login.authrole, dict(login.authextra)]
-        answer = self._ask(about, action, uri, dict(options))
-        identity = Identity(login.authid, login.authrole)
-        if self._policy().allows(identity, action, uri, match, answer):
+        identity, policy, answer = Identity(login.authid, login.authrole), self._policy(), None
+        if not policy.is_closed(identity, action, uri, match):
+            about = [login.authid, login.authrole, dict(login.authextra)]
+            answer = self._ask(about, action, uri, dict(options)).allow
+        if policy.allows(identity, action, uri, match, answer):
             return True
         if answer is None and self._explains():
             logger.warning("%s", rights.missing_line(login.authrole, action, uri, match))

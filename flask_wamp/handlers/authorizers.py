@@ -7,31 +7,75 @@ import typing as t
 from flask import Flask
 
 from ..protocol.identity import Identity
-from .groups import Group
-from .registry import full_name
+from ..protocol.patterns import Pattern
+from ..protocol.rights import Place, place_of
+from .groups import Authorizer
+from .registry import full_name, location
 
 
-def ask_authorizers(
+class Guard(t.NamedTuple):
+    """An authorizer, and where it is asked."""
+
+    authorizer: Authorizer
+    prefix: str | None
+    """The prefix of its blueprint. None: it is asked everywhere."""
+
+    def __str__(self) -> str:
+        where = f"below {self.prefix}" if self.prefix else "everywhere"
+        function = self.authorizer.function
+        return f"{where}: {full_name(function)}, {location(function)}"
+
+    def place(self, uri: str, match: str) -> Place:
+        """Return where a URI or pattern is, as seen from the prefix."""
+        if self.prefix is None:
+            return "within"
+        return place_of(uri, match, Pattern.parse(self.prefix, None).uri)
+
+
+class Answer(t.NamedTuple):
+    """What the authorizers say about a request."""
+
+    allow: bool | None
+    """None: the table of rights decides."""
+
+    cache: bool
+    """Whether they say the same whenever the session asks for the same again."""
+
+    def for_router(self) -> object:
+        """Return it as the embedded router wants to know it."""
+        return {"allow": self.allow, "cache": True} if self.cache else self.allow
+
+
+def ask_guards(
     app: Flask,
-    group: Group,
+    guards: t.Iterable[Guard],
     about: list[t.Any],
     action: str,
     uri: str,
     options: dict[str, t.Any],
-) -> bool | None:
+) -> Answer:
     """Return the first answer of an app's authorizers that is not None.
+
+    The authorizer of a blueprint is asked about all that reaches below its prefix. To allow what reaches
+    further is not up to it.
 
     :param about: The authid, the role and ``authextra`` of the session that asks.
     :raises TypeError: One of them answered neither a bool nor None.
     """
-    for authorizer in group.authorizers:
-        answer = app.ensure_sync(authorizer)(Identity(*about), action, uri, options)
-        if answer is None:
+    match = options.get("match", "exact") if action in ("register", "subscribe") else "exact"
+    cache = True
+    for guard in guards:
+        place = guard.place(uri, match)
+        if place == "outside":
             continue
-        if not isinstance(answer, bool):
+        function = guard.authorizer.function
+        answer = app.ensure_sync(function)(Identity(*about), action, uri, options)
+        cache = cache and guard.authorizer.cache
+        if answer is not None and not isinstance(answer, bool):
             raise TypeError(
-                f"the authorizer {full_name(authorizer)} returned {answer!r:.100}; it has to return True, "
+                f"the authorizer {full_name(function)} returned {answer!r:.100}; it has to return True, "
                 "False, or None for what the table of rights decides"
             )
-        return answer
-    return None
+        if answer is False or (answer and place == "within"):
+            return Answer(answer, cache)
+    return Answer(None, cache)

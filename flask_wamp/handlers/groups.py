@@ -13,6 +13,14 @@ from .registry import Spec, caller_frame, site_of
 Serve = t.Callable[[Spec, t.Sequence[str], t.Sequence[Hooks]], object]
 
 
+class Authorizer(t.NamedTuple):
+    """A function that decides before the table of rights."""
+
+    function: t.Callable[..., object]
+    cache: bool
+    """Whether it answers the same whenever a session asks for the same again."""
+
+
 class Group:
     """Handlers of one app that share a prefix, hooks and error handlers.
 
@@ -41,8 +49,8 @@ class Group:
         """What others may do. URIs are relative to the prefixes of this group."""
         self.authenticators: dict[str | None, t.Callable[..., object]] = {}
         """The authenticators of browsers, by realm. Only an app's group has them."""
-        self.authorizers: list[t.Callable[..., object]] = []
-        """The authorizers, which decide before the table of rights. Only an app's group has them."""
+        self.authorizers: list[Authorizer] = []
+        """What decides before the table of rights, below the prefixes of this group."""
         self.logouts: t.Any = None
         """The store that remembers logouts; an app's group has it, those of blueprints do not."""
         self.allow = allow
@@ -83,6 +91,13 @@ class Group:
             yield grant, self._prefixes
         for group in list(self.groups.values()):
             yield from group.walk()
+
+    def walk_authorizers(self) -> t.Iterator[tuple[Authorizer, tuple[str, ...]]]:
+        """Iterate the authorizers with their prefixes, the innermost group first."""
+        for group in list(self.groups.values()):
+            yield from group.walk_authorizers()
+        for authorizer in self.authorizers:
+            yield authorizer, self._prefixes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import typing as t
 
 from ..protocol.identity import Identity
 from .grants import Roles, grants
-from .groups import Item, Items
+from .groups import Authorizer, Item, Items
 from .registry import full_name, location_of_call
 
 AuthorizerF = t.TypeVar(
@@ -14,6 +14,17 @@ AuthorizerF = t.TypeVar(
     bound=t.Callable[[Identity, str, str, dict[str, t.Any]], bool | None]
     | t.Callable[[Identity, str, str, dict[str, t.Any]], t.Awaitable[bool | None]],
 )
+
+
+#: Stands for a function that was not given.
+_MISSING: t.Final[t.Any] = object()
+
+
+class AuthorizerDecorator(t.Protocol):
+    """A decorator of authorizers that returns the function it was given."""
+
+    def __call__(self, f: AuthorizerF, /) -> AuthorizerF:
+        """Decorate a function."""
 
 
 class Guarding:
@@ -61,7 +72,13 @@ class Guarding:
             Item.of(f"allow at {source}", made, lambda group: group.grants.extend(made), site)
         )
 
-    def authorizer(self, f: AuthorizerF) -> AuthorizerF:
+    @t.overload
+    def authorizer(self, f: AuthorizerF, /) -> AuthorizerF: ...
+    @t.overload
+    def authorizer(self, *, cache: bool = False) -> AuthorizerDecorator: ...
+    def authorizer(
+        self, f: AuthorizerF = _MISSING, *, cache: bool = False
+    ) -> AuthorizerF | AuthorizerDecorator:
         """Decide what others than the app's own processes may do: ``f(identity, action, uri, options)``.
 
         ::
@@ -78,12 +95,27 @@ class Guarding:
         not return None. What one of them raises refuses. True does not open the router's own procedures
         and topics (``wamp.``): allow them by name.
 
+        The authorizer of a blueprint is asked before that of the extension, about all that reaches below
+        the blueprint's prefix. Its True does not allow patterns that reach further.
+
         It runs in an app context of one of the app's processes, for every request: it costs a call.
+
+        :param cache: The answer stays the same as long as the session lives: it depends on the identity,
+            the action, the URI and ``options["match"]`` only. The embedded router asks once, and again
+            after a process of the app has joined.
 
         .. versionadded:: 0.1
         """
+        if not isinstance(cache, bool):
+            raise TypeError(f"authorizer takes cache=True or cache=False, not {cache!r}")
+        if f is _MISSING:
+            return lambda f: self._add_authorizer(f, cache)
+        return self._add_authorizer(f, cache)
+
+    def _add_authorizer(self, f: AuthorizerF, cache: bool) -> AuthorizerF:
         if not callable(f):
             raise TypeError(f"an authorizer must be a function, not {f!r}")
+        added = Authorizer(f, cache)
         what = f"authorizer {full_name(f)}"
-        self._items.add(Item.of(what, f, lambda group: group.authorizers.append(f)))
+        self._items.add(Item.of(what, f, lambda group: group.authorizers.append(added)))
         return f

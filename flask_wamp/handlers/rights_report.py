@@ -22,6 +22,13 @@ def rights_table(policy: Policy, role: str | None = None) -> list[str]:
     ]
 
 
+def authorizers_table(guards: t.Sequence[object]) -> list[str]:
+    """Return lines about the authorizers, which are asked before the table counts."""
+    if not guards:
+        return []
+    return ["", "These authorizers are asked first:", *(f"    {guard}" for guard in guards)]
+
+
 def roles_of(role: str) -> tuple[str, ...]:
     """Return the roles whose rights a session in a role has."""
     return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)

@@ -146,6 +146,10 @@ class Policy:
         """Return whether a URI or pattern reaches into what is reserved."""
         return any(overlaps(uri, match, reserved) for reserved in self.reserved)
 
+    def is_closed(self, identity: Identity, action: str, uri: str, match: str) -> bool:
+        """Return whether this is reserved and not allowed by name, so that no authorizer can allow it."""
+        return self.is_reserved(uri, match) and not self.allows(identity, action, uri, match)
+
     def _may_reach(self, own: str, uri: str, match: str) -> bool:
         """Whether a right's URI is within what is reserved, where a request reaches into that."""
         return all(
@@ -199,6 +203,29 @@ def overlaps(uri: str, match: str, beginning: str) -> bool:
     return len(parts) > len(begin) and all(
         not part or part == other for part, other in zip(parts, begin, strict=False)
     )
+
+
+Place = t.Literal["within", "overlaps", "outside"]
+
+
+def place_of(uri: str, match: str, prefix: str) -> Place:
+    """Return whether all of a URI or pattern is below a prefix, some of it, or nothing.
+
+    :param prefix: Without a dot at the end. An empty part stands for any.
+    """
+    asked, parts = uri.split("."), prefix.split(".")
+    # The last part of match="prefix" is only the beginning of one.
+    whole = asked[:-1] if match == "prefix" else asked
+    pairs = list(zip(whole, parts, strict=False))
+    if any(part and part != each and (each or match != "wildcard") for each, part in pairs):
+        return "outside"
+    if len(whole) >= len(parts):
+        # An empty part of theirs stands for anything, which only an empty part of ours covers.
+        return "within" if all(not part or part == each for each, part in pairs) else "overlaps"
+    if match != "prefix":
+        return "outside"
+    rest = parts[len(whole)]
+    return "overlaps" if not rest or rest.startswith(asked[-1]) else "outside"
 
 
 def _beginning(pattern: str) -> str:

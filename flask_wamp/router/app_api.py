@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+import weakref
 
 from .._text import get_logger
 from ..protocol import error_uris, rights
@@ -25,6 +26,12 @@ logger = get_logger("flask_wamp.router")
 
 #: The identity of the app's own processes. The unix socket proves it, because only this user can open it.
 BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
+
+#: What the authorizer has said about action, URI and match, where that does not change.
+Answers = dict[tuple[str, str, str], object]
+
+#: The number of answers that are remembered for a session.
+MOST_ANSWERS: t.Final = 1000
 
 
 def is_backend(identity: Identity) -> bool:
@@ -47,6 +54,7 @@ class AppAPI:
         self._router: Router
         self._asker: Asker
         self._authorizer = ""
+        self._answers: weakref.WeakKeyDictionary[Identity, Answers] = weakref.WeakKeyDictionary()
 
     def serve(self, router: Router, realm: str, defer: Defer) -> None:
         """Offer the procedures in a realm.
@@ -90,23 +98,23 @@ class AppAPI:
         match = rights.match_of(action, options)
         if match is None:
             return REFUSED
-        if not self._authorizer or self._is_closed(identity, action, uri, match):
+        if not self._authorizer or self._policy.is_closed(identity, action, uri, match):
             return self._decide(identity, action, uri, match)
+        answers, request = self._answers, (action, uri, match)
+        remembered = answers.get(identity)
+        if remembered is not None and request in remembered:
+            return self._decide(identity, action, uri, match, remembered[request])
         later: Later[bool | Decision] = Later()
 
         def answered(answer: object) -> None:
+            if isinstance(answer, dict):
+                answer = answer.get("allow")
+                _remember(answers.setdefault(identity, {}), request, answer)
             later.resolve(self._decide(identity, action, uri, match, answer))
 
         about = [identity.authid, identity.authrole, dict(identity.authextra)]
         self._asker.ask(self._authorizer, about, action, uri, dict(options)).then(answered)
         return later
-
-    def _is_closed(self, identity: Identity, action: str, uri: str, match: str) -> bool:
-        """Whether this is reserved and not allowed by name, so that no authorizer can allow it."""
-        if not self._policy.is_reserved(uri, match):
-            return False
-        role = identity.authrole
-        return self._policy.find(identity.authid, role, action, uri, match) is None
 
     def _decide(
         self, identity: Identity, action: str, uri: str, match: str, answer: object = None
@@ -147,6 +155,7 @@ class AppAPI:
         :param authorizer: The procedure that is the app's authorizer. It is empty if there is none.
         """
         self._authorizer = str(authorizer or "")
+        self._answers = weakref.WeakKeyDictionary()  # answers under way go into the old one
         self._policy = rights.from_json(policy)
         self._explains = explains is True
 
@@ -201,6 +210,14 @@ class AppAPI:
             "rights": len(self._policy.rights),
             "counters": dict(self._router.counters),
         }
+
+
+def _remember(answers: Answers, request: tuple[str, str, str], answer: object) -> None:
+    """Remember what the authorizer says about a request of a session, within bounds."""
+    if len(request[1]) <= rights.LONGEST_REMEMBERED:
+        if len(answers) >= MOST_ANSWERS:
+            answers.clear()
+        answers[request] = answer
 
 
 def _for_backends_only(

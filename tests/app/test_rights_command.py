@@ -7,7 +7,7 @@ import typing as t
 import pytest
 from flask import Flask
 
-from flask_wamp import FlaskWAMP, WAMPBlueprint, callee
+from flask_wamp import FlaskWAMP, Identity, WAMPBlueprint, callee
 from flask_wamp.cli import wamp as commands
 
 MakeApp = t.Callable[..., Flask]
@@ -135,3 +135,34 @@ def test_an_authid_is_a_condition(rights: t.Callable[..., list[str]]) -> None:
 @pytest.mark.parametrize("uri", ["com.example.a b", "com.example.#", "com.<"])
 def test_a_uri_that_is_none(rights: t.Callable[..., list[str]], uri: str) -> None:
     assert rights(uri, code=1)[0].startswith("Error: ")
+
+
+def test_authorizers_are_named(make_app: MakeApp) -> None:
+    app = make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws")
+    wamp = FlaskWAMP(app)
+    reports = WAMPBlueprint("reports", ".reports", allow="admin")
+
+    @reports.callee
+    def sales() -> None: ...
+
+    @reports.authorizer
+    def may_report(identity: Identity, action: str, uri: str, options: object) -> None: ...
+
+    @wamp.authorizer
+    def may(identity: Identity, action: str, uri: str, options: object) -> None: ...
+
+    wamp.register_blueprint(reports)
+
+    def run(*args: str) -> str:
+        return app.test_cli_runner().invoke(commands, ["rights", *args]).output
+
+    header, row, *_ = run().splitlines()
+    assert row.split()[:3] == ["admin", "call", "com.example.reports.sales"]
+    assert "sales" in row and HERE in row
+    everything = run()
+    assert everything.index("may_report") < everything.index("everywhere: ")
+    assert "below com.example.reports: " in everything
+    assert "may_report" in run(".reports.sales")
+    assert "may_report" in run("com.")
+    assert "may_report" not in run(".other")
+    assert "everywhere: " in run(".other")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import typing as t
 
 import pytest
 from flask import Flask
 
-from flask_wamp import ApplicationError, FlaskWAMP, Identity
-from flask_wamp.router.procedures import STATUS
+from flask_wamp import ApplicationError, FlaskWAMP, Identity, WAMPBlueprint
+from flask_wamp.router import app_api
+from flask_wamp.router.procedures import CONFIGURE, STATUS
 from tests.support.browser import Refused
 from tests.support.served import Served
 
@@ -70,6 +72,160 @@ def test_it_is_not_asked_about_what_is_reserved(app: Flask) -> None:
         wamp.client.publish("com.shop.news", 1)
         assert [event.args for event in news.all()] == [[1]]
         wamp.settle()
+
+
+def test_a_blueprint_decides_about_its_own(app: Flask) -> None:
+    wamp = FlaskWAMP(app)
+    outer = WAMPBlueprint("outer", ".outer", allow="user")
+    inner = WAMPBlueprint("inner", ".inner")
+    asked: list[tuple[str, str, str]] = []
+
+    @wamp.authorizer
+    def everywhere(identity: Identity, action: str, uri: str, options: Options) -> bool | None:
+        asked.append(("everywhere", action, uri))
+        return None
+
+    @outer.authorizer
+    def of_outer(identity: Identity, action: str, uri: str, options: Options) -> bool | None:
+        asked.append(("outer", action, uri))
+        return {"com.shop.outer.no": False, "com.shop.outer.yes": True}.get(uri)
+
+    @inner.authorizer
+    def of_inner(identity: Identity, action: str, uri: str, options: Options) -> bool | None:
+        asked.append(("inner", action, uri))
+        return uri != "com.shop.outer.inner.no"
+
+    for blueprint, name in ((outer, "no"), (outer, "table"), (inner, "no"), (inner, "yes")):
+        blueprint.callee(f".{name}")(lambda: None)
+    outer.callee(".yes", allow="nobody")(lambda: None)
+    wamp.callee(".elsewhere", allow="user")(lambda: None)
+    wamp.allow("user", subscribe=".outer.")
+    inner.allow("nobody", subscribe=".news")
+    outer.register_blueprint(inner)
+    wamp.register_blueprint(outer)
+
+    def who_was_asked() -> list[str]:
+        names = [name for name, action, uri in asked if not uri.startswith("wamp.")]
+        asked.clear()
+        return names
+
+    with wamp.test_client("ann") as peer:
+        who_was_asked()
+        assert peer.call("com.shop.outer.inner.yes") is None
+        assert who_was_asked() == ["inner"]
+        assert peer.call("com.shop.outer.yes") is None
+        assert who_was_asked() == ["outer"]
+        assert peer.call("com.shop.outer.table") is None
+        assert who_was_asked() == ["outer", "everywhere"]
+        assert peer.call("com.shop.elsewhere") is None
+        assert who_was_asked() == ["everywhere"]
+        for name in ("outer.no", "outer.inner.no"):
+            with pytest.raises(ApplicationError, match="not_authorized"):
+                peer.call(f"com.shop.{name}")
+        who_was_asked()
+        peer.subscribe("com.shop.outer.inner.news")
+        assert who_was_asked() == ["inner"]
+        # It reaches further than the inner one, whose True does not count. The table allows it.
+        peer.subscribe("com.shop.outer.", match="prefix")
+        assert who_was_asked() == ["inner", "outer", "everywhere"]
+        with pytest.raises(ApplicationError, match="not_authorized"):
+            peer.subscribe("com.shop.", match="prefix")
+        assert who_was_asked() == []  # it reaches what is reserved
+
+
+def test_a_blueprint_refuses_what_reaches_into_it(app: Flask) -> None:
+    wamp = FlaskWAMP(app)
+    private = WAMPBlueprint("private", ".private")
+    private.authorizer(lambda identity, action, uri, options: False)
+    wamp.register_blueprint(private)
+    wamp.allow("user", subscribe="com.shop.")
+    with wamp.test_client("ann") as peer:
+        peer.subscribe("com.shop.news.", match="prefix")
+        for topic, match in (("com.shop.", "prefix"), ("com.shop..x", "wildcard")):
+            with pytest.raises(ApplicationError, match="not_authorized"):
+                peer.subscribe(topic, match=match)
+
+
+class Asked:
+    """Counts what an authorizer is asked about."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+
+    def __call__(self, identity: Identity, action: str, uri: str, options: Options) -> bool | None:
+        if not uri.startswith("wamp."):
+            self.uris.append(f"{identity.authid} {action} {uri}")
+        return {"com.shop.no": False, "com.shop.yes": True}.get(uri)
+
+    def take(self) -> list[str]:
+        uris, self.uris = self.uris, []
+        return uris
+
+
+def test_answers_that_stay_the_same_are_asked_for_once(app: Flask) -> None:
+    wamp = FlaskWAMP(app)
+    asked = Asked()
+    wamp.authorizer(cache=True)(asked)
+    for name in ("yes", "no"):
+        wamp.callee(f".{name}")(lambda: None)
+    wamp.callee(".table", allow="user")(lambda: None)
+    with wamp.test_client("ann") as ann, wamp.test_client("bob") as bob:
+        asked.take()
+        for peer in (ann, bob):
+            for _ in range(3):
+                assert peer.call("com.shop.yes") is None
+                assert peer.call("com.shop.table") is None
+                with pytest.raises(ApplicationError, match="not_authorized"):
+                    peer.call("com.shop.no")
+        once = ["call com.shop.yes", "call com.shop.table", "call com.shop.no"]
+        assert asked.take() == [f"{who} {what}" for who in ("ann", "bob") for what in once]
+        # Another action, and another reach, is another request.
+        for options in ({}, {"match": "prefix"}):
+            with pytest.raises(ApplicationError, match="not_authorized"):
+                ann.subscribe("com.shop.no", **options)
+        assert asked.take() == ["ann subscribe com.shop.no"] * 2
+        # A new version of the app, or a restarted process, may answer otherwise.
+        state = wamp._state()
+        assert state.own_router is not None
+        wamp.client.call(CONFIGURE, *state.own_router._configuration())
+        ann.call("com.shop.yes")
+        assert asked.take() == ["ann call com.shop.yes"]
+
+
+def test_others_are_asked_every_time(app: Flask) -> None:
+    wamp = FlaskWAMP(app)
+    changing, stable = Asked(), Asked()
+    wamp.authorizer(changing)
+    wamp.authorizer(cache=True)(stable)
+    wamp.callee(".table", allow="user")(lambda: None)
+    with wamp.test_client("ann") as peer:
+        changing.take()
+        for _ in range(3):
+            peer.call("com.shop.table")
+        assert changing.take() == ["ann call com.shop.table"] * 3
+
+
+def test_what_is_remembered_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_api, "MOST_ANSWERS", 10)
+    wamp = FlaskWAMP(app)
+    wamp.authorizer(cache=True)(lambda identity, action, uri, options: True)
+    with wamp.test_client("ann") as peer:
+        router = wamp._state().own_router
+        assert router is not None
+        for number in range(50):
+            peer.publish(f"com.shop.{number}", acknowledge=True)
+            assert all(len(each) <= 10 for each in router._api._answers.values())
+        peer.publish(f"com.shop.{'x' * 1000}", acknowledge=True)
+        assert not any("xxx" in str(each) for each in router._api._answers.values())
+    del peer  # it keeps the identity
+    gc.collect()
+    assert len(router._api._answers) == 0
+
+
+@pytest.mark.parametrize("cache", [None, 1, "yes", 60.0])
+def test_cache_is_yes_or_no(app: Flask, cache: t.Any) -> None:
+    with pytest.raises(TypeError, match="cache=True or cache=False"):
+        FlaskWAMP(app).authorizer(cache=cache)
 
 
 @pytest.mark.parametrize("f", [None, 7, "may"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_wamp.protocol import rights
-from flask_wamp.protocol.rights import ACTIONS, Policy, Right, covers, overlaps
+from flask_wamp.protocol.rights import ACTIONS, Policy, Right, covers, overlaps, place_of
 
 # A right's URI and match; a request's URI and match; whether the right covers all of it.
 CASES = [
@@ -86,6 +86,46 @@ def test_what_is_covered_reaches_no_further(own: tuple[str, str], asked: tuple[s
 def test_what_reaches_into_it_overlaps(asked: tuple[str, str], beginning: str) -> None:
     if any(uri.startswith(beginning) for uri in reached(*asked)):
         assert overlaps(*asked, beginning)
+
+
+@pytest.mark.parametrize(
+    ("uri", "match", "prefix", "place"),
+    [
+        ("com.a.x", "exact", "com.a", "within"),
+        ("com.a", "exact", "com.a", "within"),
+        ("com.ab", "exact", "com.a", "outside"),
+        ("com", "exact", "com.a", "outside"),
+        ("com.b.x", "exact", "com.a", "outside"),
+        ("com.7.x", "exact", "com..x", "within"),
+        ("com.7.y", "exact", "com..x", "outside"),
+        ("com.a.", "prefix", "com.a", "within"),
+        ("com.a.x", "prefix", "com.a", "within"),
+        ("com.a", "prefix", "com.a", "overlaps"),
+        ("com.", "prefix", "com.a", "overlaps"),
+        ("", "prefix", "com.a", "overlaps"),
+        ("com.b", "prefix", "com.a", "outside"),
+        ("com.b.", "prefix", "com.a", "outside"),
+        ("com.7.", "prefix", "com..x", "overlaps"),
+        ("com..x", "wildcard", "com.a", "overlaps"),
+        ("com.a.", "wildcard", "com.a", "within"),
+        ("com..x", "wildcard", "com..x", "within"),
+        ("com.b.", "wildcard", "com.a", "outside"),
+        ("..", "wildcard", "com.a", "overlaps"),
+        (".", "wildcard", "com.a.b", "outside"),
+    ],
+)
+def test_where_it_is(uri: str, match: str, prefix: str, place: str) -> None:
+    assert place_of(uri, match, prefix) == place
+
+
+@given(PATTERNS, URIS)
+def test_where_it_is_by_what_it_reaches(asked: tuple[str, str], prefix: str) -> None:
+    below = {uri for uri in reached(*asked) if uri == prefix or uri.startswith(f"{prefix}.")}
+    place = place_of(*asked, prefix)
+    if place == "outside":
+        assert not below
+    elif place == "within" and asked[1] != "wildcard":
+        assert below == reached(*asked)
 
 
 def test_nothing_is_allowed_that_was_not() -> None:
