@@ -168,7 +168,9 @@ def missing_line(role: str, action: str, uri: str, match: str) -> str:
 
 def match_of(action: str, options: t.Mapping[str, t.Any]) -> str | None:
     """Return how far the URI of a request reaches. None if there is no such ``match``."""
-    match = options.get("match", "exact") if action in ("register", "subscribe") else "exact"
+    if action == "call" or action == "publish":
+        return "exact"
+    match = options.get("match", "exact")
     return match if match in MATCHES else None
 
 

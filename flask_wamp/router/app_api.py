@@ -98,6 +98,10 @@ class AppAPI:
         match = rights.match_of(action, options)
         if match is None:
             return REFUSED
+        if not self._authorizer and self._policy.find(
+            identity.authid, identity.authrole, action, uri, match
+        ):
+            return ALLOWED  # in a hurry: this is asked about each message
         if not self._authorizer or self._policy.is_closed(identity, action, uri, match):
             return self._decide(identity, action, uri, match)
         answers, request = self._answers, (action, uri, match)
