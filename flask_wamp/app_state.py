@@ -68,7 +68,13 @@ class AppState:
             settings = dataclasses.replace(settings, app=app.name)
         self.logouts = Logouts(app.name, lambda: self.group.logouts)
         self.own_router = own_router(
-            app, config, settings, self.rights, self._authorizer, self.logouts
+            app,
+            config,
+            settings,
+            self.dispatcher.own_prefix,
+            self.rights,
+            self._authorizer,
+            self.logouts,
         )
         if self.own_router is not None:
             settings = self.own_router.settings(settings)

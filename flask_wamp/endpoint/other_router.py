@@ -274,6 +274,7 @@ class AtOtherRouter:
         max_age: float,
     ) -> None:
         self.realm = client.settings.realm
+        self.own = ""  # nothing is handed over
         self.browsers_socket = None
         self._router = router
         self._urls = [*listen, client.settings.router_url.url]

@@ -18,6 +18,7 @@ from ..peer.settings import Settings as ClientSettings
 from ..protocol import rights
 from ..protocol.auth import Credentials
 from ..protocol.identity import BrowserIdentity, Identity
+from ..protocol.messages import Error
 from ..protocol.session import Session
 from ..router import Router, Settings
 from ..router.app_api import AppAPI
@@ -35,6 +36,7 @@ logger = get_logger("flask_wamp")
 class OwnRouter:
     """The embedded router of one app.
 
+    :param own: The prefix of the URIs that the app uses itself. It names the app at the router.
     :param linger: The seconds that calls wait for a procedure whose last callee has left.
     :param policy: Returns the app's rights. It is called when the router starts and at each join.
     :param authorizer: Returns the procedure that is the app's authorizer. It is empty if there is none.
@@ -47,6 +49,7 @@ class OwnRouter:
         app: Flask,
         url: RouterURL,
         realm: str,
+        own: str,
         *,
         listen: t.Sequence[str],
         origins: t.Sequence[str],
@@ -60,6 +63,7 @@ class OwnRouter:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
         self.url = url if url.memory else url._replace(path=self.place.socket)
         self._app = app
+        self.own = own
         self._realm = realm
         self._listen = list(listen)
         self._origins = list(origins)
@@ -69,7 +73,7 @@ class OwnRouter:
         self._authorizer = authorizer
         self._in_memory = in_memory
         self._logouts = logouts
-        self._api = AppAPI(monotonic, time.time)
+        self._api = AppAPI(monotonic, time.time, own)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
 
@@ -124,10 +128,10 @@ class OwnRouter:
     def _setup(self) -> dict[str, t.Any]:
         return {
             "app": self._app.name,
+            "own": self.own,
             "realm": self._realm,
             "listen": self._listen,
-            # With None, because programs other than browsers send no Origin.
-            "origins": None if "*" in self._origins else [None, *self._origins],
+            "origins": self._port_origins(),
             "policy": rights.as_json(self._policy()),
             "explains": self._explains(),
             "authorizer": self._authorizer(),
@@ -137,26 +141,32 @@ class OwnRouter:
 
     def ticket(self, client: Client, identity: BrowserIdentity, max_age: float) -> str:
         """Return a ticket that lets a browser join once."""
-        return str(client.call(ADD_TICKET, dataclasses.asdict(identity), max_age))
+        return str(client.call(ADD_TICKET, self.own, dataclasses.asdict(identity), max_age))
 
     def sign_out(self, client: Client, authid: str) -> int:
         """End a user's sessions, tickets and logins. Return how many sessions there were."""
         self._logouts.end_user(authid)
-        return int(client.call(SIGN_OUT, authid))
+        return int(client.call(SIGN_OUT, self.own, authid))
 
     def end_login(self, client: Client, browser: str, authid: str) -> None:
         """End the sessions of a browser session, and the user's sessions without a browser session."""
         self._logouts.end_browser(browser)
         if self._in_memory() and not client.joined:
             return  # the router is in this process, and has no other sessions
-        client.call(END_LOGIN, browser, authid)
+        client.call(END_LOGIN, self.own, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
         """Make the listener that sends the rights at each join: the router may be older than the app."""
         return _Configurer(self._configuration)
 
     def _configuration(self) -> list[object]:
-        return [rights.as_json(self._policy()), self._explains(), self._authorizer()]
+        rules = [rights.as_json(self._policy()), self._explains(), self._authorizer()]
+        return [self.own, *rules, self._listen, self._port_origins()]
+
+    def _port_origins(self) -> list[str | None] | None:
+        """Return the origins whose pages may join at the router's own ports. None means all."""
+        # With None, because programs other than browsers send no Origin.
+        return None if "*" in self._origins else [None, *self._origins]
 
     def _explains(self) -> bool:
         """Return whether refusals name the line that is missing."""
@@ -185,9 +195,11 @@ class _Answer:
 
     def resolve(self, message: t.Any) -> None:
         """Log an ERROR."""
-        error = getattr(message, "error", None)
-        if error is not None:
-            logger.error("the embedded router did not accept the app's rights: %s", error)
+        if isinstance(message, Error):
+            why = (message.error, message.readable_args)
+            logger.error(
+                "the embedded router did not accept the app's rights or ports: %s %s", *why
+            )
 
     def fail(self, error: BaseException) -> None:
         """Do nothing: the next session sends the rights again."""
@@ -214,6 +226,7 @@ class AtOwnRouter:
         max_age: float,
     ) -> None:
         self.realm = client.settings.realm
+        self.own = router.own
         self._router = router
         self._client = client
         self._identify = identify

@@ -36,11 +36,15 @@ def own_router(
     app: Flask,
     config: Config,
     settings: Settings,
+    own: str,
     policy: t.Callable[[], Policy],
     authorizer: t.Callable[[], str],
     logouts: Logouts,
 ) -> OwnRouter | None:
-    """Return the app's own router; None if the app joins another router."""
+    """Return the app's own router; None if the app joins another router.
+
+    :param own: The prefix of the URIs that the app uses itself.
+    """
     url = settings.router_url
     if not (url.embedded or url.memory):
         return None
@@ -57,6 +61,7 @@ def own_router(
         app,
         url,
         settings.realm,
+        own,
         listen=config["WAMP_ROUTER_LISTEN"],
         origins=config["WAMP_ORIGINS"],
         connect_timeout=settings.connect_timeout,

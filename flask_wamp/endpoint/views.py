@@ -21,6 +21,10 @@ class Joining(t.Protocol):
         """The realm to join."""
 
     @property
+    def own(self) -> str:
+        """The prefix of the URIs that the app uses itself. It names the app at the router."""
+
+    @property
     def browsers_socket(self) -> str | None:
         """The unix socket for handovers. None if the router is not an embedded one."""
 
@@ -102,7 +106,8 @@ class Endpoint:
         from ..router.process.handover import Handover, hand_over
 
         identity = self._joining.identify()
-        handover = Handover(request.remote_addr or "", request.is_secure, identity)
+        app = self._joining.own
+        handover = Handover(request.remote_addr or "", request.is_secure, app, identity)
         detached = Detached(fd)
         try:
             fds, data = (detached.fd, detached.keep_fd), request_bytes(request.environ)

@@ -47,6 +47,9 @@ class BrowserIdentity(Identity):
     ended: bool = False
     """Whether the app knows that this login has ended: the router refuses it."""
 
+    app: str = ""
+    """The app that has let the session in, by the prefix of its own URIs. Its rules are for this session."""
+
 
 #: Characters of an application's name that others see.
 MAX_APP_NAME = 100

@@ -1,10 +1,15 @@
-"""The procedures with which the app's own processes control their embedded router: rights, tickets, logouts.
+"""The procedures with which the apps' own processes control their embedded router: rights, tickets, logouts.
 
 They are in the ``wamp.`` namespace. Only processes that have connected over the unix socket may call them.
+
+Several apps may share a router. Each has rules for the clients that it lets in, at its endpoint or with its
+tickets: the table of its rights, its authorizer and its logouts. An authid or a role of one app says nothing
+about those of another one. An app is named by the prefix of the URIs that it uses itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 import weakref
@@ -24,7 +29,10 @@ from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
 
-#: The identity of the app's own processes. The unix socket proves it, because only this user can open it.
+#: Seconds for which requests wait until a process of the app has told the app's rules.
+PATIENCE: t.Final = 10.0
+
+#: The identity of the apps' own processes. The unix socket proves it, because only this user can open it.
 BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
 
 #: What the authorizer has said about action, URI and match, where that does not change.
@@ -39,29 +47,61 @@ def is_backend(identity: Identity) -> bool:
     return identity is BACKEND or identity.authprovider == "memory"
 
 
+class Listen(t.Protocol):
+    """Opens a port for the clients of an app, unless it is open already."""
+
+    def __call__(self, app: str, url: str, origins: t.Sequence[str | None] | None) -> None:
+        """Open it.
+
+        :param origins: The origins whose pages may connect, see :class:`.WebSocketConnection`.
+        :raises ValueError: It cannot be opened, or it is open for another app.
+        """
+
+
+class Rules(t.NamedTuple):
+    """What an app says about the clients that it lets in."""
+
+    policy: rights.Policy
+    explains: bool
+    """Whether refusals name the line that is missing."""
+    authorizer: str
+    """The procedure that is the app's authorizer. Empty if there is none."""
+    answers: weakref.WeakKeyDictionary[Identity, Answers]
+    """What the authorizer has said."""
+
+
 class AppAPI:
-    """Decides who may join an app's embedded router and what they may do, by the rules of the app.
+    """Decides who may join an embedded router and what they may do, by the rules of its apps.
 
     :param clock: Returns the seconds of a monotonic clock.
     :param now: Returns the seconds since 1970.
+    :param app: The app that lets in the clients of which nothing else is known.
     """
 
-    def __init__(self, clock: t.Callable[[], float], now: t.Callable[[], float]) -> None:
-        self._ended = EndedLogins(now)
-        self._policy = rights.Policy()
-        self._explains = False
+    def __init__(
+        self, clock: t.Callable[[], float], now: t.Callable[[], float], app: str = ""
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._app = app
+        self._rules: dict[str, Rules] = {}
+        self._awaited: dict[str, list[t.Callable[[], None]]] = {}
+        self._ended: dict[str, EndedLogins] = {}
         self._tickets = Tickets(clock)
         self._router: Router
         self._asker: Asker
-        self._authorizer = ""
-        self._answers: weakref.WeakKeyDictionary[Identity, Answers] = weakref.WeakKeyDictionary()
+        self._defer: Defer
+        self._listen: Listen | None = None
 
-    def serve(self, router: Router, realm: str, defer: Defer) -> None:
+    def serve(self, router: Router, realm: str, defer: Defer, listen: Listen | None = None) -> None:
         """Offer the procedures in a realm.
 
         :param defer: See :class:`.Asker`.
+        :param listen: Opens ports for browsers, if the router can.
         """
+        self._listen = listen
         self._router = router
+        self._defer = defer
         self._asker = Asker(router, realm, BACKEND, defer)
         found = router.find_realm(realm)
         assert found is not None
@@ -79,12 +119,14 @@ class AppAPI:
 
     def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
         """Let in users whom the app has identified, and clients with a ticket. Others are anonymous."""
+        app = request.facts.app or self._app
         if isinstance(request.facts.app_identity, BrowserIdentity):
-            return self._admit(request.facts.app_identity)
+            return self._admit(dataclasses.replace(request.facts.app_identity, app=app))
         if "ticket" in request.authmethods:
             return Challenge("ticket", {}, lambda ticket, extra: self.redeem(ticket))
         if "anonymous" in request.authmethods:
-            return anonymous(request)
+            found = anonymous(request)
+            return BrowserIdentity(found.authid, found.authrole, app=app)
         return Refusal(
             error_uris.NO_MATCHING_AUTH_METHOD, "offer ticket, or anonymous if you have no ticket"
         )
@@ -92,47 +134,93 @@ class AppAPI:
     def authorize(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> Decision | Later[bool | Decision]:
-        """Let the app's own processes do everything, and others what the app allows."""
+        """Let the apps' own processes do everything, and others what the app allows that has let them in."""
         if is_backend(identity):
             return ALLOWED
         match = rights.match_of(action, options)
         if match is None:
             return REFUSED
-        if not self._authorizer and self._policy.find(
+        rules = self._rules.get(self._app_of(identity))
+        if rules is None:
+            return self._authorize_later(identity, action, uri, options)
+        if not rules.authorizer and rules.policy.find(
             identity.authid, identity.authrole, action, uri, match
         ):
             return ALLOWED  # in a hurry: this is asked about each message
-        if not self._authorizer or self._policy.is_closed(identity, action, uri, match):
-            return self._decide(identity, action, uri, match)
-        answers, request = self._answers, (action, uri, match)
-        remembered = answers.get(identity)
+        if not rules.authorizer or rules.policy.is_closed(identity, action, uri, match):
+            return self._decide(rules, identity, action, uri, match)
+        request = (action, uri, match)
+        remembered = rules.answers.get(identity)
         if remembered is not None and request in remembered:
-            return self._decide(identity, action, uri, match, remembered[request])
+            return self._decide(rules, identity, action, uri, match, remembered[request])
         later: Later[bool | Decision] = Later()
 
         def answered(answer: object) -> None:
             if isinstance(answer, dict):
                 answer = answer.get("allow")
-                _remember(answers.setdefault(identity, {}), request, answer)
-            later.resolve(self._decide(identity, action, uri, match, answer))
+                _remember(rules.answers.setdefault(identity, {}), request, answer)
+            later.resolve(self._decide(rules, identity, action, uri, match, answer))
 
         about = [identity.authid, identity.authrole, dict(identity.authextra)]
-        self._asker.ask(self._authorizer, about, action, uri, dict(options)).then(answered)
+        self._asker.ask(rules.authorizer, about, action, uri, dict(options)).then(answered)
+        return later
+
+    def _app_of(self, identity: Identity) -> str:
+        """Return the app that has let in a session."""
+        return (identity.app if isinstance(identity, BrowserIdentity) else "") or self._app
+
+    def _authorize_later(
+        self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
+    ) -> Later[bool | Decision]:
+        """Wait until a process of the app joins.
+
+        After the router has died, a browser may be back before the processes of its app.
+        """
+        later: Later[bool | Decision] = Later()
+        timers, waiting = self._router.timers, self._awaited.setdefault(self._app_of(identity), [])
+
+        def late() -> None:
+            if told in waiting:
+                waiting.remove(told)
+                message = "no process of the application is joined"
+                later.resolve(Decision(False, message=message))
+
+        timer = timers.add(self._clock() + PATIENCE, late)
+
+        def told() -> None:
+            timers.cancel(timer)
+            answer = self.authorize(identity, action, uri, options)
+            if isinstance(answer, Later):
+                answer.then(later.resolve)
+            else:
+                later.resolve(answer)
+
+        waiting.append(told)
         return later
 
     def _decide(
-        self, identity: Identity, action: str, uri: str, match: str, answer: object = None
+        self,
+        rules: Rules,
+        identity: Identity,
+        action: str,
+        uri: str,
+        match: str,
+        answer: object = None,
     ) -> Decision:
         """Decide by the answer of the app's authorizer, or by the table if that is None."""
         if answer is not None and not isinstance(answer, bool):
             logger.error("the app's authorizer did not decide about %s %s: %s", action, uri, answer)
             return REFUSED
-        if self._policy.allows(identity, action, uri, match, answer):
+        if rules.policy.allows(identity, action, uri, match, answer):
             return ALLOWED
-        if answer is False or not self._explains:
+        if answer is False or not rules.explains:
             return REFUSED
         # The missing line is named while the app is debugged; otherwise outsiders learn nothing.
-        return Decision(False, message=rights.missing_line(identity.authrole, action, uri, match))
+        line = rights.missing_line(identity.authrole, action, uri, match)
+        if len(self._rules) > 1:
+            name = self._app_of(identity).rpartition(".")[0]
+            line = f"{line}. The session has joined at the application {name}, whose rights count"
+        return Decision(False, message=line)
 
     def redeem(self, ticket: str) -> Identity | Refusal:
         """Return the identity that a ticket was made for. The ticket is valid once."""
@@ -145,46 +233,72 @@ class AppAPI:
 
     def _admit(self, identity: BrowserIdentity) -> Identity | Refusal:
         """Return the identity, unless its login has ended since the app identified it."""
-        if identity.ended or self._ended.has_ended(identity):
+        ended = self._ended.get(identity.app)
+        if identity.ended or (ended is not None and ended.has_ended(identity)):
             return Refusal(error_uris.AUTHENTICATION_DENIED, "you have signed out")
         return identity
 
-    # What the app's processes call.
+    # What the apps' processes call.
 
-    def configure(self, policy: t.Any, explains: t.Any = False, authorizer: t.Any = "") -> None:
-        """Replace the rights by those of a process of the app.
+    def configure(
+        self,
+        app: t.Any,
+        policy: t.Any,
+        explains: t.Any = False,
+        authorizer: t.Any = "",
+        listen: t.Any = (),
+        origins: t.Any = (),
+    ) -> None:
+        """Replace an app's rules by those of one of its processes, and open the ports that it wants.
 
+        :param app: The prefix of the app's own URIs.
         :param policy: See :func:`~flask_wamp.protocol.rights.as_json`.
         :param explains: Whether refusals name the line that is missing.
         :param authorizer: The procedure that is the app's authorizer. It is empty if there is none.
+        :param listen: URLs of ports for the app's browsers.
+        :param origins: The origins whose pages may join there. None: all.
         """
-        self._authorizer = str(authorizer or "")
-        self._answers = weakref.WeakKeyDictionary()  # answers under way go into the old one
-        self._policy = rights.from_json(policy)
-        self._explains = explains is True
+        self._rules[_text(app)] = Rules(
+            rights.from_json(policy),
+            explains is True,
+            str(authorizer or ""),
+            weakref.WeakKeyDictionary(),  # answers under way go into the old one
+        )
+        # No app may let others reach what the processes of another app say among themselves.
+        reserved = {each: None for rules in self._rules.values() for each in rules.policy.reserved}
+        for name, rules in self._rules.items():
+            if {*rules.policy.reserved} != {*reserved}:
+                policy = rights.Policy(rules.policy.rights, reserved)
+                self._rules[name] = rules._replace(policy=policy)
+        waiting = self._awaited.get(app, [])
+        while waiting:
+            self._defer(waiting.pop())
+        if self._listen is not None:
+            for url in listen:
+                self._listen(app, url, origins)
 
-    def add_ticket(self, identity: t.Any, max_age: t.Any) -> str:
+    def add_ticket(self, app: t.Any, identity: t.Any, max_age: t.Any) -> str:
         """Return a ticket that lets a client join once with an identity, within so many seconds."""
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
-        found = BrowserIdentity(**{**identity, "authmethod": "ticket", "authprovider": "dynamic"})
-        return self._tickets.add(found, max_age)
+        of_ticket = {"authmethod": "ticket", "authprovider": "dynamic", "app": _text(app)}
+        return self._tickets.add(BrowserIdentity(**{**identity, **of_ticket}), max_age)
 
-    def sign_out(self, authid: t.Any) -> int:
+    def sign_out(self, app: t.Any, authid: t.Any) -> int:
         """End the sessions, tickets and logins of a user. Return how many sessions there were."""
         if not isinstance(authid, str) or not authid:
             raise ValueError(f"an authid is text, not {authid!r:.100}")
-        self._ended.end_user(authid)
-        return self._end(lambda identity: identity.authid == authid)
+        self._ended_of(app).end_user(authid)
+        return self._end(app, lambda identity: identity.authid == authid)
 
-    def end_login(self, browser: t.Any, authid: t.Any = "") -> int:
+    def end_login(self, app: t.Any, browser: t.Any, authid: t.Any = "") -> int:
         """End the sessions and tickets of a browser session. Return how many sessions there were.
 
         :param authid: The user whose sessions end too if their browser session is unknown.
         """
         if not isinstance(browser, str) or not browser:
             raise ValueError("the id of a browser session is text")
-        self._ended.end_browser(browser)
+        self._ended_of(app).end_browser(browser)
 
         def is_of_login(identity: Identity) -> bool:
             if not isinstance(identity, BrowserIdentity):
@@ -193,14 +307,19 @@ class AppAPI:
                 not identity.browser and identity.authid == authid
             )
 
-        return self._end(is_of_login)
+        return self._end(app, is_of_login)
 
-    def _end(self, matches: t.Callable[[Identity], bool]) -> int:
-        self._tickets.drop(matches)
+    def _ended_of(self, app: t.Any) -> EndedLogins:
+        return self._ended.setdefault(_text(app), EndedLogins(self._now))
+
+    def _end(self, app: str, matches: t.Callable[[Identity], bool]) -> int:
+        self._tickets.drop(lambda identity: identity.app == app and matches(identity))
         count = 0
         for session in list(self._router.sessions):
             identity = session.identity
-            if matches(identity) and not is_backend(identity) and session.id:
+            if is_backend(identity) or self._app_of(identity) != app:
+                continue
+            if matches(identity) and session.id:
                 session.disconnect(error_uris.CLOSE_LOGOUT, "you have signed out")
                 count += 1
         return count
@@ -211,7 +330,8 @@ class AppAPI:
             "pid": os.getpid(),
             "sessions": len(self._router.sessions),
             "tickets": len(self._tickets),
-            "rights": len(self._policy.rights),
+            "apps": sorted(self._rules),
+            "rights": sum(len(rules.policy.rights) for rules in self._rules.values()),
             "counters": dict(self._router.counters),
         }
 
@@ -222,6 +342,12 @@ def _remember(answers: Answers, request: tuple[str, str, str], answer: object) -
         if len(answers) >= MOST_ANSWERS:
             answers.clear()
         answers[request] = answer
+
+
+def _text(app: t.Any) -> str:
+    if not isinstance(app, str):
+        raise ValueError(f"an app is named by the prefix of its own URIs, not {app!r:.100}")
+    return app
 
 
 def _for_backends_only(

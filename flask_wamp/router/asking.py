@@ -6,6 +6,7 @@ import json
 import typing as t
 
 from .._text import get_logger
+from ..protocol import error_uris
 from ..protocol.identity import Identity
 from .codec import PayloadError
 from .facts import TransportFacts
@@ -18,7 +19,20 @@ logger = get_logger("flask_wamp.router")
 #: The milliseconds within which the app has to answer.
 TIMEOUT_MS: t.Final = 5000
 
+#: Seconds until a procedure that nobody has registered yet is called again.
+PAUSE: t.Final = 0.05
+
 Defer = t.Callable[[t.Callable[[], object]], object]
+
+
+class Question(t.NamedTuple):
+    """A call to the app."""
+
+    procedure: str
+    args: tuple[object, ...]
+    until: float
+    """When to give up, if no process of the app registers the procedure. By the router's clock."""
+    answer: Later[object]
 
 
 class Asker:
@@ -34,25 +48,29 @@ class Asker:
         self._defer = defer
         self._session: RouterSession | None = None
         self._last_id = 0
-        self._waiting: dict[int, Later[object]] = {}
+        self._waiting: dict[int, Question] = {}
 
     def ask(self, procedure: str, *args: object) -> Later[object]:
         """Call a procedure. The answer is its result, or an exception."""
-        later: Later[object] = Later()
-        self._defer(lambda: self._call(later, procedure, args))
-        return later
+        until = self._router.clock() + TIMEOUT_MS / 1000
+        question = Question(procedure, args, until, Later())
+        self._call_soon(question)
+        return question.answer
 
-    def _call(self, later: Later[object], procedure: str, args: tuple[object, ...]) -> None:
+    def _call_soon(self, question: Question) -> None:
+        self._defer(lambda: self._call(question))
+
+    def _call(self, question: Question) -> None:
         session = self._session or self._join()
         try:
-            payload = session.codec.dump(list(args))
+            payload = session.codec.dump(list(question.args))
         except PayloadError as error:
-            later.resolve(error)
+            question.answer.resolve(error)
             return
         self._last_id += 1
-        self._waiting[self._last_id] = later
+        self._waiting[self._last_id] = question
         options = {"timeout": TIMEOUT_MS}
-        session.receive(session.encode((48, self._last_id, options, procedure, payload)))
+        session.receive(session.encode((48, self._last_id, options, question.procedure, payload)))
 
     def _join(self) -> RouterSession:
         self._last_id = 0
@@ -67,13 +85,24 @@ class Asker:
         if message[0] == 50:
             values = message[3] if len(message) > 3 else []
             self._answer(message[1], values[0] if values else None)
+        elif message[0] == 8 and message[4] == error_uris.NO_SUCH_PROCEDURE:
+            self._ask_again(message[2])
         elif message[0] == 8:
             self._answer(message[2], RuntimeError(f"{message[4]} {message[5:]}"))
 
+    def _ask_again(self, request_id: int) -> None:
+        """Wait for the app: after the router has died, a browser may be back before the app's processes."""
+        question, now = self._waiting.get(request_id), self._router.clock()
+        if question is not None and now < question.until:
+            del self._waiting[request_id]
+            self._router.timers.add(now + PAUSE, lambda: self._call_soon(question))
+        else:
+            self._answer(request_id, RuntimeError("no process of the app serves its authorizer"))
+
     def _answer(self, request_id: int, answer: object) -> None:
-        later = self._waiting.pop(request_id, None)
-        if later is not None:
-            self._defer(lambda: later.resolve(answer))
+        question = self._waiting.pop(request_id, None)
+        if question is not None:
+            self._defer(lambda: question.answer.resolve(answer))
 
     def _closed(self, at_once: bool) -> None:
         self._session = None

@@ -28,6 +28,10 @@ class TransportFacts:
     app_identity: Identity | None = None
     """The identity that an app has sent with a handover. The authenticator decides about it."""
 
+    app: str = ""
+    """The app at whose endpoint or port the client has connected, by the prefix of its own URIs. Empty if it
+    is unknown."""
+
     identity: Identity | None = None
     """The identity that the transport has proven, as a unix socket does which only the app's own user can
     open. The session joins with it without further authentication."""

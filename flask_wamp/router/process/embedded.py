@@ -17,6 +17,7 @@ from ..._text import get_logger
 from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, Settings
 from ..app_api import BACKEND, AppAPI
+from .errors import ListenError
 from .host import Host
 from .listeners import Listener
 from .place import Place
@@ -65,7 +66,8 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    api = AppAPI(loop.time, time.time)
+    own_app = setup.get("own", "")
+    api = AppAPI(loop.time, time.time, own_app)
     router = Router(
         Settings(realms=(setup["realm"],), linger=setup.get("linger", LINGER)),
         clock=loop.time,
@@ -74,21 +76,47 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
         authorizer=api.authorize,
     )
     host = Host(router)
-    api.serve(router, setup["realm"], host.defer)
+    ports = Ports(host)
+    api.serve(router, setup["realm"], host.defer, ports.listen)
     if "policy" in setup:
-        api.configure(setup["policy"], setup.get("explains", False), setup.get("authorizer"))
+        rules = (setup["policy"], setup.get("explains", False), setup.get("authorizer"))
+        api.configure(own_app, *rules)
+    for url in setup.get("listen", ()):
+        ports.listen(own_app, url, setup.get("origins", []))
     own = RouterURL(f"unix://{place.socket}", "unix", "localhost", 0, place.socket)
     apps = Listener(host, own, identity=BACKEND, own_user=True)
-    listeners: list[t.Any] = [apps, HandoverListener(host, place.browsers)]
-    for url in setup.get("listen", ()):
-        listeners.append(Listener(host, parse_router_url(url), origins=setup.get("origins", [])))
+    browsers = HandoverListener(host, place.browsers)
     _say(place, setup)
     watch = asyncio.ensure_future(_watch(apps, setup.get("grace", GRACE), ended))
     await ended.wait()
     watch.cancel()
-    for listener in listeners:
+    for listener in (apps, browsers, ports):
         listener.close()
     await host.stop(STOP_TIMEOUT)
+
+
+class Ports:
+    """The ports of the router's own, each for the browsers of one app."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._listeners: dict[str, tuple[str, Listener]] = {}
+
+    def listen(self, app: str, url: str, origins: t.Sequence[str | None] | None) -> None:
+        """Open a port, unless it is open. See :class:`.Listen`."""
+        if url not in self._listeners:
+            try:
+                listener = Listener(self._host, parse_router_url(url), origins=origins, app=app)
+            except ListenError as error:
+                raise ValueError(str(error)) from error
+            self._listeners[url] = app, listener
+        elif self._listeners[url][0] != app:
+            raise ValueError(f"{url} is open for another application: each needs a port of its own")
+
+    def close(self) -> None:
+        """Stop listening."""
+        for _, listener in self._listeners.values():
+            listener.close()
 
 
 def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:

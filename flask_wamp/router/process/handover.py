@@ -31,6 +31,9 @@ class Handover(t.NamedTuple):
     secure: bool
     """Whether the request came over TLS, as the app sees it."""
 
+    app: str
+    """The app that hands it over, by the prefix of its own URIs."""
+
     identity: BrowserIdentity | None
     """Who it is by the app's authenticator; None: its ticket will say."""
 
@@ -42,6 +45,7 @@ def pack(handover: Handover, request: bytes) -> bytes:
         {
             "address": handover.address,
             "secure": handover.secure,
+            "app": handover.app,
             "identity": None if identity is None else dataclasses.asdict(identity),
         }
     ).encode()
@@ -57,7 +61,8 @@ def unpack(data: bytes) -> tuple[Handover, bytes]:
     header = json.loads(data[4 : 4 + size])
     identity = header["identity"]
     found = None if identity is None else BrowserIdentity(**identity)
-    return Handover(str(header["address"]), bool(header["secure"]), found), data[4 + size :]
+    address, app = str(header["address"]), str(header["app"])
+    return Handover(address, bool(header["secure"]), app, found), data[4 + size :]
 
 
 def hand_over(path: str, fds: t.Sequence[int], handover: Handover, request: bytes) -> None:

@@ -35,6 +35,7 @@ PAUSE = 0.5
 class Listener:
     """Accepts connections on one router URL.
 
+    :param app: The app whose clients connect, see :class:`.TransportFacts`.
     :param identity: The identity of every client, if the socket proves it. None if the authenticator decides.
     :param own_user: Accept only processes of this process's user. For unix sockets.
     :param origins: See :class:`.WebSocketConnection`.
@@ -48,6 +49,7 @@ class Listener:
         host: Host,
         url: RouterURL,
         *,
+        app: str = "",
         identity: Identity | None = None,
         own_user: bool = False,
         origins: t.Sequence[str | None] | None = (None,),
@@ -64,6 +66,7 @@ class Listener:
         self.emptied: float | None = None
         """When a connection was closed last, by the clock of the loop. None if there was none yet."""
         self._host = host
+        self._app = app
         self._identity = identity
         self._own_user = own_user
         self._origins = origins
@@ -116,7 +119,7 @@ class Listener:
             "peer": "unix" if self.url.unix else f"tcp:{where}:{address[1]}",
             "is_secure": self.url.secure,
         }
-        facts = TransportFacts(details=details, identity=self._identity)
+        facts = TransportFacts(details=details, identity=self._identity, app=self._app)
         if not self.url.unix:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

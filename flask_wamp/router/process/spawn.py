@@ -51,6 +51,7 @@ def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) 
     try:
         with _locked(place.starting, deadline):
             if not listens(place):
+                _forget_the_dead(place)
                 _start(place, setup)
                 _wait(place, deadline)
     except OSError as error:
@@ -85,6 +86,21 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
             else:
                 break
         yield
+
+
+def _forget_the_dead(place: Place) -> None:
+    """Remove the facts about a router that was killed.
+
+    Otherwise the next router would seem to listen as soon as it has locked its file.
+    """
+    lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(place.info)
+    except (BlockingIOError, FileNotFoundError):
+        pass  # a router is starting, or there are none
+    finally:
+        os.close(lock)
 
 
 def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:

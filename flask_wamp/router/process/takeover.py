@@ -62,7 +62,7 @@ class HandoverListener:
         with contextlib.suppress(OSError):  # a unix socket, behind a proxy
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The app has checked Origin already, because it knows its own origin.
-        facts = TransportFacts(details=details, app_identity=handover.identity)
+        facts = TransportFacts(details=details, app_identity=handover.identity, app=handover.app)
         connection = WebSocketConnection(host, sock, facts, None)
         host.add(connection, address)
         self.accepted += 1

@@ -160,6 +160,11 @@ def keep(text: str) -> str:
     return "kept"
 
 
+@app.get("/ask/<procedure>")
+def ask(procedure: str) -> dict[str, object]:
+    return {"answer": g.wampy.call(procedure)}
+
+
 @app.get("/ready")
 def ready() -> dict[str, bool]:
     return {"joined": g.wampy.joined}
