@@ -212,14 +212,15 @@ def test_what_is_remembered_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPat
     with wamp.test_client("ann") as peer:
         router = wamp._state().own_router
         assert router is not None
+        (rules,) = router._api._rules.values()
         for number in range(50):
             peer.publish(f"com.shop.{number}", acknowledge=True)
-            assert all(len(each) <= 10 for each in router._api._answers.values())
+            assert all(len(each) <= 10 for each in rules.answers.values())
         peer.publish(f"com.shop.{'x' * 1000}", acknowledge=True)
-        assert not any("xxx" in str(each) for each in router._api._answers.values())
+        assert not any("xxx" in str(each) for each in rules.answers.values())
     del peer  # it keeps the identity
     gc.collect()
-    assert len(router._api._answers) == 0
+    assert len(rules.answers) == 0
 
 
 @pytest.mark.parametrize("cache", [None, 1, "yes", 60.0])
