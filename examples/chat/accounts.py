@@ -1,7 +1,7 @@
 """Register, log in and log out: ordinary views, with CSRF tokens by Flask-WTF.
 
-Logins need nothing of WAMP. The browser joins as Flask-Login's ``current_user``, and ``logout_user`` ends the
-WAMP sessions of that login, in all tabs.
+The views do nothing for WAMP. The browser joins as Flask-Login's ``current_user``, and ``logout_user`` ends
+the WAMP sessions of that login, in all tabs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import InputRequired, Length, Regexp
 
 from .chat import announce, tell_everyone
-from .extensions import db, login_manager
-from .models import FIRST_ROOM, Room, User
+from .extensions import db, login_manager, wamp
+from .models import FIRST_ROOM, Logouts, Room, User
 
 accounts = Blueprint("accounts", __name__)
 login_manager.login_view = "accounts.login"
 login_manager.login_message = None
+wamp.remember_logouts(Logouts())
 
 
 def tidy(name: str | None) -> str:

@@ -43,10 +43,10 @@ Text = t.Annotated[
         pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$",
     ),
 ]
-RoomName = t.Annotated[
+RoomName = t.Annotated[  # with something to see in it
     str,
     StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$"
+        strip_whitespace=True, max_length=40, pattern=r"^\P{Cc}*[^\p{C}\p{Z}]\P{Cc}*$"
     ),
 ]
 Token = t.Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]

@@ -133,6 +133,29 @@ class Message(db.Model):
         }
 
 
+class Logout(db.Model):
+    """A login that has ended."""
+
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    ended: Mapped[float]
+
+
+class Logouts:
+    """Where Flask-WAMP remembers which logins have ended: a copy of an old cookie does not join again.
+
+    Has connections of its own, so that it neither commits nor rolls back what a view does.
+    """
+
+    def get(self, key: str) -> float | None:
+        with db.engine.connect() as connection:
+            return connection.scalar(db.select(Logout.ended).where(Logout.key == key))
+
+    def set(self, key: str, value: float) -> None:
+        with db.engine.begin() as connection:
+            connection.execute(db.delete(Logout).where(Logout.key == key))
+            connection.execute(db.insert(Logout).values(key=key, ended=value))
+
+
 @event.listens_for(Engine, "connect")
 def configure_sqlite(connection: t.Any, record: object) -> None:
     """Let readers and a writer work at the same time, and check foreign keys."""

@@ -1,6 +1,7 @@
 """Tests of the chat. They need no router: ``pytest test_app.py``."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -14,13 +15,19 @@ GENERAL = 1
 
 
 @pytest.fixture
-def app(tmp_path):
-    return create_app(
+def make_app(tmp_path):
+    return partial(
+        create_app,
         TESTING=True,
         SECRET_KEY="test",
         SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/chat.db",
         WTF_CSRF_ENABLED=False,
     )
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app()
 
 
 @pytest.fixture
@@ -99,6 +106,16 @@ def test_logging_out_ends_the_pages_of_this_browser(app, ann):
             sessions = wamp.client.meta.sessions.list()
         assert ended not in sessions
         assert other.session_id in sessions
+
+
+def test_a_copy_of_an_old_cookie_does_not_join(make_app, ann):
+    copy = ann.get_cookie("session").value
+    ann.post("/logout")
+    thief = make_app().test_client()  # the application has been restarted
+    thief.set_cookie("session", copy)
+    assert "Ann" in thief.get("/").text  # cookies are like that
+    with pytest.raises(RuntimeError, match="unknown"), page(thief):
+        pass
 
 
 # Rooms and messages.
@@ -266,4 +283,7 @@ def test_nonsense_is_an_error_for_who_sends_it(ann):
         for arguments in NONSENSE:
             with refused("invalid_argument"):
                 anns.call(".say", *arguments)
+        for name in ("", " ", "\u200b", "a\nb", "x" * 41):
+            with refused("invalid_argument"):
+                anns.call(".room.create", name)
         assert anns.call(".history", GENERAL) == []

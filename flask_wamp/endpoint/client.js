@@ -41,12 +41,12 @@ const role = {
 const ROLES = { caller: role, callee: role, publisher: role, subscriber: role };
 const AWAKE = ["online", "pageshow"];
 
-// WAMP carries bytes in JSON as text: a NUL, then Base64.
+// WAMP carries bytes in JSON as text: a NUL, then Base64. Half of a surrogate pair is no text for a router.
 const encode = (message) =>
   JSON.stringify(message, (_, value) =>
     value instanceof Uint8Array
       ? `\0${btoa(value.reduce((text, byte) => text + String.fromCharCode(byte), ""))}`
-      : value,
+      : value?.toWellFormed?.() ?? value,
   );
 const decode = (data) =>
   JSON.parse(data, (_, value) =>

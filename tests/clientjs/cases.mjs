@@ -58,6 +58,16 @@ test("bytes arrive as bytes, both ways", async () => {
   assert.deepEqual(await wamp.call(uri, [bytes]), [true, bytes]);
 });
 
+test("half of a surrogate pair does not end the session", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, ([value]) => value);
+  const { session } = wamp;
+  assert.equal(await wamp.call(uri, ["cut \ud83d"]), "cut \ufffd");
+  assert.equal(await wamp.call(uri, ["\ud83d\ude00"]), "\ud83d\ude00");
+  assert.equal(wamp.session, session);
+});
+
 test("errors are objects with uri, args and kwargs", async () => {
   const wamp = await join();
   const uri = name();

@@ -37,7 +37,7 @@ let isLeaving = false;
 
 const wamp = new Wamp("/wamp", { onState });
 const call = (name, ...args) => wamp.call(`${prefix}.${name}`, args);
-const say = ({ room, text, token }) => call("say", room, text, token);
+const say = async ({ room, text, token }) => events.said({ message: await call("say", room, text, token) });
 const outbox = new Outbox(`outbox-${me}`, say, showMessages);
 const messages = new Messages();
 
@@ -98,7 +98,11 @@ function take(start) {
 async function listen() {
   const wanted = [...rooms.values()].filter((room) => isMine(room) && room.kind !== "direct");
   const fresh = wanted.filter(({ id }) => !subscriptions.has(id));
-  for (const { id } of fresh) subscriptions.set(id, wamp.subscribe(`${prefix}.room.${id}`, receive));
+  for (const { id } of fresh) {
+    const stop = wamp.subscribe(`${prefix}.room.${id}`, receive);
+    subscriptions.set(id, stop);
+    stop.catch(() => subscriptions.delete(id)); // the next refresh tries again
+  }
   for (const [id, stop] of subscriptions) {
     if (wanted.some((room) => room.id === id)) continue;
     subscriptions.delete(id);
@@ -108,6 +112,8 @@ async function listen() {
   return fresh.length > 0;
 }
 
+const byName = (a, b) => a.name.localeCompare(b.name);
+const isTouch = () => matchMedia("(pointer: coarse)").matches;
 const isMine = (room) => room?.members.includes(me);
 
 // What the app tells us.
@@ -121,6 +127,7 @@ const events = {
     const { room, author } = message;
     if (!rooms.has(room)) return refresh(); // somebody's first private message
     stopTyping(room, author);
+    if (history.get(room)?.messages.some(({ id }) => id === message.id)) return;
     if (history.has(room)) merge(room, [message]);
     if (room === current && !document.hidden) markRead();
     else if (author !== me) unread.set(room, (unread.get(room) ?? 0) + 1);
@@ -201,14 +208,17 @@ async function startDirect(person) {
 }
 
 async function show(room) {
-  if (room !== current) {
+  const isOther = room !== current;
+  if (isOther) {
     drafts.set(current, find("text").value);
     find("text").value = drafts.get(room) ?? "";
     saidTyping = 0;
-    fit();
   }
   current = room;
   showAll();
+  fit();
+  // On touch screens this would bring up the keyboard.
+  if (isOther && !isTouch() && !document.querySelector("dialog[open]")) find("text").focus();
   if (room !== null && !history.get(room)?.isFresh) await load(room);
   markRead();
 }
@@ -252,7 +262,6 @@ function showAll() {
 
 function showLists() {
   const all = [...rooms.values()];
-  const byName = (a, b) => a.name.localeCompare(b.name);
   const named = all.filter(({ kind }) => kind !== "direct").sort(byName);
   showList(find("rooms"), named.filter(isMine).map(roomEntry));
   const others = named.filter((room) => !isMine(room));
@@ -376,8 +385,8 @@ find("text").addEventListener("input", () => {
 });
 
 find("text").addEventListener("keydown", (event) => {
-  const isTouch = matchMedia("(pointer: coarse)").matches; // there, Enter makes a new line
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch) return;
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (isTouch()) return; // there, Enter makes a new line
   event.preventDefault();
   find("composer").requestSubmit();
 });
@@ -443,7 +452,7 @@ find("invite").addEventListener("click", () => {
 
 function offer() {
   const room = rooms.get(current);
-  const candidates = [...people.values()].filter(({ id }) => !room.members.includes(id));
+  const candidates = [...people.values()].filter(({ id }) => !room.members.includes(id)).sort(byName);
   showCandidates(candidates, (person) =>
     attempt(async () => {
       await events.room({ room: await call("room.invite", room.id, person) });

@@ -3,9 +3,10 @@
  * page. It is sent again with the same token, so that the app stores it once.
  */
 
-import { ApplicationError } from "/wamp/client.js";
+import { ApplicationError, SessionLost } from "/wamp/client.js";
 
 const RETRY = 2000; // milliseconds
+const LOSSES = 5; // how often a message may be on its way when the connection is lost
 
 /** What may be different in a moment: no process of the app is there, or there were too many calls. */
 const LATER = /no_such_procedure|authorization_failed|unavailable|too_many_requests|timeout|canceled/;
@@ -60,14 +61,17 @@ export class Outbox {
       await this.#say(item);
       this.discard(item.token);
     } catch (error) {
-      if (!(error instanceof ApplicationError) || LATER.test(error.uri)) throw error;
-      item.failed = explain(error);
+      if (error instanceof SessionLost) item.losses = (item.losses ?? 0) + 1;
+      if (item.losses > LOSSES) item.failed = "the connection is lost each time";
+      else if (error instanceof ApplicationError && !LATER.test(error.uri)) item.failed = explain(error);
+      else throw error;
       this.#store();
     }
   }
 
   again(token) {
-    delete this.items.find((item) => item.token === token)?.failed;
+    const item = this.items.find((each) => each.token === token);
+    item.failed = item.losses = undefined;
     this.#store();
     this.send();
   }
