@@ -13,6 +13,7 @@ from .._text import get_logger
 from ..transports import show_url
 from .config import Config
 from .keys import BY_NAME, KEYS, Key, hide
+from .values import Explained
 
 logger = get_logger("flask_wamp")
 
@@ -82,9 +83,12 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
         return key.default
     try:
         return key.read(value)
+    except Explained as error:
+        shown, hint = _shown(key.name, value), f". {error}"
     except ValueError:  # not chained, because its text may contain the secret
         shown = _shown(key.name, value)
-    hint = _QUOTE if key.allowed.startswith("text") and isinstance(value, bool | float) else ""
+        is_quoted = key.allowed.startswith("text") and isinstance(value, bool | float)
+        hint = _QUOTE if is_quoted else ""
     raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
 
 

@@ -82,8 +82,21 @@ def choice(*choices: str) -> t.Callable[[object], str | bool]:
     return read
 
 
+class Explained(ValueError):
+    """A value that is not allowed, with a text for people that does not contain the value."""
+
+
 def read_url(value: object) -> str:
-    """Accept the URL of a router."""
+    """Accept the URL of a router.
+
+    :raises Explained: It asks for a router that the app starts on another host.
+    """
+    if isinstance(value, str) and _ELSEWHERE.match(value):
+        raise Explained(
+            "The router that the application starts is for the processes of one host. For several hosts run "
+            "Crossbar.io, or `flask wamp router --principals`, and name its URL, such as "
+            "wss://router.example/ws"
+        )
     return parse_router_url(value).url
 
 
@@ -172,6 +185,8 @@ def read_mapping(value: object) -> dict[str, object]:
     return value
 
 
+#: ``embedded://host/path``, and ``embedded:ws://host/path``.
+_ELSEWHERE = re.compile(r"embedded:(//[^/]|[^/]*://)", re.IGNORECASE)
 _ENDPOINT = re.compile(r"/|(/[A-Za-z0-9_.~-]+)+")
 _ORIGIN = re.compile(r"\*|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -28,11 +28,22 @@ def main() -> None:
         help="JSON: who may join, and what roles may do",
     )
     parser.add_argument("--origin", action="append", help="let web pages of this origin join")
+    parser.add_argument(
+        "--tls-cert", metavar="FILE", help="the certificate for wss:// and tls:// URLs"
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="the key of the certificate")
     options = parser.parse_args()
     try:
         access = read_access(options.principals) if options.principals else None
         urls = options.url or ["ws://127.0.0.1:8080/ws"]
-        serve(urls, options.realm, access=access, origins=options.origin or ())
+        serve(
+            urls,
+            options.realm,
+            access=access,
+            origins=options.origin or (),
+            tls_cert=options.tls_cert,
+            tls_key=options.tls_key,
+        )
     except (ListenError, ValueError) as error:
         sys.exit(f"Error: {error}")
 

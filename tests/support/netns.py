@@ -65,6 +65,10 @@ class Host:
             _ip("link", "del", self._name)
         _ip("netns", "del", self._name)
 
+    def command(self, *command: str) -> list[str]:
+        """Return the command line that runs a command there."""
+        return ["ip", "netns", "exec", self._name, *command]
+
     def drop(self) -> None:
         """Drop all packets from now on, in both directions, without a word to anybody."""
         self._address_to(_NOBODY, _NOBODY)

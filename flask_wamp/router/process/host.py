@@ -102,10 +102,10 @@ class Host:
         """Whether one more connection from an address is within the limits."""
         settings = self.settings
         if len(self.connections) >= settings.max_connections:
-            self._log_full("%d connections are open", len(self.connections))
+            self.log_refused("%d connections are open", len(self.connections))
             return False
         if address and self._addresses[address] >= settings.max_connections_per_address:
-            self._log_full("%d connections from %s are open", self._addresses[address], address)
+            self.log_refused("%d connections from %s are open", self._addresses[address], address)
             return False
         return True
 
@@ -214,10 +214,11 @@ class Host:
             self._refused,
         )
 
-    def _log_full(self, text: str, *args: object) -> None:
+    def log_refused(self, text: str, *args: object) -> None:
+        """Log why a connection is not accepted, at most every 10 seconds."""
         now = monotonic()
-        if now > getattr(self, "_logged_full", 0.0) + 10.0:
-            self._logged_full = now
+        if now > getattr(self, "_logged_refused", 0.0) + 10.0:
+            self._logged_refused = now
             logger.warning(f"a connection is refused: {text}", *args)
 
     # The end.

@@ -144,6 +144,11 @@ class Listener:
         if self._own_user and not is_own_user(sock):
             return False
         if self._loopback_only and address and not is_loopback(address):
+            self._host.log_refused(
+                "%s is another machine. Without principals, only programs on this machine may join: "
+                "name a file of principals with --principals",
+                address,
+            )
             return False
         return self._host.admits(address)
 
