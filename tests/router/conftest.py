@@ -1,8 +1,8 @@
 """Routers, peers and apps the router tests share.
 
-``--router`` says which router that is. Tests that are for one router only have the marker ``crossbar`` or
-``embedded``, with the reason, and are deselected on the other one. The end of the run says how many of them
-there are, and why.
+``--router`` says which router that is: Crossbar.io, or the built-in one. Where the two differ, a test asks
+``on_crossbar`` what to expect, and says why. Tests of what only Crossbar.io has are marked ``crossbar``, with
+the reason. With the built-in router they are deselected, and the end of the run names the reasons.
 """
 
 from __future__ import annotations
@@ -28,20 +28,19 @@ if t.TYPE_CHECKING:
 
 Joined = tuple[Flask, FlaskWAMP]
 
-NAMES = {"crossbar": "Crossbar.io", "embedded": "the built-in router"}
 HERE = Path(__file__).parent
 _LEFT_OUT = pytest.StashKey[collections.Counter[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is for the other router only."""
-    chosen = config.getoption("--router")
+    """Deselect what only Crossbar.io has, where that is not the router."""
+    if config.getoption("--router") == "crossbar":
+        return
     reasons: dict[pytest.Item, str] = {}
     for item in items:
-        for router in NAMES.keys() - {chosen}:
-            marker = item.get_closest_marker(router) if HERE in item.path.parents else None
-            if marker is not None:
-                (reasons[item],) = marker.args
+        marker = item.get_closest_marker("crossbar") if HERE in item.path.parents else None
+        if marker is not None:
+            (reasons[item],) = marker.args
     items[:] = [item for item in items if item not in reasons]
     config.hook.pytest_deselected(items=list(reasons))
     config.stash[_LEFT_OUT] = collections.Counter(reasons.values())
@@ -53,7 +52,7 @@ def pytest_terminal_summary(
     """Say what was left out, and why."""
     left_out = config.stash.get(_LEFT_OUT, collections.Counter())
     if left_out:
-        terminalreporter.section(f"not for {NAMES[config.getoption('--router')]}")
+        terminalreporter.section("what only Crossbar.io has")
         for reason, count in sorted(left_out.items()):
             terminalreporter.line(f"{count:>4} tests: {reason}")
 

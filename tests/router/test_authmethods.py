@@ -57,7 +57,7 @@ def _rows(table: dict[str, Config]) -> list[t.Any]:
     marks = {
         "scram argon2": [
             needs_argon2,
-            pytest.mark.crossbar("its SCRAM with Argon2; ours has PBKDF2"),
+            pytest.mark.crossbar("SCRAM with Argon2; ours has PBKDF2"),
         ],
         "scram pbkdf2": [needs_argon2],
         "cryptosign": [needs_cryptography],

@@ -33,7 +33,7 @@ from flask_wamp.testing import MakeRouter
 from tests.support.certificates import DAY, Authority
 from tests.support.peers import AutobahnPeer
 
-pytestmark = [pytest.mark.router, pytest.mark.crossbar("its HTTP bridge")]
+pytestmark = [pytest.mark.router, pytest.mark.crossbar("an HTTP bridge")]
 
 PAGE = Path(__file__).parents[2] / "docs" / "bridge.rst"
 

@@ -71,7 +71,7 @@ def test_it_serves_until_ctrl_c_and_stops_everything() -> None:
 
 
 @pytest.mark.router
-@pytest.mark.crossbar("the demo with --crossbar")
+@pytest.mark.crossbar("a demo with --crossbar")
 def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> None:
     with demo("--crossbar") as process:
         output = read_until(process, "Press Ctrl-C to stop")
@@ -92,7 +92,7 @@ def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: 
 
 
 @pytest.mark.router
-@pytest.mark.crossbar("the demo with --crossbar")
+@pytest.mark.crossbar("a demo with --crossbar")
 @pytest.mark.parametrize("example", ["presence", "chat"])
 def test_it_runs_other_examples_and_the_router_they_bring_along(
     wamp_router: DevRouter, example: str
@@ -120,7 +120,7 @@ def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
 
 
 @pytest.mark.router
-@pytest.mark.crossbar("the demo with --crossbar")
+@pytest.mark.crossbar("a demo with --crossbar")
 def test_it_says_when_the_router_ended_and_stops_the_app(
     wamp_router: DevRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ from flask_wamp.crossbar.ports import answers, wait_until_free
 from flask_wamp.testing import MakeRouter
 from tests.support.peers import AutobahnPeer
 
-pytestmark = pytest.mark.crossbar("how it is found, built, configured and run")
+pytestmark = pytest.mark.crossbar("an environment that is found, built and configured")
 
 ROOT = Path(__file__).parents[2]
 COMPLETE = "flask-wamp-complete"

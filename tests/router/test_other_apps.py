@@ -1,4 +1,4 @@
-"""Two applications that share a procedure, on a real Crossbar.io and on the built-in router."""
+"""Two applications that share a procedure."""
 
 from __future__ import annotations
 
@@ -25,14 +25,9 @@ URI = "com.example.add"
 MakeApp = t.Callable[..., Flask]
 
 
-@pytest.fixture(params=["crossbar", "embedded"])
-def url(request: pytest.FixtureRequest, wamp_router: DevRouter, tmp_path: Path) -> t.Iterator[str]:
-    if request.param == "crossbar":
-        yield wamp_router.rawsocket_url
-        return
-    url = f"ws://127.0.0.1:{free_port()}/ws"
-    with run(url, cwd=tmp_path):
-        yield url
+@pytest.fixture
+def url(wamp_router: DevRouter) -> str:
+    return wamp_router.rawsocket_url
 
 
 def join_as(make_app: MakeApp, name: str, url: str, **config: t.Any) -> FlaskWAMP:
@@ -72,7 +67,7 @@ def test_the_meta_api_names_the_app(url: str, make_app: MakeApp) -> None:
     assert details["authextra"]["flask_wamp"] == {"app": "shop"}
 
 
-def test_without_permission_it_is_silent_at_crossbar(
+def test_without_permission_it_is_silent(
     historian: DevRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = historian.rawsocket_url
@@ -89,7 +84,7 @@ ACCESS = {
 }
 
 
-def test_without_permission_it_is_silent_at_the_built_in_router(
+def test_without_permission_it_is_silent_with_principals(
     tmp_path: Path, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "access.json").write_text(json.dumps(ACCESS))
