@@ -58,6 +58,7 @@ def main() -> None:
     if options.rounds:
         plan = plan._replace(rounds=options.rounds)
     only = options.only.replace(",", "")
+    load = os.getloadavg()[0]
     os.sched_setaffinity(0, machine.OURS)
     begun = time.perf_counter()
     results = Results(say=lambda line: print(line, file=sys.stderr, flush=True))
@@ -69,17 +70,18 @@ def main() -> None:
     print(page.render(intro, sections))
     results.say(f"took {time.perf_counter() - begun:.0f} s")
     if options.write:
-        _write(intro, sections, plan, everything=set(only) == set(PARTS))
+        _write(intro, sections, plan, load, everything=set(only) == set(PARTS))
         results.say(f"wrote {PAGE.relative_to(machine.ROOT)}")
 
 
-def _write(intro: str, sections: dict[str, str], plan: Plan, everything: bool) -> None:
+def _write(intro: str, sections: dict[str, str], plan: Plan, load: float, everything: bool) -> None:
     if everything:
         PAGE.write_text(f"{TITLE}{page.render(intro, sections)}")
         return
     for title in PARTS.values():
         if title in sections:
-            sections[title] = f"Measured on its own: {_environment(plan)}\n\n{sections[title]}"
+            about = f"Measured on its own, at a load of {load:.0f} by others: {_environment(plan)}"
+            sections[title] = f"{about}\n\n{sections[title]}"
     old = PAGE.read_text().removeprefix(TITLE)
     PAGE.write_text(f"{TITLE}{page.merged(old, sections, [*PARTS.values()])}")
 

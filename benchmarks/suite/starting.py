@@ -20,11 +20,16 @@ from .plan import Plan
 from .results import OURS, Measured, Results
 from .servers import CROSSBAR, XCONN, Server, wait_for_line
 
+CPU_READY = Measured("h", "CPU until ready", "s", "the router's command")
+CPU_JOINED = Measured("h", "CPU until joined", "s", "flask run, and the router it starts")
 READY = Measured("h", "start to ready", "s", "the router's command")
 JOINED = Measured("h", "start to joined", "s", "flask run, which starts the router")
 
 _SHOP = ("-m", "flask", "--app", "shop")
 
+
+Start = tuple[float, float]
+"""Elapsed seconds, and seconds of CPU time."""
 
 TRIES = 3
 """Of the starts in a round, the quickest counts: what else runs on the machine only adds to it."""
@@ -32,46 +37,50 @@ TRIES = 3
 
 def measure(results: Results, plan: Plan) -> None:
     """Start each some times in a round, after one start that fills the caches."""
-    ours = [(READY, OURS, _command), (JOINED, OURS, _run)]
-    others = [(READY, server.name, _starts(server)) for server in (CROSSBAR, XCONN)]
+    command, run = (READY, CPU_READY), (JOINED, CPU_JOINED)
+    ours = [(command, OURS, _command), (run, OURS, _run)]
+    others = [(command, server.name, _starts(server)) for server in (CROSSBAR, XCONN)]
     _command()
     for n in range(plan.rounds):
         results.say(f"  starting, round {n + 1}")
-        for measured, who, start in (*ours, *others):
+        for (elapsed, cpu), who, start in (*ours, *others):
             try:
-                took = min(start() for _ in range(1 if plan.quick else TRIES))
+                tries = [start() for _ in range(1 if plan.quick else TRIES)]
             except (OSError, EOFError, ValueError, RuntimeError) as error:
                 results.fail(f"{who}, start", error)
             else:
-                results.add(measured, who, took)
+                results.add(elapsed, who, min(took for took, _ in tries))
+                results.add(cpu, who, min(spent for _, spent in tries))
 
 
-def _starts(server: Server) -> t.Callable[[], float]:
-    def start() -> float:
+def _starts(server: Server) -> t.Callable[[], Start]:
+    def start() -> Start:
         begun = time.perf_counter()
-        with server.start():
-            return time.perf_counter() - begun
+        with server.start() as running:
+            return time.perf_counter() - begun, machine.cpu_of_tree(running.pid)
 
     return start
 
 
-def _command() -> float:
+def _command() -> Start:
     url = f"ws://127.0.0.1:{free_port()}/ws"
     begun = time.perf_counter()
     with _shop(url, "wamp", "router") as process:
         wait_for_line(process, b"ready")
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - begun, machine.cpu_of_tree(process.pid)
         process.send_signal(signal.SIGTERM)
         process.wait(10)
     return took
 
 
-def _run() -> float:
+def _run() -> Start:
     with embedded() as url:
         begun = time.perf_counter()
         with _shop(url, "run", "--port", str(free_port())) as process:
             wait_for_line(process, b"joined")
-            return time.perf_counter() - begun
+            took = time.perf_counter() - begun
+            router = router_pid(url.partition(":")[2])
+            return took, machine.cpu_of_tree(process.pid) + machine.cpu(router)
 
 
 def _shop(url: str, *command: str) -> t.Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -98,6 +99,16 @@ def test_secrets_are_in_no_command_line(place: Place) -> None:
     pid = start(place, policy=[["wamp."], ["a", "call", "com.hush.hush", "exact", ""]])
     assert b"hush" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_it_may_have_as_many_connections_as_the_system_allows(place: Place) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))  # 1,024 is common
+        pid = start(place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_what_a_dead_router_left_is_no_hindrance(place: Place) -> None:

@@ -18,7 +18,7 @@ from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, Settings
 from ..app_api import BACKEND, AppAPI
 from .errors import ListenError
-from .host import Host
+from .host import Host, allow_many_files
 from .listeners import Listener
 from .place import Place
 from .takeover import HandoverListener
@@ -52,6 +52,7 @@ def main() -> None:
             return  # another router runs
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.info)
+        allow_many_files()
         try:
             asyncio.run(_run(place, setup))
         except KeyboardInterrupt:
