@@ -10,7 +10,7 @@ import time
 import typing as t
 from importlib.metadata import PackageNotFoundError, version
 
-from . import callees, callers, crossbar, footprint, growth, machine, page, routers, targets
+from . import callees, callers, crossbar, footprint, growth, machine, page, routers, targets, tests
 from .plan import QUICK, Plan
 from .results import HEADER, TARGETS_HEADER, Results, table
 
@@ -23,6 +23,7 @@ PARTS = {
     "f": "Growth, and fairness",
     "g": "Footprint",
     "h": "Routers, and servers that send events to browsers",
+    "i": "Test clients",
 }
 PAGE = machine.ROOT / "docs" / "benchmarks.rst"
 TITLE = "Benchmarks\n==========\n\n"
@@ -48,6 +49,10 @@ subscribed, all over WebSocket with JSON and in one process on a core of its own
 that client says to all others. *Per core* is per second of CPU time of the server's processes. Of three
 starts in a round, the quickest counts. Idle WebSockets have joined at the endpoint of an app in two workers
 of gunicorn.""",
+    "i": """\
+A test makes an app, joins it and a test client, calls one procedure, and stops both. That of Flask-SocketIO
+connects, sends an event that is acknowledged, and disconnects, with neither a router nor threads. The tests
+take turns in one process.""",
 }
 
 
@@ -106,7 +111,7 @@ def _measures(only: str) -> dict[str, t.Callable[[Results, Plan], None]]:
     first = "".join(part for part in "abc" if part in only)
     if first:
         measures[first] = lambda results, plan: callees.measure(results, plan, first)
-    others = {"d": callers, "e": crossbar, "f": growth, "g": footprint, "h": routers}
+    others = {"d": callers, "e": crossbar, "f": growth, "g": footprint, "h": routers, "i": tests}
     measures.update((part, room.measure) for part, room in others.items() if part in only)
     return measures
 

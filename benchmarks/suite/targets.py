@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import idle, routers, starting
+from . import idle, routers, starting, tests
 from .callees import cpu_of_a_call, cpu_of_an_event, latency
 from .contestants import AGAIN, ASYNCIO, BEST, FLOOR, TWISTED, XCONN
 from .footprint import IDLE_CPU, IMPORT
@@ -45,6 +45,8 @@ TARGETS = (
     Target(idle.last(), None, 1),
     Target(starting.READY, None, 0.5),
     Target(starting.JOINED, None, 1),
+    Target(tests.ONE, None, 5),
+    Target(tests.MANY, None, 2),
 )
 
 #: Ours against ours: how far from 1 is noise.

@@ -27,7 +27,10 @@ def make_app(tmp_path):
 
 @pytest.fixture
 def app(make_app):
-    return make_app()
+    app = make_app()
+    yield app
+    with app.app_context():
+        wamp.stop()  # who registers or logs in has the app join
 
 
 @pytest.fixture

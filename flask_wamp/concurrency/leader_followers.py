@@ -36,9 +36,14 @@ def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None
     :param flush: Has answers sent that were kept back for those after them; must not wait.
     """
     if is_monkey_patched():  # changing greenlets costs next to nothing
-        _read_on(pool.gather(), read, handle, lambda: None)
+        read_in_turn(pool, read, handle, flush)
     else:
         LeaderFollowers(pool, read, handle, flush).run()
+
+
+def read_in_turn(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
+    """Do as :func:`read_all`, in this thread alone: the pool runs all jobs."""
+    _read_on(pool.gather(), read, handle, lambda: None)
 
 
 def _read_on(

@@ -28,6 +28,9 @@ class Timer:
         self._numbers = itertools.count()
         self._canceled = 0
         self._stopping = False
+        self._start()
+
+    def _start(self) -> None:
         self._thread = spawn(self._run, "wamp-timer")
 
     @property

@@ -121,7 +121,7 @@ class Connection(Sender):
 
         :param read_all: Calls :meth:`_read`, and the handler with what it returns, until it returns None.
         """
-        writer = spawn(self._write_for_reader, "wamp-writer")
+        writer = self._start_writer()
         try:
             read_all(self._read, functools.partial(self._on_events, self), self.send_soon)
             assert self.left is not None
@@ -134,8 +134,12 @@ class Connection(Sender):
         finally:
             self._send_last_words()
             self.close()
-            writer.join(1.0)
+            if writer is not None:
+                writer.join(1.0)
         return reason
+
+    def _start_writer(self) -> threading.Thread | None:
+        return spawn(self._write_for_reader, "wamp-writer")
 
     def abandon(self) -> list[t.Any]:
         """Return the tickets of all unanswered requests, once the session has ended."""

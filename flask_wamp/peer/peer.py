@@ -25,7 +25,7 @@ from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream
 from .attempts import FailureLog, connect, delay, is_login_refused
-from .connection import Connection
+from .connection import Connection, ReadAll
 from .declarations import Declaration
 from .heartbeat import Heartbeat
 from .listeners import Listeners, MakeListener, SessionListener
@@ -55,6 +55,8 @@ class Peer:
     :param listeners: What comes and goes with every session of this process, made in
         :meth:`start`, by key. The first one leaves after all others.
     """
+
+    make_connection = Connection
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class Peer:
         with self._changed:
             if self.started:
                 return
-            self._timer = Timer()
+            self._timer = self._make_timer()
             self.serving = Serving(
                 self.settings, self._declarations, self.pool, self._timer, self._tell
             )
@@ -113,6 +115,9 @@ class Peer:
             settings.max_pending,
             max_bytes=settings.max_waiting_bytes,
         )
+
+    def _make_timer(self) -> Timer:
+        return Timer()
 
     def _begin(self) -> None:
         """Start what joins and reads."""
@@ -288,7 +293,7 @@ class Peer:
         """Join and serve until the session is lost; return for how many seconds."""
         try:
             connection, joined = connect(
-                self.settings, self.serving.on_events, self.pool, self._opened, Connection
+                self.settings, self.serving.on_events, self.pool, self._opened, self.make_connection
             )
         except Exception as error:
             self._note_failure(error)
@@ -336,7 +341,7 @@ class Peer:
         try:
             Heartbeat(connection, self._timer, self.settings.heartbeat).start()
             self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
-            reason = connection.run(functools.partial(read_all, self.pool))
+            reason = connection.run(self._read_all())
         except WAMPError as error:  # lost before everything was asked for
             reason = error
         except BaseException as error:  # whatever it is, the reader joins again
@@ -345,6 +350,9 @@ class Peer:
         guarded(logger.exception, "cannot close the connection", connection.close)
         if os.getpid() == self.pid:
             self._lost(connection, joined, reason)
+
+    def _read_all(self) -> ReadAll:
+        return functools.partial(read_all, self.pool)
 
     def _is_ready(self, joined: Joined) -> None:
         logger.info(

@@ -27,6 +27,7 @@ from ..tasks.task import name
 from .explaining import explain_errors
 from .inline import InlinePeer, Loop
 from .leftovers import KEY, Watch
+from .light import LightPeer
 from .recording import Recorder, Recording
 from .similar import listed
 
@@ -93,6 +94,7 @@ class Bench:
         if inline and self.loop is None:
             self._go_inline()
         if not self.peers:
+            self.client.start_policy.make_peer = self.make_peer
             signals.dispatch_failed.connect(self._failed, sender=self.app)
             signals.session_joined.connect(self._joined, sender=self.app)
             self._watch.begin()
@@ -116,12 +118,13 @@ class Bench:
             )
         self.client.rest()  # it may have been started with threads
         self.loop = Loop()
-        self.client.start_policy.make_peer = self.make_peer
         self._started_here = True
 
     def make_peer(self, *args: t.Any) -> Peer:
         """Make the peer of a client of this app, with threads or without."""
-        return Peer(*args) if self.loop is None else InlinePeer(self.loop, *args)
+        if self.loop is not None:
+            return InlinePeer(self.loop, *args)
+        return LightPeer(*args) if self._in_memory else Peer(*args)
 
     def look(self) -> None:
         """Read and run what there is, where no thread does."""
@@ -156,9 +159,8 @@ class Bench:
         if self._started_here:
             self._started_here = False
             self.client.rest()
-        if self.loop is not None:
-            self.loop = None
-            self.client.start_policy.make_peer = Peer
+        self.loop = None
+        self.client.start_policy.make_peer = Peer
         return self._watch.end()
 
     def record(self) -> t.ContextManager[Recording]:
@@ -285,6 +287,15 @@ class Bench:
         asked = sum(flush(client, deadline) for client in self._clients())
         return router is None or router.handled == before + asked
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The handlers and background tasks of the app that run."""
+        return [*self._watch.handlers, *self._tasks()]
+
+    def _tasks(self) -> list[str]:
+        runners = [each for each in self.client.closeables if isinstance(each, TaskRunner)]
+        return [name(task.function) for runner in runners for task in runner.in_hand]
+
     def busy(self) -> list[str]:
         """Return what still runs or waits, as text."""
         found = []
@@ -297,8 +308,7 @@ class Bench:
                 names = self._watch.handlers if client is self.client else []
                 which = f" ({listed(names)})" if names else ""
                 found.append(f"{client.name}: {running} handlers running{which}, {waiting} waiting")
-        runners = [each for each in self.client.closeables if isinstance(each, TaskRunner)]
-        tasks = [name(task.function) for runner in runners for task in runner.in_hand]
+        tasks = self._tasks()
         if tasks:
             found.append(f"{len(tasks)} background tasks ({listed(tasks)})")
         waiting = self.client.publications["waiting"]

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from ..client.client import Client
 from ..client.result_stream import ResultStream
 from ..concurrency.clock import monotonic
-from ..exceptions import ApplicationError
+from ..exceptions import ApplicationError, CallTimeout
 from ..peer.calls import CallFuture
 from ..peer.settings import Settings
 from ..protocol.auth import Credentials
@@ -24,7 +24,7 @@ from .bench import Bench, flush
 from .inbox import Inbox
 from .leftovers import tell
 from .recording import Recording
-from .similar import did_you_mean, listed
+from .reports import empty_inbox, no_answer, not_called
 from .stubs import Calls, registration, stub
 
 if t.TYPE_CHECKING:
@@ -160,9 +160,13 @@ class TestClient:
 
         :raises ApplicationError: The callee or the router answered ERROR. Where a handler of the app raised
             something, that is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
+        :raises CallTimeout: There was no answer in time. The text says what is running.
         """
         self._check_open()
-        return self._caller.call(procedure, *args, **kwargs)
+        try:
+            return self._caller.call(procedure, *args, **kwargs)
+        except CallTimeout as error:
+            raise no_answer(error, self._recording, self._bench) from error.__cause__
 
     def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
         """Call a procedure and return a ``concurrent.futures.Future`` at once.
@@ -239,7 +243,7 @@ class TestClient:
             raise TypeError("stub() takes a function, or returns=, or raises=, and not two of them")
         self._check_open()
         uri = self._uri(uri)
-        calls = Calls(uri)
+        calls = Calls(lambda index: not_called(uri, index, len(calls), self._recording))
         client = self._server()
         try:
             client.declare(stub(uri, calls, returns, raises, function), by_hand=True)
@@ -317,22 +321,8 @@ class TestClient:
 
     def why_empty(self, inbox: Inbox) -> str:
         """Return what did happen, for an inbox without an event."""
-        published = self._recording.published
-        others = [each for each in self._inboxes if each is not inbox and each._events]
-        lines = [f"The app has published: {listed(published)}."]
-        topics = [record.uri for record in published]
-        hint = did_you_mean(inbox.topic, topics)
-        if hint:
-            lines.append(f"{inbox.topic} was not published{hint}")
-        if inbox.topic in self._published:
-            lines.append(
-                "This test client has published to it: a publisher does not receive its own events, "
-                "unless it says with_options(exclude_me=False)."
-            )
-        lines += [f"The inbox of {each} has {list(each._events)}." for each in others]
-        lines += [f"Handlers of events have failed: {each}." for each in self._bench.failures]
-        lines += [f"Not finished: {each}." for each in self._bench.busy()]
-        return " ".join(lines)
+        others = [each for each in self._inboxes if each is not inbox]
+        return empty_inbox(inbox, others, self._published, self._recording, self._bench)
 
     def _uri(self, uri: str) -> str:
         return self._client._absolute(uri)

@@ -25,6 +25,13 @@ class ReceivedEvent:
     details: dict[str, t.Any] = dataclasses.field(repr=False, default_factory=dict)
     """EVENT.Details: ``publisher``, ``publisher_authid``, ``retained`` and more."""
 
+    def __str__(self) -> str:
+        values = [repr(value) for value in self.args]
+        values += [f"{name}={value!r}" for name, value in self.kwargs.items()]
+        sender = self.details.get("publisher_authid") or self.details.get("publisher")
+        by = f" by {sender}" if sender is not None else ""
+        return f"{self.topic}({', '.join(values)}){by}"
+
 
 class Owner(t.Protocol):
     """What an inbox needs of its test client."""
@@ -101,6 +108,11 @@ class Inbox:
     def __iter__(self) -> t.Iterator[ReceivedEvent]:
         """Remove and yield all events, after the app has settled."""
         return iter(self.all())
+
+    def waiting(self) -> str:
+        """Return the events that are there, as text."""
+        with self._changed:
+            return ", ".join(str(event) for event in self._events)
 
     def __str__(self) -> str:
         return self.topic if self.match == "exact" else f"{self.topic} (match={self.match!r})"

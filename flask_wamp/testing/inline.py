@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextvars
 import functools
+import heapq
 import sys
 import threading
 import typing as t
@@ -17,9 +18,10 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.fair_queue import Job
-from ..concurrency.guards import report
+from ..concurrency.guards import guarded, report
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
+from ..concurrency.timer import Timer, TimerHandle
 from ..exceptions import NotJoined, ProtocolError, SessionLost, WAMPError
 from ..peer.attempts import connect
 from ..peer.connection import Connection
@@ -47,6 +49,8 @@ class Loop:
 
     def run(self) -> None:
         """Read and run until nothing is left. A handler that waits calls it again."""
+        for connection in self._connections:
+            connection.timer.fire_due()
         while self.read() or self._run_job():
             pass
 
@@ -94,6 +98,59 @@ class Loop:
             error, self.interrupt = self.interrupt, None
             raise error
         return True
+
+
+class InlineTimer(Timer):
+    """A timer without a thread: what is due is called by threads that wait, and when it is canceled too late.
+
+    So a handler that has taken longer than its ``timeout=`` is answered as if it had been cut off.
+    """
+
+    def _start(self) -> None:
+        """Start no thread."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not been stopped."""
+        return not self._stopping
+
+    def call_at(self, deadline: float, function: Job) -> TimerHandle:
+        """Call a function at a ``time.monotonic()``, or later."""
+        handle = InlineHandle(function, deadline)
+        with self._condition:
+            heapq.heappush(self._heap, (deadline, next(self._numbers), handle))
+        return handle
+
+    def fire_due(self) -> None:
+        """Call what is due."""
+        while not self._stopping:
+            with self._condition:
+                while self._heap and self._heap[0][2].canceled:
+                    heapq.heappop(self._heap)
+                if not self._heap or self._heap[0][0] > monotonic():
+                    return
+                due = heapq.heappop(self._heap)[2]
+            guarded(logger.exception, "a timer failed", due.fire)
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        self._stopping = True
+
+
+class InlineHandle(TimerHandle):
+    """A function that is called when it is canceled after its time."""
+
+    __slots__ = ("_deadline",)
+
+    def __init__(self, function: Job, deadline: float) -> None:
+        super().__init__(function)
+        self._deadline = deadline
+
+    def cancel(self) -> None:
+        """Do not call the function, unless that is overdue."""
+        if monotonic() >= self._deadline:
+            self.fire()
+        super().cancel()
 
 
 class InlinePool(Pool):
@@ -162,15 +219,21 @@ class _RunFirst:
 class InlineConnection(Connection):
     """A connection that nobody waits at.
 
+    :param timer: The peer's.
     :param ended: Called with the reason when the session has ended.
     """
 
     transport: MemoryTransport
 
     def __init__(
-        self, loop: Loop, ended: t.Callable[[InlineConnection, Exception], None], *args: t.Any
+        self,
+        loop: Loop,
+        timer: InlineTimer,
+        ended: t.Callable[[InlineConnection, Exception], None],
+        *args: t.Any,
     ) -> None:
         super().__init__(*args)
+        self.timer = timer
         self.in_greenlets = False
         self._loop = loop
         self._ended = ended
@@ -238,6 +301,7 @@ class InlinePeer(Peer):
     """A peer that joins in the thread that starts or uses it, and is read for by those that wait."""
 
     pool: InlinePool
+    _timer: InlineTimer
     _joined: Joined
 
     def __init__(self, loop: Loop, *args: t.Any) -> None:
@@ -246,6 +310,9 @@ class InlinePeer(Peer):
 
     def _make_pool(self) -> Pool:
         return InlinePool(self._loop)
+
+    def _make_timer(self) -> InlineTimer:
+        return InlineTimer()
 
     def _begin(self) -> None:
         """Start no thread; :meth:`start` joins."""
@@ -271,7 +338,7 @@ class InlinePeer(Peer):
         return connection
 
     def _join(self) -> None:
-        make = functools.partial(InlineConnection, self._loop, self._has_ended)
+        make = functools.partial(InlineConnection, self._loop, self._timer, self._has_ended)
         try:
             connection, joined = connect(
                 self.settings, self.serving.on_events, self.pool, self._opened, make

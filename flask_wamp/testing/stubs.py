@@ -24,19 +24,20 @@ class StubbedCall:
 
 
 class Calls(list[StubbedCall]):
-    """The calls that a stub has answered, the oldest first."""
+    """The calls that a stub has answered, the oldest first.
 
-    def __init__(self, uri: str) -> None:
+    :param why_not: Returns the text of the error for a call that there is not.
+    """
+
+    def __init__(self, why_not: t.Callable[[object], str]) -> None:
         super().__init__()
-        self._uri = uri
+        self._why_not = why_not
 
     def __getitem__(self, index: t.Any) -> t.Any:
         try:
             return super().__getitem__(index)
         except IndexError:
-            raise IndexError(
-                f"{self._uri} was called {len(self)} times: there is no call {index}"
-            ) from None
+            raise IndexError(self._why_not(index)) from None
 
 
 def registration(uri: str, function: t.Callable[..., object], **options: t.Any) -> Registration:

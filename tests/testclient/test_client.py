@@ -8,7 +8,7 @@ import traceback
 import pytest
 from flask import Flask, g
 
-from flask_wamp import ApplicationError, FlaskWAMP
+from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP
 from tests.testclient.conftest import Shop
 
 
@@ -91,6 +91,58 @@ def test_an_empty_inbox_says_what_was_published(shop: Shop) -> None:
         assert "did you mean com.shop.votes?" in str(caught.value)
         assert "The inbox of com.shop.votes has" in str(caught.value)
         assert other.get().args == [{"tea": 1}]
+
+
+def test_an_empty_inbox_says_who_has_subscribed_to_a_similar_topic(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer:
+        inbox = peer.subscribe(".relayed")
+        peer.publish(".relays", "tea")
+        with pytest.raises(AssertionError) as caught:
+            inbox.get(timeout=0)
+        assert (
+            "This test client has published to com.shop.relays, without subscribers; did you mean "
+            "com.shop.relay"
+        ) in str(caught.value)
+
+
+def test_an_empty_inbox_says_who_has_published_to_the_others(shop: Shop) -> None:
+    shop.wamp.allow("user", publish=".news")
+    with shop.wamp.test_client() as peer, shop.wamp.test_client(authid="ann") as ann:
+        other, inbox = peer.subscribe(".news"), peer.subscribe(".new")
+        ann.with_options(disclose_me=True).publish(".news", "tea", hot=True)
+        with pytest.raises(
+            AssertionError, match=r"com\.shop\.news has .*\('tea', hot=True\) by ann"
+        ):
+            inbox.get(timeout=0.05)
+        assert len(other) == 1
+
+
+def test_a_call_without_an_answer_says_what_is_running(shop: Shop) -> None:
+    end = threading.Event()
+
+    @shop.wamp.callee(".wait")
+    def wait() -> None:
+        g.wampy.call("com.bank.price", "tea")
+        end.wait(30)
+
+    with shop.wamp.test_client() as peer, peer.stub("com.bank.price", returns=1):
+        with pytest.raises(CallTimeout) as caught:
+            peer.with_options(timeout=0.2).call(".wait")
+        end.set()
+        text = str(caught.value)
+        assert "com.shop.wait did not answer within 0.2 s. Still running: com.shop.wait in " in text
+        assert "The app has called: com.bank.price('tea') by com.shop.wait." in text
+
+
+def test_a_stub_that_was_not_called_says_what_was(shop: Shop) -> None:
+    with shop.wamp.test_client() as peer, peer.stub("com.bank.prices") as calls:
+        shop.app.test_client().post("/buy/tea")
+        with pytest.raises(IndexError) as caught:
+            calls[0]
+        assert str(caught.value) == (
+            "com.bank.prices was called 0 times: there is no call 0. The app has called besides: "
+            "com.bank.price('tea') by POST /buy/tea; did you mean com.bank.price?"
+        )
 
 
 def test_an_inbox_says_that_a_publisher_does_not_receive_its_own_events(shop: Shop) -> None:

@@ -17,6 +17,7 @@ FILES = sorted((ROOT / "examples").glob("*/test_*.py"))
 def test_the_tests_of_an_example_pass(file: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-c", os.devnull]
     command += ["--rootdir", str(file.parent), "-p", "no:cacheprovider", "-p", "no:pytest_wampy"]
+    command += ["-p", "no:asyncio"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [*command, file.name], cwd=file.parent, env=env, capture_output=True, text=True, timeout=120

@@ -75,13 +75,11 @@ def test_nested_handlers_run_in_the_thread_of_the_test(ran: Ran) -> None:
         assert set(ran.threads) == {threading.current_thread()}
 
 
-def test_no_thread_is_started_but_the_timers(ran: Ran) -> None:
+def test_no_thread_is_started(ran: Ran) -> None:
     before = set(threading.enumerate())
     with ran.wamp.test_client(inline=True) as peer:
         peer.call(".outer", 1)
-        started = {thread.name for thread in set(threading.enumerate()) - before}
-        assert started <= {"wamp-timer"}
-    assert set(threading.enumerate()) == before
+        assert set(threading.enumerate()) == before
 
 
 def test_all_that_a_test_client_does(ran: Ran) -> None:

@@ -1,0 +1,89 @@
+"""What did happen, as text, for a test that waits in vain."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..exceptions import CallTimeout
+from .inbox import Inbox
+from .recording import Recording
+from .similar import did_you_mean, listed
+
+
+class Facts(t.Protocol):
+    """What is known of an app that is tested."""
+
+    failures: list[str]
+    """What handlers of events have raised."""
+
+    @property
+    def procedures(self) -> list[str]:
+        """What is registered."""
+
+    @property
+    def topics(self) -> list[str]:
+        """What is subscribed to."""
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The handlers and background tasks that run."""
+
+
+class NoAnswer(CallTimeout):
+    """A call of a test client has timed out. The text says what is running."""
+
+    def __init__(self, procedure: str, timeout: float, facts: str) -> None:
+        super().__init__(procedure, timeout)
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}. {self.facts}"
+
+
+def no_answer(error: CallTimeout, recording: Recording, facts: Facts) -> NoAnswer:
+    """Return the error of a call that nobody has answered in time."""
+    running = listed(facts.unfinished, "no handler of the app")
+    text = f"Still running: {running}. The app has called: {listed(recording.called)}."
+    return NoAnswer(error.procedure, error.timeout, text)
+
+
+def empty_inbox(
+    inbox: Inbox,
+    others: t.Iterable[Inbox],
+    own: t.Sequence[str],
+    recording: Recording,
+    facts: Facts,
+) -> str:
+    """Return what did happen, for an inbox without an event.
+
+    :param others: The other inboxes of the test client.
+    :param own: The topics that the test client has published to.
+    """
+    lines = [f"The app has published: {listed(recording.published)}."]
+    hint = did_you_mean(inbox.topic, [record.uri for record in recording.published])
+    if hint:
+        lines.append(f"{inbox.topic} was not published{hint}")
+    if inbox.topic in own:
+        lines.append(
+            "This test client has published to it: a publisher does not receive its own events, unless it "
+            "says with_options(exclude_me=False)."
+        )
+    for topic in dict.fromkeys(own):
+        hint = "" if topic in facts.topics else did_you_mean(topic, facts.topics)
+        if hint:
+            lines.append(f"This test client has published to {topic}, without subscribers{hint}")
+    lines += [f"The inbox of {each} has {each.waiting()}." for each in others if each.waiting()]
+    lines += [f"Handlers of events have failed: {each}." for each in facts.failures]
+    if facts.unfinished:
+        lines.append(f"Not finished: {listed(facts.unfinished)}.")
+    return " ".join(lines)
+
+
+def not_called(uri: str, index: object, count: int, recording: Recording) -> str:
+    """Return what did happen, for a stub that was not called as often as a test expects."""
+    others = [record for record in recording.called if record.uri != uri]
+    hint = did_you_mean(uri, [record.uri for record in others]) if not count else ""
+    return (
+        f"{uri} was called {count} times: there is no call {index}. The app has called besides: "
+        f"{listed(others)}{hint}"
+    )
