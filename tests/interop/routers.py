@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from flask_wamp.crossbar import DevRouter, free_port
 from tests.support import peers
+from tests.support.built_in import BuiltInRouter
 from tests.support.nodes import AUTH_CONFIG
-from tests.support.own_router import OwnRouter
 
 from . import install
 from .names import BUILT_IN, CROSSBAR, XCONN_ROUTER
@@ -56,8 +56,8 @@ class Routers:
         urls = _free_urls()
         path = self._folder / "principals.json"
         path.write_text(json.dumps({"principals": _principals()}))
-        router = OwnRouter(
-            list(urls.values()), log=self._folder / "log", options=[f"--principals={path}"]
+        router = BuiltInRouter(
+            list(urls.values()), log=self._folder / "log", arguments=[f"--principals={path}"]
         )
         self._stack.enter_context(router)
         return urls

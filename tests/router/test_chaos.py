@@ -10,13 +10,19 @@ import pytest
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]
 
-SECONDS = 30
+#: The routers of ``tests.chaos`` that ``--router`` of the tests stands for, and the seconds on each.
+ROUTERS = {"crossbar": {"crossbar": 30}, "embedded": {"built-in": 20, "embedded": 20}}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = ROUTERS[metafunc.config.getoption("--router")]
+    metafunc.parametrize(("router", "seconds"), chosen.items(), ids=list(chosen))
 
 
 @pytest.mark.usefixtures("wamp_router")  # there is one
 @pytest.mark.parametrize("model", ["threads", "gevent"])
-def test_what_must_not_happen_does_not(model: str, pytestconfig: pytest.Config) -> None:
-    options = ["--seconds", str(SECONDS), "--router", pytestconfig.getoption("--router")]
+def test_what_must_not_happen_does_not(router: str, seconds: int, model: str) -> None:
+    options = [f"--router={router}", f"--seconds={seconds}"]
     if model == "gevent":
         pytest.importorskip("gevent")
         options.append("--gevent")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
-from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -25,13 +24,10 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 def test_what_cannot_be_sent_ends_with_the_heartbeat_though_events_still_come(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, attribute: str
 ) -> None:
-    url = getattr(wamp_router, attribute)
-    port = urlsplit(url).port
-    assert port is not None
-    proxy = Proxy(port)
+    proxy = Proxy(getattr(wamp_router, attribute))
     stop, events, ended = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
     try:
-        _, wamp = join(url.replace(str(port), str(proxy.port)), WAMP_HEARTBEAT=1.0)
+        _, wamp = join(proxy.url, WAMP_HEARTBEAT=1.0)
         wamp.subscriber(".ticks")(lambda: events.release())
 
         def tick() -> None:

@@ -16,6 +16,8 @@ class BuiltInRouter(DevRouter):
 
     The command has one realm, and no configuration that says as much as Crossbar's. Where a test needs more
     than URLs, ``configured_router.py`` runs the same router as the configuration of a Crossbar node says.
+
+    :param arguments: More arguments of the command.
     """
 
     def __init__(
@@ -25,9 +27,11 @@ class BuiltInRouter(DevRouter):
         *,
         log: Path | str | None = None,
         config: t.Mapping[str, t.Any] | None = None,
+        arguments: t.Sequence[str] = (),
         **options: t.Any,
     ) -> None:
         super().__init__(urls, realm, crossbar=sys.executable, log=log, config=config, **options)
+        self._arguments = arguments
         self._is_plain = config is None and not options
 
     def _command(self, folder: str) -> list[str]:
@@ -36,4 +40,14 @@ class BuiltInRouter(DevRouter):
             return [*python, "tests.support.configured_router", f"{folder}/config.json"]
         urls = [f"--url={url}" for url in self.urls]
         app = ["--app", "tests.support.apps.routed"]
-        return [*python, "flask", *app, "wamp", "router", *urls, "--realm", self.realm]
+        return [
+            *python,
+            "flask",
+            *app,
+            "wamp",
+            "router",
+            *urls,
+            "--realm",
+            self.realm,
+            *self._arguments,
+        ]

@@ -7,6 +7,7 @@ import itertools
 import socket
 import typing as t
 
+from flask_wamp.transports import Address
 from flask_wamp.transports.rawsocket import RawSocketFraming
 from tests.support.hostile import DEEP, array, encode, mapping, odd_values
 
@@ -18,11 +19,11 @@ PATIENCE = 20.0
 class HostilePeer:
     """A session of its own with a router.
 
-    :param address: Host and port of a RawSocket listener.
+    :param address: Host and port of a RawSocket listener, or the path of its unix socket.
     :param name: The serializer it speaks.
     """
 
-    def __init__(self, address: tuple[str, int], name: str, realm: str = "realm1") -> None:
+    def __init__(self, address: Address, name: str, realm: str = "realm1") -> None:
         self.name = name
         self.kicked = 0
         """How often the router has ended its session."""
@@ -75,7 +76,9 @@ class HostilePeer:
             sock.settimeout(PATIENCE)
 
     def _join(self) -> socket.socket:
-        sock = socket.create_connection(self._address, PATIENCE)
+        sock = socket.socket(socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET)
+        sock.settimeout(PATIENCE)
+        sock.connect(self._address)
         self._ids = itertools.count(1)
         self._socket = sock
         sock.sendall(bytes([0x7F, 0xF0 | IDS[self.name], 0, 0]))

@@ -9,9 +9,8 @@ import random
 import signal
 import time
 import typing as t
-import urllib.parse
 
-from flask_wamp.crossbar import DevRouter
+from flask_wamp.crossbar import local_url
 from flask_wamp.exceptions import WAMPError
 
 from ..hostile_peer import HostilePeer
@@ -19,9 +18,10 @@ from .ledger import SLACK, Ledger
 from .load import PREFIX
 from .members import DRAIN, HEARTBEAT, Member
 from .proxy import DOWN, UP, Proxy
+from .routers import Chosen
 
-RESTART_EVERY = 40.0
-"""Seconds at least between two restarts of the router: it takes five to ten to start."""
+RESTART_EVERY = {True: 5.0, False: 40.0}
+"""Seconds at least between two restarts, by whether the router is our own, which starts quickly."""
 
 
 class Faults:
@@ -34,18 +34,21 @@ class Faults:
     def __init__(
         self,
         rng: random.Random,
-        router: DevRouter,
+        chosen: Chosen,
         lines: dict[Member, Proxy],
         control: Member,
         ledger: Ledger,
     ) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self._rng = rng
-        self._router = router
+        self._router = chosen.router
+        self._log = chosen.log
+        self._address = local_url(chosen.address_url).address
+        self._restart_every = RESTART_EVERY[chosen.is_ours]
         self._lines = lines
         self._control = control
         self._ledger = ledger
-        self._restarted = time.monotonic() - RESTART_EVERY / 2
+        self._restarted = time.monotonic() - self._restart_every / 2
         self._shares: dict[t.Callable[[Member, Proxy], None], int] = {
             self.delay: 4,
             self.cut: 6,
@@ -56,15 +59,19 @@ class Faults:
             self.break_joins: 4,
             self.leave: 4,
             self.kill: 5,
-            self.freeze: 2,
+            self.freeze: 3,
             self.attack: 3,
-            self.restart: 2,
+            self.restart: 5 if chosen.is_ours else 2,
         }
+        #: What no run is to go without, however short.
+        self._due = [self.freeze, self.restart] if chosen.is_ours else []
 
     def next(self) -> None:
         """Do one, and be good again afterwards."""
         (fault,) = self._rng.choices(list(self._shares), list(self._shares.values()))
-        if fault == self.restart and time.monotonic() - self._restarted < RESTART_EVERY:
+        if self._due:
+            fault = self._due.pop()
+        elif fault == self.restart and time.monotonic() - self._restarted < self._restart_every:
             fault = self.cut
         member = self._rng.choice(list(self._lines))
         proxy = self._lines[member]
@@ -135,11 +142,8 @@ class Faults:
     def attack(self, member: Member, proxy: Proxy) -> None:
         """Send odd payloads to all: a session on a good line does not end for that."""
         session_id = self._control.client.session_id
-        url = urllib.parse.urlsplit(self._router.rawsocket_url)
-        assert url.hostname
-        assert url.port
         name = self._rng.choice(["json", "msgpack", "cbor"])
-        with HostilePeer((url.hostname, url.port), name) as peer:
+        with HostilePeer(self._address, name) as peer:
             procedure = f"{PREFIX}.who.{self._control.name}"
             for data in peer.requests(procedure, f"{PREFIX}.odd"):
                 if self._rng.random() < 0.3:
@@ -151,15 +155,26 @@ class Faults:
             self._ledger.violation(f"odd payloads in {name} have ended session {session_id}")
 
     def freeze(self, member: Member, proxy: Proxy) -> None:
-        assert self._router.pid is not None
-        os.killpg(self._router.pid, signal.SIGSTOP)
+        pid = self._router.pid
+        assert pid is not None
+        os.killpg(pid, signal.SIGSTOP)
         try:
             time.sleep(HEARTBEAT * self._rng.uniform(0.2, 2.0))
         finally:
-            os.killpg(self._router.pid, signal.SIGCONT)
+            os.killpg(pid, signal.SIGCONT)
+
+    def look_at_log(self) -> None:
+        """Look for errors that the router has logged: none of these faults is one of its own."""
+        if self._log is not None and self._log.exists():
+            text = self._log.read_text(errors="replace")
+            if "Traceback" in text or "ERROR" in text:
+                self._ledger.violation(f"the router has logged an error: {text[-3000:]}")
 
     def restart(self, member: Member, proxy: Proxy) -> None:
-        self._router.kill()
+        self.look_at_log()
+        end = self._rng.choice((self._router.kill, self._router.kill, self._router.stop))
+        self._ledger.note(f"the router: {end.__name__}")
+        end()
         time.sleep(self._rng.uniform(0.0, 1.0))
         self._router.start()
         self._router.wait_until_ready(120)

@@ -1,13 +1,18 @@
-"""A TCP proxy whose lines can be delayed, stalled, cut, and cut in the middle of a message."""
+"""A proxy, of TCP or unix sockets. Lines can be delayed, stalled, cut, and cut in the middle of a message."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import socket
 import struct
 import threading
 import time
+
+from flask_wamp.crossbar import local_url
+
+_numbers = itertools.count(1)
 
 UP, DOWN = "up", "down"
 """From the client to the router, and back."""
@@ -75,9 +80,12 @@ class Line:
 
 
 class Proxy:
-    """Listens on a port of its own and passes everything on to a router's port."""
+    """Listens on a port, or a unix socket, of its own and passes everything on to a router's.
 
-    def __init__(self, router_port: int) -> None:
+    :param router_url: Where the router listens.
+    """
+
+    def __init__(self, router_url: str) -> None:
         self.lines: set[Line] = set()
         self.delay = 0.0
         """Seconds each piece is held back."""
@@ -85,13 +93,26 @@ class Proxy:
         """Whether who connects is thrown out."""
         self.frail = False
         """Whether new lines are cut after a few bytes: while they are joined."""
-        self._router_port = router_port
+        self._router = local_url(router_url)
         self._gates = {direction: threading.Event() for direction in (UP, DOWN)}
         self.mend()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
+        self._listener = socket.socket(self._router.family)
+        self.url = self._listen()
+        """Where its clients connect."""
         self._thread = threading.Thread(target=self._accept, name="proxy")
         self._thread.start()
+
+    def _listen(self) -> str:
+        if self._router.unix:
+            path = f"{self._router.path}.{next(_numbers)}"
+            self._listener.bind(path)
+            url = f"unix://{path}"
+        else:
+            self._listener.bind(("127.0.0.1", 0))
+            port = self._listener.getsockname()[1]
+            url = self._router.url.replace(f":{self._router.port}", f":{port}")
+        self._listener.listen(128)
+        return url
 
     def stall(self, direction: str) -> None:
         """Carry nothing more in a direction, and keep all connections."""
@@ -132,12 +153,23 @@ class Proxy:
             try:
                 if self.refusing:
                     raise ConnectionRefusedError
-                router = socket.create_connection(("127.0.0.1", self._router_port), timeout=5)
-                router.settimeout(None)
+                router = self._connect()
             except OSError:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 client.close()
                 continue
-            for each in (client, router):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self._router.unix:
+                for each in (client, router):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.lines.add(Line(self, client, router))
+
+    def _connect(self) -> socket.socket:
+        router = socket.socket(self._router.family)
+        try:
+            router.settimeout(5)
+            router.connect(self._router.address)
+            router.settimeout(None)
+        except BaseException:
+            router.close()
+            raise
+        return router

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import threading
 import time
 import traceback
 import typing as t
-from urllib.parse import urlsplit
-
-from flask_wamp.crossbar import DevRouter
 
 from .faults import Faults
 from .ledger import SLACK, Ledger
@@ -19,6 +17,7 @@ from .load import Load
 from .measure import Held, held, keep_one_heap
 from .members import Member, Planned, wait_until_idle
 from .proxy import Proxy
+from .routers import Chosen
 
 LARGEST_MESSAGE = 4_000_000, 2_000_000, 4_000_000
 """``WAMP_MAX_MESSAGE_SIZE`` of the three members: what one sends, another may refuse."""
@@ -36,12 +35,12 @@ GROWTH = 80.0
 class Soak:
     """A run of so many seconds.
 
-    :param router: One that runs, with a WebSocket and a RawSocket URL.
+    :param chosen: The router.
     :param pause: Mean seconds between two calls of one caller.
     """
 
     def __init__(
-        self, router: DevRouter, *, seconds: float, seed: str, callers: int = 3, pause: float = 0.05
+        self, chosen: Chosen, *, seconds: float, seed: str, callers: int = 3, pause: float = 0.05
     ) -> None:
         self.ledger = Ledger()
         self.load = Load(self.ledger, seed, pause)
@@ -50,22 +49,26 @@ class Soak:
         self._seconds = seconds
         self._seed = seed
         self._callers = callers
-        self._router = router
+        self._router = chosen.router
+        self._is_ours = chosen.is_ours
+        self._router_had = 0
         self._lines: dict[Member, Proxy] = {}
-        websocket, rawsocket = router.url, router.rawsocket_url
-        for name, url, serializer, limit in (
-            ("json", websocket, "json", LARGEST_MESSAGE[0]),
-            ("msgpack", websocket, "msgpack", LARGEST_MESSAGE[1]),
-            ("raw", rawsocket, "msgpack", LARGEST_MESSAGE[2]),
+        for name, url, serializer, limit in zip(
+            ("json", "msgpack", "raw"),
+            chosen.proxied,
+            ("json", "msgpack", "msgpack"),
+            LARGEST_MESSAGE,
+            strict=True,
         ):
-            port = urlsplit(url).port
-            assert port is not None
-            proxy = Proxy(port)
-            member = self._member(name, url.replace(str(port), str(proxy.port)), serializer, limit)
-            self._lines[member] = proxy
-        self.control = self._member("control", rawsocket, "msgpack", LARGEST_MESSAGE[0])
+            proxy = Proxy(url)
+            self._lines[self._member(name, proxy.url, serializer, limit)] = proxy
+        self.control = self._member("control", chosen.control, "msgpack", LARGEST_MESSAGE[0])
+        self._apps = [
+            self._member(f"app-{number}", url, "msgpack", LARGEST_MESSAGE[0])
+            for number, url in enumerate(chosen.apps)
+        ]
         rng = random.Random(f"{seed} faults")
-        self.faults = Faults(rng, router, self._lines, self.control, self.ledger)
+        self.faults = Faults(rng, chosen, self._lines, self.control, self.ledger)
 
     def _member(self, name: str, url: str, serializer: str, limit: int) -> Member:
         nested = lambda member, depth: self.load.nested(member, depth)  # noqa: E731
@@ -74,8 +77,8 @@ class Soak:
 
     @property
     def members(self) -> list[Member]:
-        """Those behind proxies, and the one that is not."""
-        return [*self._lines, self.control]
+        """Those that are not behind proxies, and those that are; the first one starts an embedded router."""
+        return [self.control, *self._apps, *self._lines]
 
     @property
     def violations(self) -> list[str]:
@@ -101,12 +104,13 @@ class Soak:
         for member in self.members:
             member.start()
             member.client.wait_until_joined(20)
-        for member in self._lines:
+        for member in (*self._apps, *self._lines):
             self.load.add(member, self._callers)
         self.load.go_on()
         time.sleep(WARM_UP)
         self._rest("after the warm-up")
         self.before = held()
+        self._router_had = self._router_files()
         self.load.go_on()
 
     def _make_trouble(self) -> None:
@@ -122,6 +126,8 @@ class Soak:
         self._publish_to_all()
         self._call_all()
         self._rest("at the end")
+        if self._is_ours:
+            self._look_at_the_router()
         self.ledger.settle()
         self.after = self._held_at_last()
         self._compare()
@@ -154,6 +160,31 @@ class Soak:
                 answer = error
             if answer != member.name:
                 self.ledger.violation(f"{member.name} answered {answer!r} at the end")
+
+    def _look_at_the_router(self) -> None:
+        self.faults.look_at_log()
+        deadline = time.monotonic() + SLACK
+        while trouble := self._trouble_of_the_router():
+            if time.monotonic() > deadline:
+                self.ledger.violation(trouble)
+                return
+            time.sleep(0.1)
+
+    def _trouble_of_the_router(self) -> str:
+        """What the router holds of those who have gone; empty if nothing."""
+        count, members = self.control.client.call("wamp.session.count"), len(self.members)
+        if count != members:
+            return f"the router has {count} sessions of {members} members"
+        files = self._router_files()
+        if files > self._router_had:
+            return f"the router had {self._router_had} file descriptors, now {files}"
+        return ""
+
+    def _router_files(self) -> int:
+        """How many file descriptors the router's process has."""
+        pid = self._router.pid
+        assert pid is not None
+        return len(os.listdir(f"/proc/{pid}/fd"))
 
     def _held_at_last(self) -> Held:
         """Timers let go of what they hold within the longest of all limits."""

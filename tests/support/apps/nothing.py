@@ -1,7 +1,0 @@
-"""An app without handlers, for commands that need an app."""
-
-from __future__ import annotations
-
-from flask import Flask
-
-app = Flask(__name__)
