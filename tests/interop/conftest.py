@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -40,14 +41,20 @@ def others() -> None:
 
 @pytest.fixture(scope="package")
 def stage(
-    others: None, make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    others: None,
+    make_wamp_router: MakeRouter,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[Stage]:
-    """Routers, apps and peers."""
+    """Routers, apps and peers. The apps are started here: one that a test starts may not outlive it."""
     routers = Routers(make_wamp_router, tmp_path_factory.mktemp("router"))
-    stage = Stage(routers)
-    yield stage
-    stage.close()
-    routers.close()
+    with contextlib.closing(routers), contextlib.closing(Stage(routers)) as stage:
+        for item in request.session.items:
+            if callspec := getattr(item, "callspec", None):
+                cell = callspec.params.get("cell")
+                if cell is not None:
+                    stage.ours(cell.router, cell.transport)
+        yield stage
 
 
 @pytest.fixture(scope="session")
