@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Flask, Response, render_template
 from flask_login import current_user, login_required
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from . import accounts, chat, presence
 from .extensions import csrf, db, login_manager, wamp
@@ -66,10 +66,12 @@ def protect(response: Response) -> Response:
 
 
 def create_tables() -> None:
-    try:
-        db.create_all()
-    except OperationalError:
-        db.create_all()  # another process was creating them at the same moment
+    """Create what is missing. ``db.create_all`` fails if several processes start at the same moment."""
+    with db.engine.begin() as connection:
+        for table in db.metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def stored_key(folder: Path) -> str:

@@ -8,8 +8,9 @@ import { ApplicationError, SessionLost } from "/wamp/client.js";
 const RETRY = 2000; // milliseconds
 const LOSSES = 5; // how often a message may be on its way when the connection is lost
 
-/** What may be different in a moment: no process of the app is there, or there were too many calls. */
-const LATER = /no_such_procedure|authorization_failed|unavailable|too_many_requests|timeout|canceled/;
+/** What may be different in a moment: no process of the app is there to allow or answer the call, or it is busy. */
+const LATER =
+  /no_such_procedure|not_authorized|authorization_failed|unavailable|too_many_requests|timeout|canceled/;
 
 /** Say what the app has against it. */
 export const explain = ({ uri, kwargs }) => kwargs.description ?? kwargs.errors?.[0]?.msg ?? uri;
