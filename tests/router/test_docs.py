@@ -283,7 +283,7 @@ def test_the_limits_are_those_of_the_embedded_router() -> None:
         "connections": f"{host.max_connections:,}",
         "connections from one address": f"{host.max_connections_per_address:,}",
         "size of a message": f"{session.max_message_size >> 20} MiB",
-        "data that waits for a client that does not read": f"{session.max_unsent >> 20} MiB",
+        "data that waits for a client that reads slowly": f"{session.max_unsent >> 20} MiB",
         "registrations of a session": f"{session.max_registrations:,}",
         "subscriptions of a session": f"{session.max_subscriptions:,}",
         "calls of a session that wait for results": f"{session.max_pending_calls:,}",
