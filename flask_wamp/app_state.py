@@ -26,11 +26,11 @@ from .handlers.dispatch import Dispatcher, Handler
 from .handlers.grants import as_roles
 from .handlers.groups import Group, Items
 from .handlers.hooks import Hooks
-from .handlers.marks import served, take_unserved
+from .handlers.marks import marked_views, served, take_unserved
 from .handlers.meta_events import SessionEvents
 from .handlers.registry import Spec, callee_spec, location, subscriber_spec
 from .handlers.signatures import underlying
-from .handlers.views import marked_views, wrapped_by_views
+from .handlers.views import wrapped_by_views
 from .peer.declarations import Declaration, Registration
 from .protocol.payload import OwnTypes
 from .protocol.rights import Policy, Right
@@ -221,8 +221,7 @@ class AppState:
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):
                 t.cast(Handler, each.handler).check(wrapped)
-        views = [view for app in list(apps) for view in app.view_functions.values()]
-        for name in take_unserved(views):
+        for name in take_unserved(apps):
             logger.warning(
                 "%s is marked with flask_wamp.callee or flask_wamp.subscriber, but it is not served: it "
                 "is not a view of an app. Call wamp.include() with its module or object",

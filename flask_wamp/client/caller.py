@@ -7,10 +7,10 @@ import functools
 import typing as t
 
 from ..concurrency.clock import monotonic
-from ..concurrency.deadlines import follow, inherited, within
+from ..concurrency.deadlines import Limited, active_message, follow, inherited, within
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
-from ..peer.calls import CallFuture, CallTicket, give_up, stop
+from ..peer.calls import CallFuture, CallTicket, Ticket, give_up, stop
 from ..peer.peer import Peer
 from ..peer.requests import request, wait_for
 from ..peer.sending import payload
@@ -73,13 +73,14 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         procedure = self._procedure(procedure)
-        timeout = within(self._timeout, procedure)
+        work = active_message.get()
+        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
         deadline = monotonic() + timeout
         connection, _ = self._state.connected(deadline)
         ticket, options = CallTicket(), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, ticket)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
-        leave = follow(ticket, functools.partial(stop, ticket, procedure, cancel))
+        leave = _follow(work, ticket, procedure, cancel)
         try:
             answer = wait_for(ticket, connection, procedure, deadline, timeout, cancel)
         finally:
@@ -99,13 +100,14 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         procedure = self._procedure(procedure)
-        timeout = within(self._timeout, procedure)
+        work = active_message.get()
+        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
         deadline = monotonic() + timeout
         connection, peer = self._state.connected(deadline)
         future, options = CallFuture(procedure, timeout, peer.pool), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, future)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
-        leave = follow(future, functools.partial(stop, future, procedure, cancel))
+        leave = _follow(work, future, procedure, cancel)
         future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
         return future
 
@@ -123,8 +125,9 @@ class Caller(WampyAPI):
         .. versionadded:: 0.1
         """
         procedure = self._procedure(procedure)
-        deadline = monotonic() + within(self._timeout, procedure)
-        connection, peer = self._state.connected(deadline)
+        work = active_message.get()
+        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
+        connection, peer = self._state.connected(monotonic() + timeout)
         settings = self.settings
         size = 4 * settings.max_message_size
         ticket = StreamTicket(StreamBuffer(procedure, settings.event_queue, size))
@@ -137,7 +140,7 @@ class Caller(WampyAPI):
             stream.close()
             raise
         cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
-        ticket.sent(cancel, follow(ticket, functools.partial(stop, ticket, procedure, cancel)))
+        ticket.sent(cancel, _follow(work, ticket, procedure, cancel))
         return stream
 
     @property
@@ -372,3 +375,16 @@ class Caller(WampyAPI):
         if waiter.error is not None:
             raise waiter.error
         return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
+
+
+def _follow(
+    work: Limited | None, ticket: Ticket, procedure: str, cancel: t.Callable[[], None]
+) -> t.Callable[[], None] | None:
+    """End a call when the caller of the handler that makes it cancels.
+
+    :param work: What the handler handles; None outside of handlers.
+    :returns: A function to call when the call has ended.
+    """
+    if work is None:
+        return None
+    return follow(work, ticket, functools.partial(stop, ticket, procedure, cancel))

@@ -16,7 +16,7 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
-from ..peer.serving import withdraw
+from ..peer.registrar import withdraw
 from ..peer.settings import Settings
 from ..protocol.patterns import as_declared
 from .caller import Caller
@@ -110,7 +110,7 @@ class Client(Caller):
         if peer is None or connection is None:
             return
         try:
-            answer = peer.serving.declare(declaration, connection, once=by_hand)
+            answer = peer.registrar.declare(declaration, connection, once=by_hand)
             self._await(peer, answer, declaration.uri, self._waits_until())
         except WAMPError as error:
             if by_hand:
@@ -119,7 +119,7 @@ class Client(Caller):
                     withdraw(connection, declaration)
                 raise
             if isinstance(error, CallTimeout):
-                peer.serving.unanswered(declaration)
+                peer.registrar.unanswered(declaration)
             elif not isinstance(error, ApplicationError):  # that is logged, and tried again
                 logger.warning("%s is not declared in this session: %s", declaration.uri, error)
         if declaration.make_listener is not None:
@@ -204,7 +204,8 @@ class Client(Caller):
     def _wait(self, timeout: float, *, refusable: bool = False) -> dict[str, Exception]:
         peer = self._state.start_peer()
         peer.wait(timeout, ready=True, refusable=refusable)
-        return {d.uri: d.refused for d in peer.serving.refused if d.refused is not None}
+        served = self._state.declarations.served()
+        return {d.uri: d.refused for d in served if d.refused is not None}
 
     def only_call(self) -> None:
         """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""

@@ -287,6 +287,7 @@ class EventHub:
 
     def _remove(self, subscription: SharedSubscription) -> None:
         """Forget a subscription. Requires the lock."""
+        assert self._changed._is_owned()  # type: ignore[attr-defined]
         if self._subscriptions.get(subscription.key) is subscription:
             del self._subscriptions[subscription.key]
 

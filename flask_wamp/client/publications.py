@@ -116,18 +116,20 @@ class PublicationQueue:
         with self._lock:
             self._items.append(item)
             self._bytes += item.size
-            self._flush(Connection.ask)  # which waits while the router does not read
+            unsendable = self._flush(Connection.ask)  # which waits while the router does not read
             dropped = 0
             while len(self._items) > self._max_items or self._bytes > self._max_bytes:
                 self._bytes -= self._items.popleft().size
                 dropped += 1
-            return dropped
+        self._drop_all(unsendable)
+        return dropped
 
     def joined(self, connection: Connection) -> None:
         """Send what waits."""
         with self._lock:
             self._connection = connection
-            self._flush(Connection.put)
+            unsendable = self._flush(Connection.put)
+        self._drop_all(unsendable)
 
     def lost(self) -> None:
         """Keep what is published from now on."""
@@ -143,19 +145,27 @@ class PublicationQueue:
         if waiting:
             self._drop(waiting, "the client was stopped before it joined")
 
-    def _flush(self, send: t.Callable[..., object]) -> None:
-        """Hand over all items. Requires the lock."""
+    def _flush(self, send: t.Callable[..., object]) -> list[str]:
+        """Hand over all items; return why some of them cannot be sent. Requires the lock."""
+        assert self._lock.locked()
+        unsendable = []
         while self._items and self._connection is not None:
             item = self._items[0]
             try:
                 self._send(send, self._connection, item)
             except NotJoined:
                 self._connection = None  # the next session gets them
-                return
+                break
             except WAMPError as error:  # too large, or the serializer cannot carry it
-                self._drop(1, f"{item.topic}: {error}")
+                unsendable.append(f"{item.topic}: {error}")
             self._items.popleft()
             self._bytes -= item.size
+        return unsendable
+
+    def _drop_all(self, unsendable: list[str]) -> None:
+        """Count and log what cannot be sent. Not under the lock, because log handlers may publish."""
+        for why in unsendable:
+            self._drop(1, why)
 
     def _send(
         self, send: t.Callable[..., object], connection: Connection, item: Publication

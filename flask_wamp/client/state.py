@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc
 import contextlib
 import dataclasses
 import functools
@@ -86,12 +85,8 @@ class Closeable(t.Protocol):
         """Release what belongs to the parent. Called in the child after a fork."""
 
 
-class Declarations(collections.abc.Collection[Declaration]):
-    """All declarations, and which of them are served in this process.
-
-    Iterate to get those that are served. In a process that serves, these are all. In any other process, these
-    are the ones that were registered or subscribed by hand there.
-    """
+class Declarations:
+    """All declarations, and which of them are served in this process."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[type, str, str], Declaration] = {}
@@ -145,21 +140,17 @@ class Declarations(collections.abc.Collection[Declaration]):
         self._all.clear()
         self._by_hand.clear()
 
-    def _served(self) -> list[Declaration]:
+    def served(self) -> list[Declaration]:
+        """Return what is served in this process.
+
+        In a process that serves, this is everything. In any other process, it is what was registered or
+        subscribed by hand there.
+        """
         if self.all_served:
             return list(self._all.values())
         own, by_hand = os.getpid(), self._by_hand
         # One copy in C: other threads declare meanwhile.
         return [each for name, each in list(self._all.items()) if by_hand.get(name) == own]
-
-    def __iter__(self) -> t.Iterator[Declaration]:
-        return iter(self._served())
-
-    def __len__(self) -> int:
-        return len(self._served())
-
-    def __contains__(self, declaration: object, /) -> bool:
-        return declaration in self._served()
 
 
 def _share_events(present: Declaration, other: Declaration) -> bool:
@@ -189,7 +180,9 @@ class ClientState:
         self.publications = Publications(settings, self.started)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
-        self._starting: dict[int, threading.Lock] = {}  # by process id, held while it starts
+        self._starting: dict[
+            int, t.ContextManager[object]
+        ] = {}  # by process id, held while it starts
         self._failures: dict[int, Exception] = {}  # by process id: why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
@@ -257,9 +250,10 @@ class ClientState:
             self.testaments.add_listener(peer)
         return peer
 
-    def _starting_lock(self) -> threading.Lock:
+    def _starting_lock(self) -> t.ContextManager[object]:
         # Made here and not before, see concurrency.threads; one wins, without a lock.
-        return self._starting.setdefault(os.getpid(), threading.Lock())
+        # Reentrant, because a log handler of the app's may publish when a declaration is warned about.
+        return self._starting.setdefault(os.getpid(), threading.RLock())
 
     def _raise_failure(self) -> None:
         failure = self._failures.get(os.getpid())
@@ -316,9 +310,9 @@ class ClientState:
         if peer is None:
             return
         linger, drain = self.policy.limits(self.settings.drain_timeout)
-        leaving: t.Callable[[], None] = lambda: None  # noqa: E731
+        leaving: t.Callable[[], None] | None = None
         if linger and peer.connection is not None:
-            way_out = Linger(peer.connection, self.declarations)
+            way_out = Linger(peer.connection, self.declarations.served())
             guarded(logger.exception, "cannot linger", way_out.wait, linger)
             leaving = way_out.release
         deadline = monotonic() + drain
@@ -369,13 +363,13 @@ class ClientState:
     def _make_peer(self) -> Peer:
         peer = self.peer
         if peer is None:
-            # The leases leave last.
+            served = self.declarations.served
             listeners: dict[object, MakeListener] = {
                 Leases: Leases,
                 EventHub: EventHub,
             }
             if self.settings.app is not None:
-                listeners[OtherApps] = functools.partial(OtherApps, self.declarations)
-            new = self.policy.make_peer(self.settings, self.declarations, self._notify, listeners)
+                listeners[OtherApps] = functools.partial(OtherApps, served)
+            new = self.policy.make_peer(self.settings, served, self._notify, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
         return peer

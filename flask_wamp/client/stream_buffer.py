@@ -83,6 +83,7 @@ class StreamBuffer(t.Generic[T]):
 
     def _add(self, item: T, size: int) -> None:
         """Add an item. Requires the lock of ``_changed``."""
+        assert self._changed._is_owned()  # type: ignore[attr-defined]
         self._items.append((item, size))
         self._bytes += size
         self._changed.notify()

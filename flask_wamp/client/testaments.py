@@ -214,9 +214,11 @@ class TestamentSync:
     def joined(self, connection: Connection) -> None:
         """Add all testaments to a new session. Does not wait."""
         with self._lock:
-            if connection is not self._connection:
-                self._connection, self._given = connection, []
-                self._give_rest()
+            if connection is self._connection:
+                return
+            self._connection, self._given = connection, []
+            unsendable = self._give_rest()
+        _log(unsendable)
 
     def lost(self) -> None:
         """Take note of the end of the session."""
@@ -270,23 +272,31 @@ class TestamentSync:
                 answers.append(flushed := _Answer())
                 self._ask(connection, FLUSH, [], {"scope": scope}, flushed)
                 self._given = [each for each in self._given if each[0].scope != scope]
-            self._give_rest(keep)
+            unsendable = self._give_rest(keep)
+        _log(unsendable)
         for answer in answers:
             self._wait(answer, FLUSH, timeout)
 
-    def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> None:
-        """Send the testaments that this session does not have. Requires the lock; does not wait."""
+    def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> list[str]:
+        """Send the testaments that this session does not have; return why some cannot be sent.
+
+        Requires the lock. Does not wait.
+        """
+        assert self._lock.locked()
+        unsendable = []
         for will in list(self._testaments.wills.values()) if wills is None else wills:
             if self._connection is None or self._answer_to(will) is not None:
                 continue
             try:
                 self._put(self._connection, will)
             except NotJoined:
-                return  # it has ended: the next one gets them
+                break  # it has ended: the next one gets them
             except WAMPError as error:
-                logger.error("the testament to %s cannot be sent: %s", will.topic, error)
+                unsendable.append(f"{will.topic} cannot be sent: {error}")
+        return unsendable
 
     def _put(self, connection: Connection, will: Testament) -> _Answer:
+        assert self._lock.locked()
         args, kwargs = payload(connection.transport, will.args, will.kwargs)
         answer = _Answer(will.topic)
         publish = will.publish_options(connection.session.session_id)
@@ -320,3 +330,9 @@ class TestamentSync:
             raise CallTimeout(procedure, limit)
         if answer.error is not None:
             raise answer.error
+
+
+def _log(unsendable: list[str]) -> None:
+    """Log which testaments cannot be sent. Not under the lock, because log handlers may publish."""
+    for what in unsendable:
+        logger.error("the testament to %s", what)

@@ -59,7 +59,7 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
     alarm = None
     if limit is not None:
         alarm = loop.call_later(max(0.0, limit - monotonic()), end, TimeLimit)
-    leave = deadlines.follow(object(), end_from_outside)
+    leave = deadlines.follow(work, object(), end_from_outside) if work is not None else None
     try:
         return await coroutine
     except asyncio.CancelledError:

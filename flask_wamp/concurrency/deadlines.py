@@ -42,16 +42,13 @@ def inherited() -> float | None:
     return work.deadline if work is not None else None
 
 
-def within(timeout: float, procedure: str) -> float:
-    """Return how many seconds a call may take: the timeout, or the time that is left if that is less.
+def within(work: Limited, timeout: float, procedure: str) -> float:
+    """Return how many seconds a handler's call may take: the timeout, or the time left if that is less.
 
     :raises CallTimeout: Nothing is left; the call is not sent.
     :raises CallCanceled: The caller of the running handler has canceled. This is raised once, so that
         code that cleans up may make calls.
     """
-    work = active_message.get()
-    if work is None:
-        return timeout
     if work.to_interrupt:
         work.to_interrupt = False
         raise unwanted(procedure)
@@ -70,15 +67,12 @@ def unwanted(procedure: str) -> CallCanceled:
     )
 
 
-def follow(ticket: object, stop: Stop) -> Stop | None:
-    """End a call when the caller of the running handler cancels.
+def follow(work: Limited, ticket: object, stop: Stop) -> Stop:
+    """End a handler's call when the caller of the handler cancels.
 
     :param stop: Ends it; runs on the reader, perhaps twice, and must not wait.
-    :returns: A function to call when the call has ended; None outside of handlers.
+    :returns: A function to call when the call has ended.
     """
-    work = active_message.get()
-    if work is None:
-        return None
     calls = work.calls
     calls[ticket] = stop
     if work.to_interrupt:  # in the meantime

@@ -15,8 +15,8 @@ import typing as t
 
 from .clock import monotonic
 from .fair_queue import Job
-from .pool import Gathering, Pool
-from .threads import is_monkey_patched, spawn
+from .pool import Pool
+from .threads import spawn
 from .workers import InlineWorker
 
 E = t.TypeVar("E")
@@ -35,7 +35,7 @@ def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None
     :param read: What it raises is raised here.
     :param flush: Has answers sent that were kept back for those after them; must not wait.
     """
-    if is_monkey_patched():  # changing greenlets costs next to nothing
+    if pool.in_greenlets:  # changing them costs next to nothing
         read_in_turn(pool, read, handle, flush)
     else:
         LeaderFollowers(pool, read, handle, flush).run()
@@ -43,11 +43,11 @@ def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None
 
 def read_in_turn(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
     """Do as :func:`read_all`, in this thread alone: the pool runs all jobs."""
-    _read_on(pool.gather(), read, handle, lambda: None)
+    _read_on(pool, read, handle, lambda: None)
 
 
 def _read_on(
-    gathering: Gathering,
+    pool: Pool,
     read: Read[E],
     handle: Handle[E],
     inline: t.Callable[[], InlineWorker | None],
@@ -55,10 +55,7 @@ def _read_on(
     """Read until there is a job for an inline worker; None at the end."""
     while (events := read()) is not None:
         if events:
-            gathering.inline = inline()
-            with gathering:
-                handle(events)
-            job, gathering.job = gathering.job, None  # nothing is kept of a call
+            job = pool.gather(inline(), handle, events)
             if job is not None:
                 return job
     return None
@@ -80,7 +77,6 @@ class LeaderFollowers(t.Generic[E]):
 
     def __init__(self, pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
         self._pool = pool
-        self._gathering = pool.gather()
         self._read = read
         self._handle = handle
         self._flush = flush
@@ -154,7 +150,7 @@ class LeaderFollowers(t.Generic[E]):
         """Read until there are jobs for this thread, and run them; return whether to read on then."""
         assert self._baton.locked()
         get_inline = functools.partial(self._inline_if_relieved, me, inline)
-        job = _read_on(self._gathering, self._read, self._handle, get_inline)
+        job = _read_on(self._pool, self._read, self._handle, get_inline)
         if job is None:
             self._end(me)
             return False

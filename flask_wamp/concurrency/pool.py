@@ -15,6 +15,9 @@ from .workers import InlineWorker, Worker, current_worker
 logger = get_logger("flask_wamp.execution")
 
 
+T = t.TypeVar("T")
+
+
 @t.runtime_checkable
 class Refusable(t.Protocol):
     """A job whose caller gets an error if it can't be run."""
@@ -42,7 +45,7 @@ class Pool(Slots):
     jobs that are still in the queue. If no thread becomes free for some time, :meth:`refuse_starving` refuses
     the jobs in the queue. Their callers get an error at once, and not at the end of their timeout.
 
-    :param size: How many jobs run at once.
+    :param size: How many jobs run at once; None: as many as suit threads or greenlets.
     :param max_pending: How many jobs may wait, see :class:`.fair_queue.FairQueue`. More are refused.
     :param max_threads: The most threads, those of waiting jobs included.
     :param max_bytes: The most bytes that the messages of the jobs in the queue may have.
@@ -50,7 +53,7 @@ class Pool(Slots):
 
     def __init__(
         self,
-        size: int,
+        size: int | None,
         max_pending: int,
         *,
         max_threads: int | None = None,
@@ -91,12 +94,36 @@ class Pool(Slots):
             self.on_starving()
         return True
 
-    def gather(self) -> Gathering:
-        """Return a context in which no worker is woken for what is submitted, but one for all at its end.
+    def gather(
+        self, inline: InlineWorker | None, handle: t.Callable[[T], object], batch: T
+    ) -> Job | None:
+        """Call ``handle(batch)``, which submits jobs. One worker is woken for all of them, at the end.
 
-        For one thread at a time, the one that reads; it may be used again and again.
+        Only one thread may call this at a time, the one that reads.
+
+        :param inline: Who runs the first job if there are not many.
+        :returns: A job that has a slot, for the inline worker's ``run``. A worker is woken for the others by
+            :meth:`share`, unless the inline worker runs them alone, see :meth:`watch`.
         """
-        return Gathering(self)
+        self._gathering = True
+        try:
+            handle(batch)
+        except BaseException:
+            self._end_gathering(None)
+            raise
+        return self._end_gathering(inline)
+
+    def _end_gathering(self, inline: InlineWorker | None) -> Job | None:
+        with self._lock:
+            self._gathering = False
+            if not self.queue.length or not self._free or self._waking is not None:
+                return None
+            if inline is None or self.queue.length > inline.MOST:
+                self._wake_another()
+                return None
+            self._free -= 1
+            self._workers.add(inline.worker)
+            return self.queue.popleft()
 
     def watch(self, inline: InlineWorker) -> None:
         """Let this inline worker take jobs without waking another, until :meth:`share`."""
@@ -219,34 +246,3 @@ class Pool(Slots):
             if self._all_idle is not None and not self._busy():
                 self._all_idle.set()
             return None
-
-
-class Gathering:
-    """The context of :meth:`Pool.gather`."""
-
-    __slots__ = ("_pool", "inline", "job")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.inline: InlineWorker | None = None
-        """Who runs the first job if there are not many; set it before."""
-        self.job: Job | None = None
-        """After the end: a job that has a slot, for the inline worker's ``run``. A worker is woken for the
-        others by :meth:`Pool.share`, unless the inline worker runs them alone, see :meth:`Pool.watch`."""
-
-    def __enter__(self) -> Gathering:
-        self._pool._gathering = True
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pool, inline = self._pool, self.inline
-        with pool._lock:
-            pool._gathering = False
-            if not pool.queue.length or not pool._free or pool._waking is not None:
-                return
-            if inline is None or pool.queue.length > inline.MOST:
-                pool._wake_another()
-                return
-            pool._free -= 1
-            pool._workers.add(inline.worker)
-            self.job = pool.queue.popleft()

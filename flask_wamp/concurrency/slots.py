@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import collections
+import contextlib
 import itertools
 import threading
 import typing as t
@@ -21,8 +22,11 @@ from .workers import Worker, current_worker
 logger = get_logger("flask_wamp.execution")
 
 #: How many threads a pool has for jobs that wait for other peers, besides those that run. Greenlets
-#: cost less.
+#: cost next to nothing.
 WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
+
+#: How many jobs run at once where nothing is configured.
+THREADS, GREENLETS = 32, 1000
 
 
 class Slots(abc.ABC):
@@ -31,19 +35,21 @@ class Slots(abc.ABC):
     Locks: ``_lock`` is taken last. No other state is touched under it. It is released before anything is
     logged, and before a job runs.
 
-    :param size: How many workers run at once.
+    :param size: How many workers run at once; None: as many as suit threads or greenlets.
     :param queue: The jobs that have no slot yet.
     :param max_threads: The most threads, those of waiting jobs included.
     """
 
-    def __init__(self, size: int, queue: FairQueue, max_threads: int | None) -> None:
-        self.size = size
-        waiting = WAITING_GREENLETS if is_monkey_patched() else WAITING_THREADS
-        self.max_threads = max_threads or size + waiting
+    def __init__(self, size: int | None, queue: FairQueue, max_threads: int | None) -> None:
+        self.in_greenlets = is_monkey_patched()
+        """Whether workers are greenlets: these can be killed, and changing them costs next to nothing."""
+        self.size = size or (GREENLETS if self.in_greenlets else THREADS)
+        waiting = WAITING_GREENLETS if self.in_greenlets else WAITING_THREADS
+        self.max_threads = max_threads or self.size + waiting
         self.queue = queue
         """Jobs without a slot. ``queue.length`` may be read without the lock."""
         self._lock = threading.Lock()
-        self._free = size
+        self._free = self.size
         self._waking: Worker | None = None
         """The worker that was woken, has a slot, and has not looked for a job yet."""
         self._idle: list[Worker] = []
@@ -105,7 +111,11 @@ class Slots(abc.ABC):
     def release_slot(self) -> t.ContextManager[None]:
         """Return a context in which another job has this one's slot. Does nothing outside of a job."""
         worker = current_worker.get()
-        return _NOTHING if worker is None or worker.pool is not self else _Released(self, worker)
+        return (
+            contextlib.nullcontext()
+            if worker is None or worker.pool is not self
+            else _Released(self, worker)
+        )
 
     def wait(self, waiter: Waiter, timeout: float) -> bool:
         """Wait for an answer, at most ``timeout`` seconds, while another job has the slot.
@@ -137,10 +147,12 @@ class Slots(abc.ABC):
 
     def _wake_if_needed(self) -> None:
         """Wake a worker if there is a job and a slot for it, and none was woken yet."""
+        assert self._lock.locked()
         if self.queue.length and self._free and self._waking is None:
             self._wake_another()
 
     def _add_worker(self) -> bool:
+        assert self._lock.locked()
         worker = self._start_worker()
         if worker is None:
             self._cannot_start = len(self._workers)
@@ -214,14 +226,3 @@ class _Released:
             turn.acquire()
             pool._returning.append(turn)
         acquire_in_any_case(turn)  # not under the lock: the thread that passes the slot on takes it
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-
-_NOTHING = _Nothing()

@@ -70,11 +70,6 @@ def is_time_limit(error: BaseException | None) -> bool:
     )
 
 
-def default_workers() -> int:
-    """How many jobs run at once where nothing is configured: greenlets cost next to nothing."""
-    return 1000 if is_monkey_patched() else 32
-
-
 class Waiter:
     """A place where one thread waits for one answer. Cheaper than an ``Event``: one lock, no condition."""
 

@@ -99,7 +99,7 @@ class InlineWorker:
         self.worker.before_waiting = before_waiting
 
     def run(self, job: Job | None) -> int:
-        """Run the job of :attr:`Gathering.job`, and what is in the queue; return how many jobs that were."""
+        """Run the job of :meth:`.Pool.gather`, and what is in the queue; return how many jobs that were."""
         worker, count = self.worker, 0
         next_job, context = worker.pool.next_job, worker.context
         while job is not None:

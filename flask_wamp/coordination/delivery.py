@@ -38,9 +38,9 @@ from ..peer.connection import Connection
 from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
 from ..peer.invocations import ActiveEvent, ActiveInvocation
 from ..peer.listeners import Host, MakeListener
+from ..peer.registrar import withdraw
 from ..peer.requests import request
 from ..peer.sending import payload
-from ..peer.serving import withdraw
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -78,18 +78,13 @@ class Delivery(Registration):
             concurrency=subscription.concurrency,
         )
         self.name = subscription.name
-        self.subscription = subscription
+        self.subject = self.subscription = subscription
         self.lease_uri = f"{own}.lease.deliver.{topic}"
         self.handover_uri = f"{own}.handover.{topic}"
         self.runs_if_canceled = True
         self.pass_on: t.Callable[[m.Event], None] | None = None
         """Gives an event to another process. Set while this process leaves and others stay."""
         self.make_listener: MakeListener = functools.partial(SharedDelivery, self)
-
-    @property
-    def subject(self) -> Subscription:
-        """The subscription that the app declared."""
-        return self.subscription
 
     def _deliver(self, work: ActiveMessage) -> Outcome:
         """Handle a forwarded event: this is the shared procedure."""

@@ -26,6 +26,8 @@ ON_UNREGISTER = "wamp.registration.on_unregister"
 class Leases:
     """The leases of one process, and its subscription to registrations that have gone."""
 
+    has_to_leave = False
+
     def __init__(self, peer: Host) -> None:
         self._peer = peer
         self._leases: list[Lease] = []
@@ -77,7 +79,7 @@ class Leases:
             lease.lost()
 
     def leave(self, deadline: float) -> None:
-        """Do nothing: whoever asked for a lease has released it."""
+        """Do nothing: whoever asked for a lease releases it."""
 
     def _joined(self, lease: Lease, connection: Connection) -> None:
         if self._watched is not connection:

@@ -22,7 +22,7 @@ import typing as t
 from .._text import get_logger, safe_text
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import Declaration, Registration
+from ..peer.declarations import Registration, Served
 from ..peer.listeners import Host
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -46,13 +46,13 @@ Next = t.Callable[[object], None]
 class OtherApps:
     """Looks for other applications that share the procedures of this one.
 
-    :param declarations: What the process serves; only shared procedures count.
+    :param served: Returns what the process serves; only shared procedures count.
     """
 
     has_to_leave = False
 
-    def __init__(self, declarations: t.Iterable[Declaration], host: Host) -> None:
-        self._declarations = declarations
+    def __init__(self, served: Served, host: Host) -> None:
+        self._served = served
         self._host = host
         self._own = host.settings.app
         self._permitted = True
@@ -68,7 +68,7 @@ class OtherApps:
         own = self._host.session_id
         with self._lock:
             self._seen = set() if own is None else {own}
-        shared = [d for d in self._declarations if isinstance(d, Registration) and d.is_shared]
+        shared = [d for d in self._served() if isinstance(d, Registration) and d.is_shared]
         for registration in random.sample(shared, min(len(shared), MAX_REGISTRATIONS)):
             found = functools.partial(self._found_callees, connection, registration.uri)
             self._ask(connection, LIST_CALLEES, registration.id, found)

@@ -43,6 +43,7 @@ class Payload:
         extra: frozenset[str] = frozenset(),
     ) -> None:
         f = spec.function
+        self._annotated = annotated(f)
         self._spec = spec
         self._call = call
         self._parts = parts
@@ -67,7 +68,7 @@ class Payload:
         if not self._validated:
             return
         try:
-            resolved_hints(spec.function, spec.localns)
+            resolved_hints(self._annotated, spec.localns)
         except Exception as error:
             raise type(error)(
                 f"{spec.name} ({location(spec.function)}): an annotation cannot be evaluated: {error}. "
@@ -107,10 +108,9 @@ class Payload:
         try:
             return self._call(*args, **kwargs)
         except TypeError as error:
-            function = annotated(self._spec.function)
-            if _has_begun(function, error.__traceback__):
+            if _has_begun(self._annotated, error.__traceback__):
                 raise
-            twice = _given_twice(function, error)
+            twice = _given_twice(self._annotated, error)
             if twice is not None:
                 raise InvalidArgument([argument_error(twice, *_TWICE)]) from None
             if self._validated:

@@ -8,6 +8,8 @@ import types
 import typing as t
 import weakref
 
+from flask import Flask
+
 from ..peer.handler_options import CalleeOptions, SubscriberOptions
 from .registry import (
     Decorator,
@@ -67,6 +69,16 @@ def marked(f: object) -> list[Spec]:
     return list(found) if isinstance(found, list) else []
 
 
+def marked_views(app: Flask) -> t.Iterator[Spec]:
+    """Yield what the free decorators marked on the views of an app and its blueprints."""
+    found: set[int] = set()
+    for view in list(app.view_functions.values()):
+        for spec in marked(view):
+            if id(spec) not in found:
+                found.add(id(spec))
+                yield spec
+
+
 def marked_members(thing: object) -> list[Spec]:
     """Return what they recorded on a module's functions, an object's methods, or a function.
 
@@ -95,12 +107,14 @@ def served(f: Function) -> None:
     _unserved.discard(underlying(f))
 
 
-def take_unserved(views: t.Iterable[Function]) -> list[str]:
+def take_unserved(apps: t.Iterable[Flask]) -> list[str]:
     """Describe the marked functions that no app serves, each once in a process.
 
-    :param views: The views of all apps, because those of an app that has not started are found later.
+    :param apps: All apps, because the marked views of one that has not started are found later.
     """
-    to_come = {underlying(view) for view in views}
+    if not _unserved:
+        return []
+    to_come = {underlying(view) for app in list(apps) for view in app.view_functions.values()}
     found = [f for f in list(_unserved) if f not in to_come]
     for f in found:
         _unserved.discard(f)

@@ -60,13 +60,15 @@ def _short(part: object) -> object:
     return part[:50] if isinstance(part, str) else part
 
 
-def resolved_hints(f: t.Callable[..., t.Any], localns: dict[str, t.Any] | None) -> dict[str, t.Any]:
+def resolved_hints(
+    function: t.Callable[..., t.Any], localns: dict[str, t.Any] | None
+) -> dict[str, t.Any]:
     """Return the annotations of a handler's parameters, those that are text evaluated.
 
+    :param function: What has them, see :func:`.annotated`.
     :param localns: Names the annotations may use, from where the function was defined.
     :raises NameError: An annotation names what does not exist; others raise what Python raises.
     """
-    function = annotated(f)
 
     def hinted() -> None:
         """Has the annotations; the function's own stay as they are."""
@@ -137,7 +139,7 @@ def _collector(
     def collect(*args: t.Any, **kwargs: t.Any) -> Arguments:
         return args, kwargs
 
-    hints = resolved_hints(f, localns)
+    hints = resolved_hints(annotated(f), localns)
     signature = _payload_signature(f, keywords, hidden)
     own: frozenset[str] = frozenset()
     if signature is not None:

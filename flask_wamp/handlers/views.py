@@ -8,21 +8,10 @@ import typing as t
 
 from flask import Flask
 
-from .marks import marked
 from .registry import Function, Spec, full_name, location
 
 Wrapped = t.Mapping[int, Function]
 """Views by the ``id`` of each function that they wrap."""
-
-
-def marked_views(app: Flask) -> t.Iterator[Spec]:
-    """Yield what the free decorators marked on the views of an app and its blueprints."""
-    found: set[int] = set()
-    for view in list(app.view_functions.values()):
-        for spec in marked(view):
-            if id(spec) not in found:
-                found.add(id(spec))
-                yield spec
 
 
 def wrapped_by_views(app: Flask) -> Wrapped:

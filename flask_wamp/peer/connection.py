@@ -12,7 +12,7 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
-from ..concurrency.threads import is_monkey_patched, spawn
+from ..concurrency.threads import spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from ..protocol import error_uris
 from ..protocol.serializers import Buffer
@@ -74,8 +74,6 @@ class Connection(Sender):
         pool: Pool,
     ) -> None:
         super().__init__(transport, session, pool)
-        self.in_greenlets = is_monkey_patched()
-        """Whether handlers run in greenlets, which can be killed."""
         self.last_received = monotonic()
         self.left: Left | None = None
         self.invocations: dict[int, Cancelable] = {}

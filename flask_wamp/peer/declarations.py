@@ -90,6 +90,7 @@ class _Declared:
         self.function: object = None
         """The function itself: to declare it twice is a mistake."""
         self.options = options or {}
+        self.subject = self
         self.id: int | None = None
         """The registration's or subscription's id in the present session; None: there is none."""
         self.refused: Exception | None = None
@@ -108,13 +109,11 @@ class _Declared:
     unwanted = False
     """Whether it was withdrawn. What the router grants afterwards is given back."""
 
+    subject: t.Any
+    """What the app declared: this, or what this serves."""
+
     make_listener: MakeListener | None = None
     """Makes the listener that every process needs that serves it."""
-
-    @property
-    def subject(self) -> t.Any:
-        """What the app declared, if it is served by something else."""
-        return self
 
     @property
     def match(self) -> str:
@@ -177,10 +176,14 @@ class Subscription(_Declared):
         False if the event is to be dropped."""
         self.members: tuple[Subscription, ...] = (self,)
         """All that the app declares for this topic, this one first: one SUBSCRIBE serves them all."""
+        self.wire_options = self.options
+        """SUBSCRIBE.Options, for all members."""
 
     def add_member(self, other: Subscription) -> None:
         """Give another handler the events of this subscription too."""
         self.members = (*self.members, other)  # the reader may be going through the old ones
+        if other.options.get("get_retained"):
+            self.wire_options = {**self.wire_options, "get_retained": True}
 
     def receivers(self, event: m.Event) -> tuple[Subscription, ...]:
         """Return which of the members get an event: a retained one is for those who asked for it."""
@@ -189,15 +192,28 @@ class Subscription(_Declared):
             return tuple(each for each in members if each.options.get("get_retained"))
         return members
 
-    @property
-    def wire_options(self) -> m.Details:
-        """SUBSCRIBE.Options, for all members."""
-        if any(each.options.get("get_retained") for each in self.members):
-            return {**self.options, "get_retained": True}
-        return self.options
-
 
 Declaration = Registration | Subscription
+
+Served = t.Callable[[], list[Declaration]]
+"""Returns what this process serves at present."""
+
+
+def summary(declarations: list[Declaration]) -> str:
+    """Return how much of this is served in the present session, for people."""
+    refused = sum(each.refused is not None for each in declarations)
+    served = f"{len(declarations) - refused} procedures and topics"
+    return f"{served}, {refused} refused" if refused else served
+
+
+def waiting(declarations: list[Declaration]) -> int:
+    """Return how many calls and events wait in queues of their own."""
+    queues = [
+        each.queue
+        for declaration in declarations
+        for each in getattr(declaration, "members", (declaration,))
+    ]
+    return sum(queue.pending for queue in queues if queue is not None)
 
 
 def key(declaration: Declaration) -> tuple[type, str, str]:

@@ -9,15 +9,20 @@ from ..protocol.session import Session
 from .connection import Connection
 
 
-class Heartbeat:
-    """Watches one connection, on the timer's thread.
+def watch(connection: Connection, timer: Timer, limit: float) -> None:
+    """Watch a connection until it is closed, on the timer's thread.
 
-    It checks four times per ``limit``. After half of it in silence it pings the router, which has a
+    It is checked four times per ``limit``. After half of it in silence the router is pinged, and has a
     quarter to answer. So a dead router is noticed within the limit, and so is one that does not read what
     is being sent to it.
 
     :param limit: ``WAMP_HEARTBEAT``, seconds.
     """
+    _Heartbeat(connection, timer, limit).start()
+
+
+class _Heartbeat:
+    """The checks of one connection."""
 
     def __init__(self, connection: Connection, timer: Timer, limit: float) -> None:
         self._connection = connection

@@ -107,7 +107,7 @@ class ActiveInvocation:
 
     def interruptible(self) -> t.ContextManager[None] | None:
         """Return a context whose code ends when the caller cancels; None where there are no greenlets."""
-        if self.registration.runs_if_canceled or not self.connection.in_greenlets:
+        if self.registration.runs_if_canceled or not self.connection.pool.in_greenlets:
             return None
         self._interruptible = Interruptible()
         return self._interruptible

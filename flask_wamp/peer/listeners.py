@@ -84,17 +84,26 @@ logger = get_logger("flask_wamp")
 class Listeners:
     """The listeners of one peer, by key. A listener that raises does not keep the others from anything.
 
+    :param makers: Makes those that every process has, in :meth:`make`.
     :param lock: The peer's. It is held while a listener is made and told of the session, so that the reader
         can't lose that session in between. Listeners take their own locks, and the connection's, under it.
     """
 
-    def __init__(self, host: Host, lock: threading.Condition) -> None:
+    def __init__(
+        self, host: Host, lock: threading.Condition, makers: t.Mapping[object, MakeListener]
+    ) -> None:
         self._host = host
         self._lock = lock
+        self._makers = makers
         self._listeners: dict[object, SessionListener] = {}
 
+    def make(self) -> None:
+        """Make those that every process has. Requires the lock."""
+        for key, make in self._makers.items():
+            self.add(key, make, None)
+
     def add(self, key: object, make: MakeListener, joined: Connection | None) -> None:
-        """Make a listener, once for a key; tell it of the present session."""
+        """Make a listener, once for a key; tell it of the present session. Requires the lock."""
         assert self._lock._is_owned()  # type: ignore[attr-defined]
         if key not in self._listeners:
             self._listeners[key] = listener = make(self._host)
@@ -106,12 +115,14 @@ class Listeners:
         return self._listeners.get(key)
 
     def joined(self, connection: Connection) -> None:
-        """Tell all of a new session."""
+        """Tell all of a new session. Requires the lock."""
+        assert self._lock._is_owned()  # type: ignore[attr-defined]
         for listener in list(self._listeners.values()):
             self._tell_joined(listener, connection)
 
     def extended(self, connection: Connection) -> None:
-        """Tell those that want to know it that more has been registered in the present session."""
+        """Tell those that want to know it that more has been registered. Requires the lock."""
+        assert self._lock._is_owned()  # type: ignore[attr-defined]
         for listener in list(self._listeners.values()):
             extended = getattr(listener, "extended", None)
             if extended is not None:
@@ -142,17 +153,15 @@ class Listeners:
             report(logger.exception, "cannot leave in order")
         self._listeners.pop(key, None)
 
-    def leave(self, deadline: float, last: object) -> None:
-        """Have all leave, side by side, because each may wait for other processes; one leaves last.
+    def leave(self, deadline: float) -> None:
+        """Have all leave, side by side, because each may wait for other processes.
 
         Workers of the pool run them, and this thread waits until the deadline. From Python 3.12 on, no
         thread can be started at the end of the interpreter: where the pool has no workers for it, this thread
         has the listeners leave one after another.
         """
         keys = collections.deque(
-            key
-            for key, each in self._listeners.items()
-            if key != last and getattr(each, "has_to_leave", True)
+            key for key, each in self._listeners.items() if getattr(each, "has_to_leave", True)
         )
         left, done = threading.Condition(), len(keys)
 
@@ -178,4 +187,3 @@ class Listeners:
             leave_some()
         with left:
             left.wait_for(lambda: not done, max(0.0, deadline - monotonic()))
-        self.remove(last, deadline)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..concurrency.threads import Waiter
 from ..exceptions import WAMPError
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -18,7 +19,6 @@ from ..protocol.uris import COUNT_CALLEES, LOOKUP
 from .declarations import Registration
 
 if t.TYPE_CHECKING:
-    from .acknowledgements import Acknowledgement
     from .connection import Connection
 
 
@@ -34,7 +34,7 @@ class ForceReregister:
     :param acknowledgement: The ticket of that one.
     """
 
-    def __init__(self, registration: Registration, acknowledgement: Acknowledgement) -> None:
+    def __init__(self, registration: Registration, acknowledgement: Waiter) -> None:
         self.acknowledgement = acknowledgement
         self._registration = registration
         self._next: Step = self._answered

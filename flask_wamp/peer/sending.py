@@ -228,7 +228,7 @@ class Sender:
 
     def _send_last_words(self) -> None:
         """Send GOODBYE or ABORT, if the transport accepts it within half a second."""
-        if not self._closing:
+        if not self._closing and (self.session.outgoing or self.transport.pending()):
             self.transport.settimeout(monotonic() + 0.5)
             self._send_rest()
 

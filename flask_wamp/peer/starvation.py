@@ -15,11 +15,16 @@ PATIENCE = 2.0
 INTERVAL = 0.5
 
 
-class Starvation:
-    """Checks a pool on the timer's thread while jobs wait and no thread is free.
+def watch(pool: Pool, timer: Timer, stopping: threading.Event) -> None:
+    """Check a pool on the timer's thread while jobs wait and no thread is free.
 
     :param stopping: No check is started once this event is set.
     """
+    pool.on_starving = _Starvation(pool, timer, stopping).check_soon
+
+
+class _Starvation:
+    """The checks of one pool."""
 
     def __init__(self, pool: Pool, timer: Timer, stopping: threading.Event) -> None:
         self._pool = pool
@@ -27,11 +32,7 @@ class Starvation:
         self._stopping = stopping
         self._scheduled = False
 
-    def watch(self) -> None:
-        """Have the pool start the checks."""
-        self._pool.on_starving = self._check_soon
-
-    def _check_soon(self) -> None:
+    def check_soon(self) -> None:
         if not self._scheduled and not self._stopping.is_set():
             self._scheduled = True
             self._timer.call_at(monotonic() + INTERVAL, self._check)
@@ -40,4 +41,4 @@ class Starvation:
         self._scheduled = False
         self._pool.refuse_starving(PATIENCE)
         if self._pool.starving_since is not None:
-            self._check_soon()
+            self.check_soon()

@@ -42,7 +42,7 @@ def outcome(message: m.Result | m.Error) -> t.Any:
     """
     if isinstance(message, m.Error):
         raise remote_error(message)
-    args, kwargs = message.args, message.kwargs
+    args, kwargs = message.decode_payload()
     if not kwargs:
         if len(args) == 1:
             return args[0]
@@ -66,7 +66,7 @@ def _is_wampys(args: t.Sequence[object], kwargs: m.Details) -> bool:
 def remote_error(message: m.Error) -> ApplicationError:
     """Return the exception for an ERROR. It has no payload if that cannot be decoded."""
     try:
-        args, kwargs = message.args, message.kwargs
+        args, kwargs = message.decode_payload()
     except InvalidPayload as error:
         args, kwargs = list(error.args), {}
     remote: ApplicationError

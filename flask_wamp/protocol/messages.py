@@ -107,15 +107,15 @@ class HasPayload:
     def kwargs(self, value: Details) -> None:
         self.raw_kwargs = value
 
-    def decode_payload(self) -> None:
-        """Decode the payload now: what is wrong with it shows here.
+    def decode_payload(self) -> tuple[list[t.Any], Details]:
+        """Decode the payload now, and return it: what is wrong with it shows here.
 
         :raises InvalidPayload: It cannot be decoded.
         """
-        if type(self.raw_args) is not list:
-            self.raw_args = decode_args(self.raw_args)
-        if type(self.raw_kwargs) is not dict:
-            self.raw_kwargs = decode_kwargs(self.raw_kwargs)
+        args = self.raw_args
+        if type(args) is not list:
+            self.raw_args = args = decode_args(args)
+        return args, self.kwargs
 
     def isolated(self: Same) -> Same:
         """Return a copy whose payload is decoded, and shared with no other message.

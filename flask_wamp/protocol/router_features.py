@@ -96,8 +96,6 @@ class RouterFeatures:
 
         :raises NotSupported: The router would send the event to others than it is for, or not keep it.
         """
-        if not options:
-            return options
         if "subscriber_blackwhite_listing" not in self.broker:
             for name in RECEIVERS:
                 if name in options:
@@ -123,3 +121,7 @@ def _check_match(options: Details, feature: str) -> None:
 
 def _without(options: Details, name: str) -> Details:
     return {key: value for key, value in options.items() if key != name}
+
+
+NONE = RouterFeatures({})
+"""Those of a router that has announced nothing yet."""

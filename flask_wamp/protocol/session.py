@@ -6,6 +6,9 @@ sends becomes bytes in :attr:`Session.outgoing`. The session uses no socket, thr
 
 A *ticket* is any object. The session stores it with a request, and returns it with the answer.
 
+This module is the life of a session, and what the router says in it. :mod:`.session_requests` is what this
+peer says.
+
 Source: WAMP Basic Profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls".
 """
 
@@ -13,13 +16,10 @@ from __future__ import annotations
 
 import typing as t
 
-import msgspec
-
-from ..exceptions import PayloadTooLarge, ProtocolError
-from . import error_uris
+from ..exceptions import ProtocolError
+from . import error_uris, router_features
 from . import messages as m
 from .auth import Authentication
-from .router_features import RouterFeatures
 from .serializers import Serializer
 from .session_events import (
     ROLES,
@@ -33,21 +33,11 @@ from .session_events import (
     Left,
     Revoked,
 )
+from .session_requests import FORGOTTEN, Pending, SessionRequests
 from .session_states import LEGAL, State
-from .subscriptions import Subscriptions
 
 
-class _Pending(msgspec.Struct):
-    ticket: object
-    request_type: type[m.Message]
-    target: t.Any
-
-
-#: The ticket of a REGISTER or SUBSCRIBE that was forgotten, see :meth:`Session.forget`.
-_FORGOTTEN = object()
-
-
-class Session:
+class Session(SessionRequests):
     """One session of one client.
 
     :param serializer: The serializer that was negotiated.
@@ -63,22 +53,12 @@ class Session:
         agent: str,
         max_message_size: int,
     ) -> None:
+        super().__init__(serializer, max_message_size)
         self.state = State.NEW
         self.session_id: int | None = None
-        self.outgoing: list[bytes] = []
-        self.registrations: dict[int, object] = {}
-        self.subscriptions = Subscriptions()
-        self.unanswered: set[int] = set()
-        """The request ids of invocations that this peer has not answered yet."""
-        self.features = RouterFeatures({})
-        """The features that the router has announced. Empty before WELCOME."""
-        self._serializer = serializer
         self._realm = realm
         self._authentication = authentication
         self._agent = agent
-        self.max_message_size = max_message_size
-        self._last_request_id = 0
-        self._pending: dict[int, _Pending] = {}
         self._legal: dict[type, t.Callable[[t.Any], Happening]] = {}
 
     # Life: joining and leaving the realm.
@@ -105,133 +85,11 @@ class Session:
         tickets = [
             pending.ticket
             for pending in self._pending.values()
-            if pending.ticket is not None and pending.ticket is not _FORGOTTEN
+            if pending.ticket is not None and pending.ticket is not FORGOTTEN
         ]
         self._pending.clear()
         self.unanswered.clear()
         return tickets
-
-    # Requests of this peer. Each method returns the request id.
-
-    def call(
-        self,
-        procedure: str,
-        args: t.Sequence[object],
-        kwargs: m.Details,
-        options: m.Details,
-        ticket: object,
-    ) -> int:
-        """Send CALL. The ticket is returned with each RESULT, and with ERROR."""
-        options = self.features.for_call(options)
-        return self._request(m.Call(0, options, procedure, args, kwargs), ticket)
-
-    def publish(
-        self,
-        topic: str,
-        args: t.Sequence[object],
-        kwargs: m.Details,
-        options: m.Details,
-        ticket: object = None,
-    ) -> int:
-        """Send PUBLISH. The router answers only if ``options`` contain ``acknowledge``.
-
-        :raises NotSupported: The router does not support an option that selects the receivers.
-        """
-        options = self.features.for_publish(options)
-        message = m.Publish(0, options, topic, args, kwargs)
-        return self._request(message, ticket, answered=bool(options.get("acknowledge")))
-
-    def register(self, procedure: str, options: m.Details, target: object, ticket: object) -> int:
-        """Send REGISTER. Each :class:`Invoked` of this registration has the ``target``.
-
-        :raises NotSupported: The router does not support patterns.
-        """
-        options = self.features.for_register(options)
-        return self._request(m.Register(0, options, procedure), ticket, target)
-
-    def unregister(self, registration_id: int, ticket: object) -> int:
-        """Send UNREGISTER. Invocations may arrive until the router has answered."""
-        return self._request(m.Unregister(0, registration_id), ticket, registration_id)
-
-    def subscribe(self, topic: str, options: m.Details, target: object, ticket: object) -> int:
-        """Send SUBSCRIBE. Each :class:`Delivered` of this subscription has the ``target``.
-
-        :raises NotSupported: The router does not support patterns.
-        """
-        options = self.features.for_subscribe(options)
-        asked = target, (topic, options.get("match", "exact"))
-        return self._request(m.Subscribe(0, options, topic), ticket, asked)
-
-    def unsubscribe(self, subscription_id: int, ticket: object) -> int:
-        """Send UNSUBSCRIBE."""
-        return self._request(m.Unsubscribe(0, subscription_id), ticket, subscription_id)
-
-    def cancel(self, request_id: int, mode: str) -> None:
-        """Send CANCEL for a call, if the router supports it. The ticket is returned with ERROR."""
-        pending = self._pending.get(request_id)
-        is_call = pending is not None and pending.request_type is m.Call
-        if is_call and self.features.can_cancel:
-            self._send(m.Cancel(request_id, {"mode": mode}))
-
-    def send_message(self, message: t.Any) -> None:
-        """Send any message. A request gets the next request id, and its answer is ignored."""
-        if isinstance(message, m.Call):
-            message.options = self.features.for_call(message.options)
-        elif isinstance(message, m.Publish):
-            message.options = self.features.for_publish(message.options)
-        if isinstance(message, _REQUESTS):
-            self._request(message, None, answered=False)
-        else:
-            self._send(message)
-
-    def forget(self, request_id: int) -> None:
-        """Forget a request. A late answer to it is :class:`Ignored`.
-
-        REGISTER and SUBSCRIBE stay pending, because a late REGISTERED or SUBSCRIBED must be undone at once.
-        """
-        pending = self._pending.get(request_id)
-        if pending is None:
-            return
-        if pending.request_type is m.Register or pending.request_type is m.Subscribe:
-            pending.ticket = _FORGOTTEN
-        else:
-            del self._pending[request_id]
-
-    def drop_target(self, subscription_id: int, target: object, ticket: object = None) -> bool:
-        """Stop delivering to a target. Send UNSUBSCRIBE and return True if it was the last target."""
-        topic = self.subscriptions.drop(subscription_id, target)
-        asked = (p.target[1] for p in self._pending.values() if p.request_type is m.Subscribe)
-        if topic is None or topic in asked:
-            return False
-        self.unsubscribe(subscription_id, ticket)
-        return True
-
-    # Answers of this peer as a callee.
-
-    def yield_(
-        self,
-        request_id: int,
-        args: t.Sequence[object],
-        kwargs: m.Details,
-        *,
-        progress: bool = False,
-    ) -> bool:
-        """Send YIELD. Return False if the invocation was answered already, or the session has ended."""
-        if request_id not in self.unanswered:
-            return False
-        options = {"progress": True} if progress else {}
-        self._send(m.Yield(request_id, options, args, kwargs))
-        if not progress:
-            self.unanswered.discard(request_id)
-        return True
-
-    def error(self, request_id: int, uri: str, args: t.Sequence[object], kwargs: m.Details) -> bool:
-        """Send ERROR. Return False if the invocation was answered already, or the session has ended."""
-        if request_id not in self.unanswered:
-            return False
-        self._send(m.Error(m.code(m.Invocation), request_id, {}, uri, args, kwargs))
-        self.unanswered.discard(request_id)
-        return True
 
     # The router's messages.
 
@@ -272,7 +130,7 @@ class Session:
     def _on_welcome(self, message: m.Welcome) -> Joined:
         self._authentication.verify(message.details.get("authextra") or {})
         self.session_id = message.session_id
-        self.features = RouterFeatures(message.details)
+        self.features = router_features.RouterFeatures(message.details)
         self._enter(State.JOINED)
         return Joined(message.session_id, message.details)
 
@@ -300,7 +158,7 @@ class Session:
             return Ignored(message)
         del self._pending[message.request_id]
         return (
-            Ignored(message) if pending.ticket is _FORGOTTEN else Answered(pending.ticket, message)
+            Ignored(message) if pending.ticket is FORGOTTEN else Answered(pending.ticket, message)
         )
 
     def _on_published(self, message: m.Published) -> Happening:
@@ -311,7 +169,7 @@ class Session:
         pending = self._take(m.Register, message.request_id)
         if pending is None:
             return Ignored(message)
-        if pending.ticket is _FORGOTTEN:
+        if pending.ticket is FORGOTTEN:
             self.unregister(message.registration_id, None)
             return Ignored(message)
         self.registrations[message.registration_id] = pending.target
@@ -323,7 +181,7 @@ class Session:
             return Ignored(message)
         target, topic = pending.target
         self.subscriptions.add(message.subscription_id, topic, target)
-        if pending.ticket is _FORGOTTEN:
+        if pending.ticket is FORGOTTEN:
             self.drop_target(message.subscription_id, target)
             return Ignored(message)
         return Answered(pending.ticket, message)
@@ -370,7 +228,7 @@ class Session:
 
     # Helpers.
 
-    def _take(self, request_type: type[m.Message], request_id: int) -> _Pending | None:
+    def _take(self, request_type: type[m.Message], request_id: int) -> Pending | None:
         """Remove and return the request that is answered. None if there is no such request."""
         pending = self._pending.get(request_id)
         if pending is None or pending.request_type is not request_type:
@@ -378,32 +236,8 @@ class Session:
         del self._pending[request_id]
         return pending
 
-    def _request(
-        self, message: t.Any, ticket: object, target: object = None, answered: bool = True
-    ) -> int:
-        # Basic Profile, "IDs": session-scope ids are incremented by 1. If the message cannot be encoded,
-        # its id stays unused: there must be no gap.
-        message.request_id = self._last_request_id + 1
-        self._send(message)
-        self._last_request_id += 1
-        if answered:
-            self._pending[self._last_request_id] = _Pending(ticket, type(message), target)
-        return self._last_request_id
-
-    def _send(self, message: m.Message) -> None:
-        data = self._serializer.encode(message)
-        if len(data) > self.max_message_size:
-            raise PayloadTooLarge(
-                f"a {type(message).__name__} message of {len(data)} bytes is over the limit of "
-                f"{self.max_message_size} bytes (WAMP_MAX_MESSAGE_SIZE, or the router's limit)"
-            )
-        self.outgoing.append(data)
-
     def _enter(self, state: State) -> None:
         self.state = state
         self._legal = {
             message_type: getattr(self, name) for message_type, name in LEGAL[state].items()
         }
-
-
-_REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)

@@ -158,6 +158,7 @@ class InlinePool(Pool):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(1, sys.maxsize)
+        self.in_greenlets = False
         self._loop = loop
         self._has_stopped = False
         self.jobs_running = 0
@@ -234,7 +235,6 @@ class InlineConnection(Connection):
     ) -> None:
         super().__init__(*args)
         self.timer = timer
-        self.in_greenlets = False
         self._loop = loop
         self._ended = ended
 
@@ -341,16 +341,15 @@ class InlinePeer(Peer):
         make = functools.partial(InlineConnection, self._loop, self._timer, self._has_ended)
         try:
             connection, joined = connect(
-                self.settings, self.serving.on_events, self.pool, self._opened, make
+                self.settings, self._serving.on_events, self.pool, self._opened, make
             )
         except Exception as error:
             self._note_failure(error)
             return
-        declarations = self._enter(connection, joined)
-        if declarations is None:
+        if not self._enter(connection, joined):
             return
         self._joined = joined
-        self.serving.restore(connection, declarations, lambda: self._is_ready(joined))
+        self.registrar.restore(connection, functools.partial(self._is_ready, connection, joined))
         self._loop.add(connection)
         self._loop.run()
 

@@ -6,6 +6,7 @@ thread receives. One thread at a time sends. Any thread may close it.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ..concurrency.clock import monotonic
@@ -79,7 +80,7 @@ def open_transport(
             stream, url, serializers, max_message_size, deadline, compression, more
         )
     return RawSocketTransport.open(
-        lambda: open_stream(url, tls, deadline, opened, proxy),
+        functools.partial(open_stream, url, tls, deadline, opened, proxy),
         serializers,
         max_message_size,
         deadline,

@@ -146,6 +146,26 @@ def test_one_that_is_too_large_does_not_hold_up_the_others(
     assert "over the limit of 4096 bytes" in caplog.text
 
 
+def test_log_handler_may_publish_about_one_that_is_too_large(
+    away: FlaskWAMP, router: MemoryRouter
+) -> None:
+    publish = away.client.with_options(best_effort=True).publish
+
+    class Publishing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "best-effort" in record.getMessage():
+                publish("com.example.log", record.levelname)
+
+    logger, handler = logging.getLogger("flask_wamp"), Publishing()
+    logger.addHandler(handler)
+    try:
+        publish(TOPIC, 1, "x" * 4096)
+        welcome(router)
+        assert router.wait_for(m.Publish).topic == "com.example.log"
+    finally:
+        logger.removeHandler(handler)
+
+
 def test_in_wampys_form_too(away: FlaskWAMP, router: MemoryRouter) -> None:
     away.client.publish(topic=TOPIC, message=1, options={"best_effort": True})
     welcome(router)

@@ -15,8 +15,8 @@ from flask_wamp.concurrency.timer import Timer
 from flask_wamp.exceptions import TransportError
 from flask_wamp.peer.connection import Connection
 from flask_wamp.peer.declarations import Declaration, Failure, Registration
+from flask_wamp.peer.registrar import Registrar
 from flask_wamp.peer.sending import MAX_UNSENT
-from flask_wamp.peer.serving import Serving
 from flask_wamp.peer.settings import Settings
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.session import Session
@@ -265,8 +265,8 @@ def test_reader_does_not_wait_while_it_registers_everything(line: Line) -> None:
     ]
     timer, done = Timer(), threading.Event()
     settings = t.cast(Settings, types.SimpleNamespace(call_timeout=TIMEOUT, realm="realm1"))
-    serving = Serving(settings, registrations, line.pool, timer, lambda name, **payload: None)
-    serving.restore(line.connection, registrations, done.set)  # returns, though nothing can be sent
+    registrar = Registrar(settings, lambda: registrations, timer, lambda name, **payload: None)
+    registrar.restore(line.connection, done.set)  # returns, though nothing can be sent
     assert line.router.sent(m.Register) == []
     line.transport.may_send.set()
     eventually(lambda: len(line.router.sent(m.Register)) == 500)

@@ -385,21 +385,23 @@ def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
 
 def gathered(pool: Pool, inline: InlineWorker | None, *jobs: t.Callable[[], object]) -> t.Any:
     """Submit jobs as the reader does; return the one for the inline worker."""
-    gathering = pool.gather()
-    gathering.inline = inline
-    with gathering:
+
+    def submit(jobs: t.Iterable[t.Callable[[], object]]) -> None:
         for job in jobs:
             assert pool.submit(job)
-    return gathering.job
+
+    return pool.gather(inline, submit, jobs)
 
 
 def test_gathering_wakes_no_worker_before_its_end(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate()]
-    with pool.gather() as gathering:
+
+    def submit(gates: t.Iterable[Gate]) -> None:
         for gate in gates:
             assert pool.submit(gate)
         assert workers() == 0
-    assert gathering.job is None
+
+    assert pool.gather(None, submit, gates) is None
     for gate in gates:
         assert gate.began.wait(TIMEOUT)
         gate.may_end.set()
@@ -407,9 +409,13 @@ def test_gathering_wakes_no_worker_before_its_end(make_pool: Make) -> None:
 
 def test_workers_are_woken_though_the_batch_raises(make_pool: Make) -> None:
     pool, gate = make_pool(), Gate()
-    with pytest.raises(KeyError), pool.gather():
+
+    def submit(gate: Gate) -> None:
         pool.submit(gate)
         raise KeyError
+
+    with pytest.raises(KeyError):
+        pool.gather(InlineWorker(pool), submit, gate)
     assert gate.began.wait(TIMEOUT)
     gate.may_end.set()
 

@@ -196,7 +196,7 @@ def test_client_joins_though_the_log_is_broken(join: t.Any, router: MemoryRouter
 def test_refused_procedure_is_tried_again_though_the_log_is_broken(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_wamp.peer.serving.RETRY_MIN", 0.01)
+    monkeypatch.setattr("flask_wamp.peer.registrar.RETRY_MIN", 0.01)
     router.refuse("com.example.add")
     with fail_at("handler", ValueError("a log handler's")):
         _, wamp = serve(declare)
@@ -311,9 +311,9 @@ def test_timer_of_an_old_session_asks_for_nothing_in_the_new_one(
     router.drop()
     eventually(lambda: peer.connection is not None and peer.connection.session is not old)
     wamp.client.wait_until_joined(TIMEOUT)
-    [refused] = peer.serving.refused
+    [refused] = [d for d in wamp.client.declarations if d.refused]
     count = len(router.sent(m.Register))
-    peer.serving._ask_again(refused, old)  # as the timer does
+    peer.registrar._ask_again(refused, old)  # as the timer does
     wamp.client.with_options(acknowledge=True).publish("com.example.after")
     assert len(router.sent(m.Register)) == count
 

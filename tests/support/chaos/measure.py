@@ -22,14 +22,17 @@ _ROOMS = frozenset(
         "peer.connection",
         "peer.invocations",
         "peer.peer",
+        "peer.present_session",
+        "peer.registrar",
         "peer.serving",
         "protocol.session",
+        "protocol.session_requests",
     )
 )
 
 _CLASSES = frozenset(
     (
-        *("Peer", "Pool", "Connection", "Session", "_Pending", "Restoring", "Acknowledgement"),
+        *("Peer", "Pool", "Connection", "Session", "Pending", "Restoring", "Acknowledgement"),
         *("ActiveInvocation", "ActiveEvent", "CallTicket", "CallFuture", "Waiter"),
     )
 )

@@ -1,0 +1,93 @@
+"""The session that a peer has at present, and the threads that wait for one."""
+
+from __future__ import annotations
+
+import threading
+
+from ..concurrency.pool import Pool
+from ..exceptions import NotJoined
+from .attempts import FailureLog, is_login_refused
+from .connection import Connection
+from .declarations import Served
+from .settings import Settings
+
+
+class PresentSession:
+    """Whether there is a session, and why not. :class:`.Peer` adds what joins and serves.
+
+    Locks: ``_changed`` guards what :meth:`wait` waits for. Listeners' locks, the pool's and the connection's
+    may be taken under it, never the other way round.
+
+    :param served: Returns what is served; called at every join.
+    """
+
+    def __init__(self, settings: Settings, served: Served) -> None:
+        self.settings = settings
+        self.pool = self._make_pool()
+        self.connection: Connection | None = None
+        self.session_id: int | None = None
+        self.failure: BaseException | None = None
+        """Why there is no session, after an attempt to join has failed."""
+        self.joined_at: float | None = None
+        """When the session was joined, seconds since the epoch."""
+        self._failures = FailureLog(settings)
+        self._served = served
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._reader: threading.Thread | None = None
+        """The thread that joins; None before the start."""
+        self._ready = False
+        """Whether everything was asked for and answered that was served when the session was joined."""
+        self._extending: Connection | None = None
+        """The connection on which more is being registered than when it was joined."""
+
+    def _make_pool(self) -> Pool:
+        settings = self.settings
+        return Pool(settings.workers, settings.max_pending, max_bytes=settings.max_waiting_bytes)
+
+    def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
+        """Wait for a session, or with ``ready`` until everything is registered too.
+
+        :param refusable: With ``ready``, do not wait any longer when the router has refused the login.
+        :raises NotJoined: There is none in time; without ``ready`` as soon as an attempt has failed.
+        """
+
+        def decided() -> bool:
+            if self._stopping.is_set():
+                return True
+            if ready:
+                return self._is_complete or (refusable and is_login_refused(self.failure))
+            return self.connection is not None or self.failure is not None
+
+        if threading.current_thread() is self._reader:
+            timeout = 0.0  # it is the one that joins: a log handler of the app's asks
+        with self.pool.release_slot(), self._changed:
+            self._changed.wait_for(decided, timeout)
+            connection = self.connection
+        if connection is None or (ready and not self._is_complete):
+            raise NotJoined(self._why_not(), getattr(self.failure, "reason", None))
+        return connection
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether there is a session in which everything was asked for and answered."""
+        return self._ready and self._extending is None
+
+    def _why_not(self) -> str:
+        where = self._failures.where
+        if self._stopping.is_set():
+            return f"not joined to {where}: the client was stopped"
+        if self.connection is not None:
+            return f"joined {where}, but {self._unanswered()}"
+        return f"not joined to {where}: {self.failure or 'still connecting'}"
+
+    def _unanswered(self) -> str:
+        uris = [d.uri for d in self._served() if d.id is None and d.refused is None]
+        return f"the router has not registered {', '.join(uris[:5]) or 'everything'} yet"
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Wake the threads that wait for a session."""
+        if not self._stopping.is_set():
+            with self._changed:
+                self.failure = error
+                self._changed.notify_all()

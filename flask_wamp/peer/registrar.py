@@ -1,0 +1,322 @@
+"""REGISTER and SUBSCRIBE for what is declared: in every session, and again where the router refused."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import typing as t
+
+from .._text import get_logger
+from ..concurrency.clock import monotonic
+from ..concurrency.threads import Waiter
+from ..concurrency.timer import Timer
+from ..exceptions import NotJoined, WAMPError
+from ..protocol import messages as m
+from ..protocol.call_result import remote_error
+from ..protocol.session import Session
+from ..protocol.session_events import Revoked
+from .connection import Connection
+from .declarations import Declaration, Registration, Served, Subscription
+from .missing import MissingFeatures
+from .reregister import ForceReregister
+from .settings import Settings
+
+logger = get_logger("flask_wamp")
+
+Tell = t.Callable[..., None]
+
+#: Seconds before a refused declaration is tried again: the first pause, then doubled, and the longest.
+RETRY_MIN, RETRY_MAX = 0.5, 30.0
+
+#: Seconds to wait for the answers to UNREGISTER and UNSUBSCRIBE before the process leaves.
+PATIENCE = 2.0
+
+
+class Registrar:
+    """Asks the router for what this process serves, and takes its answers.
+
+    :param served: Returns what is served; called at every join.
+    :param tell: Called with the name and payload of a signal to send.
+    """
+
+    def __init__(self, settings: Settings, served: Served, timer: Timer, tell: Tell) -> None:
+        self._settings = settings
+        self._served = served
+        self._timer = timer
+        self._tell = tell
+        self._missing = MissingFeatures()
+        self._connection: Connection | None = None
+
+    # In every session.
+
+    def restore(self, connection: Connection, done: t.Callable[[], None]) -> None:
+        """Ask for everything at once in a new session, and return without waiting for the answers.
+
+        :param done: Called when all are answered, or ``WAMP_CALL_TIMEOUT`` has passed.
+        """
+        self._connection = connection
+        declarations = self._served()
+        for declaration in declarations:
+            declaration.id = declaration.refused = None
+            declaration.refusals = 0
+        self._ask_for_all(connection, declarations, done)
+
+    def extend(self, connection: Connection, done: t.Callable[[], None]) -> None:
+        """Do the same as :meth:`restore` for what is served in addition since the session was joined."""
+        session = connection.session
+        new = [d for d in self._served() if d.asked is None or d.asked[0] is not session]
+        self._ask_for_all(connection, new, done)
+
+    def _ask_for_all(
+        self, connection: Connection, declarations: list[Declaration], done: t.Callable[[], None]
+    ) -> None:
+        restoring = Restoring(declarations, done)
+        settled: list[Declaration] = []
+        failed: list[tuple[Declaration, WAMPError]] = []
+
+        def ask(session: Session) -> None:  # under the connection's lock: it only takes note
+            for declaration in declarations:
+                ticket = Acknowledgement(declaration, self._refused, restoring)
+                try:
+                    if self._ask_for(session, declaration, ticket) is not ticket:
+                        settled.append(declaration)  # another thread declared it, and waits for it
+                except WAMPError as error:  # it can't be sent; the others can
+                    failed.append((declaration, error))
+
+        if not declarations:
+            done()
+            return
+        # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
+        connection.put(ask)
+        for declaration in declarations:
+            self._note_missing(connection, declaration)
+        at = monotonic() + self._settings.call_timeout
+        self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
+        for declaration, error in failed:
+            self._refused(declaration, error)
+            settled.append(declaration)
+        for declaration in settled:
+            restoring.answered(declaration)
+
+    def lost(self) -> None:
+        """Forget the ids of the session that has ended."""
+        self._connection = None
+        for declaration in self._served():
+            declaration.id = declaration.refused = None
+
+    def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
+        if isinstance(declaration, Subscription):
+            self._missing.note(connection, declaration.uri, declaration.wire_options)
+
+    def _give_up(self, connection: Connection, restoring: Restoring) -> None:
+        if connection is not self._connection or connection.closed:
+            return
+        for declaration in restoring.unanswered:
+            self.unanswered(declaration)
+            restoring.answered(declaration)
+
+    def unanswered(self, declaration: Declaration) -> None:
+        """Note that the router has not answered in time, so that others need not wait for it."""
+        limit = self._settings.call_timeout
+        self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
+
+    # Refusals.
+
+    def _refused(self, declaration: Declaration, error: WAMPError) -> None:
+        """Note the refusal, and ask again later: another app may have released the URI by then."""
+        if declaration.id is not None or declaration.unwanted:
+            return  # an earlier request was granted late, or it was withdrawn
+        first = declaration.refused is None
+        declaration.refused = error
+        declaration.refusals += 1
+        log = logger.error if first else logger.debug
+        realm = self._settings.realm
+        log("%s was refused: %s (realm %s); it is tried again", declaration.uri, error, realm)
+        if first:
+            self._tell("registration_refused", uri=declaration.uri, error=error)
+        session = declaration.asked[0] if declaration.asked is not None else None
+        delay = min(RETRY_MAX, RETRY_MIN * 2.0 ** min(declaration.refusals - 1, 10))
+        at = monotonic() + delay
+        self._timer.call_at(at, lambda: self._ask_again(declaration, session))
+
+    def _ask_again(self, declaration: Declaration, session: object) -> None:
+        connection = self._connection
+        if connection is None or connection.session is not session or declaration.id is not None:
+            return  # a new session has asked for it, or an answer came late
+        if declaration in self._served():
+            declaration.asked = None
+            answer = Acknowledgement(declaration, self._refused)
+            with contextlib.suppress(NotJoined):
+                connection.put(self._ask_for, declaration, answer)
+                at = monotonic() + self._settings.call_timeout
+                self._timer.call_at(at, lambda: self._look_for(answer, declaration))
+
+    def _look_for(self, answer: Acknowledgement, declaration: Declaration) -> None:
+        asked = declaration.asked
+        if answer.value is None and asked is not None and asked[1] is answer:
+            self.unanswered(declaration)
+
+    def revoked(self, connection: Connection, event: Revoked) -> None:
+        """Note what the router took away; the reader calls this."""
+        for declaration in event.targets:
+            declaration.id = None
+            declaration.refused = NotJoined(f"the router took it away: {event.details}")
+            logger.error(
+                "%s was taken away by the router: %s (realm %s); it is registered again when the "
+                "session is joined again",
+                declaration.uri,
+                event.details,
+                self._settings.realm,
+            )
+            if declaration.revoked is not None:
+                declaration.revoked()
+
+    # At run time, and at the end.
+
+    def declare(
+        self, declaration: Declaration, connection: Connection, *, once: bool = False
+    ) -> Acknowledgement:
+        """REGISTER or SUBSCRIBE now. Wait for what is returned.
+
+        :param once: If it is refused, do not log that nor try again: the caller gets the error.
+        """
+        refused = _note_refusal if once else self._refused
+        self._note_missing(connection, declaration)
+        return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
+
+    def take_back(self, connection: Connection, declaration: Declaration) -> None:
+        """Give back what was granted after it was withdrawn."""
+        number, declaration.id = declaration.id, None
+        if number is None:
+            return
+        with contextlib.suppress(NotJoined):
+            if isinstance(declaration, Registration):
+                connection.put(Session.unregister, number, None)
+            else:
+                connection.put(Session.drop_target, number, declaration)
+
+    def _ask_for(
+        self, session: Session, declaration: Declaration, ticket: Acknowledgement
+    ) -> Acknowledgement:
+        """Ask, unless another thread has asked in this session. Return the ticket that counts.
+
+        This is for :meth:`.Sender.ask` and ``put``, which call it under the connection's lock.
+        """
+        if declaration.asked is not None and declaration.asked[0] is session:
+            return t.cast(Acknowledgement, declaration.asked[1])
+        if isinstance(declaration, Registration) and declaration.options.get("force_reregister"):
+            ForceReregister(declaration, ticket).begin(session)
+        elif isinstance(declaration, Registration):
+            session.register(declaration.uri, declaration.options, declaration, ticket)
+        else:
+            session.subscribe(declaration.uri, declaration.wire_options, declaration, ticket)
+        declaration.asked, declaration.unwanted = (session, ticket), False
+        return ticket
+
+    def withdraw_all(self, connection: Connection, deadline: float) -> None:
+        """UNREGISTER and UNSUBSCRIBE everything, and wait for the answers until then, at most 2 seconds.
+
+        Calls may arrive until the router has answered.
+        """
+        declarations = self._served()
+        for declaration in declarations:
+            declaration.unwanted = True
+        try:
+            answers = connection.ask(_withdraw_all, declarations)
+        except NotJoined:
+            return
+        deadline = min(deadline, monotonic() + PATIENCE)
+        for answer in answers:
+            if answer is not None:
+                connection.pool.wait(answer, deadline - monotonic())
+
+
+class Restoring:
+    """Counts the answers to the REGISTERs and SUBSCRIBEs of a new session."""
+
+    def __init__(self, asked: t.Iterable[Declaration], done: t.Callable[[], None]) -> None:
+        self._open = set(asked)
+        self._done = done
+        self._lock = threading.Lock()
+
+    def answered(self, declaration: Declaration) -> None:
+        """Count an answer, or one that did not come in time."""
+        with self._lock:
+            was_open = bool(self._open)
+            self._open.discard(declaration)
+            is_last = was_open and not self._open
+        if is_last:
+            self._done()
+
+    @property
+    def unanswered(self) -> list[Declaration]:
+        """The declarations without an answer."""
+        with self._lock:
+            return list(self._open)
+
+
+class Acknowledgement(Waiter):
+    """The ticket of a REGISTER or SUBSCRIBE: stores the outcome in the declaration."""
+
+    __slots__ = ("_refused", "_restoring", "declaration")
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        refused: t.Callable[[Declaration, WAMPError], None],
+        restoring: Restoring | None = None,
+    ) -> None:
+        super().__init__()
+        self.declaration = declaration
+        self._refused = refused
+        self._restoring = restoring
+
+    def resolve(self, value: t.Any) -> None:
+        """Store the outcome; the reader calls this."""
+        declaration = self.declaration
+        if isinstance(value, m.Error):
+            self._refused(declaration, remote_error(value))
+        else:
+            was_refused = declaration.refused is not None
+            declaration.refused, declaration.refusals = None, 0
+            declaration.id = (
+                value.registration_id if isinstance(value, m.Registered) else value.subscription_id
+            )
+            if was_refused:
+                logger.info("%s is declared now", declaration.uri)
+        super().resolve(value)
+        if self._restoring is not None:
+            self._restoring.answered(declaration)
+
+
+def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
+    """UNREGISTER or UNSUBSCRIBE. Wait for what is returned; None: there is nothing to wait for."""
+    # Before its id is looked at. The reader sets the id first, and then looks at this: so one of the two
+    # withdraws it.
+    declaration.unwanted = True
+    if declaration.id is None:
+        declaration.asked = None
+        return None
+    return connection.ask(_withdraw, declaration)
+
+
+def _withdraw(session: Session, declaration: Declaration) -> Waiter | None:
+    """Say UNREGISTER or UNSUBSCRIBE. :meth:`.Sender.ask` calls this under the connection's lock."""
+    number, declaration.id, declaration.asked = declaration.id, None, None
+    if number is None:
+        return None
+    answer = Waiter()
+    if isinstance(declaration, Registration):
+        session.unregister(number, answer)
+    elif not session.drop_target(number, declaration, answer):
+        return None  # other subscribers of this process stay
+    return answer
+
+
+def _withdraw_all(session: Session, declarations: list[Declaration]) -> list[Waiter | None]:
+    return [_withdraw(session, declaration) for declaration in declarations]
+
+
+def _note_refusal(declaration: Declaration, error: WAMPError) -> None:
+    declaration.refused = error
