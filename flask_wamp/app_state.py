@@ -55,6 +55,8 @@ class AppState:
         self._items = items
         self.config = config
         self.group = Group(self._serve)
+        for principal in config["WAMP_PRINCIPALS"]:
+            self.group.principals.add(principal)
         self.prefix: str | None = config["WAMP_URI_PREFIX"]
         trusted_links = frozenset(config["WAMP_TRUSTED_LINKS"] or ())
         signer = Signer(functools.partial(_keys, app, config))
@@ -75,6 +77,7 @@ class AppState:
             self.rights,
             self._authorizer,
             self.logouts,
+            self.group.principals,
         )
         if self.own_router is not None:
             settings = self.own_router.settings(settings)
@@ -102,6 +105,7 @@ class AppState:
                 self._ask,
                 self._uses_logins,
                 self.logouts,
+                self.group.principals,
             )
             self.client.add_listener(self.other_router.listener)
         self._session_events = SessionEvents()
@@ -149,6 +153,7 @@ class AppState:
         group = self.group
         return bool(
             group.authenticators
+            or group.principals
             or self.guards()
             or self._handler_rights
             or getattr(self.app, "login_manager", None) is not None

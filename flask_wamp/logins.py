@@ -12,6 +12,7 @@ from .handlers.groups import Group, Item
 from .handlers.registry import full_name
 from .handlers.scaffold import Scaffold
 from .protocol.identity import Identity
+from .protocol.principals import make_principal
 
 AuthenticatorF = t.TypeVar(
     "AuthenticatorF",
@@ -84,6 +85,38 @@ class Logins(Scaffold):
 
         self._items.add(Item.of(f"authenticator {full_name(f)}", f, apply))
         return f
+
+    def principal(
+        self,
+        authid: str,
+        *,
+        role: str,
+        secret: str | None = None,
+        public_key: str | t.Sequence[str] | None = None,
+    ) -> None:
+        """Let a client join that proves who it is, such as a device.
+
+        ::
+
+            wamp.principal("printer", secret=os.environ["PRINTER_SECRET"], role="device")
+            wamp.principal("door", public_key="f1a9...", role="device")
+
+        It joins at the endpoint, or at a port of the router. ``WAMP_PRINCIPALS`` is the same in the
+        configuration.
+
+        :param role: What it may do is up to ``allow`` and authorizers, as for browsers.
+        :param secret: It joins by WAMP-CRA.
+        :param public_key: It joins by cryptosign, and this is its key: 64 hex digits, or a list of such keys.
+        :raises ValueError: A value is not allowed, or another principal has the same authid or key.
+
+        Source: WAMP Advanced Profile, "Challenge Response Authentication" and "Cryptosign-based
+        Authentication".
+
+        .. versionadded:: 0.1
+        """
+        made = make_principal(authid, role, secret, public_key)
+        what = f"the principal {authid!r}"
+        self._items.add(Item.of(what, made, lambda group: group.principals.add(made)))
 
     def remember_logouts(self, store: Store) -> None:
         """Remember in a store which logins have ended, beyond restarts and for all hosts.

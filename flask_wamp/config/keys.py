@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from ..protocol.auth import METHODS
+from ..protocol.principals import FORMS as PRINCIPALS
 from ..protocol.serializers import NAMES
 from ..transports import FORMS, show_url
 from ..transports.proxy import FORMS as PROXY_FORMS
@@ -22,6 +23,7 @@ from .values import (
     read_listen,
     read_mapping,
     read_origin,
+    read_principals,
     read_seconds,
     read_seconds_or_zero,
     read_size,
@@ -125,6 +127,7 @@ KEYS: tuple[Key, ...] = (
         show=show_url,
     ),
     Key("WAMP_TICKET_MAX_AGE", 30.0, read_seconds, _SECONDS),
+    Key("WAMP_PRINCIPALS", {}, read_principals, PRINCIPALS, show=hide),
     Key("WAMP_AUTHENTICATOR_URI", None, read_uri, "a URI such as 'com.example.authenticate'"),
     Key("WAMP_AUTHORIZER_URI", None, read_uri, "a URI such as 'com.example.authorize'"),
     Key("WAMP_DOCS", None, read_bool, _YES_OR_NO),

@@ -9,7 +9,9 @@ import os
 import re
 import typing as t
 
+from ..protocol import principals
 from ..protocol.checks import is_seconds
+from ..protocol.principals import Directory, Principal
 from ..protocol.uris import check_uri
 from ..transports import parse_router_url
 
@@ -192,3 +194,12 @@ _ORIGIN = re.compile(r"\*|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _HANDSHAKE = re.compile(r"host|connection|upgrade|sec-websocket-.*", re.IGNORECASE)
+
+
+def read_principals(value: object) -> list[Principal]:
+    """Accept a dictionary of principals, by authid."""
+    try:
+        Directory(made := principals.read_principals(value))
+    except ValueError as error:
+        raise Explained(str(error)) from None
+    return made

@@ -10,6 +10,7 @@ Source: Crossbar.io, "Dynamic Authentication" and "Dynamic Authorization".
 from __future__ import annotations
 
 import re
+import secrets
 import time
 import typing as t
 
@@ -17,9 +18,11 @@ from .._text import get_logger
 from ..client.client import Client
 from ..exceptions import ApplicationError
 from ..handlers.authorizers import Answer
+from ..handlers.context import invocation
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.logins import login_of
+from ..protocol.principals import Directory, Principal
 from .logouts import Logouts
 
 logger = get_logger("flask_wamp")
@@ -34,6 +37,9 @@ _OWN = "flask_wamp"
 #: publish anywhere, and to read the past of any subscription. The authorizer does not see the arguments.
 UNCHECKED: t.Final = frozenset({"wamp.session.add_testament", "wamp.subscription.get_events"})
 
+#: The role of Crossbar.io's own session.
+_ROUTER: t.Final = "trusted"
+
 Details = t.Mapping[str, t.Any]
 Ask = t.Callable[[list[t.Any], str, str, dict[str, t.Any]], Answer]
 
@@ -43,6 +49,7 @@ class DynamicAuth:
 
     :param redeem_uri: The beginning of the procedures that redeem tickets, one of each process.
     :param redeem: Redeems a ticket of this process. The first argument is the id of its process.
+    :param principals: The clients that prove who they are.
     :param policy: Returns the app's rights.
     :param ask: Asks the app's authorizers.
     :param explains: Whether refusals are logged with the line that is missing.
@@ -56,6 +63,7 @@ class DynamicAuth:
         redeem: t.Callable[[str, str], BrowserIdentity | None],
         *,
         logouts: Logouts,
+        principals: Directory,
         policy: t.Callable[[], rights.Policy],
         ask: Ask,
         explains: t.Callable[[], bool],
@@ -65,6 +73,7 @@ class DynamicAuth:
         self._redeem_uri = redeem_uri
         self._redeem_here = redeem
         self._logouts = logouts
+        self._principals = principals
         self._policy = policy
         self._ask = ask
         self._explains = explains
@@ -85,18 +94,50 @@ class DynamicAuth:
         if method == "anonymous":
             # The router has made the authid up.
             return {"realm": self._client.realm, "authid": authid, "role": rights.ANONYMOUS}
-        if method != "ticket":
-            raise ApplicationError(
-                error_uris.NO_MATCHING_AUTH_METHOD, f"the app does not authenticate by {method!r}"
-            )
-        identity = self._redeem(details.get("ticket"))
+        if method == "ticket":
+            return self._admitted(self._holder(details.get("ticket")))
+        if method == "wampcra" and self._principals.some_with_secret is not None:
+            return self._with_secret(authid)
+        if method == "cryptosign" and self._principals:
+            return self._with_key(authid, details.get("authextra"))
+        raise ApplicationError(
+            error_uris.NO_MATCHING_AUTH_METHOD, f"the app does not authenticate by {method!r}"
+        )
+
+    def _holder(self, ticket: object) -> BrowserIdentity:
+        identity = self._redeem(ticket)
         if identity is None:
             raise ApplicationError(
                 error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
             )
         if self._logouts.has_ended(identity):
             raise ApplicationError(error_uris.AUTHENTICATION_DENIED, "you have signed out")
-        return self._admitted(identity)
+        return identity
+
+    def _with_secret(self, authid: str | None) -> Details:
+        """Return the secret of a principal, to the router only, which compares it."""
+        # No client can have this role, or can forge it: the router calls with it.
+        if invocation.caller_authrole != _ROUTER:
+            logger.error(
+                "somebody who is not the router has asked for the secret of the principal %r",
+                authid,
+            )
+            raise ApplicationError(error_uris.NOT_AUTHORIZED, "secrets are for the router only")
+        found = self._principals.with_secret(authid)
+        if found is not None:
+            return {**self._admitted(_joining(found)), "secret": found.secret}
+        # Who does not exist gets a challenge like everybody else, which no answer satisfies.
+        model = self._principals.some_with_secret
+        assert model is not None
+        made_up = Principal(authid or "nobody", model.role, secrets.token_hex(32))
+        return {**self._admitted(_joining(made_up)), "secret": made_up.secret}
+
+    def _with_key(self, authid: str | None, authextra: object) -> Details:
+        key = authextra.get("pubkey") if isinstance(authextra, dict) else None
+        found = self._principals.with_key(key)
+        if found is None or authid not in (None, found.authid):
+            raise ApplicationError(error_uris.AUTHENTICATION_FAILED, "the public key is unknown")
+        return {**self._admitted(_joining(found)), "pubkey": str(key).lower()}
 
     def _admitted(self, identity: BrowserIdentity) -> Details:
         login = login_of(identity.browser) if identity.browser else ""
@@ -157,6 +198,10 @@ class DynamicAuth:
         if answer is None and self._explains():
             logger.warning("%s", rights.missing_line(login.authrole, action, uri, match))
         return False
+
+
+def _joining(principal: Principal) -> BrowserIdentity:
+    return BrowserIdentity(principal.authid, principal.role, since=time.time())
 
 
 class SessionLogin(t.NamedTuple):

@@ -24,6 +24,7 @@ from ..protocol import error_uris, rights
 from ..protocol import messages as m
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import Tickets
+from ..protocol.principals import Directory
 from ..protocol.session import Session
 from .dynamic_auth import Ask, DynamicAuth, session_login
 from .joining import Identify, public_url
@@ -37,6 +38,7 @@ class OtherRouter:
 
     :param own: The prefix of the URIs that the app uses itself.
     :param logouts: Knows which logins have ended.
+    :param principals: The clients that prove who they are. More may be added later.
     :param signer: Signs what the processes say to each other.
     :param policy: Returns the app's rights.
     :param ask: Asks the app's authorizers.
@@ -53,6 +55,7 @@ class OtherRouter:
         *,
         signer: Signer,
         logouts: Logouts,
+        principals: Directory,
         policy: t.Callable[[], rights.Policy],
         ask: Ask,
         uses_logins: t.Callable[[], bool],
@@ -76,6 +79,7 @@ class OtherRouter:
             f"{own}.redeem",
             self.redeem,
             logouts=logouts,
+            principals=principals,
             policy=policy,
             ask=ask,
             explains=lambda: app.debug or app.testing,

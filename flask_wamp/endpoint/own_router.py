@@ -19,6 +19,7 @@ from ..protocol import rights
 from ..protocol.auth import Credentials
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.messages import Error
+from ..protocol.principals import Directory
 from ..protocol.session import Session
 from ..router import Router, Settings
 from ..router.app_api import AppAPI
@@ -42,6 +43,7 @@ class OwnRouter:
     :param authorizer: Returns the procedure that is the app's authorizer. It is empty if there is none.
     :param in_memory: Returns whether the router is in this process. It is called at each join.
     :param logouts: Knows which logins have ended.
+    :param principals: The clients that prove who they are. More may be added later.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class OwnRouter:
         authorizer: t.Callable[[], str],
         in_memory: t.Callable[[], bool],
         logouts: Logouts,
+        principals: Directory,
     ) -> None:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
         self.url = url if url.memory else url._replace(path=self.place.socket)
@@ -73,6 +76,7 @@ class OwnRouter:
         self._authorizer = authorizer
         self._in_memory = in_memory
         self._logouts = logouts
+        self._principals = principals
         self._api = AppAPI(monotonic, time.time, own)
         self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
         """The router in this process."""
@@ -135,6 +139,7 @@ class OwnRouter:
             "policy": rights.as_json(self._policy()),
             "explains": self._explains(),
             "authorizer": self._authorizer(),
+            "principals": self._principals.table(),
             # During a deploy, calls wait for the next worker if none is there.
             "linger": self._linger,
         }
@@ -161,7 +166,8 @@ class OwnRouter:
 
     def _configuration(self) -> list[object]:
         rules = [rights.as_json(self._policy()), self._explains(), self._authorizer()]
-        return [self.own, *rules, self._listen, self._port_origins()]
+        ports = [self._listen, self._port_origins()]
+        return [self.own, *rules, *ports, self._principals.table()]
 
     def _port_origins(self) -> list[str | None] | None:
         """Return the origins whose pages may join at the router's own ports. None means all."""

@@ -10,6 +10,7 @@ from flask import Flask
 from ..client.client import Client
 from ..coordination.signing import Signer
 from ..peer.settings import Settings
+from ..protocol.principals import Directory
 from ..protocol.rights import Policy
 from ..transports.urls import parse_router_url
 from .browser_sessions import LoginSignals
@@ -40,6 +41,7 @@ def own_router(
     policy: t.Callable[[], Policy],
     authorizer: t.Callable[[], str],
     logouts: Logouts,
+    principals: Directory,
 ) -> OwnRouter | None:
     """Return the app's own router; None if the app joins another router.
 
@@ -71,6 +73,7 @@ def own_router(
         # Checked when the app joins, because tests set TESTING after the app was made.
         in_memory=lambda: url.memory or (is_default and app.testing),
         logouts=logouts,
+        principals=principals,
     )
 
 
@@ -84,6 +87,7 @@ def other_router(
     ask: Ask,
     uses_logins: t.Callable[[], bool],
     logouts: Logouts,
+    principals: Directory,
 ) -> OtherRouter:
     """Return what the app tells a router that is not its own.
 
@@ -98,6 +102,7 @@ def other_router(
         ask=ask,
         uses_logins=uses_logins,
         logouts=logouts,
+        principals=principals,
         trusted_links=config["WAMP_TRUSTED_LINKS"] or (),
         authenticator=config["WAMP_AUTHENTICATOR_URI"] or f"{own}.authenticate",
         authorizer=config["WAMP_AUTHORIZER_URI"] or f"{own}.authorize",

@@ -6,6 +6,7 @@ import dataclasses
 import typing as t
 import weakref
 
+from ..protocol.principals import Directory
 from .grants import Grant
 from .hooks import Hooks
 from .registry import Spec, caller_frame, site_of
@@ -51,6 +52,8 @@ class Group:
         """The authenticators of browsers, by realm. Only an app's group has them."""
         self.authorizers: list[Authorizer] = []
         """What decides before the table of rights, below the prefixes of this group."""
+        self.principals = Directory()
+        """The clients that prove who they are; an app's group has them, those of blueprints do not."""
         self.logouts: t.Any = None
         """The store that remembers logouts; an app's group has it, those of blueprints do not."""
         self.allow = allow

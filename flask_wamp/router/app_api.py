@@ -21,10 +21,11 @@ from ..protocol.logins import EndedLogins, Tickets
 from ..protocol.messages import Call
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .asking import Asker, Defer
-from .authentication import anonymous
+from .authentication import Verdict, anonymous
 from .authorization import ALLOWED, REFUSED
 from .codec import Payload, PayloadError
 from .later import Later
+from .principals import Principals, of_app, prove
 from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
@@ -68,6 +69,8 @@ class Rules(t.NamedTuple):
     """The procedure that is the app's authorizer. Empty if there is none."""
     answers: weakref.WeakKeyDictionary[Identity, Answers]
     """What the authorizer has said."""
+    principals: Principals | None = None
+    """The clients that prove who they are."""
 
 
 class AppAPI:
@@ -92,6 +95,7 @@ class AppAPI:
         self._asker: Asker
         self._defer: Defer
         self._listen: Listen | None = None
+        self._salts = os.urandom(32)
 
     def serve(self, router: Router, realm: str, defer: Defer, listen: Listen | None = None) -> None:
         """Offer the procedures in a realm.
@@ -117,16 +121,20 @@ class AppAPI:
 
     # Deciding.
 
-    def authenticate(self, request: JoinRequest) -> Identity | Challenge | Refusal:
+    def authenticate(self, request: JoinRequest) -> Verdict | Challenge:
         """Let in users whom the app has identified, and clients with a ticket. Others are anonymous."""
         app = request.facts.app or self._app
         if isinstance(request.facts.app_identity, BrowserIdentity):
             return self._admit(dataclasses.replace(request.facts.app_identity, app=app))
         if "ticket" in request.authmethods:
             return Challenge("ticket", {}, lambda ticket, extra: self.redeem(ticket))
-        if "anonymous" in request.authmethods:
-            found = anonymous(request)
-            return BrowserIdentity(found.authid, found.authrole, app=app)
+        rules = self._rules.get(app)
+        principals = rules.principals if rules is not None else None
+        for method in request.authmethods:
+            if method == "anonymous":
+                return of_app(anonymous(request), app)
+            if principals is not None and principals.has(method):
+                return prove(principals(request), app)
         return Refusal(
             error_uris.NO_MATCHING_AUTH_METHOD, "offer ticket, or anonymous if you have no ticket"
         )
@@ -248,6 +256,7 @@ class AppAPI:
         authorizer: t.Any = "",
         listen: t.Any = (),
         origins: t.Any = (),
+        principals: t.Any = None,
     ) -> None:
         """Replace an app's rules by those of one of its processes, and open the ports that it wants.
 
@@ -257,12 +266,15 @@ class AppAPI:
         :param authorizer: The procedure that is the app's authorizer. It is empty if there is none.
         :param listen: URLs of ports for the app's browsers.
         :param origins: The origins whose pages may join there. None: all.
+        :param principals: The clients that prove who they are, see :class:`.Principals`. Empty if there are
+            none.
         """
         self._rules[_text(app)] = Rules(
             rights.from_json(policy),
             explains is True,
             str(authorizer or ""),
             weakref.WeakKeyDictionary(),  # answers under way go into the old one
+            Principals(principals, self._salts) if principals else None,
         )
         # No app may let others reach what the processes of another app say among themselves.
         reserved = {each: None for rules in self._rules.values() for each in rules.policy.reserved}

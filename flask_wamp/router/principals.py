@@ -21,10 +21,12 @@ stranger cannot find out which principals exist.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
 from ..protocol import error_uris
+from ..protocol.identity import BrowserIdentity, Identity
 from . import scram
 from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
 from .challenges import Grant, cryptosign, ticket, wampcra
@@ -71,6 +73,10 @@ class Principals:
             error_uris.NO_MATCHING_AUTH_METHOD,
             f"offer one of {', '.join(sorted(self._methods))}, not {list(request.authmethods)}",
         )
+
+    def has(self, method: str) -> bool:
+        """Return whether there are principals who join by a method, and not everybody."""
+        return method in self._methods and method != "anonymous"
 
     def _begin_anonymous(self, request: JoinRequest, method: str) -> Verdict:
         return anonymous(request, self._anonymous)
@@ -125,6 +131,30 @@ class Principals:
     def _grant(self, request: JoinRequest, method: str, entry: Table | None) -> Grant | None:
         assert request.authid is not None
         return Grant(request.authid, entry["role"], method) if entry else None
+
+
+def of_app(verdict: object, app: str) -> Verdict:
+    """Return a verdict, as one of an app whose rules count for the session."""
+    if not isinstance(verdict, Identity):
+        return t.cast(Verdict, verdict)
+    return BrowserIdentity(
+        verdict.authid,
+        verdict.authrole,
+        verdict.authextra,
+        verdict.authmethod,
+        verdict.authprovider,
+        app=app,
+    )
+
+
+def prove(verdict: Verdict | Challenge, app: str) -> Verdict | Challenge:
+    """Have a principal of an app prove who it is."""
+    if not isinstance(verdict, Challenge):
+        return of_app(verdict, app)
+    verify = verdict.verify
+    return dataclasses.replace(
+        verdict, verify=lambda signature, extra: of_app(verify(signature, extra), app)
+    )
 
 
 _NO_AUTHID = Refusal(message="HELLO.Details.authid is missing")

@@ -72,6 +72,12 @@ ACCEPTED: dict[str, list[t.Any]] = {
         "tcp://[::1]:81",
     ],
     "WAMP_TICKET_MAX_AGE": SECONDS,
+    "WAMP_PRINCIPALS": [
+        {},
+        {"printer": {"role": "device", "secret": "x"}},
+        {"door": {"role": "device", "public_key": "0a" * 32}},
+        {"door": {"role": "device", "public_key": ["0A" * 32, "0b" * 32]}},
+    ],
     "WAMP_AUTHENTICATOR_URI": ["com.example.authenticate", "flask.auth.ticket"],
     "WAMP_AUTHORIZER_URI": ["com.example.authorize", "flask.auth.authorize"],
     "WAMP_DOCS": YES_OR_NO,
@@ -131,6 +137,22 @@ REFUSED: dict[str, list[t.Any]] = {
         5,
     ],
     "WAMP_TICKET_MAX_AGE": NO_SECONDS,
+    "WAMP_PRINCIPALS": [
+        [],
+        "printer",
+        5,
+        {"printer": "x"},
+        {"printer": {"role": "device"}},
+        {"printer": {"secret": "x"}},
+        {"printer": {"role": "*", "secret": "x"}},
+        {"printer": {"role": "device", "secret": ""}},
+        {"printer": {"role": "device", "secret": "x", "public_key": "0a" * 32}},
+        {"printer": {"role": "device", "public_key": "0a"}},
+        {"printer": {"role": "device", "public_key": []}},
+        {"printer": {"role": "device", "ticket": "x"}},
+        {"": {"role": "device", "secret": "x"}},
+        {7: {"role": "device", "secret": "x"}},
+    ],
     "WAMP_AUTHENTICATOR_URI": ["com.", ".com", "com.exam ple", "com.<name>", "", 5],
     "WAMP_AUTHORIZER_URI": ["com.", ".com", "com.exam ple", "com.<name>", "", 5],
     "WAMP_DOCS": [0, 1, "yes"],
@@ -149,7 +171,14 @@ REFUSED: dict[str, list[t.Any]] = {
     "WAMP_PROXY": ["proxy.example:3128", "http://proxy.example", "ftp://x:1", "https://x:1", "", 5],
 }
 
-SECRET = ("WAMP_SECRET", "WAMP_TICKET", "WAMP_PRIVATE_KEY", "WAMP_AUTHEXTRA", "WAMP_HEADERS")
+SECRET = (
+    "WAMP_SECRET",
+    "WAMP_TICKET",
+    "WAMP_PRIVATE_KEY",
+    "WAMP_AUTHEXTRA",
+    "WAMP_HEADERS",
+    "WAMP_PRINCIPALS",
+)
 
 
 def pairs(table: dict[str, list[t.Any]]) -> list[tuple[str, t.Any]]:

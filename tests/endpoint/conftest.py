@@ -54,7 +54,7 @@ def embedded(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
 def crossbar(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     """Crossbar.io that asks the app; return the app's configuration."""
     make: MakeRouter = request.getfixturevalue("make_wamp_router")
-    node = AskingNode(folder / "wamp.sock", ["member", "admin", "user", "anonymous"])
+    node = AskingNode(folder / "wamp.sock", ["member", "admin", "user", "device", "anonymous"])
     node.auth["anonymous"] = {"type": "static", "role": "anonymous"}
     make([node.app_url, node.browsers_url], config=node.config)
     return node.environ

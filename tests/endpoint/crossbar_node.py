@@ -32,6 +32,8 @@ class AskingNode:
         browsers["endpoint"]["port"] = int(self.browsers_url.rpartition(":")[2])
         self.auth: dict[str, t.Any] = browsers["auth"]
         self.origins: list[str] = browsers["options"]["allowed_origins"]
+        for method in ("wampcra", "cryptosign") if roles else ():
+            self.auth[method] = self.auth["ticket"]
         if roles:
             self._realm["roles"][1:] = [{"name": role, "authorizer": AUTHORIZER} for role in roles]
 

@@ -81,7 +81,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
     api.serve(router, setup["realm"], host.defer, ports.listen)
     if "policy" in setup:
         rules = (setup["policy"], setup.get("explains", False), setup.get("authorizer"))
-        api.configure(own_app, *rules)
+        api.configure(own_app, *rules, principals=setup.get("principals"))
     for url in setup.get("listen", ()):
         ports.listen(own_app, url, setup.get("origins", []))
     own = RouterURL(f"unix://{place.socket}", "unix", "localhost", 0, place.socket)

@@ -47,6 +47,9 @@ def who(request: Request) -> Identity | None:
     return Identity(current_user.id, role, {"name": current_user.id.title()})
 
 
+if app.config.get("PRINTER"):
+    wamp.principal("printer", secret=app.config["PRINTER"], role="device")
+
 if app.config.get("ASKS"):
 
     @wamp.authorizer

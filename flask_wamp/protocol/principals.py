@@ -1,0 +1,138 @@
+"""Principals: clients that the app knows by a secret or a public key, such as devices.
+
+Source: WAMP Advanced Profile, "Challenge Response Authentication" and "Cryptosign-based Authentication".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+#: How they are written in a configuration.
+FORMS: t.Final = "a dictionary such as {'device-7': {'role': 'device', 'secret': '...'}}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Principal:
+    """A client that proves who it is."""
+
+    authid: str
+    role: str
+    secret: str | None = dataclasses.field(default=None, repr=False)
+    """For WAMP-CRA."""
+
+    public_keys: tuple[str, ...] = ()
+    """For cryptosign: each 64 hex digits, in lower case."""
+
+
+def make_principal(
+    authid: object, role: object, secret: object = None, public_key: object = None
+) -> Principal:
+    """Check and return a principal.
+
+    :param public_key: 64 hex digits, or a list of such keys.
+    :raises ValueError: Something is missing or wrong. The text does not contain the secret.
+    """
+    if not isinstance(authid, str) or not authid:
+        raise ValueError(f"the authid of a principal must be text, not {authid!r:.100}")
+    where = f"principal {authid!r:.100}"
+    if not isinstance(role, str) or not role or role == "*":
+        raise ValueError(f"{where}: role must be the name of a role, such as 'device'")
+    if (secret is None) == (public_key is None):
+        raise ValueError(f"{where}: give either a secret or a public_key")
+    if secret is not None and (not isinstance(secret, str) or not secret):
+        raise ValueError(f"{where}: secret must be text that is not empty")
+    given = [] if public_key is None else [public_key]
+    keys = public_key if isinstance(public_key, list | tuple) else given
+    for key in keys:
+        if not is_public_key(key):
+            raise ValueError(
+                f"{where}: public_key must be 64 hex digits, or a list of such keys, not {key!r:.100}"
+            )
+    if public_key is not None and not keys:
+        raise ValueError(f"{where}: public_key is an empty list")
+    return Principal(authid, role, secret, tuple(str(key).lower() for key in keys))
+
+
+def is_public_key(value: object) -> bool:
+    """Return whether this is a public key of Ed25519, in hex."""
+    return (
+        isinstance(value, str)
+        and len(value) == 64
+        and all(c in "0123456789abcdefABCDEF" for c in value)
+    )
+
+
+def read_principals(value: object) -> list[Principal]:
+    """Return the principals of a dictionary, by authid.
+
+    :raises ValueError: It is none, or one of them is wrong.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("this is no dictionary")
+    made = []
+    for authid, entry in value.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"principal {authid!r:.100} must be a dictionary")
+        unknown = sorted(map(str, entry.keys() - {"role", "secret", "public_key"}))
+        if unknown:
+            raise ValueError(
+                f"principal {authid!r:.100} has {', '.join(unknown)}; it takes role, and secret or public_key"
+            )
+        made.append(make_principal(authid, **{"role": None, **entry}))
+    return made
+
+
+class Directory:
+    """The principals of an app."""
+
+    def __init__(self, principals: t.Iterable[Principal] = ()) -> None:
+        self._by_authid: dict[str, Principal] = {}
+        self._by_key: dict[str, Principal] = {}
+        for principal in principals:
+            self.add(principal)
+
+    def __len__(self) -> int:
+        return len(self._by_authid)
+
+    def add(self, principal: Principal) -> None:
+        """Add a principal.
+
+        :raises ValueError: There is one with the same authid or key.
+        """
+        if principal.authid in self._by_authid:
+            raise ValueError(f"there are two principals {principal.authid!r:.100}")
+        for key in principal.public_keys:
+            if key in self._by_key:
+                raise ValueError(
+                    f"the public key {key} is that of two principals, {self._by_key[key].authid!r:.100} and "
+                    f"{principal.authid!r:.100}"
+                )
+        self._by_authid[principal.authid] = principal
+        self._by_key.update(dict.fromkeys(principal.public_keys, principal))
+
+    def with_secret(self, authid: str | None) -> Principal | None:
+        """Return the principal with an authid that has a secret. None if there is none."""
+        found = self._by_authid.get(authid or "")
+        return found if found is not None and found.secret is not None else None
+
+    def with_key(self, key: object) -> Principal | None:
+        """Return the principal with a public key. None if there is none."""
+        return self._by_key.get(key.lower()) if isinstance(key, str) else None
+
+    @property
+    def some_with_secret(self) -> Principal | None:
+        """Any of those with a secret. None if there is none."""
+        return next((each for each in self._by_authid.values() if each.secret), None)
+
+    def table(self) -> dict[str, dict[str, dict[str, t.Any]]]:
+        """Return them as the embedded router takes them, see :mod:`flask_wamp.router.principals`."""
+        table: dict[str, dict[str, dict[str, t.Any]]] = {}
+        for each in self._by_authid.values():
+            if each.secret is not None:
+                entry: dict[str, t.Any] = {"secret": each.secret, "role": each.role}
+                table.setdefault("wampcra", {})[each.authid] = entry
+            else:
+                entry = {"authorized_keys": list(each.public_keys), "role": each.role}
+                table.setdefault("cryptosign", {})[each.authid] = entry
+        return table
