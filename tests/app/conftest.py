@@ -10,17 +10,24 @@ import pytest
 from flask import Flask, current_app
 
 from flask_wamp import FlaskWAMP, signals
+from flask_wamp.router.features import ROLES
 from tests.support.memory import MemoryRouter
 from tests.support.reports import Reports
 from tests.support.told import Told
 
 Setup = t.Callable[[FlaskWAMP], t.Any]
 Serve = t.Callable[..., tuple[Flask, FlaskWAMP]]
+Lack = t.Callable[..., None]
 
 
 @pytest.fixture
 def router(monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
-    """The router that every client of this process finds, whatever its URL."""
+    """The router that every client of this process finds, whatever its URL.
+
+    It does not announce the session meta API for procedures, so that no client asks at its own time who else
+    serves a procedure: many tests count messages.
+    """
+    monkeypatch.delitem(ROLES["dealer"]["features"], "session_meta_api")
     router = MemoryRouter()
     monkeypatch.setattr("flask_wamp.peer.attempts.open_transport", router.open)
     return router
@@ -34,6 +41,18 @@ def serve(router: MemoryRouter, join: t.Callable[..., tuple[Flask, FlaskWAMP]]) 
         return join("ws://router.in.memory/ws", setup, **config)
 
     return serve
+
+
+@pytest.fixture
+def lack(monkeypatch: pytest.MonkeyPatch) -> Lack:
+    """Have the router not announce features."""
+
+    def lack(*features: str) -> None:
+        for role in ROLES.values():
+            for feature in features:
+                monkeypatch.delitem(role["features"], feature, raising=False)
+
+    return lack
 
 
 @pytest.fixture

@@ -250,7 +250,7 @@ def test_messages_in_one_piece_with_the_welcome(make_app: t.Any, router: MemoryR
     wamp.start()
     router.wait_for(m.Hello)
     transport = router.transports[-1]
-    with router._changed:  # the reader takes all of it at once, or does not: it must not matter
+    with router.together:  # the reader takes all of it at once, or does not: it must not matter
         for message in (m.Welcome(4711, {}), m.Event(1, 2, {}), m.Invocation(5, 6, {})):
             transport.put(message)
     assert router.wait_for(m.Error).request_id == 5

@@ -122,7 +122,7 @@ def test_progress_nobody_asked_for_is_ignored(client: Client, router: MemoryRout
     held = router.hold(ADD)
     future = client.submit(ADD)
     call = held.get(timeout=TIMEOUT)
-    call.transport.put(m.Result(call.message.request_id, {"progress": True}, ["progress"]))
+    router.send(m.Result(router.sent(m.Call)[-1].request_id, {"progress": True}, ["progress"]))
     call.answer("end")
     assert future.result(TIMEOUT) == "end"
 

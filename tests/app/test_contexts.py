@@ -15,6 +15,7 @@ from flask.cli import with_appcontext
 import flask_wamp
 from flask_wamp import ApplicationError, FlaskWAMP, event, invocation
 from flask_wamp.client.client import Client
+from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
@@ -228,24 +229,27 @@ def test_invocation_has_what_the_message_says(serve: Serve, router: MemoryRouter
             }
 
     serve(setup)
-    answer = router.invoke("com.example.x", 1, a=2)
-    assert answer.result(TIMEOUT).args == [
+    result = router.invoke("com.example.x", 1, a=2).result(TIMEOUT)
+    request_id = router.sent(m.Yield)[-1].request_id
+    assert result.args == [
         {
             "procedure": "com.example.x",
             "args": [1],
             "kwargs": {"a": 2},
-            "caller": [7, "joe", "user"],
-            "request_id": answer.request_id,
+            "caller": [router.session_id, "joe", "user"],
+            "request_id": request_id,
             "recent": True,
             "deadline": None,
             "canceled": False,
             "concurrency": 3,
-            "repr": f"<Invocation {answer.request_id} of com.example.x>",
+            "repr": f"<Invocation {request_id} of com.example.x>",
         }
     ]
 
 
-def test_identities_that_are_not_disclosed_are_none(serve: Serve) -> None:
+def test_identities_that_are_not_disclosed_are_none(serve: Serve, router: MemoryRouter) -> None:
+    router.disclose = False
+
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".x")(lambda: [invocation.caller_authid, invocation.caller_authrole])
 
@@ -279,7 +283,7 @@ def test_event_has_what_the_message_says(serve: Serve, router: MemoryRouter) -> 
     eventually(lambda: len(seen) == 11)
     assert seen == [
         *("com.example.x", [1], {"a": 2}, number),
-        *(7, "joe", "user"),
+        *(router.session_id, "joe", "user"),
         *(False, "exact", dt.timezone.utc),
         f"<Event {number} on com.example.x>",
     ]
@@ -326,9 +330,9 @@ FORGED = [
 ]
 
 
-@pytest.mark.parametrize("forward_for", [None, FORGED])
+@pytest.mark.parametrize("is_forwarded", [False, True])
 def test_an_identity_is_that_of_the_sender(
-    serve: Serve, router: MemoryRouter, forward_for: t.Any
+    serve: Serve, router: MemoryRouter, is_forwarded: bool
 ) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
@@ -336,27 +340,29 @@ def test_an_identity_is_that_of_the_sender(
         wamp.callee(".who")(lambda: seen.put(invocation.identity))
         wamp.subscriber(".news")(lambda: seen.put(event.identity))
 
-    if forward_for is not None:
-        first = forward_for[0]
-        for role in ("caller", "publisher"):
-            router.details |= {role: 1, f"{role}_authid": "root", f"{role}_authrole": "admin"}
-        assert first["authid"] == "root"
-        router.details["forward_for"] = forward_for
     serve(setup)
-    router.call("com.example.who")
-    router.publish("com.example.news")
+    if is_forwarded:  # by a router that names the one who says it has sent it, and the link last
+        caller = {"caller": 1, "caller_authid": "root", "caller_authrole": "admin"}
+        details = {**caller, "forward_for": FORGED}
+        router.send(m.Invocation(9000, router.registration_id("com.example.who"), details))
+        publisher = {"publisher": 1, "publisher_authid": "root", "publisher_authrole": "admin"}
+        details = {**publisher, "forward_for": FORGED}
+        router.send(m.Event(router.subscription_id("com.example.news"), 9000, details))
+    else:
+        router.call("com.example.who")
+        router.publish("com.example.news")
     for _ in range(2):
         assert seen.get(timeout=TIMEOUT) == flask_wamp.Identity("joe", "user")
 
 
 def test_who_is_not_disclosed_has_no_identity(serve: Serve, router: MemoryRouter) -> None:
-    router.details = {"caller": None, "caller_authid": None, "caller_authrole": None}
+    router.disclose = False
     serve(lambda wamp: wamp.callee(".who")(lambda: invocation.identity))
     assert router.call("com.example.who") is None
 
 
 def test_a_trusted_link_says_who_sent_it(serve: Serve, router: MemoryRouter) -> None:
-    router.details["forward_for"] = FORGED
+    router.options["forward_for"] = FORGED[:1]
     serve(
         lambda wamp: wamp.callee(".who")(lambda: invocation.caller_authid),
         WAMP_TRUSTED_LINKS=["user"],

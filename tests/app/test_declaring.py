@@ -13,6 +13,7 @@ from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, MemoryRouter
+from tests.support.memory_transport import MemoryTransport
 
 ADD, TOPIC = "com.example.add", "com.example.topic"
 
@@ -129,8 +130,15 @@ def test_subscriptions_that_share_an_id_at_the_router(serve: Serve, router: Memo
     # Two apps have sessions of their own; here it is one session with a topic twice, which a router
     # answers with the same subscription.
     seen: list[str] = []
-    router.ignore_match()
     _, wamp = serve(lambda wamp: wamp.subscriber(".topic")(lambda: seen.append("first")))
+    subscription_id = router.subscription_id(TOPIC)
+
+    def share(transport: MemoryTransport, message: m.Message) -> bool:
+        if isinstance(message, m.Subscribe):
+            transport.put(m.Subscribed(message.request_id, subscription_id))
+        return isinstance(message, m.Subscribe)
+
+    router.script = share
     wamp.client.subscribe(lambda: seen.append("second"), TOPIC, match="prefix")
     first, second = wamp.client.declarations
     assert first.id == second.id

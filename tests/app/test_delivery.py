@@ -20,6 +20,7 @@ from flask_wamp.protocol.uris import COUNT_CALLEES, as_parts, own_prefix
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.memory import TIMEOUT, Held, MemoryRouter
+from tests.support.memory_transport import MemoryTransport
 
 TOPIC = "com.example.a"
 OWN = "com.example.flask_wamp"
@@ -297,23 +298,23 @@ def test_who_cannot_subscribe_lets_another_have_the_topic(
     router: MemoryRouter,
     sink: Sink,
     how: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lease = f"{OWN}.lease.deliver.exact.{TOPIC}"
-    subscribes = router._routing.on_subscribe
     first: list[object] = []
 
-    def on_subscribe(transport: t.Any, message: m.Subscribe) -> None:
-        if message.topic != TOPIC or transport not in (first or [transport]):
-            return subscribes(transport, message)
+    def refuse_first(transport: MemoryTransport, message: m.Message) -> bool:
+        if not isinstance(message, m.Subscribe) or message.topic != TOPIC:
+            return False
+        if transport not in (first or [transport]):
+            return False
         first[:] = [transport]
         if how == "refused":
             code = m.code(m.Subscribe)
             transport.put(m.Error(code, message.request_id, {}, error_uris.NOT_AUTHORIZED))
-        return None
+        return True
 
-    monkeypatch.setattr(router._routing, "on_subscribe", on_subscribe)
+    router.script = refuse_first
     serve(subscribe, WAMP_CALL_TIMEOUT=0.2)
     eventually(lambda: "is not delivered by this process" in caplog.text)
     serve(subscribe)
@@ -329,7 +330,7 @@ def test_who_could_not_subscribe_tries_again(
     router.refuse(TOPIC)
     _, wamp = serve(subscribe)
     eventually(lambda: "is not delivered by this process" in caplog.text)
-    router._routing.refused.discard(TOPIC)
+    router.refused.discard(TOPIC)
     eventually(lambda: TOPIC in router.topics)
     router.publish(TOPIC, 1)
     assert sink.handle(1) == [1]
@@ -443,22 +444,23 @@ def test_who_leaves_gives_back_what_it_has_not_begun_with(
 
 
 def test_who_has_no_registration_of_its_own_hands_over_too(
-    serve: Serve, router: MemoryRouter, callees: list[int], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, router: MemoryRouter, callees: list[int]
 ) -> None:
     """The router refused it, and it forwards nevertheless: it cannot ask who else is there."""
-    refuses = router._routing._is_refused
     seen: queue.SimpleQueue[int] = queue.SimpleQueue()
     first: list[object] = []
 
-    def is_refused(transport: t.Any, message: t.Any, uri: str) -> bool:
-        registers = isinstance(message, m.Register) and uri == DELIVER
-        if registers and transport is (first or [transport])[0]:
-            first[:] = [transport]
-            router._routing.refuse(transport, message, error_uris.NOT_AUTHORIZED)
-            return True
-        return refuses(transport, message, uri)
+    def refuse_first(transport: MemoryTransport, message: m.Message) -> bool:
+        if not isinstance(message, m.Register) or message.procedure != DELIVER:
+            return False
+        if transport not in (first or [transport]):
+            return False
+        first[:] = [transport]
+        code = m.code(m.Register)
+        transport.put(m.Error(code, message.request_id, {}, error_uris.NOT_AUTHORIZED))
+        return True
 
-    monkeypatch.setattr(router._routing, "_is_refused", is_refused)
+    router.script = refuse_first
 
     def setup(wamp: FlaskWAMP) -> None:
         wamp.subscriber(".a", delivery="one")(lambda number: seen.put(number))
@@ -560,7 +562,7 @@ def test_outsiders_cannot_make_a_holder_hand_over(
         assert refused.value.uri == error_uris.NOT_AUTHORIZED
     router.publish(TOPIC, 1)
     assert seen.get(timeout=TIMEOUT)[1] == 1  # it still takes them
-    router._routing.refused.discard(lease)
+    router.refused.discard(lease)
     stopping.join(TIMEOUT)
 
 

@@ -99,6 +99,7 @@ def test_two_apps_in_one_process(router: MemoryRouter, make_app: MakeApp) -> Non
     assert len(router.transports) == 2
     assert len(set(sessions)) == 2
     for app, session_id in zip(apps, sessions, strict=True):
+        router.realm = app.name
         assert router.call(f"com.example.{app.name}") == [app.name, app.name, session_id]
 
 
@@ -137,8 +138,10 @@ def test_one_extension_for_two_apps(router: MemoryRouter, make_app: MakeApp) -> 
         with app.app_context():
             wamp.start()
             wamp.client.wait_until_joined(10)
-    assert router.procedures == {"com.example.name", "org.example.name", "org.example.late"}
+    assert router.procedures == {"com.example.name"}
     assert router.call("com.example.name") == "one"
+    router.realm = "two"
+    assert router.procedures == {"org.example.name", "org.example.late"}
     assert router.call("org.example.name") == router.call("org.example.late") == "two"
 
 

@@ -112,6 +112,7 @@ def test_each_app_has_what_was_declared_for_it(
     for app in apps:
         join(wamp, app)
     for name in names:
+        router.realm = name
         assert router.call(f"com.{name}.hello") == [name, name]
         assert router.call(f"com.{name}.fail") == f"handled by {name}"
         assert router.call(f"com.{name}.money") == f"5 of {name}"
@@ -130,6 +131,7 @@ def test_second_app_while_the_first_is_joined(
     for name in ("one", "two"):
         join(wamp, create(name))
     for name in ("one", "two"):
+        router.realm = name
         assert router.call(f"com.{name}.hello") == [name, name]
         assert router.call(f"com.{name}.fail") == f"handled by {name}"
 
@@ -211,6 +213,7 @@ def before(message):
         import_views()
         join(wamp, app)
     for name in ("one", "two"):
+        router.realm = name
         assert router.call(f"com.{name}.hello") == name
         assert router.call(f"com.{name}.helped")[-1] == name
 
@@ -300,6 +303,7 @@ def test_factory_that_declares_on_a_blueprint_outside(
         wamp.register_blueprint(blueprint)
         join(wamp, app)
     for name in ("one", "two"):
+        router.realm = name
         assert router.call(f"com.{name}.hello") == [name, name]
 
 

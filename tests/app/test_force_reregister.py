@@ -71,7 +71,8 @@ def test_what_one_shares_in_another_way_is_taken(serve: Serve, router: MemoryRou
     serve(theirs("roundrobin"))
     serve(declare)
     assert options(router)[1:] == [{"invoke": "single"}, {"invoke": "single", **FORCED}]
-    assert router.sent(m.Call)[0].args == [URI, {"match": "exact"}]
+    [lookup] = [call for call in router.sent(m.Call) if call.procedure == LOOKUP]
+    assert lookup.args == [URI, {"match": "exact"}]
     assert router.call(URI) == "ours"
 
 
@@ -82,7 +83,8 @@ def test_what_several_share_in_another_way_is_not(
     others = [serve(theirs("roundrobin"))[1] for _ in range(2)]
     _, wamp = serve(declare)
     other = error_uris.PROCEDURE_EXISTS_WITH_OTHER_POLICY
-    why = f"{other}: 'it is taken away from one callee only, and 2 callees share it'"
+    registered = f"'{URI} is registered with invoke=roundrobin'"
+    why = f"{other}: {registered}, 'it is taken away from one callee only, and 2 callees share it'"
     assert refused(wamp) == {URI: why}
     assert f"{URI} was refused: {why}" in caplog.text
     assert not any(refused(other) for other in others)

@@ -31,7 +31,7 @@ def test_a_handler_gets_any_keyword(
 ) -> None:
     serve(lambda wamp: wamp.callee("com.example.take", validate=validate)(f))
     answer = router.invoke("com.example.take", **{name: 1}).result(TIMEOUT)
-    assert (type(answer), answer.args) == (m.Yield, [[name]])
+    assert (type(answer), answer.args) == (m.Result, [[name]])
 
 
 @each_name

@@ -134,7 +134,7 @@ FAILING = {
 }
 
 
-def everything(message: m.Yield | m.Error) -> str:
+def everything(message: m.Result | m.Error) -> str:
     return repr(message).lower()
 
 
@@ -169,7 +169,7 @@ def test_a_background_task_s_error_reaches_only_the_log(
 
     live(setup)
     answer = router.invoke(NAME).result(TIMEOUT)
-    assert isinstance(answer, m.Yield)
+    assert isinstance(answer, m.Result)
     failed.next()
     assert not any("hush" in repr(message).lower() for message in router.messages)
     assert SECRET in caplog.text

@@ -25,7 +25,7 @@ from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
 from tests.support.hostile import array, encode, messages, odd_values
-from tests.support.memory import TIMEOUT, MemoryRouter
+from tests.support.memory import TIMEOUT, Held, MemoryRouter
 
 SERIALIZERS = ("msgpack", "json", "cbor")
 
@@ -90,11 +90,11 @@ class Target:
 
     def registration(self, uri: str) -> int:
         """The id of a registration."""
-        return self.router._routing.callees.of(uri, {})[0].id
+        return self.router.registration_id(uri)
 
     def subscription(self, uri: str) -> int:
         """The id of a subscription."""
-        return self.router._routing.subscribers.of(uri, {})[0].id
+        return self.router.subscription_id(uri)
 
     def answers(self) -> list[int]:
         """The request ids of the invocations that were answered."""
@@ -169,6 +169,13 @@ def test_odd_events_are_taken_or_dropped(target: Target, name: str) -> None:
     stream.close()
 
 
+def sent_call(router: MemoryRouter, held: queue.Queue[Held]) -> int:
+    """Wait for a call; return its request id."""
+    held.get(timeout=TIMEOUT)
+    request_id: int = router.sent(m.Call)[-1].request_id
+    return request_id
+
+
 @each_serializer
 @pytest.mark.parametrize("kind", ["result", "progress", "error"])
 def test_odd_answers_reach_their_callers_only(target: Target, name: str, kind: str) -> None:
@@ -177,7 +184,7 @@ def test_odd_answers_reach_their_callers_only(target: Target, name: str, kind: s
 
     def head() -> list[int]:
         futures.append(client.submit("com.example.held"))
-        number = held.get(timeout=TIMEOUT).message.request_id
+        number = sent_call(target.router, held)
         return [8, 48, number] if kind == "error" else [50, number]
 
     uri = "com.example.error" if kind == "error" else None
@@ -202,7 +209,7 @@ def test_odd_progressive_results_end_their_stream_only(target: Target, name: str
     client, held = target.wamp.client, target.router.hold("com.example.held")
     for what, value in odd_values(name).items():
         stream = client.stream("com.example.held")
-        number = held.get(timeout=TIMEOUT).message.request_id
+        number = sent_call(target.router, held)
         parts = [encode(name, part) for part in (50, number, {"progress": True})]
         target.router.send_bytes(array(name, [*parts, array(name, [value])]))
         target.router.send_bytes(array(name, [*parts, value]))
@@ -239,8 +246,8 @@ def test_sizes_at_the_limit(
     limit = 2**17
     _, wamp = serve(setup, WAMP_MAX_MESSAGE_SIZE=limit)
     session_id = wamp.client.session_id
-    callee = router._routing.callees.of("com.example.take", {})[0].id
-    subscription = router._routing.subscribers.of("com.example.take", {})[0].id
+    callee = router.registration_id("com.example.take")
+    subscription = router.subscription_id("com.example.take")
     for size in (2**8, 2**16, limit):
         heads = ([68, FIRST + size, callee], [36, subscription, FIRST])
         for head in heads:

@@ -384,5 +384,5 @@ def test_flood_of_one_procedure_does_not_make_another_wait_behind_it(
     eventually(lambda: wamp.health()["in_hand"]["waiting"] > full)
     gate.set()
     for each in (answer, first, *flood[:6]):
-        assert isinstance(each.result(TIMEOUT), m.Yield)
+        assert isinstance(each.result(TIMEOUT), m.Result)
     assert order.index("other") <= 2

@@ -127,6 +127,7 @@ def test_other_errors_stay(client: Client, router: MemoryRouter) -> None:
     router.register("wamp.session.get", fail("wamp.error.runtime_error", "boom"))
     with pytest.raises(ApplicationError, match="boom"):
         client.meta.sessions.get(4)
+    router.register("wamp.session.list", fail("wamp.error.no_such_procedure"))
     with pytest.raises(ApplicationError, match="no_such_procedure"):
         client.meta.sessions.list()
 

@@ -12,18 +12,12 @@ from flask_wamp.coordination.leases import ON_UNREGISTER, Leases
 from flask_wamp.coordination.linger import Linger
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import COUNT_CALLEES, LOOKUP
-from tests.app.conftest import Serve
+from tests.app.conftest import Lack, Serve
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
 
 ADD, NEWS = "com.example.add", "com.example.news"
 LEASE = "com.example.flask_wamp.lease.test"
-
-
-def lack(router: MemoryRouter, *features: str) -> None:
-    for role in router.roles.values():
-        for feature in features:
-            role["features"].pop(feature, None)
 
 
 def shared(wamp: FlaskWAMP) -> None:
@@ -51,9 +45,9 @@ def leave(wamp: FlaskWAMP) -> None:
 
 
 def test_a_process_leaves_at_once_where_it_cannot_ask_for_successors(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lack(router, "registration_meta_api")
+    lack("registration_meta_api")
     router.register(COUNT_CALLEES, lambda number: 1)
     _, wamp = serve(shared)
     leave(wamp)
@@ -64,9 +58,9 @@ def test_a_process_leaves_at_once_where_it_cannot_ask_for_successors(
 
 
 def test_a_process_leaves_at_once_where_no_other_can_register_the_same(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lack(router, "shared_registration")
+    lack("shared_registration")
     router.register(COUNT_CALLEES, lambda number: 1)
     _, wamp = serve(shared)
     leave(wamp)
@@ -76,9 +70,13 @@ def test_a_process_leaves_at_once_where_no_other_can_register_the_same(
 
 @pytest.mark.parametrize("invoke", [None, "single"])
 def test_a_process_without_shared_procedures_has_nothing_to_say(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture, invoke: str | None
+    serve: Serve,
+    router: MemoryRouter,
+    lack: Lack,
+    caplog: pytest.LogCaptureFixture,
+    invoke: str | None,
 ) -> None:
-    lack(router, "registration_meta_api")
+    lack("registration_meta_api")
     _, wamp = serve(lambda wamp: invoke and wamp.callee(ADD, invoke=invoke)(lambda: 1))
     leave(wamp)
     assert said(caplog) == []
@@ -95,9 +93,9 @@ def test_with_both_features_it_asks(serve: Serve, router: MemoryRouter) -> None:
 
 
 def test_a_lease_works_without_the_meta_api(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lack(router, "registration_meta_api")
+    lack("registration_meta_api")
     leases = []
     for _ in range(2):
         _, wamp = serve()
@@ -126,9 +124,9 @@ def test_with_the_meta_api_a_lease_uses_it(serve: Serve, router: MemoryRouter) -
 
 
 def test_nothing_is_taken_where_callees_cannot_be_counted(
-    serve: Serve, router: MemoryRouter
+    serve: Serve, router: MemoryRouter, lack: Lack
 ) -> None:
-    lack(router, "registration_meta_api")
+    lack("registration_meta_api")
     router.register(LOOKUP, lambda uri, options: 77)
     router.register(COUNT_CALLEES, lambda number: 1)
     serve(shared)
@@ -142,9 +140,9 @@ def test_nothing_is_taken_where_callees_cannot_be_counted(
 
 
 def test_what_is_not_shared_is_taken_without_the_meta_api(
-    serve: Serve, router: MemoryRouter
+    serve: Serve, router: MemoryRouter, lack: Lack
 ) -> None:
-    lack(router, "registration_meta_api")
+    lack("registration_meta_api")
     serve(lambda wamp: wamp.callee(ADD, invoke="single")(lambda: 1))
     serve(lambda wamp: wamp.callee(ADD, invoke="single", force_reregister=True)(lambda: 2))
     assert router.call(ADD) == 2
@@ -163,9 +161,9 @@ def options(router: MemoryRouter) -> list[t.Any]:
 
 
 def test_without_retention_get_retained_is_not_sent_and_that_is_said_once(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lack(router, "event_retention")
+    lack("event_retention")
     serve(retained)
     router.drop()
     router.wait_for(m.Subscribe, 4)
@@ -175,9 +173,9 @@ def test_without_retention_get_retained_is_not_sent_and_that_is_said_once(
 
 
 def test_of_a_stream_too(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lack(router, "event_retention")
+    lack("event_retention")
     app, _ = serve()
     for _ in range(2):
         with app.app_context(), g.wampy.events(NEWS, get_retained=True):
@@ -196,14 +194,14 @@ def test_with_retention_get_retained_is_sent(
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_handlers_of_sessions_that_join_are_told_if_there_will_be_no_events(
-    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture, complete: bool
+    serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture, complete: bool
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.on_session_join(lambda info: None)
         wamp.on_session_leave(lambda info: None)
 
     if not complete:
-        lack(router, "session_meta_api")
+        lack("session_meta_api")
     serve(setup)
     assert sorted(topics(router)) == ["wamp.session.on_join", "wamp.session.on_leave"]
     assert len(said(caplog)) == (0 if complete else 1)

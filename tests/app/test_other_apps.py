@@ -12,6 +12,8 @@ from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.coordination import other_apps
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.uris import GET_SESSION, LIST_CALLEES
+from flask_wamp.router.features import ROLES
+from tests.app.conftest import Lack
 from tests.conftest import eventually
 from tests.support.memory import MemoryRouter
 
@@ -36,9 +38,9 @@ def join_as(make_app: MakeApp) -> JoinAs:
 
 
 @pytest.fixture
-def asking(router: MemoryRouter) -> MemoryRouter:
+def asking(router: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
     """A router that announces what is needed for the question, and says that session 7 is another app's."""
-    router.roles["dealer"]["features"]["session_meta_api"] = True
+    monkeypatch.setitem(ROLES["dealer"]["features"], "session_meta_api", True)
     router.register(LIST_CALLEES, lambda number: [7])
     router.register(GET_SESSION, lambda number: about("orders"))
     return router
@@ -109,9 +111,9 @@ def test_an_app_without_permission_is_silent_and_does_not_ask_again(
 
 @pytest.mark.parametrize("feature", ["registration_meta_api", "session_meta_api"])
 def test_a_router_that_does_not_announce_it_is_not_asked(
-    asking: MemoryRouter, join_as: JoinAs, feature: str
+    asking: MemoryRouter, join_as: JoinAs, lack: Lack, feature: str
 ) -> None:
-    del asking.roles["dealer"]["features"][feature]
+    lack(feature)
     join_as("shop").stop()
     assert calls(asking) == []
 

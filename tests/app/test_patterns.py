@@ -281,7 +281,7 @@ def test_a_router_that_does_not_tell_the_procedure(
     serve(lambda wamp: wamp.callee(".<x>.f")(lambda x: x))
     answer = router.invoke("com.example.7.f")
     assert answer.result(10).args == ["7"]
-    router.send(m.Invocation(5000, 1001, {}, [], {}))
+    router.send(m.Invocation(5000, router.registration_id("com.example..f"), {}, [], {}))
     eventually(lambda: "sent 'com.example..f' for 'com.example.<x>.f'" in caplog.text)
 
 

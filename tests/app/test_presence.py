@@ -54,10 +54,10 @@ def watched(serve: Serve, seen: Seen) -> FlaskWAMP:
 def test_handlers_are_told_who_joins_and_leaves(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen
 ) -> None:
-    router.publish(ON_JOIN, joe(4))
-    router.publish(ON_LEAVE, 4)
-    router.publish(ON_LEAVE, 5)
-    router.publish(ON_LEAVE, 6, "jim", "user")
+    router.announce(ON_JOIN, joe(4))
+    router.announce(ON_LEAVE, 4)
+    router.announce(ON_LEAVE, 5)
+    router.announce(ON_LEAVE, 6, "jim", "user")
     eventually(lambda: len(seen) == 4)
     assert seen == [("joined", 4, "joe"), ("left", 4, "joe"), ("left", 5, None), ("left", 6, "jim")]
 
@@ -76,8 +76,8 @@ def test_nobody_leaves_before_they_have_joined(serve: Serve, router: MemoryRoute
 
     serve(setup)
     for number in range(50):
-        router.publish(ON_JOIN, joe(number + 1))
-        router.publish(ON_LEAVE, number + 1)
+        router.announce(ON_JOIN, joe(number + 1))
+        router.announce(ON_LEAVE, number + 1)
     go.set()
     eventually(lambda: len(seen) == 100)
     assert [number for _, number, _ in seen] == [1 + i // 2 for i in range(100)]
@@ -106,7 +106,7 @@ def test_all_handlers_run_each_with_its_hooks(serve: Serve, router: MemoryRouter
             seen.append(("second", g.mark, session))
 
     serve(setup)
-    router.publish(ON_JOIN, joe(4))
+    router.announce(ON_JOIN, joe(4))
     eventually(lambda: len(seen) == 3)
     assert seen[0] == ("first", "tests", False, ON_JOIN)
     assert seen[1:] == [[SessionInfo.parse(joe(4))], ("second", True, SessionInfo.parse(joe(4)))]
@@ -120,8 +120,8 @@ def test_decorated_while_joined(serve: Serve, router: MemoryRouter, seen: Seen) 
     wamp.on_session_leave(lambda session: seen.append("again"))
     wamp.on_session_join(seen.joined)
     assert {each.topic for each in router.sent(m.Subscribe)} == {ON_JOIN, ON_LEAVE}
-    router.publish(ON_JOIN, joe(4))
-    router.publish(ON_LEAVE, 4)
+    router.announce(ON_JOIN, joe(4))
+    router.announce(ON_LEAVE, 4)
     eventually(lambda: len(seen) == 3)
     assert seen == [("joined", 4, "joe"), ("left", 4, "joe"), "again"]
 
@@ -130,20 +130,20 @@ def test_beside_an_ordinary_subscriber(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen
 ) -> None:
     watched.client.subscribe(lambda details: seen.append(details["session"]), ON_JOIN)
-    router.publish(ON_JOIN, joe(4))
+    router.announce(ON_JOIN, joe(4))
     eventually(lambda: len(seen) == 2)
     assert set(seen) == {4, ("joined", 4, "joe")}
 
 
 def test_after_a_reconnect(watched: FlaskWAMP, router: MemoryRouter, seen: Seen) -> None:
-    router.publish(ON_JOIN, joe(4))
+    router.announce(ON_JOIN, joe(4))
     eventually(lambda: len(seen) == 1)
     router.drop()
     router.wait_for(m.Subscribe, 4)
     watched.client.wait_until_joined(TIMEOUT)
-    router.publish(ON_LEAVE, 4)  # might be another one: ids of lost sessions say nothing any more
-    router.publish(ON_JOIN, joe(5))
-    router.publish(ON_LEAVE, 5)
+    router.announce(ON_LEAVE, 4)  # might be another one: ids of lost sessions say nothing any more
+    router.announce(ON_JOIN, joe(5))
+    router.announce(ON_LEAVE, 5)
     eventually(lambda: len(seen) == 4)
     assert seen[1:] == [("left", 4, None), ("joined", 5, "joe"), ("left", 5, "joe")]
 
@@ -152,10 +152,10 @@ def test_odd_events_are_ignored(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        router.publish(ON_JOIN)
-        router.publish(ON_JOIN, {"authid": "joe"})
-        router.publish(ON_LEAVE, "x")
-        router.publish(ON_JOIN, {"session": 4})
+        router.announce(ON_JOIN)
+        router.announce(ON_JOIN, {"authid": "joe"})
+        router.announce(ON_LEAVE, "x")
+        router.announce(ON_JOIN, {"session": 4})
         eventually(lambda: seen == [("joined", 4, None)])
     assert caplog.text.count("is ignored: the router described a session without an id") == 3
 
@@ -169,8 +169,8 @@ def test_two_apps(make_app: t.Callable[..., Flask], router: MemoryRouter, seen: 
         with app.app_context():
             wamp.start()
             wamp.client.wait_until_joined(TIMEOUT)
-    router.publish(ON_JOIN, joe(4))
-    eventually(lambda: len(seen) == 2)
+    router.announce(ON_JOIN, joe(4))
+    eventually(lambda: len(seen) == 3)  # both hear of joe, and the first app of the second one
 
 
 def test_a_topic_is_refused() -> None:

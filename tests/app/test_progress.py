@@ -81,7 +81,7 @@ HANDLERS: dict[t.Callable[[], t.Any], tuple[list[t.Any], t.Any, t.Any]] = {
 }
 
 
-def payload(message: m.Yield) -> t.Any:
+def payload(message: m.Result) -> t.Any:
     """Its only value, or all of it."""
     if len(message.args) == 1 and not message.kwargs:
         return message.args[0]

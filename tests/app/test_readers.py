@@ -109,7 +109,7 @@ def test_who_is_trusted_runs_all_in_one_thread(
     names = set()
     for _ in range(20):
         readers_rest(wamp)
-        with router.transports[-1].together:
+        with router.together:
             answers = [router.invoke("com.example.quick") for _ in range(at_once)]
         names |= {answer.result(TIMEOUT).args[0] for answer in answers}
     assert names in ({"wamp-worker-reader-1"}, {"wamp-worker-reader-2"})
@@ -141,7 +141,7 @@ def test_what_came_with_a_slow_one_does_not_wait_for_it(
     for _ in range(5):
         readers_rest(wamp)
         procedures.gate.clear()
-        with router.transports[-1].together:  # procedures take turns: quick, slow, quick ...
+        with router.together:  # procedures take turns: quick, slow, quick ...
             quick = [router.invoke("com.example.quick") for _ in range(2)]
             slow = [router.invoke("com.example.slow") for _ in range(3)]
             quick += [router.invoke("com.example.quick") for _ in range(2)]
@@ -169,13 +169,13 @@ def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
     _, wamp = serve(setup, WAMP_HEARTBEAT=60)
     for number in range(5):
         readers_rest(wamp)
-        with router.transports[-1].together:
+        with router.together:
             ask = router.invoke("com.example.ask")
             quick = [router.invoke("com.example.quick") for _ in range(3)]
         call = held.get(timeout=TIMEOUT)
         assert all(answer.result(TIMEOUT).args[0] for answer in quick)
         procedures.gate.clear()
-        with router.transports[-1].together:
+        with router.together:
             later = router.invoke("com.example.quick")
             slow = router.invoke("com.example.slow")
         assert later.result(TIMEOUT).args[0]
@@ -199,7 +199,7 @@ def test_answer_is_not_left_in_line_behind_what_has_none(
     _, wamp = serve(setup, WAMP_HEARTBEAT=60)  # which would have it sent
     for _ in range(5):
         readers_rest(wamp)
-        with router.transports[-1].together:
+        with router.together:
             answer = router.invoke("com.example.quick")
             router.publish("com.example.news")
         assert answer.result(TIMEOUT).args[0]

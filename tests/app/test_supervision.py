@@ -201,7 +201,7 @@ def test_refused_procedure_is_tried_again_though_the_log_is_broken(
     with fail_at("handler", ValueError("a log handler's")):
         _, wamp = serve(declare)
         assert "com.example.add" in wamp.health()["procedures"]["refused"]
-        router._routing.refused.clear()
+        router.refused.clear()
         eventually(lambda: not wamp.health()["procedures"]["refused"])
         assert router.call("com.example.add", 1, 2) == 3
 
@@ -458,7 +458,7 @@ def test_calls_that_all_threads_wait_for_are_refused(
     wamp.client.pool.max_threads = 3
     answers = [router.invoke("com.example.outer") for _ in range(50)]
     said = [answer.result(TIMEOUT) for answer in answers]
-    results = {answer.args[0] if isinstance(answer, m.Yield) else answer.error for answer in said}
+    results = {answer.args[0] if isinstance(answer, m.Result) else answer.error for answer in said}
     assert results <= {"inner", "wamp.error.unavailable"}
     assert wamp.client.pool.threads <= 5  # with the two that read
     assert router.call("com.example.outer") == "inner"

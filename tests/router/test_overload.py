@@ -209,7 +209,7 @@ def test_publications_a_router_does_not_read_fill_no_memory(kind: str) -> None:
         eventually(lambda: app.state()["ticks"] == 20, LIMIT)  # the reader reads
         read_by_then = router.publications
         router.go_on()
-        assert all(isinstance(answer.result(LIMIT), m.Yield) for answer in answers)
+        assert all(isinstance(answer.result(LIMIT), m.Result) for answer in answers)
         eventually(lambda: router.publications == 2 * WRITERS * count, LIMIT)
         eventually(lambda: len(router.pongs_after) == 20, LIMIT)
         state = app.state()

@@ -1,67 +1,37 @@
-"""A router in memory, at the seam between the peer and the network.
+"""The router of ``memory:``, which tests look into, and which they can have misbehave.
 
-It stands in for ``flask_wamp.transports.open_transport``, so everything above the sockets is real, the
-serializers too. What a client sends is handled in the thread that sends it; what the router sends
-waits in a queue for the client's reader.
+Sessions, routing, the meta API and the transport are the library's own. It stands in for
+``flask_wamp.transports.open_transport``, so everything above the sockets is as with any router. What a
+client sends is handled in the thread that sends it; what the router sends waits for the client's reader.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import copy
 import queue
 import threading
 import typing as t
 
+import msgspec
+
 from flask_wamp.exceptions import ApplicationError, TransportError
 from flask_wamp.protocol import messages as m
-from flask_wamp.router.features import ROLES
-from tests.support.memory_routing import NO_SUCH_PROCEDURE, Routing
+from flask_wamp.protocol.identity import Identity
+from flask_wamp.router import Decision, Settings
+from flask_wamp.router import memory as real
+from flask_wamp.router.realm import Realm
+from tests.support.memory_peer import TIMEOUT, Answer, Held, MemoryPeer, holding, returning
 from tests.support.memory_transport import MemoryTransport
 
-TIMEOUT = 10.0
-"""Seconds after which a wait in a test has failed."""
+__all__ = ["TIMEOUT", "Answer", "Held", "MemoryRouter"]
 
+INSTEAD = "tests.instead."
+"""What a call is redirected to begins with this: procedures of the tests' own peer."""
 
-class Held(t.NamedTuple):
-    """A call that the test answers itself."""
-
-    transport: MemoryTransport
-    message: m.Call
-
-    def answer(self, /, *args: t.Any, **kwargs: t.Any) -> None:
-        """Answer with RESULT."""
-        self.transport.put(m.Result(self.message.request_id, {}, list(args), kwargs))
-
-    def fail(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> None:
-        """Answer with ERROR."""
-        code = m.code(m.Call)
-        self.transport.put(m.Error(code, self.message.request_id, {}, uri, list(args), kwargs))
-
-
-class Answer(concurrent.futures.Future[t.Any]):
-    """What a client's procedure answers: its result is YIELD or ERROR."""
-
-    progress: list[m.Yield]
-    """Progressive results, as they come."""
-
-    transport: MemoryTransport
-    request_id: int
-
-    def interrupt(self, mode: str = "killnowait") -> None:
-        """Send INTERRUPT."""
-        self.transport.put(m.Interrupt(self.request_id, {"mode": mode}))
-
-    def take(self, message: m.Yield | m.Error) -> None:
-        """Note what the callee said."""
-        if isinstance(message, m.Yield) and message.options.get("progress"):
-            self.progress.append(message)
-        else:
-            self.set_result(message)
+JOE = Identity("joe", "user")
 
 
 class MemoryRouter:
-    """A broker and a dealer, and a peer of their own: :meth:`call`, :meth:`publish`, :meth:`register`.
+    """A router with a peer of the tests' own: :meth:`call`, :meth:`publish`, :meth:`register`.
 
     :param serializer: What every line speaks; by default the client's first choice.
     """
@@ -75,31 +45,33 @@ class MemoryRouter:
         """Whether nothing is answered at all, not even HELLO (see :meth:`welcome`) or a ping."""
         self.abort: m.Abort | None = None
         """What HELLO is answered with in place of WELCOME."""
-        self.details: dict[str, t.Any] = {}
-        """Added to the details of :meth:`invoke` and :meth:`publish`."""
-        self.roles: dict[str, t.Any] = copy.deepcopy(ROLES)
-        """What WELCOME announces. Without this feature, no client asks about other applications' callees."""
-        del self.roles["dealer"]["features"]["session_meta_api"]
+        self.options: m.Details = {}
+        """Added to the options of :meth:`invoke` and :meth:`publish`."""
+        self.disclose: bool | None = None
+        """Whether callers and publishers are named. None: as always."""
+        self.script: t.Callable[[MemoryTransport, t.Any], bool] = lambda transport, message: False
+        """Called with what a client sends. True: it is handled with that, the router has nothing of it."""
+        self.refused: set[str] = set()
+        """URIs that nobody may use."""
         self.attempts = 0
         self.messages: list[t.Any] = []
         """What all clients sent, in order."""
         self.transports: list[MemoryTransport] = []
         """The lines that are up, the last one opened last."""
-        self._changed = threading.Condition(threading.RLock())
-        self._routing = Routing()
+        # A silent router lets clients wait, however long a test takes.
+        settings = Settings(hello_timeout=1000, trusted_links=frozenset({"user"}))
+        self.core = real.MemoryRouter(settings, self._authorize)._exchange()
+        self.together = self.core.lock
+        """What the router sends while this is held arrives at once."""
+        self._changed = threading.Condition(self.core.lock)
+        self.realm = "realm1"
+        """Where :meth:`call`, :meth:`publish` and so on happen."""
+        self._peers = {self.realm: MemoryPeer(self.core, self.realm, JOE)}
         self._held: dict[str, queue.Queue[Held]] = {}
-        self._procedures: dict[str, t.Callable[..., t.Any]] = {}
+        self._redirected: set[str] = set()
 
     def open(
-        self,
-        url: t.Any,
-        *,
-        serializers: t.Sequence[str],
-        max_message_size: int,
-        compression: bool,
-        timeout: float,
-        tls: t.Any,
-        opened: t.Any,
+        self, url: t.Any, *, serializers: t.Sequence[str], **options: t.Any
     ) -> MemoryTransport:
         """Stand in for ``open_transport``."""
         with self._changed:
@@ -107,11 +79,21 @@ class MemoryRouter:
             self._changed.notify_all()
             if self.down:
                 raise TransportError(f"cannot connect to {url.url}: Connection refused")
-            transport = MemoryTransport(self, self.serializer or serializers[0])
-            self.transports.append(transport)
-            return transport
+            return MemoryTransport(self, self.serializer or serializers[0])
 
     # A peer of its own.
+
+    @property
+    def _peer(self) -> MemoryPeer:
+        with self.core.lock:
+            if self.realm not in self._peers:
+                self._peers[self.realm] = MemoryPeer(self.core, self.realm, JOE)
+            return self._peers[self.realm]
+
+    @property
+    def session_id(self) -> int:
+        """The id of the session that calls and publishes, ``joe`` with the role ``user``."""
+        return self._peer.session_id
 
     def call(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Call a client's procedure; return its single result, or raise what it raised."""
@@ -124,52 +106,53 @@ class MemoryRouter:
 
     def invoke(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> Answer:
         """Call a client's procedure and return at once."""
-        answer = Answer()
-        answer.progress = []
-        details = {
-            "caller": 7,
-            "caller_authid": "joe",
-            "caller_authrole": "user",
-            "receive_progress": True,
-            **self.details,
-        }
-        with self._changed:
-            invoked = self._routing.invoke(uri, details, list(args), kwargs, answer.take)
-            if invoked is None:
-                raise ApplicationError(NO_SUCH_PROCEDURE)
-            answer.transport, answer.request_id = invoked
-        return answer
+        options = {"receive_progress": True, **self.options}
+        return self._peer.call(uri, options, list(args), kwargs)
 
     def publish(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> int:
         """Publish an event to all who have subscribed; return the publication id."""
-        details = {"publisher": 7, "publisher_authid": "joe", "publisher_authrole": "user"}
-        details |= self.details
-        with self._changed:
-            return self._routing.deliver(topic, details, list(args), kwargs)
+        return self._peer.publish(topic, self.options, list(args), kwargs)
+
+    def announce(self, topic: str, /, *args: t.Any) -> None:
+        """Publish a meta event that nothing is behind."""
+        self.core.run(lambda: self._realm.broker.announce(topic, *args))
+
+    def retain(self, topic: str, /, *args: t.Any) -> int:
+        """Publish an event that the router keeps for later subscribers."""
+        return self._peer.publish(topic, {"retain": True, **self.options}, list(args), {})
 
     def register(self, uri: str, procedure: t.Callable[..., t.Any]) -> None:
-        """Offer a procedure to the clients; it must not wait, and may raise ``ApplicationError``."""
-        self._procedures[uri] = procedure
+        """Offer a procedure; it must not wait, and may raise ``ApplicationError``.
+
+        All calls come here, whether clients have registered the URI or the router has such a procedure.
+        """
+        self._redirected.add(uri)
+        self._peer.serve(INSTEAD + uri, returning(self._peer, procedure))
 
     def hold(self, uri: str) -> queue.Queue[Held]:
-        """Offer a procedure whose calls the test answers itself."""
-        return self._held.setdefault(uri, queue.Queue())
+        """Offer a procedure, as :meth:`register` does; the test answers its calls."""
+        if uri not in self._held:
+            self._held[uri] = queue.Queue()
+            self._redirected.add(uri)
+            self._peer.serve(INSTEAD + uri, holding(self._peer, self._held[uri]))
+        return self._held[uri]
 
     # Misbehaviour.
 
     def refuse(self, uri: str) -> None:
         """Answer every request for a URI with ERROR not_authorized."""
-        self._routing.refused.add(uri)
+        self.refused.add(uri)
 
-    def ignore_match(self) -> None:
-        """Take a topic for one subscription, however it is asked for."""
-        self._routing.subscribers.ignore_match = True
+    def _authorize(
+        self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
+    ) -> Decision:
+        return Decision(uri not in self.refused, self.disclose, "not today")
 
     def drop(self) -> None:
         """Cut all lines."""
         with self._changed:
             for transport in list(self.transports):
-                self.hang_up(transport)
+                transport.cut()
 
     def give_up(self) -> None:
         """Cut all lines, and refuse new ones."""
@@ -179,7 +162,7 @@ class MemoryRouter:
     def welcome(self) -> None:
         """Answer the HELLO of who connected last, after having been silent."""
         self.silent = False
-        self._on_hello(self.transports[-1], self.sent(m.Hello)[-1])
+        self.transports[-1].hear(self.sent(m.Hello)[-1])
 
     def send(self, message: m.Message) -> None:
         """Send any message to who connected last."""
@@ -209,63 +192,51 @@ class MemoryRouter:
 
     @property
     def procedures(self) -> set[str]:
-        """What is registered."""
-        return self._routing.callees.uris
+        """What clients have registered."""
+        with self.core.lock:
+            uris = {each.uri for each in self._realm.dealer.by_id.values()}
+        return {uri for uri in uris if not uri.startswith(INSTEAD)}
 
     @property
     def topics(self) -> set[str]:
-        """What is subscribed to."""
-        return self._routing.subscribers.uris
+        """What clients have subscribed to."""
+        with self.core.lock:
+            return {each.uri for each in self._realm.broker.by_id.values()}
 
-    # The other end of the lines.
+    def registration_id(self, uri: str) -> int:
+        """The id of a registration."""
+        return next(each.id for each in self._realm.dealer.by_id.values() if each.uri == uri)
 
-    def receive(self, transport: MemoryTransport, message: t.Any) -> None:
-        """Handle a client's message."""
-        with self._changed:
-            self.messages.append(message)
-            self._changed.notify_all()
-            if self.silent:
-                return
-            name = type(message).__name__.lower()
-            own = getattr(self, f"_on_{name}", None)
-            handle = own or getattr(self._routing, f"on_{name}")
-            handle(transport, message)
+    def subscription_id(self, topic: str) -> int:
+        """The id of a subscription."""
+        return next(each.id for each in self._realm.broker.by_id.values() if each.uri == topic)
 
-    def hang_up(self, transport: MemoryTransport) -> None:
-        """End a connection; who was there is gone."""
-        with self._changed:
-            if transport.cut:
-                return
-            transport.end()
-            self.transports.remove(transport)
-            self._routing.forget(transport)
-            self._changed.notify_all()
+    @property
+    def _realm(self) -> Realm:
+        return self.core.core.realms[self._peer.realm]
 
-    def _on_hello(self, transport: MemoryTransport, message: m.Hello) -> None:
-        if self.abort is not None:
+    # The other end of the lines. The core's lock is held.
+
+    def begun(self, transport: MemoryTransport) -> None:
+        """Note a connection."""
+        self.transports.append(transport)
+
+    def take(self, transport: MemoryTransport, message: m.Message) -> m.Message | None:
+        """Note a message, and return what the router's core is to handle: the message, another, or none."""
+        self.messages.append(message)
+        self._changed.notify_all()
+        if self.silent:
+            return None
+        if self.script(transport, message):
+            return None
+        if isinstance(message, m.Hello) and self.abort is not None:
             transport.put(self.abort)
-            return
-        transport.session_id = next(self._routing.ids)
-        details = {"roles": self.roles, "realm": message.realm, "authid": "anonymous"}
-        transport.put(m.Welcome(transport.session_id, details))
+            return None
+        if isinstance(message, m.Call) and message.procedure in self._redirected - self.refused:
+            return msgspec.structs.replace(message, procedure=INSTEAD + message.procedure)
+        return message
 
-    def _on_goodbye(self, transport: MemoryTransport, message: m.Goodbye) -> None:
-        self._routing.forget(transport)
-        transport.put(m.Goodbye({}, "wamp.close.goodbye_and_out"))
-
-    def _on_abort(self, transport: MemoryTransport, message: m.Abort) -> None:
-        self.hang_up(transport)
-
-    def _on_call(self, transport: MemoryTransport, message: m.Call) -> None:
-        uri = message.procedure
-        if uri in self._held:
-            self._held[uri].put(Held(transport, message))
-        elif uri in self._procedures and uri not in self._routing.refused:
-            try:
-                value = self._procedures[uri](*message.args, **message.kwargs)
-            except ApplicationError as error:
-                self._routing.refuse(transport, message, str(error.uri), *error.args)
-            else:
-                transport.put(m.Result(message.request_id, {}, [value]))
-        else:
-            self._routing.on_call(transport, message)
+    def ended(self, transport: MemoryTransport) -> None:
+        """Note the end of a connection."""
+        self.transports.remove(transport)
+        self._changed.notify_all()

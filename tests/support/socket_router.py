@@ -6,31 +6,12 @@ import contextlib
 import socket
 import threading
 
+from flask_wamp.exceptions import TransportError
 from flask_wamp.transports.rawsocket import RawSocketFraming
 from tests.support.memory import MemoryRouter
 from tests.support.memory_transport import MemoryTransport
 
 SERIALIZERS = {1: "json", 2: "msgpack", 3: "cbor"}
-
-
-class SocketTransport(MemoryTransport):
-    """The router's end of a TCP connection."""
-
-    def __init__(self, router: SocketRouter, serializer: str, sock: socket.socket) -> None:
-        super().__init__(router, serializer)
-        self.sock = sock
-
-    def put_bytes(self, data: bytes) -> None:
-        """Send a frame."""
-        with contextlib.suppress(OSError):
-            self.sock.sendall(RawSocketFraming.frame(data))
-
-    def end(self) -> None:
-        """Close the connection."""
-        self.cut = True
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
 
 
 class SocketRouter(MemoryRouter):
@@ -41,6 +22,7 @@ class SocketRouter(MemoryRouter):
         self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._accepting = threading.Thread(target=self._accept, name="socket-router")
+        self.sockets: dict[MemoryTransport, socket.socket] = {}
         self._serving: list[threading.Thread] = []
 
     def __enter__(self) -> SocketRouter:
@@ -63,20 +45,33 @@ class SocketRouter(MemoryRouter):
                 self._serving[-1].start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
+        """Pass on what a client sends, in this thread, and what the router sends, in another one."""
+        with sock:
             transport = self._shake_hands(sock)
-            framing = RawSocketFraming(2**24)
-            while data := sock.recv(65536):
-                for message in framing.feed(data):
-                    self.receive(transport, transport.router_serializer.decode(message))
-            self.hang_up(transport)
+            self.sockets[transport] = sock
+            sending = threading.Thread(target=self._send_all, args=[transport, sock])
+            sending.start()
+            with contextlib.suppress(OSError, TransportError):
+                self._receive_all(transport, sock)
+            transport.cut()
+            sending.join()
 
-    def _shake_hands(self, sock: socket.socket) -> SocketTransport:
+    def _receive_all(self, transport: MemoryTransport, sock: socket.socket) -> None:
+        framing = RawSocketFraming(2**24)
+        while data := sock.recv(65536):
+            transport.send([bytes(message) for message in framing.feed(data)])
+
+    def _send_all(self, transport: MemoryTransport, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while (messages := transport.receive()) is not None:
+                sock.sendall(b"".join(map(RawSocketFraming.frame, messages)))
+            sock.shutdown(socket.SHUT_RDWR)
+
+    def _shake_hands(self, sock: socket.socket) -> MemoryTransport:
         hello = sock.recv(4)
         with self._changed:
             self.attempts += 1
-            transport = SocketTransport(self, SERIALIZERS[hello[1] & 0x0F], sock)
-            self.transports.append(transport)
             self._changed.notify_all()
+            transport = MemoryTransport(self, SERIALIZERS[hello[1] & 0x0F])
         sock.sendall(bytes([0x7F, 0xF0 | hello[1] & 0x0F, 0, 0]))
         return transport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import typing as t
@@ -56,29 +55,26 @@ class StallingRouter(SocketRouter):
     def ping(self) -> None:
         """Send a ping to who connected last."""
         with self._changed:
-            sock: socket.socket = t.cast(t.Any, self.transports[-1]).sock
-            sock.sendall(bytes([_PING, 0, 0, 0]))
+            self.sockets[self.transports[-1]].sendall(bytes([_PING, 0, 0, 0]))
 
     @property
     def publications(self) -> int:
         """How many have come."""
         return sum(map(len, list(self.published.values())))
 
-    def receive(self, transport: MemoryTransport, message: t.Any) -> None:
-        """Handle a client's message, or leave it and all that follow for later."""
-        self._reading.wait()
-        if isinstance(message, m.Publish):
-            writer, number, _ = message.args
-            self.published.setdefault(writer, []).append(number)
-        else:
-            super().receive(transport, message)
+    def take(self, transport: MemoryTransport, message: t.Any) -> m.Message | None:
+        """Count a publication, and forget it."""
+        if not isinstance(message, m.Publish):
+            return super().take(transport, message)
+        writer, number, _ = message.args
+        self.published.setdefault(writer, []).append(number)
+        return None
 
-    def _serve(self, sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
-            transport, framing = self._shake_hands(sock), _Framing()
-            while data := sock.recv(65536):
-                for message in framing.feed(data):
-                    self.receive(transport, transport.router_serializer.decode(message))
-                while len(self.pongs_after) < framing.seen:
-                    self.pongs_after.append(self.publications)
-            self.hang_up(transport)
+    def _receive_all(self, transport: MemoryTransport, sock: socket.socket) -> None:
+        framing = _Framing()
+        while data := sock.recv(65536):
+            for message in framing.feed(data):
+                self._reading.wait()
+                transport.send([bytes(message)])
+            while len(self.pongs_after) < framing.seen:
+                self.pongs_after.append(self.publications)
