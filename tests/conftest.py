@@ -48,19 +48,20 @@ def eventually(condition: t.Callable[[], t.Any], timeout: float = 30.0) -> t.Any
         pause.wait(0.005)
 
 
-def our_threads() -> list[str]:
-    """The library's threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("wamp-")]
+def our_threads(besides: t.Collection[threading.Thread] = ()) -> list[str]:
+    """The names of the library's threads that are alive."""
+    threads = [thread for thread in threading.enumerate() if thread not in besides]
+    return [thread.name for thread in threads if thread.name.startswith("wamp-")]
 
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> t.Iterator[None]:
-    """Fail a test that leaves a thread or a pushed context behind."""
-    assert not our_threads(), "left behind by an earlier test"
+    """Fail a test that leaves a thread or a pushed context behind, and only that test."""
+    earlier = set(threading.enumerate())
     yield
     assert not has_app_context(), "an app context is still pushed"
     assert not has_request_context(), "a request context is still pushed"
-    eventually(lambda: not our_threads(), 3.0)
+    eventually(lambda: not our_threads(besides=earlier))
 
 
 @pytest.fixture
