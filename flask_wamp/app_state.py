@@ -121,6 +121,11 @@ class AppState:
         assert router is not None
         return router
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether a client that joins now finds the router in this process, as in tests."""
+        return self.own_router is not None and self.own_router.in_memory
+
     def rights(self) -> Policy:
         """Return what others than the app's own processes may do."""
         grants = list(self.group.walk())

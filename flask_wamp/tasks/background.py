@@ -56,7 +56,8 @@ class BackgroundTasks:
         :param f: The function. It may be ``async def``.
         :param executor: ``thread``, or ``process`` for a function that computes for a long time. The function
             and its arguments are then pickled. The process imports the app. Its ``g.wampy`` has a session of
-            its own, in which nothing is registered.
+            its own, in which nothing is registered. With the router of tests, which is in the process of the
+            test, it runs on a worker too, after it has been pickled.
         :raises RuntimeError: There is no handler or view whose answer it could follow.
         :raises ApplicationError: ``wamp.error.unavailable``, because ``WAMP_MAX_PENDING`` tasks are waiting.
             In a view, this is an HTTP error with status 503.

@@ -106,7 +106,7 @@ class Bench:
             raise
 
     def _go_inline(self) -> None:
-        if not self._in_memory:
+        if not self.state.in_memory:
             raise RuntimeError(
                 "inline=True needs the router in memory: set TESTING and leave WAMP_ROUTER_URL out, or set "
                 'it to "memory:"'
@@ -124,7 +124,7 @@ class Bench:
         """Make the peer of a client of this app, with threads or without."""
         if self.loop is not None:
             return InlinePeer(self.loop, *args)
-        return LightPeer(*args) if self._in_memory else Peer(*args)
+        return LightPeer(*args) if self.state.in_memory else Peer(*args)
 
     def look(self) -> None:
         """Read and run what there is, where no thread does."""
@@ -261,7 +261,7 @@ class Bench:
         deadline = monotonic() + timeout
         quiet = 0
         # More than once: what was received is handled after that. A router elsewhere does not tell how much.
-        while quiet < (2 if self._in_memory else 4):
+        while quiet < (2 if self.state.in_memory else 4):
             busy = self.busy()
             quiet = quiet + 1 if not busy and self._flush(deadline) and not self.busy() else 0
             if monotonic() > deadline:
@@ -270,11 +270,6 @@ class Bench:
             if busy:
                 time.sleep(PAUSE)
                 self.look()
-
-    @property
-    def _in_memory(self) -> bool:
-        own = self.state.own_router
-        return own is not None and own.in_memory
 
     def _flush(self, deadline: float) -> bool:
         """Let every client receive what it was sent; return whether nothing else was sent meanwhile.

@@ -25,5 +25,6 @@ def test_the_tests_of_an_example_pass(file: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_there_are_examples_with_tests() -> None:
-    assert FILES
+def test_each_example_has_tests() -> None:
+    apps = sorted((ROOT / "examples").glob("*/app.py"))
+    assert [file.parent for file in FILES] == [app.parent for app in apps]
