@@ -15,7 +15,7 @@ const DENIED = /authentication_denied|not_authorized/;
 const CONNECTION = {
   connecting: "Connecting…",
   connected: "Connected",
-  waiting: "The chat is not there at the moment. Trying again…",
+  waiting: "The chat does not answer. Trying again…",
   reconnecting: "Connection lost. Reconnecting… What you write is sent afterwards.",
 };
 
@@ -265,7 +265,7 @@ function showLists() {
   const named = all.filter(({ kind }) => kind !== "direct").sort(byName);
   showList(find("rooms"), named.filter(isMine).map(roomEntry));
   const others = named.filter((room) => !isMine(room));
-  showList(find("others"), others.map((room) => ({ ...roomEntry(room), count: "Enter" })));
+  showList(find("others"), others.map((room) => ({ ...roomEntry(room), action: "Enter" })));
   find("other-rooms").hidden = !others.length;
   const everybody = [...people.values()].filter(({ id }) => id !== me);
   everybody.sort((a, b) => online.has(b.id) - online.has(a.id) || byName(a, b));
@@ -413,9 +413,6 @@ find("messages").addEventListener("click", ({ target }) => {
 
 find("older").addEventListener("click", () => attempt(loadOlder));
 find("latest").addEventListener("click", () => messages.toEnd());
-find("scroller").addEventListener("scroll", () => {
-  if (messages.isAtEnd) find("latest").hidden = true;
-});
 
 find("others").addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -516,10 +513,8 @@ matchMedia("(min-width: 48rem)").addEventListener("change", closeDrawer);
 
 // The keyboard of a phone makes the visible part smaller; some browsers do not tell the page's layout.
 visualViewport?.addEventListener("resize", () => {
-  const wasAtEnd = messages.isAtEnd;
   document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
   scrollTo(0, 0);
-  if (wasAtEnd) messages.toEnd();
 });
 
 document.addEventListener("visibilitychange", () => {

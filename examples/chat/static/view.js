@@ -25,7 +25,7 @@ const hue = (id) => (id * 137.5 + 20) % 360;
 /**
  * Show entries in a list.
  *
- * @param entries Each has href, name, kind or person, status, count, isCurrent, isOnline.
+ * @param entries Each has href, name, kind or person, status, count or action, isCurrent, isOnline.
  */
 export function showList(list, entries) {
   list.replaceChildren(
@@ -38,7 +38,7 @@ export function showList(list, entries) {
       else mark.dataset.kind = entry.kind;
       item.querySelector("bdi").textContent = entry.name;
       item.querySelector(".status").textContent = entry.status ?? "";
-      item.querySelector(".count").textContent = entry.count || "";
+      item.querySelector(".count").textContent = entry.action ?? (entry.count || "");
       item.toggleAttribute("data-online", Boolean(entry.isOnline));
       item.toggleAttribute("data-unread", Boolean(entry.count));
       return item;
@@ -85,7 +85,18 @@ export class Messages {
   #list = find("messages");
   #scroller = find("scroller");
   #room = null;
+  #isAtEnd = true;
   #elements = new Map(); // by author and token: a message keeps its element when it has been sent
+
+  constructor() {
+    this.#scroller.addEventListener("scroll", () => {
+      const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+      this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+      if (this.#isAtEnd) find("latest").hidden = true;
+    });
+    // A keyboard comes up, or the text that is being written gets longer.
+    new ResizeObserver(() => this.#isAtEnd && this.toEnd()).observe(this.#scroller);
+  }
 
   /**
    * @param room     The id of the room that is shown.
@@ -95,33 +106,28 @@ export class Messages {
    */
   show(room, messages, people, me) {
     const { scrollHeight, scrollTop } = this.#scroller;
-    const isOther = room !== this.#room;
-    const wasAtEnd = isOther || this.isAtEnd;
-    if (isOther) this.#clear(room);
+    if (room !== this.#room) this.#clear(room);
     const before = this.#list.lastElementChild?.dataset.key;
     const first = this.#list.firstElementChild?.dataset.key;
     this.#place(messages, people, me);
     const { firstElementChild, lastElementChild: last } = this.#list;
     const isMine = last?.dataset.key !== before && last && "mine" in last.dataset;
-    if (wasAtEnd || isMine) this.toEnd();
+    if (this.#isAtEnd || isMine) this.toEnd();
     else if (first !== firstElementChild?.dataset.key) {
       // Older ones were put on top: what is in view stays there.
       this.#scroller.scrollTop = scrollTop + this.#scroller.scrollHeight - scrollHeight;
     } else if (last?.dataset.key !== before) find("latest").hidden = false;
   }
 
-  get isAtEnd() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR;
-  }
-
   toEnd() {
+    this.#isAtEnd = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     find("latest").hidden = true;
   }
 
   #clear(room) {
     this.#room = room;
+    this.#isAtEnd = true;
     this.#elements.clear();
     this.#list.replaceChildren();
   }
