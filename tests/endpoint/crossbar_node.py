@@ -35,6 +35,7 @@ class AskingNode:
         for method in ("wampcra", "cryptosign") if roles else ():
             self.auth[method] = self.auth["ticket"]
         if roles:
+            browsers["options"]["allow_null_origin"] = False
             self._realm["roles"][1:] = [{"name": role, "authorizer": AUTHORIZER} for role in roles]
 
     @property

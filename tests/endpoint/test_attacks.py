@@ -79,23 +79,23 @@ def refused(ask: t.Callable[[], object], uri: str = NOT_AUTHORIZED) -> None:
 # Joining.
 
 
-@pytest.mark.parametrize(
-    "hello",
-    [
-        {"authid": "bob"},
-        {"authid": "backend", "authrole": "backend"},
-        {"authrole": "backend"},
-        {"authid": None},
-        {"authextra": {"authid": "bob", "authrole": "backend", "role": "backend"}},
-        {"authextra": {"browser": "x", "since": 9e99, "flask_wamp": {"app": "club"}}},
-        {"authmethod": "unix", "authprovider": "memory"},
-        {"authmethod": "unix", "authprovider": "embedded"},
-        {"authmethods": ["anonymous"], "authid": "backend"},
-        {"forward_for": FORGED["forward_for"]},
-        {"transport": {"auth": {"authid": "bob"}}},
-        {"session": 1, "resume-session": 1, "resume-token": "x"},
-    ],
-)
+HELLOS: list[dict[str, t.Any]] = [
+    {"authid": "bob"},
+    {"authid": "backend", "authrole": "backend"},
+    {"authrole": "backend"},
+    {"authid": None},
+    {"authextra": {"authid": "bob", "authrole": "backend", "role": "backend"}},
+    {"authextra": {"browser": "x", "since": 9e99, "flask_wamp": {"app": "club"}}},
+    {"authmethod": "unix", "authprovider": "memory"},
+    {"authmethod": "unix", "authprovider": "embedded"},
+    {"authmethods": ["anonymous"], "authid": "backend"},
+    {"forward_for": FORGED["forward_for"]},
+    {"transport": {"auth": {"authid": "bob"}}},
+    {"session": 1, "resume-session": 1, "resume-token": "x"},
+]
+
+
+@pytest.mark.parametrize("hello", HELLOS)
 @pytest.mark.parametrize("who", WHO)
 def test_a_forged_hello(club: Served, who: str, hello: dict[str, t.Any]) -> None:
     with visitor(club, who).join(hello=hello) as browser:
@@ -214,42 +214,43 @@ def test_reserved_procedures_cannot_be_registered(attacker: Browser, procedure: 
 # Subscribing.
 
 
-@pytest.mark.parametrize(
-    ("topic", "match"),
-    [
-        ("com.club.user.bob.inbox", "exact"),
-        ("com.club.user.bob.inbox", "prefix"),
-        ("com.club.user.bob.inbox", "wildcard"),
-        ("com.club.user.eve.inbox", "prefix"),
-        ("com.club.user.", "prefix"),
-        ("com.club.user..inbox", "wildcard"),
-        ("com.club.user.eve.", "wildcard"),
-        ("com.club..eve.inbox", "wildcard"),
-        ("....", "wildcard"),
-        ("com.club.private.plans", "exact"),
-        ("com.club.private.", "prefix"),
-        ("com.club.news", "prefix"),
-        ("com.club.news", "wildcard"),
-        ("com.club.", "prefix"),
-        ("com.club.board", "prefix"),
-        ("com.club..x", "wildcard"),
-        ("com", "prefix"),
-        ("", "prefix"),
-        ("wamp.", "prefix"),
-        ("wamp", "prefix"),
-        ("w", "prefix"),
-        ("wamp.session.on_join", "exact"),
-        ("wamp.session.on_join", "prefix"),
-        ("wamp.session.", "wildcard"),
-        ("..on_join", "wildcard"),
-        ("wamp..on_join", "wildcard"),
-        (f"{OWN}.", "prefix"),
-        (f"{OWN}.lease.x", "exact"),
-        ("com.club..lease.x", "wildcard"),
-        ("com.club.news", "else"),
-        ("com.club.user.bob.inbox", 7),
-    ],
-)
+#: Topics that are private, and patterns that reach them.
+PRIVATE: list[tuple[str, t.Any]] = [
+    ("com.club.user.bob.inbox", "exact"),
+    ("com.club.user.bob.inbox", "prefix"),
+    ("com.club.user.bob.inbox", "wildcard"),
+    ("com.club.user.eve.inbox", "prefix"),
+    ("com.club.user.", "prefix"),
+    ("com.club.user..inbox", "wildcard"),
+    ("com.club.user.eve.", "wildcard"),
+    ("com.club..eve.inbox", "wildcard"),
+    ("....", "wildcard"),
+    ("com.club.private.plans", "exact"),
+    ("com.club.private.", "prefix"),
+    ("com.club.news", "prefix"),
+    ("com.club.news", "wildcard"),
+    ("com.club.", "prefix"),
+    ("com.club.board", "prefix"),
+    ("com.club..x", "wildcard"),
+    ("com", "prefix"),
+    ("", "prefix"),
+    ("wamp.", "prefix"),
+    ("wamp", "prefix"),
+    ("w", "prefix"),
+    ("wamp.session.on_join", "exact"),
+    ("wamp.session.on_join", "prefix"),
+    ("wamp.session.", "wildcard"),
+    ("..on_join", "wildcard"),
+    ("wamp..on_join", "wildcard"),
+    (f"{OWN}.", "prefix"),
+    (f"{OWN}.lease.x", "exact"),
+    ("com.club..lease.x", "wildcard"),
+    ("com.club.news", "else"),
+    ("com.club.user.bob.inbox", 7),
+]
+
+
+@pytest.mark.parametrize(("topic", "match"), PRIVATE)
 def test_what_is_private_cannot_be_subscribed_to(
     club: Served, attacker: Browser, bob: Browser, topic: str, match: t.Any
 ) -> None:
@@ -306,6 +307,12 @@ def test_the_past_of_private_topics(club: Served, bob: Browser) -> None:
 
 # Publishing.
 
+#: Topics that nobody outside may publish to.
+OTHERS = [
+    *("com.club.user.bob.inbox", "com.club.news", "com.club.board.x", "com.club.private.plans"),
+    *("wamp.session.on_join", f"{OWN}.lease.schedule", "com.club.hello.x", "com"),
+]
+
 NARROWED: list[dict[str, t.Any]] = [
     {},
     FORGED,
@@ -318,13 +325,7 @@ NARROWED: list[dict[str, t.Any]] = [
 
 
 @pytest.mark.parametrize("options", NARROWED)
-@pytest.mark.parametrize(
-    "topic",
-    [
-        *("com.club.user.bob.inbox", "com.club.news", "com.club.board.x", "com.club.private.plans"),
-        *("wamp.session.on_join", f"{OWN}.lease.schedule", "com.club.hello.x", "com"),
-    ],
-)
+@pytest.mark.parametrize("topic", OTHERS)
 def test_what_nobody_may_publish(
     club: Served, attacker: Browser, bob: Browser, topic: str, options: dict[str, t.Any]
 ) -> None:
