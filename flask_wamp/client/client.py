@@ -37,7 +37,7 @@ class Client(Caller):
 
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
     :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
-    :param notify: Called with the name and payload of each signal, on a worker.
+    :param notify: Called with the name and payload of each signal, on a worker. None: there are no signals.
     :param event: Makes the event that :meth:`events` yields.
     """
 
@@ -47,7 +47,7 @@ class Client(Caller):
         *,
         callee: Adapt,
         subscriber: Adapt,
-        notify: Notify = lambda name, **payload: None,
+        notify: Notify | None = None,
         event: MakeEvent = lambda work: work,
         name: str = "flask-wamp",
     ) -> None:

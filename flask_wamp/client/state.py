@@ -170,7 +170,7 @@ class ClientState:
     :param make_event: Makes the event that streams of events hand out from an active one.
     """
 
-    def __init__(self, settings: Settings, notify: Notify, make_event: MakeEvent) -> None:
+    def __init__(self, settings: Settings, notify: Notify | None, make_event: MakeEvent) -> None:
         self.make_event = make_event
         self.settings = settings
         self.policy = StartPolicy()

@@ -48,7 +48,7 @@ class Peer(PresentSession):
     Whatever is raised in the reader's thread, by the app's log handlers too, the peer joins again.
 
     :param served: Returns what is served; called at every join.
-    :param notify: Called with the name and payload of each signal, on a worker.
+    :param notify: Called with the name and payload of each signal, on a worker. None: there are no signals.
     :param listeners: What comes and goes with every session of this process, made in
         :meth:`start`, by key.
     """
@@ -59,7 +59,7 @@ class Peer(PresentSession):
         self,
         settings: Settings,
         served: Served,
-        notify: Notify,
+        notify: Notify | None,
         listeners: t.Mapping[object, MakeListener] = types.MappingProxyType({}),
     ) -> None:
         super().__init__(settings, served)
@@ -123,7 +123,7 @@ class Peer(PresentSession):
                 step()
             except BaseException:
                 report(logger.exception, "a step of the stop failed; the next one follows")
-        if session_id is not None:
+        if session_id is not None and self._notify is not None:
             tell = functools.partial(self._notify, "session_left", session_id=session_id)
             guarded(logger.exception, "a receiver of session_left failed", tell)
 
@@ -224,8 +224,18 @@ class Peer(PresentSession):
 
     def _join_and_serve(self) -> float:
         """Join and serve until the session is lost; return for how many seconds."""
+        found = self._connect()
+        if found is None:
+            return 0.0
+        since = monotonic()
+        if self._enter(*found):
+            self._serve(*found)
+        return monotonic() - since
+
+    def _connect(self) -> tuple[Connection, Joined] | None:
+        """Join; None if that failed."""
         try:
-            connection, joined = connect(
+            found = connect(
                 self.settings,
                 self._serving.on_events,
                 self.pool,
@@ -238,11 +248,9 @@ class Peer(PresentSession):
                 logger.exception("cannot connect")
             if not self._stopping.is_set():
                 self._failures.add(error)
-            return 0.0
+            return None
         self._opening = None
-        since = monotonic()
-        self._serve(connection, joined)
-        return monotonic() - since
+        return found
 
     def _opened(self, stream: Stream) -> None:
         """Note the stream, so that :meth:`stop` need not wait for a router that says nothing."""
@@ -264,15 +272,19 @@ class Peer(PresentSession):
             self._changed.notify_all()
             return True
 
-    def _serve(self, connection: Connection, joined: Joined) -> None:
-        if not self._enter(connection, joined):
-            return
+    def _restore(self, connection: Connection, joined: Joined) -> None:
+        heartbeat.watch(connection, self._timer, self.settings.heartbeat)
+        self.registrar.restore(connection, functools.partial(self._is_ready, connection, joined))
+
+    def _serve(self, connection: Connection, joined: Joined, *, restored: bool = False) -> None:
+        """Serve until the session is lost.
+
+        :param restored: Whether everything was asked for already.
+        """
         reason: BaseException
         try:
-            heartbeat.watch(connection, self._timer, self.settings.heartbeat)
-            self.registrar.restore(
-                connection, functools.partial(self._is_ready, connection, joined)
-            )
+            if not restored:
+                self._restore(connection, joined)
             reason = connection.run(self._read_all())
         except BaseException as error:  # whatever it is, the reader joins again
             if not isinstance(error, WAMPError):  # lost before everything was asked for
@@ -312,7 +324,8 @@ class Peer(PresentSession):
 
     def _tell(self, name: str, **payload: object) -> None:
         """Send a signal from a worker: receivers may do what they like."""
-        self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
+        if self._notify is not None:
+            self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
 
     def _lost(self, connection: Connection, joined: Joined, reason: BaseException) -> None:
         """Clean up after a session. Whatever fails here, the next attempt to join follows."""

@@ -6,14 +6,20 @@ writer's thread, and one thread reads while workers run the handlers.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import typing as t
 
+from ..concurrency.clock import monotonic
 from ..concurrency.leader_followers import read_in_turn
+from ..concurrency.pool import Pool
+from ..exceptions import WAMPError
 from ..peer.connection import Connection, Event, ReadAll
 from ..peer.peer import Peer
 from ..protocol.session import Session
+from ..protocol.session_events import Joined
+from ..router.memory import MemoryTransport
 
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
@@ -48,6 +54,16 @@ class LightConnection(Connection):
         self._send_rest()
         return events
 
+    def read_what_is_there(self) -> None:
+        """Handle what has come, without waiting."""
+        transport = t.cast(MemoryTransport, self.transport)
+        while self._early or transport.ready():
+            events = self._read()
+            if events is None:
+                break
+            self._on_events(self, events)
+        self.reading = None
+
     def _start_writer(self) -> threading.Thread | None:
         return None
 
@@ -56,6 +72,32 @@ class LightPeer(Peer):
     """A peer of an app that is tested, or of its test client."""
 
     make_connection = LightConnection
+
+    def _make_pool(self) -> Pool:
+        pool = super()._make_pool()
+        # Listeners leave one after another: there are no other processes that they would wait for.
+        pool.reserve = lambda count: 0  # type: ignore[method-assign]
+        return pool
+
+    _first: tuple[Connection, Joined] | None = None
+
+    def _begin(self) -> None:
+        """Join in this thread, and have another one read on: changing threads takes longer than all of it."""
+        found = self._connect()  # None: the reader tries again
+        if found is not None and self._enter(*found):
+            connection, joined = self._first = found
+            with contextlib.suppress(WAMPError):  # the reader finds it, too
+                self._restore(connection, joined)
+                t.cast(LightConnection, connection).read_what_is_there()
+        super()._begin()
+
+    def _join_and_serve(self) -> float:
+        first, self._first = self._first, None
+        if first is None:
+            return super()._join_and_serve()
+        since = monotonic()
+        self._serve(*first, restored=True)
+        return monotonic() - since
 
     def _read_all(self) -> ReadAll:
         return functools.partial(read_in_turn, self.pool)

@@ -140,6 +140,10 @@ app = Flask("shop")
 app.config["TESTING"] = True
 wamp = FlaskWAMP(app)
 
+@wamp.subscriber("com.news")
+def on_news():
+    warn()
+
 @wamp.callee("com.warn")
 def warn():
     warnings.warn("the tea is cold")
@@ -151,7 +155,7 @@ def test_quiet():
 
 def test_loud():
     with wamp.test_client() as peer:
-        peer.submit("com.warn")
+        peer.publish("com.news")  # it is handled before the block ends
 
 def test_fails():
     with wamp.test_client() as peer:
