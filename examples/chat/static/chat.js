@@ -1,8 +1,11 @@
 /** The chat: what it knows, what the app tells it, and what the user does. */
 
 import { ApplicationError, Wamp } from "/wamp/client.js";
+import { closeDrawer } from "./drawer.js";
+import { showConnection, showHeader, showLists, showTyping } from "./lists.js";
 import { Outbox, explain } from "./outbox.js";
-import { Messages, find, setFace, setText, showCandidates, showList } from "./view.js";
+import { byName, direct, isMine, login, me, people, prefix, rooms, state, take, typists, unread } from "./state.js";
+import { Messages, find, setFace, setText, showCandidates } from "./view.js";
 
 const RETRY = 1000; // milliseconds between two looks for an app that is not there
 const SLOW = 1000; // milliseconds after which we say that we wait for the app
@@ -12,24 +15,10 @@ const STILL_TYPING = 5000; // milliseconds for which we believe others
 const NOTICE = 6000; // milliseconds that a notice stays
 const LOGGED_OUT = "wamp.close.logout";
 const DENIED = /authentication_denied|not_authorized/;
-const CONNECTION = {
-  connecting: "Connecting…",
-  connected: "Connected",
-  waiting: "The chat does not answer. Trying again…",
-  reconnecting: "Connection lost. Reconnecting… What you write is sent afterwards.",
-};
 
-const { prefix, login, ...page } = document.body.dataset;
-const me = Number(page.me);
-const people = new Map();
-const rooms = new Map();
-const unread = new Map(); // by room
 const history = new Map(); // by room: { messages, isFresh, isComplete }
-const typists = new Map(); // by room: person => timer
 const drafts = new Map(); // by room
 const subscriptions = new Map(); // by room: a promise of the function that ends it
-let online = new Set();
-let current = null; // the id of the room that is shown
 let retry = null;
 let notice = null;
 let saidTyping = 0;
@@ -84,16 +73,6 @@ async function refresh() {
   }
 }
 
-function take(start) {
-  people.clear();
-  rooms.clear();
-  unread.clear();
-  for (const person of start.people) people.set(person.id, person);
-  for (const room of start.rooms) rooms.set(room.id, room);
-  for (const [room, count] of Object.entries(start.unread)) unread.set(Number(room), count);
-  online = new Set(start.online);
-}
-
 /** Subscribe to the rooms that the user is in, and to no others. Return whether there are new ones. */
 async function listen() {
   const wanted = [...rooms.values()].filter((room) => isMine(room) && room.kind !== "direct");
@@ -112,9 +91,7 @@ async function listen() {
   return fresh.length > 0;
 }
 
-const byName = (a, b) => a.name.localeCompare(b.name);
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
-const isMine = (room) => room?.members.includes(me);
 
 // What the app tells us.
 
@@ -129,10 +106,10 @@ const events = {
     stopTyping(room, author);
     if (history.get(room)?.messages.some(({ id }) => id === message.id)) return;
     if (history.has(room)) merge(room, [message]);
-    if (room === current && !document.hidden) markRead();
+    if (room === state.current && !document.hidden) markRead();
     else if (author !== me) unread.set(room, (unread.get(room) ?? 0) + 1);
     showLists();
-    if (room === current) showMessages();
+    if (room === state.current) showMessages();
   },
 
   typing({ room, person }) {
@@ -153,7 +130,7 @@ const events = {
     if (!isMine(room) && room.kind !== "public") rooms.delete(room.id);
     if (!isMine(room)) history.delete(room.id);
     showLists();
-    if (room.id === current) await route();
+    if (room.id === state.current) await route();
     await listen();
   },
 
@@ -168,7 +145,7 @@ const events = {
   },
 
   online(event) {
-    online = new Set(event.people);
+    state.online = new Set(event.people);
     showLists();
   },
 };
@@ -198,9 +175,6 @@ async function route() {
   await show(room?.id ?? null);
 }
 
-const direct = (person) =>
-  [...rooms.values()].find((room) => room.kind === "direct" && room.members.includes(person));
-
 async function startDirect(person) {
   const room = await call("direct", person);
   rooms.set(room.id, room);
@@ -208,13 +182,13 @@ async function startDirect(person) {
 }
 
 async function show(room) {
-  const isOther = room !== current;
+  const isOther = room !== state.current;
   if (isOther) {
-    drafts.set(current, find("text").value);
+    drafts.set(state.current, find("text").value);
     find("text").value = drafts.get(room) ?? "";
     saidTyping = 0;
   }
-  current = room;
+  state.current = room;
   showAll();
   fit();
   // On touch screens this would bring up the keyboard.
@@ -235,20 +209,20 @@ async function load(room) {
 }
 
 async function loadOlder() {
-  const room = current;
+  const room = state.current;
   const known = history.get(room);
   if (!known?.messages.length || known.isComplete) return;
   const older = await call("history", room, known.messages[0].id);
   known.isComplete = older.length < PAGE;
   merge(room, older);
-  if (room === current) showMessages();
+  if (room === state.current) showMessages();
 }
 
 function markRead() {
-  const last = history.get(current)?.messages.at(-1);
+  const last = history.get(state.current)?.messages.at(-1);
   if (!last || document.hidden || wamp.session === null) return;
-  if (unread.delete(current)) showLists();
-  if (last.author !== me) call("read", current, last.id).catch(() => {}); // the next time then
+  if (unread.delete(state.current)) showLists();
+  if (last.author !== me) call("read", state.current, last.id).catch(() => {}); // the next time then
 }
 
 // What the page shows.
@@ -260,90 +234,18 @@ function showAll() {
   showTyping();
 }
 
-function showLists() {
-  const all = [...rooms.values()];
-  const named = all.filter(({ kind }) => kind !== "direct").sort(byName);
-  showList(find("rooms"), named.filter(isMine).map(roomEntry));
-  const others = named.filter((room) => !isMine(room));
-  showList(find("others"), others.map((room) => ({ ...roomEntry(room), action: "Enter" })));
-  find("other-rooms").hidden = !others.length;
-  const everybody = [...people.values()].filter(({ id }) => id !== me);
-  everybody.sort((a, b) => online.has(b.id) - online.has(a.id) || byName(a, b));
-  showList(find("people"), everybody.map(personEntry));
-  find("alone").hidden = everybody.length > 0 || !people.size;
-  const elsewhere = [...unread].filter(([room]) => room !== current);
-  find("unread-elsewhere").hidden = !elsewhere.length;
-  const count = [...unread.values()].reduce((sum, each) => sum + each, 0);
-  document.title = count ? `(${count}) Team chat` : "Team chat";
-  showHeader();
-}
-
-function roomEntry(room) {
-  const { id, name, kind } = room;
-  const [status, count] = [`, ${kind} room`, unread.get(id)];
-  return { href: `#room-${id}`, name, kind, status, count, isCurrent: id === current };
-}
-
-function personEntry(person) {
-  const room = direct(person.id);
-  const isOnline = online.has(person.id);
-  return {
-    href: `#person-${person.id}`,
-    name: person.name,
-    person,
-    isOnline,
-    status: isOnline ? ", online" : ", offline",
-    count: unread.get(room?.id),
-    isCurrent: room !== undefined && room.id === current,
-  };
-}
-
-function showHeader() {
-  const room = rooms.get(current);
-  const other = people.get(room?.members.find((id) => id !== me));
-  const isDirect = room?.kind === "direct";
-  find("invite").hidden = find("leave").hidden = !room || isDirect;
-  find("text").disabled = !room;
-  if (!room) setHeader("Team chat", people.size ? "Enter a room, or write to somebody." : "");
-  else if (isDirect) setHeader(other?.name ?? "", online.has(other?.id) ? "online" : "offline");
-  else setHeader(room.name, membersOf(room));
-}
-
-function setHeader(title, subtitle) {
-  setText(find("title"), title);
-  setText(find("subtitle"), subtitle);
-  find("text").placeholder = title && current !== null ? `Message ${title}` : "Message";
-}
-
-function membersOf({ kind, members }) {
-  const here = members.filter((id) => online.has(id)).length;
-  const count = members.length === 1 ? "1 member" : `${members.length} members`;
-  return `${kind === "private" ? "Private · " : ""}${count} · ${here} online`;
-}
-
 function showMessages() {
-  const known = history.get(current);
+  const known = history.get(state.current);
   const stored = known?.messages ?? [];
   const tokens = new Set(stored.filter(({ author }) => author === me).map(({ token }) => token));
   const waiting = outbox.items
-    .filter((item) => item.room === current && !tokens.has(item.token))
+    .filter((item) => item.room === state.current && !tokens.has(item.token))
     .map((item) => ({ ...item, author: me, state: item.failed ? "failed" : "waiting", reason: item.failed }));
-  messages.show(current, [...stored, ...waiting], people, me);
+  messages.show(state.current, [...stored, ...waiting], people, me);
   find("older").hidden = !known || known.isComplete;
   find("empty").hidden = !known?.isFresh || stored.length + waiting.length > 0;
   setText(find("empty"), "Nothing has been said here yet.");
   showSend();
-}
-
-function showTyping() {
-  const names = [...(typists.get(current)?.keys() ?? [])].map((id) => people.get(id)?.name ?? "Somebody");
-  const text = names.length > 2 ? "Several people are" : names.join(" and ") + (names.length > 1 ? " are" : " is");
-  setText(find("typing"), names.length ? `${text} typing…` : "");
-}
-
-function showConnection(state) {
-  document.body.dataset.connection = state;
-  setText(find("connection"), CONNECTION[state]);
 }
 
 function tell(text) {
@@ -381,7 +283,7 @@ find("text").addEventListener("input", () => {
   fit();
   if (!find("text").value.trim() || wamp.session === null || Date.now() - saidTyping < TYPING) return;
   saidTyping = Date.now();
-  call("typing", current).catch(() => {}); // it does not matter
+  call("typing", state.current).catch(() => {}); // it does not matter
 });
 
 find("text").addEventListener("keydown", (event) => {
@@ -394,12 +296,12 @@ find("text").addEventListener("keydown", (event) => {
 find("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = find("text").value.trim();
-  if (!text || current === null) return;
+  if (!text || state.current === null) return;
   find("text").value = "";
   saidTyping = 0;
   fit();
   find("text").focus();
-  outbox.add(current, text);
+  outbox.add(state.current, text);
 });
 
 // On touch screens a click takes the focus, and the keyboard goes.
@@ -448,7 +350,7 @@ find("invite").addEventListener("click", () => {
 });
 
 function offer() {
-  const room = rooms.get(current);
+  const room = rooms.get(state.current);
   const candidates = [...people.values()].filter(({ id }) => !room.members.includes(id)).sort(byName);
   showCandidates(candidates, (person) =>
     attempt(async () => {
@@ -460,9 +362,9 @@ function offer() {
 }
 
 find("leave").addEventListener("click", () => {
-  const { kind, name } = rooms.get(current);
+  const { kind, name } = rooms.get(state.current);
   if (kind === "private" && !confirm(`Leave ${name}? Only its members can let you in again.`)) return;
-  attempt(async () => events.room({ room: await call("room.leave", current) }));
+  attempt(async () => events.room({ room: await call("room.leave", state.current) }));
 });
 
 for (const button of document.querySelectorAll("[data-close]")) {
@@ -483,38 +385,6 @@ function go(hash) {
 addEventListener("hashchange", () => {
   closeDrawer();
   attempt(route);
-});
-
-// The drawer of small screens.
-
-function openDrawer(isOpen = true) {
-  document.body.dataset.drawer = isOpen ? "open" : "closed";
-  find("open-drawer").ariaExpanded = isOpen;
-  find("main").inert = isOpen;
-  if (isOpen) find("close-drawer").focus();
-}
-
-function closeDrawer() {
-  if (document.body.dataset.drawer !== "open") return;
-  openDrawer(false);
-  find("open-drawer").focus();
-}
-
-find("open-drawer").addEventListener("click", () => openDrawer());
-find("close-drawer").addEventListener("click", closeDrawer);
-find("backdrop").addEventListener("click", closeDrawer);
-find("drawer").addEventListener("click", ({ target }) => {
-  if (target.closest("[aria-current]")) closeDrawer();
-});
-addEventListener("keydown", ({ key }) => key === "Escape" && closeDrawer());
-matchMedia("(min-width: 48rem)").addEventListener("change", closeDrawer);
-
-// The browser.
-
-// The keyboard of a phone makes the visible part smaller; some browsers do not tell the page's layout.
-visualViewport?.addEventListener("resize", () => {
-  document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
-  scrollTo(0, 0);
 });
 
 document.addEventListener("visibilitychange", () => {
