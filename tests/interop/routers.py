@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from flask_wamp.crossbar import DevRouter, free_port
 from tests.support import peers
 from tests.support.built_in import BuiltInRouter
+from tests.support.configured_router import principals_of
 from tests.support.nodes import AUTH_CONFIG
 
 from . import install
@@ -96,22 +96,7 @@ def _principals() -> dict[str, t.Any]:
     """The users that Crossbar has, as the built-in router's file names them."""
     (worker,) = json.loads(AUTH_CONFIG.read_text())["workers"]
     (transport,) = worker["transports"]
-    auth = transport["rawsocket"]["auth"]
-    return {
-        "anonymous": {"role": auth["anonymous"]["role"]},
-        "ticket": auth["ticket"]["principals"],
-        "wampcra": auth["wampcra"]["users"],
-        "scram": {name: _scram(entry) for name, entry in auth["scram"]["principals"].items()},
-        "cryptosign": auth["cryptosign"]["principals"],
-    }
-
-
-def _scram(entry: dict[str, t.Any]) -> dict[str, t.Any]:
-    entry = {name.replace("-", "_"): value for name, value in entry.items()}
-    entry["salt"] = base64.b64encode(bytes.fromhex(entry["salt"])).decode()
-    if entry["kdf"] == "pbkdf2":
-        del entry["memory"]
-    return entry
+    return principals_of(transport["rawsocket"]["auth"])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -40,8 +40,7 @@ class Authenticator:
     def __init__(self, transports: t.Sequence[Config]) -> None:
         table: dict[str, t.Any] = {}
         for transport in transports:
-            for method, settings in transport["auth"].items():
-                table[method] = _principals(method, settings)
+            table.update(principals_of(transport["auth"]))
         self._principals = Principals(table)
 
     def __call__(self, request: JoinRequest) -> Verdict | Challenge:
@@ -56,23 +55,26 @@ class Authenticator:
         )
 
 
+def principals_of(auth: Config) -> dict[str, t.Any]:
+    """Return the table of :class:`Principals` for the ``auth`` of a transport of Crossbar."""
+    return {method: _principals(method, settings) for method, settings in auth.items()}
+
+
 def _principals(method: str, settings: Config) -> t.Any:
     if method == "anonymous":
         return {"role": settings["role"]}
     principals = settings.get("principals") or settings["users"]
     if method != "scram":
         return principals
-    return {
-        authid: {
-            "salt": base64.b64encode(bytes.fromhex(entry["salt"])).decode(),
-            "iterations": entry["iterations"],
-            "stored_key": entry["stored-key"],
-            "server_key": entry["server-key"],
-            "role": entry["role"],
-        }
-        for authid, entry in principals.items()
-        if entry["kdf"] == "pbkdf2"  # the built-in router has no other
-    }
+    return {authid: _scram(entry) for authid, entry in principals.items()}
+
+
+def _scram(entry: Config) -> Config:
+    names = ["kdf", "iterations", "stored-key", "server-key", "role"]
+    if entry["kdf"] != "pbkdf2":
+        names.append("memory")
+    salt = base64.b64encode(bytes.fromhex(entry["salt"])).decode()
+    return {"salt": salt, **{name.replace("-", "_"): entry[name] for name in names}}
 
 
 def _in_realm(verdict: Verdict, realm: str) -> Verdict:
