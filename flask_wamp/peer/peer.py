@@ -228,8 +228,9 @@ class Peer(PresentSession):
         if found is None:
             return 0.0
         since = monotonic()
-        if self._enter(*found):
-            self._serve(*found)
+        follow_up = self._enter(*found)
+        if follow_up is not None:
+            self._serve(*found, follow_up)
         return monotonic() - since
 
     def _connect(self) -> tuple[Connection, Joined] | None:
@@ -258,33 +259,50 @@ class Peer(PresentSession):
         if self._stopping.is_set():
             raise NotJoined("the client was stopped")
 
-    def _enter(self, connection: Connection, joined: Joined) -> bool:
-        """Note the session. Return False if the peer is stopping."""
+    def _enter(self, connection: Connection, joined: Joined) -> t.Callable[[], None] | None:
+        """Ask for everything that is served, and note the session.
+
+        :returns: What is left to do, without the lock. None: the peer is stopping, or the
+            session has ended.
+        """
         with self._changed:
             if self._stopping.is_set():  # stop() has looked for a session already and saw none
                 connection.close()
-                return False
+                return None
+            # First: an event that another thread publishes as soon as it sees the connection would otherwise
+            # reach the router before this process has subscribed to it.
+            ready = functools.partial(self._is_ready, connection, joined)
+            try:
+                follow_up = self.registrar.restore(connection, ready)
+            except WAMPError:  # it has ended, and nobody has seen it: join again
+                connection.close()
+                return None
             self.connection = connection
             self.session_id = joined.session_id
             self.joined_at = time.time()
             self.failure = None
             self._failures.clear()
             self._changed.notify_all()
-            return True
+            return follow_up
 
-    def _restore(self, connection: Connection, joined: Joined) -> None:
+    def _restore(self, connection: Connection, follow_up: t.Callable[[], None]) -> None:
         heartbeat.watch(connection, self._timer, self.settings.heartbeat)
-        self.registrar.restore(connection, functools.partial(self._is_ready, connection, joined))
+        follow_up()
 
-    def _serve(self, connection: Connection, joined: Joined, *, restored: bool = False) -> None:
+    def _serve(
+        self,
+        connection: Connection,
+        joined: Joined,
+        follow_up: t.Callable[[], None] | None = None,
+    ) -> None:
         """Serve until the session is lost.
 
-        :param restored: Whether everything was asked for already.
+        :param follow_up: What :meth:`_enter` has returned. None: it was done already.
         """
         reason: BaseException
         try:
-            if not restored:
-                self._restore(connection, joined)
+            if follow_up is not None:
+                self._restore(connection, follow_up)
             reason = connection.run(self._read_all())
         except BaseException as error:  # whatever it is, the reader joins again
             if not isinstance(error, WAMPError):  # lost before everything was asked for

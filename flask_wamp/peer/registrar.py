@@ -50,27 +50,28 @@ class Registrar:
 
     # In every session.
 
-    def restore(self, connection: Connection, done: t.Callable[[], None]) -> None:
+    def restore(self, connection: Connection, done: t.Callable[[], None]) -> t.Callable[[], None]:
         """Ask for everything at once in a new session, and return without waiting for the answers.
 
         :param done: Called when all are answered, or ``WAMP_CALL_TIMEOUT`` has passed.
+        :returns: What is left to do. It may log, so call it without a lock, before the answers are read.
         """
         self._connection = connection
         declarations = self._served()
         for declaration in declarations:
             declaration.id = declaration.refused = None
             declaration.refusals = 0
-        self._ask_for_all(connection, declarations, done)
+        return self._ask_for_all(connection, declarations, done)
 
     def extend(self, connection: Connection, done: t.Callable[[], None]) -> None:
         """Do the same as :meth:`restore` for what is served in addition since the session was joined."""
         session = connection.session
         new = [d for d in self._served() if d.asked is None or d.asked[0] is not session]
-        self._ask_for_all(connection, new, done)
+        self._ask_for_all(connection, new, done)()
 
     def _ask_for_all(
         self, connection: Connection, declarations: list[Declaration], done: t.Callable[[], None]
-    ) -> None:
+    ) -> t.Callable[[], None]:
         restoring = Restoring(declarations, done)
         settled: list[Declaration] = []
         failed: list[tuple[Declaration, WAMPError]] = []
@@ -84,20 +85,22 @@ class Registrar:
                 except WAMPError as error:  # it can't be sent; the others can
                     failed.append((declaration, error))
 
+        def follow_up() -> None:
+            for declaration in declarations:
+                self._note_missing(connection, declaration)
+            at = monotonic() + self._settings.call_timeout
+            self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
+            for declaration, error in failed:
+                self._refused(declaration, error)
+                settled.append(declaration)
+            for declaration in settled:
+                restoring.answered(declaration)
+
         if not declarations:
-            done()
-            return
+            return done
         # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
         connection.put(ask)
-        for declaration in declarations:
-            self._note_missing(connection, declaration)
-        at = monotonic() + self._settings.call_timeout
-        self._timer.call_at(at, functools.partial(self._give_up, connection, restoring))
-        for declaration, error in failed:
-            self._refused(declaration, error)
-            settled.append(declaration)
-        for declaration in settled:
-            restoring.answered(declaration)
+        return follow_up
 
     def lost(self) -> None:
         """Forget the ids of the session that has ended."""

@@ -346,10 +346,11 @@ class InlinePeer(Peer):
         except Exception as error:
             self._note_failure(error)
             return
-        if not self._enter(connection, joined):
+        follow_up = self._enter(connection, joined)
+        if follow_up is None:
             return
         self._joined = joined
-        self.registrar.restore(connection, functools.partial(self._is_ready, connection, joined))
+        follow_up()
         self._loop.add(connection)
         self._loop.run()
 

@@ -84,10 +84,11 @@ class LightPeer(Peer):
     def _begin(self) -> None:
         """Join in this thread, and have another one read on: changing threads takes longer than all of it."""
         found = self._connect()  # None: the reader tries again
-        if found is not None and self._enter(*found):
-            connection, joined = self._first = found
+        follow_up = None if found is None else self._enter(*found)
+        if found is not None and follow_up is not None:
+            self._first = connection, _ = found
             with contextlib.suppress(WAMPError):  # the reader finds it, too
-                self._restore(connection, joined)
+                self._restore(connection, follow_up)
                 t.cast(LightConnection, connection).read_what_is_there()
         super()._begin()
 
@@ -96,7 +97,7 @@ class LightPeer(Peer):
         if first is None:
             return super()._join_and_serve()
         since = monotonic()
-        self._serve(*first, restored=True)
+        self._serve(*first)
         return monotonic() - since
 
     def _read_all(self) -> ReadAll:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import textwrap
 import threading
@@ -15,14 +16,16 @@ from flask import Flask, g
 from flask.cli import run_command
 
 from flask_wamp import FlaskWAMP
+from flask_wamp.peer import heartbeat
 from tests.conftest import our_threads
-from tests.support.memory import MemoryRouter
+from tests.support.memory import TIMEOUT, MemoryRouter
 from tests.support.scripts import run
 
 APP = """
 import sys, threading
 from flask import Flask, g
 from flask_wamp import FlaskWAMP
+from flask_wamp.peer import heartbeat
 
 app = Flask(__name__)
 app.config.update(WAMP_ROUTER_URL={url!r}, WAMP_CONNECT_TIMEOUT=2)
@@ -161,6 +164,26 @@ def test_first_request_may_call(make_app: t.Any, router: MemoryRouter) -> None:
     FlaskWAMP(app)
     app.add_url_rule("/", "index", lambda: str(g.wampy.rpc.com.example.add(1, 2)))
     assert app.test_client().get("/").text == "3"
+
+
+def test_an_event_that_is_published_at_once_reaches_the_own_subscriber(
+    make_app: t.Any, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may publish before the reader does anything else with the new session."""
+    published, seen = threading.Event(), queue.SimpleQueue[int]()
+    watch = heartbeat.watch
+
+    def watch_later(*args: t.Any) -> None:
+        assert published.wait(TIMEOUT)
+        watch(*args)
+
+    monkeypatch.setattr(heartbeat, "watch", watch_later)
+    wamp = FlaskWAMP(make_app())
+    wamp.subscriber(".news")(seen.put)
+    wamp.start()
+    wamp.client.with_options(exclude_me=False).publish("com.example.news", 1)
+    published.set()
+    assert seen.get(timeout=TIMEOUT) == 1
 
 
 # flask run with its reloader.
