@@ -19,7 +19,7 @@ from .coordination.signing import Signer
 from .endpoint.logouts import Logouts
 from .endpoint.setup import other_router, own_router
 from .handlers import notify
-from .handlers.authorizers import Answer, Guard, ask_guards
+from .handlers.authorizers import Guard, Verdict, ask_guards
 from .handlers.context import Event
 from .handlers.dates import use_format
 from .handlers.dispatch import Dispatcher, Handler
@@ -143,7 +143,7 @@ class AppState:
             for authorizer, prefixes in self.group.walk_authorizers()
         ]
 
-    def _ask(self, about: list[t.Any], action: str, uri: str, options: dict[str, t.Any]) -> Answer:
+    def _ask(self, about: list[t.Any], action: str, uri: str, options: dict[str, t.Any]) -> Verdict:
         return ask_guards(self.app, self.guards(), about, action, uri, options)
 
     def _ask_for_router(self, *request: t.Any) -> object:

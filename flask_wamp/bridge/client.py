@@ -36,7 +36,7 @@ from ..protocol.checks import is_seconds
 from ..protocol.options import RECEIVERS, check_options
 from ..protocol.payload import Default, plain
 from ..protocol.uris import check_uri
-from .http import Answer, Trust, post
+from .http import HTTPAnswer, Trust, post
 
 
 class BridgeClient:
@@ -254,7 +254,7 @@ class _Reply(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Reply).decode
 
 
-def _reply(answer: Answer) -> _Reply | None:
+def _reply(answer: HTTPAnswer) -> _Reply | None:
     try:
         return _decode(answer.body)
     except (ValueError, RecursionError):

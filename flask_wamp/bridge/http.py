@@ -23,7 +23,7 @@ MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of the largest answer that is read: the router's own limit for messages."""
 
 
-class Answer(t.NamedTuple):
+class HTTPAnswer(t.NamedTuple):
     """An HTTP response."""
 
     status: int
@@ -53,7 +53,7 @@ class Trust:
         return self._context
 
 
-def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trust) -> Answer:
+def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trust) -> HTTPAnswer:
     """Send JSON, and return the answer, whatever its status. The URL's query is in no error.
 
     :param uri: What is called, for :exc:`CallTimeout`.
@@ -77,7 +77,7 @@ def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trus
     except (OSError, UnicodeError) as error:
         raise TransportError(f"{where} cannot be reached: {error}") from error
     with contextlib.closing(client.sock):
-        client.sock = t.cast(t.Any, _Watched(client.sock, deadline))
+        client.sock = t.cast(t.Any, _TimedSocket(client.sock, deadline))
         try:
             client.request("POST", _target(url), body, {"Content-Type": "application/json"})
             return _read(client.getresponse(), where)
@@ -114,16 +114,16 @@ def _target(url: SplitResult) -> str:
     return url._replace(scheme="", netloc="").geturl() or "/"
 
 
-def _read(response: http.client.HTTPResponse, where: str) -> Answer:
+def _read(response: http.client.HTTPResponse, where: str) -> HTTPAnswer:
     body = response.read(MAX_ANSWER + 1)
     if len(body) > MAX_ANSWER:
         raise ProtocolError(f"{where} answers with more than {MAX_ANSWER} bytes")
     if response.length:  # read(amount) does not complain by itself
         raise SessionLost(f"the connection to {where} broke before the end of the answer")
-    return Answer(response.status, body)
+    return HTTPAnswer(response.status, body)
 
 
-class _Watched:
+class _TimedSocket:
     """A connected socket whose every wait ends at one deadline; its owner closes it."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:

@@ -58,7 +58,7 @@ class EventBuffer(StreamBuffer[SharedEvent]):
         self.put(SharedEvent(None), 0)
 
 
-class _Cancelable(t.Protocol):
+class _Iterating(t.Protocol):
     """The message whose handler iterates the stream."""
 
     canceled: bool
@@ -97,7 +97,7 @@ class EventStream:
         self._make = make
         self._close = close
         self._call_soon = call_soon
-        self._work = t.cast("_Cancelable | None", active_message.get())
+        self._work = t.cast("_Iterating | None", active_message.get())
         self._map: t.Callable[[t.Any], object] | None = None
         self._closed = False
 

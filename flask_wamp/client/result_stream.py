@@ -14,7 +14,7 @@ from ..protocol import messages as m
 from ..protocol.call_result import outcome
 from .stream_buffer import StreamBuffer, size_of
 
-Answer: t.TypeAlias = m.Result | m.Error
+StreamMessage: t.TypeAlias = m.Result | m.Error
 
 
 class StreamTicket:
@@ -23,7 +23,7 @@ class StreamTicket:
     :param buffer: Where the answers go, the final one included.
     """
 
-    def __init__(self, buffer: StreamBuffer[Answer]) -> None:
+    def __init__(self, buffer: StreamBuffer[StreamMessage]) -> None:
         self.buffer = buffer
         self._cancel: t.Callable[[], None] | None = None
         self._leave: t.Callable[[], None] | None = None
@@ -42,7 +42,7 @@ class StreamTicket:
 
     # The reader calls these.
 
-    def resolve(self, message: Answer) -> None:
+    def resolve(self, message: StreamMessage) -> None:
         """Take RESULT or ERROR."""
         if not _is_progressive(message):
             self.buffer.finish(message)
@@ -118,7 +118,7 @@ class ResultStream:
             raise StopIteration
         return value
 
-    def _wait(self) -> Answer | None:
+    def _wait(self) -> StreamMessage | None:
         """Wait for the next result. None: the stream was closed, perhaps by another thread."""
         timeout = self._timeout
         if self._deadline is not None:
@@ -170,5 +170,5 @@ class ResultStream:
         return f"<ResultStream of {self._ticket.buffer.name}>"
 
 
-def _is_progressive(message: Answer) -> bool:
+def _is_progressive(message: StreamMessage) -> bool:
     return type(message) is m.Result and bool(message.details.get("progress"))

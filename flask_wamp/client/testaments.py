@@ -170,7 +170,7 @@ class Testaments:
         return self._keeper
 
 
-class _Answer:
+class _TestamentTicket:
     """The ticket of a request. Any number of threads may wait for it."""
 
     def __init__(self, topic: str = "") -> None:
@@ -209,7 +209,7 @@ class TestamentSync:
             threading.Lock()
         )  # held while something is sent, never while something is awaited
         self._connection: Connection | None = None
-        self._given: list[tuple[Testament, _Answer]] = []
+        self._given: list[tuple[Testament, _TestamentTicket]] = []
 
     def joined(self, connection: Connection) -> None:
         """Add all testaments to a new session. Does not wait."""
@@ -269,7 +269,7 @@ class TestamentSync:
             if connection is None:
                 return
             for scope in sorted(scopes):
-                answers.append(flushed := _Answer())
+                answers.append(flushed := _TestamentTicket())
                 self._ask(connection, FLUSH, [], {"scope": scope}, flushed)
                 self._given = [each for each in self._given if each[0].scope != scope]
             unsendable = self._give_rest(keep)
@@ -295,10 +295,10 @@ class TestamentSync:
                 unsendable.append(f"{will.topic} cannot be sent: {error}")
         return unsendable
 
-    def _put(self, connection: Connection, will: Testament) -> _Answer:
+    def _put(self, connection: Connection, will: Testament) -> _TestamentTicket:
         assert self._lock.locked()
         args, kwargs = payload(connection.transport, will.args, will.kwargs)
-        answer = _Answer(will.topic)
+        answer = _TestamentTicket(will.topic)
         publish = will.publish_options(connection.session.session_id)
         options: dict[str, object] = {"publish_options": publish} if publish else {}
         if will.scope != "destroyed":
@@ -313,15 +313,15 @@ class TestamentSync:
         procedure: str,
         args: list[object],
         kwargs: m.Details,
-        answer: _Answer,
+        answer: _TestamentTicket,
     ) -> None:
         request_id = connection.put(Session.call, procedure, args, kwargs, {}, answer)
         answer.forget = functools.partial(give_up, connection, request_id)
 
-    def _answer_to(self, will: Testament) -> _Answer | None:
+    def _answer_to(self, will: Testament) -> _TestamentTicket | None:
         return next((answer for other, answer in self._given if other == will), None)
 
-    def _wait(self, answer: _Answer, procedure: str, timeout: float | None) -> None:
+    def _wait(self, answer: _TestamentTicket, procedure: str, timeout: float | None) -> None:
         limit = self.peer.settings.call_timeout if timeout is None else timeout
         with self.peer.pool.release_slot():
             answered = answer.wait(limit)

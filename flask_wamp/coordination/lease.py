@@ -45,7 +45,7 @@ PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
 #: Seconds the router may take to answer where a thread waits for it.
 PATIENCE = 2.0
 
-State = dict[str, object]
+LeaseState = dict[str, object]
 
 
 #: Seconds, the longest pause of a process that could not use the lease, see :meth:`Lease.give_back`.
@@ -56,7 +56,7 @@ def nothing(*args: object) -> None:
     """Stands in for a callback that was not given."""
 
 
-class Ticket:
+class CallbackTicket:
     """The ticket of a request that nothing waits for: calls a function with the answer, if one comes."""
 
     __slots__ = ("_function",)
@@ -93,8 +93,8 @@ class Lease:
         *,
         on_acquired: t.Callable[[], object] = nothing,
         on_lost: t.Callable[[], object] = nothing,
-        on_told: t.Callable[[State], object] | None = None,
-        state: t.Callable[[], State] = dict,
+        on_told: t.Callable[[LeaseState], object] | None = None,
+        state: t.Callable[[], LeaseState] = dict,
         signer: Signer | None = None,
         try_again: t.Callable[[], object] = nothing,
     ) -> None:
@@ -128,7 +128,7 @@ class Lease:
         """Whether this process holds it. False as soon as its session is lost."""
         return self._id is not None
 
-    def tell(self, state: State) -> None:
+    def tell(self, state: LeaseState) -> None:
         """Have ``on_told`` called in the other processes, if this process may publish."""
         connection = self._connection
         if connection is not None and self.held:
@@ -174,7 +174,7 @@ class Lease:
         connection, number = self._let_go(wanted=self._wanted)
         if connection is not None and number is not None:
             with contextlib.suppress(NotJoined):
-                connection.put(Session.unregister, number, Ticket(nothing))
+                connection.put(Session.unregister, number, CallbackTicket(nothing))
         self._peer.call_at(self._not_before, self.ask)
 
     def keep(self) -> None:
@@ -217,7 +217,7 @@ class Lease:
             topic = Subscription(self.uri, unused, options={})
             topic.take = self._told
             with contextlib.suppress(NotJoined):
-                connection.put(Session.subscribe, self.uri, {}, topic, Ticket(nothing))
+                connection.put(Session.subscribe, self.uri, {}, topic, CallbackTicket(nothing))
         self.ask()
 
     def lost(self) -> None:
@@ -239,7 +239,7 @@ class Lease:
             if monotonic() < self._not_before:
                 return  # give_back() has set a timer
             self._asking = True
-        ticket = Ticket(functools.partial(self._answered, connection))
+        ticket = CallbackTicket(functools.partial(self._answered, connection))
         try:
             connection.put(Session.register, *self._registering(connection), ticket)
         except NotJoined:  # the next session asks
@@ -268,7 +268,7 @@ class Lease:
             self._call_back(self._on_acquired)
         elif registered is not None:  # it was released meanwhile
             with contextlib.suppress(NotJoined):
-                connection.put(Session.unregister, registered, Ticket(nothing))
+                connection.put(Session.unregister, registered, CallbackTicket(nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
         self._try_again()
@@ -281,12 +281,12 @@ class Lease:
             return
         with contextlib.suppress(NotJoined):
             if connection.session.features.has_registration_meta_api:
-                connection.put(_call, LOOKUP, [self.uri], Ticket(self._looked_up))
+                connection.put(_call, LOOKUP, [self.uri], CallbackTicket(self._looked_up))
             if self._on_told is not None:
                 question, _ = payload(
                     connection.transport, self._signer.sign_now(f"{self.uri}:ask", None), {}
                 )
-                connection.put(_call, self.uri, question, Ticket(self._answered_by_holder))
+                connection.put(_call, self.uri, question, CallbackTicket(self._answered_by_holder))
 
     def _looked_up(self, message: object) -> None:
         """Note which registration to watch."""
@@ -317,7 +317,7 @@ class Lease:
 
     def _answer(self, work: ActiveMessage) -> Outcome:
         """Answer which session holds the lease, and tell processes of the app its state."""
-        who: State = {"session": self._peer.session_id}
+        who: LeaseState = {"session": self._peer.session_id}
         if self._is_own(work):
             state = self._signer.sign_now(f"{self.uri}:state", self._state())
             return Result([work.plain(who), *(work.plain(part) for part in state)])
@@ -357,5 +357,7 @@ def unused(work: ActiveMessage) -> bool:
     raise AssertionError("the reader takes these events")
 
 
-def _call(session: Session, procedure: str, args: t.Sequence[object], ticket: Ticket) -> int:
+def _call(
+    session: Session, procedure: str, args: t.Sequence[object], ticket: CallbackTicket
+) -> int:
     return session.call(procedure, args, {}, {}, ticket)

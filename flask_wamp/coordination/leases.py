@@ -15,7 +15,7 @@ from ..peer.declarations import Subscription
 from ..peer.listeners import Host
 from ..protocol import messages as m
 from ..protocol.session import Session
-from .lease import PAUSE_MAX, PAUSE_MIN, Lease, Ticket, nothing, unused
+from .lease import PAUSE_MAX, PAUSE_MIN, CallbackTicket, Lease, nothing, unused
 
 #: The event that says that a session has lost a registration. Not ``on_delete``: when a session ends,
 #: Crossbar 26.10 publishes that for all its registrations or for none, depending on whether the last one
@@ -93,7 +93,7 @@ class Leases:
             topic = Subscription(ON_UNREGISTER, unused)
             topic.take = self._deleted
             with contextlib.suppress(NotJoined):
-                connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, Ticket(nothing))
+                connection.put(Session.subscribe, ON_UNREGISTER, {}, topic, CallbackTicket(nothing))
 
     def _deleted(self, event: m.Event) -> bool:
         if len(event.readable_args) > 1:

@@ -29,7 +29,7 @@ from ..protocol import messages as m
 from ..protocol.identity import app_of
 from ..protocol.session import Session
 from ..protocol.uris import GET_SESSION, LIST_CALLEES
-from .lease import Ticket
+from .lease import CallbackTicket
 
 logger = get_logger("flask_wamp")
 
@@ -87,7 +87,7 @@ class OtherApps:
             self._host.pool.submit(functools.partial(self._answered, message, found))
 
         with contextlib.suppress(WAMPError):  # the session has ended; the next one looks again
-            connection.put(Session.call, procedure, [number], {}, {}, Ticket(answered))
+            connection.put(Session.call, procedure, [number], {}, {}, CallbackTicket(answered))
 
     def _answered(self, message: object, found: Next) -> None:
         if isinstance(message, m.Error) and message.error not in _GONE:

@@ -17,7 +17,7 @@ import typing as t
 from .._text import get_logger
 from ..client.client import Client
 from ..exceptions import ApplicationError
-from ..handlers.authorizers import Answer
+from ..handlers.authorizers import Verdict
 from ..handlers.context import invocation
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
@@ -41,7 +41,7 @@ UNCHECKED: t.Final = frozenset({"wamp.session.add_testament", "wamp.subscription
 _ROUTER: t.Final = "trusted"
 
 Details = t.Mapping[str, t.Any]
-Ask = t.Callable[[list[t.Any], str, str, dict[str, t.Any]], Answer]
+Ask = t.Callable[[list[t.Any], str, str, dict[str, t.Any]], Verdict]
 
 
 class DynamicAuth:

@@ -14,7 +14,7 @@ from flask import Flask
 from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
-from ..coordination.lease import Ticket, nothing, unused
+from ..coordination.lease import CallbackTicket, nothing, unused
 from ..coordination.signing import Signer
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
@@ -227,9 +227,11 @@ class _Listener:
         subscription = Subscription(topic, unused, options={})
         subscription.take = self._told
         with contextlib.suppress(NotJoined):
-            connection.put(Session.subscribe, topic, {}, subscription, Ticket(nothing))
+            connection.put(Session.subscribe, topic, {}, subscription, CallbackTicket(nothing))
             options = {"invoke": "single"}
-            connection.put(Session.register, uri, options, registration, Ticket(self._registered))
+            connection.put(
+                Session.register, uri, options, registration, CallbackTicket(self._registered)
+            )
 
     def lost(self) -> None:
         """Take note that there is no session."""

@@ -187,7 +187,7 @@ class _Configurer:
 
     def joined(self, connection: Connection) -> None:
         """Send the rights with each new session."""
-        connection.put(Session.call, CONFIGURE, self._configuration(), {}, {}, _Answer())
+        connection.put(Session.call, CONFIGURE, self._configuration(), {}, {}, _ConfigureTicket())
 
     def lost(self) -> None:
         """Do nothing: the next session sends the rights again."""
@@ -196,7 +196,7 @@ class _Configurer:
         """Do nothing: the successors of this process send rights of their own."""
 
 
-class _Answer:
+class _ConfigureTicket:
     """The ticket of the CALL."""
 
     def resolve(self, message: t.Any) -> None:

@@ -32,7 +32,7 @@ class Guard(t.NamedTuple):
         return place_of(uri, match, Pattern.parse(self.prefix, None).uri)
 
 
-class Answer(t.NamedTuple):
+class Verdict(t.NamedTuple):
     """What the authorizers say about a request."""
 
     allow: bool | None
@@ -53,7 +53,7 @@ def ask_guards(
     action: str,
     uri: str,
     options: dict[str, t.Any],
-) -> Answer:
+) -> Verdict:
     """Return the first answer of an app's authorizers that is not None.
 
     The authorizer of a blueprint is asked about all that reaches below its prefix. To allow what reaches
@@ -77,5 +77,5 @@ def ask_guards(
                 "False, or None for what the table of rights decides"
             )
         if answer is False or (answer and place == "within"):
-            return Answer(answer, cache)
-    return Answer(None, cache)
+            return Verdict(answer, cache)
+    return Verdict(None, cache)

@@ -36,13 +36,13 @@ from .sending import Sender
 logger = get_logger("flask_wamp.connection")
 
 #: What a connection passes to its handler.
-Event = Answered | Delivered | Interrupted | Invoked | Revoked
+SessionEvent = Answered | Delivered | Interrupted | Invoked | Revoked
 
 #: Called by the reader with the events of one read, in order. It must not wait.
-OnEvents = t.Callable[["Connection", "list[Event]"], None]
+OnEvents = t.Callable[["Connection", "list[SessionEvent]"], None]
 
-Read = t.Callable[[], "list[Event] | None"]
-Handle = t.Callable[["list[Event]"], None]
+Read = t.Callable[[], "list[SessionEvent] | None"]
+Handle = t.Callable[["list[SessionEvent]"], None]
 
 #: Calls the first function, and the second with what that returned, until it returns None. The third sends
 #: answers that were kept back for those after them.
@@ -146,7 +146,7 @@ class Connection(Sender):
 
     # Receiving.
 
-    def _read(self) -> list[Event] | None:
+    def _read(self) -> list[SessionEvent] | None:
         """Wait for messages and return their events. None when the session has ended."""
         self.reading = threading.get_ident()
         if self._broken is not None:
@@ -166,8 +166,8 @@ class Connection(Sender):
             self._nudge.set()
         return events if events or self.left is None else None
 
-    def _take(self, messages: t.Iterable[Buffer]) -> list[Event]:
-        events: list[Event] = []
+    def _take(self, messages: t.Iterable[Buffer]) -> list[SessionEvent]:
+        events: list[SessionEvent] = []
         notes: list[Note] = []
         try:
             with self._lock:  # once for all: decoding holds the interpreter anyway
@@ -192,7 +192,7 @@ class Connection(Sender):
                 log_all(notes)
         return events
 
-    def _sort(self, event: Happening, events: list[Event], notes: list[Note]) -> None:
+    def _sort(self, event: Happening, events: list[SessionEvent], notes: list[Note]) -> None:
         """Handle the messages that are rare."""
         if isinstance(event, Left):
             self.left = event

@@ -10,7 +10,7 @@ from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.timer import Timer
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
-from .connection import Connection, Event
+from .connection import Connection, SessionEvent
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
 from .registrar import Acknowledgement, Registrar, Tell
@@ -43,7 +43,7 @@ class Serving:
             Revoked: registrar.revoked,
         }
 
-    def on_events(self, connection: Connection, events: list[Event]) -> None:
+    def on_events(self, connection: Connection, events: list[SessionEvent]) -> None:
         """Handle what has happened, in order. Does not wait."""
         for event in events:
             try:

@@ -22,7 +22,6 @@ NO_SUCH_REGISTRATION: t.Final = "wamp.error.no_such_registration"
 NO_SUCH_SESSION: t.Final = "wamp.error.no_such_session"
 NO_SUCH_SUBSCRIPTION: t.Final = "wamp.error.no_such_subscription"
 NOT_AUTHORIZED: t.Final = "wamp.error.not_authorized"
-OPTION_NOT_ALLOWED: t.Final = "wamp.error.option_not_allowed"
 PAYLOAD_SIZE_EXCEEDED: t.Final = "wamp.error.payload_size_exceeded"
 PROCEDURE_ALREADY_EXISTS: t.Final = "wamp.error.procedure_already_exists"
 PROCEDURE_EXISTS_WITH_OTHER_POLICY: t.Final = (

@@ -61,14 +61,13 @@ class Left(msgspec.Struct):
 
     reason: str
     details: m.Details
-    aborted: bool
 
     @classmethod
     def read(cls, message: m.Abort | m.Goodbye) -> Left:
         """Return the end that a message announces, its texts shortened and made safe to log."""
         text = message.details.get("message")
         details = {"message": safe_text(text)} if text else {}
-        return cls(safe_text(message.reason), details, aborted=isinstance(message, m.Abort))
+        return cls(safe_text(message.reason), details)
 
 
 class Answered(msgspec.Struct):

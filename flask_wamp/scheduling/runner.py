@@ -33,7 +33,7 @@ from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = get_logger("flask_wamp.schedule")
 
-State = dict[str, object]
+LeaseState = dict[str, object]
 
 #: Seconds after which a job counts as run that another process should have run, though it did not say so.
 GRACE = 5.0
@@ -55,7 +55,7 @@ class Lease(t.Protocol):
     def held(self) -> bool:
         """Whether this process holds it."""
 
-    def tell(self, state: State) -> None:
+    def tell(self, state: LeaseState) -> None:
         """Tell the other processes."""
 
     def release(self) -> None:
@@ -257,7 +257,7 @@ class JobRunner:
             count[original.what] += 1
         return names
 
-    def _state(self) -> State:
+    def _state(self) -> LeaseState:
         jobs = self._by_original()
         names = self._names().items()
         return {name: jobs[original].remaining for name, original in names if original in jobs}
@@ -268,7 +268,7 @@ class JobRunner:
                 if known is original:
                     self._lease.tell({name: due})
 
-    def _told(self, state: State) -> None:
+    def _told(self, state: LeaseState) -> None:
         """Take over what the process that runs the jobs has said."""
         jobs = self._by_original()
         for name, original in self._names().items():

@@ -52,7 +52,7 @@ class Setup(t.NamedTuple):
     """Where the server finds the app, as ``module:create_app()``."""
 
 
-class Answer(t.NamedTuple):
+class TaskEnd(t.NamedTuple):
     """How a task ended."""
 
     error: bytes | None
@@ -254,7 +254,7 @@ class _Process:
 
 
 def run(app: t.Any, job: bytes) -> bytes:
-    """Run one task; return the pickled :class:`Answer`."""
+    """Run one task; return the pickled :class:`TaskEnd`."""
     from flask_wamp.tasks.task import Batch, perform
 
     added: list[t.Any] = []
@@ -273,9 +273,9 @@ def run(app: t.Any, job: bytes) -> bytes:
 
 
 def answer(error: BaseException | None, added: t.Sequence[t.Any] = ()) -> bytes:
-    """Return the pickled :class:`Answer`."""
+    """Return the pickled :class:`TaskEnd`."""
     text = "" if error is None else "".join(traceback.format_exception(error))
-    return pickle.dumps(tuple(Answer(_pickled(error), text, list(added))))
+    return pickle.dumps(tuple(TaskEnd(_pickled(error), text, list(added))))
 
 
 def _pickled(error: BaseException | None) -> bytes | None:

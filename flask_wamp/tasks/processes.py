@@ -25,7 +25,7 @@ import typing as t
 from ..concurrency.clock import monotonic
 from ..exceptions import TaskAborted
 from . import child as task_process
-from .child import Answer, Setup, receive, send
+from .child import Setup, TaskEnd, receive, send
 
 #: Seconds an idle process has for its end, though there is no time left.
 GRACE = 1.0
@@ -54,7 +54,7 @@ class Processes:
         self._children: set[_Child] = set()
         self._stopping = False
 
-    def run(self, job: bytes) -> Answer:
+    def run(self, job: bytes) -> TaskEnd:
         """Run a task in a process, and wait until it has ended.
 
         :raises TaskAborted: The process died, or cannot be started.
@@ -136,7 +136,7 @@ class _Child:
             self._socket.close()
             raise
 
-    def ask(self, job: bytes) -> Answer | None:
+    def ask(self, job: bytes) -> TaskEnd | None:
         """Run a task; return None if the process died."""
         self.begun = False
         try:
@@ -153,7 +153,7 @@ class _Child:
         if answer is None:
             return None
         self.used = True
-        return Answer(*pickle.loads(answer))
+        return TaskEnd(*pickle.loads(answer))
 
     def leave(self) -> None:
         """Let an idle process end: it sees its socket closed."""

@@ -215,7 +215,7 @@ class RemoteTraceback(Exception):
         return f"\n{self.text}"
 
 
-def _raise_remote(answer: task_process.Answer) -> None:
+def _raise_remote(answer: task_process.TaskEnd) -> None:
     """Raise the error that was raised in another process, if any."""
     if not answer.traceback:
         return

@@ -55,7 +55,7 @@ class Stream:
 
     def receive(self) -> bytes:
         """Wait for bytes and return them. They are empty at the end of the stream."""
-        with _Watched(self):
+        with _Operation(self):
             if self._owes and self.quickack is not None:  # each time: Linux forgets it
                 self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
             data = self.sock.recv(RECEIVE_SIZE)
@@ -74,7 +74,7 @@ class Stream:
         self._owes = False
         view = memoryview(self.rest + data if self.rest else data)
         try:
-            with _Watched(self):
+            with _Operation(self):
                 while view:
                     self.stuck_since = monotonic()
                     view = view[self.sock.send(view) :]
@@ -105,7 +105,7 @@ class Stream:
                 raise TransportError(f"the connection broke: {_reason(error)}") from error
 
 
-class _Watched:
+class _Operation:
     """A context for operations on the socket. It applies the deadline and translates errors.
 
     This is a class because ``contextlib.contextmanager`` takes longer than the operations.

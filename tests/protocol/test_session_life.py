@@ -88,7 +88,7 @@ def test_abort_refuses_to_join(reason: str) -> None:
     session = new_session()
     session.join()
     event = session.receive(m.Abort({"message": "no"}, reason))
-    assert event == Left(reason, {"message": "no"}, aborted=True)
+    assert event == Left(reason, {"message": "no"})
     assert session.state is State.ENDED
 
 
@@ -101,7 +101,7 @@ def test_goodbye_of_ours_waits_for_the_routers() -> None:
     assert said(session) == [m.Goodbye({}, "wamp.close.normal")]
     assert session.state is State.LEAVING
     event = session.receive(m.Goodbye({}, "wamp.close.goodbye_and_out"))
-    assert event == Left("wamp.close.goodbye_and_out", {}, aborted=False)
+    assert event == Left("wamp.close.goodbye_and_out", {})
     assert session.state is State.ENDED
     assert session.outgoing == []
 
@@ -109,7 +109,7 @@ def test_goodbye_of_ours_waits_for_the_routers() -> None:
 def test_goodbye_of_the_routers_is_answered() -> None:
     session = joined_session()
     event = session.receive(m.Goodbye({}, "wamp.close.system_shutdown"))
-    assert event == Left("wamp.close.system_shutdown", {}, aborted=False)
+    assert event == Left("wamp.close.system_shutdown", {})
     assert said(session) == [m.Goodbye({}, "wamp.close.goodbye_and_out")]
     assert session.state is State.ENDED
 
@@ -131,7 +131,7 @@ def test_abort_of_ours_ends_the_session_at_once() -> None:
 
 def test_abort_ends_a_joined_session() -> None:
     session = joined_session()
-    assert session.receive(m.Abort({}, "wamp.error.x")) == Left("wamp.error.x", {}, aborted=True)
+    assert session.receive(m.Abort({}, "wamp.error.x")) == Left("wamp.error.x", {})
     assert session.state is State.ENDED
     assert session.outgoing == []
 
