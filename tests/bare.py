@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -37,8 +36,13 @@ def main() -> None:
             assert json.loads(greet(port)) == {"sum": 3}
             join(port)
         finally:
-            app.send_signal(signal.SIGINT)
-            app.communicate(timeout=SECONDS)
+            # Not SIGINT, which processes ignore that a shell has started in the background.
+            app.terminate()
+            try:
+                app.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                app.kill()
+                raise
     print("2 passed, 0 failed")
 
 
