@@ -1,12 +1,11 @@
 """Tests of the chat. They need no router: ``pytest test_app.py``."""
 
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 
 from chat.app import create_app
-from chat.extensions import wamp
+from chat.extensions import db, wamp
 from flask_wamp import ApplicationError
 
 PASSWORD = "correct horse"
@@ -16,13 +15,22 @@ GENERAL = 1
 
 @pytest.fixture
 def make_app(tmp_path):
-    return partial(
-        create_app,
-        TESTING=True,
-        SECRET_KEY="test",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/chat.db",
-        WTF_CSRF_ENABLED=False,
-    )
+    apps = []
+
+    def make():
+        app = create_app(
+            TESTING=True,
+            SECRET_KEY="test",
+            SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/chat.db",
+            WTF_CSRF_ENABLED=False,
+        )
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture
