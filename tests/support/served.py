@@ -93,7 +93,7 @@ class Served:
                     return t.cast(bytes, response.read())
             except urllib.error.HTTPError:
                 raise
-            except urllib.error.URLError:
+            except (urllib.error.URLError, TimeoutError):  # a busy machine
                 return None
 
         text = eventually(answer, STARTS_WITHIN).decode()
