@@ -141,6 +141,9 @@ class Bench:
         if refused:
             reasons = [f"{uri}: {error}" for uri, error in refused.items()]
             raise RuntimeError(f"the router refuses what the app declares: {listed(reasons)}")
+        if any(each.make_listener is not None for each in client.declarations):
+            # delivery="one": the topic is subscribed to when its lease is held, after all else.
+            self.settle(client.settings.call_timeout)
         self._joined(self.app)
 
     def leave(self, peer: Member) -> list[str]:
