@@ -22,7 +22,7 @@ logger = get_logger("flask_wamp")
 C = t.TypeVar("C", bound=Connection)
 
 MAX_REASONS = 100
-"""Different reasons for not being joined that are remembered, so that each is logged once."""
+"""How many reasons of failed attempts are remembered, so that each is logged once."""
 
 
 #: Bytes of the largest message that a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's own
@@ -120,5 +120,5 @@ class FailureLog:
         )
 
     def clear(self) -> None:
-        """Begin anew: a session was joined."""
+        """Forget the reasons, because a session was joined."""
         self._reasons.clear()

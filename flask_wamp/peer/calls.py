@@ -22,10 +22,10 @@ MAX_DECODED_BY_READER = 16 * 1024
 
 
 class Ticket(t.Protocol):
-    """What the session keeps for a request, and hands back with the answer."""
+    """The object that the session keeps for a request, and returns with the answer."""
 
     def fail(self, error: BaseException, /) -> object:
-        """Take an error instead of an answer."""
+        """Store an error instead of an answer."""
 
 
 class CallTicket(Waiter):
@@ -34,7 +34,7 @@ class CallTicket(Waiter):
     __slots__ = ()
 
     def resolve(self, value: object) -> None:
-        """Take RESULT or ERROR. Ignore progressive results: Crossbar forwards them unasked."""
+        """Store RESULT or ERROR. Ignore progressive results, which Crossbar forwards unasked."""
         if type(value) is m.Result and value.details.get("progress"):
             return
         super().resolve(value)
@@ -47,9 +47,9 @@ class CallTicket(Waiter):
 
 
 def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -> None:
-    """Give a request up: no record of it stays, and an answer that still comes is ignored. Does not wait.
+    """Give a request up. No record of it stays, and a late answer is ignored. Does not wait.
 
-    A call is canceled. What a late REGISTERED or SUBSCRIBED grants is given back to the router.
+    A call is canceled. If REGISTERED or SUBSCRIBED comes late, the registration or subscription is ended.
 
     :param mode: What happens to the handler of a call, see ``cancel_mode``.
     """
@@ -58,7 +58,7 @@ def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -
 
 
 def stop(ticket: Ticket, procedure: str, cancel: t.Callable[[], None]) -> None:
-    """End a call because no one waits for the handler that made it. Does not wait."""
+    """Cancel a call because the caller of the handler that made it has canceled. Does not wait."""
     cancel()
     ticket.fail(unwanted(procedure))
 
@@ -107,7 +107,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         call_at: t.Callable[[t.Callable[[], None]], TimerHandle],
         leave: t.Callable[[], None] | None,
     ) -> None:
-        """Store how to cancel the call, and set a timer for its timeout.
+        """Set how to cancel the call, and a timer for its timeout.
 
         :param leave: Called at its end.
         """
@@ -125,7 +125,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     # As a ticket: the reader calls these.
 
     def resolve(self, message: m.Result | m.Error) -> None:
-        """Take RESULT or ERROR; the payload of a RESULT is decoded by whoever asks for it."""
+        """Store RESULT or ERROR. The thread that uses the result decodes its payload."""
         if isinstance(message, m.Result):
             if not message.details.get("progress"):
                 self._ended()
@@ -137,7 +137,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
             self._pool.submit(lambda: self.fail(remote_error(message)), force=True)
 
     def fail(self, error: BaseException) -> None:
-        """Take an error instead."""
+        """Store an error instead."""
         self._ended()
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self.set_exception(error)
@@ -151,7 +151,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     # As a future: users call these.
 
     def cancel(self) -> bool:
-        """Cancel the call with the options' ``cancel_mode``; False when it has ended already."""
+        """Cancel the call with the options' ``cancel_mode``. Return False if it has ended already."""
         if self.cancelled():
             return True
         if not super().cancel():
@@ -162,18 +162,18 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         return True
 
     def result(self, timeout: float | None = None) -> t.Any:
-        """Wait for the result; the slot of a handler that waits is released."""
+        """Wait for the result. Release the slot of the handler meanwhile."""
         with self._pool.release_slot():
             answer = super().result(timeout)
         return answer.value() if isinstance(answer, _Undecoded) else answer
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end; the slot of a handler that waits is released."""
+        """Wait for the end. Release the slot of the handler meanwhile."""
         with self._pool.release_slot():
             error = super().exception(timeout)
             answer = super().result() if error is None else None
         return answer.error() if isinstance(answer, _Undecoded) else error
 
     def add_done_callback(self, fn: t.Callable[[t.Any], object]) -> None:
-        """Have ``fn(future)`` called on a worker, because the reader must not run code of the app."""
+        """Let a worker call ``fn(future)``, because the reader must not run code of the app."""
         super().add_done_callback(lambda future: self._pool.submit(lambda: fn(future), force=True))

@@ -44,8 +44,8 @@ OnEvents = t.Callable[["Connection", "list[SessionEvent]"], None]
 Read = t.Callable[[], "list[SessionEvent] | None"]
 Handle = t.Callable[["list[SessionEvent]"], None]
 
-#: Calls the first function, and the second with what that returned, until it returns None. The third sends
-#: answers that were kept back for those after them.
+#: Calls the first function, and the second with its result, until that result is None. The third function
+#: sends the answers that were held back.
 ReadAll = t.Callable[[Read, Handle, t.Callable[[], None]], None]
 
 
@@ -170,9 +170,13 @@ class Connection(Sender):
         events: list[SessionEvent] = []
         notes: list[Note] = []
         try:
-            with self._lock:  # once for all: decoding holds the interpreter anyway
+            with (
+                self._lock
+            ):  # once for all messages, because decoding holds the interpreter lock anyway
                 for data in messages:
-                    if self.left is not None:  # Crossbar 26.10 has been seen to go on after GOODBYE
+                    if (
+                        self.left is not None
+                    ):  # Crossbar 26.10 sometimes sends more messages after GOODBYE
                         break
                     event = self._receive(data, notes)
                     kind = type(event)
@@ -186,7 +190,9 @@ class Connection(Sender):
         except Exception as error:
             if not events:
                 raise
-            self._broken = error  # raised by the next read: what came before it is handled
+            self._broken = (
+                error  # raised by the next read, after the messages before it were handled
+            )
         finally:
             if notes:
                 log_all(notes)

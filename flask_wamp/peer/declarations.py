@@ -1,7 +1,7 @@
-"""The border between the peer and the handlers: what is served, and what a handler returns.
+"""The interface between the peer and the handlers: what is served, and what a handler returns.
 
-The peer carries messages and does not know Flask. The handlers know Flask and send nothing. These plain
-classes are what both know.
+The peer carries messages and does not know Flask. The handlers know Flask and send nothing. Both use these
+plain classes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ActiveMessage(t.Protocol):
     """The ``time.monotonic()`` at which its caller gets ``wamp.error.timeout``."""
 
     canceled: bool
-    """Whether the caller has canceled or is gone."""
+    """Whether the caller has canceled or has left."""
 
     calls: dict[object, t.Callable[[], None]]
     """Functions that end the calls its handler has made, see :mod:`.deadlines`."""
@@ -69,7 +69,7 @@ class ActiveMessage(t.Protocol):
         """Return a context whose code ends when the caller cancels; None if there is no such context."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
-        """Call ``callback(well)`` after the answer was sent; ``well``: it was sent, and no error."""
+        """Call ``callback(well)`` after the answer. ``well`` is True if a result was sent, not an error."""
 
     def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:
         """Send a progressive result, if the caller asked for them."""
@@ -81,39 +81,39 @@ EventHandler = t.Callable[[ActiveMessage], bool]
 
 
 class _Declared:
-    """Something that is asked for in every session, and what came of it in the present one."""
+    """Something to register or subscribe in every session, and its outcome in the current session."""
 
     def __init__(self, uri: str, options: m.Details | None) -> None:
         self.uri = uri
         self.name = uri
         """The function's name, for messages."""
         self.function: object = None
-        """The function itself: to declare it twice is a mistake."""
+        """The function itself. Declaring it twice is a mistake."""
         self.options = options or {}
         self.subject = self
         self.id: int | None = None
-        """The registration's or subscription's id in the present session; None: there is none."""
+        """The registration's or subscription's id in the current session. None if there is none."""
         self.refused: Exception | None = None
-        """Why the router refused it in the present session."""
+        """Why the router refused it in the current session."""
         self.refusals = 0
         """How often the router refused it."""
         self.queue: SerialQueue | None = None
-        """Where its calls or events wait, if only some may run at once; :class:`.Serving` makes it."""
+        """The queue for its calls or events, if only some may run at once. :class:`.Serving` makes it."""
         self.dropped = 0
         """How many events were dropped because the queue was full."""
         self.asked: tuple[object, object] | None = None
-        """The session in which it was asked for, and the ticket, so that nothing is asked for twice."""
+        """The session in which it was requested, and the ticket, so that nothing is requested twice."""
         self.revoked: t.Callable[[], None] | None = None
-        """Called by the reader when the router takes it away; must not wait."""
+        """Called by the reader when the router ends it. It must not wait."""
 
     unwanted = False
-    """Whether it was withdrawn. What the router grants afterwards is given back."""
+    """Whether it was withdrawn. If the router grants it later, it is ended at once."""
 
     subject: t.Any
-    """What the app declared: this, or what this serves."""
+    """The declaration of the app: this one, or the one that this serves."""
 
     make_listener: MakeListener | None = None
-    """Makes the listener that every process needs that serves it."""
+    """Makes the listener that every process needs which serves it."""
 
     @property
     def match(self) -> str:
@@ -125,7 +125,7 @@ class Registration(_Declared):
     """A procedure to register in every session.
 
     :param options: What REGISTER says: ``match``, ``invoke``, ``force_reregister``.
-    :param concurrency: How many invocations run at once; None: as many as there are workers.
+    :param concurrency: How many invocations run at once. None means as many as there are workers.
     :param timeout: Seconds after which the caller gets ``wamp.error.timeout``.
     """
 
@@ -143,11 +143,11 @@ class Registration(_Declared):
         self.concurrency = concurrency
         self.timeout = timeout
         self.runs_if_canceled = False
-        """Whether the handler runs even if the caller is gone."""
+        """Whether the handler runs even if the caller has left."""
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is registered in the present session, and other sessions may register it too."""
+        """Whether it is registered in the current session, and other sessions may register it too."""
         return self.id is not None and self.options.get("invoke", "single") != "single"
 
 
@@ -155,7 +155,7 @@ class Subscription(_Declared):
     """A topic to subscribe to in every session.
 
     :param options: What SUBSCRIBE says: ``match``, ``get_retained``.
-    :param concurrency: How many events are handled at once; 1 keeps their order.
+    :param concurrency: How many events are handled at once. 1 keeps their order.
     """
 
     def __init__(
@@ -175,18 +175,18 @@ class Subscription(_Declared):
         """Called by the reader with each event, instead of the handler on a worker. Must not wait. Returns
         False if the event is to be dropped."""
         self.members: tuple[Subscription, ...] = (self,)
-        """All that the app declares for this topic, this one first: one SUBSCRIBE serves them all."""
+        """All declarations of the app for this topic, this one first. One SUBSCRIBE serves them all."""
         self.wire_options = self.options
         """SUBSCRIBE.Options, for all members."""
 
     def add_member(self, other: Subscription) -> None:
-        """Give another handler the events of this subscription too."""
-        self.members = (*self.members, other)  # the reader may be going through the old ones
+        """Pass the events of this subscription to another handler too."""
+        self.members = (*self.members, other)  # the reader may be iterating over the old tuple
         if other.options.get("get_retained"):
             self.wire_options = {**self.wire_options, "get_retained": True}
 
     def receivers(self, event: m.Event) -> tuple[Subscription, ...]:
-        """Return which of the members get an event: a retained one is for those who asked for it."""
+        """Return the members that get an event. A retained event is for those that requested it."""
         members = self.members
         if len(members) > 1 and event.details.get("retained"):
             return tuple(each for each in members if each.options.get("get_retained"))
@@ -196,11 +196,11 @@ class Subscription(_Declared):
 Declaration = Registration | Subscription
 
 Served = t.Callable[[], list[Declaration]]
-"""Returns what this process serves at present."""
+"""Returns what this process serves now."""
 
 
 def summary(declarations: list[Declaration]) -> str:
-    """Return how much of this is served in the present session, for people."""
+    """Return a text for logs: how much of this is served in the current session."""
     refused = sum(each.refused is not None for each in declarations)
     served = f"{len(declarations) - refused} procedures and topics"
     return f"{served}, {refused} refused" if refused else served

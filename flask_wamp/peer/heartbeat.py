@@ -12,9 +12,9 @@ from .connection import Connection
 def watch(connection: Connection, timer: Timer, limit: float) -> None:
     """Watch a connection until it is closed, on the timer's thread.
 
-    It is checked four times per ``limit``. After half of it in silence the router is pinged, and has a
-    quarter to answer. So a dead router is noticed within the limit, and so is one that does not read what
-    is being sent to it.
+    It is checked four times per ``limit``. After half of the limit in silence the router is pinged, and has a
+    quarter of the limit to answer. So a router that is dead, or that does not read, is noticed within the
+    limit.
 
     :param limit: ``WAMP_HEARTBEAT``, seconds.
     """
@@ -67,5 +67,5 @@ class _Heartbeat:
     def _ask_for_life(self) -> None:
         if self._connection.transport.has_ping:
             self._connection.ping()
-        else:  # any answer will do, an error too
+        else:  # any answer will do, even an error
             self._connection.put(Session.call, "wamp.session.count", (), {}, {}, None)

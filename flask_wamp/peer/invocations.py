@@ -65,7 +65,7 @@ class ActiveInvocation:
 
     @property
     def uri(self) -> str:
-        """The procedure that was called; for a pattern, the real one."""
+        """The procedure that was called, even if a pattern is registered."""
         return self.message.details.get("procedure") or self.registration.uri
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
@@ -73,7 +73,7 @@ class ActiveInvocation:
         return self.connection.transport.serializer.plain(value, default)
 
     def __call__(self) -> None:
-        """Run the handler and answer; on a worker."""
+        """Run the handler and answer. A worker calls this."""
         if self.canceled and not self.registration.runs_if_canceled:
             return
         outcome = self._outcome()
@@ -91,7 +91,9 @@ class ActiveInvocation:
             return Failure(error_uris.INVALID_ARGUMENT, error.args)
         try:
             return self.registration.handler(self)
-        except BaseException:  # a defect of the library; the caller is answered all the same
+        except (
+            BaseException
+        ):  # a fault of this library, and the caller must get an answer all the same
             report(logger.exception, "the handler of %s gave no answer", self.uri)
             return Failure(error_uris.RUNTIME_ERROR)
 
@@ -106,7 +108,7 @@ class ActiveInvocation:
         self._alarm = self._timer.call_at(deadline, self.expire)
 
     def interruptible(self) -> t.ContextManager[None] | None:
-        """Return a context whose code ends when the caller cancels; None where there are no greenlets."""
+        """Return a context whose code ends when the caller cancels; None without greenlets."""
         if self.registration.runs_if_canceled or not self.connection.pool.in_greenlets:
             return None
         self._interruptible = Interruptible()
@@ -114,7 +116,7 @@ class ActiveInvocation:
 
     @property
     def max_message_size(self) -> int:
-        """The bytes that an answer may have."""
+        """How many bytes an answer may have."""
         return self.connection.session.max_message_size
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
@@ -138,7 +140,7 @@ class ActiveInvocation:
         self._give_up(error_uris.CANCELED, f"{self.uri} was canceled")
         if self.registration.runs_if_canceled:
             return
-        if self._interruptible is not None:  # first: it is raised in a call that waits, too
+        if self._interruptible is not None:  # first, because it is raised in a call that waits, too
             self._interruptible.interrupt()
         deadlines.interrupt(self, ends_itself=self._interruptible is not None)
 
@@ -204,7 +206,7 @@ class ActiveEvent:
 
     @property
     def uri(self) -> str:
-        """The topic of the event; for a pattern, the real one."""
+        """The topic of the event, even if a pattern is subscribed."""
         return self.message.details.get("topic") or self.subscription.uri
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
@@ -226,7 +228,7 @@ class ActiveEvent:
         self._callbacks.append(callback)
 
     def isolated(self) -> ActiveEvent | None:
-        """Return a copy with a payload of its own, decoded; None: it cannot be decoded, and is dropped."""
+        """Return a copy with a decoded payload of its own. None if it cannot be decoded, and is dropped."""
         try:
             message = self.message.isolated()
         except InvalidPayload as error:
@@ -246,11 +248,11 @@ class ActiveEvent:
 
     def _dropped(self, error: InvalidPayload) -> None:
         count = self.subscription.unreadable = self.subscription.unreadable + 1
-        if count & (count - 1) == 0:  # 1, 2, 4, 8: a peer that sends many of them floods no log
+        if count & (count - 1) == 0:  # at 1, 2, 4, 8 and so on, so that the log is not flooded
             logger.warning("dropped %d events of %s so far: %s", count, self.uri, error)
 
     def run(self) -> None:
-        """Run the handler; on a worker."""
+        """Run the handler. A worker calls this."""
         well = self._is_readable() and self.subscription.handler(self)
         for callback in self._callbacks:
             guarded(logger.exception, "a callback failed", callback, well)

@@ -1,4 +1,4 @@
-"""Listeners: what comes and goes with the sessions of a process, and what it sees of the peer."""
+"""Listeners, which follow the sessions of a process, and the part of the peer that they use."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if t.TYPE_CHECKING:
 
 
 class Host(t.Protocol):
-    """What a listener sees of the peer whose sessions it follows."""
+    """The part of the peer that a listener uses."""
 
     @property
     def settings(self) -> Settings:
-        """What the peer was configured with."""
+        """The settings of the peer."""
 
     @property
     def pool(self) -> Pool:
@@ -30,33 +30,33 @@ class Host(t.Protocol):
 
     @property
     def connection(self) -> Connection | None:
-        """The session's connection; None while there is no session."""
+        """The session's connection. None while there is no session."""
 
     @property
     def session_id(self) -> int | None:
-        """The session's id; None while there is no session."""
+        """The session's id. None while there is no session."""
 
     @property
     def pid(self) -> int:
-        """The process that the peer was made in."""
+        """The id of the process in which the peer was made."""
 
     @property
     def summary(self) -> str:
-        """How much is served in the present session, for people."""
+        """A text for logs: how much is served in the current session."""
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
-        """Call a short function at a ``time.monotonic()``, on the timer's thread; it must not wait."""
+        """Call a short function at a ``time.monotonic()``, on the timer's thread. It must not wait."""
 
     def listener(self, key: object) -> SessionListener | None:
-        """Return the listener with that key; None if there is none."""
+        """Return the listener with this key; None if there is none."""
 
 
 class SessionListener(t.Protocol):
     """Follows the sessions of one process. Lives as long as the peer does.
 
     If it has a method ``extended``, that is called like :meth:`joined` when more has been registered in the
-    present session. If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process:
-    several listeners that leave cost workers.
+    current session. If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process,
+    because each listener that leaves takes a worker.
     """
 
     def joined(self, connection: Connection) -> None:
@@ -68,7 +68,7 @@ class SessionListener(t.Protocol):
     def leave(self, deadline: float) -> None:
         """Prepare for the end of the process.
 
-        :param deadline: The ``time.monotonic()`` by which to return.
+        :param deadline: The ``time.monotonic()`` until which to return.
         """
 
 

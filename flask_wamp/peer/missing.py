@@ -1,4 +1,4 @@
-"""What a router lacks of the things that a subscription asks for: logged once, and then done without."""
+"""Features that subscriptions ask for and the router does not have. Each is logged once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection logs: noted under its lock, and logged after it."""
+"""Log records of a connection: noted under its lock, and logged after it is released."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Note = tuple[t.Callable[..., None], str, tuple[object, ...]]
 
 
 def why_left(left: Left) -> str:
-    """Why the router ended the session, for messages."""
+    """Return why the router ended the session, for messages."""
     text = left.details.get("message")
     return f"{left.reason}: {text}" if text else left.reason
 
 
 def log_all(notes: list[Note]) -> None:
-    """Log what was noted. Not under the lock: log handlers are the app's code, and may publish."""
+    """Log what was noted. Not under the lock, because log handlers are the app's code and may publish."""
     for log, text, args in notes:
         report(log, text, *args)
 
 
 def about(session: Session, message: m.Message) -> object:
-    """Which procedure or topic a message is for, for logs."""
+    """Return the procedure or topic of a message, for logs."""
     target: object = None
     if isinstance(message, m.Invocation):
         target = session.registrations.get(message.registration_id)
@@ -36,7 +36,7 @@ def about(session: Session, message: m.Message) -> object:
 
 
 class Ids:
-    """A message without its payload, for logs."""
+    """Return a message without its payload, for logs."""
 
     def __init__(self, message: m.Message) -> None:
         self._message = message

@@ -1,7 +1,7 @@
-"""The peer: keeps a session with the router, for ever, and serves what is declared.
+"""The peer: keeps a session with the router, and serves what is declared.
 
-Connects, joins, registers and subscribes everything, reads until the session is lost, and begins
-again. Lives in one process: after a fork the child makes its own.
+It connects, joins, registers and subscribes everything, reads until the session is lost, and begins again. It
+belongs to one process. After a fork the child makes its own.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ LAST_WORDS = 1.0
 class Peer(PresentSession):
     """One process's session with the router, and the threads that serve it.
 
-    Whatever is raised in the reader's thread, by the app's log handlers too, the peer joins again.
+    If anything raises in the reader's thread, even a log handler of the app's, the peer joins again.
 
-    :param served: Returns what is served; called at every join.
-    :param notify: Called with the name and payload of each signal, on a worker. None: there are no signals.
-    :param listeners: What comes and goes with every session of this process, made in
-        :meth:`start`, by key.
+    :param served: Returns what is served. It is called at every join.
+    :param notify: Called with the name and payload of each signal, on a worker. None means no signals.
+    :param listeners: Makes the listeners that follow the sessions of this process, by key. :meth:`start`
+        calls them.
     """
 
     make_connection = Connection
@@ -93,18 +93,18 @@ class Peer(PresentSession):
         return Timer()
 
     def _begin(self) -> None:
-        """Start what joins and reads."""
+        """Start the thread that joins and reads."""
         starvation.watch(self.pool, self._timer, self._stopping)
         self._reader = spawn(self._run, "wamp-reader")
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] | None = None) -> None:
         """Leave: accept no more work, finish what has begun, say GOODBYE, end all threads.
 
-        Never raises: a step that fails is logged, and the next one follows. Starts no thread of its own,
-        because from Python 3.12 on none can be started at the end of the interpreter.
+        It never raises: a step that fails is logged, and the next one follows. It starts no thread of its
+        own, because from Python 3.12 on none can be started at the end of the interpreter.
 
-        :param drain: Seconds for calls and events that have come already.
-        :param withdrawn: Called when nothing is registered any more.
+        :param drain: Seconds for calls and events that have already come.
+        :param withdrawn: Called when nothing is registered any longer.
         """
         self._stopping.set()
         deadline = monotonic() + drain
@@ -161,13 +161,13 @@ class Peer(PresentSession):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the threads run without which no session is kept."""
+        """Whether all threads run that a session needs."""
         return self._reader is not None and self._reader.is_alive() and self._timer.is_alive
 
     def serve_more(self) -> None:
-        """Serve what the declarations have in addition since the session was joined.
+        """Serve the declarations that were added since the session was joined.
 
-        Does not wait. Where there is no session, the next one serves everything anyway.
+        Does not wait. If there is no session, the next one serves everything anyway.
         """
         with self._changed:
             connection = self.connection
@@ -189,7 +189,7 @@ class Peer(PresentSession):
         self._add_listeners_of(self._served())
 
     def add_listener(self, key: object, make: MakeListener) -> None:
-        """Have a listener follow the sessions of this process.
+        """Let a listener follow the sessions of this process.
 
         :param key: There is one listener for each key.
         """
@@ -198,11 +198,11 @@ class Peer(PresentSession):
                 self._listeners.add(key, make, self.connection if self._ready else None)
 
     def remove_listener(self, key: object, deadline: float) -> None:
-        """Have a listener leave, by a ``time.monotonic()``."""
+        """Let a listener leave, until a ``time.monotonic()``."""
         self._listeners.remove(key, deadline)
 
     def listener(self, key: object) -> SessionListener | None:
-        """Return the listener with that key; None before :meth:`start`."""
+        """Return the listener with this key; None before :meth:`start`."""
         return self._listeners.get(key)
 
     # The reader's thread.
@@ -214,16 +214,18 @@ class Peer(PresentSession):
             lasted = 0.0
             try:
                 lasted = self._join_and_serve()
-            except BaseException as error:  # a log handler's, for one: the next attempt follows
+            except (
+                BaseException
+            ) as error:  # for example from a log handler; the next attempt follows
                 report(logger.exception, "the reader failed; it joins again")
                 self._note_failure(error)
             if lasted > self.settings.reconnect_max:
-                attempts = 0  # else a router that throws us out at once would be hammered
+                attempts = 0  # so that there is a pause if the router ends each session at once
             self._stopping.wait(delay(self.settings, attempts))
             attempts += 1
 
     def _join_and_serve(self) -> float:
-        """Join and serve until the session is lost; return for how many seconds."""
+        """Join and serve until the session is lost. Return how many seconds it lasted."""
         found = self._connect()
         if found is None:
             return 0.0
@@ -234,7 +236,7 @@ class Peer(PresentSession):
         return monotonic() - since
 
     def _connect(self) -> tuple[Connection, Joined] | None:
-        """Join; None if that failed."""
+        """Join. Return None if that failed."""
         try:
             found = connect(
                 self.settings,
@@ -260,13 +262,14 @@ class Peer(PresentSession):
             raise NotJoined("the client was stopped")
 
     def _enter(self, connection: Connection, joined: Joined) -> t.Callable[[], None] | None:
-        """Ask for everything that is served, and note the session.
+        """Request everything that is served, and note the session.
 
-        :returns: What is left to do, without the lock. None: the peer is stopping, or the
-            session has ended.
+        :returns: A function to call without the lock. None if the peer is stopping, or the session has ended.
         """
         with self._changed:
-            if self._stopping.is_set():  # stop() has looked for a session already and saw none
+            if (
+                self._stopping.is_set()
+            ):  # stop() has looked for a session already, and there was none
                 connection.close()
                 return None
             # First: an event that another thread publishes as soon as it sees the connection would otherwise
@@ -274,7 +277,7 @@ class Peer(PresentSession):
             ready = functools.partial(self._is_ready, connection, joined)
             try:
                 follow_up = self.registrar.restore(connection, ready)
-            except WAMPError:  # it has ended, and nobody has seen it: join again
+            except WAMPError:  # it has ended before any thread used it: join again
                 connection.close()
                 return None
             self.connection = connection
@@ -297,7 +300,7 @@ class Peer(PresentSession):
     ) -> None:
         """Serve until the session is lost.
 
-        :param follow_up: What :meth:`_enter` has returned. None: it was done already.
+        :param follow_up: The function that :meth:`_enter` has returned. None if it was called already.
         """
         reason: BaseException
         try:
@@ -305,7 +308,7 @@ class Peer(PresentSession):
                 self._restore(connection, follow_up)
             reason = connection.run(self._read_all())
         except BaseException as error:  # whatever it is, the reader joins again
-            if not isinstance(error, WAMPError):  # lost before everything was asked for
+            if not isinstance(error, WAMPError):  # lost before everything was requested
                 report(logger.exception, "the reader failed")
             guarded(logger.exception, "cannot close the connection", connection.close)
             reason = error
@@ -325,9 +328,7 @@ class Peer(PresentSession):
             summary(served),
         )
         with self._changed:
-            if (
-                self.connection is not connection
-            ):  # it was lost while the last answer was not coming
+            if self.connection is not connection:  # it was lost while the last answer was missing
                 return
             self._ready = True
             self._changed.notify_all()
@@ -341,7 +342,7 @@ class Peer(PresentSession):
                 self.add_listener(declaration, declaration.make_listener)
 
     def _tell(self, name: str, **payload: object) -> None:
-        """Send a signal from a worker: receivers may do what they like."""
+        """Send a signal from a worker, because receivers may do anything."""
         if self._notify is not None:
             self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
 
@@ -377,7 +378,7 @@ class Peer(PresentSession):
 
     @property
     def summary(self) -> str:
-        """How much is served in the present session, for people."""
+        """A text for logs: how much is served in the current session."""
         return summary(self._served())
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
@@ -392,6 +393,6 @@ class Peer(PresentSession):
     # After a fork.
 
     def forget(self) -> None:
-        """In a child: close the copy of the parent's socket, without a word to the router."""
+        """Close the copy of the parent's socket, in a child, and send nothing to the router."""
         if self.connection is not None:
             self.connection.transport.forget()

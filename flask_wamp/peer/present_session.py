@@ -1,4 +1,4 @@
-"""The session that a peer has at present, and the threads that wait for one."""
+"""The current session of a peer, and the threads that wait for one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .settings import Settings
 
 
 class PresentSession:
-    """Whether there is a session, and why not. :class:`.Peer` adds what joins and serves.
+    """The current session, or why there is none. :class:`.Peer` adds what joins and serves.
 
-    Locks: ``_changed`` guards what :meth:`wait` waits for. Listeners' locks, the pool's and the connection's
-    may be taken under it, never the other way round.
+    Locks: ``_changed`` guards what :meth:`wait` waits for. The locks of listeners, of the pool and of the
+    connection may be taken while it is held, and never the other way round.
 
     :param served: Returns what is served; called at every join.
     """
@@ -35,9 +35,9 @@ class PresentSession:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._reader: threading.Thread | None = None
-        """The thread that joins; None before the start."""
+        """The thread that joins. None before the start."""
         self._ready = False
-        """Whether everything was asked for and answered that was served when the session was joined."""
+        """Whether the router has answered everything that was requested when the session was joined."""
         self._extending: Connection | None = None
         """The connection on which more is being registered than when it was joined."""
 
@@ -49,7 +49,7 @@ class PresentSession:
         """Wait for a session, or with ``ready`` until everything is registered too.
 
         :param refusable: With ``ready``, do not wait any longer when the router has refused the login.
-        :raises NotJoined: There is none in time; without ``ready`` as soon as an attempt has failed.
+        :raises NotJoined: There is no session in time. Without ``ready``, an attempt has failed.
         """
 
         def decided() -> bool:
@@ -60,7 +60,7 @@ class PresentSession:
             return self.connection is not None or self.failure is not None
 
         if threading.current_thread() is self._reader:
-            timeout = 0.0  # it is the one that joins: a log handler of the app's asks
+            timeout = 0.0  # this thread is the one that joins, so a log handler of the app asks
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection
@@ -70,7 +70,7 @@ class PresentSession:
 
     @property
     def _is_complete(self) -> bool:
-        """Whether there is a session in which everything was asked for and answered."""
+        """Whether there is a session in which the router has answered all requests."""
         return self._ready and self._extending is None
 
     def _why_not(self) -> str:

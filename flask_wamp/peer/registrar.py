@@ -1,4 +1,4 @@
-"""REGISTER and SUBSCRIBE for what is declared: in every session, and again where the router refused."""
+"""REGISTER and SUBSCRIBE for all declarations: in every session, and again if the router refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATIENCE = 2.0
 
 
 class Registrar:
-    """Asks the router for what this process serves, and takes its answers.
+    """Registers and subscribes what this process serves, and handles the answers.
 
     :param served: Returns what is served; called at every join.
     :param tell: Called with the name and payload of a signal to send.
@@ -51,10 +51,11 @@ class Registrar:
     # In every session.
 
     def restore(self, connection: Connection, done: t.Callable[[], None]) -> t.Callable[[], None]:
-        """Ask for everything at once in a new session, and return without waiting for the answers.
+        """Request everything at once in a new session, and return without waiting for the answers.
 
         :param done: Called when all are answered, or ``WAMP_CALL_TIMEOUT`` has passed.
-        :returns: What is left to do. It may log, so call it without a lock, before the answers are read.
+        :returns: A function with the rest of the work. It may log, so call it without a lock, and before the
+            answers are read.
         """
         self._connection = connection
         declarations = self._served()
@@ -82,7 +83,7 @@ class Registrar:
                 try:
                     if self._ask_for(session, declaration, ticket) is not ticket:
                         settled.append(declaration)  # another thread declared it, and waits for it
-                except WAMPError as error:  # it can't be sent; the others can
+                except WAMPError as error:  # this one can't be sent, but the others can
                     failed.append((declaration, error))
 
         def follow_up() -> None:
@@ -127,9 +128,9 @@ class Registrar:
     # Refusals.
 
     def _refused(self, declaration: Declaration, error: WAMPError) -> None:
-        """Note the refusal, and ask again later: another app may have released the URI by then."""
+        """Note the refusal, and try again later, because another app may have released the URI by then."""
         if declaration.id is not None or declaration.unwanted:
-            return  # an earlier request was granted late, or it was withdrawn
+            return  # an earlier request was granted late, or this declaration was withdrawn
         first = declaration.refused is None
         declaration.refused = error
         declaration.refusals += 1
@@ -161,7 +162,7 @@ class Registrar:
             self.unanswered(declaration)
 
     def revoked(self, connection: Connection, event: Revoked) -> None:
-        """Note what the router took away; the reader calls this."""
+        """Note that the router has ended a registration or subscription. The reader calls this."""
         for declaration in event.targets:
             declaration.id = None
             declaration.refused = NotJoined(f"the router took it away: {event.details}")
@@ -182,14 +183,14 @@ class Registrar:
     ) -> Acknowledgement:
         """REGISTER or SUBSCRIBE now. Wait for what is returned.
 
-        :param once: If it is refused, do not log that nor try again: the caller gets the error.
+        :param once: If it is refused, neither log that nor try again, because the caller gets the error.
         """
         refused = _note_refusal if once else self._refused
         self._note_missing(connection, declaration)
         return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
     def take_back(self, connection: Connection, declaration: Declaration) -> None:
-        """Give back what was granted after it was withdrawn."""
+        """End a registration or subscription that was granted after it was withdrawn."""
         number, declaration.id = declaration.id, None
         if number is None:
             return
@@ -276,7 +277,7 @@ class Acknowledgement(Waiter):
         self._restoring = restoring
 
     def resolve(self, value: t.Any) -> None:
-        """Store the outcome; the reader calls this."""
+        """Store the outcome. The reader calls this."""
         declaration = self.declaration
         if isinstance(value, m.Error):
             self._refused(declaration, remote_error(value))
@@ -294,7 +295,7 @@ class Acknowledgement(Waiter):
 
 
 def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
-    """UNREGISTER or UNSUBSCRIBE. Wait for what is returned; None: there is nothing to wait for."""
+    """Send UNREGISTER or UNSUBSCRIBE. Wait for what is returned, unless that is None."""
     # Before its id is looked at. The reader sets the id first, and then looks at this: so one of the two
     # withdraws it.
     declaration.unwanted = True
@@ -305,7 +306,7 @@ def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
 
 
 def _withdraw(session: Session, declaration: Declaration) -> Waiter | None:
-    """Say UNREGISTER or UNSUBSCRIBE. :meth:`.Sender.ask` calls this under the connection's lock."""
+    """Encode UNREGISTER or UNSUBSCRIBE. :meth:`.Sender.ask` calls this under the connection's lock."""
     number, declaration.id, declaration.asked = declaration.id, None, None
     if number is None:
         return None

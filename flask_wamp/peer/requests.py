@@ -18,17 +18,17 @@ Method = t.Callable[..., int]
 
 
 def request(connection: Connection, method: Method, *args: object, deadline: float) -> t.Any:
-    """Ask the router for something, and return the message that answers, ERROR included.
+    """Send a request to the router, and return the message that answers it, which may be ERROR.
 
-    Releases the slot of the handler that waits. When nothing comes in time, the request is given up, see
-    :func:`.calls.give_up`: no record of it stays, and the router is told.
+    Releases the slot of the handler meanwhile. If there is no answer in time, the request is given up, see
+    :func:`.calls.give_up`.
 
     :param method: For example ``Session.register``; ``args`` are all its arguments but the ticket.
     :param deadline: The ``time.monotonic()`` until which to wait.
     :raises NotJoined: There is no session.
     :raises SessionLost: The session ended before the answer.
     :raises CallTimeout: There was no answer in time.
-    :raises RuntimeError: This thread reads what the router sends: a log handler of the app's asks.
+    :raises RuntimeError: This thread is the reader, so a log handler of the app asks.
     """
     waiter = Waiter()
     timeout = deadline - monotonic()
@@ -45,13 +45,13 @@ def wait_for(
     timeout: float,
     cancel: t.Callable[[], None],
 ) -> t.Any:
-    """Wait for the answer to something that was asked for, as :func:`request` does.
+    """Wait for the answer to a request, as :func:`request` does.
 
     :param what: A URI, for the error.
     :param timeout: The seconds from the request to the deadline, for the error.
-    :param cancel: Gives the request up; must not wait.
+    :param cancel: Gives the request up. It must not wait.
     """
-    # Between two reads that thread may run a handler: then another thread reads on.
+    # Between two reads that thread may run a handler. Then another thread reads on.
     if connection.reading == threading.get_ident() and current_worker.get() is None:
         cancel()
         raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")

@@ -1,9 +1,9 @@
-"""``force_reregister``: taking a procedure away from the callee that has it, where the router can do that.
+"""``force_reregister``: take a procedure over from the callee that has it, if the router can do that.
 
-Crossbar 26.10 takes a procedure away from one callee. If several callees share it, Crossbar removes every
-other one, and never answers. So the first REGISTER goes without ``force_reregister``, and the answer
-decides. If the procedure exists and is not shared, one callee has it, and it is taken. If it is shared by
-another policy, the callees are counted, and it is taken from one, but never from several.
+Crossbar 26.10 can take a procedure away from one callee. If several callees share it, Crossbar removes every
+other one, and never answers. So the first REGISTER is sent without ``force_reregister``, and the answer
+decides. If the procedure exists and is not shared, one callee has it, and it is taken over. If it is shared
+with another policy, the callees are counted. It is taken over from one callee, but never from several.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 
 
 Step = t.Callable[["Connection", m.Message], "m.Message | None"]
-"""Handles an answer; returns the one that counts, or None if another one is to come."""
+"""Handles an answer. Returns the answer that counts, or None if another one will come."""
 
 P = t.ParamSpec("P")
 
@@ -46,7 +46,7 @@ class ForceReregister:
         session.register(registration.uri, self._options(force=False), registration, self)
 
     def next(self, connection: Connection, answer: m.Message) -> m.Message | None:
-        """Go on after an answer; the reader calls this. Return the answer that counts, or None."""
+        """Continue after an answer. Return the answer that counts, or None. The reader calls this."""
         registration = self._registration
         asked = registration.asked
         is_current = asked is not None and asked[1] is self.acknowledgement
@@ -57,7 +57,7 @@ class ForceReregister:
         return self._next(connection, answer)
 
     def fail(self, error: BaseException) -> None:
-        """Give up: the session has ended."""
+        """Give up, because the session has ended."""
         self.acknowledgement.fail(error)
 
     # The steps.
@@ -80,7 +80,7 @@ class ForceReregister:
         if isinstance(answer, m.Error):
             return self._refused(f"{LOOKUP} says {answer.error}")
         found = _single_value(answer)
-        if found is None:  # it is gone by now
+        if found is None:  # it has ended by now
             return self._register(connection, force=False)
         self._next = self._counted
         self._call(connection, COUNT_CALLEES, found)
@@ -103,7 +103,7 @@ class ForceReregister:
         self._put(connection, Session.call, procedure, list(args), {}, {}, self)
 
     def _register(self, connection: Connection, *, force: bool) -> m.Message | None:
-        """Ask once more; the acknowledgement gets the answer."""
+        """Send REGISTER once more. The acknowledgement gets the answer."""
         uri, options = self._registration.uri, self._options(force=force)
         ticket = self.acknowledgement
         self._put(connection, Session.register, uri, options, self._registration, ticket)
@@ -135,6 +135,6 @@ class ForceReregister:
 
 
 def _single_value(answer: m.Message) -> object:
-    """Return the first value of a RESULT, or None: a router may answer anything."""
+    """Return the first value of a RESULT. None if there is none, because a router may answer anything."""
     args = answer.readable_args if isinstance(answer, m.Result) else ()
     return args[0] if args else None

@@ -91,7 +91,7 @@ class Sender:
                 self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
             self._check_open()
             result = request(session, *args, **kwargs)
-            if self._sending:  # that thread sends ours too
+            if self._sending:  # that thread sends this message too
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
                 return result
             batch = self._take_outgoing()
@@ -117,7 +117,7 @@ class Sender:
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
             if not (
                 self._nudge.is_set() or self.pool.is_watched
-            ):  # else a thread is about to send it
+            ):  # otherwise a thread is about to send it
                 self._nudge.set()
             return answered
         return self.ask(request, *args, **kwargs)
@@ -149,7 +149,7 @@ class Sender:
         return result
 
     def send_soon(self) -> None:
-        """Have the writer send what is unsent. Does not wait."""
+        """Let the writer send what is unsent. Does not wait."""
         if self.session.outgoing:
             self._nudge.set()
 

@@ -1,4 +1,4 @@
-"""Serving: hand what arrives for the declarations to workers."""
+"""Serving: pass invocations and events to workers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ logger = get_logger("flask_wamp")
 
 
 class Serving:
-    """Handles the events of one connection after another. The reader calls it, and it does not wait.
+    """Handles the session events of one connection after another. The reader calls it, and it does not wait.
 
-    :param registrar: Takes the answers to REGISTER and SUBSCRIBE.
+    :param registrar: Handles the answers to REGISTER and SUBSCRIBE.
     :param tell: Called with the name and payload of a signal to send.
     """
 
@@ -50,7 +50,7 @@ class Serving:
                 self._handlers[type(event)](connection, event)
             except (
                 BaseException
-            ):  # a log handler's, or a defect of ours: it must not end the session
+            ):  # from a log handler, or a fault of this library: it must not end the session
                 report(logger.exception, "cannot handle %s", type(event).__name__)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
@@ -86,7 +86,8 @@ class Serving:
 
     def _dropped(self, subscription: Subscription) -> None:
         subscription.dropped += 1
-        if subscription.dropped & (subscription.dropped - 1) == 0:  # 1, 2, 4, 8: seen, not flooded
+        # At 1, 2, 4, 8 and so on, so that the log is not flooded.
+        if subscription.dropped & (subscription.dropped - 1) == 0:
             logger.warning(
                 "%d events of %s dropped so far: its subscriber is too slow (WAMP_EVENT_QUEUE)",
                 subscription.dropped,
@@ -100,9 +101,9 @@ class Serving:
             work.cancel()
 
     def _queue(self, declaration: Declaration) -> SerialQueue:
-        """Return where calls or events wait of which only some may run at once."""
+        """Return the queue of a declaration of which only some calls or events may run at once."""
         queue = declaration.queue
-        if queue is None or queue.pool is not self._pool:  # that of a peer that was stopped
+        if queue is None or queue.pool is not self._pool:  # the queue of a peer that was stopped
             settings = self._settings
             is_call = isinstance(declaration, Registration)
             limit = settings.max_pending if is_call else settings.event_queue

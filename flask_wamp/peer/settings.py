@@ -1,4 +1,4 @@
-"""What a peer needs to know, as plain values."""
+"""The settings of a peer, as plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIN_WAITING_BYTES = 64 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a peer needs to know; the configuration's values, in seconds and bytes."""
+    """The settings of a peer: values of the configuration, in seconds and bytes."""
 
     router_url: RouterURL
     realm: str
@@ -33,18 +33,18 @@ class Settings:
     agent: str
     compression: bool = False
     open_transport: OpenTransport | None = None
-    """Connects to a router that is no URL alone: one that has to be started, or one in this process."""
+    """Connects to a router for which a URL is not enough: it has to be started, or is in this process."""
     app: str | None = None
-    """The application's name, which HELLO has in ``authextra``; None: HELLO does not name it."""
+    """The application's name for ``authextra`` in HELLO. None if HELLO does not name it."""
     uri_prefix: str | None = None
-    """What relative URIs are below."""
+    """The prefix of relative URIs."""
     default: t.Callable[[t.Any], t.Any] | None = None
-    """Makes what can be sent of the app's own types."""
+    """Encodes the app's own types."""
 
     @property
     def max_waiting_bytes(self) -> int:
         """Bytes that the messages of waiting calls may have, and those of each subscription's waiting events.
 
-        What is over it is refused or dropped, as if too many waited.
+        Calls above this limit are refused, and events dropped, as if too many waited.
         """
         return max(MIN_WAITING_BYTES, 4 * self.max_message_size)
