@@ -1,4 +1,4 @@
-"""``async def`` handlers that nobody waits for any more are canceled, in threads and greenlets alike."""
+"""``async def`` handlers are canceled when the caller does not wait any longer, in threads and greenlets."""
 
 from __future__ import annotations
 

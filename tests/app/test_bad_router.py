@@ -46,7 +46,7 @@ def assert_left_and_joined_again(router: MemoryRouter, wamp: FlaskWAMP) -> None:
 
 
 @pytest.mark.parametrize("data", BYTES.values(), ids=BYTES)
-def test_what_is_no_message(
+def test_bytes_that_are_not_a_message(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
@@ -100,7 +100,7 @@ HARMLESS: dict[str, m.Message] = {
 
 
 @pytest.mark.parametrize("message", HARMLESS.values(), ids=HARMLESS)
-def test_message_nobody_waits_for_is_ignored(
+def test_unexpected_message_is_ignored(
     serve: Serve, router: MemoryRouter, message: m.Message
 ) -> None:
     serve(lambda wamp: wamp.callee(add))
@@ -125,7 +125,7 @@ STRANGE: list[m.Details] = [
 
 
 @pytest.mark.parametrize("details", STRANGE)
-def test_details_of_the_wrong_type_do_no_harm(
+def test_details_of_the_wrong_type_are_ignored(
     serve: Serve, router: MemoryRouter, details: m.Details
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
@@ -179,7 +179,7 @@ def test_registration_the_router_takes_away(
 
 
 @pytest.mark.parametrize("data", BYTES.values(), ids=BYTES)
-def test_answer_to_hello_that_is_no_message(
+def test_answer_to_hello_that_is_not_a_message(
     make_app: t.Any, router: MemoryRouter, data: bytes
 ) -> None:
     router.silent = True

@@ -118,7 +118,7 @@ def test_call_result_shows_its_values() -> None:
     assert result != CallResult(1) != 1
 
 
-def test_progress_nobody_asked_for_is_ignored(client: Client, router: MemoryRouter) -> None:
+def test_progress_that_was_not_asked_for_is_ignored(client: Client, router: MemoryRouter) -> None:
     held = router.hold(ADD)
     future = client.submit(ADD)
     call = held.get(timeout=TIMEOUT)
@@ -145,7 +145,7 @@ def test_error_is_raised_with_its_payload(client: Client, router: MemoryRouter) 
     assert str(error) == "com.example.error.sold_out: 'tea', left=0"
 
 
-def test_procedure_nobody_registered(client: Client) -> None:
+def test_procedure_that_is_not_registered(client: Client) -> None:
     with pytest.raises(ApplicationError) as info:
         client.call("com.example.nothing")
     assert info.value.uri == "wamp.error.no_such_procedure"
@@ -371,14 +371,14 @@ def test_calls_wait_for_the_first_attempt(
     assert router.attempts == 1
 
 
-def test_call_where_the_router_is_down_says_so(make_app: t.Any, router: MemoryRouter) -> None:
+def test_call_error_names_a_router_that_is_down(make_app: t.Any, router: MemoryRouter) -> None:
     router.down = True
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL="ws://router:1/ws"))
     with pytest.raises(NotJoined, match="realm realm1 at ws://router:1/ws: .*Connection refused"):
         wamp.client.call(ADD)
 
 
-def test_call_where_the_router_refuses_says_so(make_app: t.Any, router: MemoryRouter) -> None:
+def test_call_error_has_the_reason_of_the_router(make_app: t.Any, router: MemoryRouter) -> None:
     router.abort = m.Abort({"message": "no realm realm1"}, "wamp.error.no_such_realm")
     wamp = FlaskWAMP(make_app())
     with pytest.raises(NotJoined, match=r"wamp\.error\.no_such_realm: no realm realm1"):

@@ -384,7 +384,7 @@ def test_tls_file_that_is_not_there(name: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
-def test_tls_file_that_is_none(name: str, tmp_path: t.Any) -> None:
+def test_tls_file_that_is_not_a_certificate(name: str, tmp_path: t.Any) -> None:
     path = tmp_path / "file.pem"
     path.write_text("not a certificate")
     with pytest.raises(ValueError, match=rf"{name}.*file\.pem"):

@@ -1,4 +1,4 @@
-"""One connection, many who send: nothing waits without need, nothing is left in line."""
+"""Many threads send on one connection: no message waits without need, and none is left unsent."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_single_message_leaves_at_once(line: Line) -> None:
     assert line.transport.batches == [1]
 
 
-def test_who_finds_somebody_sending_does_not_wait(line: Line) -> None:
+def test_thread_does_not_wait_while_another_one_sends(line: Line) -> None:
     line.transport.hold()
     first = threading.Thread(target=line.publish, args=["0"])
     first.start()
@@ -127,7 +127,7 @@ def test_who_finds_somebody_sending_does_not_wait(line: Line) -> None:
     assert line.transport.batches == [1, 49]  # with one system call
 
 
-def test_nobody_waits_who_must_not(line: Line) -> None:
+def test_put_does_not_wait_for_a_slow_transport(line: Line) -> None:
     line.transport.hold()
     line.connection.put(Session.publish, "com.x", ["put"], {}, {})
     assert line.transport.sending.wait(TIMEOUT)  # the writer sends it
@@ -136,7 +136,7 @@ def test_nobody_waits_who_must_not(line: Line) -> None:
     eventually(lambda: line.published() == ["put", "more"])
 
 
-def test_message_is_not_left_in_line_by_who_has_nothing_to_send(line: Line) -> None:
+def test_message_that_arrives_while_the_writer_looks_is_sent(line: Line) -> None:
     # The writer looks for something to send and finds nothing; meanwhile somebody sees that it is
     # at it and leaves a message to it.
     asked: list[threading.Thread] = []
@@ -152,7 +152,7 @@ def test_message_is_not_left_in_line_by_who_has_nothing_to_send(line: Line) -> N
     eventually(lambda: line.published() == ["in between"])
 
 
-def test_request_that_says_nothing_holds_nobody_up(line: Line) -> None:
+def test_request_without_a_message_does_not_block_the_next_one(line: Line) -> None:
     assert line.connection.ask(Session.yield_, 999, [], {}) is False
     assert line.transport.batches == []
     line.publish("next")
@@ -169,7 +169,7 @@ def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
     assert len(line.transport.batches) <= 2
 
 
-def test_an_answer_is_not_left_in_line_when_no_other_follows(line: Line) -> None:
+def test_answer_is_sent_if_no_other_one_follows(line: Line) -> None:
     line.pool.queue.length = 1  # as far as the connection sees
     line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
     eventually(lambda: line.published() == ["a"])
@@ -215,7 +215,7 @@ def fill(line: Line) -> threading.Thread:
     return sender
 
 
-def test_line_is_bounded(line: Line) -> None:
+def test_unsent_messages_are_bounded(line: Line) -> None:
     sender = fill(line)
     waiting = threading.Thread(target=line.publish, args=["last"])
     waiting.start()
@@ -228,7 +228,7 @@ def test_line_is_bounded(line: Line) -> None:
     assert sorted(line.published()[-2:]) == ["last", "never waits"]
 
 
-def test_who_waits_is_told_when_it_is_over(line: Line) -> None:
+def test_waiting_sender_gets_an_error_when_the_connection_ends(line: Line) -> None:
     sender, errors = fill(line), []
 
     def publish() -> None:

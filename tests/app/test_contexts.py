@@ -355,13 +355,13 @@ def test_an_identity_is_that_of_the_sender(
         assert seen.get(timeout=TIMEOUT) == flask_wamp.Identity("joe", "user")
 
 
-def test_who_is_not_disclosed_has_no_identity(serve: Serve, router: MemoryRouter) -> None:
+def test_caller_that_is_not_disclosed_has_no_identity(serve: Serve, router: MemoryRouter) -> None:
     router.disclose = False
     serve(lambda wamp: wamp.callee(".who")(lambda: invocation.identity))
     assert router.call("com.example.who") is None
 
 
-def test_a_trusted_link_says_who_sent_it(serve: Serve, router: MemoryRouter) -> None:
+def test_a_trusted_link_names_the_original_caller(serve: Serve, router: MemoryRouter) -> None:
     router.options["forward_for"] = FORGED[:1]
     serve(
         lambda wamp: wamp.callee(".who")(lambda: invocation.caller_authid),

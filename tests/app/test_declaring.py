@@ -83,7 +83,7 @@ def test_unregistering_what_is_not_there_names_what_is(client: Client) -> None:
         client.unregister(ADD, match="prefix")
 
 
-def test_call_in_hand_is_answered_after_unregistering(client: Client, router: MemoryRouter) -> None:
+def test_running_call_is_answered_after_unregistering(client: Client, router: MemoryRouter) -> None:
     gate, began = threading.Event(), threading.Event()
 
     def slow() -> str:

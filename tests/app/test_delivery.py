@@ -1,4 +1,4 @@
-"""``delivery="one"`` step by step: the line, the window, taking over and handing over."""
+"""``delivery="one"`` step by step: waiting events, the window, taking over and handing over."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def delivery(wamp: FlaskWAMP) -> Delivery:
 # The line and the window.
 
 
-def test_no_more_are_in_hand_than_the_window_has(
+def test_no_more_events_are_forwarded_at_once_than_the_window_allows(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink
 ) -> None:
     for number in range(WINDOW + 2):
@@ -96,7 +96,7 @@ def test_no_more_are_in_hand_than_the_window_has(
 
 
 @pytest.mark.parametrize("uri", [error_uris.UNAVAILABLE, "wamp.error.no_such_procedure"])
-def test_what_nobody_has_begun_with_is_forwarded_again(
+def test_event_that_no_member_has_begun_with_is_forwarded_again(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, uri: str
 ) -> None:
     router.publish(TOPIC, 1)
@@ -104,7 +104,7 @@ def test_what_nobody_has_begun_with_is_forwarded_again(
     assert sink.handle(1) == [1]
 
 
-def test_pauses_grow_while_nobody_takes_an_event(
+def test_pauses_grow_while_no_member_takes_an_event(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = wamp.client.peer
@@ -126,7 +126,7 @@ def test_pauses_grow_while_nobody_takes_an_event(
     assert 0.9 < pauses[9] <= 2.0
 
 
-def test_what_may_have_been_handled_is_not(
+def test_event_that_may_have_been_handled_is_not_forwarded_again(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
 ) -> None:
     router.publish(TOPIC, 1)
@@ -137,7 +137,7 @@ def test_what_may_have_been_handled_is_not(
     assert sink.empty
 
 
-def test_an_event_that_cannot_be_forwarded_holds_nothing_up(
+def test_an_event_that_cannot_be_forwarded_does_not_block_the_next_one(
     serve: Serve, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(subscribe, WAMP_MAX_MESSAGE_SIZE=4096)
@@ -161,7 +161,9 @@ def test_what_only_some_serializers_carry_is_forwarded(
     assert read_event(SIGNER, DELIVER, sign_event(SIGNER, DELIVER, odd)).args == odd.args
 
 
-def test_the_line_outlives_the_session(wamp: FlaskWAMP, router: MemoryRouter, sink: Sink) -> None:
+def test_waiting_events_outlive_the_session(
+    wamp: FlaskWAMP, router: MemoryRouter, sink: Sink
+) -> None:
     for number in range(WINDOW + 3):
         router.publish(TOPIC, number)
     for _ in range(WINDOW):
@@ -245,7 +247,7 @@ def test_what_the_predecessor_took_is_left_out_when_it_arrives_later(
     assert sink.handle(1) == [3]
 
 
-def test_a_predecessor_that_does_not_answer_holds_up_nothing(
+def test_a_predecessor_that_does_not_answer_does_not_block_events(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     question = router.hold(HANDOVER)
@@ -270,7 +272,7 @@ def test_a_forged_answer_of_a_predecessor_makes_nothing_be_left_out(
     forwarded.answer()
 
 
-def test_a_session_lost_while_taking_over_is_no_harm(
+def test_taking_over_continues_after_a_lost_session(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     take_over(serve, router)
@@ -282,7 +284,7 @@ def test_a_session_lost_while_taking_over_is_no_harm(
     assert sink.handle(1) == [2]
 
 
-def test_a_topic_that_is_refused_is_told(
+def test_a_refused_topic_is_logged_and_in_health(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     router.refuse(TOPIC)
@@ -293,7 +295,7 @@ def test_a_topic_that_is_refused_is_told(
 
 
 @pytest.mark.parametrize("how", ["refused", "unanswered"])
-def test_who_cannot_subscribe_lets_another_have_the_topic(
+def test_member_that_cannot_subscribe_gives_up_the_lease(
     serve: Serve,
     router: MemoryRouter,
     sink: Sink,
@@ -324,7 +326,7 @@ def test_who_cannot_subscribe_lets_another_have_the_topic(
     assert sink.handle(1) == [1]
 
 
-def test_who_could_not_subscribe_tries_again(
+def test_member_that_could_not_subscribe_tries_again(
     serve: Serve, router: MemoryRouter, sink: Sink, caplog: pytest.LogCaptureFixture
 ) -> None:
     router.refuse(TOPIC)
@@ -337,7 +339,7 @@ def test_who_could_not_subscribe_tries_again(
     assert wamp.health()["topics"]["refused"] == {}
 
 
-def test_who_unsubscribes_without_a_session_does_not_take_over_in_the_next(
+def test_member_that_unsubscribed_without_a_session_does_not_take_over(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     router.down = True
@@ -389,7 +391,7 @@ def two(
     return [*members, make("second")]
 
 
-def test_who_leaves_hands_over(
+def test_member_that_leaves_hands_over(
     two: list[FlaskWAMP], router: MemoryRouter, seen: queue.SimpleQueue[tuple[str, int]]
 ) -> None:
     published = 0
@@ -412,7 +414,7 @@ def test_who_leaves_hands_over(
     assert handled[-1][0] == "second"
 
 
-def test_who_leaves_gives_back_what_it_has_not_begun_with(
+def test_member_that_leaves_returns_events_it_has_not_begun_with(
     serve: Serve, router: MemoryRouter, callees: list[int]
 ) -> None:
     gate, began = threading.Event(), threading.Event()
@@ -443,7 +445,7 @@ def test_who_leaves_gives_back_what_it_has_not_begun_with(
     assert [name for name, _ in handled].count("slow") == 1
 
 
-def test_who_has_no_registration_of_its_own_hands_over_too(
+def test_member_without_a_registration_hands_over_too(
     serve: Serve, router: MemoryRouter, callees: list[int]
 ) -> None:
     """The router refused it, and it forwards nevertheless: it cannot ask who else is there."""

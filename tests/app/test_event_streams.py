@@ -167,7 +167,7 @@ def test_streams_come_and_go_and_miss_nothing(wamp: FlaskWAMP, router: MemoryRou
 # Retained events.
 
 
-def test_who_asks_gets_the_retained_event_and_nobody_else(
+def test_only_streams_that_ask_get_the_retained_event(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     router.retain(TOPIC, "now")
@@ -287,7 +287,7 @@ def test_named_parts_are_for_handlers(wamp: FlaskWAMP) -> None:
 # Bounds.
 
 
-def test_who_is_too_slow_is_cut_off_alone(serve: Serve, router: MemoryRouter) -> None:
+def test_only_the_slow_stream_is_cut_off(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve(WAMP_EVENT_QUEUE=4)
     slow, quick = wamp.client.events(TOPIC), wamp.client.events(TOPIC)
     for number in range(6):
@@ -397,7 +397,7 @@ def pending(wamp: FlaskWAMP) -> int:
     return len(peer.connection.session._pending)
 
 
-def test_close_ends_who_waits(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_close_ends_a_waiting_next(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     events = wamp.client.events(TOPIC)
     thread = threading.Thread(target=lambda: got.extend(events))
     got: list[t.Any] = []
@@ -522,7 +522,7 @@ def test_a_view_sends_server_sent_events(lines: t.Any, router: MemoryRouter) -> 
     gone(router)
 
 
-def test_lines_of_json_for_who_wants_them(lines: t.Any, router: MemoryRouter) -> None:
+def test_lines_of_json_if_the_client_accepts_them(lines: t.Any, router: MemoryRouter) -> None:
     response, sent = lines(Accept="application/x-ndjson")
     assert response.mimetype == "application/x-ndjson"
     assert next(sent) == "\n"
@@ -531,7 +531,7 @@ def test_lines_of_json_for_who_wants_them(lines: t.Any, router: MemoryRouter) ->
     response.close()
 
 
-def test_a_browser_is_told_of_a_gap(lines: t.Any, router: MemoryRouter) -> None:
+def test_a_browser_gets_an_event_about_a_gap(lines: t.Any, router: MemoryRouter) -> None:
     response, sent = lines()
     next(sent)
     router.drop()

@@ -254,7 +254,7 @@ def test_new_configuration_wins(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("name", ["WAMP_REALM", "WAMP_NO_SUCH_KEY", "CROSSBAR_URL"])
-def test_configuration_that_comes_too_late_says_so(
+def test_configuration_after_init_app_is_an_error(
     router: MemoryRouter, make_app: MakeApp, name: str
 ) -> None:
     app = make_app()
@@ -317,7 +317,7 @@ def test_forgotten_init_app_says_what_to_do(make_app: MakeApp) -> None:
         assert not hasattr(g, "wampy")
 
 
-def test_nothing_connects_before_it_is_told(router: MemoryRouter, make_app: MakeApp) -> None:
+def test_nothing_connects_before_the_first_use(router: MemoryRouter, make_app: MakeApp) -> None:
     app = make_app()
     wamp = FlaskWAMP(app)
 

@@ -43,7 +43,7 @@ def test_a_kind_that_comes_back_is_last() -> None:
     assert drain(queue) == ["b0", "again"]
 
 
-def test_full_queue_has_room_for_who_has_less_than_a_share() -> None:
+def test_full_queue_has_room_for_a_kind_below_its_share() -> None:
     queue = FairQueue(4)
     fill(queue, "aaaa")
     assert not queue.offer(nothing, "a")

@@ -1,4 +1,4 @@
-"""``force_reregister``: nothing is half taken, and nobody waits for what the router never answers."""
+"""``force_reregister``: no procedure is taken partly, and no request waits for an answer that never comes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refused(wamp: FlaskWAMP) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("invoke", ["single", "roundrobin"])
-def test_what_nobody_has_is_registered(serve: Serve, router: MemoryRouter, invoke: str) -> None:
+def test_a_free_procedure_is_registered(serve: Serve, router: MemoryRouter, invoke: str) -> None:
     serve(lambda wamp: declare(wamp, invoke))
     assert options(router) == [{"invoke": invoke}]
     assert router.call(URI) == "ours"
@@ -106,7 +106,7 @@ def test_nor_at_run_time(serve: Serve, router: MemoryRouter) -> None:
 
 
 @pytest.mark.parametrize("silent", [LOOKUP, COUNT_CALLEES])
-def test_nor_where_nobody_tells_how_many_there_are(
+def test_nothing_is_taken_if_the_router_does_not_count_callees(
     serve: Serve, router: MemoryRouter, silent: str
 ) -> None:
     tell(router, 1)
@@ -148,7 +148,9 @@ def test_what_was_withdrawn_meanwhile_is_not_registered(serve: Serve, router: Me
     assert router.call(URI) == "theirs"
 
 
-def test_a_router_that_does_not_answer_holds_nobody_up(serve: Serve, router: MemoryRouter) -> None:
+def test_a_router_that_does_not_answer_does_not_block_the_start(
+    serve: Serve, router: MemoryRouter
+) -> None:
     router.hold(LOOKUP)
     _, other = serve(theirs("roundrobin"))
 

@@ -182,7 +182,7 @@ def validated(kind: type[Exception]) -> t.Any:
     return t.Annotated[str, pydantic.AfterValidator(check)]
 
 
-def test_a_validator_s_value_error_is_told_and_the_input_is_not(
+def test_the_caller_gets_a_validators_message_without_the_input(
     live: Live, router: MemoryRouter
 ) -> None:
     def check(a: str) -> str:

@@ -78,7 +78,7 @@ def test_an_unknown_key_may_hold_a_secret(make_app: MakeApp, name: str) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_nobody_is_told_the_password(
+def test_the_password_is_never_shown(
     make_app: MakeApp, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -56,7 +56,7 @@ def visit(app: Flask, error: Exception) -> t.Any:
 
 
 @pytest.mark.parametrize(("error", "status"), ANSWERS, ids=lambda value: type(value).__name__)
-def test_error_that_nobody_handles(
+def test_unhandled_error(
     app: Flask, caplog: pytest.LogCaptureFixture, error: WAMPError, status: int
 ) -> None:
     response = visit(app, error)

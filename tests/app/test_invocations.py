@@ -1,4 +1,4 @@
-"""Invocations in hand: side by side, bounded, nested, timed out, canceled, and what is told of each."""
+"""Running invocations: side by side, bounded, nested, timed out, canceled, and how each is answered."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_deadline_that_is_kept(serve: Serve, router: MemoryRouter) -> None:
     assert router.call("com.example.fast") == "in time"
 
 
-def test_deadline_passes_while_waiting_in_line(serve: Serve, router: MemoryRouter) -> None:
+def test_deadline_passes_in_the_queue(serve: Serve, router: MemoryRouter) -> None:
     gate, ran = Gate(), []
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -198,7 +198,7 @@ def test_interrupt_answers_the_caller_and_tells_the_handler(
     assert router.sent(m.Yield) == []
 
 
-def test_interrupt_of_who_waits_in_line(serve: Serve, router: MemoryRouter) -> None:
+def test_interrupt_of_a_queued_call(serve: Serve, router: MemoryRouter) -> None:
     gate, ran = Gate(), []
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -313,7 +313,7 @@ def test_result_over_the_limit(serve: Serve, router: MemoryRouter) -> None:
 # Progress.
 
 
-def test_progress_is_sent_to_who_asked_for_it(serve: Serve, router: MemoryRouter) -> None:
+def test_progress_is_sent_if_the_caller_asked_for_it(serve: Serve, router: MemoryRouter) -> None:
     def steps() -> str:
         for number in range(3):
             invocation.progress(number, of=3)

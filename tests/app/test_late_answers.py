@@ -1,4 +1,4 @@
-"""What the router says after nobody wants it any more, or after its own GOODBYE."""
+"""Answers of the router that come too late, and messages after its own GOODBYE."""
 
 from __future__ import annotations
 

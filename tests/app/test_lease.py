@@ -37,9 +37,7 @@ class AskInBetween:
             self._lease.ask()
 
 
-def test_to_be_asked_for_while_the_session_ends_does_no_harm(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_request_while_the_session_ends_is_ignored(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     lease = lease_of(wamp)
     eventually(lambda: lease.held)
@@ -50,9 +48,7 @@ def test_to_be_asked_for_while_the_session_ends_does_no_harm(
     assert URI in router.procedures
 
 
-def test_to_be_asked_for_on_a_closed_connection_does_no_harm(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_request_on_a_closed_connection_is_ignored(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     lease = lease_of(wamp)
     eventually(lambda: lease.held)

@@ -132,7 +132,9 @@ def test_other_errors_stay(client: Client, router: MemoryRouter) -> None:
         client.meta.sessions.list()
 
 
-def test_all_leaves_out_who_is_gone_meanwhile(client: Client, router: MemoryRouter) -> None:
+def test_all_leaves_out_sessions_that_have_ended_meanwhile(
+    client: Client, router: MemoryRouter
+) -> None:
     def get(number: int) -> t.Any:
         if number == 5:
             raise ApplicationError("wamp.error.no_such_session")

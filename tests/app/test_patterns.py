@@ -1,4 +1,4 @@
-"""Patterns of URIs: what the router is told, and what the handler gets of the real URI."""
+"""Patterns of URIs: what is registered, and what the handler gets of the real URI."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_what_a_converter_does_not_take(
     assert errors(lambda: call(f"com.example.{text}.f")) == [(["x"], f"{converter}_parsing")]
 
 
-def test_all_that_is_wrong_is_told(handle: Handle) -> None:
+def test_the_error_lists_everything_that_is_wrong(handle: Handle) -> None:
     call = handle(".<int:x>.<uuid:y>", lambda x, y: [x, y])
     found = [(["x"], "int_parsing"), (["y"], "uuid_parsing")]
     assert errors(lambda: call("com.example.a.b")) == found

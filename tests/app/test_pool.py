@@ -1,4 +1,4 @@
-"""The pool: bounded, and yet nobody starves who waits inside of somebody else."""
+"""The pool: it is bounded, and jobs that wait for other jobs do not starve."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_job_takes_a_place_back_before_it_goes_on(make_pool: Make) -> None:
     assert back.wait(TIMEOUT)
 
 
-def test_who_returns_comes_before_who_waits_in_line(make_pool: Make) -> None:
+def test_job_that_returns_comes_before_queued_jobs(make_pool: Make) -> None:
     pool = make_pool(size=1)
     order: list[str] = []
     away, answered, done = threading.Event(), threading.Event(), threading.Event()
@@ -218,7 +218,7 @@ def test_who_returns_comes_before_who_waits_in_line(make_pool: Make) -> None:
     assert order == ["returned", "line"]
 
 
-def test_fifty_jobs_ten_deep_on_four_places(make_pool: Make) -> None:
+def test_fifty_jobs_nested_ten_deep_on_four_slots(make_pool: Make) -> None:
     # A plain pool of four, or of forty, deadlocks here.
     pool = make_pool(size=4)
     gauge = Gauge()
@@ -317,7 +317,7 @@ def test_threads_are_bounded(make_pool: Make) -> None:
 # The end.
 
 
-def test_stop_lets_everything_in_hand_finish(make_pool: Make) -> None:
+def test_stop_lets_running_and_queued_jobs_finish(make_pool: Make) -> None:
     pool = make_pool(size=2)
     gates = [Gate() for _ in range(6)]
     for gate in gates:
@@ -365,7 +365,7 @@ def test_stop_of_an_idle_pool_ends_its_threads(make_pool: Make) -> None:
     eventually(lambda: workers() == 0)
 
 
-def test_stop_waits_for_who_is_away(make_pool: Make) -> None:
+def test_stop_waits_for_jobs_that_wait(make_pool: Make) -> None:
     pool = make_pool(size=1)
     gate = Gate()
 

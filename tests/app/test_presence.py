@@ -1,4 +1,4 @@
-"""``@wamp.on_session_join`` and ``@wamp.on_session_leave``: what handlers are told, and in which order."""
+"""``@wamp.on_session_join`` and ``@wamp.on_session_leave``: what handlers get, and in which order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def watched(serve: Serve, seen: Seen) -> FlaskWAMP:
     return serve(setup)[1]
 
 
-def test_handlers_are_told_who_joins_and_leaves(
+def test_handlers_get_sessions_that_join_and_leave(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen
 ) -> None:
     router.announce(ON_JOIN, joe(4))
@@ -62,7 +62,7 @@ def test_handlers_are_told_who_joins_and_leaves(
     assert seen == [("joined", 4, "joe"), ("left", 4, "joe"), ("left", 5, None), ("left", 6, "jim")]
 
 
-def test_nobody_leaves_before_they_have_joined(serve: Serve, router: MemoryRouter) -> None:
+def test_join_is_handled_before_leave(serve: Serve, router: MemoryRouter) -> None:
     seen = Seen()
     go = threading.Event()
 

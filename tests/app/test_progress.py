@@ -89,7 +89,7 @@ def payload(message: m.Result) -> t.Any:
 
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
-def test_progress_is_for_who_asked(
+def test_progress_only_if_the_caller_asked_for_it(
     serve: Serve, router: MemoryRouter, handler: t.Callable[[], t.Any]
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(".handler")(handler))
@@ -117,7 +117,9 @@ def test_progress_after_the_end_goes_nowhere(serve: Serve, router: MemoryRouter)
     assert not answer.progress
 
 
-def test_what_cannot_be_sent_is_said_to_who_reports_it(serve: Serve, router: MemoryRouter) -> None:
+def test_progress_that_cannot_be_sent_raises_in_the_handler(
+    serve: Serve, router: MemoryRouter
+) -> None:
     """For who did not ask nothing is done, not even that."""
     raised: list[Exception] = []
 

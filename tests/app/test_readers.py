@@ -1,4 +1,4 @@
-"""Who reads runs a lone call itself, and another thread reads on."""
+"""The thread that reads runs a single call itself, and another thread reads on."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
 
 
 @pytest.mark.parametrize("trust", ["trusting"], indirect=True)
-def test_answer_is_not_left_in_line_behind_what_has_none(
+def test_answer_is_sent_if_no_other_answer_follows(
     serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
@@ -306,7 +306,7 @@ def test_job_that_came_before_an_error_is_run() -> None:
     assert pool.stop(TIMEOUT)
 
 
-def test_call_and_broken_bytes_hold_up_nobody(
+def test_call_before_broken_bytes_does_not_block_the_reader(
     serve: Serve, router: MemoryRouter, procedures: Procedures
 ) -> None:
     _, wamp = serve(procedures.declare, WAMP_RECONNECT_MIN=0.001, WAMP_RECONNECT_MAX=0.001)

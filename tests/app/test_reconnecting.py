@@ -1,4 +1,4 @@
-"""The line drops: who waits is told at once, then everything is as it was before."""
+"""The connection is lost: waiting calls fail at once, and the next session is as the one before."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_everything_that_waits_fails_at_once(
             future.result(TIMEOUT)
 
 
-def test_handler_that_waits_for_a_call_is_told(serve: Serve, router: MemoryRouter) -> None:
+def test_handler_that_waits_for_a_call_gets_the_error(serve: Serve, router: MemoryRouter) -> None:
     errors: list[BaseException | None] = []
 
     def setup(wamp: FlaskWAMP) -> None:

@@ -184,7 +184,7 @@ def guarded(app: Flask, wamp: FlaskWAMP) -> None:
         return "secret"
 
 
-def test_login_required_refuses_who_is_not_logged_in(serve: Serve, router: MemoryRouter) -> None:
+def test_login_required_refuses_anonymous_callers(serve: Serve, router: MemoryRouter) -> None:
     app, wamp = serve()
     login(app)
     guarded(app, wamp)
@@ -214,7 +214,7 @@ def test_an_unauthorized_handler_answers(serve: Serve, router: MemoryRouter) -> 
     assert (error.uri, error.args) == (NOT_AUTHORIZED, ({"please": "log in"},))
 
 
-def test_nobody_is_the_current_user(serve: Serve, router: MemoryRouter) -> None:
+def test_current_user_is_anonymous(serve: Serve, router: MemoryRouter) -> None:
     def user() -> list[bool]:
         current = flask_login.current_user
         return [current.is_anonymous, current.is_authenticated]

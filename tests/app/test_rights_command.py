@@ -133,7 +133,7 @@ def test_an_authid_is_a_condition(rights: t.Callable[..., list[str]]) -> None:
 
 
 @pytest.mark.parametrize("uri", ["com.example.a b", "com.example.#", "com.<"])
-def test_a_uri_that_is_none(rights: t.Callable[..., list[str]], uri: str) -> None:
+def test_an_invalid_uri(rights: t.Callable[..., list[str]], uri: str) -> None:
     assert rights(uri, code=1)[0].startswith("Error: ")
 
 

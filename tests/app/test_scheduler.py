@@ -803,7 +803,7 @@ def test_what_another_process_ran_in_silence_is_not_run_again(
     assert calls.empty
 
 
-def test_what_nobody_could_run_is_run_late(process: Process, calls: Calls) -> None:
+def test_missed_job_is_run_late(process: Process, calls: Calls) -> None:
     job = process.jobs.every(10).hours.do(calls)
     process.start()
     job.next_run = dt.datetime.now() - dt.timedelta(hours=1)  # no router since then

@@ -1,4 +1,4 @@
-"""The end: take no more, finish what is in hand, say goodbye; and begin anew."""
+"""The stop: accept no more work, finish what has begun, send GOODBYE; and start again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_everything_is_taken_back_before_goodbye(serve: Serve, router: MemoryRou
     eventually(lambda: not our_threads())
 
 
-def test_call_in_hand_is_answered_before_goodbye(serve: Serve, router: MemoryRouter) -> None:
+def test_running_call_is_answered_before_goodbye(serve: Serve, router: MemoryRouter) -> None:
     began, gate = threading.Event(), threading.Event()
 
     def slow() -> str:

@@ -70,7 +70,9 @@ def test_log_handler_may_publish(serve: Serve, router: MemoryRouter) -> None:
     eventually(lambda: ["WARNING"] in [message.args for message in router.sent(m.Publish)])
 
 
-def test_log_handler_that_calls_holds_up_nobody(serve: Serve, router: MemoryRouter) -> None:
+def test_log_handler_that_calls_does_not_block_the_reader(
+    serve: Serve, router: MemoryRouter
+) -> None:
     """It can't have an answer, because the thread that logs would have to read it."""
     _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000, WAMP_CALL_TIMEOUT=60.0)
     errors: list[Exception] = []
@@ -240,7 +242,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()], ids=repr)
-def test_listener_that_raises_holds_up_nobody(
+def test_listener_that_raises_does_not_block_the_others(
     serve: Serve, router: MemoryRouter, error: BaseException
 ) -> None:
     first, second = Listener(error), Listener(error)

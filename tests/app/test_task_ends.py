@@ -1,4 +1,4 @@
-"""Background tasks on the workers of an app: what is told of errors, and the drain."""
+"""Background tasks on the workers of an app: how errors are reported, and the drain."""
 
 from __future__ import annotations
 

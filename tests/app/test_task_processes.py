@@ -205,7 +205,7 @@ def test_app_that_cannot_be_found_says_how_to_help(
     stop(app)
 
 
-def test_app_that_cannot_be_imported_is_told(
+def test_error_names_an_app_that_cannot_be_imported(
     module: Module, failures: queue.SimpleQueue[BaseException]
 ) -> None:
     shop = module.write(FACTORY.format(parameters="", more="") + "\napp = create_app()\n")

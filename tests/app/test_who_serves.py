@@ -1,4 +1,4 @@
-"""Who serves: a process that merely uses the client joins as a client only."""
+"""Which processes serve: a process that merely uses the client joins as a client only."""
 
 from __future__ import annotations
 
