@@ -202,9 +202,11 @@ class _ConfigureTicket:
     def resolve(self, message: t.Any) -> None:
         """Log an ERROR."""
         if isinstance(message, Error):
-            why = (message.error, message.readable_args)
             logger.error(
-                "the embedded router did not accept the app's rights or ports: %s %s", *why
+                "the embedded router did not accept the app's rights or ports: %s %s. If it was started by "
+                "another version of Flask-WAMP, stop all apps that use it, and start them again",
+                message.error,
+                message.readable_args,
             )
 
     def fail(self, error: BaseException) -> None:

@@ -192,6 +192,13 @@ def test_two_apps_two_checkouts_two_realms_do_not_meet() -> None:
     assert places[0] == own_place("/srv/shop", "shop", "com.shop", "realm1")
 
 
+def test_two_versions_of_the_library_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment that upgrades it starts a router of its own, and the old one ends with the old workers."""
+    old = own_place("/srv/shop", "shop", "com.shop", "realm1")
+    monkeypatch.setattr("flask_wamp.router.process.place.__version__", "99.0")
+    assert own_place("/srv/shop", "shop", "com.shop", "realm1") != old
+
+
 def test_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
     folder = private_folder()

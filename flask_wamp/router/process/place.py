@@ -9,6 +9,8 @@ import tempfile
 import typing as t
 from pathlib import Path
 
+from ..._version import __version__
+
 #: Bytes of the longest path of a unix socket that every system allows.
 _LONGEST = 100
 
@@ -48,11 +50,15 @@ class Place(t.NamedTuple):
 def own_place(*identity: str) -> Place:
     """Return the place of an app's own router, in a private folder.
 
+    A router of another version of this library has another place: a process does not join a router that was
+    started before an upgrade, and may not understand it.
+
     :param identity: The texts that distinguish this app from others. Apps with different texts have different
         places.
     :raises OSError: There is no folder that only this user can enter.
     """
-    digest = hashlib.sha256("\0".join(identity).encode("utf-8", "surrogateescape")).hexdigest()
+    texts = "\0".join((*identity, __version__))
+    digest = hashlib.sha256(texts.encode("utf-8", "surrogateescape")).hexdigest()
     return Place(str(private_folder() / f"{digest[:16]}.sock"))
 
 
