@@ -161,19 +161,19 @@ export class Wamp {
 
   async #join() {
     const attempt = (this.#attempt = {});
-    const unlessOld = (f) => (event) => attempt === this.#attempt && f(event);
+    const ifLive = (f) => (event) => attempt === this.#attempt && f(event);
     this.#change("joining");
     this.#timer = setTimeout(() => this.#lost("no answer"), this.#options.timeout);
     try {
       const how = await this.#ticket();
       if (attempt !== this.#attempt) return;
       const socket = (this.#socket = new WebSocket(how.url, ["wamp.2.json"]));
-      socket.onopen = unlessOld(() => this.#hello(how));
-      socket.onmessage = unlessOld(({ data }) => this.#receive(decode(data), how));
-      socket.onclose = unlessOld(({ code, reason }) => this.#lost(reason || `code ${code}`));
+      socket.onopen = ifLive(() => this.#hello(how));
+      socket.onmessage = ifLive(({ data }) => this.#receive(decode(data), how));
+      socket.onclose = ifLive(({ code, reason }) => this.#lost(reason || `code ${code}`));
       socket.onerror = () => {}; // what follows is onclose
     } catch (error) {
-      unlessOld(() => this.#lost(error.message, error.uri && error))();
+      ifLive(() => this.#lost(error.message, error.uri && error))();
     }
   }
 
@@ -227,7 +227,7 @@ export class Wamp {
     this.session = null;
     this.#socket?.close();
     for (const { end } of [...this.#pending.values()]) end(new SessionLost(reason));
-    for (const controller of this.#running.values()) controller.abort();
+    for (const call of this.#running.values()) call.abort();
     this.#change(state, reason);
   }
 
@@ -304,29 +304,31 @@ export class Wamp {
 
   #keep(code, uri, handler, options = {}) {
     return new Promise((resolve, reject) => {
-      const entry = { code, uri, handler, options, resolve, reject };
-      this.#kept.add(entry);
-      if (this.session) this.#announce(entry);
+      const kept = { code, uri, handler, options, resolve, reject };
+      this.#kept.add(kept);
+      if (this.session) this.#announce(kept);
     });
   }
 
-  async #announce(entry) {
+  async #announce(kept) {
     try {
-      entry.id = null;
-      [entry.id] = await this.#request([entry.code, entry.options, entry.uri]);
-      entry.resolve(() => this.#withdraw(entry));
+      kept.id = null;
+      [kept.id] = await this.#request([kept.code, kept.options, kept.uri]);
+      kept.resolve(() => this.#withdraw(kept));
+      kept.reject = null;
     } catch (error) {
       if (error instanceof SessionLost) return; // the next session asks again
-      console.warn(`WAMP: ${entry.uri} was refused:`, error);
-      entry.reject(error);
+      console.warn(`WAMP: ${kept.uri} was refused:`, error);
+      // The caller has nothing with which to withdraw what was never granted.
+      if (kept.reject && this.#kept.delete(kept)) kept.reject(error);
     }
   }
 
-  async #withdraw(entry) {
-    this.#kept.delete(entry);
+  async #withdraw(kept) {
+    this.#kept.delete(kept);
     // Two subscriptions to one topic have one id. The router forgets it with the last of them.
-    const shared = [...this.#kept].some(({ code, id }) => code === entry.code && id === entry.id);
-    if (this.session && entry.id && !shared) await this.#request([entry.code + UNDO, entry.id]);
+    const shared = [...this.#kept].some(({ code, id }) => code === kept.code && id === kept.id);
+    if (this.session && kept.id && !shared) await this.#request([kept.code + UNDO, kept.id]);
   }
 
   #event(subscription, publication, details, args = [], kwargs = {}) {
@@ -343,9 +345,9 @@ export class Wamp {
   async #invocation(request, registration, details, args = [], kwargs = {}) {
     const { session } = this;
     const reply = (message) => session === this.session && this.#send(message);
-    const controller = new AbortController();
-    const { signal } = controller;
-    this.#running.set(request, controller);
+    const running = new AbortController();
+    const { signal } = running;
+    this.#running.set(request, running);
     const progress = (values = [], named = {}) =>
       details.receive_progress && reply([YIELD, request, { progress: true }, values, named]);
     try {

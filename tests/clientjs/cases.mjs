@@ -235,6 +235,26 @@ test("what was subscribed and registered is there again after a loss", async () 
   assert.equal(await event, "after");
 });
 
+test("what was refused is not asked for again after a loss", async () => {
+  const [holder, refused] = [await join(), await join()];
+  const uri = name();
+  const unregister = await holder.register(uri, () => "held");
+  const { warn } = console;
+  console.warn = () => {};
+  try {
+    await assert.rejects(refused.register(uri, () => "taken"), {
+      uri: "wamp.error.procedure_already_exists",
+    });
+  } finally {
+    console.warn = warn;
+  }
+  await unregister();
+  const again = next(refused, "joined");
+  cut(refused);
+  await again;
+  await assert.rejects(holder.call(uri), { uri: "wamp.error.no_such_procedure" });
+});
+
 test("waiting calls fail when the session is lost, and calls without one at once", async () => {
   const [caller, callee] = [await join({ minDelay: 3e5, maxDelay: 3e5 }), await join()];
   const { uri, begun } = await endless(callee);
