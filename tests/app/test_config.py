@@ -396,7 +396,7 @@ def test_tls_files_are_not_read_without_tls() -> None:
 
 
 def test_cbor_alone_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("flask_wamp.protocol.serializers._has_cbor2", lambda: False)
     assert init().client.settings.serializers == ["msgpack", "json"]
     with pytest.raises(ValueError, match=r"WAMP_SERIALIZERS.*pip install cbor2"):
         init(WAMP_SERIALIZERS=["cbor"])
