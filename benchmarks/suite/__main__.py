@@ -34,27 +34,29 @@ PACKAGES = (
 
 HOW = """\
 This page compares Flask-WAMP ("ours") with other clients. Ours runs in a Flask application, with
-application context, validation, one before and one after hook. The others are bare. Clients take turns, one
-round after another, and each line is the median of its rounds. *spread* is the noise of the machine, from the
-lowest to the highest round. *ours is x* is ours divided by that client, as the median of the rounds' ratios.
-Below 1 is better for a cost, and above 1 for a rate. CPU time is that of the client's whole process.
+application context, validation, one before and one after hook. The other clients do none of this. Clients
+take turns, one round after another, and each line is the median of its rounds. *spread* is the difference
+between the lowest and the highest round, which shows the noise of the machine. *ours is x* is the value of
+ours divided by that of the other client: the median of the ratios of all rounds. For a cost, less than 1 is
+better for ours, and for a rate, more than 1. CPU time is that of the client's whole process.
 ``tox -e bench -- --write`` writes this page, and with ``--only h`` one part of it."""
 
 #: What a reader has to know about a part.
 ABOUT = {
     "h": """\
-Here "ours" is the built-in router, and the others are servers in its place. Caller and callee are a process
-each, of Flask-WAMP, and share the cores with the router. Of the events, one client publishes and 100 have
-subscribed, all over WebSocket with JSON and in one process on a core of its own; Flask-SocketIO sends what
-that client says to all others. *Per core* is per second of CPU time of the server's processes. With one
-event at a time, three quarters of ours is spent in the system's ``send()``, which all servers need. Of three
-starts in a round, the quickest counts. Other programs make the elapsed times longer, and the CPU times
-hardly. Idle WebSockets have joined at the endpoint of an app in two workers of gunicorn.""",
+Here "ours" is the built-in router, and the others are servers in its place. The caller and the callee use
+Flask-WAMP. Each is a process of its own, and shares the cores with the router. For events, one client
+publishes and 100 clients have subscribed. They all use WebSocket with JSON, and run in one process on a core
+of its own. The server of Flask-SocketIO sends what the one client says to all others. *Per core* is per
+second of CPU time of the server's processes. If one event is published at a time, three quarters of the CPU
+time of ours is spent in the system's ``send()``, which all servers need. Of three starts in a round, the
+quickest counts. Other programs make the elapsed times longer, but hardly change the CPU times. Idle
+WebSockets have joined at the endpoint of an app in two workers of gunicorn.""",
     "i": """\
-A test makes an app, joins it and a test client, calls one procedure, and stops both. That of Flask-SocketIO
-connects, sends an event that is acknowledged, and disconnects, with neither a router nor threads. The tests
-take turns in one process, on one core. Other programs slow threads down most, so this was run with priority
-over them: ``chrt -r 10 python -m benchmarks.suite --only i``.""",
+A test creates an app, lets it and a test client join, calls one procedure, and stops both. A test of
+Flask-SocketIO connects, sends an event that is acknowledged, and disconnects. It has neither a router nor
+threads. The tests take turns in one process, on one core. Other programs slow down threads most, so this was
+run with priority over them: ``chrt -r 10 python -m benchmarks.suite --only i``.""",
 }
 
 
@@ -87,7 +89,8 @@ def _write(intro: str, sections: dict[str, str], plan: Plan, load: float, everyt
         return
     for title in PARTS.values():
         if title in sections:
-            about = f"Measured on its own, at a load of {load:.0f} by others: {_environment(plan)}"
+            why = f"Measured separately, while other programs caused a load of {load:.0f}"
+            about = f"{why}: {_environment(plan)}"
             sections[title] = f"{about}\n\n{sections[title]}"
     old = PAGE.read_text().removeprefix(TITLE)
     PAGE.write_text(f"{TITLE}{page.merged(old, sections, [*PARTS.values()])}")
@@ -123,7 +126,8 @@ def _intro(results: Results, plan: Plan) -> str:
     again = targets.noise(results)
     if again:
         lines = "\n".join(f"-   {line}" for line in again)
-        sections.append(f"Noise: ours divided by ours, measured as if it were another:\n\n{lines}")
+        noise = "Noise: ours divided by ours, which was measured a second time as if it were another client:"
+        sections.append(f"{noise}\n\n{lines}")
     return "\n\n".join(sections)
 
 

@@ -265,7 +265,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         XCONN_ROUTER,
         ("called_progress",),
-        "The router does not announce progressive results, and our calls then ask for the final one only.",
+        "The router does not announce progressive results, so Flask-WAMP asks for the final result only.",
         r"AssertionError",
     ),
     Known(

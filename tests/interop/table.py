@@ -21,16 +21,16 @@ HEAD = """\
 Interoperability
 ================
 
-This page shows which features work between an application with Flask-WAMP and WAMP clients by others.
-Each feature is tried over the transports that both sides have, on real routers.
+This page shows which features work between a Flask-WAMP application and other WAMP clients, which the
+tables call peers. Each feature is tried on real routers, over the transports that both sides have.
 
 {works} of {all} combinations work. ``yes`` means that the feature works over all transports of the peer.
-If it fails over some, the cell names them, and a note says why. If it was not tried over all transports,
-the cell names those it was tried over, in parentheses. A dash means that it was not tried. If the
-routers differ, the cell says what works on which.
+If it fails over some, the cell names these, and a note says why. If it was not tried over all transports,
+the cell names in parentheses the transports that it was tried over. A dash means that it was not tried.
+If the routers differ, the cell says what works on which.
 
-``tox -e interop`` runs all combinations. One that is known to fail is run as well, and has to fail in
-the way that its note describes. ``tox -e interop -- --write-interop`` writes this page.
+``tox -e interop`` runs all combinations. A combination that is known to fail is run too, and has to fail
+in the way that its note describes. ``tox -e interop -- --write-interop`` writes this page.
 
 Peers
 -----
@@ -46,7 +46,7 @@ Routers
 
 Each client is tried on the `built-in router <router.rst>`_, which ``flask wamp router`` runs, and on
 Crossbar.io. The last column of the tables below is about the router of xconn, with autobahn-python as
-the client. So many combinations work on each router:
+the client. This table shows how many combinations work on each router:
 
 {routers}
 
