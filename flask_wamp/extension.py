@@ -90,7 +90,6 @@ class FlaskWAMP(Logins):
             state.client,
             import_path=servers.app_import_path(),
             in_task_process=servers.in_task_process(),
-            is_alone=lambda: state.in_memory,
         )
         state.client.closeables.append(runner)
         offer_tasks(app, runner)

@@ -61,7 +61,6 @@ class TaskRunner:
 
     :param client: The app's client. Tasks run on its pool, and end when it stops.
     :param import_path: Where the server finds the app, if that is known.
-    :param is_alone: Says whether no other process can reach the router, as in tests. Then all tasks run here.
     :param in_task_process: Whether this is a process for tasks: those added here are returned to its parent.
     """
 
@@ -72,12 +71,12 @@ class TaskRunner:
         *,
         import_path: str | None = None,
         in_task_process: bool = False,
-        is_alone: t.Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
         self._client = client
         self._import_path = import_path
-        self._is_alone = is_alone
+        self.is_alone = False
+        """Whether no other process can reach the router: a test client is open. Then all tasks run here."""
         self.in_task_process = in_task_process
         self.main = task_process.describe_main()
         """Where the main module is. Looked up now, because it has no file at the end of a script."""
@@ -109,8 +108,7 @@ class TaskRunner:
         """Begin to run tasks: those for threads one after another, those for processes side by side."""
         shift = self._shift()
         shift.in_hand.update(tasks)
-        is_alone = self._is_alone()
-        here = [task for task in tasks if task.executor == "thread" or is_alone]
+        here = [task for task in tasks if task.executor == "thread" or self.is_alone]
         taken = not here or shift.pool.submit(
             functools.partial(self._run_in_turn, shift, here), force=True
         )

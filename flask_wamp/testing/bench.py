@@ -98,6 +98,7 @@ class Bench:
             signals.dispatch_failed.connect(self._failed, sender=self.app)
             signals.session_joined.connect(self._joined, sender=self.app)
             self._watch.begin()
+            self._keep_tasks_here(self.state.in_memory)
         self.peers.append(peer)
         try:
             self.serve()
@@ -164,6 +165,7 @@ class Bench:
             self.client.rest()
         self.loop = None
         self.client.start_policy.make_peer = Peer
+        self._keep_tasks_here(False)
         return self._watch.end()
 
     def record(self) -> t.ContextManager[Recording]:
@@ -291,8 +293,14 @@ class Bench:
         return [*self._watch.handlers, *self._tasks()]
 
     def _tasks(self) -> list[str]:
-        runners = [each for each in self.client.closeables if isinstance(each, TaskRunner)]
-        return [name(task.function) for runner in runners for task in runner.in_hand]
+        return [name(task.function) for runner in self._runners() for task in runner.in_hand]
+
+    def _keep_tasks_here(self, is_alone: bool) -> None:
+        for runner in self._runners():
+            runner.is_alone = is_alone
+
+    def _runners(self) -> list[TaskRunner]:
+        return [each for each in self.client.closeables if isinstance(each, TaskRunner)]
 
     def busy(self) -> list[str]:
         """Return what still runs or waits, as text."""

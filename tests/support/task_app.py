@@ -12,12 +12,7 @@ from flask_wamp import FlaskWAMP, background_tasks, invocation
 from tests.support.reports import tell
 
 app = Flask(__name__)
-app.config.update(
-    TESTING=True,
-    WAMP_ROUTER_URL="ws://127.0.0.1:1/ws",
-    WAMP_URI_PREFIX="com.example",
-    WAMP_DRAIN_TIMEOUT=15,
-)
+app.config.update(TESTING=True, WAMP_URI_PREFIX="com.example", WAMP_DRAIN_TIMEOUT=15)
 wamp = FlaskWAMP(app)
 
 
