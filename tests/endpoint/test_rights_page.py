@@ -16,7 +16,7 @@ from flask_wamp.protocol.rights import Policy
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
 
-from .conftest import Serve, ready
+from .conftest import Serve
 
 PAGE = Path(__file__).parents[2] / "docs" / "rights.rst"
 
@@ -103,23 +103,6 @@ def test_browsers_have_these_rights_only(serve: Serve, tmp_path: Path, debug: st
             ):
                 with pytest.raises(Refused):
                     browser.subscribe(topic, **options)
-
-
-def test_applications_at_one_path_have_the_rights_of_the_last(
-    make_app: t.Callable[..., Flask], serve: Serve, socket: Path
-) -> None:
-    """What docs/router.rst warns of."""
-    with serve("flask", "--app", "browsed", "run", "--port", "{port}") as server:
-        ready(server)
-        with Browser(f"ws://127.0.0.1:{server.port}/wamp") as browser:
-            assert browser.call("com.shop.add", 1, 2) == 3
-            other = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"embedded:{socket}"))
-            other.allow("anonymous", call="com.other.")
-            other.start()
-            other.client.wait_until_joined(20)
-            assert other.client.call("com.shop.add", 1, 2) == 3  # after it has told its rights
-            with pytest.raises(Refused, match="not_authorized"):
-                browser.call("com.shop.add", 1, 2)
 
 
 def test_a_wrong_role_or_uri_is_an_error(make_app: t.Callable[..., Flask]) -> None:
