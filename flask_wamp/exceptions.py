@@ -105,6 +105,12 @@ class ApplicationError(WAMPError):
         args = (self.uri, *self.args) if type(self) is ApplicationError else self.args
         return _rebuild, (type(self), args, self.kwargs)
 
+    def __repr__(self) -> str:
+        uri = (self.uri,) if type(self) is ApplicationError else ()
+        keywords = (f"{safe_text(key)}={safe_repr(value)}" for key, value in self.kwargs.items())
+        details = ", ".join([*map(safe_repr, (*uri, *self.args)), *keywords])
+        return f"{type(self).__name__}({safe_text(details, 4 * MAX_TEXT)})"
+
     def __str__(self) -> str:
         keywords = (f"{safe_text(key)}={safe_repr(value)}" for key, value in self.kwargs.items())
         details = safe_text(", ".join([*map(safe_repr, self.args), *keywords]), 4 * MAX_TEXT)

@@ -4,9 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from chat.app import create_app
-from chat.extensions import db, wamp
 from flask_wamp import ApplicationError
+
+from .app import create_app
+from .extensions import db, wamp
 
 PASSWORD = "correct horse"
 TOKENS = (f"token-{number:04}" for number in range(10_000))

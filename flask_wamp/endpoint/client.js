@@ -259,7 +259,10 @@ export class Wamp {
     this.#heard = Date.now();
     if (code === WELCOME) this.#joined(first, second, how);
     else if (code === CHALLENGE) this.#send([AUTHENTICATE, how.ticket ?? "", {}]);
-    else if (code === ABORT) this.#lost(second, new ApplicationError(second, [first.message]));
+    else if (code === ABORT) {
+      const why = first.message ? `${second}: ${first.message}` : second;
+      this.#lost(why, new ApplicationError(second, [first.message]));
+    }
     else if (code === GOODBYE) {
       this.#send([GOODBYE, {}, "wamp.close.goodbye_and_out"]);
       this.#lost(second);
@@ -274,6 +277,11 @@ export class Wamp {
   // The ids of a session have no gaps, so one counts when its message has been sent.
   #ask([code, ...rest]) {
     if (!this.session) throw new NotJoined(`not joined: ${this.state}`);
+    // The router would end the session.
+    const [options, uri, args = [], kwargs = {}] = rest;
+    const objects = [options, kwargs].every((it) => Object(it) === it && !Array.isArray(it));
+    if (rest.length > 1 && !(typeof uri === "string" && Array.isArray(args) && objects))
+      throw new TypeError("pass a URI, a list, an object and options");
     this.#send([code, this.#lastId + 1, ...rest]);
     return ++this.#lastId;
   }

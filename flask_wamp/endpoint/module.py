@@ -10,13 +10,15 @@ _HERE = Path(__file__).parent
 
 _COMMENT = re.compile(r"/\*\*(?:.|\n)*?\*/\n|(?:^|[ \t]+)// .*$", re.MULTILINE)
 _INDENTATION = re.compile(r"^\s+", re.MULTILINE)
+#: Line ends and spaces that are not needed. The source has none of these in texts.
+_SPACE = re.compile(r"(?<=[{(\[,;])\n|\n(?=})| (?==>)|(?<==>) ")
 
 
 @functools.cache
 def client_js() -> str:
-    """Return the module as it is served: without comments and indentation, under 12 kB."""
+    """Return the module as it is served: under 12 kB, without comments and with less space."""
     source = (_HERE / "client.js").read_text("utf-8")
-    return _INDENTATION.sub("", _COMMENT.sub("", source))
+    return _SPACE.sub("", _INDENTATION.sub("", _COMMENT.sub("", source)))
 
 
 @functools.cache

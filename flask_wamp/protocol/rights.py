@@ -160,8 +160,9 @@ class Policy:
 def missing_line(role: str, action: str, uri: str, match: str) -> str:
     """Return what to add to the app so that a role may do something."""
     pattern = "" if match == "exact" else f" (match={match!r})"
+    verb = f"{action} to" if action in ("publish", "subscribe") else action
     return (
-        f"the role {role!r} may not {action} {uri!r}{pattern}: nothing allows it. Add "
+        f"the role {role!r} may not {verb} {uri!r}{pattern}: nothing allows it. Add "
         f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
     )
 

@@ -137,6 +137,8 @@ def stop_left(but: t.Container[Flask] = ()) -> list[str]:
             for peer in list(peers):
                 peer.abandon()
         else:
-            left.append(f"the session {client.session_id} of the app {app.name}")
+            session = client.session_id
+            which = "a session" if session is None else f"the session {session}"
+            left.append(f"{which} of the app {app.name}")
         client.rest()
     return left

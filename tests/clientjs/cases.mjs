@@ -268,6 +268,22 @@ test("waiting calls fail when the session is lost, and calls without one at once
   await assert.rejects(caller.publish(name()), NotJoined);
 });
 
+test("arguments of a wrong form are refused here, and the session stays", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, (args) => args.length);
+  const { session } = wamp;
+  const wrong = [[uri, { a: 1 }], [uri, "text"], [uri, 5], [uri, [], "text"], [uri, [], []], [uri, null], [undefined], [7]];
+  for (const parts of wrong) {
+    await assert.rejects(wamp.call(...parts), TypeError);
+    await assert.rejects(wamp.publish(...parts), TypeError);
+  }
+  await assert.rejects(wamp.subscribe(undefined, () => {}), TypeError);
+  await assert.rejects(wamp.publish(uri, [], {}, "text"), TypeError);
+  assert.equal(await wamp.call(uri, [1, 2]), 2);
+  assert.equal(wamp.session, session);
+});
+
 test("closing is final", async () => {
   const wamp = await join();
   const closed = next(wamp, "closed");

@@ -302,6 +302,7 @@ def test_the_limits_are_those_of_the_embedded_router() -> None:
 def test_testing(page: Page, wamp_router: DevRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in page.names if name not in (*TUTORIAL, *OTHERS)]
     assert names == ["app.py", "test_users.py"]
+    monkeypatch.setitem(sys.modules, "app", page.module)
     module = page.execute(*names)
     module.test_get_user(wamp_router, monkeypatch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import unittest
 from pathlib import Path
@@ -34,11 +35,19 @@ OTHERS = ("test_shop.py", "test_report")
 DATABASE = ("test_names", "test_rolled_back")
 
 
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """All snippets run in one module, which they know as ``shop``."""
+    module = types.ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", module)
+    return module
+
+
 @pytest.mark.parametrize("name", TUTORIAL[1:])
-def test_the_tutorial(name: str) -> None:
+def test_the_tutorial(name: str, module: types.ModuleType) -> None:
     if name in DATABASE:
         pytest.importorskip("flask_sqlalchemy")
-    found, module = snippets(), types.ModuleType("tutorial")
+    found = snippets()
     assert tuple(found)[: len(TUTORIAL)] == TUTORIAL
     for each in TUTORIAL[: TUTORIAL.index(name) + 1]:
         if name in DATABASE or each not in DATABASE:
@@ -46,9 +55,9 @@ def test_the_tutorial(name: str) -> None:
     getattr(module, name)()
 
 
-def test_the_tests_of_unittest() -> None:
-    found, module = snippets(), types.ModuleType("tutorial")
-    for each in ("shop.py", "test_total", "test_average", "test_shop.py"):
+def test_the_tests_of_unittest(module: types.ModuleType) -> None:
+    found = snippets()
+    for each in ("shop.py", "test_shop.py"):
         exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
     tests = unittest.defaultTestLoader.loadTestsFromTestCase(module.ShopTest)
     result = unittest.TestResult()
@@ -56,17 +65,17 @@ def test_the_tests_of_unittest() -> None:
     assert (result.testsRun, result.failures, result.errors) == (2, [], [])
 
 
-def test_the_report_of_frozen_time() -> None:
+def test_the_report_of_frozen_time(module: types.ModuleType) -> None:
     pytest.importorskip("time_machine")
     pytest.importorskip("schedule")
-    found, module = snippets(), types.ModuleType("tutorial")
+    found = snippets()
     for each in ("shop.py", "test_total", "test_report"):
         exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
     module.test_report()
 
 
-def test_the_text_of_an_error_is_the_one_in_the_tutorial() -> None:
-    found, module = snippets(), types.ModuleType("tutorial")
+def test_the_text_of_an_error_is_the_one_in_the_tutorial(module: types.ModuleType) -> None:
+    found = snippets()
     for each in ("shop.py", "test_total"):
         exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))
     app = module.make_app()

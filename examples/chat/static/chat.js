@@ -102,8 +102,8 @@ function receive([what], data) {
 const events = {
   said({ message }) {
     const { room, author } = message;
-    if (!rooms.has(room)) return refresh(); // somebody's first private message
     stopTyping(room, author);
+    if (!rooms.has(room)) return refresh(); // somebody's first private message
     if (history.get(room)?.messages.some(({ id }) => id === message.id)) return;
     if (history.has(room)) merge(room, [message]);
     if (room === state.current && !document.hidden) markRead();
