@@ -19,6 +19,7 @@ from flask import Flask
 
 from .._text import get_logger
 from ..client.client import Client
+from ..concurrency.clock import monotonic
 from ..exceptions import NotJoined
 from ..handlers import http
 from ..peer.connection import Connection
@@ -269,7 +270,7 @@ def _after_fork() -> None:
 
 
 class Announcement:
-    """Prints a line when a session has joined, in development servers.
+    """Prints a line when a session has joined, and when the end waits for calls, in development servers.
 
     A logger shows INFO only if logging was set up, and Flask's own lines are visible without that.
     """
@@ -287,7 +288,13 @@ class Announcement:
         """Do nothing: the loss is logged as a warning."""
 
     def leave(self, deadline: float) -> None:
-        """Do nothing."""
+        """Print what the end waits for: without that, Ctrl-C would seem to have no effect."""
+        connection = self._peer.connection
+        count = len(connection.invocations) if connection is not None else 0
+        if count:
+            calls = "1 call" if count == 1 else f"{count} calls"
+            left = max(0.0, deadline - monotonic())
+            click.echo(f" * WAMP: waiting for {calls} to end, for at most {left:.0f} s", err=True)
 
     def _say(self, again: str) -> None:
         if logger.isEnabledFor(logging.INFO):

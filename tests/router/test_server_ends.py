@@ -137,6 +137,8 @@ def test_a_second_signal_does_not_end_the_drain(
         napping.next()
         server.process.send_signal(first)
         gone.next()  # it drains
+        if command is FLASK_RUN or command[0] == "shop":  # a developer sees what it waits for
+            eventually(lambda: " * WAMP: waiting for 1 call to end, for at most " in server.log)
         server.process.send_signal(second)
         server.process.send_signal(second)
         assert nap.wait().value == 1.0

@@ -3,6 +3,7 @@ import { ApplicationError, CallTimeout, NotJoined, SessionLost, Wamp } from "/wa
 const PREFIX = "com.example.poll";
 const NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure";
 const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const SLOW = 1000; // milliseconds after which a vote says that it waits
 const MESSAGE = 6000; // milliseconds that a message stays
 const WIRE_LINES = 5;
 
@@ -54,6 +55,7 @@ async function refresh() {
 async function vote(choice) {
   const procedure = `${PREFIX}.vote`;
   const started = performance.now();
+  const slow = setTimeout(say, SLOW, "Waiting for the app to count this vote…");
   try {
     if (state !== "connected") throw new NotJoined("not connected, nothing was sent");
     log("call", `${procedure} ${choice}`);
@@ -64,6 +66,8 @@ async function vote(choice) {
     log("error", error.message);
     say(explain(error));
     if (wamp.session !== null) refresh();
+  } finally {
+    clearTimeout(slow);
   }
 }
 
