@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 import pytest
 from flask import Flask, g
@@ -11,7 +12,7 @@ from flask_wamp import FlaskWAMP, background_tasks
 
 
 @pytest.fixture
-def wamp() -> FlaskWAMP:
+def wamp() -> t.Iterator[FlaskWAMP]:
     app = Flask("shop")
     app.config.update(TESTING=True, WAMP_URI_PREFIX="com.shop")
     wamp = FlaskWAMP(app)
@@ -24,7 +25,7 @@ def wamp() -> FlaskWAMP:
     def add_lambda() -> None:
         background_tasks.add(lambda: None, executor="process")
 
-    return wamp
+    yield wamp  # which does not keep the app, unlike this function
 
 
 def publish(text: str) -> None:
