@@ -272,9 +272,8 @@ class WAMP(FlaskWAMP):
 
     def init_app(self, app: Flask) -> None:
         """Do as :meth:`FlaskWAMP.init_app`, and start."""
-        if (
-            app.config.get("CROSSBAR_URL") is None
-        ):  # flask-wamp's default: a Crossbar.io of this machine
+        # The default of flask-wamp: a Crossbar.io of this machine.
+        if app.config.get("CROSSBAR_URL") is None:
             app.config.setdefault("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws")
         super().init_app(app)
         client = state_of(app).client

@@ -12,9 +12,8 @@ import typing as t
 
 def report(log: t.Callable[..., object], message: str, *args: object) -> None:
     """Log something where nothing may be raised: ``report(logger.exception, "...", ...)``."""
-    with contextlib.suppress(
-        BaseException
-    ):  # if the log itself is broken, there is nowhere left to say so
+    # If the log itself is broken, there is nowhere left to say so.
+    with contextlib.suppress(BaseException):
         log(message, *args)
 
 

@@ -196,9 +196,8 @@ class Pool(Slots):
                 return True
             self._all_idle = threading.Event()
             alone = not self._workers
-        if (
-            alone
-        ):  # no thread could be started: at the end of the interpreter, or at the system's limit
+        # No thread could be started: at the end of the interpreter, or at the system's limit.
+        if alone:
             self._run_here(monotonic() + timeout)
         return self._all_idle.wait(timeout)
 

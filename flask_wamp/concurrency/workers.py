@@ -71,9 +71,8 @@ class Worker:
             while (job := next_job(self)) is not None:
                 try:
                     context.copy().run(job)
-                except (
-                    BaseException
-                ):  # a job handles its own errors: this is a defect of the library
+                except BaseException:
+                    # A job handles its own errors: this is a defect of the library.
                     report(logger.exception, "a job failed")
                 in_a_row += 1
                 if yields and in_a_row % self.TURN == 0:

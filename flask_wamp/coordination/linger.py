@@ -53,9 +53,8 @@ class Linger:
         """Wait until others serve the same procedures, at most ``seconds``. Call :meth:`release` later."""
         deadline = monotonic() + seconds
         alone = self._shared if self._can_wait() else []
-        with contextlib.suppress(
-            WAMPError
-        ):  # not permitted, or no router: there is nothing to wait for
+        # Not permitted, or no router: there is nothing to wait for.
+        with contextlib.suppress(WAMPError):
             while alone and monotonic() < deadline:
                 if self._turn is not None or self._take_turn(deadline):
                     alone = self._without_successor(alone, deadline)

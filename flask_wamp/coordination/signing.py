@@ -94,10 +94,8 @@ def _digest(key: bytes, purpose: str, data: bytes) -> bytes:
 def _encode(value: object) -> bytes:
     try:
         return msgspec.msgpack.encode(value)
-    except (
-        OverflowError,
-        UnicodeError,
-    ):  # integers over 64 bits and lone surrogates: JSON has them
+    except (OverflowError, UnicodeError):
+        # Integers over 64 bits and lone surrogates: JSON has them.
         pass
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(str(error)) from None

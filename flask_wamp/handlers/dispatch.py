@@ -151,9 +151,8 @@ class Handler:
         try:
             context = self._enter(message)
             chain = self.chain()
-            if (
-                signals.dispatch_started.receivers
-            ):  # checked here, because a call for nothing costs more
+            # Checked here, because a call for nothing costs more.
+            if signals.dispatch_started.receivers:
                 notify.send(signals.dispatch_started, self._app, message=message)
             outcome, failed = self._run(chain, work, message)
         except BaseException as error:

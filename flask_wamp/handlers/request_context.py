@@ -72,9 +72,8 @@ class HandlerRequests:
 
     def _route(self, request: flask.Request, message: Message) -> None:
         """Replace what Flask found by the URL, which is not one of the app's, by the view."""
-        if (
-            self._endpoint not in self._app.view_functions
-        ):  # none yet: views may be added at any time
+        # None yet: views may be added at any time.
+        if self._endpoint not in self._app.view_functions:
             self._endpoint = endpoint_of(self._app, self._function)
         values = self._values(message)
         rule = self._rule(values)

@@ -170,13 +170,11 @@ class Connection(Sender):
         events: list[SessionEvent] = []
         notes: list[Note] = []
         try:
-            with (
-                self._lock
-            ):  # once for all messages, because decoding holds the interpreter lock anyway
+            # Once for all messages, because decoding holds the interpreter lock anyway.
+            with self._lock:
                 for data in messages:
-                    if (
-                        self.left is not None
-                    ):  # Crossbar 26.10 sometimes sends more messages after GOODBYE
+                    # Crossbar 26.10 sometimes sends more messages after GOODBYE.
+                    if self.left is not None:
                         break
                     event = self._receive(data, notes)
                     kind = type(event)

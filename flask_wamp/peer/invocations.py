@@ -91,9 +91,8 @@ class ActiveInvocation:
             return Failure(error_uris.INVALID_ARGUMENT, error.args)
         try:
             return self.registration.handler(self)
-        except (
-            BaseException
-        ):  # a fault of this library, and the caller must get an answer all the same
+        except BaseException:
+            # A fault of this library, and the caller must get an answer all the same.
             report(logger.exception, "the handler of %s gave no answer", self.uri)
             return Failure(error_uris.RUNTIME_ERROR)
 

@@ -214,9 +214,8 @@ class Peer(PresentSession):
             lasted = 0.0
             try:
                 lasted = self._join_and_serve()
-            except (
-                BaseException
-            ) as error:  # for example from a log handler; the next attempt follows
+            except BaseException as error:
+                # For example from a log handler; the next attempt follows.
                 report(logger.exception, "the reader failed; it joins again")
                 self._note_failure(error)
             if lasted > self.settings.reconnect_max:
@@ -267,9 +266,8 @@ class Peer(PresentSession):
         :returns: A function to call without the lock. None if the peer is stopping, or the session has ended.
         """
         with self._changed:
-            if (
-                self._stopping.is_set()
-            ):  # stop() has looked for a session already, and there was none
+            # stop() has looked for a session already, and there was none.
+            if self._stopping.is_set():
                 connection.close()
                 return None
             # First: an event that another thread publishes as soon as it sees the connection would otherwise

@@ -115,9 +115,8 @@ class Sender:
                 self._check_open()
                 answered = request(session, *args, **kwargs)
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
-            if not (
-                self._nudge.is_set() or self.pool.is_watched
-            ):  # otherwise a thread is about to send it
+            # Otherwise a thread is about to send it.
+            if not (self._nudge.is_set() or self.pool.is_watched):
                 self._nudge.set()
             return answered
         return self.ask(request, *args, **kwargs)

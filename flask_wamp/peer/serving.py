@@ -48,9 +48,8 @@ class Serving:
         for event in events:
             try:
                 self._handlers[type(event)](connection, event)
-            except (
-                BaseException
-            ):  # from a log handler, or a fault of this library: it must not end the session
+            except BaseException:
+                # From a log handler, or a fault of this library: it must not end the session.
                 report(logger.exception, "cannot handle %s", type(event).__name__)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:

@@ -220,9 +220,8 @@ def _decoded(raw: t.Any, from_json: Decode, from_msgpack: Decode) -> object:
             return from_msgpack(raw)
         value = from_json(raw)
         return bytes_from_json(value) if b"\\u0000" in bytes(raw) else value
-    except (
-        Exception
-    ) as error:  # msgspec has several, Unicode errors and recursion errors among them
+    except Exception as error:
+        # There are several of msgspec, Unicode errors and recursion errors among them.
         raise _invalid(str(error)) from None
 
 

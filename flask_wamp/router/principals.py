@@ -112,9 +112,8 @@ class Principals:
             model = next(iter(self._scram.values()), {})
             credential = scram.Credential.made_up(salt, model)
             return scram.challenge(request, method, credential, None)
-        if (
-            request.authid not in self._credentials
-        ):  # it takes milliseconds, so it is done once, and not for all at the start
+        # It takes milliseconds, so it is done once, and not for all at the start.
+        if request.authid not in self._credentials:
             salt = scram.salt_of(self._salts, request.authid)
             self._credentials[request.authid] = scram.Credential.parse(entry, salt)
         credential = self._credentials[request.authid]

@@ -336,8 +336,7 @@ def flush(client: Client, deadline: float) -> int:
     if not client.joined:
         return 0
     left = max(0.01, deadline - monotonic())
-    with contextlib.suppress(
-        ApplicationError, CallTimeout, NotJoined
-    ):  # a refusal is an answer too
+    # A refusal is an answer too.
+    with contextlib.suppress(ApplicationError, CallTimeout, NotJoined):
         client.with_options(timeout=left).call("wamp.session.count")
     return 1

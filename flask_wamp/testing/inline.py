@@ -243,9 +243,8 @@ class InlineConnection(Connection):
         result = super().ask(request, *args, **kwargs)
         if request is Session.publish:
             self._loop.run()
-        elif (
-            request is Session.yield_
-        ):  # progressive: so that an endless stream is too slow, at last
+        elif request is Session.yield_:
+            # Progressive: so that an endless stream is too slow, at last.
             self._loop.read()
         return result
 

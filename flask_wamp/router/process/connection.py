@@ -310,9 +310,8 @@ class TLS:
 
     def _receive(self) -> bytes:
         data = self._sock.recv(RECEIVE_SIZE)
-        while (
-            data and self._sock.pending()
-        ):  # decrypted already, so the selector does not report it
+        # Decrypted already, so the selector does not report it.
+        while data and self._sock.pending():
             data += self._sock.recv(self._sock.pending())
         return data
 
