@@ -12,6 +12,7 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
+from ..concurrency.per_process import PerProcess
 from ..concurrency.pool import Pool
 from ..coordination.leases import Leases
 from ..coordination.linger import Linger
@@ -180,9 +181,8 @@ class ClientState:
         self.publications = Publications(settings, self.started)
         self._notify = notify
         self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
-        self._starting: dict[
-            int, t.ContextManager[object]
-        ] = {}  # by process id, held while it starts
+        # Reentrant, because a log handler of the app's may publish when a declaration is warned about.
+        self._starting_lock = PerProcess[t.ContextManager[object]](lambda: threading.RLock())
         self._failures: dict[int, Exception] = {}  # by process id: why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
@@ -249,11 +249,6 @@ class ClientState:
             peer.start()
             self.testaments.add_listener(peer)
         return peer
-
-    def _starting_lock(self) -> t.ContextManager[object]:
-        # Made here and not before, see concurrency.threads; one wins, without a lock.
-        # Reentrant, because a log handler of the app's may publish when a declaration is warned about.
-        return self._starting.setdefault(os.getpid(), threading.RLock())
 
     def _raise_failure(self) -> None:
         failure = self._failures.get(os.getpid())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import threading
 import time
 import typing as t
 
 from ..concurrency.clock import monotonic
+from ..concurrency.per_process import PerProcess
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import EndedLogins, login_of
 
@@ -41,7 +41,7 @@ class Logouts:
         self._app_name = app_name
         self._store = store
         self._known = EndedLogins(time.time)
-        self._locks: dict[int, threading.Lock] = {}
+        self._lock = PerProcess(lambda: threading.Lock())
         self._fresh: dict[tuple[str, str, float], float] = {}
 
     # Ending.
@@ -62,12 +62,12 @@ class Logouts:
 
     def hear_user(self, authid: str, at: float) -> None:
         """Note that all logins of a user that have begun by a time have ended."""
-        with self._lock:
+        with self._lock():
             self._known.end_user(authid, at)
 
     def hear_login(self, login: str) -> None:
         """Note that a login has ended."""
-        with self._lock:
+        with self._lock():
             self._known.end_login(login)
 
     def _keep(self, kind: str, name: str, at: float) -> None:
@@ -87,7 +87,7 @@ class Logouts:
 
     def is_known(self, identity: BrowserIdentity) -> bool:
         """Return whether this process has heard that a login has ended. Does not wait."""
-        with self._lock:
+        with self._lock():
             return self._known.has_ended(identity)
 
     def is_over(self, authid: str, login: str, since: float) -> bool:
@@ -97,7 +97,7 @@ class Logouts:
         """
         key, now = (authid, login, since), monotonic()
         if self._fresh.get(key, 0.0) > now:
-            with self._lock:
+            with self._lock():
                 return self._known.is_over(*key)
         if self._is_over(*key):
             return True
@@ -111,7 +111,7 @@ class Logouts:
         self._fresh.clear()
 
     def _is_over(self, authid: str, login: str, since: float) -> bool:
-        with self._lock:
+        with self._lock():
             if self._known.is_over(authid, login, since):
                 return True
         store = self._store()
@@ -125,11 +125,6 @@ class Logouts:
     def _key(self, kind: str, name: str) -> str:
         text = "\0".join((self._app_name, kind, name))
         return f"flask_wamp.logout.{hashlib.sha256(text.encode()).hexdigest()[:40]}"
-
-    @property
-    def _lock(self) -> threading.Lock:
-        # Made at first use, after a server may have patched the module; one wins, without a lock.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
 
 
 def _takes_timeout(function: t.Callable[..., object]) -> bool:

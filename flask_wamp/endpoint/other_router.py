@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import threading
 import typing as t
@@ -14,6 +13,7 @@ from flask import Flask
 from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
+from ..concurrency.per_process import PerProcess
 from ..coordination.lease import CallbackTicket, nothing, unused
 from ..coordination.signing import Signer
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
@@ -70,8 +70,9 @@ class OtherRouter:
         self._uses_logins = uses_logins
         self._uris = authenticator, authorizer
         self._tickets = Tickets(monotonic)
-        self._locks: dict[int, threading.Lock] = {}
-        self._ids: dict[int, str] = {}
+        self._lock = PerProcess(lambda: threading.Lock())
+        self._id = PerProcess(lambda: secrets.token_hex(8))
+        """The id of this process: its tickets begin with it."""
         self._listener: _Listener | None = None
         self._logouts = logouts
         self._auth = DynamicAuth(
@@ -108,7 +109,7 @@ class OtherRouter:
     @property
     def redeem_uri(self) -> str:
         """The procedure that redeems the tickets of this process, and no others."""
-        return f"{self._own}.redeem.{self._id}"
+        return f"{self._own}.redeem.{self._id()}"
 
     @property
     def logouts_uri(self) -> str:
@@ -121,14 +122,14 @@ class OtherRouter:
         """Return a ticket that lets a browser join once. None if this process may not redeem tickets."""
         if not self._may_redeem():
             return None
-        with self._lock:
-            return f"{self._id}.{self._tickets.add(identity, max_age)}"
+        with self._lock():
+            return f"{self._id()}.{self._tickets.add(identity, max_age)}"
 
     def redeem(self, process: str, secret: str) -> BrowserIdentity | None:
         """Return who has got a ticket of this process. None if it is used, unknown or another one's."""
-        if process != self._id:
+        if process != self._id():
             return None
-        with self._lock:
+        with self._lock():
             return self._tickets.take(secret)
 
     def _may_redeem(self) -> bool:
@@ -138,16 +139,6 @@ class OtherRouter:
         with contextlib.suppress(NotJoined):
             self._client.wait_until_joined()
         return self._listener.may_redeem(self._client.settings.connect_timeout)
-
-    @property
-    def _id(self) -> str:
-        """The id of this process: its tickets begin with it."""
-        return self._ids.setdefault(os.getpid(), secrets.token_hex(8))
-
-    @property
-    def _lock(self) -> threading.Lock:
-        # Made at first use, after a server may have patched the module; one wins, without a lock.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     # Logouts.
 
@@ -180,7 +171,7 @@ class OtherRouter:
         self._client.publish(self.logouts_uri, *self._signer.sign_now(self.logouts_uri, what))
 
     def _forget_tickets(self) -> None:
-        with self._lock:
+        with self._lock():
             self._tickets.drop(self._logouts.is_known)
 
     def joined(self) -> None:

@@ -15,6 +15,7 @@ import time
 import typing as t
 
 from ..concurrency.clock import monotonic
+from ..concurrency.per_process import PerProcess
 from ..exceptions import TransportError
 from ..protocol.identity import Identity
 from ..protocol.serializers import Buffer, get_serializer
@@ -54,10 +55,7 @@ class MemoryRouter:
         self._settings = settings or Settings()
         self._authorizer = authorizer
         self._prepare = prepare
-        # By process: after a fork the lock may be held by a thread that does not exist, and the sessions are
-        # the parent's. Nothing is made before the first client connects, because a lock that was made
-        # before gevent has patched would block the process.
-        self._exchanges: dict[int, _Exchange] = {}
+        self._exchange = PerProcess(self._make_exchange)
 
     def open_transport(
         self,
@@ -94,14 +92,9 @@ class MemoryRouter:
         """The number of messages that the clients in this process have sent."""
         return self._exchange().handled
 
-    def _exchange(self) -> _Exchange:
-        pid = os.getpid()
-        exchange = self._exchanges.get(pid)
-        if exchange is None:
-            # Two threads may both make one, but only one of them is kept.
-            new = _Exchange(self._settings, self._authorizer)
-            self._prepare(new.core)
-            exchange = self._exchanges.setdefault(pid, new)
+    def _make_exchange(self) -> _Exchange:
+        exchange = _Exchange(self._settings, self._authorizer)
+        self._prepare(exchange.core)
         return exchange
 
 
