@@ -21,7 +21,7 @@ from ..handlers.authorizers import Verdict
 from ..handlers.context import invocation
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
-from ..protocol.logins import login_of
+from ..protocol.logins import NO_TICKET, SIGNED_OUT, login_of_identity
 from ..protocol.principals import Directory, Principal
 from .logouts import Logouts
 
@@ -107,11 +107,9 @@ class DynamicAuth:
     def _holder(self, ticket: object) -> BrowserIdentity:
         identity = self._redeem(ticket)
         if identity is None:
-            raise ApplicationError(
-                error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
-            )
+            raise ApplicationError(error_uris.AUTHENTICATION_FAILED, NO_TICKET)
         if self._logouts.has_ended(identity):
-            raise ApplicationError(error_uris.AUTHENTICATION_DENIED, "you have signed out")
+            raise ApplicationError(error_uris.AUTHENTICATION_DENIED, SIGNED_OUT)
         return identity
 
     def _with_secret(self, authid: str | None) -> Details:
@@ -140,8 +138,7 @@ class DynamicAuth:
         return {**self._admitted(_joining(found)), "pubkey": str(key).lower()}
 
     def _admitted(self, identity: BrowserIdentity) -> Details:
-        login = login_of(identity.browser) if identity.browser else ""
-        own = {"login": login, "since": identity.since}
+        own = {"login": login_of_identity(identity), "since": identity.since}
         return {
             "realm": self._client.realm,
             "authid": identity.authid,

@@ -11,7 +11,7 @@ import typing as t
 from ..concurrency.clock import monotonic
 from ..concurrency.per_process import PerProcess
 from ..protocol.identity import BrowserIdentity
-from ..protocol.logins import EndedLogins, login_of
+from ..protocol.logins import EndedLogins, login_of, login_of_identity
 
 #: Seconds for which a login is not looked up again, if the other processes say nothing of it meanwhile.
 FRESH: t.Final = 30.0
@@ -82,7 +82,7 @@ class Logouts:
 
     def has_ended(self, identity: BrowserIdentity) -> bool:
         """Return whether the login of an identity has ended. Asks the store."""
-        login = login_of(identity.browser) if identity.browser else ""
+        login = login_of_identity(identity)
         return identity.ended or self._is_over(identity.authid, login, identity.since)
 
     def is_known(self, identity: BrowserIdentity) -> bool:

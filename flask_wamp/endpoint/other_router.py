@@ -23,7 +23,7 @@ from ..peer.listeners import Host
 from ..protocol import error_uris, rights
 from ..protocol import messages as m
 from ..protocol.identity import BrowserIdentity
-from ..protocol.logins import Tickets
+from ..protocol.logins import SIGNED_OUT, Tickets
 from ..protocol.principals import Directory
 from ..protocol.session import Session
 from .dynamic_auth import Ask, DynamicAuth, session_login
@@ -193,7 +193,7 @@ class OtherRouter:
         self._forget_tickets()
 
 
-_WHY: t.Final = {"reason": error_uris.CLOSE_LOGOUT, "message": "you have signed out"}
+_WHY: t.Final = {"reason": error_uris.CLOSE_LOGOUT, "message": SIGNED_OUT}
 
 
 class _Listener:
@@ -275,7 +275,7 @@ class AtOtherRouter:
         self.browsers_socket = None
         self._router = router
         self._urls = [*listen, client.settings.router_url.url]
-        self._identify = identify
+        self.identify = identify
         self._max_age = max_age
 
     @property
@@ -285,10 +285,6 @@ class AtOtherRouter:
 
     def ensure_router(self) -> None:
         """Do nothing, because the app does not start this router."""
-
-    def identify(self) -> BrowserIdentity | None:
-        """Return the sender of the current request. None if it is unknown."""
-        return self._identify()
 
     def ticket(self, identity: BrowserIdentity) -> str | None:
         """Return a ticket for joining once."""

@@ -237,7 +237,7 @@ class AtOwnRouter:
         self.own = router.own
         self._router = router
         self._client = client
-        self._identify = identify
+        self.identify = identify
         self._listen = listen
         self._max_age = max_age
 
@@ -254,10 +254,6 @@ class AtOwnRouter:
     def ensure_router(self) -> None:
         """Start the router unless it runs."""
         self._router.ensure_running()
-
-    def identify(self) -> BrowserIdentity | None:
-        """Return the sender of the current request."""
-        return self._identify()
 
     def ticket(self, identity: BrowserIdentity) -> str:
         """Return a ticket with which a browser joins once."""

@@ -19,9 +19,19 @@ MOST_REMEMBERED: t.Final = 100_000
 MOST_TICKETS: t.Final = 100_000
 
 
+#: What a client is told whose login has ended, and one whose ticket lets nobody in.
+SIGNED_OUT: t.Final = "you have signed out"
+NO_TICKET: t.Final = "the ticket is used, expired or unknown"
+
+
 def login_of(browser: str) -> str:
     """Return what names a browser session to others: they cannot find out its id from it."""
     return hashlib.sha256(b"flask_wamp login\0" + browser.encode()).hexdigest()[:32]
+
+
+def login_of_identity(identity: BrowserIdentity) -> str:
+    """Return the :func:`login_of` an identity's browser session; empty if that is unknown."""
+    return login_of(identity.browser) if identity.browser else ""
 
 
 class EndedLogins:
@@ -56,8 +66,7 @@ class EndedLogins:
 
     def has_ended(self, identity: BrowserIdentity) -> bool:
         """Return whether the login of an identity has ended."""
-        login = login_of(identity.browser) if identity.browser else ""
-        return self.is_over(identity.authid, login, identity.since)
+        return self.is_over(identity.authid, login_of_identity(identity), identity.since)
 
     def is_over(self, authid: str, login: str, since: float) -> bool:
         """Do the same, for a login that is known by its :func:`login_of`; empty: by its user only."""

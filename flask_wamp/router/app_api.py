@@ -17,7 +17,7 @@ import weakref
 from .._text import get_logger
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
-from ..protocol.logins import EndedLogins, Tickets
+from ..protocol.logins import NO_TICKET, SIGNED_OUT, EndedLogins, Tickets
 from ..protocol.messages import Call
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .asking import Asker, Defer
@@ -234,16 +234,14 @@ class AppAPI:
         """Return the identity that a ticket was made for. The ticket is valid once."""
         identity = self._tickets.take(ticket)
         if identity is None:
-            return Refusal(
-                error_uris.AUTHENTICATION_FAILED, "the ticket is used, expired or unknown"
-            )
+            return Refusal(error_uris.AUTHENTICATION_FAILED, NO_TICKET)
         return self._admit(identity)
 
     def _admit(self, identity: BrowserIdentity) -> Identity | Refusal:
         """Return the identity, unless its login has ended since the app identified it."""
         ended = self._ended.get(identity.app)
         if identity.ended or (ended is not None and ended.has_ended(identity)):
-            return Refusal(error_uris.AUTHENTICATION_DENIED, "you have signed out")
+            return Refusal(error_uris.AUTHENTICATION_DENIED, SIGNED_OUT)
         return identity
 
     # What the apps' processes call.
@@ -332,7 +330,7 @@ class AppAPI:
             if is_backend(identity) or self._app_of(identity) != app:
                 continue
             if matches(identity) and session.id:
-                session.disconnect(error_uris.CLOSE_LOGOUT, "you have signed out")
+                session.disconnect(error_uris.CLOSE_LOGOUT, SIGNED_OUT)
                 count += 1
         return count
 
