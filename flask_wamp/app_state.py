@@ -16,6 +16,7 @@ from .client.client import Client
 from .config import Config, check_unchanged, snapshot
 from .coordination.leases import Leases
 from .coordination.signing import Signer
+from .endpoint.browser_sessions import has_login_manager
 from .endpoint.logouts import Logouts
 from .endpoint.setup import other_router, own_router
 from .handlers import notify
@@ -69,20 +70,9 @@ class AppState:
         if _meets_others(config, settings):
             settings = dataclasses.replace(settings, app=app.name)
         self.logouts = Logouts(app.name, lambda: self.group.logouts)
-        self.own_router = own_router(
-            app,
-            config,
-            settings,
-            self.dispatcher.own_prefix,
-            self.rights,
-            self._authorizer,
-            self.logouts,
-            self.group.principals,
-        )
-        if self.own_router is not None:
-            settings = self.own_router.settings(settings)
+        self.own_router = self._own_router(settings)
         self.client = Client(
-            settings,
+            settings if self.own_router is None else self.own_router.settings(settings),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
             notify=self._notify,
@@ -91,28 +81,39 @@ class AppState:
         )
         self.client.start_policy.before_serving = self._before_serving
         self.config_read = snapshot(app.config)
-        if self.own_router is not None:
-            self.client.add_listener(self.own_router.listener)
-        self.other_router = None
-        if self.own_router is None:
-            self.other_router = other_router(
-                app,
-                config,
-                self.client,
-                self.dispatcher.own_prefix,
-                signer,
-                self.rights,
-                self._ask,
-                self._uses_logins,
-                self.logouts,
-                self.group.principals,
-            )
-            self.client.add_listener(self.other_router.listener)
+        self.other_router = None if self.own_router is not None else self._other_router(signer)
+        self.client.add_listener(self.router.listener)
         self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
         self._policy: tuple[int, Policy] | None = None
         self._asked: set[str] = set()
         self._served: set[tuple[object, ...]] = set()
+
+    def _own_router(self, settings: Settings) -> OwnRouter | None:
+        return own_router(
+            self.app,
+            self.config,
+            settings,
+            self.dispatcher.own_prefix,
+            self.rights,
+            self._authorizer,
+            self.logouts,
+            self.group.principals,
+        )
+
+    def _other_router(self, signer: Signer) -> OtherRouter:
+        return other_router(
+            self.app,
+            self.config,
+            self.client,
+            self.dispatcher.own_prefix,
+            signer,
+            self.rights,
+            self._ask,
+            self._uses_logins,
+            self.logouts,
+            self.group.principals,
+        )
 
     @property
     def router(self) -> OwnRouter | OtherRouter:
@@ -161,7 +162,7 @@ class AppState:
             or group.principals
             or self.guards()
             or self._handler_rights
-            or getattr(self.app, "login_manager", None) is not None
+            or has_login_manager(self.app)
             or any(group.walk())
         )
 
@@ -240,7 +241,7 @@ class AppState:
 
     def _warn_of_logouts(self) -> None:
         """Warn in production if a restart makes everybody forget who has logged out."""
-        has_logins = getattr(self.app, "login_manager", None) or self.group.authenticators
+        has_logins = has_login_manager(self.app) or self.group.authenticators
         if has_logins and self.group.logouts is None and not (self.app.debug or self.app.testing):
             logger.warning(
                 "logouts are remembered in memory only, so after a restart, copies of old cookies may join "

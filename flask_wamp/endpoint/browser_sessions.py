@@ -21,13 +21,18 @@ logger = get_logger("flask_wamp")
 KEY: t.Final = "_wamp_login"
 
 
+def has_login_manager(app: Flask) -> bool:
+    """Return whether an app uses Flask-Login. It may be added after this extension."""
+    return getattr(app, "login_manager", None) is not None
+
+
 def browser_session(app: Flask) -> tuple[str, float] | None:
     """Return the id of the current browser session, and when its login began. None if it is unknown.
 
     A login that has no id yet gets one. The answer to an upgrade cannot set a cookie, so the id stays unknown
     then.
     """
-    if getattr(app, "login_manager", None) is None or isinstance(session, NullSession):
+    if not has_login_manager(app) or isinstance(session, NullSession):
         return None
     found = session.get(KEY)
     if found is None and request.headers.get("Upgrade") is None:
@@ -65,7 +70,7 @@ class LoginSignals:
         request_started.connect(self._connect, app)
 
     def _connect(self, app: Flask, **payload: object) -> None:
-        if getattr(app, "login_manager", None) is not None:
+        if has_login_manager(app):
             from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out
 
             user_logged_in.connect(self._logged_in, app)

@@ -11,7 +11,7 @@ from flask import Flask, Request, abort, current_app, request
 from werkzeug.wrappers import Response
 
 from ..protocol.identity import BrowserIdentity, Identity
-from .browser_sessions import browser_session
+from .browser_sessions import browser_session, has_login_manager
 
 Authenticators = t.Mapping[str | None, t.Callable[[Request], object]]
 """An app's authenticators by realm. None stands for any realm."""
@@ -60,7 +60,7 @@ class Identifier:
 
 def current_identity() -> Identity | None:
     """Return the user logged in with Flask-Login, with the role ``user``. None if no user is."""
-    if getattr(current_app, "login_manager", None) is None:
+    if not has_login_manager(current_app):
         return None
     from flask_login import current_user
 
