@@ -8,7 +8,7 @@ from flask import Flask
 
 from ..protocol.identity import Identity
 from ..protocol.patterns import Pattern
-from ..protocol.rights import Place, place_of
+from ..protocol.rights import Place, match_of, place_of
 from .groups import Authorizer
 from .registry import full_name, location
 
@@ -62,7 +62,7 @@ def ask_guards(
     :param about: The authid, the role and ``authextra`` of the session that asks.
     :raises TypeError: One of them answered neither a bool nor None.
     """
-    match = options.get("match", "exact") if action in ("register", "subscribe") else "exact"
+    match = match_of(action, options) or "exact"  # a router has refused others
     cache = True
     for guard in guards:
         place = guard.place(uri, match)

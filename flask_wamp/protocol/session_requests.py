@@ -17,6 +17,8 @@ from .subscriptions import Subscriptions
 
 
 class Pending(msgspec.Struct):
+    """A request that the router has not answered yet."""
+
     ticket: object
     request_type: type[m.Message]
     target: t.Any

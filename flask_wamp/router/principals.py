@@ -27,6 +27,7 @@ import typing as t
 
 from ..protocol import error_uris
 from ..protocol.identity import BrowserIdentity, Identity
+from ..protocol.principals import is_public_key
 from . import scram
 from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
 from .challenges import Grant, cryptosign, ticket, wampcra
@@ -217,11 +218,7 @@ def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
     for authid, entry in entries.items():
         for key in entry["authorized_keys"]:
             where = f"cryptosign.{authid}.authorized_keys"
-            try:
-                is_key = isinstance(key, str) and len(bytes.fromhex(key)) == 32
-            except ValueError:
-                is_key = False
-            if not is_key:
+            if not is_public_key(key):
                 raise ValueError(f"{where}: {key!r:.100} is not a public key, 64 hex digits")
             if key.lower() in owners:
                 raise ValueError(f"{where}: {key} is a key of {owners[key.lower()][0]!r} too")
