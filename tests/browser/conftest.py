@@ -314,12 +314,17 @@ def chat_crossbar(make_wamp_router: t.Any) -> t.Any:
     return own_crossbar("chat", make_wamp_router)
 
 
+def router_of(request: pytest.FixtureRequest, crossbar: str) -> t.Any:
+    """The embedded router, or the Crossbar.io of an example: what the fixture's parameter says."""
+    if request.param == "embedded":
+        return request.getfixturevalue("embedded_router")
+    return CrossbarRouter(request.getfixturevalue(crossbar))
+
+
 @pytest.fixture(params=["embedded", "crossbar"])
 def presence_router(request: pytest.FixtureRequest) -> t.Any:
     """The router of the presence example."""
-    if request.param == "embedded":
-        return request.getfixturevalue("embedded_router")
-    return CrossbarRouter(request.getfixturevalue("presence_crossbar"))
+    return router_of(request, "presence_crossbar")
 
 
 @pytest.fixture

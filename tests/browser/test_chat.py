@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SECONDS, CrossbarRouter, Example
+from .conftest import SECONDS, CrossbarRouter, Example, router_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.router, pytest.mark.slow]
 
@@ -19,9 +19,7 @@ UNKNOWN = "com.example.chat.error.not_found"
 
 @pytest.fixture(params=["embedded", "crossbar"])
 def chat_router(request: pytest.FixtureRequest) -> t.Any:
-    if request.param == "embedded":
-        return request.getfixturevalue("embedded_router")
-    return CrossbarRouter(request.getfixturevalue("chat_crossbar"))
+    return router_of(request, "chat_crossbar")
 
 
 @pytest.fixture

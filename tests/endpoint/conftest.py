@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -100,6 +101,17 @@ def serve(socket: Path, tmp_path: Path) -> Serve:
         return Served(command, url, tmp_path / "server.log", **environ)
 
     return serve
+
+
+@contextlib.contextmanager
+def two_workers(
+    name: str, environ: dict[str, str], folders: pytest.TempPathFactory
+) -> t.Iterator[Served]:
+    """An app of ``tests/support/apps`` in two workers of gunicorn, which have joined."""
+    command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", f"{name}:app"]
+    with Served(command, "", folders.mktemp(name) / "server.log", **environ) as server:
+        ready(server)
+        yield server
 
 
 def ready(server: Served) -> None:

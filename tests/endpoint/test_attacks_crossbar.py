@@ -17,7 +17,7 @@ from flask_wamp.router.meta import PROCEDURES as META_PROCEDURES
 from tests.support.browser import Browser, Refused
 from tests.support.served import Served
 
-from .conftest import crossbar, ready
+from .conftest import crossbar, two_workers
 from .test_attacks import ALLOWED_META, FORGED, HELLOS, NARROWED, OTHERS, OWN, PRIVATE, WHO
 from .visitor import Visitor
 
@@ -42,10 +42,7 @@ BEFORE = {
 
 @pytest.fixture(scope="module")
 def club(router: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Served]:
-    command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "club:app"]
-    log = tmp_path_factory.mktemp("club") / "server.log"
-    with Served(command, "", log, **router) as server:
-        ready(server)
+    with two_workers("club", router, tmp_path_factory) as server:
         yield server
 
 

@@ -14,7 +14,7 @@ from tests.support.apps.guarded import ACTIONS, NAMES
 from tests.support.browser import Browser, Refused
 from tests.support.served import Served
 
-from .conftest import BOTH_ROUTERS, ready
+from .conftest import BOTH_ROUTERS, two_workers
 from .visitor import Visitor
 
 pytestmark = [pytest.mark.slow, BOTH_ROUTERS]
@@ -92,10 +92,7 @@ def test_there_are_enough_cases(router: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def guarded(router: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Served]:
-    command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "guarded:app"]
-    log = tmp_path_factory.mktemp("guarded") / "server.log"
-    with Served(command, "", log, **router) as server:
-        ready(server)
+    with two_workers("guarded", router, tmp_path_factory) as server:
         yield server
 
 

@@ -10,17 +10,22 @@ from flask_wamp import ApplicationError, FlaskWAMP, invocation
 flask_login = pytest.importorskip("flask_login")
 
 
-def test_a_login_is_that_of_the_cookies() -> None:
+class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+
+def make_app() -> tuple[Flask, FlaskWAMP]:
+    """An app whose users are whoever logs in."""
     app = Flask("app")
     app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
     wamp = FlaskWAMP(app)
-    manager = flask_login.LoginManager(app)
+    flask_login.LoginManager(app).user_loader(User)
+    return app, wamp
 
-    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
-        def __init__(self, name: str) -> None:
-            self.id = name
 
-    manager.user_loader(User)
+def test_a_login_is_that_of_the_cookies() -> None:
+    app, wamp = make_app()
 
     @app.post("/login/<name>")
     def login(name: str) -> str:
@@ -48,16 +53,12 @@ def test_a_login_is_that_of_the_cookies() -> None:
 
 
 def test_logging_out_ends_the_session_of_the_cookies() -> None:
-    app = Flask("app")
-    app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
-    wamp = FlaskWAMP(app)
-    manager = flask_login.LoginManager(app)
+    app, wamp = make_app()
 
-    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
-        id = "ann"
+    @app.route("/login")
+    def login() -> str:
+        return str(flask_login.login_user(User("ann")))
 
-    manager.user_loader(lambda name: User())
-    app.add_url_rule("/login", view_func=lambda: str(flask_login.login_user(User())), endpoint="i")
     app.add_url_rule("/logout", view_func=lambda: str(flask_login.logout_user()), endpoint="o")
     laptop, phone = app.test_client(), app.test_client()
     for http in (laptop, phone):
@@ -77,16 +78,7 @@ def test_logging_out_ends_the_session_of_the_cookies() -> None:
 
 
 def test_two_users_in_the_app_context_of_a_test() -> None:
-    app = Flask("app")
-    app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
-    wamp = FlaskWAMP(app)
-    manager = flask_login.LoginManager(app)
-
-    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
-        def __init__(self, name: str) -> None:
-            self.id = name
-
-    manager.user_loader(User)
+    app, wamp = make_app()
     ann, bob = app.test_client(), app.test_client()
     for http, name in ((ann, "ann"), (bob, "bob")):
         with http.session_transaction() as session:
