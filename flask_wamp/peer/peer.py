@@ -144,7 +144,11 @@ class Peer(PresentSession):
             connection.ask(Session.leave)
         except NotJoined:
             return
-        self._join_reader(LAST_WORDS)  # until the router's GOODBYE, or not
+        self._await_goodbye()
+
+    def _await_goodbye(self) -> None:
+        """Wait until the router's GOODBYE has come, or not in time."""
+        self._join_reader(LAST_WORDS)
 
     def _end_threads(self) -> None:
         if not self.started:

@@ -357,14 +357,8 @@ class InlinePeer(Peer):
         if self.connection is connection:
             self._lost(connection, self._joined, reason)
 
-    def _leave(self, connection: Connection | None) -> None:
-        if connection is None:
-            return
-        try:
-            connection.ask(Session.leave)
-        except NotJoined:
-            return
-        self._loop.run()  # until the router's GOODBYE
+    def _await_goodbye(self) -> None:
+        self._loop.run()
 
     def _end_threads(self) -> None:
         if not self.started:

@@ -6,6 +6,7 @@ import threading
 import typing as t
 import warnings
 
+from blinker import NamedSignal
 from flask import Flask
 
 from .. import signals
@@ -41,6 +42,12 @@ class Watch:
         self._running: dict[int, tuple[Message, str]] = {}
         self._aborted: list[str] = []
         self._before: set[threading.Thread] = set()
+        self._receivers: tuple[tuple[NamedSignal, t.Callable[..., None]], ...] = (
+            (signals.dispatch_started, self._started),
+            (signals.dispatch_finished, self._ended),
+            (signals.dispatch_failed, self._ended),
+            (signals.task_failed, self._task_failed),
+        )
 
     @property
     def handlers(self) -> list[str]:
@@ -52,17 +59,13 @@ class Watch:
         self._before = set(threading.enumerate())
         self._aborted.clear()
         self._running.clear()
-        signals.dispatch_started.connect(self._started, sender=self._app)
-        signals.dispatch_finished.connect(self._ended, sender=self._app)
-        signals.dispatch_failed.connect(self._ended, sender=self._app)
-        signals.task_failed.connect(self._task_failed, sender=self._app)
+        for signal, receiver in self._receivers:
+            signal.connect(receiver, sender=self._app)
 
     def end(self) -> list[str]:
         """Return what is left: the app has been stopped, and has waited ``WAMP_DRAIN_TIMEOUT``."""
-        signals.dispatch_started.disconnect(self._started, sender=self._app)
-        signals.dispatch_finished.disconnect(self._ended, sender=self._app)
-        signals.dispatch_failed.disconnect(self._ended, sender=self._app)
-        signals.task_failed.disconnect(self._task_failed, sender=self._app)
+        for signal, receiver in self._receivers:
+            signal.disconnect(receiver, sender=self._app)
         left = [f"the handler of {each}" for each in self.handlers]
         left += [f"the background task {each}" for each in self._aborted]
         left += [f"the thread {thread.name}" for thread in self._threads()]

@@ -70,6 +70,7 @@ class Host:
         self.connections: set[Connection] = set()
         self.dirty: list[Connection] = []
         self.last_frame = NO_FRAME
+        self._logged_refused = float("-inf")
         self._addresses: collections.Counter[str] = collections.Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
@@ -217,7 +218,7 @@ class Host:
     def log_refused(self, text: str, *args: object) -> None:
         """Log why a connection is not accepted, at most every 10 seconds."""
         now = monotonic()
-        if now > getattr(self, "_logged_refused", 0.0) + 10.0:
+        if now > self._logged_refused + 10.0:
             self._logged_refused = now
             logger.warning(f"a connection is refused: {text}", *args)
 
