@@ -90,10 +90,13 @@ class _Attempts:
         self._opened(sock)
         sock.setblocking(False)
         code = sock.connect_ex(address)
-        if code in _IN_PROGRESS:
-            self._selector.register(sock, selectors.EVENT_WRITE)
-        else:
+        if code not in _IN_PROGRESS:
             self._ended(sock, code)
+            return
+        try:
+            self._selector.register(sock, selectors.EVENT_WRITE)
+        except ValueError:  # it has been closed just now
+            raise _aborted() from None
 
     def _wait(self, seconds: float) -> bool:
         """Wait for an answer. Return whether an attempt has failed."""
@@ -110,7 +113,7 @@ class _Attempts:
             self._ended(sock, code)
             failed = failed or bool(code)
         if any(sock.fileno() < 0 for sock in self._sockets):
-            raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+            raise _aborted()
         return failed
 
     def _ended(self, sock: socket.socket, code: int) -> None:
@@ -126,3 +129,7 @@ class _Attempts:
         for sock in self._sockets:
             if sock is not self._connected:
                 sock.close()
+
+
+def _aborted() -> OSError:
+    return OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))

@@ -113,6 +113,20 @@ def test_closing_a_socket_ends_the_attempt(silent: Address) -> None:
     thread.join()
 
 
+def test_closing_a_socket_while_it_starts_to_connect_ends_the_attempt(
+    silent: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closing(socket.socket):
+        def connect_ex(self, address: t.Any) -> int:
+            code = super().connect_ex(address)
+            self.close()
+            return code
+
+    monkeypatch.setattr(connecting.socket, "socket", Closing)
+    with pytest.raises(ConnectionAbortedError):
+        connect([silent], deadline(), lambda sock: None)
+
+
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     v4, v6 = socket.AF_INET, socket.AF_INET6
     found = [(v6, 1, 6, "", (name, 1)) for name in "abc"] + [(v4, 1, 6, "", ("d", 1))]
