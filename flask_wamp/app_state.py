@@ -41,8 +41,8 @@ from .servers import lifecycle
 if t.TYPE_CHECKING:
     from .endpoint.other_router import OtherRouter
     from .endpoint.own_router import OwnRouter
-    from .peer.listeners import Host
-    from .peer.settings import Settings
+    from .peer.listeners import PeerInterface
+    from .peer.settings import PeerSettings
     from .scheduling.scheduler import Scheduler
 
 logger = get_logger("flask_wamp")
@@ -89,7 +89,7 @@ class AppState:
         self._asked: set[str] = set()
         self._served: set[tuple[object, ...]] = set()
 
-    def _own_router(self, settings: Settings) -> OwnRouter | None:
+    def _own_router(self, settings: PeerSettings) -> OwnRouter | None:
         return own_router(
             self.app,
             self.config,
@@ -255,7 +255,7 @@ class AppState:
         once = self.config["WAMP_SCHEDULE"] == "once"
         uri = f"{self.dispatcher.own_prefix}.lease.schedule"
 
-        def make(peer: Host) -> JobRunner:
+        def make(peer: PeerInterface) -> JobRunner:
             lease = (
                 functools.partial(Leases.of(peer).add, uri, signer=self.dispatcher.signer)
                 if once
@@ -292,7 +292,7 @@ class AppState:
                 notify.send(signal, self.app, realm=self.client.realm, **payload)
 
 
-def _meets_others(config: Config, settings: Settings) -> bool:
+def _meets_others(config: Config, settings: PeerSettings) -> bool:
     """Return whether other applications can join the router."""
     url = settings.router_url
     is_own = url.embedded and not url.path and not config["WAMP_ROUTER_LISTEN"]

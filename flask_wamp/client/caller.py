@@ -14,7 +14,7 @@ from ..peer.calls import CallFuture, CallTicket, Ticket, give_up, stop
 from ..peer.peer import Peer
 from ..peer.requests import request, wait_for
 from ..peer.sending import payload
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol import messages as m
 from ..protocol.call_result import outcome, remote_error
 from ..protocol.checks import is_seconds
@@ -49,7 +49,7 @@ class Caller(WampyAPI):
         self._options = CallOptions()
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> PeerSettings:
         """The configuration."""
         return self._state.settings
 

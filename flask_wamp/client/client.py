@@ -17,7 +17,7 @@ from ..peer.declarations import Declaration, Registration, Subscription, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.registrar import withdraw
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol.patterns import as_declared
 from .caller import Caller
 from .state import ClientState, Closeable, MakeEvent, StartPolicy
@@ -43,7 +43,7 @@ class Client(Caller):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PeerSettings,
         *,
         callee: Adapt,
         subscriber: Adapt,

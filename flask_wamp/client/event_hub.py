@@ -13,7 +13,7 @@ from ..exceptions import ApplicationError, CallTimeout, NotJoined, TooSlow, WAMP
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..peer.missing import MissingFeatures
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -108,7 +108,7 @@ class _Subscribe:
 class EventHub:
     """The event streams of one process. Listens to its sessions."""
 
-    def __init__(self, peer: Host) -> None:
+    def __init__(self, peer: PeerInterface) -> None:
         self._peer = peer
         self._subscriptions: dict[tuple[str, str], SharedSubscription] = {}
         self._changed = threading.Condition()
@@ -117,7 +117,7 @@ class EventHub:
         self._missing = MissingFeatures()
 
     @classmethod
-    def of(cls, peer: Host) -> EventHub | None:
+    def of(cls, peer: PeerInterface) -> EventHub | None:
         """Return the hub of a process; None before its client has started."""
         return t.cast("EventHub | None", peer.listener(cls))
 

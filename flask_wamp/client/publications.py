@@ -10,10 +10,10 @@ import typing as t
 from .._text import get_logger
 from ..exceptions import NotJoined, WAMPError
 from ..peer.connection import Connection
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..peer.peer import Peer
 from ..peer.sending import payload
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol import messages as m
 from ..protocol.options import CallOptions
 from ..protocol.payload import plain
@@ -23,7 +23,7 @@ from .stream_buffer import size_of
 logger = get_logger("flask_wamp")
 
 
-class Publication(t.NamedTuple):
+class QueuedPublication(t.NamedTuple):
     """An event that has not been sent yet."""
 
     topic: str
@@ -39,7 +39,7 @@ class Publications:
     :param started: Returns the peer of this process, and starts it if it has to be. Does not wait.
     """
 
-    def __init__(self, settings: Settings, started: t.Callable[[], Peer]) -> None:
+    def __init__(self, settings: PeerSettings, started: t.Callable[[], Peer]) -> None:
         self._settings = settings
         self._started = started
         self._queue: PublicationQueue | None = None
@@ -74,7 +74,7 @@ class Publications:
         if queue is None:  # it is being stopped
             self._drop(1, "the client was stopped")
             return
-        dropped = queue.put(Publication(topic, sent_args, sent_kwargs, options, size))
+        dropped = queue.put(QueuedPublication(topic, sent_args, sent_kwargs, options, size))
         if dropped:
             self._drop(dropped, "too many wait for a session (WAMP_EVENT_QUEUE)")
 
@@ -82,7 +82,7 @@ class Publications:
         """After a fork, in the child: what waits is the parent's, which sends it."""
         self._queue, self.dropped = None, 0
 
-    def _make_queue(self, peer: Host) -> PublicationQueue:
+    def _make_queue(self, peer: PeerInterface) -> PublicationQueue:
         self._queue = PublicationQueue(peer, self._drop)
         return self._queue
 
@@ -98,20 +98,20 @@ class PublicationQueue:
     :param drop: Called with a number of events that cannot be sent, and the reason.
     """
 
-    def __init__(self, peer: Host, drop: t.Callable[[int, str], None]) -> None:
+    def __init__(self, peer: PeerInterface, drop: t.Callable[[int, str], None]) -> None:
         self.peer = peer
         self._drop = drop
         self._max_items = peer.settings.event_queue
         self._max_bytes = 4 * peer.settings.max_message_size
         self._bytes = 0
-        self._items: collections.deque[Publication] = collections.deque()
+        self._items: collections.deque[QueuedPublication] = collections.deque()
         self._connection: Connection | None = None
         self._lock = threading.Lock()  # held while items are sent: they keep their order
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: Publication) -> int:
+    def put(self, item: QueuedPublication) -> int:
         """Send an item, or keep it; return how many of the oldest items had to go for it."""
         with self._lock:
             self._items.append(item)
@@ -168,7 +168,7 @@ class PublicationQueue:
             self._drop(1, why)
 
     def _send(
-        self, send: t.Callable[..., object], connection: Connection, item: Publication
+        self, send: t.Callable[..., object], connection: Connection, item: QueuedPublication
     ) -> None:
         args, kwargs = payload(connection.transport, item.args, item.kwargs)
         wire = item.options.on_the_wire(connection.session.session_id)

@@ -23,7 +23,7 @@ from ..peer.declarations import Declaration, Subscription, key
 from ..peer.invocations import ActiveEvent
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from .event_hub import EventHub
 from .publications import Publications
 from .testaments import Testaments
@@ -171,7 +171,9 @@ class ClientState:
     :param make_event: Makes the event that streams of events hand out from an active one.
     """
 
-    def __init__(self, settings: Settings, notify: Notify | None, make_event: MakeEvent) -> None:
+    def __init__(
+        self, settings: PeerSettings, notify: Notify | None, make_event: MakeEvent
+    ) -> None:
         self.make_event = make_event
         self.settings = settings
         self.policy = StartPolicy()

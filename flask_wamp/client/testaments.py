@@ -19,7 +19,7 @@ from ..concurrency.clock import monotonic
 from ..exceptions import CallTimeout, NotJoined, SessionLost, WAMPError
 from ..peer.calls import give_up
 from ..peer.connection import Connection
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..peer.sending import payload
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -165,7 +165,7 @@ class Testaments:
         keeper = self._keeper
         return keeper if keeper is not None and keeper.peer is peer else None
 
-    def _make_keeper(self, peer: Host) -> TestamentSync:
+    def _make_keeper(self, peer: PeerInterface) -> TestamentSync:
         self._keeper = TestamentSync(self, peer)
         return self._keeper
 
@@ -202,7 +202,7 @@ class _TestamentTicket:
 class TestamentSync:
     """Adds the testaments of one process to each of its sessions."""
 
-    def __init__(self, testaments: Testaments, peer: Host) -> None:
+    def __init__(self, testaments: Testaments, peer: PeerInterface) -> None:
         self.peer = peer
         self._testaments = testaments
         self._lock = (

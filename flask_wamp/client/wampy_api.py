@@ -12,7 +12,7 @@ import typing as t
 
 from .._wampy import bases
 from ..peer.declarations import Declaration, Registration, Subscription
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol import messages as m
 from ..protocol.options import check_options
 from ..protocol.session_events import ROLES
@@ -31,7 +31,7 @@ class WampyAPI(_WampyClient):
     """The names of wampy's ``Client``, on a client of ours."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> PeerSettings:
         """The configuration."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import typing as t
 
 from . import deadlines
 from .clock import monotonic
-from .interruption import Interrupted, TimeLimit
+from .interruption import HandlerInterrupted, TimeLimit
 
 T = t.TypeVar("T")
 
@@ -35,7 +35,7 @@ def limit_coroutines(deadline: float) -> t.Iterator[None]:
 async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
     """Await a coroutine of the running handler.
 
-    :raises Interrupted: The caller has canceled, and so was the coroutine.
+    :raises HandlerInterrupted: The caller has canceled, and so was the coroutine.
     :raises TimeLimit: A time limit was reached, and the coroutine was canceled.
     """
     import asyncio  # late: it takes long to import, and an app without coroutines needs none of it
@@ -45,16 +45,16 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
         return await coroutine
     loop = asyncio.get_running_loop()
     task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
-    reasons: list[type[Interrupted]] = []
+    reasons: list[type[HandlerInterrupted]] = []
 
-    def end(reason: type[Interrupted]) -> None:
+    def end(reason: type[HandlerInterrupted]) -> None:
         if not reasons:
             reasons.append(reason)
             task.cancel()
 
     def end_from_outside() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine has ended
-            loop.call_soon_threadsafe(end, Interrupted)
+            loop.call_soon_threadsafe(end, HandlerInterrupted)
 
     alarm = None
     if limit is not None:

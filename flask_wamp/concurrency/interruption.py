@@ -5,11 +5,11 @@ from __future__ import annotations
 import typing as t
 
 
-class Interrupted(BaseException):
+class HandlerInterrupted(BaseException):
     """Raised in a handler whose answer is not wanted any more; for this library's use."""
 
 
-class TimeLimit(Interrupted):
+class TimeLimit(HandlerInterrupted):
     """Raised in a coroutine that a time limit has ended."""
 
 
@@ -30,7 +30,7 @@ class Interruptible:
         self._greenlet = None
 
     def interrupt(self) -> None:
-        """Raise :class:`Interrupted` in the greenlet where it next waits. Does nothing after the end."""
+        """Raise :class:`HandlerInterrupted` in the greenlet when it waits next, unless it has ended."""
         if self._greenlet is not None:
             from gevent import get_hub
 
@@ -41,4 +41,4 @@ class Interruptible:
         # worker after the job has ended.
         running, self._greenlet = self._greenlet, None
         if running is not None:
-            running.throw(Interrupted)
+            running.throw(HandlerInterrupted)

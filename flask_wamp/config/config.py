@@ -7,7 +7,7 @@ import typing as t
 
 from .._text import get_logger
 from ..exceptions import TransportError
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol.auth import Credentials
 from ..protocol.payload import Default
 from ..protocol.serializers import available
@@ -42,7 +42,7 @@ class Config:
         agent: str,
         default: Default | None = None,
         call: t.Callable[[t.Callable[[], object]], object] = lambda function: function(),
-    ) -> Settings:
+    ) -> PeerSettings:
         """Return the settings of the client.
 
         :param call: Calls the functions that the configuration has in place of values.
@@ -71,7 +71,7 @@ class Config:
         if url.secure:
             tls.context()  # raises now if a file cannot be read
         _warn_of_weak(url, tls, credentials)
-        return Settings(
+        return PeerSettings(
             router_url=url,
             realm=value["WAMP_REALM"],
             serializers=self._serializers(),

@@ -35,9 +35,9 @@ from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Subscription, Success
 from ..peer.invocations import ActiveEvent, ActiveInvocation
-from ..peer.listeners import Host, MakeListener
+from ..peer.listeners import MakeListener, PeerInterface
 from ..peer.registrar import withdraw
 from ..peer.requests import request
 from ..peer.sending import payload
@@ -96,11 +96,11 @@ class Delivery(Registration):
             return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
         if self.pass_on is not None:  # its forwarder has gone, and cannot forward it again
             self.pass_on(event)
-            return Result()
+            return Success()
         connection = t.cast(ActiveInvocation, work).connection
         for member in self.subscription.receivers(event):
             ActiveEvent(connection, member, event).run()
-        return Result()
+        return Success()
 
 
 class SharedDelivery:
@@ -110,7 +110,7 @@ class SharedDelivery:
     on the thread that stops the client.
     """
 
-    def __init__(self, delivery: Delivery, peer: Host) -> None:
+    def __init__(self, delivery: Delivery, peer: PeerInterface) -> None:
         delivery.pass_on = None
         delivery.subscription.take = None  # that of a peer that was stopped
         self._delivery = delivery
@@ -248,7 +248,7 @@ class SharedDelivery:
             return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
         taken = self._forwarder.stop_taking()
         self._handed_over.set()
-        return Result([work.plain(part) for part in signer.sign_now(f"{uri}:taken", taken)])
+        return Success([work.plain(part) for part in signer.sign_now(f"{uri}:taken", taken)])
 
     def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
         """Wait until a successor has called, or there is none: then this process gets the lease again."""

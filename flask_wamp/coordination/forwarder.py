@@ -15,7 +15,7 @@ from ..concurrency.clock import monotonic
 from ..exceptions import InvalidPayload, NotJoined, SerializationError
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..peer.sending import payload
 from ..protocol import error_uris
 from ..protocol import messages as m
@@ -51,7 +51,7 @@ class Forwarder:
     """
 
     def __init__(
-        self, peer: Host, procedure: str, subscription: Subscription, signer: Signer
+        self, peer: PeerInterface, procedure: str, subscription: Subscription, signer: Signer
     ) -> None:
         self._signer = signer
         self.unknown = 0

@@ -27,8 +27,8 @@ from ..concurrency.clock import monotonic
 from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import ActiveMessage, Outcome, Registration, Result, Subscription
-from ..peer.listeners import Host
+from ..peer.declarations import ActiveMessage, Outcome, Registration, Subscription, Success
+from ..peer.listeners import PeerInterface
 from ..peer.requests import request
 from ..peer.sending import payload
 from ..protocol import error_uris
@@ -88,7 +88,7 @@ class Lease:
 
     def __init__(
         self,
-        peer: Host,
+        peer: PeerInterface,
         uri: str,
         *,
         on_acquired: t.Callable[[], object] = nothing,
@@ -320,8 +320,8 @@ class Lease:
         who: LeaseState = {"session": self._peer.session_id}
         if self._is_own(work):
             state = self._signer.sign_now(f"{self.uri}:state", self._state())
-            return Result([work.plain(who), *(work.plain(part) for part in state)])
-        return Result([work.plain(who)])
+            return Success([work.plain(who), *(work.plain(part) for part in state)])
+        return Success([work.plain(who)])
 
     def _is_own(self, work: ActiveMessage) -> bool:
         """Whether the caller is a process of the app."""

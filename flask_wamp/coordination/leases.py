@@ -8,11 +8,11 @@ import threading
 import typing as t
 
 from ..concurrency.clock import monotonic
-from ..concurrency.timer import TimerHandle
+from ..concurrency.timer_thread import TimerHandle
 from ..exceptions import NotJoined
 from ..peer.connection import Connection
 from ..peer.declarations import Subscription
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..protocol import messages as m
 from ..protocol.session import Session
 from .lease import PAUSE_MAX, PAUSE_MIN, CallbackTicket, Lease, nothing, unused
@@ -28,7 +28,7 @@ class Leases:
 
     has_to_leave = False
 
-    def __init__(self, peer: Host) -> None:
+    def __init__(self, peer: PeerInterface) -> None:
         self._peer = peer
         self._leases: list[Lease] = []
         self._connection: Connection | None = None
@@ -37,7 +37,7 @@ class Leases:
         self._alarm: TimerHandle | None = None
 
     @classmethod
-    def of(cls, peer: Host) -> Leases:
+    def of(cls, peer: PeerInterface) -> Leases:
         """Return the leases of a peer that has started."""
         return t.cast(Leases, peer.listener(cls))
 

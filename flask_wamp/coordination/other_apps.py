@@ -23,7 +23,7 @@ from .._text import get_logger, safe_text
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import Registration, Served
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.identity import app_of
@@ -51,10 +51,10 @@ class OtherApps:
 
     has_to_leave = False
 
-    def __init__(self, served: Served, host: Host) -> None:
+    def __init__(self, served: Served, peer: PeerInterface) -> None:
         self._served = served
-        self._host = host
-        self._own = host.settings.app
+        self._peer = peer
+        self._own = peer.settings.app
         self._permitted = True
         self._lock = threading.Lock()
         self._seen: set[int] = set()
@@ -65,7 +65,7 @@ class OtherApps:
         """Ask for the callees of some registrations. Does not wait."""
         if not (self._permitted and connection.session.features.has_callee_meta_api):
             return
-        own = self._host.session_id
+        own = self._peer.session_id
         with self._lock:
             self._seen = set() if own is None else {own}
         shared = [d for d in self._served() if isinstance(d, Registration) and d.is_shared]
@@ -84,7 +84,7 @@ class OtherApps:
     def _ask(self, connection: Connection, procedure: str, number: object, found: Next) -> None:
         def answered(message: object) -> None:
             # The reader calls this. Others choose how large their details are, so a worker decodes them.
-            self._host.pool.submit(functools.partial(self._answered, message, found))
+            self._peer.pool.submit(functools.partial(self._answered, message, found))
 
         with contextlib.suppress(WAMPError):  # the session has ended; the next one looks again
             connection.put(Session.call, procedure, [number], {}, {}, CallbackTicket(answered))

@@ -18,8 +18,8 @@ from ..coordination.lease import CallbackTicket, nothing, unused
 from ..coordination.signing import Signer
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
-from ..peer.declarations import ActiveMessage, Outcome, Registration, Result, Subscription
-from ..peer.listeners import Host
+from ..peer.declarations import ActiveMessage, Outcome, Registration, Subscription, Success
+from ..peer.listeners import PeerInterface
 from ..protocol import error_uris, rights
 from ..protocol import messages as m
 from ..protocol.identity import BrowserIdentity
@@ -96,7 +96,7 @@ class OtherRouter:
         authenticator, authorizer = self._uris
         return {authenticator: self._auth.authenticate, authorizer: self._auth.authorize}
 
-    def listener(self, peer: Host) -> _Listener:
+    def listener(self, peer: PeerInterface) -> _Listener:
         """Make what redeems the tickets of a process, and hears of logouts, in each session."""
         self._listener = _Listener(self, peer)
         return self._listener
@@ -201,7 +201,7 @@ class _Listener:
 
     has_to_leave = False
 
-    def __init__(self, router: OtherRouter, peer: Host) -> None:
+    def __init__(self, router: OtherRouter, peer: PeerInterface) -> None:
         self._router = router
         self._answered = threading.Event()
         self._refused: object = None
@@ -252,7 +252,7 @@ class _Listener:
         secret = args[0] if args else None
         process = self._router.redeem_uri.rpartition(".")[2]
         found = self._router.redeem(process, secret) if isinstance(secret, str) else None
-        return Result([work.plain(dataclasses.asdict(found) if found else None)])
+        return Success([work.plain(dataclasses.asdict(found) if found else None)])
 
     def _told(self, event: m.Event) -> bool:
         self._router.read(event)

@@ -14,14 +14,14 @@ from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
 from ..peer.connection import Connection
-from ..peer.settings import Settings as ClientSettings
+from ..peer.settings import PeerSettings
 from ..protocol import rights
 from ..protocol.auth import Credentials
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.messages import Error
 from ..protocol.principals import Directory
 from ..protocol.session import Session
-from ..router import Router, Settings
+from ..router import Router, RouterSettings
 from ..router.app_api import AppAPI
 from ..router.memory import MemoryRouter
 from ..router.procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT
@@ -78,14 +78,16 @@ class OwnRouter:
         self._logouts = logouts
         self._principals = principals
         self._api = AppAPI(monotonic, time.time, own)
-        self.memory = MemoryRouter(Settings(realms=(realm,)), self._api.authorize, self._prepare)
+        self.memory = MemoryRouter(
+            RouterSettings(realms=(realm,)), self._api.authorize, self._prepare
+        )
         """The router in this process."""
 
     def _prepare(self, core: Router) -> None:
         self._api.serve(core, self._realm, self.memory.defer)
         self._api.configure(*self._configuration())
 
-    def settings(self, settings: ClientSettings) -> ClientSettings:
+    def settings(self, settings: PeerSettings) -> PeerSettings:
         """Return the settings of a client that joins this router."""
         # No other user can reach it, so it does not ask the app to authenticate.
         given = settings.credentials

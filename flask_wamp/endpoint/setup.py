@@ -9,7 +9,7 @@ from flask import Flask
 
 from ..client.client import Client
 from ..coordination.signing import Signer
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol.principals import Directory
 from ..protocol.rights import Policy
 from ..transports.urls import parse_router_url
@@ -18,13 +18,13 @@ from .dynamic_auth import Ask
 from .identity import Authenticators, Identifier
 from .logouts import Logouts
 from .other_router import AtOtherRouter, OtherRouter
-from .views import Endpoint, Joining
+from .views import Endpoint, JoinTarget
 
 if t.TYPE_CHECKING:
     from .own_router import OwnRouter
 
 
-class Config(t.Protocol):
+class ConfigValues(t.Protocol):
     """The checked configuration, by key."""
 
     def __getitem__(self, name: str, /) -> t.Any: ...
@@ -35,8 +35,8 @@ class Config(t.Protocol):
 
 def own_router(
     app: Flask,
-    config: Config,
-    settings: Settings,
+    config: ConfigValues,
+    settings: PeerSettings,
     own: str,
     policy: t.Callable[[], Policy],
     authorizer: t.Callable[[], str],
@@ -79,7 +79,7 @@ def own_router(
 
 def other_router(
     app: Flask,
-    config: Config,
+    config: ConfigValues,
     client: Client,
     own: str,
     signer: Signer,
@@ -111,7 +111,7 @@ def other_router(
 
 def add_endpoint(
     app: Flask,
-    config: Config,
+    config: ConfigValues,
     client: Client,
     router: OwnRouter | OtherRouter,
     authenticators: Authenticators,
@@ -126,7 +126,7 @@ def add_endpoint(
         return None
     identify = Identifier(app, client.settings.realm, authenticators, logouts.has_ended)
     max_age = config["WAMP_TICKET_MAX_AGE"]
-    joining: Joining
+    joining: JoinTarget
     if isinstance(router, OtherRouter):
         joining = AtOtherRouter(router, client, identify, listen, max_age)
         signals = LoginSignals(app, router.end_login, router.sign_out)

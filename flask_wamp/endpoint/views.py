@@ -13,7 +13,7 @@ from .origins import is_allowed
 from .sockets import Detached, NoSocket, connection_fd, request_bytes
 
 
-class Joining(t.Protocol):
+class JoinTarget(t.Protocol):
     """What the endpoint needs to know about the app's router."""
 
     @property
@@ -55,7 +55,7 @@ class Endpoint:
         app: Flask,
         path: str,
         origins: t.Sequence[str],
-        joining: Joining,
+        joining: JoinTarget,
         signals: LoginSignals | None = None,
     ) -> None:
         self._signals = signals

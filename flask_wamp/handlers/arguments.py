@@ -22,7 +22,7 @@ Call = t.Callable[..., t.Any]
 Arguments = tuple[t.Sequence[t.Any], dict[str, t.Any]]
 
 
-class Payload:
+class ArgumentBinder:
     """Calls a handler with the payload of a message.
 
     :param call: The handler's function, as a plain function.
@@ -76,7 +76,7 @@ class Payload:
                 "validate=False"
             ) from error
 
-    def hand_over(self, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
+    def call_handler(self, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
         """Check the arguments and call the handler.
 
         :raises InvalidArgument: They do not fit.
@@ -163,7 +163,7 @@ class Payload:
         )
 
     def __repr__(self) -> str:
-        return f"<Payload of {full_name(self._spec.function)}>"
+        return f"<ArgumentBinder of {full_name(self._spec.function)}>"
 
 
 _TWICE = "Got multiple values for argument", "multiple_argument_values"

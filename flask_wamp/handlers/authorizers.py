@@ -9,14 +9,14 @@ from flask import Flask
 from ..protocol.identity import Identity
 from ..protocol.patterns import Pattern
 from ..protocol.rights import Place, match_of, place_of
-from .groups import Authorizer
+from .groups import DeclaredAuthorizer
 from .registry import full_name, location
 
 
 class Guard(t.NamedTuple):
     """An authorizer, and where it is asked."""
 
-    authorizer: Authorizer
+    authorizer: DeclaredAuthorizer
     prefix: str | None
     """The prefix of its blueprint. None: it is asked everywhere."""
 

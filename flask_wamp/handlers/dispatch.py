@@ -20,12 +20,12 @@ from ..concurrency.threads import time_limit
 from ..coordination.delivery import Delivery
 from ..coordination.signing import Signer
 from ..exceptions import ApplicationError
-from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result, Subscription
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Subscription, Success
 from ..protocol.patterns import Pattern
 from ..protocol.payload import OwnTypes, is_plain
 from ..protocol.uris import own_prefix
 from . import notify
-from .arguments import Payload
+from .arguments import ArgumentBinder
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
@@ -133,7 +133,7 @@ class Handler:
         self._requests: HandlerRequests | None = None
         if in_request:
             self._requests = HandlerRequests(self._app, spec.function, self._parts)
-        self._payload = Payload(
+        self._arguments = ArgumentBinder(
             spec,
             make_sync(dispatcher.app, spec.function),
             self._parts,
@@ -176,7 +176,7 @@ class Handler:
         :raises NameError: An annotation has an unknown name.
         """
         check_guards(self._spec, wrapped)
-        self._payload.check()
+        self._arguments.check()
         self.chain()
 
     def chain(self) -> Chain:
@@ -204,7 +204,7 @@ class Handler:
         """
         received = message.received
         uri = "" if self._parts is None else message.uri  # only its parts are needed
-        return self._payload.hand_over(uri, received.args, received.kwargs)
+        return self._arguments.call_handler(uri, received.args, received.kwargs)
 
     def _extra(self) -> frozenset[str]:
         """Return the parameters that get a keyword argument from elsewhere than the payload."""
@@ -276,7 +276,7 @@ class _Callee(Handler):
 
     def _returned(self, value: t.Any, work: ActiveMessage) -> Outcome:
         if is_plain(value):
-            return Result([value])
+            return Success([value])
         if self._is_view is None:
             self._is_view = endpoint_of(self._app, self._spec.function) is not None
         return self._results.returned(value, work.plain, is_view=self._is_view)
@@ -311,7 +311,9 @@ class _Subscriber(Handler):
             return super().handle(message)
         # A keyword meta of the publisher's is ignored, because it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
-        return self._payload.hand_over(message.uri, message.args, {**message.kwargs, "meta": meta})
+        return self._arguments.call_handler(
+            message.uri, message.args, {**message.kwargs, "meta": meta}
+        )
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:

@@ -14,7 +14,7 @@ from .registry import Spec, caller_frame, site_of
 Serve = t.Callable[[Spec, t.Sequence[str], t.Sequence[Hooks]], object]
 
 
-class Authorizer(t.NamedTuple):
+class DeclaredAuthorizer(t.NamedTuple):
     """A function that decides before the table of rights."""
 
     function: t.Callable[..., object]
@@ -50,7 +50,7 @@ class Group:
         """What others may do. URIs are relative to the prefixes of this group."""
         self.authenticators: dict[str | None, t.Callable[..., object]] = {}
         """The authenticators of browsers, by realm. Only an app's group has them."""
-        self.authorizers: list[Authorizer] = []
+        self.authorizers: list[DeclaredAuthorizer] = []
         """What decides before the table of rights, below the prefixes of this group."""
         self.principals = Directory()
         """The clients that prove who they are; an app's group has them, those of blueprints do not."""
@@ -95,7 +95,7 @@ class Group:
         for group in list(self.groups.values()):
             yield from group.walk()
 
-    def walk_authorizers(self) -> t.Iterator[tuple[Authorizer, tuple[str, ...]]]:
+    def walk_authorizers(self) -> t.Iterator[tuple[DeclaredAuthorizer, tuple[str, ...]]]:
         """Iterate the authorizers with their prefixes, the innermost group first."""
         for group in list(self.groups.values()):
             yield from group.walk_authorizers()

@@ -6,7 +6,7 @@ import typing as t
 
 from ..protocol.identity import Identity
 from .grants import Roles, grants
-from .groups import Authorizer, Item, Items
+from .groups import DeclaredAuthorizer, Item, Items
 from .registry import full_name, location_of_call
 
 AuthorizerF = t.TypeVar(
@@ -115,7 +115,7 @@ class Guarding:
     def _add_authorizer(self, f: AuthorizerF, cache: bool) -> AuthorizerF:
         if not callable(f):
             raise TypeError(f"an authorizer must be a function, not {f!r}")
-        added = Authorizer(f, cache)
+        added = DeclaredAuthorizer(f, cache)
         what = f"authorizer {full_name(f)}"
         self._items.add(Item.of(what, f, lambda group: group.authorizers.append(added)))
         return f

@@ -14,10 +14,10 @@ from werkzeug.wrappers import Response
 
 from .._text import get_logger
 from ..concurrency.guards import report
-from ..concurrency.interruption import Interrupted
+from ..concurrency.interruption import HandlerInterrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout
-from ..peer.declarations import Failure, Outcome, Result
+from ..peer.declarations import Failure, Outcome, Success
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
 from ..protocol.uris import check_uri, resolve, snake_case
@@ -46,12 +46,12 @@ class Results:
         :raises SerializationError: It cannot be sent.
         """
         if isinstance(value, CallResult):
-            return Result(plain(value.args), plain(value.kwargs))
+            return Success(plain(value.args), plain(value.kwargs))
         if isinstance(value, Response):
             return self._http(_body(value), value.status_code, plain, value.location)
         if is_view and isinstance(value, tuple) and len(value) in (2, 3):
             return self._view_tuple(value, plain)
-        return Result([plain(value)])
+        return Success([plain(value)])
 
     def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:
         """Return the outcome of an exception, and log it; an unexpected one with its traceback.
@@ -72,7 +72,7 @@ class Results:
         if is_time_limit(error):
             _log(logging.WARNING, message, "took too long and was ended")
             return Failure(error_uris.TIMEOUT, [f"{message.uri} took too long"])
-        if isinstance(error, Interrupted):
+        if isinstance(error, HandlerInterrupted):
             _log(logging.INFO, message, "was canceled")
             return Failure(error_uris.CANCELED, [f"{message.uri} was canceled"])
         for kind, make in _RAISED:
@@ -124,7 +124,7 @@ class Results:
 
     def _http(self, body: t.Any, code: int, plain: Plain, location: str | None = None) -> Outcome:
         if code < 300:
-            return Result([plain(body)])
+            return Success([plain(body)])
         if code < 400:  # its body is a hint for browsers, and not what the caller asked for
             return self._http_failure(code, f"redirected to {location}", (), location=location)
         if isinstance(body, str):

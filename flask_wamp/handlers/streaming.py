@@ -15,10 +15,10 @@ from werkzeug.wrappers import Response
 
 from ..client.event_stream import EventStream
 from ..client.result_stream import ResultStream
-from ..concurrency.interruption import Interrupted
+from ..concurrency.interruption import HandlerInterrupted
 from ..concurrency.threads import is_monkey_patched
 from ..exceptions import ApplicationError, NotJoined, PayloadTooLarge
-from ..peer.declarations import Failure, Outcome, Result
+from ..peer.declarations import Failure, Outcome, Success
 from ..protocol.call_result import CallResult
 from ..protocol.payload import OwnTypes, plain
 from .context import Invocation
@@ -60,7 +60,7 @@ def exhaust(message: Invocation, generator: Generator, convert: Convert, max_byt
 
     :param convert: Converts an item to the value that is sent.
     :param max_bytes: How many bytes of items are kept for the list.
-    :raises Interrupted: The call was canceled. The generator was closed between two items.
+    :raises HandlerInterrupted: The call was canceled. The generator was closed between two items.
     """
     kept = None if message.details.get("receive_progress") else _Kept(message.uri, max_bytes)
     sent, give_way = False, is_monkey_patched()
@@ -69,7 +69,7 @@ def exhaust(message: Invocation, generator: Generator, convert: Convert, max_byt
             if give_way and number % TURN == 0:
                 time.sleep(0)
             if message.canceled:
-                raise Interrupted
+                raise HandlerInterrupted
             try:
                 item = next(generator)
             except StopIteration as end:
@@ -95,11 +95,11 @@ def _send(message: Invocation, outcome: Outcome) -> bool:
     try:
         message.progress(*result.args, **result.kwargs)
     except NotJoined:
-        raise Interrupted from None
+        raise HandlerInterrupted from None
     return True
 
 
-def _checked(outcome: Outcome) -> Result:
+def _checked(outcome: Outcome) -> Success:
     if isinstance(outcome, Failure):
         raise ApplicationError(outcome.uri, *outcome.args, **outcome.kwargs)
     return outcome

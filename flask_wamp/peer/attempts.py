@@ -15,7 +15,7 @@ from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream, Transport, open_transport
 from .connection import Connection, OnEvents
-from .settings import Settings
+from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
 
@@ -32,7 +32,7 @@ RECEIVE_CEILING = 16 * 1024 * 1024
 
 
 def connect(
-    settings: Settings,
+    settings: PeerSettings,
     on_events: OnEvents,
     pool: Pool,
     opened: t.Callable[[Stream], None],
@@ -63,7 +63,7 @@ def connect(
         raise
 
 
-def delay(settings: Settings, attempts: int) -> float:
+def delay(settings: PeerSettings, attempts: int) -> float:
     """Return the seconds before the next attempt: doubled each time, and random.
 
     :param attempts: How many attempts have failed in a row before this one.
@@ -79,7 +79,7 @@ def is_login_refused(failure: BaseException | None) -> bool:
     )
 
 
-def make_session(settings: Settings, transport: Transport) -> Session:
+def make_session(settings: PeerSettings, transport: Transport) -> Session:
     """Return a session that has not joined yet, for a transport that has agreed on a serializer."""
     if settings.default is not None:
         transport.serializer = transport.serializer.with_default(settings.default)
@@ -95,7 +95,7 @@ def make_session(settings: Settings, transport: Transport) -> Session:
 class FailureLog:
     """Logs why attempts to join have failed: each reason once, until a session is joined."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PeerSettings) -> None:
         self._settings = settings
         self._reasons: set[str] = set()
 

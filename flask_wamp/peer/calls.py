@@ -9,7 +9,7 @@ import typing as t
 from ..concurrency.deadlines import unwanted
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
-from ..concurrency.timer import TimerHandle
+from ..concurrency.timer_thread import TimerHandle
 from ..exceptions import CallTimeout, InvalidPayload, NotJoined
 from ..protocol import messages as m
 from ..protocol.call_result import outcome, remote_error

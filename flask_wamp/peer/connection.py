@@ -28,7 +28,7 @@ from ..protocol.session_events import (
     Left,
     Revoked,
 )
-from ..protocol.session_states import State
+from ..protocol.session_states import SessionState
 from ..transports import Transport
 from .notes import Ids, Note, about, log_all, why_left
 from .sending import Sender
@@ -212,7 +212,7 @@ class Connection(Sender):
             events.append(event)
 
     def _receive(self, data: Buffer, notes: list[Note]) -> Happening:
-        assert self._lock.locked() or self.session.state is State.JOINING
+        assert self._lock.locked() or self.session.state is SessionState.JOINING
         message = self.transport.serializer.decode(data)
         if len(data) <= self._max_receive_size:
             return self.session.receive(message)
@@ -224,5 +224,5 @@ class Connection(Sender):
 
     def _complain(self, error: ProtocolError) -> None:
         with self._lock:
-            if self.session.state is not State.ENDED:
+            if self.session.state is not SessionState.ENDED:
                 self.session.abort(error_uris.PROTOCOL_VIOLATION, str(error)[:500])

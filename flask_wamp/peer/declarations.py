@@ -16,7 +16,7 @@ from ..protocol.payload import Default
 from .listeners import MakeListener
 
 
-class Result(msgspec.Struct):
+class Success(msgspec.Struct):
     """The YIELD to send for an invocation that succeeded. Its payload is plain already."""
 
     args: t.Sequence[object] = ()
@@ -31,7 +31,7 @@ class Failure(t.NamedTuple):
     kwargs: m.Details = {}
 
 
-Outcome = Result | Failure
+Outcome = Success | Failure
 
 
 class ActiveMessage(t.Protocol):

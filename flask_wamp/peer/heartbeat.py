@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..concurrency.clock import monotonic
-from ..concurrency.timer import Timer
+from ..concurrency.timer_thread import TimerThread
 from ..exceptions import NotJoined, SessionLost
 from ..protocol.session import Session
 from .connection import Connection
 
 
-def watch(connection: Connection, timer: Timer, limit: float) -> None:
+def watch(connection: Connection, timer: TimerThread, limit: float) -> None:
     """Watch a connection until it is closed, on the timer's thread.
 
     It is checked four times per ``limit``. After half of the limit in silence the router is pinged, and has a
@@ -24,7 +24,7 @@ def watch(connection: Connection, timer: Timer, limit: float) -> None:
 class _Heartbeat:
     """The checks of one connection."""
 
-    def __init__(self, connection: Connection, timer: Timer, limit: float) -> None:
+    def __init__(self, connection: Connection, timer: TimerThread, limit: float) -> None:
         self._connection = connection
         self._timer = timer
         self._limit = limit

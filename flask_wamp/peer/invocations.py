@@ -10,14 +10,14 @@ from ..concurrency import deadlines
 from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report
 from ..concurrency.interruption import Interruptible
-from ..concurrency.timer import Timer, TimerHandle
+from ..concurrency.timer_thread import TimerHandle, TimerThread
 from ..exceptions import InvalidPayload, NotJoined, PayloadTooLarge, SerializationError
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.payload import Default
 from ..protocol.session import Session
 from .connection import Connection
-from .declarations import Failure, Outcome, Registration, Result, Subscription
+from .declarations import Failure, Outcome, Registration, Subscription, Success
 
 logger = get_logger("flask_wamp.inbound")
 
@@ -45,7 +45,7 @@ class ActiveInvocation:
         connection: Connection,
         registration: Registration,
         message: m.Invocation,
-        timer: Timer,
+        timer: TimerThread,
     ) -> None:
         self.connection = connection
         self.registration = registration
@@ -167,14 +167,14 @@ class ActiveInvocation:
             logger.error("the result of %s is not sent: %s", self.uri, error)
             self._answer(_unsent(error))
         else:
-            if not (in_time or self.registration.runs_if_canceled) and isinstance(outcome, Result):
+            if not (in_time or self.registration.runs_if_canceled) and isinstance(outcome, Success):
                 logger.warning("%s ended too late; its result is dropped", self.uri)
-            return in_time and isinstance(outcome, Result)
+            return in_time and isinstance(outcome, Success)
         return False
 
     def _send(self, outcome: Outcome) -> bool:
         request_id = self.message.request_id
-        if isinstance(outcome, Result):
+        if isinstance(outcome, Success):
             return self.connection.answer(Session.yield_, request_id, outcome.args, outcome.kwargs)
         return self.connection.answer(Session.error, request_id, *outcome)
 

@@ -12,16 +12,16 @@ from ..concurrency.guards import guarded, report
 
 if t.TYPE_CHECKING:
     from ..concurrency.pool import Pool
-    from ..concurrency.timer import TimerHandle
+    from ..concurrency.timer_thread import TimerHandle
     from .connection import Connection
-    from .settings import Settings
+    from .settings import PeerSettings
 
 
-class Host(t.Protocol):
+class PeerInterface(t.Protocol):
     """The part of the peer that a listener uses."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> PeerSettings:
         """The settings of the peer."""
 
     @property
@@ -72,7 +72,7 @@ class SessionListener(t.Protocol):
         """
 
 
-MakeListener = t.Callable[[Host], SessionListener]
+MakeListener = t.Callable[[PeerInterface], SessionListener]
 """Called with the peer, in every process that starts one."""
 
 #: How many listeners leave side by side.
@@ -90,9 +90,12 @@ class Listeners:
     """
 
     def __init__(
-        self, host: Host, lock: threading.Condition, makers: t.Mapping[object, MakeListener]
+        self,
+        peer: PeerInterface,
+        lock: threading.Condition,
+        makers: t.Mapping[object, MakeListener],
     ) -> None:
-        self._host = host
+        self._peer = peer
         self._lock = lock
         self._makers = makers
         self._listeners: dict[object, SessionListener] = {}
@@ -106,7 +109,7 @@ class Listeners:
         """Make a listener, once for a key; tell it of the present session. Requires the lock."""
         assert self._lock._is_owned()  # type: ignore[attr-defined]
         if key not in self._listeners:
-            self._listeners[key] = listener = make(self._host)
+            self._listeners[key] = listener = make(self._peer)
             if joined is not None:
                 self._tell_joined(listener, joined)
 
@@ -177,7 +180,7 @@ class Listeners:
                     done -= 1
                     left.notify_all()
 
-        pool = self._host.pool
+        pool = self._peer.pool
         # One worker stays for the jobs that listeners wait for.
         wanted = min(len(keys), AT_ONCE) if len(keys) > 1 else 0
         helpers = min(wanted, pool.reserve(wanted + 1) - 1) if wanted else 0

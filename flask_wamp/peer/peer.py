@@ -18,7 +18,7 @@ from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report
 from ..concurrency.leader_followers import read_all
 from ..concurrency.threads import spawn
-from ..concurrency.timer import Timer, TimerHandle
+from ..concurrency.timer_thread import TimerHandle, TimerThread
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
@@ -31,7 +31,7 @@ from .listeners import Listeners, MakeListener, SessionListener
 from .present_session import PresentSession
 from .registrar import Registrar
 from .serving import Serving
-from .settings import Settings
+from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
 
@@ -57,7 +57,7 @@ class Peer(PresentSession):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PeerSettings,
         served: Served,
         notify: Notify | None,
         listeners: t.Mapping[object, MakeListener] = types.MappingProxyType({}),
@@ -68,7 +68,7 @@ class Peer(PresentSession):
         self.started = False
         self.lost = 0
         """How many sessions were lost."""
-        self._timer: Timer
+        self._timer: TimerThread
         self._opening: Stream | None = None
         self.registrar: Registrar
         self._serving: Serving
@@ -89,8 +89,8 @@ class Peer(PresentSession):
             self._begin()
             self.started = True
 
-    def _make_timer(self) -> Timer:
-        return Timer()
+    def _make_timer(self) -> TimerThread:
+        return TimerThread()
 
     def _begin(self) -> None:
         """Start the thread that joins and reads."""
@@ -384,7 +384,7 @@ class Peer(PresentSession):
         return summary(self._served())
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
-        """Call a short function at a ``time.monotonic()``, see :meth:`.timer.Timer.call_at`."""
+        """Call a short function at a ``time.monotonic()``, see :meth:`.TimerThread.call_at`."""
         return self._timer.call_at(deadline, function)
 
     @property

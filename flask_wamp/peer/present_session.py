@@ -9,7 +9,7 @@ from ..exceptions import NotJoined
 from .attempts import FailureLog, is_login_refused
 from .connection import Connection
 from .declarations import Served
-from .settings import Settings
+from .settings import PeerSettings
 
 
 class PresentSession:
@@ -21,7 +21,7 @@ class PresentSession:
     :param served: Returns what is served; called at every join.
     """
 
-    def __init__(self, settings: Settings, served: Served) -> None:
+    def __init__(self, settings: PeerSettings, served: Served) -> None:
         self.settings = settings
         self.pool = self._make_pool()
         self.connection: Connection | None = None

@@ -10,7 +10,7 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.threads import Waiter
-from ..concurrency.timer import Timer
+from ..concurrency.timer_thread import TimerThread
 from ..exceptions import NotJoined, WAMPError
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -20,7 +20,7 @@ from .connection import Connection
 from .declarations import Declaration, Registration, Served, Subscription
 from .missing import MissingFeatures
 from .reregister import ForceReregister
-from .settings import Settings
+from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
 
@@ -40,7 +40,9 @@ class Registrar:
     :param tell: Called with the name and payload of a signal to send.
     """
 
-    def __init__(self, settings: Settings, served: Served, timer: Timer, tell: Tell) -> None:
+    def __init__(
+        self, settings: PeerSettings, served: Served, timer: TimerThread, tell: Tell
+    ) -> None:
         self._settings = settings
         self._served = served
         self._timer = timer

@@ -17,7 +17,7 @@ from ..concurrency.pool import Pool
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.messages import Details
 from ..protocol.session import Session
-from ..protocol.session_states import State
+from ..protocol.session_states import SessionState
 from ..transports import Transport
 
 logger = get_logger("flask_wamp.connection")
@@ -25,7 +25,7 @@ logger = get_logger("flask_wamp.connection")
 T = t.TypeVar("T")
 P = t.ParamSpec("P")
 
-_OPEN = (State.JOINED, State.NEW)
+_OPEN = (SessionState.JOINED, SessionState.NEW)
 
 MAX_BATCH = 64 * 1024
 """Bytes of unsent messages above which an answer is sent even if more answers are to come."""

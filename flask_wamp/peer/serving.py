@@ -8,14 +8,14 @@ from .._text import get_logger
 from ..concurrency.guards import report
 from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
-from ..concurrency.timer import Timer
+from ..concurrency.timer_thread import TimerThread
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
 from .connection import Connection, SessionEvent
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
 from .registrar import Acknowledgement, Registrar, Tell
 from .reregister import ForceReregister
-from .settings import Settings
+from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
 
@@ -28,7 +28,12 @@ class Serving:
     """
 
     def __init__(
-        self, settings: Settings, registrar: Registrar, pool: Pool, timer: Timer, tell: Tell
+        self,
+        settings: PeerSettings,
+        registrar: Registrar,
+        pool: Pool,
+        timer: TimerThread,
+        tell: Tell,
     ) -> None:
         self._settings = settings
         self._registrar = registrar

@@ -12,7 +12,7 @@ MIN_WAITING_BYTES = 64 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class PeerSettings:
     """The settings of a peer: values of the configuration, in seconds and bytes."""
 
     router_url: RouterURL

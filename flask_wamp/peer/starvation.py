@@ -6,7 +6,7 @@ import threading
 
 from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
-from ..concurrency.timer import Timer
+from ..concurrency.timer_thread import TimerThread
 
 #: Seconds for which no thread must have been free before waiting calls are refused.
 PATIENCE = 2.0
@@ -15,7 +15,7 @@ PATIENCE = 2.0
 INTERVAL = 0.5
 
 
-def watch(pool: Pool, timer: Timer, stopping: threading.Event) -> None:
+def watch(pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
     """Check a pool on the timer's thread while jobs wait and no thread is free.
 
     :param stopping: No check is started once this event is set.
@@ -26,7 +26,7 @@ def watch(pool: Pool, timer: Timer, stopping: threading.Event) -> None:
 class _Starvation:
     """The checks of one pool."""
 
-    def __init__(self, pool: Pool, timer: Timer, stopping: threading.Event) -> None:
+    def __init__(self, pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
         self._pool = pool
         self._timer = timer
         self._stopping = stopping

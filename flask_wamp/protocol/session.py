@@ -34,7 +34,7 @@ from .session_events import (
     Revoked,
 )
 from .session_requests import FORGOTTEN, Pending, SessionRequests
-from .session_states import LEGAL, State
+from .session_states import LEGAL, SessionState
 
 
 class Session(SessionRequests):
@@ -54,7 +54,7 @@ class Session(SessionRequests):
         max_message_size: int,
     ) -> None:
         super().__init__(serializer, max_message_size)
-        self.state = State.NEW
+        self.state = SessionState.NEW
         self.session_id: int | None = None
         self._realm = realm
         self._authentication = authentication
@@ -67,21 +67,21 @@ class Session(SessionRequests):
         """Send HELLO."""
         details = {"roles": ROLES, "agent": self._agent, **self._authentication.hello()}
         self._send(m.Hello(self._realm, details))
-        self._enter(State.JOINING)
+        self._enter(SessionState.JOINING)
 
     def leave(self, reason: str = error_uris.CLOSE_NORMAL) -> None:
         """Send GOODBYE. :meth:`receive` returns :class:`Left` when the router has answered."""
         self._send(m.Goodbye({}, reason))
-        self._enter(State.LEAVING)
+        self._enter(SessionState.LEAVING)
 
     def abort(self, reason: str, message: str) -> None:
         """Send ABORT. This ends the session at once."""
         self._send(m.Abort({"message": message}, reason))
-        self._enter(State.ENDED)
+        self._enter(SessionState.ENDED)
 
     def abandon(self) -> list[t.Any]:
         """End without a message, as when the transport is lost. Return the tickets of unanswered requests."""
-        self._enter(State.ENDED)
+        self._enter(SessionState.ENDED)
         tickets = [
             pending.ticket
             for pending in self._pending.values()
@@ -131,17 +131,17 @@ class Session(SessionRequests):
         self._authentication.verify(message.details.get("authextra") or {})
         self.session_id = message.session_id
         self.features = router_features.RouterFeatures(message.details)
-        self._enter(State.JOINED)
+        self._enter(SessionState.JOINED)
         return Joined(message.session_id, message.details)
 
     def _on_abort(self, message: m.Abort) -> Left:
-        self._enter(State.ENDED)
+        self._enter(SessionState.ENDED)
         return Left.read(message)
 
     def _on_goodbye(self, message: m.Goodbye) -> Left:
-        if self.state is State.JOINED:
+        if self.state is SessionState.JOINED:
             self._send(m.Goodbye({}, error_uris.GOODBYE_AND_OUT))
-        self._enter(State.ENDED)
+        self._enter(SessionState.ENDED)
         return Left.read(message)
 
     def _on_result(self, message: m.Result) -> Happening:
@@ -236,7 +236,7 @@ class Session(SessionRequests):
         del self._pending[request_id]
         return pending
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: SessionState) -> None:
         self.state = state
         self._legal = {
             message_type: getattr(self, name) for message_type, name in LEGAL[state].items()

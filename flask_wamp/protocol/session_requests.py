@@ -13,7 +13,7 @@ from ..exceptions import PayloadTooLarge
 from . import messages as m
 from . import router_features
 from .serializers import Serializer
-from .subscriptions import Subscriptions
+from .subscription_targets import SubscriptionTargets
 
 
 class Pending(msgspec.Struct):
@@ -38,7 +38,7 @@ class SessionRequests:
     def __init__(self, serializer: Serializer, max_message_size: int) -> None:
         self.outgoing: list[bytes] = []
         self.registrations: dict[int, object] = {}
-        self.subscriptions = Subscriptions()
+        self.subscriptions = SubscriptionTargets()
         self.unanswered: set[int] = set()
         """The request ids of invocations that this peer has not answered yet."""
         self.features = router_features.NONE

@@ -10,7 +10,7 @@ import enum
 from . import messages as m
 
 
-class State(enum.Enum):
+class SessionState(enum.Enum):
     """The state of a session."""
 
     NEW = "new"
@@ -38,16 +38,20 @@ _ANSWERS: dict[type[m.Message], str] = {
 }
 
 #: Which messages of the router are legal in each state, and which method of :class:`.Session` handles each.
-LEGAL: dict[State, dict[type[m.Message], str]] = {
-    State.NEW: {},
-    State.JOINING: {m.Challenge: "_on_challenge", m.Welcome: "_on_welcome", m.Abort: "_on_abort"},
-    State.JOINED: {
+LEGAL: dict[SessionState, dict[type[m.Message], str]] = {
+    SessionState.NEW: {},
+    SessionState.JOINING: {
+        m.Challenge: "_on_challenge",
+        m.Welcome: "_on_welcome",
+        m.Abort: "_on_abort",
+    },
+    SessionState.JOINED: {
         **_ANSWERS,
         **_ENDING,
         m.Invocation: "_on_invocation",
         m.Interrupt: "_on_interrupt",
         m.Event: "_on_event",
     },
-    State.LEAVING: {**_ANSWERS, **_CROSSING, **_ENDING},
-    State.ENDED: {},
+    SessionState.LEAVING: {**_ANSWERS, **_CROSSING, **_ENDING},
+    SessionState.ENDED: {},
 }

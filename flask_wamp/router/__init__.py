@@ -2,7 +2,7 @@
 
 A driver uses it like this::
 
-    router = Router(Settings(realms=("realm1",)), clock=time.monotonic, wall_clock=time.time_ns)
+    router = Router(RouterSettings(realms=("realm1",)), clock=time.monotonic, wall_clock=time.time_ns)
 
     # a connection is open
     session = router.open(TransportFacts(serializer="json"), send=send, close=close)
@@ -45,8 +45,8 @@ from .authorization import Authorizer, Decision, Permission, Permissions
 from .facts import TransportFacts
 from .later import Later
 from .router import Router
-from .session import RouterSession, State
-from .settings import KeptEvents, Settings
+from .session import RouterSession, RouterSessionState
+from .settings import KeptEvents, RouterSettings
 
 __all__ = [
     "Authenticator",
@@ -62,7 +62,7 @@ __all__ = [
     "Refusal",
     "Router",
     "RouterSession",
-    "Settings",
-    "State",
+    "RouterSessionState",
+    "RouterSettings",
     "TransportFacts",
 ]

@@ -18,12 +18,12 @@ from .authorization import Decision
 from .calls import link_of
 from .codec import Codec, Payload, PayloadError
 from .dealer import is_reserved
+from .interfaces import Handlers, RouterInterface
 from .matching import Index, matches
 from .options import MATCHES, InvalidOption, choice, flag, forwarded, passed_on
 from .publications import History, Publication, Receivers, Retained
 from .rights import UNDECIDED, authorize
 from .session import RouterSession
-from .surroundings import Handlers, Host
 
 logger = get_logger("flask_wamp.router")
 
@@ -79,19 +79,19 @@ class Broker:
 
     def __init__(
         self,
-        host: Host,
+        router: RouterInterface,
         new_id: t.Callable[[], int],
         new_publication_id: t.Callable[[], int],
         time_ns: t.Callable[[], int],
     ) -> None:
-        self._host = host
+        self._router = router
         self._new_id = new_id
         self._new_publication_id = new_publication_id
         self._time_ns = time_ns
         self._index: Index[Subscription] = Index()
         self.by_id: dict[int, Subscription] = {}
-        self.retained = Retained(host.settings.max_retained)
-        for kept in host.settings.history:
+        self.retained = Retained(router.settings.max_retained)
+        for kept in router.settings.history:
             self._create(kept.uri, kept.match, History(kept.limit))
 
     @property
@@ -107,12 +107,12 @@ class Broker:
 
     def on_publish(self, session: RouterSession, message: m.Publish) -> None:
         """Handle PUBLISH."""
-        if self._host.authorizer is None:
+        if self._router.authorizer is None:
             self._publish(session, message, UNDECIDED)
         else:
             topic, options = message.topic, message.options
             authorize(
-                self._host.authorizer, session, "publish", topic, options, message, self._publish
+                self._router.authorizer, session, "publish", topic, options, message, self._publish
             )
 
     def _publish(self, session: RouterSession, message: m.Publish, decision: Decision) -> None:
@@ -156,11 +156,11 @@ class Broker:
     def _details(self, session: RouterSession, options: Details, decision: Decision) -> Details:
         disclose = decision.disclose
         if disclose is None:
-            disclose = self._host.settings.disclose or flag(options, "disclose_me")
+            disclose = self._router.settings.disclose or flag(options, "disclose_me")
         details = session.identification("publisher") if disclose else {}
         if options:
             passed_on(options, details)
-            trusted = self._host.settings.trusted_links
+            trusted = self._router.settings.trusted_links
             if "forward_for" in options and session.identity.authrole in trusted:
                 details["forward_for"] = forwarded(options, link_of(session))
         return details
@@ -188,7 +188,7 @@ class Broker:
                 data = codec.encode((*head, *publication.payload.wire(codec)))
             except PayloadError as error:
                 logger.warning("%s is not sent in %s: %s", publication.topic, codec.name, error)
-                self._host.count("undeliverable")
+                self._router.count("undeliverable")
                 continue
             if receivers is None and len(data) <= SMALL:
                 for member in members:
@@ -201,7 +201,7 @@ class Broker:
                 if len(data) <= member.max_send_size:
                     member.send(data)
                 else:
-                    self._host.count("undeliverable")
+                    self._router.count("undeliverable")
 
     def announce(self, topic: str, *args: object) -> None:
         """Publish a meta event."""
@@ -215,7 +215,7 @@ class Broker:
         """Handle SUBSCRIBE."""
         topic, options = message.topic, message.options
         authorize(
-            self._host.authorizer, session, "subscribe", topic, options, message, self._subscribe
+            self._router.authorizer, session, "subscribe", topic, options, message, self._subscribe
         )
 
     def _subscribe(self, session: RouterSession, message: m.Subscribe, decision: Decision) -> None:
@@ -233,7 +233,7 @@ class Broker:
         is_subscribed = subscription is not None and subscription.id in session.subscriptions
         if (
             not is_subscribed
-            and len(session.subscriptions) >= self._host.settings.max_subscriptions
+            and len(session.subscriptions) >= self._router.settings.max_subscriptions
         ):
             session.refuse(message, error_uris.UNAVAILABLE, "too many subscriptions")
             return
@@ -252,7 +252,7 @@ class Broker:
             self._send_retained(session, subscription)
 
     def _create(self, uri: str, match: str, history: History | None) -> Subscription:
-        subscription = Subscription(self._new_id(), uri, match, self._host.timestamp(), history)
+        subscription = Subscription(self._new_id(), uri, match, self._router.timestamp(), history)
         self._index.add(uri, match, subscription)
         self.by_id[subscription.id] = subscription
         return subscription
@@ -272,7 +272,7 @@ class Broker:
             try:
                 payload = publication.payload.wire(session.codec)
             except PayloadError:
-                self._host.count("undeliverable")
+                self._router.count("undeliverable")
                 continue
             data = session.encode((36, subscription.id, publication.id, details, *payload))
             if len(data) <= session.max_send_size:

@@ -18,10 +18,10 @@ from ..protocol.messages import Details
 from ..protocol.uris import is_valid_uri
 from .authorization import Decision
 from .codec import PayloadError, RawPayload, convert
+from .interfaces import RouterInterface
 from .options import CANCEL_MODES, InvalidOption, choice, flag, forwarded, passed_on, whole_number
 from .registrations import Callee, Registration
 from .session import RouterSession
-from .surroundings import Host
 from .timers import Timer
 
 
@@ -45,12 +45,12 @@ class PendingCall(msgspec.Struct, eq=False):
 class Calls:
     """The calls of a realm."""
 
-    def __init__(self, host: Host, random_below: t.Callable[[int], int]) -> None:
-        self._host = host
+    def __init__(self, router: RouterInterface, random_below: t.Callable[[int], int]) -> None:
+        self._router = router
         self._random_below = random_below
-        self._timers = host.timers
-        self._disclose = host.settings.disclose
-        self._max_pending = host.settings.max_pending_calls
+        self._timers = router.timers
+        self._disclose = router.settings.disclose
+        self._max_pending = router.settings.max_pending_calls
         self.held = 0
         """How many calls wait for a callee."""
 
@@ -151,7 +151,7 @@ class Calls:
         # sends them. Then the session of that link is the last entry.
         if (
             "forward_for" in options
-            and caller.identity.authrole in self._host.settings.trusted_links
+            and caller.identity.authrole in self._router.settings.trusted_links
         ):
             details["forward_for"] = forwarded(options, link_of(caller))
         return details
@@ -190,7 +190,7 @@ class Calls:
             return  # the caller did not ask for it
         if pending.timer is not None:
             # "the time between received YIELD messages thereafter"; the timer looks when it runs
-            pending.timer.postponed_to = self._host.clock() + pending.timeout
+            pending.timer.postponed_to = self._router.clock() + pending.timeout
         if not self._send_answer(pending, payload, (50, pending.call_id, {"progress": True})):
             self._interrupt(pending, "killnowait")
             self._finish(pending)
@@ -283,7 +283,7 @@ class Calls:
     def _start_timer(self, pending: PendingCall) -> None:
         if pending.timer is not None:  # it has run since the call began to wait for a callee
             return
-        deadline = self._host.clock() + pending.timeout
+        deadline = self._router.clock() + pending.timeout
         pending.timer = self._timers.add(deadline, lambda: self._time_out(pending))
 
     def _time_out(self, pending: PendingCall) -> None:
@@ -313,7 +313,7 @@ class Calls:
     def _hold(
         self, pending: PendingCall, message: m.Call, decision: Decision, payload: RawPayload
     ) -> None:
-        if self.held >= self._host.settings.max_lingering_calls:
+        if self.held >= self._router.settings.max_lingering_calls:
             pending.caller.refuse(message, error_uris.UNAVAILABLE, "too many calls wait")
             return
         pending.held = message, decision, payload

@@ -22,7 +22,7 @@ from .authentication import Challenge, Details, JoinRequest, Refusal, Verdict
 _DENIED = Refusal(message="the answer to the challenge is wrong")
 
 
-class Grant(t.NamedTuple):
+class GrantedIdentity(t.NamedTuple):
     """The identity that the client gets when its answer is right."""
 
     authid: str
@@ -35,7 +35,7 @@ class Grant(t.NamedTuple):
         return Identity(self.authid, self.authrole, {}, self.authmethod, "static")
 
 
-def ticket(expected: str | None, grant: Grant | None) -> Challenge:
+def ticket(expected: str | None, grant: GrantedIdentity | None) -> Challenge:
     """Ask for a ticket.
 
     :param expected: The right ticket. None if there is no such principal.
@@ -48,7 +48,7 @@ def ticket(expected: str | None, grant: Grant | None) -> Challenge:
     return Challenge("ticket", {}, verify)
 
 
-def wampcra(request: JoinRequest, entry: Details, grant: Grant | None) -> Challenge:
+def wampcra(request: JoinRequest, entry: Details, grant: GrantedIdentity | None) -> Challenge:
     """Ask to sign a challenge with a shared secret.
 
     :param entry: ``secret`` and ``role``, and ``salt``, ``iterations`` and ``keylen`` if the client has to
@@ -84,7 +84,7 @@ def wampcra(request: JoinRequest, entry: Details, grant: Grant | None) -> Challe
     return Challenge("wampcra", extra, verify)
 
 
-def cryptosign(request: JoinRequest, public_key: str, grant: Grant | None) -> Challenge:
+def cryptosign(request: JoinRequest, public_key: str, grant: GrantedIdentity | None) -> Challenge:
     """Ask to sign random bytes with a private key.
 
     :param public_key: The public key of that private key, in hex.

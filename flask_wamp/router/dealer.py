@@ -14,12 +14,12 @@ from ..protocol.messages import Details
 from ..protocol.uris import is_valid_uri
 from .authorization import Decision
 from .calls import Calls
+from .interfaces import Handlers, RouterInterface
 from .matching import Index
 from .options import MATCHES, POLICIES, InvalidOption, choice, flag, whole_number
 from .registrations import Callee, Registration
 from .rights import UNDECIDED, authorize
 from .session import RouterSession
-from .surroundings import Handlers, Host
 
 MetaProcedure = t.Callable[[RouterSession, m.Call], None]
 
@@ -43,21 +43,21 @@ class Dealer:
 
     def __init__(
         self,
-        host: Host,
+        router: RouterInterface,
         announce: Announce,
         new_id: t.Callable[[], int],
         random_below: t.Callable[[int], int],
         released: t.Callable[[], object],
     ) -> None:
-        self._host = host
-        self._authorizer = host.authorizer
+        self._router = router
+        self._authorizer = router.authorizer
         self._released = released
         self._announce = announce
         self._new_id = new_id
         self._index: Index[Registration] = Index()
         self.by_id: dict[int, Registration] = {}
         """The registrations that have callees."""
-        self.calls = Calls(host, random_below)
+        self.calls = Calls(router, random_below)
         self.meta: dict[str, MetaProcedure] = {}
         """The router's own procedures."""
 
@@ -81,7 +81,7 @@ class Dealer:
             self._call(session, message, UNDECIDED)
         else:
             uri, options = message.procedure, message.options
-            authorize(self._host.authorizer, session, "call", uri, options, message, self._call)
+            authorize(self._router.authorizer, session, "call", uri, options, message, self._call)
 
     def _call(self, session: RouterSession, message: m.Call, decision: Decision) -> None:
         registration = self._index.exact.get(message.procedure)
@@ -115,7 +115,9 @@ class Dealer:
     def on_register(self, session: RouterSession, message: m.Register) -> None:
         """Handle REGISTER."""
         uri, options = message.procedure, message.options
-        authorize(self._host.authorizer, session, "register", uri, options, message, self._register)
+        authorize(
+            self._router.authorizer, session, "register", uri, options, message, self._register
+        )
 
     def _register(self, session: RouterSession, message: m.Register, decision: Decision) -> None:
         options, uri = message.options, message.procedure
@@ -131,7 +133,7 @@ class Dealer:
         if not is_valid_uri(uri, match) or is_reserved(uri):
             session.refuse(message, error_uris.INVALID_URI, f"not a procedure: {uri!r:.200}")
             return
-        if len(session.registrations) >= self._host.settings.max_registrations:
+        if len(session.registrations) >= self._router.settings.max_registrations:
             session.refuse(message, error_uris.UNAVAILABLE, "too many registrations")
             return
         registration = self._index.get(uri, match)
@@ -159,11 +161,11 @@ class Dealer:
     ) -> tuple[Registration, bool]:
         """Return the registration that gets the callee, and whether it is new."""
         if registration is None:
-            created = self._host.timestamp()
+            created = self._router.timestamp()
             registration = Registration(self._new_id(), uri, match, invoke, created)
             self._index.add(uri, match, registration)
         elif registration.vacancy is not None:
-            self._host.timers.cancel(registration.vacancy)
+            self._router.timers.cancel(registration.vacancy)
             registration.vacancy = None
             registration.invoke, registration.turn = invoke, 0
         else:
@@ -203,10 +205,10 @@ class Dealer:
         if registration.callees:
             return
         del self.by_id[registration.id]
-        linger = self._host.settings.linger
+        linger = self._router.settings.linger
         if lingers and linger > 0:
-            deadline = self._host.clock() + linger
-            registration.vacancy = self._host.timers.add(
+            deadline = self._router.clock() + linger
+            registration.vacancy = self._router.timers.add(
                 deadline, lambda: self._give_up(registration)
             )
         else:

@@ -14,7 +14,7 @@ import typing as t
 from ..protocol.messages import Details
 from .codec import PayloadError
 from .options import InvalidOption, flag, whole_number
-from .publications import History, PastEvent, Receivers
+from .publications import History, Receivers, StoredEvent
 from .session import RouterSession
 
 _TIMES = ("from_time", "after_time", "before_time", "until_time")
@@ -94,7 +94,7 @@ class Query:
             and time_ns <= times.get("until_time", time_ns)
         )
 
-    def _between(self, events: list[PastEvent]) -> list[PastEvent]:
+    def _between(self, events: list[StoredEvent]) -> list[StoredEvent]:
         """Leave out the events before or after the named publications.
 
         If a named publication is not kept, nothing is found.
@@ -120,7 +120,7 @@ def _may_receive(session: RouterSession, receivers: Receivers | None) -> bool:
     return receivers is None or receivers.include(session)
 
 
-def _told(event: PastEvent, subscription_id: int) -> Details | None:
+def _told(event: StoredEvent, subscription_id: int) -> Details | None:
     publication = event.publication
     try:
         args, kwargs = publication.payload.values()

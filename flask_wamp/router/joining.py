@@ -17,9 +17,9 @@ from ..protocol.uris import is_valid_uri
 from .authentication import Authenticator, Challenge, JoinRequest, Mutual, Refusal
 from .codec import PayloadError
 from .features import ROLES, Features
+from .interfaces import Handlers, RealmInterface
 from .later import Later
-from .session import RouterSession, State
-from .surroundings import Handlers, JoinableRealm
+from .session import RouterSession, RouterSessionState
 
 logger = get_logger("flask_wamp.router")
 
@@ -30,7 +30,7 @@ class Realms(t.Protocol):
     def has_realm(self, name: str) -> bool:
         """Whether a realm exists or may be created."""
 
-    def find_realm(self, name: str) -> JoinableRealm | None:
+    def find_realm(self, name: str) -> RealmInterface | None:
         """Return a realm. None if it does not exist and must not be created."""
 
     def new_session_id(self) -> int: ...
@@ -40,7 +40,7 @@ class Realms(t.Protocol):
     def count(self, what: str) -> None: ...
 
 
-class Joining:
+class JoinHandler:
     """Handles the messages of sessions that are not established yet.
 
     :param agent: The name of the router's software, for WELCOME.
@@ -123,7 +123,7 @@ class Joining:
 
         def answered(answer: object) -> None:
             # Another session may have begun on the transport meanwhile, or the transport may be closed.
-            if session.id == session_id and session.state is State.AUTHENTICATING:
+            if session.id == session_id and session.state is RouterSessionState.AUTHENTICATING:
                 self._answered(session, answer)
 
         try:

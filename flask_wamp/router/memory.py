@@ -25,7 +25,7 @@ from .authentication import JoinRequest
 from .authorization import Authorizer
 from .facts import TransportFacts
 from .router import Router
-from .settings import Settings
+from .settings import RouterSettings
 
 #: The role of a client that names no identity: the app itself.
 APP_ROLE = "trusted"
@@ -48,11 +48,11 @@ class MemoryRouter:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: RouterSettings | None = None,
         authorizer: Authorizer | None = None,
         prepare: t.Callable[[Router], object] = lambda core: None,
     ) -> None:
-        self._settings = settings or Settings()
+        self._settings = settings or RouterSettings()
         self._authorizer = authorizer
         self._prepare = prepare
         self._exchange = PerProcess(self._make_exchange)
@@ -101,7 +101,7 @@ class MemoryRouter:
 class _Exchange:
     """The router's core and the lock around it."""
 
-    def __init__(self, settings: Settings, authorizer: Authorizer | None) -> None:
+    def __init__(self, settings: RouterSettings, authorizer: Authorizer | None) -> None:
         self.lock = threading.RLock()
         self.core = Router(
             settings,

@@ -21,12 +21,12 @@ from .broker import Broker, Subscription
 from .codec import Payload, PayloadError
 from .dealer import Dealer, is_reserved
 from .history import Query
+from .interfaces import RouterInterface
 from .meta_arguments import Args, MetaError, argument, pattern_in, reason_in, uri_in
 from .options import MATCHES, InvalidOption, choice
 from .registrations import Registration
 from .rights import authorize
 from .session import RouterSession
-from .surroundings import Host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +47,17 @@ class MetaProcedures:
     """
 
     def __init__(
-        self, host: Host, sessions: t.Mapping[int, RouterSession], dealer: Dealer, broker: Broker
+        self,
+        router: RouterInterface,
+        sessions: t.Mapping[int, RouterSession],
+        dealer: Dealer,
+        broker: Broker,
     ) -> None:
         self._sessions = sessions
         self._dealer = dealer
         self._broker = broker
-        self._authorizer = host.authorizer
-        self._max_testaments = host.settings.max_testaments
+        self._authorizer = router.authorizer
+        self._max_testaments = router.settings.max_testaments
         for name, procedure in PROCEDURES.items():
             dealer.meta[name] = functools.partial(self._serve, procedure)
 
@@ -205,7 +209,7 @@ class MetaProcedures:
 
         def add(decision: Decision) -> None:
             prepared = self._broker.prepare(caller, topic, options, payload, decision)
-            testaments.add(caller, scope, testaments.Testament(*prepared))
+            testaments.add(caller, scope, testaments.StoredTestament(*prepared))
 
         # The caller must have the right to publish now. The right to call this procedure is not enough.
         return NeedsRight("publish", topic, options, add)

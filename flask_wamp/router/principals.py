@@ -30,7 +30,7 @@ from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.principals import is_public_key
 from . import scram
 from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
-from .challenges import Grant, cryptosign, ticket, wampcra
+from .challenges import GrantedIdentity, cryptosign, ticket, wampcra
 
 Table = t.Mapping[str, t.Any]
 
@@ -126,11 +126,15 @@ class Principals:
             return Refusal(message="cryptosign needs the public key as authextra.pubkey")
         authid, role = self._keys.get(key.lower(), ("", ""))
         is_known = bool(authid) and request.authid in (None, authid)
-        return cryptosign(request, key, Grant(authid, role, "cryptosign") if is_known else None)
+        return cryptosign(
+            request, key, GrantedIdentity(authid, role, "cryptosign") if is_known else None
+        )
 
-    def _grant(self, request: JoinRequest, method: str, entry: Table | None) -> Grant | None:
+    def _grant(
+        self, request: JoinRequest, method: str, entry: Table | None
+    ) -> GrantedIdentity | None:
         assert request.authid is not None
-        return Grant(request.authid, entry["role"], method) if entry else None
+        return GrantedIdentity(request.authid, entry["role"], method) if entry else None
 
 
 def of_app(verdict: object, app: str) -> Verdict:

@@ -148,7 +148,7 @@ class Retained:
         return next((each for each in reversed(kept) if each.is_for(session)), None)
 
 
-class PastEvent(t.NamedTuple):
+class StoredEvent(t.NamedTuple):
     """An event in a subscription's history."""
 
     time_ns: int
@@ -159,12 +159,12 @@ class History:
     """The last events of a subscription."""
 
     def __init__(self, limit: int) -> None:
-        self._events: collections.deque[PastEvent] = collections.deque(maxlen=limit)
+        self._events: collections.deque[StoredEvent] = collections.deque(maxlen=limit)
 
     def __len__(self) -> int:
         return len(self._events)
 
-    def __iter__(self) -> t.Iterator[PastEvent]:
+    def __iter__(self) -> t.Iterator[StoredEvent]:
         return iter(self._events)
 
     def add(self, time_ns: int, publication: Publication) -> None:
@@ -174,4 +174,4 @@ class History:
         ignored by the Event History mechanism and not be saved at all"
         """
         if publication.receivers is None or not publication.receivers.by_session:
-            self._events.append(PastEvent(time_ns, publication.kept()))
+            self._events.append(StoredEvent(time_ns, publication.kept()))

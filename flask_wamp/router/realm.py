@@ -12,9 +12,9 @@ from ..protocol import messages as m
 from . import testaments
 from .broker import Broker
 from .dealer import Dealer
+from .interfaces import Handlers, RouterInterface
 from .meta import MetaProcedures, session_details
 from .session import RouterSession
-from .surroundings import Handlers, Host
 
 
 class Realm:
@@ -26,7 +26,7 @@ class Realm:
     def __init__(
         self,
         name: str,
-        host: Host,
+        router: RouterInterface,
         new_global_id: t.Callable[[], int],
         random_below: t.Callable[[int], int],
         time_ns: t.Callable[[], int],
@@ -41,9 +41,9 @@ class Realm:
         # implementation".
         ids = itertools.count(1)
         new_id: t.Callable[[], int] = ids.__next__
-        self.broker = Broker(host, new_id, new_global_id, time_ns)
-        self.dealer = Dealer(host, self._announce, new_id, random_below, self._release)
-        MetaProcedures(host, self.sessions, self.dealer, self.broker)
+        self.broker = Broker(router, new_id, new_global_id, time_ns)
+        self.dealer = Dealer(router, self._announce, new_id, random_below, self._release)
+        MetaProcedures(router, self.sessions, self.dealer, self.broker)
         self.handlers: Handlers = {
             **self.dealer.handlers,
             **self.broker.handlers,

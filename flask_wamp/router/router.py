@@ -11,10 +11,10 @@ from ..protocol import error_uris
 from .authentication import Authenticator, everybody
 from .authorization import Authorizer
 from .facts import TransportFacts
-from .joining import Joining
+from .joining import JoinHandler
 from .realm import Realm
 from .session import RouterSession
-from .settings import Settings
+from .settings import RouterSettings
 from .timers import Timers
 
 
@@ -33,7 +33,7 @@ class Router:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: RouterSettings | None = None,
         *,
         clock: t.Callable[[], float],
         wall_clock: t.Callable[[], int],
@@ -42,7 +42,7 @@ class Router:
         nonce: t.Callable[[int], bytes] = os.urandom,
         seed: int | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = settings or RouterSettings()
         self.clock = clock
         self.authorizer = authorizer
         self.timers = Timers()
@@ -53,7 +53,7 @@ class Router:
         """The number of ``violations``, ``cut_off``, ``refused``, ``undeliverable`` and ``failures``."""
         self._wall_clock = wall_clock
         self._random = random.Random(seed)
-        joining = Joining(self, authenticator, self.settings.agent, nonce)
+        joining = JoinHandler(self, authenticator, self.settings.agent, nonce)
         self.establishing, self.authenticating = joining.establishing, joining.authenticating
         for name in self.settings.realms or ():
             self._create(name)

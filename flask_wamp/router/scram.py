@@ -17,7 +17,7 @@ import hmac
 import typing as t
 
 from .authentication import Challenge, Details, JoinRequest, Mutual, Refusal, Verdict
-from .challenges import Grant
+from .challenges import GrantedIdentity
 
 #: The specification's name of the method.
 STANDARD = "wamp-scram"
@@ -130,7 +130,7 @@ def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> Credenti
 
 
 def challenge(
-    request: JoinRequest, method: str, credential: Credential, grant: Grant | None
+    request: JoinRequest, method: str, credential: Credential, grant: GrantedIdentity | None
 ) -> Challenge | Refusal:
     """Ask for the proof that the client knows the password.
 

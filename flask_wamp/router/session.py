@@ -25,13 +25,13 @@ from .authentication import Challenge
 from .codec import Codec, PayloadError, get_codec
 from .facts import TransportFacts
 from .features import Features
-from .surroundings import Handlers, Host, JoinableRealm
+from .interfaces import Handlers, RealmInterface, RouterInterface
 from .timers import Timer
 
 logger = get_logger("flask_wamp.router")
 
 
-class State(enum.Enum):
+class RouterSessionState(enum.Enum):
     """The state of a session. The names are those of the specification's state chart."""
 
     ESTABLISHING = "establishing"
@@ -53,7 +53,7 @@ class RouterSession:
         "_close",
         "_deadline",
         "_disclosed",
-        "_host",
+        "_router",
         "_legal",
         "_max_message_size",
         "realm_name",
@@ -82,34 +82,34 @@ class RouterSession:
 
     def __init__(
         self,
-        host: Host,
+        router: RouterInterface,
         facts: TransportFacts,
         send: t.Callable[[bytes], object],
         close: t.Callable[[bool], object],
     ) -> None:
-        self._host = host
+        self._router = router
         self.facts = facts
         self.codec: Codec = get_codec(facts.serializer)
         self.encode = self.codec.encode
         self.send = send
         self._close = close
         self.max_send_size = facts.max_message_size
-        self._max_message_size = host.settings.max_message_size
-        self._strict = host.settings.sequential_request_ids
+        self._max_message_size = router.settings.max_message_size
+        self._strict = router.settings.sequential_request_ids
         self._deadline: Timer | None = None
         self._stopped: collections.deque[bytes] | None = None
         self._reset()
-        self._wait_at_most(host.settings.hello_timeout, "no HELLO in time")
+        self._wait_at_most(router.settings.hello_timeout, "no HELLO in time")
 
     def _reset(self) -> None:
         """Reset the session: after GOODBYE a client may send HELLO again on the same transport."""
-        self.state = State.ESTABLISHING
+        self.state = RouterSessionState.ESTABLISHING
         self.id = 0
         self.identity = Identity("", "")
         self.app: str | None = None
         """The application that HELLO names. It is a claim of the client's, and not proven."""
         self.features = Features()
-        self.realm: JoinableRealm | None = None
+        self.realm: RealmInterface | None = None
         self.realm_name = ""
         self.last_request_id = 0
         self.last_invocation_id = 0
@@ -120,7 +120,7 @@ class RouterSession:
         self.testaments: dict[str, list[t.Any]] = {}
         self.challenge: Challenge | None = None
         self._disclosed: dict[tuple[Codec, str], t.Any] = {}
-        self._legal: Handlers = self._host.establishing
+        self._legal: Handlers = self._router.establishing
 
     # What the transport calls.
 
@@ -153,7 +153,7 @@ class RouterSession:
         except PayloadError as error:
             self.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
         except ProtocolError as error:
-            if self.state is not State.SHUTTING_DOWN:  # "Received other / ignore"
+            if self.state is not RouterSessionState.SHUTTING_DOWN:  # "Received other / ignore"
                 self.violated(str(error))
         except Exception:
             self._failed()
@@ -164,9 +164,9 @@ class RouterSession:
 
     def report_unsent(self, size: int) -> None:
         """Note how many bytes the transport could not send yet. Cut off a session that is over the limit."""
-        if size > self._host.settings.max_unsent and self.state is not State.CLOSED:
+        if size > self._router.settings.max_unsent and self.state is not RouterSessionState.CLOSED:
             logger.warning("session %s does not read: cut off with %s bytes unsent", self.id, size)
-            self._host.count("cut_off")
+            self._router.count("cut_off")
             self._end()
             self._close(True)
 
@@ -183,21 +183,21 @@ class RouterSession:
 
         If the client does not answer with GOODBYE in time, the transport is closed all the same.
         """
-        if self.state is not State.ESTABLISHED:
+        if self.state is not RouterSessionState.ESTABLISHED:
             self.abort(reason, message or "")
             return
         self._leave_realm(quietly)
-        self.state = State.SHUTTING_DOWN
+        self.state = RouterSessionState.SHUTTING_DOWN
         self._legal = _SHUTTING_DOWN
         self._stopped = None
         self.send(self.encode((6, {} if message is None else {"message": message}, reason)))
-        self._wait_at_most(self._host.settings.goodbye_timeout, None)
+        self._wait_at_most(self._router.settings.goodbye_timeout, None)
 
     def abort(self, reason: str, message: str) -> None:
         """End the session with ABORT, and close the transport."""
-        if self.state is State.CLOSED:
+        if self.state is RouterSessionState.CLOSED:
             return
-        if self.state is not State.SHUTTING_DOWN:
+        if self.state is not RouterSessionState.SHUTTING_DOWN:
             self.send(self.encode((3, {"message": message}, reason)))
         self._end()
         self._close(False)
@@ -211,7 +211,7 @@ class RouterSession:
         subsequently received", and "SHOULD also drop the WAMP connection at transport level".
         """
         logger.info("session %s broke the protocol: %s", self.id, why)
-        self._host.count("violations")
+        self._router.count("violations")
         self.abort(error_uris.PROTOCOL_VIOLATION, why[:500])
 
     def refuse(self, message: t.Any, uri: str, *args: str) -> None:
@@ -275,7 +275,7 @@ class RouterSession:
 
     def _receive_later(self, data: bytes) -> None:
         assert self._stopped is not None
-        if len(self._stopped) < self._host.settings.max_waiting:
+        if len(self._stopped) < self._router.settings.max_waiting:
             self._stopped.append(data)
         else:
             self.abort(error_uris.UNAVAILABLE, "too many messages while the authorizer was asked")
@@ -286,17 +286,17 @@ class RouterSession:
         """Wait for AUTHENTICATE, or for the authenticator's answer."""
         self.id = session_id
         self.features = features
-        self.state = State.AUTHENTICATING
-        self._legal = self._host.authenticating
-        timeout = self._host.settings.authentication_timeout
+        self.state = RouterSessionState.AUTHENTICATING
+        self._legal = self._router.authenticating
+        timeout = self._router.settings.authentication_timeout
         self._wait_at_most(timeout, "not authenticated in time")
 
-    def establish(self, identity: Identity, realm: JoinableRealm, welcome: bytes) -> None:
+    def establish(self, identity: Identity, realm: RealmInterface, welcome: bytes) -> None:
         """Send WELCOME and join the realm."""
         self._stop_waiting()
         self.identity = identity
         self.realm = realm
-        self.state = State.ESTABLISHED
+        self.state = RouterSessionState.ESTABLISHED
         self._legal = realm.handlers
         self.send(welcome)
         realm.join(self)
@@ -308,7 +308,7 @@ class RouterSession:
         self._leave_realm(False)
         self.send(self.encode((6, {}, error_uris.GOODBYE_AND_OUT)))
         self._reset()
-        self._wait_at_most(self._host.settings.hello_timeout, None)
+        self._wait_at_most(self._router.settings.hello_timeout, None)
 
     def on_abort(self, message: m.Abort) -> None:
         """End without an answer: "No response to an ABORT message is expected"."""
@@ -320,33 +320,33 @@ class RouterSession:
         self._close(False)
 
     def _leave_realm(self, quietly: bool) -> None:
-        realm, established = self.realm, self.state is State.ESTABLISHED
+        realm, established = self.realm, self.state is RouterSessionState.ESTABLISHED
         self.realm = None
         if realm is not None and established:
             realm.leave(self, quietly)
 
     def _end(self) -> None:
-        if self.state is State.CLOSED:
+        if self.state is RouterSessionState.CLOSED:
             return
         self._stop_waiting()
         self._leave_realm(False)
-        self.state = State.CLOSED
+        self.state = RouterSessionState.CLOSED
         self._legal = _CLOSED
         self._stopped = None
         self.challenge = None
-        self._host.ended(self)
+        self._router.ended(self)
 
     # Helpers.
 
     def _illegal(self, kind: type) -> None:
-        if self.state in (State.SHUTTING_DOWN, State.CLOSED):
+        if self.state in (RouterSessionState.SHUTTING_DOWN, RouterSessionState.CLOSED):
             return  # the specification's state chart: "(14) Received other / ignore"
         self.violated(f"received {kind.__name__.upper()} while {self.state.value}")
 
     def _failed(self) -> None:
         """End this session, and no other one."""
         logger.exception("a message of session %s could not be handled", self.id)
-        self._host.count("failures")
+        self._router.count("failures")
         self.abort(error_uris.RUNTIME_ERROR, "the router could not handle a message")
 
     def _refuse_size(self, size: int) -> None:
@@ -368,15 +368,15 @@ class RouterSession:
             self._deadline = None
             if why is not None:
                 self.abort(error_uris.AUTHENTICATION_FAILED, why)
-            elif self.state is not State.CLOSED:
+            elif self.state is not RouterSessionState.CLOSED:
                 self._end()
                 self._close(False)
 
-        self._deadline = self._host.timers.add(self._host.clock() + timeout, end)
+        self._deadline = self._router.timers.add(self._router.clock() + timeout, end)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
-            self._host.timers.cancel(self._deadline)
+            self._router.timers.cancel(self._deadline)
             self._deadline = None
 
 

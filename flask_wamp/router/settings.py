@@ -16,7 +16,7 @@ class KeptEvents:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class RouterSettings:
     """Limits and policies. Times are in seconds, sizes in bytes.
 
     A limit protects all other sessions from one session. A request over the limit is refused, or the session

@@ -15,14 +15,14 @@ from .session import RouterSession
 SCOPES = ("detached", "destroyed")
 
 
-class Testament(t.NamedTuple):
+class StoredTestament(t.NamedTuple):
     """An event to publish."""
 
     publication: Publication
     retain: bool
 
 
-def add(session: RouterSession, scope: str, testament: Testament) -> None:
+def add(session: RouterSession, scope: str, testament: StoredTestament) -> None:
     """Keep a testament."""
     session.testaments.setdefault(scope, []).append(testament)
 
@@ -32,7 +32,7 @@ def count(session: RouterSession) -> int:
     return sum(map(len, session.testaments.values()))
 
 
-def take(session: RouterSession) -> list[Testament]:
+def take(session: RouterSession) -> list[StoredTestament]:
     """Remove all testaments of a session. Return them in the order in which to publish them."""
     testaments, session.testaments = session.testaments, {}
     return [each for scope in SCOPES for each in testaments.get(scope, ())]

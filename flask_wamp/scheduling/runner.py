@@ -45,7 +45,7 @@ MAX_REMAINING = 100 * 366 * 86400.0
 MAX_WAIT = 30.0
 
 
-class Lease(t.Protocol):
+class JobLease(t.Protocol):
     """What a runner needs of a :class:`.lease.Lease`."""
 
     taken: bool
@@ -74,7 +74,7 @@ class JobRunner:
         app: Flask,
         scheduler: Scheduler,
         pool: Pool,
-        make_lease: t.Callable[..., Lease] | None = None,
+        make_lease: t.Callable[..., JobLease] | None = None,
         owner: object = None,
     ) -> None:
         self.pid = os.getpid()
@@ -93,7 +93,7 @@ class JobRunner:
             if job.should_run:  # planned long ago, by a process that forked this one
                 job._schedule_next_run()
         self._once = make_lease is not None
-        self._lease: Lease | None = None
+        self._lease: JobLease | None = None
         if make_lease is not None:
             self._lease = make_lease(on_acquired=self.wake, on_told=self._told, state=self._state)
         scheduler.add(self)

@@ -25,7 +25,7 @@ Function = t.Callable[..., t.Any]
 _TOLERANCE = 0.05
 
 
-class Runner(t.Protocol):
+class JobRunnerInterface(t.Protocol):
     """What runs the jobs of one app in one process."""
 
     pid: int
@@ -39,7 +39,7 @@ class Runner(t.Protocol):
 
 
 #: The runner whose thread this is.
-current_runner: contextvars.ContextVar[Runner | None] = contextvars.ContextVar(
+current_runner: contextvars.ContextVar[JobRunnerInterface | None] = contextvars.ContextVar(
     "flask_wamp_runner", default=None
 )
 
@@ -199,7 +199,7 @@ class Scheduler(schedule.Scheduler):
         self.clock = clock or Clock()
         self.place = place
         self._apps = apps
-        self._runners: list[Runner] = []
+        self._runners: list[JobRunnerInterface] = []
 
     def every(self, interval: int = 1) -> Job:
         """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
@@ -226,15 +226,15 @@ class Scheduler(schedule.Scheduler):
         return result if apps else function()
 
     @property
-    def runners(self) -> list[Runner]:
+    def runners(self) -> list[JobRunnerInterface]:
         """Those of this process: a forked child has none of its parent's."""
         return [runner for runner in list(self._runners) if runner.pid == os.getpid()]
 
-    def add(self, runner: Runner) -> None:
+    def add(self, runner: JobRunnerInterface) -> None:
         """Have a runner woken when there is a new job."""
         self._runners.append(runner)
 
-    def remove(self, runner: Runner) -> None:
+    def remove(self, runner: JobRunnerInterface) -> None:
         """Forget a runner."""
         self._runners.remove(runner)
 

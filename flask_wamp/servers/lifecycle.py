@@ -23,7 +23,7 @@ from ..concurrency.clock import monotonic
 from ..exceptions import NotJoined
 from ..handlers import http
 from ..peer.connection import Connection
-from ..peer.listeners import Host
+from ..peer.listeners import PeerInterface
 from . import detection as servers
 from .server import Server, at_exit
 
@@ -275,7 +275,7 @@ class Announcement:
     A logger shows INFO only if logging was set up, and Flask's own lines are visible without that.
     """
 
-    def __init__(self, peer: Host) -> None:
+    def __init__(self, peer: PeerInterface) -> None:
         self._peer = peer
         self._again = ""
 

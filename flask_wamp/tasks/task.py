@@ -15,7 +15,7 @@ from ..handlers.coroutines import make_sync
 logger = get_logger("flask_wamp.tasks")
 
 
-class Runner(t.Protocol):
+class TaskRunnerInterface(t.Protocol):
     """Runs tasks."""
 
     def start(self, tasks: t.Sequence[Task]) -> None:
@@ -26,7 +26,7 @@ class Runner(t.Protocol):
 class Task:
     """A function to run once."""
 
-    runner: Runner
+    runner: TaskRunnerInterface
     function: t.Callable[..., t.Any]
     args: t.Sequence[t.Any]
     kwargs: dict[str, t.Any]

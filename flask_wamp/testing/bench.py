@@ -14,7 +14,7 @@ from .. import signals
 from ..app_state import AppState, state_of
 from ..client.client import Client
 from ..concurrency.clock import monotonic
-from ..concurrency.interruption import Interrupted
+from ..concurrency.interruption import HandlerInterrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout, NotJoined
 from ..handlers.context import Event
@@ -325,7 +325,7 @@ class Bench:
 
 def _ends_the_test(error: BaseException) -> bool:
     """Whether it is ``KeyboardInterrupt``, ``pytest.exit()`` or the like; canceled handlers raise others."""
-    return not (isinstance(error, Exception | Interrupted) or is_time_limit(error))
+    return not (isinstance(error, Exception | HandlerInterrupted) or is_time_limit(error))
 
 
 def flush(client: Client, deadline: float) -> int:

@@ -15,7 +15,7 @@ from ..client.result_stream import ResultStream
 from ..concurrency.clock import monotonic
 from ..exceptions import ApplicationError, CallTimeout
 from ..peer.calls import CallFuture
-from ..peer.settings import Settings
+from ..peer.settings import PeerSettings
 from ..protocol.auth import Credentials
 from ..protocol.identity import Identity
 from ..router.memory import APP_ROLE
@@ -25,7 +25,7 @@ from .inbox import Inbox
 from .leftovers import tell
 from .recording import Recording
 from .reports import empty_inbox, no_answer, not_called
-from .stubs import Calls, registration, stub
+from .stubs import StubbedCalls, registration, stub
 
 if t.TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -72,7 +72,7 @@ class TestClient:
         client.start_policy.make_peer = self._bench.make_peer
         return client
 
-    def _settings(self, identity: Identity | None) -> Settings:
+    def _settings(self, identity: Identity | None) -> PeerSettings:
         settings = self._bench.client.settings
         own = self._bench.state.own_router
         if own is not None and own.in_memory:
@@ -230,7 +230,7 @@ class TestClient:
         *,
         returns: t.Any = None,
         raises: BaseException | None = None,
-    ) -> t.Iterator[Calls]:
+    ) -> t.Iterator[StubbedCalls]:
         """Serve a procedure of another service while the ``with`` block runs.
 
         It is registered whatever this test client may do.
@@ -243,7 +243,7 @@ class TestClient:
             raise TypeError("stub() takes a function, or returns=, or raises=, and not two of them")
         self._check_open()
         uri = self._uri(uri)
-        calls = Calls(lambda index: not_called(uri, index, len(calls), self._recording))
+        calls = StubbedCalls(lambda index: not_called(uri, index, len(calls), self._recording))
         client = self._server()
         try:
             client.declare(stub(uri, calls, returns, raises, function), by_hand=True)

@@ -21,7 +21,7 @@ from ..concurrency.fair_queue import Job
 from ..concurrency.guards import guarded, report
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
-from ..concurrency.timer import Timer, TimerHandle
+from ..concurrency.timer_thread import TimerHandle, TimerThread
 from ..exceptions import NotJoined, ProtocolError, SessionLost, WAMPError
 from ..peer.attempts import connect
 from ..peer.connection import Connection
@@ -100,7 +100,7 @@ class Loop:
         return True
 
 
-class InlineTimer(Timer):
+class InlineTimer(TimerThread):
     """A timer without a thread: what is due is called by threads that wait, and when it is canceled too late.
 
     So a handler that has taken longer than its ``timeout=`` is answered as if it had been cut off.

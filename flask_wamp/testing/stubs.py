@@ -7,7 +7,7 @@ import traceback
 import typing as t
 
 from ..exceptions import ApplicationError
-from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Result
+from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Success
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
 
@@ -23,7 +23,7 @@ class StubbedCall:
     """INVOCATION.Details: ``caller_authid`` and more."""
 
 
-class Calls(list[StubbedCall]):
+class StubbedCalls(list[StubbedCall]):
     """The calls that a stub has answered, the oldest first.
 
     :param why_not: Returns the text of the error for a call that there is not.
@@ -47,8 +47,8 @@ def registration(uri: str, function: t.Callable[..., object], **options: t.Any) 
         try:
             value = function(*work.message.args, **work.message.kwargs)
             if isinstance(value, CallResult):
-                return Result(work.plain(value.args), work.plain(value.kwargs))
-            return Result([work.plain(value)])
+                return Success(work.plain(value.args), work.plain(value.kwargs))
+            return Success([work.plain(value)])
         except ApplicationError as error:
             return Failure(error.uri or error_uris.RUNTIME_ERROR, list(error.args), error.kwargs)
         except Exception as error:
@@ -61,7 +61,7 @@ def registration(uri: str, function: t.Callable[..., object], **options: t.Any) 
 
 
 def stub(
-    uri: str, calls: Calls, returns: t.Any, raises: BaseException | None, function: t.Any
+    uri: str, calls: StubbedCalls, returns: t.Any, raises: BaseException | None, function: t.Any
 ) -> Registration:
     """Return the registration of a stub, which records its calls."""
 

@@ -11,13 +11,13 @@ import pytest
 
 from flask_wamp import NotJoined
 from flask_wamp.concurrency.pool import Pool
-from flask_wamp.concurrency.timer import Timer
+from flask_wamp.concurrency.timer_thread import TimerThread
 from flask_wamp.exceptions import TransportError
 from flask_wamp.peer.connection import Connection
 from flask_wamp.peer.declarations import Declaration, Failure, Registration
 from flask_wamp.peer.registrar import Registrar
 from flask_wamp.peer.sending import MAX_UNSENT
-from flask_wamp.peer.settings import Settings
+from flask_wamp.peer.settings import PeerSettings
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.session import Session
 from tests.app.test_pool import TIMEOUT
@@ -263,8 +263,8 @@ def test_reader_does_not_wait_while_it_registers_everything(line: Line) -> None:
         Registration(f"com.x.{number}", lambda work: Failure("com.x.error"))
         for number in range(500)
     ]
-    timer, done = Timer(), threading.Event()
-    settings = t.cast(Settings, types.SimpleNamespace(call_timeout=TIMEOUT, realm="realm1"))
+    timer, done = TimerThread(), threading.Event()
+    settings = t.cast(PeerSettings, types.SimpleNamespace(call_timeout=TIMEOUT, realm="realm1"))
     registrar = Registrar(settings, lambda: registrations, timer, lambda name, **payload: None)
     registrar.restore(line.connection, done.set)  # returns, though nothing can be sent
     assert line.router.sent(m.Register) == []

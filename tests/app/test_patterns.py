@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, g, request
 
 from flask_wamp import ApplicationError, FlaskWAMP, WAMPBlueprint, callee, event, invocation
-from flask_wamp.handlers.arguments import Payload
+from flask_wamp.handlers.arguments import ArgumentBinder
 from flask_wamp.handlers.registry import callee_spec
 from flask_wamp.handlers.validation import InvalidArgument, URIArguments
 from flask_wamp.middlewares import RateLimit
@@ -338,8 +338,10 @@ def call_with(
 ) -> dict[str, t.Any]:
     """What a function got."""
     parts = URIArguments(Pattern.parse(pattern, None), f)
-    payload = Payload(callee_spec(f, pattern), f, parts, validated=validated, in_request=False)
-    found: dict[str, t.Any] = payload.hand_over(uri, args, kwargs)
+    binder = ArgumentBinder(
+        callee_spec(f, pattern), f, parts, validated=validated, in_request=False
+    )
+    found: dict[str, t.Any] = binder.call_handler(uri, args, kwargs)
     return found
 
 

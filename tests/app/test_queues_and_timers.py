@@ -13,7 +13,7 @@ import pytest
 from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.serial_queue import SerialQueue
 from flask_wamp.concurrency.threads import Waiter
-from flask_wamp.concurrency.timer import Timer, TimerHandle
+from flask_wamp.concurrency.timer_thread import TimerHandle, TimerThread
 from flask_wamp.protocol.checks import is_seconds
 from tests.app.test_pool import TIMEOUT, VARIABLE, Call, Gate, Gauge
 from tests.conftest import eventually
@@ -198,13 +198,13 @@ def test_waiter_that_is_answered_twice() -> None:
 
 
 @pytest.fixture
-def timer() -> t.Iterator[Timer]:
-    timer = Timer()
+def timer() -> t.Iterator[TimerThread]:
+    timer = TimerThread()
     yield timer
     timer.stop()
 
 
-def test_timer_calls_in_the_order_of_time(timer: Timer) -> None:
+def test_timer_calls_in_the_order_of_time(timer: TimerThread) -> None:
     gate, done, order, now = Gate(), threading.Event(), [], time.monotonic()
     timer.call_at(now - 9, gate)  # the timer's only thread waits here until all are in line
     assert gate.began.wait(TIMEOUT)
@@ -216,7 +216,7 @@ def test_timer_calls_in_the_order_of_time(timer: Timer) -> None:
     assert order == [-4, -3, -3, -2, -1]
 
 
-def test_timer_calls_at_its_time_not_before(timer: Timer) -> None:
+def test_timer_calls_at_its_time_not_before(timer: TimerThread) -> None:
     called: list[float] = []
     done = threading.Event()
     deadline = time.monotonic() + 0.05
@@ -225,14 +225,14 @@ def test_timer_calls_at_its_time_not_before(timer: Timer) -> None:
     assert called[0] >= deadline
 
 
-def test_timer_wakes_up_for_an_earlier_one(timer: Timer) -> None:
+def test_timer_wakes_up_for_an_earlier_one(timer: TimerThread) -> None:
     done = threading.Event()
     timer.call_at(time.monotonic() + 1000, lambda: None)
     timer.call_at(time.monotonic() + 0.01, done.set)
     assert done.wait(TIMEOUT)
 
 
-def test_canceled_alarm_is_not_called(timer: Timer) -> None:
+def test_canceled_alarm_is_not_called(timer: TimerThread) -> None:
     gate, done, called, now = Gate(), threading.Event(), [], time.monotonic()
     timer.call_at(now - 9, gate)
     assert gate.began.wait(TIMEOUT)
@@ -246,7 +246,7 @@ def test_canceled_alarm_is_not_called(timer: Timer) -> None:
     assert called == []
 
 
-def test_canceled_alarm_lets_go_of_what_it_holds(timer: Timer) -> None:
+def test_canceled_alarm_lets_go_of_what_it_holds(timer: TimerThread) -> None:
     class Big:
         def method(self) -> None: ...
 
@@ -268,7 +268,7 @@ def test_alarm_is_called_once() -> None:
     assert alarm.canceled
 
 
-def test_timer_goes_on_after_a_function_that_raises(timer: Timer, caplog: t.Any) -> None:
+def test_timer_goes_on_after_a_function_that_raises(timer: TimerThread, caplog: t.Any) -> None:
     done = threading.Event()
     timer.call_at(0, lambda: t.cast(t.Any, None).broken)
     timer.call_at(0, done.set)
@@ -277,7 +277,7 @@ def test_timer_goes_on_after_a_function_that_raises(timer: Timer, caplog: t.Any)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_timer_outlives_whatever_is_raised(timer: Timer, error: type[BaseException]) -> None:
+def test_timer_outlives_whatever_is_raised(timer: TimerThread, error: type[BaseException]) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise error
@@ -297,7 +297,7 @@ def test_timer_outlives_whatever_is_raised(timer: Timer, error: type[BaseExcepti
     assert timer.is_alive
 
 
-def test_canceled_alarms_leave_the_heap(timer: Timer) -> None:
+def test_canceled_alarms_leave_the_heap(timer: TimerThread) -> None:
     at = time.monotonic() + 1000
     kept = [timer.call_at(at, lambda: None) for _ in range(10)]
     for _ in range(10_000):
@@ -307,14 +307,14 @@ def test_canceled_alarms_leave_the_heap(timer: Timer) -> None:
 
 
 def test_timer_stops_with_alarms_left() -> None:
-    timer = Timer()
+    timer = TimerThread()
     timer.call_at(time.monotonic() + 1000, lambda: None)
     timer.stop()
     assert not timer._thread.is_alive()
 
 
 def test_timer_stops_by_its_own_function() -> None:
-    timer, done = Timer(), threading.Event()
+    timer, done = TimerThread(), threading.Event()
     timer.call_at(0, lambda: (timer.stop(), done.set()))
     assert done.wait(TIMEOUT)
     eventually(lambda: not timer._thread.is_alive())

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from flask_wamp import FlaskWAMP, NotJoined, SessionLost, invocation
-from flask_wamp.peer.settings import Settings
+from flask_wamp.peer.settings import PeerSettings
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
@@ -178,7 +178,7 @@ def test_router_that_ends_every_session_at_once_is_joined_ever_more_rarely(
 ) -> None:
     pauses: list[int] = []
 
-    def delay(settings: Settings, attempts: int) -> float:
+    def delay(settings: PeerSettings, attempts: int) -> float:
         pauses.append(attempts)
         return 0.01
 

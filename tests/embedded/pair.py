@@ -6,7 +6,7 @@ import typing as t
 
 import msgspec
 
-from flask_wamp.router import Router, Settings, TransportFacts
+from flask_wamp.router import Router, RouterSettings, TransportFacts
 from flask_wamp.router.session import RouterSession
 
 #: What a client announces here when a test says nothing else: everything.
@@ -50,10 +50,10 @@ class TestRouter(Router):
         settings = {
             name: options.pop(name)
             for name in list(options)
-            if name in Settings.__dataclass_fields__
+            if name in RouterSettings.__dataclass_fields__
         }
         super().__init__(
-            Settings(**settings),
+            RouterSettings(**settings),
             clock=lambda: self.now,
             wall_clock=lambda: int(self.now * 10**9),
             seed=seed,

@@ -13,7 +13,7 @@ from flask import Flask, g
 from flask_wamp import ApplicationError, FlaskWAMP, invocation
 from flask_wamp.exceptions import CallTimeout, TransportError
 from flask_wamp.protocol.identity import Identity
-from flask_wamp.router import Settings
+from flask_wamp.router import RouterSettings
 from flask_wamp.router.memory import MemoryRouter
 from tests.conftest import eventually
 from tests.embedded.memory_peer import Peer
@@ -199,7 +199,7 @@ def test_a_timeout_wakes_a_thread_that_waits_for_something_else() -> None:
 
 
 def test_who_does_not_read_is_cut_off_and_nobody_else() -> None:
-    router = MemoryRouter(Settings(max_unsent=10_000))
+    router = MemoryRouter(RouterSettings(max_unsent=10_000))
     publisher, deaf, other = Peer(router), Peer(router), Peer(router)
     for peer in (publisher, deaf, other):
         peer.join()

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from flask_wamp.router import State
+from flask_wamp.router import RouterSessionState
 from tests.embedded.pair import (
     ABORT,
     AUTHENTICATE,
@@ -67,7 +67,7 @@ def is_cut_off(line: Line, reason: str = VIOLATION) -> bool:
     assert abort[0] == ABORT and abort[2] == reason, abort
     assert isinstance(abort[1]["message"], str) and abort[1]["message"]
     assert line.closed is False
-    assert line.session.state is State.CLOSED
+    assert line.session.state is RouterSessionState.CLOSED
     line.send(*MESSAGES["HELLO"])
     return not line.inbox and line.session not in line.router.sessions
 

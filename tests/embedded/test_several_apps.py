@@ -8,7 +8,7 @@ import pytest
 
 from flask_wamp.protocol import rights
 from flask_wamp.protocol.identity import BrowserIdentity
-from flask_wamp.router import Decision, Router, Settings
+from flask_wamp.router import Decision, Router, RouterSettings
 from flask_wamp.router.app_api import PATIENCE, AppAPI
 from flask_wamp.router.later import Later
 
@@ -22,7 +22,7 @@ class Scene:
         self.now = 0.0
         self.api = AppAPI(lambda: self.now, lambda: self.now, SHOP)
         self.router = Router(
-            Settings(realms=("realm1",)), clock=lambda: self.now, wall_clock=lambda: 1
+            RouterSettings(realms=("realm1",)), clock=lambda: self.now, wall_clock=lambda: 1
         )
         self.deferred: list[t.Callable[[], object]] = []
         self.opened: list[tuple[str, str, object]] = []

@@ -11,31 +11,31 @@ import typing as t
 import pytest
 
 from flask_wamp.crossbar import free_port
-from flask_wamp.router import Router, Settings
-from flask_wamp.router.process import host as host_module
-from flask_wamp.router.process.host import Host, HostSettings
+from flask_wamp.router import Router, RouterSettings
+from flask_wamp.router.process import server as server_module
 from flask_wamp.router.process.listeners import Listener
+from flask_wamp.router.process.server import RouterServer, ServerSettings
 from flask_wamp.transports import parse_router_url
 
-Scene = t.Callable[[Host, asyncio.AbstractEventLoop, dict[str, int]], t.Awaitable[None]]
+Scene = t.Callable[[RouterServer, asyncio.AbstractEventLoop, dict[str, int]], t.Awaitable[None]]
 
 
-def run(scene: Scene, limits: HostSettings, settings: Settings | None = None) -> None:
+def run(scene: Scene, limits: ServerSettings, settings: RouterSettings | None = None) -> None:
     """Run a router, and something with it, on one loop."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        core = Router(settings or Settings(), clock=loop.time, wall_clock=time.time_ns)
-        host = Host(core, limits)
+        core = Router(settings or RouterSettings(), clock=loop.time, wall_clock=time.time_ns)
+        server = RouterServer(core, limits)
         ports = {"ws": free_port(), "tcp": free_port()}
         urls = [f"ws://127.0.0.1:{ports['ws']}/ws", f"tcp://127.0.0.1:{ports['tcp']}"]
-        listeners = [Listener(host, parse_router_url(url)) for url in urls]
+        listeners = [Listener(server, parse_router_url(url)) for url in urls]
         try:
-            await scene(host, loop, ports)
+            await scene(server, loop, ports)
         finally:
             for listener in listeners:
                 listener.close()
-            await host.stop(1)
+            await server.stop(1)
 
     asyncio.run(asyncio.wait_for(main(), 30))
 
@@ -58,7 +58,7 @@ async def is_cut_off(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bo
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_module, "LOOK", 0.02)
+    monkeypatch.setattr(server_module, "LOOK", 0.02)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "tcp"])
@@ -66,22 +66,26 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     "sent", [b"", b"GET / HTTP/1.1\r\n", b"\x7f"], ids=["nothing", "a line", "a byte"]
 )
 def test_a_connection_that_does_not_shake_hands_is_closed(scheme: str, sent: bytes) -> None:
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         async with connected(loop, ports[scheme]) as sock:
             await loop.sock_sendall(sock, sent)
             assert await is_cut_off(loop, sock)
-        assert not host.connections
+        assert not server.connections
 
-    run(scene, HostSettings(handshake_timeout=0.1))
+    run(scene, ServerSettings(handshake_timeout=0.1))
 
 
 def test_a_connection_that_says_no_hello_is_closed() -> None:
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         async with connected(loop, ports["tcp"]) as sock:
             await loop.sock_sendall(sock, b"\x7f\xf1\0\0")
             assert await is_cut_off(loop, sock)
 
-    run(scene, HostSettings(), Settings(hello_timeout=0.1))
+    run(scene, ServerSettings(), RouterSettings(hello_timeout=0.1))
 
 
 HANDSHAKE = (
@@ -100,7 +104,9 @@ async def join(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
 
 
 def test_a_silent_websocket_is_asked_and_then_closed() -> None:
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         async with connected(loop, ports["ws"]) as sock:
             await join(loop, sock)
             data = b""
@@ -109,11 +115,13 @@ def test_a_silent_websocket_is_asked_and_then_closed() -> None:
             assert b"[2," in data  # WELCOME
             assert PING in data
 
-    run(scene, HostSettings(ping_interval=0.1, ping_timeout=0.1))
+    run(scene, ServerSettings(ping_interval=0.1, ping_timeout=0.1))
 
 
 def test_who_answers_pings_stays_though_the_router_has_slept() -> None:
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         async with connected(loop, ports["ws"]) as sock:
             await join(loop, sock)
             for _ in range(3):
@@ -126,16 +134,18 @@ def test_who_answers_pings_stays_though_the_router_has_slept() -> None:
                 await loop.sock_sendall(sock, PONG)
                 await asyncio.sleep(0.05)  # it is read
 
-    run(scene, HostSettings(ping_interval=0.1, ping_timeout=0.5))
+    run(scene, ServerSettings(ping_interval=0.1, ping_timeout=0.5))
 
 
 @pytest.mark.parametrize(
     "limits",
-    [HostSettings(max_connections=2), HostSettings(max_connections_per_address=2)],
+    [ServerSettings(max_connections=2), ServerSettings(max_connections_per_address=2)],
     ids=["all", "per address"],
 )
-def test_connections_over_the_limit_are_refused_and_the_others_stay(limits: HostSettings) -> None:
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+def test_connections_over_the_limit_are_refused_and_the_others_stay(limits: ServerSettings) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         async with contextlib.AsyncExitStack() as stack:
             socks = [
                 await stack.enter_async_context(connected(loop, ports["tcp"])) for _ in range(2)
@@ -145,9 +155,9 @@ def test_connections_over_the_limit_are_refused_and_the_others_stay(limits: Host
                 assert await loop.sock_recv(sock, 4) == b"\x7f\xf1\0\0"
             third = await stack.enter_async_context(connected(loop, ports["tcp"]))
             assert await is_cut_off(loop, third)
-            assert len(host.connections) == 2
+            assert len(server.connections) == 2
             socks[0].close()
-            while len(host.connections) == 2:
+            while len(server.connections) == 2:
                 await asyncio.sleep(0.01)
             fourth = await stack.enter_async_context(connected(loop, ports["tcp"]))
             await loop.sock_sendall(fourth, b"\x7f\xf1\0\0")

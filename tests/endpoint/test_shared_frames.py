@@ -10,7 +10,7 @@ import pytest
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame
 
-from flask_wamp.router.process.host import Host, HostSettings
+from flask_wamp.router.process.server import RouterServer, ServerSettings
 from tests.support.browser import Browser
 
 from .test_connections import run
@@ -35,11 +35,13 @@ def publish(kinds: t.Sequence[Kind], times: int = 1) -> None:
                 publisher.publish("com.shop.news", EVENT, n)
                 assert all(browser.next_event() == [EVENT, n] for browser in browsers)
 
-    async def scene(host: Host, loop: asyncio.AbstractEventLoop, ports: dict[str, int]) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
         await asyncio.to_thread(talk, f"ws://127.0.0.1:{ports['ws']}/ws")
-        assert len(host.last_frame.message) < 100  # nothing of an event is kept
+        assert len(server.last_frame.message) < 100  # nothing of an event is kept
 
-    run(scene, HostSettings())
+    run(scene, ServerSettings())
 
 
 def test_each_gets_a_frame_of_its_kind() -> None:

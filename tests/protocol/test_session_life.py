@@ -11,7 +11,7 @@ from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.auth import Credentials
 from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.session_events import Joined, Left
-from flask_wamp.protocol.session_states import State
+from flask_wamp.protocol.session_states import SessionState
 from tests.support.wire import SERIALIZERS, SESSION_ID, joined_session, new_session, said
 
 # Joining.
@@ -48,10 +48,10 @@ def test_progressive_calls_are_not_announced() -> None:
 def test_welcome_joins() -> None:
     session = new_session()
     session.join()
-    assert session.state is State.JOINING
+    assert session.state is SessionState.JOINING
     event = session.receive(m.Welcome(SESSION_ID, {"realm": "realm1"}))
     assert event == Joined(SESSION_ID, {"realm": "realm1"})
-    assert session.state is State.JOINED
+    assert session.state is SessionState.JOINED
     assert session.session_id == SESSION_ID
 
 
@@ -71,7 +71,7 @@ def test_challenge_that_was_not_offered_is_not_answered() -> None:
     with pytest.raises(AuthenticationError):
         session.receive(m.Challenge("ticket", {}))
     assert session.outgoing == []
-    assert session.state is State.JOINING
+    assert session.state is SessionState.JOINING
 
 
 def test_router_that_cannot_prove_itself_is_not_joined() -> None:
@@ -80,7 +80,7 @@ def test_router_that_cannot_prove_itself_is_not_joined() -> None:
     session.join()
     with pytest.raises(AuthenticationError):
         session.receive(m.Welcome(SESSION_ID, {}))
-    assert session.state is State.JOINING
+    assert session.state is SessionState.JOINING
 
 
 @pytest.mark.parametrize("reason", ["wamp.error.no_such_realm", "wamp.error.not_authorized"])
@@ -89,7 +89,7 @@ def test_abort_refuses_to_join(reason: str) -> None:
     session.join()
     event = session.receive(m.Abort({"message": "no"}, reason))
     assert event == Left(reason, {"message": "no"})
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 # Leaving.
@@ -99,10 +99,10 @@ def test_goodbye_of_ours_waits_for_the_routers() -> None:
     session = joined_session()
     session.leave()
     assert said(session) == [m.Goodbye({}, "wamp.close.normal")]
-    assert session.state is State.LEAVING
+    assert session.state is SessionState.LEAVING
     event = session.receive(m.Goodbye({}, "wamp.close.goodbye_and_out"))
     assert event == Left("wamp.close.goodbye_and_out", {})
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
     assert session.outgoing == []
 
 
@@ -111,7 +111,7 @@ def test_goodbye_of_the_routers_is_answered() -> None:
     event = session.receive(m.Goodbye({}, "wamp.close.system_shutdown"))
     assert event == Left("wamp.close.system_shutdown", {})
     assert said(session) == [m.Goodbye({}, "wamp.close.goodbye_and_out")]
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 def test_goodbyes_that_cross_are_enough() -> None:
@@ -126,13 +126,13 @@ def test_abort_of_ours_ends_the_session_at_once() -> None:
     session = joined_session()
     session.abort("wamp.error.protocol_violation", "WELCOME again")
     assert said(session) == [m.Abort({"message": "WELCOME again"}, "wamp.error.protocol_violation")]
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 def test_abort_ends_a_joined_session() -> None:
     session = joined_session()
     assert session.receive(m.Abort({}, "wamp.error.x")) == Left("wamp.error.x", {})
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
     assert session.outgoing == []
 
 
@@ -140,7 +140,7 @@ def test_hello_over_the_limit_is_refused() -> None:
     session = new_session(max_message_size=512)
     with pytest.raises(SerializationError, match="512 bytes"):
         session.join()
-    assert session.state is State.NEW
+    assert session.state is SessionState.NEW
 
 
 # What is legal in which state. Source: WAMP Basic Profile, "Protocol Violations".
@@ -164,16 +164,16 @@ MESSAGES: dict[type[m.Message], m.Message] = {
 
 AFTER_WELCOME = set(MESSAGES) - {m.Welcome, m.Challenge}
 
-LEGAL: dict[State, set[type[m.Message]]] = {
-    State.NEW: set(),
-    State.JOINING: {m.Welcome, m.Challenge, m.Abort},
-    State.JOINED: AFTER_WELCOME,
-    State.LEAVING: AFTER_WELCOME,
-    State.ENDED: set(),
+LEGAL: dict[SessionState, set[type[m.Message]]] = {
+    SessionState.NEW: set(),
+    SessionState.JOINING: {m.Welcome, m.Challenge, m.Abort},
+    SessionState.JOINED: AFTER_WELCOME,
+    SessionState.LEAVING: AFTER_WELCOME,
+    SessionState.ENDED: set(),
 }
 
 
-def session_in(state: State) -> Session:
+def session_in(state: SessionState) -> Session:
     session = new_session(credentials=Credentials(ticket="x"))
     steps: list[t.Callable[[], t.Any]] = [
         session.join,
@@ -181,15 +181,15 @@ def session_in(state: State) -> Session:
         session.leave,
         lambda: session.receive(m.Goodbye({}, "wamp.close.goodbye_and_out")),
     ]
-    for step in steps[: list(State).index(state)]:
+    for step in steps[: list(SessionState).index(state)]:
         step()
     assert session.state is state
     return session
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=lambda message: type(message).__name__)
-@pytest.mark.parametrize("state", State, ids=lambda state: state.value)
-def test_legality(state: State, message: m.Message) -> None:
+@pytest.mark.parametrize("state", SessionState, ids=lambda state: state.value)
+def test_legality(state: SessionState, message: m.Message) -> None:
     session = session_in(state)
     if type(message) in LEGAL[state]:
         session.receive(message)
@@ -203,8 +203,8 @@ def test_legality_table_is_complete() -> None:
     assert set(MESSAGES) == set(t.get_args(m.FromRouter))
 
 
-@pytest.mark.parametrize("state", State, ids=lambda state: state.value)
-def test_messages_of_clients_are_never_legal(state: State) -> None:
+@pytest.mark.parametrize("state", SessionState, ids=lambda state: state.value)
+def test_messages_of_clients_are_never_legal(state: SessionState) -> None:
     for message in (m.Hello("realm1", {}), m.Call(1, {}, "com.x"), m.Yield(1, {})):
         with pytest.raises(ProtocolError):
             session_in(state).receive(message)

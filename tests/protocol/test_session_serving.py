@@ -17,7 +17,7 @@ from flask_wamp.protocol.session_events import (
     Invoked,
     Revoked,
 )
-from flask_wamp.protocol.session_states import State
+from flask_wamp.protocol.session_states import SessionState
 from tests.support.wire import joined_session, said
 
 
@@ -290,4 +290,4 @@ def test_event_that_is_too_large_is_ignored() -> None:
 def test_other_messages_count_whatever_their_size() -> None:
     session = registered()
     session.refuse(m.Goodbye({}, "wamp.close.system_shutdown"), "why")
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED

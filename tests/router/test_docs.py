@@ -22,10 +22,10 @@ from flask_wamp import ApplicationError, CallResult, FlaskWAMP
 from flask_wamp.concurrency.child_processes import spawn_bound, stop_process
 from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter
-from flask_wamp.router import Settings
+from flask_wamp.router import RouterSettings
 from flask_wamp.router.process import embedded
 from flask_wamp.router.process.foreground import read_access
-from flask_wamp.router.process.host import HostSettings
+from flask_wamp.router.process.server import ServerSettings
 from tests.conftest import eventually
 from tests.support.notes import publish
 from tests.support.peers import PATIENCE, AutobahnPeer, Topic
@@ -273,15 +273,15 @@ def test_the_file_of_principals_is_right(tmp_path: Path) -> None:
 
 
 def test_the_limits_are_those_of_the_embedded_router() -> None:
-    session, host = Settings(), HostSettings()
+    session, server = RouterSettings(), ServerSettings()
     tree = publish_doctree((DOCS / "router.rst").read_text())
     tables = [
         {row[0].astext(): row[1].astext() for row in table.findall(nodes.row)}
         for table in tree.findall(nodes.table)
     ]
     assert tables[1] == {
-        "connections": f"{host.max_connections:,}",
-        "connections from one address": f"{host.max_connections_per_address:,}",
+        "connections": f"{server.max_connections:,}",
+        "connections from one address": f"{server.max_connections_per_address:,}",
         "size of a message": f"{session.max_message_size >> 20} MiB",
         "data that waits for a client that reads slowly": f"{session.max_unsent >> 20} MiB",
         "registrations of a session": f"{session.max_registrations:,}",

@@ -30,7 +30,7 @@ from flask_wamp import (
     invocation,
 )
 from flask_wamp.client.client import Client
-from flask_wamp.peer.declarations import ActiveMessage, Outcome, Registration, Result
+from flask_wamp.peer.declarations import ActiveMessage, Outcome, Registration, Success
 from flask_wamp.protocol import session_events
 from flask_wamp.protocol.session import Session
 from flask_wamp.protocol.uris import MATCHES
@@ -469,7 +469,7 @@ def test_a_result_that_the_router_cannot_pass_on(client: Client, other: Client) 
     """Crossbar drops a CBOR date for a caller that has another serializer; with CBOR, we refuse it."""
 
     def give(work: ActiveMessage) -> Outcome:
-        return Result([dt.datetime.now(dt.timezone.utc)])
+        return Success([dt.datetime.now(dt.timezone.utc)])
 
     other.declare(Registration("com.other.date", give))
     with unharmed(client), unharmed(other), pytest.raises((CallTimeout, ApplicationError)) as info:

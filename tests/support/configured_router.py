@@ -17,11 +17,11 @@ import time
 import typing as t
 
 from flask_wamp.protocol.identity import Identity
-from flask_wamp.router import Decision, KeptEvents, Permission, Router, Settings
+from flask_wamp.router import Decision, KeptEvents, Permission, Router, RouterSettings
 from flask_wamp.router.authentication import Challenge, JoinRequest, Mutual, Refusal, Verdict
 from flask_wamp.router.principals import Principals
-from flask_wamp.router.process.host import Host, HostSettings
 from flask_wamp.router.process.listeners import Listener
+from flask_wamp.router.process.server import RouterServer, ServerSettings
 from flask_wamp.transports.urls import parse_router_url
 
 Config = t.Mapping[str, t.Any]
@@ -120,21 +120,21 @@ def _precedence(permission: Config) -> tuple[bool, int]:
     return permission.get("match", "exact") == "exact", len(permission["uri"])
 
 
-def _settings(worker: Config, options: Config) -> Settings:
+def _settings(worker: Config, options: Config) -> RouterSettings:
     kept = [
         KeptEvents(each["uri"], each.get("match", "exact"), each["limit"])
         for realm in worker["realms"]
         for each in realm.get("store", {}).get("event-history", [])
     ]
     names = tuple(realm["name"] for realm in worker["realms"])
-    default = Settings()
+    default = RouterSettings()
     size = options.get("max_message_size", default.max_message_size)
-    return Settings(realms=names, history=tuple(kept), max_message_size=size)
+    return RouterSettings(realms=names, history=tuple(kept), max_message_size=size)
 
 
-def _host_settings(options: Config) -> HostSettings:
-    default = HostSettings()
-    return HostSettings(
+def _server_settings(options: Config) -> ServerSettings:
+    default = ServerSettings()
+    return ServerSettings(
         compression="compression" in options,  # Crossbar has none by default
         ping_interval=options.get("auto_ping_interval", default.ping_interval * 1000) / 1000,
         ping_timeout=options.get("auto_ping_timeout", default.ping_timeout * 1000) / 1000,
@@ -180,15 +180,15 @@ async def run(config: Config) -> None:
         authenticator=Authenticator(services),
         authorizer=Authorizer(worker["realms"]),
     )
-    host = Host(router, _host_settings(options))
+    server = RouterServer(router, _server_settings(options))
     listeners = [
-        Listener(host, parse_router_url(_url(transport)), tls=_tls(transport))
+        Listener(server, parse_router_url(_url(transport)), tls=_tls(transport))
         for transport in transports
     ]
     await ended.wait()
     for listener in listeners:
         listener.close()
-    await host.stop(5.0)
+    await server.stop(5.0)
 
 
 if __name__ == "__main__":

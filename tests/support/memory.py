@@ -16,7 +16,7 @@ import msgspec
 from flask_wamp.exceptions import ApplicationError, TransportError
 from flask_wamp.protocol import messages as m
 from flask_wamp.protocol.identity import Identity
-from flask_wamp.router import Decision, Settings
+from flask_wamp.router import Decision, RouterSettings
 from flask_wamp.router import memory as real
 from flask_wamp.router.realm import Realm
 from tests.support.memory_peer import TIMEOUT, Answer, Held, MemoryPeer, holding, returning
@@ -59,7 +59,7 @@ class MemoryRouter:
         self.transports: list[MemoryTransport] = []
         """The lines that are up, the last one opened last."""
         # A silent router lets clients wait, however long a test takes.
-        settings = Settings(hello_timeout=1000, trusted_links=frozenset({"user"}))
+        settings = RouterSettings(hello_timeout=1000, trusted_links=frozenset({"user"}))
         self.core = real.MemoryRouter(settings, self._authorize)._exchange()
         self.together = self.core.lock
         """What the router sends while this is held arrives at once."""

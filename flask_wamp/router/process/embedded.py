@@ -15,12 +15,12 @@ import typing as t
 
 from ..._text import get_logger
 from ...transports.urls import RouterURL, parse_router_url
-from .. import Router, Settings
+from .. import Router, RouterSettings
 from ..app_api import BACKEND, AppAPI
 from .errors import ListenError
-from .host import Host, allow_many_files
 from .listeners import Listener
 from .place import Place
+from .server import RouterServer, allow_many_files
 from .takeover import HandoverListener
 
 logger = get_logger("flask_wamp.router")
@@ -70,44 +70,44 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
     own_app = setup.get("own", "")
     api = AppAPI(loop.time, time.time, own_app)
     router = Router(
-        Settings(realms=(setup["realm"],), linger=setup.get("linger", LINGER)),
+        RouterSettings(realms=(setup["realm"],), linger=setup.get("linger", LINGER)),
         clock=loop.time,
         wall_clock=time.time_ns,
         authenticator=api.authenticate,
         authorizer=api.authorize,
     )
-    host = Host(router)
-    ports = Ports(host)
-    api.serve(router, setup["realm"], host.defer, ports.listen)
+    server = RouterServer(router)
+    ports = Ports(server)
+    api.serve(router, setup["realm"], server.defer, ports.listen)
     if "policy" in setup:
         rules = (setup["policy"], setup.get("explains", False), setup.get("authorizer"))
         api.configure(own_app, *rules, principals=setup.get("principals"))
     for url in setup.get("listen", ()):
         ports.listen(own_app, url, setup.get("origins", []))
     own = RouterURL(f"unix://{place.socket}", "unix", "localhost", 0, place.socket)
-    apps = Listener(host, own, identity=BACKEND, own_user=True)
-    browsers = HandoverListener(host, place.browsers)
+    apps = Listener(server, own, identity=BACKEND, own_user=True)
+    browsers = HandoverListener(server, place.browsers)
     _say(place, setup)
     watch = asyncio.ensure_future(_watch(apps, setup.get("grace", GRACE), ended))
     await ended.wait()
     watch.cancel()
     for listener in (apps, browsers, ports):
         listener.close()
-    await host.stop(STOP_TIMEOUT)
+    await server.stop(STOP_TIMEOUT)
 
 
 class Ports:
     """The ports of the router's own, each for the browsers of one app."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, server: RouterServer) -> None:
+        self._server = server
         self._listeners: dict[str, tuple[str, Listener]] = {}
 
     def listen(self, app: str, url: str, origins: t.Sequence[str | None] | None) -> None:
         """Open a port, unless it is open. See :class:`.Listen`."""
         if url not in self._listeners:
             try:
-                listener = Listener(self._host, parse_router_url(url), origins=origins, app=app)
+                listener = Listener(self._server, parse_router_url(url), origins=origins, app=app)
             except ListenError as error:
                 raise ValueError(str(error)) from error
             self._listeners[url] = app, listener

@@ -11,12 +11,20 @@ import typing as t
 
 from ...concurrency import systemd
 from ...transports.urls import RouterURL, parse_router_url
-from .. import Authenticator, Authorizer, KeptEvents, Permission, Permissions, Router, Settings
+from .. import (
+    Authenticator,
+    Authorizer,
+    KeptEvents,
+    Permission,
+    Permissions,
+    Router,
+    RouterSettings,
+)
 from ..authentication import everybody
 from ..principals import Principals
 from .errors import ListenError
-from .host import Host, allow_many_files
 from .listeners import Listener
+from .server import RouterServer, allow_many_files
 
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 5.0
@@ -107,7 +115,7 @@ def serve(
     kept = tuple(
         KeptEvents(topic, "prefix" if topic.endswith(".") else "exact", 100) for topic in keep
     )
-    settings = Settings(realms=(realm,), history=kept)
+    settings = RouterSettings(realms=(realm,), history=kept)
     allow_many_files()
     asyncio.run(_run(parsed, settings, access or Access(), origins, tls, say))
 
@@ -130,7 +138,7 @@ def _no_password() -> str:
 
 async def _run(
     urls: t.Sequence[RouterURL],
-    settings: Settings,
+    settings: RouterSettings,
     access: Access,
     origins: t.Sequence[str],
     tls: ssl.SSLContext | None,
@@ -147,13 +155,13 @@ async def _run(
         authenticator=access.authenticator,
         authorizer=access.authorizer,
     )
-    host = Host(router)
+    server = RouterServer(router)
     allowed = None if "*" in origins else [None, *origins]
     listeners: list[Listener] = []
     try:
         for url in urls:
             listeners.append(
-                Listener(host, url, origins=allowed, tls=tls, loopback_only=access.is_open)
+                Listener(server, url, origins=allowed, tls=tls, loopback_only=access.is_open)
             )
         where = ", ".join(listener.url.shown for listener in listeners)
         (realm,) = settings.realms or ("",)
@@ -165,7 +173,7 @@ async def _run(
     finally:
         for listener in listeners:
             listener.close()
-        await host.stop(STOP_TIMEOUT)
+        await server.stop(STOP_TIMEOUT)
 
 
 def _who_may(access: Access, origins: t.Sequence[str]) -> str:

@@ -15,10 +15,10 @@ from ..._text import get_logger
 from ...protocol.identity import Identity
 from ...transports.urls import RouterURL
 from ..facts import TransportFacts
-from .connection import Connection, secured
+from .client_connection import ClientConnection, secured
 from .errors import ListenError
-from .host import Host
 from .rawsocket import RawSocketConnection, SecureRawSocketConnection
+from .server import RouterServer
 from .websocket import SecureWebSocketConnection, WebSocketConnection
 
 logger = get_logger("flask_wamp.router")
@@ -46,7 +46,7 @@ class Listener:
 
     def __init__(
         self,
-        host: Host,
+        server: RouterServer,
         url: RouterURL,
         *,
         app: str = "",
@@ -61,11 +61,11 @@ class Listener:
                 f"{url.shown} needs a certificate: name one with --tls-cert and --tls-key"
             )
         self.url = url
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         """The open connections."""
         self.emptied: float | None = None
         """When a connection was closed last, by the clock of the loop. None if there was none yet."""
-        self._host = host
+        self._server = server
         self._app = app
         self._identity = identity
         self._own_user = own_user
@@ -73,7 +73,7 @@ class Listener:
         self._tls = tls
         self._loopback_only = loopback_only
         self._sock = bind_unix(url.path) if url.unix else _bind(url)
-        host.loop.add_reader(self._sock, self._accept)
+        server.loop.add_reader(self._sock, self._accept)
 
     @property
     def port(self) -> int:
@@ -82,7 +82,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening."""
-        self._host.loop.remove_reader(self._sock)
+        self._server.loop.remove_reader(self._sock)
         self._sock.close()
         if self.url.unix:
             with contextlib.suppress(OSError):
@@ -103,7 +103,7 @@ class Listener:
 
     def _pause(self, error: OSError) -> None:
         logger.error("cannot accept connections: %s", error)
-        loop = self._host.loop
+        loop = self._server.loop
         loop.remove_reader(self._sock)
         loop.call_later(
             PAUSE, lambda: self._sock.fileno() != -1 and loop.add_reader(self._sock, self._accept)
@@ -132,36 +132,36 @@ class Listener:
         except BaseException:  # a fault of ours: the client must not wait for an answer
             sock.close()
             raise
-        self._host.add(connection, where)
+        self._server.add(connection, where)
         self.connections.add(connection)
         connection.on_close = self._closed
 
-    def _closed(self, connection: Connection) -> None:
+    def _closed(self, connection: ClientConnection) -> None:
         self.connections.discard(connection)
-        self.emptied = self._host.loop.time()
+        self.emptied = self._server.loop.time()
 
     def _lets_in(self, sock: socket.socket, address: str) -> bool:
         if self._own_user and not is_own_user(sock):
             return False
         if self._loopback_only and address and not is_loopback(address):
-            self._host.log_refused(
+            self._server.log_refused(
                 "%s is another machine. Without principals, only programs on this machine may join: "
                 "name a file of principals with --principals",
                 address,
             )
             return False
-        return self._host.admits(address)
+        return self._server.admits(address)
 
-    def _connection(self, sock: socket.socket, facts: TransportFacts) -> Connection:
-        host, tls = self._host, self._tls if self.url.secure else None
+    def _connection(self, sock: socket.socket, facts: TransportFacts) -> ClientConnection:
+        server, tls = self._server, self._tls if self.url.secure else None
         if tls is not None:
             sock = secured(tls, sock)
         if self.url.websocket:
             websocket = SecureWebSocketConnection if tls is not None else WebSocketConnection
             path = self.url.path.partition("?")[0]
-            return websocket(host, sock, facts, self._origins, path)
+            return websocket(server, sock, facts, self._origins, path)
         return (SecureRawSocketConnection if tls is not None else RawSocketConnection)(
-            host, sock, facts
+            server, sock, facts
         )
 
 

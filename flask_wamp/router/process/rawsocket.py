@@ -12,7 +12,7 @@ from ...exceptions import ProtocolError, WAMPError
 from ...protocol.serializers import get_serializer
 from ...transports.rawsocket import RawSocketFraming, length_exponent
 from ..facts import TransportFacts
-from .connection import TLS, Connection, Host
+from .client_connection import TLS, ClientConnection, ServerInterface
 
 _MAGIC = 0x7F
 
@@ -20,15 +20,15 @@ _MAGIC = 0x7F
 _UNSUPPORTED_SERIALIZER, _RESERVED_BITS = 1, 3
 
 
-class RawSocketConnection(Connection):
+class RawSocketConnection(ClientConnection):
     """A client over RawSocket."""
 
-    def __init__(self, host: Host, sock: socket.socket, facts: TransportFacts) -> None:
-        self._numbers = {get_serializer(name).rawsocket_id: name for name in host.serializers}
+    def __init__(self, server: ServerInterface, sock: socket.socket, facts: TransportFacts) -> None:
+        self._numbers = {get_serializer(name).rawsocket_id: name for name in server.serializers}
         self._handshake = b""
         # The handshake announces a power of two. Messages up to that size must be accepted.
-        self._framing = RawSocketFraming(2 ** (9 + length_exponent(host.max_message_size)))
-        super().__init__(host, sock, facts)
+        self._framing = RawSocketFraming(2 ** (9 + length_exponent(server.max_message_size)))
+        super().__init__(server, sock, facts)
 
     def _feed(self, data: bytes) -> None:
         if self._session is None:
@@ -61,10 +61,10 @@ class RawSocketConnection(Connection):
             self._decline(
                 _UNSUPPORTED_SERIALIZER, "it uses a serializer that the router does not support"
             )
-        ours = length_exponent(self._host.max_message_size)
+        ours = length_exponent(self._server.max_message_size)
         self.write(bytes((_MAGIC, ours << 4 | offer & 0x0F, 0, 0)))
         max_send_size = 2 ** (9 + (offer >> 4))
-        self._session = self._host.open(self, self._facts, serializer, max_send_size, {})
+        self._session = self._server.open(self, self._facts, serializer, max_send_size, {})
         return shake[4:]
 
     def _decline(self, number: int, why: str) -> t.NoReturn:
@@ -72,7 +72,7 @@ class RawSocketConnection(Connection):
         raise ProtocolError(why)
 
     def _refuse(self, error: WAMPError) -> None:
-        self._host.log_refusal(self._facts, error)
+        self._server.log_refusal(self._facts, error)
         self.end()
 
     def send(self, message: bytes) -> None:

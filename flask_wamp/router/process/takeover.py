@@ -10,8 +10,8 @@ import typing as t
 from ..._text import get_logger
 from ..facts import TransportFacts
 from .handover import TIMEOUT, Handover, unpack
-from .host import Host
 from .listeners import bind_unix, is_own_user
+from .server import RouterServer
 from .websocket import WebSocketConnection
 
 logger = get_logger("flask_wamp.router")
@@ -23,16 +23,16 @@ MAX_SIZE = 1024 * 1024
 class HandoverListener:
     """Accepts handovers on a unix socket that only this user may open."""
 
-    def __init__(self, host: Host, path: str) -> None:
+    def __init__(self, server: RouterServer, path: str) -> None:
         self.path = path
         self.accepted = 0
-        self._host = host
+        self._server = server
         self._sock = bind_unix(path)
-        host.loop.add_reader(self._sock, self._accept)
+        server.loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
         """Stop listening."""
-        self._host.loop.remove_reader(self._sock)
+        self._server.loop.remove_reader(self._sock)
         self._sock.close()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
@@ -41,7 +41,7 @@ class HandoverListener:
         with contextlib.suppress(OSError):
             sock, _ = self._sock.accept()
             if is_own_user(sock):
-                _Giver(self._host, sock, self._adopt)
+                _Giver(self._server, sock, self._adopt)
             else:
                 sock.close()
 
@@ -50,8 +50,8 @@ class HandoverListener:
 
         :raises ConnectionRefusedError: There are too many connections.
         """
-        host, address = self._host, handover.address
-        if not host.admits(address):
+        server, address = self._server, handover.address
+        if not server.admits(address):
             raise ConnectionRefusedError("too many connections are open")
         details = {
             "channel_framing": "websocket",
@@ -63,20 +63,22 @@ class HandoverListener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The app has checked Origin already, because it knows its own origin.
         facts = TransportFacts(details=details, app_identity=handover.identity, app=handover.app)
-        connection = WebSocketConnection(host, sock, facts, None)
-        host.add(connection, address)
+        connection = WebSocketConnection(server, sock, facts, None)
+        server.add(connection, address)
         self.accepted += 1
         if keep is not None:
-            _keep_open(host, os.dup(keep))
-        host.loop.call_soon(connection.begin, request)
+            _keep_open(server, os.dup(keep))
+        server.loop.call_soon(connection.begin, request)
 
 
 class _Giver:
     """One handover that is being received."""
 
-    def __init__(self, host: Host, sock: socket.socket, adopt: t.Callable[..., None]) -> None:
+    def __init__(
+        self, server: RouterServer, sock: socket.socket, adopt: t.Callable[..., None]
+    ) -> None:
         sock.setblocking(False)
-        self._loop = host.loop
+        self._loop = server.loop
         self._sock = sock
         self._adopt = adopt
         self._data = b""
@@ -119,7 +121,7 @@ class _Giver:
             os.close(fd)
 
 
-def _keep_open(host: Host, fd: int) -> None:
+def _keep_open(server: RouterServer, fd: int) -> None:
     """Read and drop what the server still sends on its end of a socket pair, until the server closes it."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
@@ -132,7 +134,7 @@ def _keep_open(host: Host, fd: int) -> None:
         except OSError:
             data = b""
         if not data:
-            host.loop.remove_reader(sock)
+            server.loop.remove_reader(sock)
             sock.close()
 
-    host.loop.add_reader(sock, drain)
+    server.loop.add_reader(sock, drain)

@@ -22,7 +22,7 @@ from websockets.typing import Origin, Subprotocol
 from ...exceptions import ProtocolError, WAMPError
 from ...protocol.serializers import get_serializer
 from ..facts import TransportFacts
-from .connection import TLS, Connection, Framing, Host, LastFrame
+from .client_connection import TLS, ClientConnection, Framing, LastFrame, ServerInterface
 
 #: The logger for ``websockets``, which logs headers and payloads at DEBUG. It has no parent, so no
 #: configuration of logging enables it.
@@ -42,7 +42,7 @@ MIN_COMPRESSED = 1024
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(ClientConnection):
     """A client over WebSocket.
 
     :param origins: The origins whose pages may connect. None in it stands for clients that send no origin,
@@ -54,25 +54,25 @@ class WebSocketConnection(Connection):
 
     def __init__(
         self,
-        host: Host,
+        server: ServerInterface,
         sock: socket.socket,
         facts: TransportFacts,
         origins: t.Sequence[str | None] | None,
         path: str | None = None,
     ) -> None:
         self._path = path
-        self._subprotocols = {get_serializer(name).subprotocol: name for name in host.serializers}
+        self._subprotocols = {get_serializer(name).subprotocol: name for name in server.serializers}
         self._protocol = ServerProtocol(
             origins=t.cast("t.Sequence[Origin | None] | None", origins),
             subprotocols=[Subprotocol(name) for name in self._subprotocols],
             select_subprotocol=_first_offered,
-            extensions=[_DEFLATE] if host.compression else None,
-            max_size=host.max_message_size,
+            extensions=[_DEFLATE] if server.compression else None,
+            max_size=server.max_message_size,
             logger=_SILENT,
         )
         self._fragments: list[bytes] = []
         self._framing = Framing(Opcode.BINARY, 0)
-        super().__init__(host, sock, facts)
+        super().__init__(server, sock, facts)
 
     def _feed(self, data: bytes) -> None:
         protocol = self._protocol
@@ -122,16 +122,16 @@ class WebSocketConnection(Connection):
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         details = {**self._facts.details, "websocket_protocol": self._protocol.subprotocol}
         facts = dataclasses.replace(self._facts, details=details)
-        self._session = self._host.open(self, facts, serializer, 2**31, headers)
+        self._session = self._server.open(self, facts, serializer, 2**31, headers)
 
     def send(self, message: bytes) -> None:
         """Send a message. The core calls this."""
         # An event goes to many connections, one after another, as the same object: it is framed, and
         # compressed, once for all of them.
-        last = self._host.last_frame
+        last = self._server.last_frame
         if last.message is not message or last.framing != self._framing:
             last = LastFrame(message, self._framing, self._frame(message))
-            self._host.last_frame = last
+            self._server.last_frame = last
         self.write(last.frame)
 
     def _frame(self, message: bytes) -> bytes:
@@ -147,7 +147,7 @@ class WebSocketConnection(Connection):
                 self.write(data)
 
     def _refuse(self, error: WAMPError) -> None:
-        self._host.log_refusal(self._facts, error)
+        self._server.log_refusal(self._facts, error)
         self._write_control()  # the close frame with the reason
         self.end()
 

@@ -17,7 +17,7 @@ _ROOMS = frozenset(
     f"flask_wamp.{name}"
     for name in (
         "concurrency.threads",
-        "concurrency.timer",
+        "concurrency.timer_thread",
         "peer.calls",
         "peer.connection",
         "peer.invocations",

@@ -17,7 +17,7 @@ from ...protocol.serializers import available
 from .. import Router
 from ..facts import TransportFacts
 from ..session import RouterSession
-from .connection import NO_FRAME, Connection
+from .client_connection import NO_FRAME, ClientConnection
 
 logger = get_logger("flask_wamp.router")
 
@@ -26,8 +26,8 @@ LOOK = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class HostSettings:
-    """The limits of connections. Those of sessions are in :class:`~flask_wamp.router.settings.Settings`."""
+class ServerSettings:
+    """The limits of connections. Those of sessions are in :class:`.RouterSettings`."""
 
     serializers: tuple[str, ...] = ("msgpack", "json", "cbor")
     compression: bool = True
@@ -56,19 +56,19 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-class Host:
+class RouterServer:
     """Runs a router on an event loop. Call all methods in the loop's thread.
 
     :param router: The core.
     """
 
-    def __init__(self, router: Router, settings: HostSettings | None = None) -> None:
+    def __init__(self, router: Router, settings: ServerSettings | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.router = router
-        self.settings = settings or HostSettings()
+        self.settings = settings or ServerSettings()
         self._serializers = tuple(available(self.settings.serializers))
-        self.connections: set[Connection] = set()
-        self.dirty: list[Connection] = []
+        self.connections: set[ClientConnection] = set()
+        self.dirty: list[ClientConnection] = []
         self.last_frame = NO_FRAME
         self._logged_refused = float("-inf")
         self._addresses: collections.Counter[str] = collections.Counter()
@@ -110,13 +110,13 @@ class Host:
             return False
         return True
 
-    def add(self, connection: Connection, address: str) -> None:
+    def add(self, connection: ClientConnection, address: str) -> None:
         """Count a connection until it is forgotten."""
         connection.address = address
         self.connections.add(connection)
         self._addresses[address] += 1
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """Forget a connection that is closed."""
         if connection in self.connections:
             self.connections.discard(connection)
@@ -126,7 +126,7 @@ class Host:
 
     def open(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         facts: TransportFacts,
         serializer: str,
         max_message_size: int,
@@ -189,7 +189,7 @@ class Host:
                 connection.close()
         self.flush()
 
-    def _look_after(self, connection: Connection, now: float) -> None:
+    def _look_after(self, connection: ClientConnection, now: float) -> None:
         interval, patience = self.settings.ping_interval, self.settings.ping_timeout
         if not (interval and connection.pings):
             return

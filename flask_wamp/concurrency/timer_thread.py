@@ -15,7 +15,7 @@ from .threads import spawn
 logger = get_logger("flask_wamp.execution")
 
 
-class Timer:
+class TimerThread:
     """Call functions at their time, on one thread. They must be short and must not wait."""
 
     #: How many canceled handles may be left in the heap before they are removed, beside as many as
@@ -94,11 +94,11 @@ class Timer:
 
 
 class TimerHandle:
-    """A function that a :class:`Timer` will call."""
+    """A function that a :class:`TimerThread` will call."""
 
     __slots__ = ("_function", "_timer")
 
-    def __init__(self, function: Job, timer: Timer | None = None) -> None:
+    def __init__(self, function: Job, timer: TimerThread | None = None) -> None:
         self._function: Job | None = function
         self._timer = timer
 

@@ -11,7 +11,7 @@ from . import messages as m
 Topic = tuple[str, str]
 
 
-class Subscriptions(dict[int, tuple[object, ...]]):
+class SubscriptionTargets(dict[int, tuple[object, ...]]):
     """Targets by subscription id, each of them there once."""
 
     def __init__(self) -> None:

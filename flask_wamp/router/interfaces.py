@@ -1,6 +1,6 @@
-"""What a session needs from its realm and its router.
+"""Protocols of the realm and the router, for modules that these two import.
 
-These import sessions, so sessions know them only by these protocols.
+The realm and the router import the session, so the session cannot import them.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import typing as t
 
 from .authorization import Authorizer
-from .settings import Settings
+from .settings import RouterSettings
 from .timers import Timers
 
-#: Called with a session and a message of it.
+#: Called with a session and a message from its client.
 Handler = t.Callable[[t.Any, t.Any], None]
 
-#: The handler of a message, and whether the message is a request of the client's.
+#: The handler of a message, and whether the message is a request.
 Handlers = t.Mapping[type, tuple[Handler, bool]]
 
 
-class JoinableRealm(t.Protocol):
-    """What a session needs from its realm."""
+class RealmInterface(t.Protocol):
+    """The part of the realm that a session uses."""
 
     @property
     def handlers(self) -> Handlers:
@@ -35,10 +35,10 @@ class JoinableRealm(t.Protocol):
         """
 
 
-class Host(t.Protocol):
-    """What a session needs from its router."""
+class RouterInterface(t.Protocol):
+    """The part of the router that a session and its realm use."""
 
-    settings: Settings
+    settings: RouterSettings
     timers: Timers
     authorizer: Authorizer | None
 

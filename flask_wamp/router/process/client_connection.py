@@ -41,11 +41,11 @@ class LastFrame(t.NamedTuple):
 NO_FRAME: t.Final = LastFrame(b"no message", Framing(Opcode.CONT, 0), b"")
 
 
-class Host(t.Protocol):
+class ServerInterface(t.Protocol):
     """What a connection needs of its process."""
 
     loop: asyncio.AbstractEventLoop
-    dirty: list[Connection]
+    dirty: list[ClientConnection]
     """Connections that have bytes to send at the end of this turn of the loop."""
     last_frame: LastFrame
     """The frame that was made last. Forgotten at the end of this turn."""
@@ -68,7 +68,7 @@ class Host(t.Protocol):
 
     def open(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         facts: TransportFacts,
         serializer: str,
         max_message_size: int,
@@ -82,14 +82,14 @@ class Host(t.Protocol):
     def flush_soon(self) -> None:
         """Flush at the end of this turn. Use it where no other code flushes."""
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """Forget a connection that is closed."""
 
     def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
         """Log a connection that broke the rules of its transport."""
 
 
-class Connection:
+class ClientConnection:
     """One connection of a client.
 
     All methods run in the thread of the event loop.
@@ -104,16 +104,16 @@ class Connection:
     #: Whether the transport has pings, which a client must answer.
     pings = False
 
-    def __init__(self, host: Host, sock: socket.socket, facts: TransportFacts) -> None:
+    def __init__(self, server: ServerInterface, sock: socket.socket, facts: TransportFacts) -> None:
         sock.setblocking(False)
-        self.heard = host.loop.time()
+        self.heard = server.loop.time()
         """When bytes of the client came last, by the clock of the loop."""
         self.opened = self.heard
         """When the connection was opened."""
         self.pinged = 0.0
         """When the last ping was sent."""
-        self.on_close: t.Callable[[Connection], object] | None = None
-        self._host = host
+        self.on_close: t.Callable[[ClientConnection], object] | None = None
+        self._server = server
         self._sock = sock
         self._facts = facts
         self._session: RouterSession | None = None
@@ -123,7 +123,7 @@ class Connection:
         self._is_writing = False
         self._is_ending = False
         self._is_closed = False
-        host.loop.add_reader(sock, self._readable)
+        server.loop.add_reader(sock, self._readable)
 
     @property
     def has_session(self) -> bool:
@@ -145,7 +145,7 @@ class Connection:
         except OSError:
             data = b""
         self.take(data)
-        self._host.flush()
+        self._server.flush()
 
     def _receive(self) -> bytes:
         return self._sock.recv(RECEIVE_SIZE)
@@ -153,7 +153,7 @@ class Connection:
     def begin(self, data: bytes) -> None:
         """Handle bytes that another process has read from the connection."""
         self.take(data)
-        self._host.flush()
+        self._server.flush()
 
     def send(self, message: bytes) -> None:
         """Send a message. The core calls this."""
@@ -166,7 +166,7 @@ class Connection:
         if not data:
             self.close()
             return
-        self.heard = self._host.loop.time()
+        self.heard = self._server.loop.time()
         if self._is_ending:
             return  # the connection has ended, and later messages are ignored
         try:
@@ -183,7 +183,7 @@ class Connection:
 
     def _refuse(self, error: WAMPError) -> None:
         """End a connection that breaks the rules of its transport."""
-        self._host.log_refusal(self._facts, error)
+        self._server.log_refusal(self._facts, error)
         self.close()
 
     # Writing. The messages of one turn of the loop leave with one system call.
@@ -196,7 +196,7 @@ class Connection:
         self._unsent += len(data)
         if not self._is_dirty:
             self._is_dirty = True
-            self._host.dirty.append(self)
+            self._server.dirty.append(self)
 
     def flush(self) -> None:
         """Send the bytes that the system accepts now. The rest follows when the client reads."""
@@ -245,9 +245,9 @@ class Connection:
             return
         self._is_writing = wanted
         if wanted:
-            self._host.loop.add_writer(self._sock, self._writable)
+            self._server.loop.add_writer(self._sock, self._writable)
         else:
-            self._host.loop.remove_writer(self._sock)
+            self._server.loop.remove_writer(self._sock)
 
     def _writable(self) -> None:
         self.flush()
@@ -262,14 +262,14 @@ class Connection:
         if self._is_closed or self._is_ending:
             return
         self._is_ending = True
-        loop = self._host.loop
+        loop = self._server.loop
         if at_once:  # not now, because the core still uses the session
             loop.call_soon(self.close)
             return
         if not self._is_dirty:
             self._is_dirty = True
-            self._host.dirty.append(self)
-        loop.call_later(self._host.goodbye_timeout, self.close)
+            self._server.dirty.append(self)
+        loop.call_later(self._server.goodbye_timeout, self.close)
 
     def _shut_down(self) -> None:
         """Shut down the sending side, and wait until the client closes."""
@@ -281,19 +281,19 @@ class Connection:
         if self._is_closed:
             return
         self._is_closed = True
-        loop = self._host.loop
+        loop = self._server.loop
         loop.remove_reader(self._sock)
         self._watch_writing(False)
         self._sock.close()
         self._out.clear()
         self._unsent = 0
         session, self._session = self._session, None
-        self._host.forget(self)
+        self._server.forget(self)
         if self.on_close is not None:
             self.on_close(self)
         if session is not None:
             session.lost()
-            self._host.flush_soon()
+            self._server.flush_soon()
 
     def ping(self) -> None:
         """Send a ping to an idle client, if the transport has :attr:`pings`."""
