@@ -7,7 +7,13 @@ import functools
 import typing as t
 
 from ..concurrency.clock import monotonic
-from ..concurrency.deadlines import Limited, active_message, follow, inherited, within
+from ..concurrency.deadlines import (
+    Limited,
+    active_message,
+    cancel_with_handler,
+    inherited_deadline,
+    remaining_timeout,
+)
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
 from ..peer.calls import CallFuture, CallTicket, Ticket, give_up, stop
@@ -74,7 +80,9 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
+        timeout = (
+            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
+        )
         deadline = monotonic() + timeout
         connection, _ = self._state.connected(deadline)
         ticket, options = CallTicket(), self._options
@@ -101,7 +109,9 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
+        timeout = (
+            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
+        )
         deadline = monotonic() + timeout
         connection, peer = self._state.connected(deadline)
         future, options = CallFuture(procedure, timeout, peer.pool), self._options
@@ -126,13 +136,15 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = self._timeout if work is None else within(work, self._timeout, procedure)
+        timeout = (
+            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
+        )
         connection, peer = self._state.connected(monotonic() + timeout)
         settings = self.settings
         size = 4 * settings.max_message_size
         ticket = StreamTicket(StreamBuffer(procedure, settings.event_queue, size))
         call_soon = functools.partial(peer.call_at, 0.0)
-        stream = ResultStream(ticket, self._timeout, inherited(), peer.pool, call_soon)
+        stream = ResultStream(ticket, self._timeout, inherited_deadline(), peer.pool, call_soon)
         options = {**self._options.call, "receive_progress": True}
         try:
             request_id = connection.call(procedure, args, kwargs, options, ticket)
@@ -362,7 +374,7 @@ class Caller(WampyAPI):
 
         In a handler that is at most the deadline of the handler.
         """
-        deadline, limit = monotonic() + self._timeout, inherited()
+        deadline, limit = monotonic() + self._timeout, inherited_deadline()
         return deadline if limit is None else min(deadline, limit)
 
     def _await(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
@@ -387,4 +399,4 @@ def _follow(
     """
     if work is None:
         return None
-    return follow(work, ticket, functools.partial(stop, ticket, procedure, cancel))
+    return cancel_with_handler(work, ticket, functools.partial(stop, ticket, procedure, cancel))

@@ -1,1 +1,1 @@
-"""Threads, or greenlets where gevent has patched: workers, queues, timers."""
+"""Workers, queues and timers. They use threads, or greenlets if gevent has patched the process."""

@@ -1,7 +1,7 @@
-"""End a coroutine when nobody waits for its handler any more.
+"""Cancel the coroutine of a handler when the call is canceled or a time limit is reached.
 
-A thread cannot be ended from outside, but a coroutine in it can: its task is canceled at the next ``await``.
-Under gevent the greenlet is ended instead, see :mod:`.interruption`.
+Python cannot end a thread from outside. It can cancel a coroutine that runs in the thread, at the next
+``await``. Under gevent, the greenlet is ended instead, see :mod:`.interruption`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _time_limit: contextvars.ContextVar[float | None] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def limit_coroutines(deadline: float) -> t.Iterator[None]:
-    """Cancel the coroutines that run inside at a ``time.monotonic()``."""
+    """Cancel coroutines that run in this context when ``time.monotonic()`` reaches the deadline."""
     outer = _time_limit.get()
     token = _time_limit.set(deadline if outer is None else min(outer, deadline))
     try:
@@ -32,13 +32,13 @@ def limit_coroutines(deadline: float) -> t.Iterator[None]:
         _time_limit.reset(token)
 
 
-async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
-    """Await a coroutine of the running handler.
+async def cancelable(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
+    """Await a coroutine of the running handler. Cancel it if the handler is canceled.
 
-    :raises HandlerInterrupted: The caller has canceled, and so was the coroutine.
-    :raises TimeLimit: A time limit was reached, and the coroutine was canceled.
+    :raises HandlerInterrupted: The caller canceled the call, so the coroutine was canceled.
+    :raises TimeLimit: The time limit was reached, so the coroutine was canceled.
     """
-    import asyncio  # late: it takes long to import, and an app without coroutines needs none of it
+    import asyncio  # imported late, because it is slow to import and most apps have no coroutines
 
     work, limit = deadlines.active_message.get(), _time_limit.get()
     if work is None and limit is None:
@@ -53,13 +53,17 @@ async def while_wanted(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
             task.cancel()
 
     def end_from_outside() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine has ended
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so the coroutine has ended
             loop.call_soon_threadsafe(end, HandlerInterrupted)
 
     alarm = None
     if limit is not None:
         alarm = loop.call_later(max(0.0, limit - monotonic()), end, TimeLimit)
-    leave = deadlines.follow(work, object(), end_from_outside) if work is not None else None
+    leave = (
+        deadlines.cancel_with_handler(work, object(), end_from_outside)
+        if work is not None
+        else None
+    )
     try:
         return await coroutine
     except asyncio.CancelledError:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import typing as t
 
-#: Runs in place of the program for a moment.  ``PR_SET_PDEATHSIG`` outlives ``exec``; setting it
-#: here and not in a ``preexec_fn`` is what makes it safe in a process that has threads.
+#: Runs in the child before the program. ``PR_SET_PDEATHSIG`` stays set after ``exec``. It is not set in a
+#: ``preexec_fn``, because that is not safe in a process with threads.
 _BOUND = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -25,12 +25,14 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
-    """Start a program that gets SIGTERM when this process ends, in whatever way.
+    """Start a program that gets SIGTERM when this process ends, even if this process is killed.
 
-    It runs in a session of its own, so that Ctrl-C at the terminal reaches this process only, which stops the
-    program itself. The signal is Linux's ``PR_SET_PDEATHSIG``, which belongs to the **thread** that calls
-    this: call it from the main thread, or from one that stays. On other systems the program goes on if this
-    process is killed.
+    The program runs in its own session. Ctrl-C at the terminal therefore reaches only this process, which
+    then stops the program.
+
+    The signal is sent by Linux (``PR_SET_PDEATHSIG``) when the **thread** that called this function ends. So
+    call it from the main thread, or from another thread that lives as long. On other systems, the program
+    continues to run if this process is killed.
 
     :param command: The program's absolute path and its arguments.
     :param options: What :class:`subprocess.Popen` takes.
@@ -42,7 +44,10 @@ def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[
 def stop_process(
     process: subprocess.Popen[bytes], timeout: float, signum: int = signal.SIGTERM
 ) -> None:
-    """Ask a program of :func:`spawn_bound` to end; kill what is left after ``timeout`` seconds."""
+    """Send a signal to a program of :func:`spawn_bound`.
+
+    Kill it and its children after ``timeout`` seconds.
+    """
     if process.poll() is None:
         process.send_signal(signum)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -52,7 +57,7 @@ def stop_process(
 
 def kill_process(process: subprocess.Popen[bytes]) -> None:
     """Kill a program of :func:`spawn_bound` and its children."""
-    # The session outlives its leader for as long as a child is left in it.
+    # The process group exists until the last child has ended, even after the program itself has.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -61,7 +66,7 @@ def kill_process(process: subprocess.Popen[bytes]) -> None:
 def python_executable() -> str:
     """Return the path of this Python.
 
-    In a server with a Python inside, such as uWSGI, ``sys.executable`` is the server.
+    In a server that embeds Python, such as uWSGI, ``sys.executable`` is the server.
     """
     if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         return sys.executable

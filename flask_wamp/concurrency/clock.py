@@ -1,7 +1,8 @@
-"""The steady clock, for deadlines: it goes on where a test has stopped the time.
+"""The monotonic clock for deadlines. It runs even if a test has frozen the time.
 
-freezegun stops ``time.monotonic`` too. It replaces what modules refer to by that name, and so not what is
-here. A deadline that never comes is a test that hangs.
+freezegun freezes ``time.monotonic`` too, and with a frozen clock, a test would wait for a deadline forever.
+freezegun replaces attributes of modules that are ``time.monotonic``. It does not find the function inside
+of the ``partial``.
 """
 
 from __future__ import annotations
@@ -10,5 +11,5 @@ import functools
 import time
 import typing as t
 
-#: Returns the seconds of a clock that cannot be set, as ``time.monotonic`` does.
+#: Returns what ``time.monotonic`` returns, in seconds.
 monotonic: t.Callable[[], float] = functools.partial(time.monotonic)

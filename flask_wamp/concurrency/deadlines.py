@@ -1,10 +1,9 @@
-"""What the calls that a handler makes inherit from it: its deadline, and its cancellation.
+"""Calls that a handler makes inherit its deadline and its cancellation.
 
-A call made inside a handler ends at the handler's deadline at the latest, because no one uses a later
-answer. The deadline is known in this process only. It is not sent, because Crossbar 26.10 reads
-``CALL.Options.timeout`` as seconds, and other routers and callees read it as milliseconds, as the
-specification says. Between processes CANCEL has the same effect: a call that is given up interrupts its
-handler, the handler's own calls are given up, and so on down to the last one.
+A call inside a handler ends at the handler's deadline at the latest, because a later answer would not be
+used. The deadline is not sent to other peers: Crossbar 26.10 reads ``CALL.Options.timeout`` as seconds, while
+the specification, other routers and callees say milliseconds. CANCEL has the same effect across processes.
+When a caller cancels a call, its handler is interrupted and cancels its own calls, and so on down the chain.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ class Limited(t.Protocol):
     deadline: float | None
 
     calls: dict[object, Stop]
-    """Functions that end the calls it has made and that are not answered yet."""
+    """Functions that end the pending calls of its handler, by ticket."""
 
     to_interrupt: bool
-    """Whether it was canceled and its handler does not know yet: the handler's next call raises."""
+    """Whether it was canceled, and its handler's next call has to raise."""
 
 
 active_message: contextvars.ContextVar[Limited | None] = contextvars.ContextVar(
@@ -36,22 +35,24 @@ active_message: contextvars.ContextVar[Limited | None] = contextvars.ContextVar(
 """The invocation or event whose handler runs. The dispatcher sets it."""
 
 
-def inherited() -> float | None:
-    """Return the ``time.monotonic()`` until which the caller of the running handler waits, or None."""
+def inherited_deadline() -> float | None:
+    """Return the deadline of the running handler as a ``time.monotonic()``. None if there is none."""
     work = active_message.get()
     return work.deadline if work is not None else None
 
 
-def within(work: Limited, timeout: float, procedure: str) -> float:
-    """Return how many seconds a handler's call may take: the timeout, or the time left if that is less.
+def remaining_timeout(work: Limited, timeout: float, procedure: str) -> float:
+    """Return how many seconds a handler's call may take.
 
-    :raises CallTimeout: Nothing is left; the call is not sent.
-    :raises CallCanceled: The caller of the running handler has canceled. This is raised once, so that
-        code that cleans up may make calls.
+    This is the timeout, or the time left if that is less.
+
+    :raises CallTimeout: No time is left. The call is not sent.
+    :raises CallCanceled: The caller of the running handler has canceled it. This is raised only once, so that
+        cleanup code can make calls.
     """
     if work.to_interrupt:
         work.to_interrupt = False
-        raise unwanted(procedure)
+        raise handler_canceled(procedure)
     if work.deadline is None:
         return timeout
     left = work.deadline - monotonic()
@@ -60,22 +61,22 @@ def within(work: Limited, timeout: float, procedure: str) -> float:
     return min(timeout, left)
 
 
-def unwanted(procedure: str) -> CallCanceled:
-    """Return what a call raises that was given up because no one waits for the handler that made it."""
+def handler_canceled(procedure: str) -> CallCanceled:
+    """Return the error for a call whose handler was canceled."""
     return CallCanceled(
-        f"{procedure} is not wanted: the caller of this handler has canceled or left"
+        f"{procedure} was canceled: the caller of this handler has canceled or left"
     )
 
 
-def follow(work: Limited, ticket: object, stop: Stop) -> Stop:
-    """End a handler's call when the caller of the handler cancels.
+def cancel_with_handler(work: Limited, ticket: object, stop: Stop) -> Stop:
+    """Register a handler's call, so that it ends if the handler is canceled.
 
-    :param stop: Ends it; runs on the reader, perhaps twice, and must not wait.
-    :returns: A function to call when the call has ended.
+    :param stop: Ends the call. It runs on the reader, may be called twice, and must not wait.
+    :returns: A function that you must call when the call has ended.
     """
     calls = work.calls
     calls[ticket] = stop
-    if work.to_interrupt:  # in the meantime
+    if work.to_interrupt:  # the handler was canceled before its call was registered
         work.to_interrupt = False
         stop()
 
@@ -86,9 +87,9 @@ def follow(work: Limited, ticket: object, stop: Stop) -> Stop:
 
 
 def interrupt(work: Limited, *, ends_itself: bool) -> None:
-    """End the calls that a canceled handler has made, or the next one that it makes. Does not wait.
+    """End the pending calls of a canceled handler. If it has none, let its next call raise. Does not wait.
 
-    :param ends_itself: Whether the handler is ended in another way.
+    :param ends_itself: Whether the handler ends in another way, so that its next call need not raise.
     """
     work.to_interrupt = not ends_itself
     stops = list(work.calls.values())

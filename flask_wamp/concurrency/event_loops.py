@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import typing as t
 
-from .cancellation import while_wanted
+from .cancellation import cancelable
 
 Loop = asyncio.AbstractEventLoop
 T = t.TypeVar("T")
@@ -15,9 +15,9 @@ Items = t.AsyncGenerator[T, None]
 
 
 class LoopRunner:
-    """Runs coroutines in an event loop of its own, as ``asyncio.Runner`` of Python 3.11 does.
+    """Runs coroutines in its own event loop, like ``asyncio.Runner`` of Python 3.11.
 
-    Unlike that it does not handle signals, because it runs on workers.
+    Unlike ``asyncio.Runner``, it does not handle signals, because it runs on workers.
     """
 
     def __init__(self, loop: Loop | None = None) -> None:
@@ -25,14 +25,14 @@ class LoopRunner:
         self._task: asyncio.Future[object] | None = None
 
     def run(self, coroutine: Coroutine[T]) -> T:
-        """Run one to its end and return its result."""
+        """Run a coroutine and return its result."""
         with self._running():
             task = self._loop.create_task(coroutine)
             self._task = t.cast("asyncio.Future[object]", task)
             return self._loop.run_until_complete(task)
 
     def settle(self) -> None:
-        """Cancel the coroutine of a :meth:`run` that was interrupted, and let it end."""
+        """Cancel the coroutine of an interrupted :meth:`run`, and wait until it has ended."""
         task = self._task
         if task is None or task.done():
             return
@@ -41,7 +41,7 @@ class LoopRunner:
             self._loop.run_until_complete(task)
 
     def close(self) -> None:
-        """Cancel what still runs, and close the loop."""
+        """Cancel all tasks and close the loop."""
         with self._running():
             try:
                 tasks = asyncio.all_tasks(self._loop)
@@ -58,7 +58,7 @@ class LoopRunner:
 
 
 def iterate(source: Items[T], runner: LoopRunner) -> t.Iterator[T]:
-    """Iterate an asynchronous generator. Its loop does not run between two items."""
+    """Iterate over an asynchronous generator. Its loop does not run between two items."""
     try:
         while True:
             try:
@@ -74,12 +74,12 @@ def iterate(source: Items[T], runner: LoopRunner) -> t.Iterator[T]:
             runner.close()
 
 
-# Not ``source.__anext__()`` itself: a generator belongs to the loop that runs when it begins.
+# ``source.__anext__()`` must be called while the loop runs, because a generator registers with that loop.
 async def _next(source: Items[T]) -> T:
     async def item() -> T:
         return await source.__anext__()
 
-    return await while_wanted(item())
+    return await cancelable(item())
 
 
 async def _close(source: Items[T]) -> None:

@@ -1,4 +1,4 @@
-"""The queue in front of the workers. It is fair: a busy procedure does not make the others wait."""
+"""The queue of jobs that wait for a worker. It is fair, so a busy procedure does not delay others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ Job = t.Callable[[], object]
 
 
 class FairQueue:
-    """Jobs by kind, which take turns: one job of each kind, then the next one of each.
+    """Jobs by kind. The kinds take turns: one job of each kind, then the next job of each.
 
-    Jobs of one kind keep their order. The queue has no lock: its owner calls it under a lock of its own.
+    Jobs of one kind keep their order. The queue has no lock. Its owner must hold a lock when it calls any
+    method.
 
-    :param limit: How many jobs may wait. While the queue is full, a kind with less than its share still
-        gets in, so up to twice as many may wait. The same holds for ``max_bytes``.
-    :param max_bytes: How many bytes the messages of waiting jobs may have. A job that finds the queue
-        empty gets in, whatever its size.
+    :param limit: How many jobs may wait. If the queue is full, it still accepts jobs of a kind that has less
+        than its share. So up to twice as many may wait. The same is true of ``max_bytes``.
+    :param max_bytes: How many bytes the messages of waiting jobs may have together. An empty queue accepts a
+        job of any size.
     """
 
     __slots__ = ("_kinds", "_turns", "bytes", "length", "limit", "max_bytes")
@@ -25,16 +26,16 @@ class FairQueue:
         self.limit = limit
         self.max_bytes = max_bytes
         self.length = 0
-        """How many jobs wait; an attribute, because ``len()`` would cost a call per look."""
+        """How many jobs wait. This is an attribute, because ``len()`` would cost a function call."""
         self.bytes = 0
-        """How many bytes their messages have."""
+        """How many bytes the messages of these jobs have."""
         self._kinds: dict[object, _Waiting] = {}
         self._turns: collections.deque[object] = collections.deque()
 
     def offer(self, job: Job, kind: object, *, spare: int = 0, size: int = 0) -> bool:
-        """Append a job, or return False if there is no room for it.
+        """Append a job. Return False if the queue is full.
 
-        :param spare: How many jobs are about to be taken out, and do not count.
+        :param spare: How many waiting jobs are about to be taken out. They are not counted.
         :param size: The bytes of the job's message.
         """
         length = self.length - spare
@@ -65,9 +66,9 @@ class FairQueue:
         self.length += 1
 
     def popleft(self) -> Job:
-        """Take the next job out.
+        """Remove the next job and return it.
 
-        :raises IndexError: There is none.
+        :raises IndexError: The queue is empty.
         """
         kind = self._turns[0]
         waiting = self._kinds[kind]
@@ -83,12 +84,12 @@ class FairQueue:
         return job
 
     def clear(self) -> list[Job]:
-        """Take all jobs out, and return them."""
+        """Remove all jobs and return them."""
         return [self.popleft() for _ in range(self.length)]
 
 
 class _Waiting:
-    """The waiting jobs of one kind, each with the bytes of its message, and their sum."""
+    """The waiting jobs of one kind. Each has the size of its message. ``bytes`` is the sum."""
 
     __slots__ = ("bytes", "jobs")
 

@@ -1,10 +1,10 @@
-"""Event loops under gevent, where all greenlets share one thread of the system.
+"""Event loops under gevent, where all greenlets share one operating system thread.
 
-asyncio allows one running loop per thread, and gives every greenlet the same answer when it asks for the
-running loop. While coroutines run here, each switch between greenlets switches the running loop too.
+asyncio allows one running loop per thread, so all greenlets would share it. While coroutines run here, each
+switch between greenlets therefore switches the running loop too.
 
-No library does that for an extension: ``asyncio-gevent`` (0.2.5, beta) replaces the event loop policy of the
-whole process, which is for the app to decide.
+No library does this in a way that suits an extension. ``asyncio-gevent`` (0.2.5, beta) replaces the event
+loop policy of the whole process, and only the app should decide that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LoopRunner(event_loops.LoopRunner):
 
 
 def run(coroutine: event_loops.Coroutine[T]) -> T:
-    """Run a coroutine to its end in this greenlet, and cancel the tasks that it leaves."""
+    """Run a coroutine in this greenlet, and cancel the tasks that it has not awaited."""
     runner = LoopRunner()
     try:
         return runner.run(coroutine)
@@ -50,12 +50,12 @@ def run(coroutine: event_loops.Coroutine[T]) -> T:
 
 
 class _Switching:
-    """Gives each greenlet its own running loop, as long as there are any loops."""
+    """Gives each greenlet its own running loop. It traces switches only while a loop runs."""
 
     def __init__(self) -> None:
         self._count = 0
         self._loops: dict[t.Any, tuple[event_loops.Loop, t.Any]] = {}
-        """The loops of greenlets that do not run now, with the hooks by which generators find their loop."""
+        """The loops of greenlets that are switched out, each with its asynchronous generator hooks."""
         self._previous: t.Callable[[str, t.Any], None] | None = None
 
     def begin(self) -> None:
@@ -68,13 +68,13 @@ class _Switching:
         """Count a greenlet whose loop has ended."""
         self._count -= 1
         self._loops.pop(greenlet.getcurrent(), None)
-        # Loops of asynchronous views may still be kept here.
+        # A loop that an asynchronous view runs may still be stored here.
         idle = not self._count and not self._loops
         if idle and greenlet.gettrace() == self._switched:
             greenlet.settrace(self._previous)
 
     def _switched(self, event: str, greenlets: t.Any) -> None:
-        """Trace switches; greenlet calls it in the greenlet that goes on."""
+        """Switch the running loop. greenlet calls this in the greenlet that is switched to."""
         if self._previous is not None:
             self._previous(event, greenlets)
         origin, target = greenlets

@@ -1,7 +1,7 @@
-"""Guards for code that must go on, whatever the code it calls raises.
+"""Guards for threads that must continue after any exception.
 
-Log handlers and filters, signal receivers and callbacks belong to the app. They may raise anything, and so
-may ``sys.stderr`` when it is closed. A thread of this library that dies of it would take the session away.
+Log handlers and filters, signal receivers and callbacks belong to the app and may raise any exception. A
+closed ``sys.stderr`` raises too. If that ended a thread of this library, the session would be lost.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import typing as t
 
 
 def report(log: t.Callable[..., object], message: str, *args: object) -> None:
-    """Log something where nothing may be raised: ``report(logger.exception, "...", ...)``."""
-    # If the log itself is broken, there is nowhere left to say so.
+    """Log a message without ever raising an exception: ``report(logger.exception, "...", ...)``."""
+    # An error of the log itself cannot be logged.
     with contextlib.suppress(BaseException):
         log(message, *args)
 

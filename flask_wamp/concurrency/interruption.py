@@ -1,4 +1,4 @@
-"""Ending a handler from outside when its answer is not wanted any more: possible under gevent."""
+"""Interrupt a handler from outside after its call was canceled. This is possible only under gevent."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import typing as t
 
 
 class HandlerInterrupted(BaseException):
-    """Raised in a handler whose answer is not wanted any more; for this library's use."""
+    """Raised in a handler whose call was canceled. It is internal to this library."""
 
 
 class TimeLimit(HandlerInterrupted):
-    """Raised in a coroutine that a time limit has ended."""
+    """Raised in a coroutine that has reached its time limit."""
 
 
 class Interruptible:
-    """A context in which :meth:`interrupt` ends what runs. Works in greenlets only."""
+    """A context that :meth:`interrupt` can end from outside. It works only in greenlets."""
 
     __slots__ = ("_greenlet",)
 
@@ -37,8 +37,8 @@ class Interruptible:
             get_hub().loop.run_callback(self._throw)
 
     def _throw(self) -> None:
-        # This runs in the hub. No other greenlet runs between the check and the throw, so it never hits the
-        # worker after the job has ended.
+        # This runs in the hub. No other greenlet runs between the check and the throw, so the exception is
+        # never raised in a worker whose job has ended.
         running, self._greenlet = self._greenlet, None
         if running is not None:
             running.throw(HandlerInterrupted)

@@ -1,10 +1,11 @@
-"""Two threads that take turns at reading a connection, so that a few calls need not change threads.
+"""Two threads that take turns at reading a connection, so that most calls run on the thread that read them.
 
-Waking another thread costs more than most handlers do. So the thread that reads calls, and finds nothing
-else to do, runs their handlers itself. The pool's workers run the others, and the second thread reads on
-meanwhile. It is woken for that; or, where the last handlers were quick, it looks now and then, and takes over
-only when a handler takes long or waits for an answer. When many calls come at once, the workers are awake
-anyway, and get them.
+To wake another thread costs more than most handlers do. So if the pool has no other work, the thread that has
+read a call runs its handler. Meanwhile the second thread reads.
+
+Usually the second thread is woken for that. If the last handlers were quick, it is not woken. It checks
+periodically instead, and takes over only if a handler takes long or waits for an answer. If many calls arrive
+at once, the pool's workers are awake already and run them.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from .workers import InlineWorker
 
 E = t.TypeVar("E")
 
-#: Waits for what comes next and returns it; None at the end.
+#: Waits for the next events and returns them. Returns None at the end.
 Read = t.Callable[[], "list[E] | None"]
 
-#: Handles what came: submits jobs to the pool.
+#: Handles events by submitting jobs to the pool.
 Handle = t.Callable[["list[E]"], None]
 Flush = t.Callable[[], None]
 
 
 def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
-    """Read until the end. Jobs that come are run by the pool, or by the thread that reads.
+    """Read until the end. The pool or the thread that reads runs the jobs.
 
-    :param read: What it raises is raised here.
-    :param flush: Has answers sent that were kept back for those after them; must not wait.
+    :param read: Exceptions of this function are raised here.
+    :param flush: Sends answers that were held back to be sent together with later ones. It must not wait.
     """
-    if pool.in_greenlets:  # changing them costs next to nothing
+    if pool.in_greenlets:  # to switch greenlets costs almost nothing
         read_in_turn(pool, read, handle, flush)
     else:
         LeaderFollowers(pool, read, handle, flush).run()
 
 
 def read_in_turn(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
-    """Do as :func:`read_all`, in this thread alone: the pool runs all jobs."""
+    """Read until the end in this thread only. The pool runs all jobs."""
     _read_on(pool, read, handle, lambda: None)
 
 
@@ -52,7 +53,7 @@ def _read_on(
     handle: Handle[E],
     inline: t.Callable[[], InlineWorker | None],
 ) -> Job | None:
-    """Read until there is a job for an inline worker; None at the end."""
+    """Read until there is a job for the inline worker, and return it. Return None at the end."""
     while (events := read()) is not None:
         if events:
             job = pool.gather(inline(), handle, events)
@@ -62,17 +63,20 @@ def _read_on(
 
 
 class LeaderFollowers(t.Generic[E]):
-    """The thread with the baton reads. While it runs quick jobs, the other one may take the baton.
+    """Two threads and a baton. The thread with the baton reads.
 
-    Locks: none is held while another is taken but the baton, which stands for the right to read and is
-    held across everything that the leader does.
+    The thread releases the baton while it runs quick jobs, and the other thread may then take it.
+
+    Locks: a thread holds at most one lock besides the baton. The baton stands for the right to read. A thread
+    holds it across everything it does while it reads.
     """
 
-    #: Seconds below which a job is quick; several jobs are if they take no longer on average.
+    #: Seconds below which a job is quick. Several jobs are quick if their average is below it.
     QUICK = 0.0001
     #: Quick jobs in a row after which the next ones are expected to be quick.
     TRUST = 8
-    #: Seconds between two looks at jobs that were expected to be quick: they delay reading by two at most.
+    #: Seconds between two checks of jobs that are expected to be quick. They delay reading by two checks at
+    #: most.
     WATCH = 0.001
 
     def __init__(self, pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None:
@@ -81,44 +85,44 @@ class LeaderFollowers(t.Generic[E]):
         self._handle = handle
         self._flush = flush
         self._baton = threading.Lock()
-        """Held in the name of the thread that reads; free while that one runs quick jobs."""
+        """Held by the thread that reads. It is free while that thread runs quick jobs."""
         self._bells = (threading.Lock(), threading.Lock())
-        """One for each thread: released to give it the baton."""
+        """One lock for each thread. Releasing it wakes the thread and gives it the baton."""
         for lock in (self._baton, *self._bells):
             lock.acquire()
         self._idle = [True, True]
         self._watching = False
-        """Whether the idle thread looks now and then."""
+        """Whether the idle thread checks periodically if it should take the baton."""
         self._quick = 0
         """How many jobs in a row were quick."""
         self._between = 0
         """How often jobs were run between two reads."""
         self._runner: int | None = None
-        """The thread that ran the last of those."""
+        """The thread that ran the last of these jobs."""
         self._over = threading.Event()
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Have two threads read, and wait for the end; a handler may go on in one of them."""
+        """Let two threads read, and wait for the end. A handler may still run in one of them."""
         threads = []
         try:
             for me in (0, 1):
                 take_turns = functools.partial(self._take_turns, me)
                 threads.append(spawn(take_turns, f"wamp-worker-reader-{me + 1}"))
-        except RuntimeError:  # the system gives no more threads
+        except RuntimeError:  # the system cannot start another thread
             self._over.set()
             self._bells[0].release()
             raise
         self._ring(0)
         self._over.wait()
         for thread, idle in zip(threads, self._idle, strict=True):
-            if idle:  # else a handler goes on in it
+            if idle:  # otherwise a handler still runs in it
                 thread.join(1.0)
         if self._error is not None:
             raise self._error
 
     def _take_turns(self, me: int) -> None:
-        inline = InlineWorker(self._pool, functools.partial(self._hurry, me))
+        inline = InlineWorker(self._pool, functools.partial(self._before_waiting, me))
         while self._await_turn(me):
             try:
                 while self._read_and_run(me, inline):
@@ -131,7 +135,7 @@ class LeaderFollowers(t.Generic[E]):
                 return
 
     def _await_turn(self, me: int) -> bool:
-        """Wait for the baton, or take it; False at the end."""
+        """Wait for the baton, or take it. Return False at the end."""
         seen = None
         self._watching = self._is_trusted
         self._idle[me] = True
@@ -139,7 +143,7 @@ class LeaderFollowers(t.Generic[E]):
             if self._between != seen:
                 seen = self._between
                 continue
-            self._watching = False  # before the look at the baton: see _offer
+            self._watching = False  # set before the baton is tried, see _offer
             if self._baton.acquire(blocking=False):
                 self._share()
                 break
@@ -147,7 +151,10 @@ class LeaderFollowers(t.Generic[E]):
         return not self._over.is_set()
 
     def _read_and_run(self, me: int, inline: InlineWorker) -> bool:
-        """Read until there are jobs for this thread, and run them; return whether to read on then."""
+        """Read until there are jobs for this thread, and run them.
+
+        Return whether this thread should read again.
+        """
         assert self._baton.locked()
         get_inline = functools.partial(self._inline_if_relieved, me, inline)
         job = _read_on(self._pool, self._read, self._handle, get_inline)
@@ -170,7 +177,7 @@ class LeaderFollowers(t.Generic[E]):
         return between and self._baton.acquire(blocking=False)
 
     def _inline_if_relieved(self, me: int, inline: InlineWorker) -> InlineWorker | None:
-        """Run a job on this thread only if the other one is there to read on."""
+        """Return the inline worker if the other thread is free to read. Return None otherwise."""
         return inline if self._idle[1 - me] else None
 
     @property
@@ -179,20 +186,23 @@ class LeaderFollowers(t.Generic[E]):
         return self._quick >= self.TRUST
 
     def _offer(self, me: int) -> bool:
-        """Release the baton. False if the other thread does not look any more: then nothing has happened."""
+        """Release the baton.
+
+        If the other thread does not check for it any more, take it back and return False.
+        """
         self._runner = me
         self._between += 1
         self._baton.release()
         return self._watching or not self._baton.acquire(blocking=False)
 
-    def _hurry(self, me: int) -> None:
-        """Let the other thread read now, because the job waits for something that has to be read."""
+    def _before_waiting(self, me: int) -> None:
+        """Let the other thread read now, because the job waits for a message."""
         if self._runner == me and self._baton.acquire(blocking=False):
             self._share()
             self._ring(1 - me)
 
     def _share(self) -> None:
-        """Have others run what is in the queue, and send what was answered."""
+        """Let other workers run the queued jobs, and send the answers that were held back."""
         if self._pool.queue.length or self._pool.is_watched:
             self._pool.share()
         self._flush()

@@ -1,4 +1,4 @@
-"""A value of its own for each process."""
+"""Values that each process has one of, and makes again after a fork."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ T = t.TypeVar("T")
 
 
 class PerProcess(t.Generic[T]):
-    """Makes a value when a process first uses it, and returns the same one to this process from then on.
+    """Makes a value when a process first uses it. Later uses in the same process return the same value.
 
-    After a fork a child must not use its parent's value: a thread that does not exist there may hold a lock.
-    A value is not made before it is used: a server may patch ``threading`` after the app has been imported,
-    and a lock that was made before would block the process.
+    A child process must not use the value of its parent: a lock in it may be held by a thread that does not
+    exist in the child. And the value must not be made too early: a server may patch ``threading`` after it
+    has imported the app, and a lock that was made before would block the process.
 
-    It is safe to use in any thread, and takes no lock. If two threads make a value, one is kept for both.
+    It is safe to use in any thread, and takes no lock. If two threads make a value at once, both get the
+    first.
 
-    :param make: Makes the value of a process.
+    :param make: Makes the value.
     """
 
     def __init__(self, make: t.Callable[[], T]) -> None:

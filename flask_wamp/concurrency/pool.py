@@ -20,10 +20,10 @@ T = t.TypeVar("T")
 
 @t.runtime_checkable
 class Refusable(t.Protocol):
-    """A job whose caller gets an error if it can't be run."""
+    """A job whose caller gets an error if it cannot be run."""
 
     def __call__(self) -> object:
-        """Run it."""
+        """Run the job."""
 
     def refuse(self) -> object:
         """Answer the caller with an error. Must not wait."""
@@ -33,22 +33,24 @@ class Pool(Slots):
     """Workers with a fixed number of slots, and a bounded queue of jobs.
 
     A job that waits for another peer releases its slot (:meth:`.Slots.release_slot`) and takes one again
-    before it goes on. So at most ``size`` jobs run at once, and jobs that wait for each other do not starve.
+    before it continues. So at most ``size`` jobs run at once, and jobs that wait for each other do not
+    deadlock.
 
-    Only one worker is woken at a time. It wakes the next one when it takes a job and sees more. So a worker
-    that is awake runs jobs that never wait one after the other, each at the cost of a function call. As soon
-    as a job waits, the interpreter is free for the next worker.
+    Only one worker is woken at a time. When it takes a job and there are more, it wakes the next worker. If
+    jobs do not wait, the first worker usually runs them all before the next worker gets the interpreter, and
+    each costs only a function call. As soon as a job waits, the next worker continues.
 
-    Each job runs in a fresh ``contextvars.Context``. The context variables that it sets end with it.
+    Each job runs in a new ``contextvars.Context``, so context variables that it sets end with the job.
 
-    **Threads are bounded.** A job that waits keeps its thread. When all threads wait, they may be waiting for
+    **Threads are bounded.** A job that waits keeps its thread. If all threads wait, they may be waiting for
     jobs that are still in the queue. If no thread becomes free for some time, :meth:`refuse_starving` refuses
-    the jobs in the queue. Their callers get an error at once, and not at the end of their timeout.
+    the jobs in the queue. Their callers then get an error at once, instead of waiting for their timeout.
 
-    :param size: How many jobs run at once; None: as many as suit threads or greenlets.
-    :param max_pending: How many jobs may wait, see :class:`.fair_queue.FairQueue`. More are refused.
-    :param max_threads: The most threads, those of waiting jobs included.
-    :param max_bytes: The most bytes that the messages of the jobs in the queue may have.
+    :param size: How many jobs run at once. None means a default that suits threads or greenlets.
+    :param max_pending: How many jobs may wait in the queue, see :class:`.FairQueue`. Further jobs are
+        refused.
+    :param max_threads: The maximum number of threads, including those of waiting jobs.
+    :param max_bytes: The maximum size of the messages of all jobs in the queue together.
     """
 
     def __init__(
@@ -62,9 +64,9 @@ class Pool(Slots):
         super().__init__(size, FairQueue(max_pending, max_bytes), max_threads)
         self._gathering = False
         self._watched: Worker | None = None
-        """The inline worker that runs the jobs in the queue alone, as long as it is quick."""
+        """The inline worker that runs the queued jobs alone, as long as it is quick."""
         self.is_watched = False
-        """Whether there is such a worker. May be read without the lock."""
+        """Whether there is such a worker. You may read this without the lock."""
         self._stopping = False
         self._all_idle: threading.Event | None = None
         self._drainer: Worker | None = None
@@ -72,10 +74,10 @@ class Pool(Slots):
     def submit(self, job: Job, *, kind: object = None, size: int = 0, force: bool = False) -> bool:
         """Run a job on a worker as soon as there is a slot.
 
-        :param kind: What the job is for: kinds take turns.
-        :param size: The bytes of the job's message.
+        :param kind: The queue that the job waits in. The kinds take turns.
+        :param size: The size of the job's message in bytes.
         :param force: Accept the job even if the queue is full.
-        :returns: False when the job was refused: the queue is full, or the pool is stopping.
+        :returns: False if the job was refused because the queue is full or the pool is stopping.
         """
         with self._lock:
             if self._stopping:
@@ -97,13 +99,13 @@ class Pool(Slots):
     def gather(
         self, inline: InlineWorker | None, handle: t.Callable[[T], object], batch: T
     ) -> Job | None:
-        """Call ``handle(batch)``, which submits jobs. One worker is woken for all of them, at the end.
+        """Call ``handle(batch)``, which submits jobs. Afterwards, wake one worker for all of them.
 
         Only one thread may call this at a time, the one that reads.
 
-        :param inline: Who runs the first job if there are not many.
-        :returns: A job that has a slot, for the inline worker's ``run``. A worker is woken for the others by
-            :meth:`share`, unless the inline worker runs them alone, see :meth:`watch`.
+        :param inline: The worker that runs the first job, unless there are too many.
+        :returns: A job for the inline worker's ``run``. It has a slot already. :meth:`share` wakes a worker
+            for the other jobs, unless the inline worker runs them alone, see :meth:`watch`.
         """
         self._gathering = True
         try:
@@ -126,19 +128,20 @@ class Pool(Slots):
             return self.queue.popleft()
 
     def watch(self, inline: InlineWorker) -> None:
-        """Let this inline worker take jobs without waking another, until :meth:`share`."""
+        """Let this inline worker take jobs without waking other workers, until :meth:`share` is called."""
         self._watched, self.is_watched = inline.worker, True
 
     def share(self) -> None:
-        """Wake a worker for what is in the queue: no inline worker runs it alone any more."""
+        """Wake a worker for the queued jobs. The inline worker does not run them alone any more."""
         with self._lock:
             self._watched, self.is_watched = None, False
             self._wake_if_needed()
 
     def refuse_starving(self, patience: float) -> int:
-        """Refuse what is in the queue if no thread has been free for it for ``patience`` seconds.
+        """Refuse the queued jobs if no thread has been free for ``patience`` seconds.
 
-        A job with a method ``refuse`` is refused by it; others stay. A timer calls this now and then.
+        Jobs that are :class:`Refusable` are refused. Others stay in the queue. A timer calls this
+        periodically.
 
         :returns: How many jobs were refused.
         """
@@ -147,7 +150,7 @@ class Pool(Slots):
             return 0
         refused: list[Refusable] = []
         with self._lock:
-            # Workers that do not wait come to the queue by themselves.
+            # A worker that does not wait takes a job from the queue as soon as it has finished its own.
             if self.starving_since is None or self._away < len(self._workers):
                 return 0
             for job in self.queue.clear():
@@ -158,7 +161,7 @@ class Pool(Slots):
             self.starving_since = monotonic() if self.queue.length else None
         report(
             logger.error,
-            "all %d threads wait for answers; %d calls that wait for a thread are refused",
+            "all %d threads are waiting for answers; refused %d queued calls",
             self.threads,
             len(refused),
         )
@@ -167,11 +170,11 @@ class Pool(Slots):
         return len(refused)
 
     def stop(self, timeout: float) -> bool:
-        """Let running and waiting jobs finish, at most ``timeout`` seconds, then end all workers.
+        """Let running and waiting jobs finish for at most ``timeout`` seconds, then end all workers.
 
-        Starts no thread for it, but for jobs that are left in the queue. Call it from one thread only.
+        Call it from one thread only. It starts threads only if there are jobs in the queue.
 
-        :returns: Whether all finished in time.
+        :returns: Whether all jobs finished in time.
         """
         finished = self._drain(timeout)
         with self._lock:
@@ -189,20 +192,19 @@ class Pool(Slots):
 
     def _drain(self, timeout: float) -> bool:
         with self._lock:
-            self._drainer = (
-                current_worker.get()
-            )  # a job that stops the pool does not wait for itself
+            # A job that stops the pool must not wait for itself.
+            self._drainer = current_worker.get()
             if not self._busy():
                 return True
             self._all_idle = threading.Event()
             alone = not self._workers
-        # No thread could be started: at the end of the interpreter, or at the system's limit.
+        # No thread could be started, because the interpreter is ending or the system's limit is reached.
         if alone:
             self._run_here(monotonic() + timeout)
         return self._all_idle.wait(timeout)
 
     def _run_here(self, deadline: float) -> None:
-        """Run what is in the queue in this thread, for want of any other."""
+        """Run the queued jobs in this thread, because there are no workers."""
         inline = InlineWorker(self)
         while monotonic() < deadline:
             with self._lock:
@@ -216,14 +218,17 @@ class Pool(Slots):
 
     def _busy(self) -> bool:
         assert self._lock.locked()
-        # A worker that was woken is busy with a job in the queue, or with nothing.
+        # The worker that is just waking is not counted: its job is still in the queue, if there is one.
         busy = len(self._workers) - len(self._idle) - (self._waking is not None)
         return self.queue.length > 0 or busy > (self._drainer in self._workers)
 
     # Called by workers.
 
     def next_job(self, worker: Worker) -> Job | None:
-        """Return the worker's next job. None: its slot is released, and it is idle or dismissed."""
+        """Return the worker's next job.
+
+        If None, the worker has no slot any more, and is idle or dismissed.
+        """
         if self._cannot_start is not None:
             self._report_threads()
         with self._lock:

@@ -8,10 +8,10 @@ import select
 
 
 class SelfPipe:
-    """Like a ``threading.Event``, for signal handlers.
+    """Like a ``threading.Event``, but safe to set in a signal handler.
 
-    A signal handler interrupts the main thread anywhere. ``Event.set`` would wait for the event's lock for
-    ever if the handler has interrupted ``wait`` while that held the lock.
+    A signal handler may interrupt the main thread anywhere, even in ``Event.wait`` while that holds the
+    event's lock. ``Event.set`` would then wait for the lock forever.
     """
 
     def __init__(self) -> None:
@@ -20,24 +20,24 @@ class SelfPipe:
         os.set_blocking(self._writer, False)
 
     def set(self) -> None:
-        """Wake the thread that waits. Safe in signal handlers."""
-        with contextlib.suppress(BlockingIOError):  # full: it is set already
+        """Set the event and wake the thread that waits for it. Safe in signal handlers."""
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the event is set already
             os.write(self._writer, b"!")
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Return whether the event is set."""
         return self.wait(0.0)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set; return whether it is."""
+        """Wait until the event is set, at most ``timeout`` seconds. Return whether it is set."""
         return bool(select.select([self._reader], [], [], timeout)[0])
 
     def clear(self) -> None:
-        """Forget that it was set."""
+        """Reset the event."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close both ends of the pipe."""
         os.close(self._reader)
         os.close(self._writer)

@@ -17,12 +17,12 @@ logger = get_logger("flask_wamp.execution")
 class SerialQueue:
     """Jobs that run in order, at most ``concurrency`` at once, on the workers of a pool.
 
-    :param limit: How many jobs may wait; more are refused.
-    :param max_bytes: How many bytes the messages of waiting jobs may have. A job that finds the queue
-        empty gets in, whatever its size.
+    :param limit: How many jobs may wait. Further jobs are refused.
+    :param max_bytes: How many bytes the messages of waiting jobs may have together. An empty queue accepts a
+        job of any size.
     """
 
-    #: How many jobs run before the worker turns to other kinds of jobs.
+    #: How many jobs a worker runs in a row before other kinds of jobs get their turn.
     TURN = 32
 
     def __init__(
@@ -34,7 +34,7 @@ class SerialQueue:
         self._bytes = 0
         self._free = concurrency
         self._starting = 0
-        """How many turns the pool has accepted that have not taken their first job yet."""
+        """How many turns the pool has accepted, but not started yet."""
         self._limit = limit
         self._max_bytes = max_bytes
 
@@ -44,12 +44,13 @@ class SerialQueue:
         return len(self._waiting)
 
     def submit(self, job: Job, *, size: int = 0) -> bool:
-        """Append a job; return False when too many wait, or too many bytes.
+        """Append a job. Return False if too many jobs or bytes are waiting.
 
-        :param size: The bytes of the job's message.
+        :param size: The size of the job's message in bytes.
         """
         with self._lock:
-            # A job whose turn is on its way does not wait: a limit of 1 means one besides the running ones.
+            # A job whose turn is about to start is not counted as waiting. So a limit of 1 allows one job in
+            # addition to those that run.
             waiting = len(self._waiting) - self._starting
             if waiting >= self._limit or (waiting > 0 and self._bytes + size > self._max_bytes):
                 return False
@@ -63,18 +64,19 @@ class SerialQueue:
         return True
 
     def refuse(self) -> None:
-        """Refuse the waiting calls, because the pool has no thread to run them; events go on waiting."""
+        """Refuse the waiting calls, because the pool has no thread to run them. Events continue to wait."""
         with self._lock:
             waiting, self._waiting = self._waiting, collections.deque()
             refused = [job for job, _ in waiting if isinstance(job, Refusable)]
             self._waiting.extend(each for each in waiting if not isinstance(each[0], Refusable))
             self._bytes = sum(size for _, size in self._waiting)
-        self.pool.submit(self, kind=self, force=True)  # the turn that the pool does not run now
+        # This replaces the turn that the pool has just refused.
+        self.pool.submit(self, kind=self, force=True)
         for job in refused:
             job.refuse()
 
     def __call__(self) -> None:
-        """Run jobs for one turn; the pool calls it."""
+        """Run the jobs of one turn. The pool calls this."""
         for number in range(self.TURN):
             with self._lock:
                 if number == 0:
@@ -85,9 +87,9 @@ class SerialQueue:
                 job, size = self._waiting.popleft()
                 self._bytes -= size
             try:
-                # The pool runs each turn in a fresh context; here each job gets its own copy of it.
+                # The pool runs the whole turn in one new context. Each job gets its own copy of it.
                 contextvars.copy_context().run(job)
-            except BaseException:  # a job handles its own errors: this is a defect of the library
+            except BaseException:  # a job handles its own errors, so this is a bug in the library
                 report(logger.exception, "a job failed")
         with self._lock:
             self._starting += 1

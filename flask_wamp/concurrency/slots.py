@@ -1,6 +1,6 @@
 """Workers, and the slots that limit how many of them run at once.
 
-A worker that waits for another peer releases its slot, and takes one again before it goes on.
+A worker that waits for another peer releases its slot, and takes one again before it continues.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from .._text import get_logger
 from .clock import monotonic
 from .fair_queue import FairQueue, Job
 from .guards import report
-from .threads import Waiter, acquire_in_any_case, is_monkey_patched, spawn
+from .threads import Waiter, acquire_uninterrupted, is_monkey_patched, spawn
 from .workers import Worker, current_worker
 
 logger = get_logger("flask_wamp.execution")
 
-#: How many threads a pool has for jobs that wait for other peers, besides those that run. Greenlets
-#: cost next to nothing.
+#: How many threads a pool may have for jobs that wait for other peers, in addition to those that run.
+#: Greenlets cost almost nothing.
 WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
 
-#: How many jobs run at once where nothing is configured.
+#: How many jobs run at once by default.
 THREADS, GREENLETS = 32, 1000
 
 
 class Slots(abc.ABC):
-    """The workers of a pool, and which of them have a slot. :class:`.Pool` adds the jobs.
+    """The workers of a pool, and their slots. :class:`.Pool` adds the jobs.
 
-    Locks: ``_lock`` is taken last. No other state is touched under it. It is released before anything is
-    logged, and before a job runs.
+    Locks: ``_lock`` is taken last. It guards the state of the pool only. It is released before anything is
+    logged and before a job runs.
 
-    :param size: How many workers run at once; None: as many as suit threads or greenlets.
+    :param size: How many workers run at once. None means a default that suits threads or greenlets.
     :param queue: The jobs that have no slot yet.
-    :param max_threads: The most threads, those of waiting jobs included.
+    :param max_threads: The maximum number of threads, including those of waiting jobs.
     """
 
     def __init__(self, size: int | None, queue: FairQueue, max_threads: int | None) -> None:
         self.in_greenlets = is_monkey_patched()
-        """Whether workers are greenlets: these can be killed, and changing them costs next to nothing."""
+        """Whether workers are greenlets. Greenlets can be killed, and a switch costs almost nothing."""
         self.size = size or (GREENLETS if self.in_greenlets else THREADS)
         waiting = WAITING_GREENLETS if self.in_greenlets else WAITING_THREADS
         self.max_threads = max_threads or self.size + waiting
         self.queue = queue
-        """Jobs without a slot. ``queue.length`` may be read without the lock."""
+        """Jobs without a slot. You may read ``queue.length`` without the lock."""
         self._lock = threading.Lock()
         self._free = self.size
         self._waking: Worker | None = None
-        """The worker that was woken, has a slot, and has not looked for a job yet."""
+        """The worker that was woken and has a slot, but has not taken a job yet."""
         self._idle: list[Worker] = []
         self._returning: collections.deque[threading.Lock] = collections.deque()
-        """Locks of workers that have waited and need a slot again. Releasing one gives it the slot."""
+        """Locks of workers that have waited and need a slot again. Releasing one passes a slot on."""
         self._workers: set[Worker] = set()
         self._away = 0
-        """How many workers have released their slot, and wait."""
+        """How many workers have released their slot while they wait."""
         self._numbers = itertools.count(1)
         self._cannot_start: int | None = None
-        """How many threads were running when the system could start no more. None once that is logged."""
+        """How many threads were running when the system could not start another. None after it is logged."""
         self.starving_since: float | None = None
-        """The ``time.monotonic()`` since which jobs wait and no thread is left to run them."""
+        """The ``time.monotonic()`` since which jobs have been waiting without any free thread."""
         self.on_starving: t.Callable[[], None] = lambda: None
-        """Called when that may have begun, perhaps often. It must have ``refuse_starving`` called later."""
+        """Called, perhaps often, when the pool may be starving. It must schedule ``refuse_starving``."""
 
     @property
     def pending(self) -> int:
-        """How many jobs are in the queue and have no slot."""
+        """How many jobs wait in the queue without a slot."""
         return max(0, self.queue.length - self._free - (self._waking is not None))
 
     @property
@@ -79,7 +79,7 @@ class Slots(abc.ABC):
 
     @property
     def threads(self) -> int:
-        """How many workers there are, those of waiting jobs included."""
+        """How many workers there are, including those of waiting jobs."""
         return len(self._workers)
 
     @property
@@ -88,20 +88,23 @@ class Slots(abc.ABC):
         return len(self._idle)
 
     def reserve(self, count: int) -> int:
-        """Start workers until ``count`` are idle, or the system starts no more. Return how many are idle."""
+        """Start workers until ``count`` are idle or no more can be started. Return how many are idle."""
         with self._lock:
             idle = len(self._idle)
             while idle < count and self._free and len(self._workers) < self.max_threads:
                 if self._start_worker() is None:
                     break
-                # The new worker has a slot, like every worker that is woken, and looks for a job first.
+                # A new worker has a slot and looks for a job, like every worker that is woken.
                 self._free -= 1
                 idle += 1
             return idle
 
     @abc.abstractmethod
     def next_job(self, worker: Worker) -> Job | None:
-        """Return the worker's next job. None if its slot is released, and it is idle or dismissed."""
+        """Return the worker's next job.
+
+        If None, the worker has no slot any more, and is idle or dismissed.
+        """
 
     def discard(self, worker: Worker) -> None:
         """Forget a worker whose thread ends."""
@@ -109,7 +112,10 @@ class Slots(abc.ABC):
             self._workers.discard(worker)
 
     def release_slot(self) -> t.ContextManager[None]:
-        """Return a context in which another job has this one's slot. Does nothing outside of a job."""
+        """Return a context in which another job may use this job's slot.
+
+        Outside of a job, it does nothing.
+        """
         worker = current_worker.get()
         return (
             contextlib.nullcontext()
@@ -118,9 +124,9 @@ class Slots(abc.ABC):
         )
 
     def wait(self, waiter: Waiter, timeout: float) -> bool:
-        """Wait for an answer, at most ``timeout`` seconds, while another job has the slot.
+        """Wait for an answer, at most ``timeout`` seconds. Meanwhile, another job may use the slot.
 
-        :returns: Whether the answer came.
+        :returns: Whether the answer arrived in time.
         """
         worker = current_worker.get()
         if worker is None or worker.pool is not self:
@@ -134,7 +140,8 @@ class Slots(abc.ABC):
         """Give a slot to an idle worker or a new one. Return False if there is neither."""
         assert self._lock.locked()
         if self._idle:
-            worker = self._idle.pop()  # the last one to go idle: its stack is still in the cache
+            # Take the worker that became idle last, because its stack is still in the CPU's cache.
+            worker = self._idle.pop()
             self._waking = worker
             worker.wake()
         elif len(self._workers) >= self.max_threads or not self._add_worker():
@@ -146,7 +153,7 @@ class Slots(abc.ABC):
         return True
 
     def _wake_if_needed(self) -> None:
-        """Wake a worker if there is a job and a slot for it, and none was woken yet."""
+        """Wake a worker if there is a job and a slot for it, and no other worker is waking."""
         assert self._lock.locked()
         if self.queue.length and self._free and self._waking is None:
             self._wake_another()
@@ -171,7 +178,7 @@ class Slots(abc.ABC):
         return worker
 
     def _report_threads(self) -> None:
-        """Log that no thread could be started. Not under the lock, because log handlers may publish."""
+        """Log that no thread could be started. Call it without the lock, because log handlers may publish."""
         running, self._cannot_start = self._cannot_start, None
         if running is not None:
             report(
@@ -181,7 +188,7 @@ class Slots(abc.ABC):
             )
 
     def _pass_on(self) -> None:
-        """Give a slot that became free to the next worker."""
+        """Pass a free slot on to the next worker."""
         assert self._lock.locked()
         if self._returning:
             self._returning.popleft().release()
@@ -225,4 +232,5 @@ class _Released:
             turn = threading.Lock()
             turn.acquire()
             pool._returning.append(turn)
-        acquire_in_any_case(turn)  # not under the lock: the thread that passes the slot on takes it
+        # The lock is released here, because the thread that passes a slot on needs it.
+        acquire_uninterrupted(turn)

@@ -1,4 +1,4 @@
-"""What systemd is told of a service of ``Type=notify``; nothing where there is no systemd.
+"""Notify systemd about the state of a service with ``Type=notify``. Without systemd, this does nothing.
 
 Source: sd_notify(3), "Description" and "Well-known assignments".
 """
@@ -15,17 +15,17 @@ logger = get_logger("flask_wamp.worker")
 
 
 def ready(status: str) -> None:
-    """Say that the service is up, or has reloaded."""
+    """Notify systemd that the service is ready or has reloaded."""
     _notify("READY=1", f"STATUS={status}")
 
 
 def reloading() -> None:
-    """Say that the service restarts its workers. :func:`ready` follows."""
+    """Notify systemd that the service restarts its workers. Call :func:`ready` afterwards."""
     _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> None:
-    """Say that the service ends."""
+    """Notify systemd that the service is stopping."""
     _notify("STOPPING=1")
 
 
@@ -39,4 +39,4 @@ def _notify(*assignments: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto("\n".join(assignments).encode(), path)
     except OSError as error:
-        logger.warning("cannot tell systemd (NOTIFY_SOCKET): %s", error)
+        logger.warning("cannot notify systemd (NOTIFY_SOCKET): %s", error)

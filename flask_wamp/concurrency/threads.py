@@ -1,7 +1,7 @@
-"""Threads: the only room that makes them. Under gevent's monkey-patching the same lines are greenlets.
+"""Threads. No module outside of this folder creates any. With gevent's monkey-patching, they are greenlets.
 
-Nothing here is created at import or in a constructor that runs before ``start()``: a lock made before
-monkey-patching freezes the process (measured).
+No lock is created at import, or in a constructor that runs before ``start()``. A lock that was created before
+monkey-patching would freeze the process.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .interruption import TimeLimit
 
 
 def spawn(target: t.Callable[[], None], name: str) -> threading.Thread:
-    """Start a named daemon thread: the interpreter does not wait for it, ``atexit`` stops it in order."""
+    """Start a named daemon thread. The interpreter does not wait for it, so ``atexit`` has to stop it."""
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
 
 
 def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float = 0.02) -> None:
-    """Check every ``interval`` seconds whether something is ready, then call a function, once."""
+    """Call ``ready`` every ``interval`` seconds until it returns True, then call ``then`` once."""
 
     def look() -> None:
         while not ready():
@@ -37,17 +37,17 @@ def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float =
 
 
 def is_monkey_patched() -> bool:
-    """Whether gevent has made greenlets of threads in this process."""
+    """Return whether gevent has patched ``threading``, so that threads are greenlets."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 @contextlib.contextmanager
 def time_limit(deadline: float | None) -> t.Iterator[None]:
-    """End what runs inside at a ``time.monotonic()``, where that can be done.
+    """End the code in this context when ``time.monotonic()`` reaches the deadline, if that is possible.
 
-    In a greenlet ``gevent.Timeout`` is raised, a ``BaseException``. A thread cannot be ended from outside,
-    but a coroutine that runs in it is canceled.
+    In a greenlet, ``gevent.Timeout`` is raised, which is a ``BaseException``. Python cannot end a thread from
+    outside, but a coroutine that runs in the thread is canceled.
     """
     if deadline is None:
         yield
@@ -63,7 +63,7 @@ def time_limit(deadline: float | None) -> t.Iterator[None]:
 
 
 def is_time_limit(error: BaseException | None) -> bool:
-    """Whether an exception is that of :func:`time_limit`."""
+    """Return whether :func:`time_limit` has raised this exception."""
     gevent = sys.modules.get("gevent")
     return isinstance(error, TimeLimit) or (
         gevent is not None and isinstance(error, gevent.Timeout)
@@ -71,7 +71,10 @@ def is_time_limit(error: BaseException | None) -> bool:
 
 
 class Waiter:
-    """A place where one thread waits for one answer. Cheaper than an ``Event``: one lock, no condition."""
+    """Lets one thread wait for one answer.
+
+    It is cheaper than an ``Event``, because it needs only one lock.
+    """
 
     __slots__ = ("_lock", "error", "value")
 
@@ -82,26 +85,30 @@ class Waiter:
         self.error: BaseException | None = None
 
     def resolve(self, value: t.Any) -> None:
-        """Hand over the answer. The first one counts."""
+        """Set the answer and wake the thread that waits."""
         self.value = value
         self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """Hand over an error instead."""
+        """Set an error and wake the thread that waits."""
         self.error = error
         self._wake()
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds; False when nothing came."""
+        """Wait at most ``timeout`` seconds. Return whether an answer or an error was set."""
         return self._lock.acquire(timeout=max(0.0, timeout))
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # woken already
+        with contextlib.suppress(RuntimeError):  # it was woken already
             self._lock.release()
 
 
-def acquire_in_any_case(turn: threading.Lock) -> None:
-    """Wait even if a greenlet's time limit ends here: its job goes on until its end, and needs its slot."""
+def acquire_uninterrupted(turn: threading.Lock) -> None:
+    """Acquire a lock, and raise an exception that interrupts the wait only afterwards.
+
+    A time limit may end a greenlet while it waits for its slot. Its job still needs the slot until it has
+    ended.
+    """
     ended: BaseException | None = None
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A timer: calls functions at their time, all on one thread."""
+"""A thread that calls functions at certain times."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = get_logger("flask_wamp.execution")
 
 
 class TimerThread:
-    """Call functions at their time, on one thread. They must be short and must not wait."""
+    """Calls functions at certain times, all on one thread. The functions must be short and must not wait."""
 
-    #: How many canceled handles may be left in the heap before they are removed, beside as many as
-    #: there are others: the cost of a removal is shared by those that were canceled since the last.
+    #: How many canceled handles stay in the heap, in addition to half of its length, before they are removed.
+    #: The longer the heap, the more handles share the cost of a removal.
     SLACK = 64
 
     def __init__(self) -> None:
@@ -42,7 +42,10 @@ class TimerThread:
         return len(self._heap)
 
     def call_at(self, deadline: float, function: Job) -> TimerHandle:
-        """Call a function at a ``time.monotonic()``. Use what is returned to cancel it."""
+        """Call a function when ``time.monotonic()`` reaches the deadline.
+
+        The returned handle can cancel it.
+        """
         handle = TimerHandle(function, self)
         with self._condition:
             if self._canceled > self.SLACK + len(self._heap) // 2:
@@ -53,7 +56,7 @@ class TimerThread:
         return handle
 
     def stop(self) -> None:
-        """End the thread; functions that are not due yet are not called."""
+        """End the thread. Functions that are not due yet are not called."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
@@ -61,7 +64,7 @@ class TimerThread:
             self._thread.join(1.0)
 
     def canceled(self) -> None:
-        """Note that a handle in the heap was canceled. Takes no lock: the count may be off by a few."""
+        """Count a canceled handle. This takes no lock, so the count may be slightly wrong."""
         self._canceled += 1
 
     def _remove_canceled(self) -> None:
@@ -77,11 +80,11 @@ class TimerThread:
                 return
             try:
                 due.fire()
-            except BaseException:  # whatever it is, the other functions are called at their time
+            except BaseException:  # the other functions must still be called
                 report(logger.exception, "a timer failed")
 
     def _wait(self) -> TimerHandle | None:
-        """Wait for the next function that is due; None at the end."""
+        """Wait until a function is due, and return its handle. Return None at the end."""
         with self._condition:
             while not self._stopping:
                 while self._heap and self._heap[0][2].canceled:
@@ -104,7 +107,7 @@ class TimerHandle:
 
     @property
     def canceled(self) -> bool:
-        """Whether it was canceled, or called."""
+        """Whether the function was canceled or called."""
         return self._function is None
 
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""Workers run the jobs of a pool, in threads of their own or in threads that have another task too."""
+"""Workers, which run the jobs of a pool. A worker has its own thread, or shares the thread that reads."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .threads import is_monkey_patched
 
 logger = get_logger("flask_wamp.execution")
 
-#: The worker that runs this code, in whatever thread or coroutine it goes on.
+#: The worker whose job runs this code, even if the job continues in another thread or in a coroutine.
 current_worker: contextvars.ContextVar[Worker | None] = contextvars.ContextVar(
     "flask_wamp_worker", default=None
 )
 
 
 class JobSource(t.Protocol):
-    """Where a worker gets its jobs from: its pool."""
+    """The part of the pool that a worker uses."""
 
     def next_job(self, worker: Worker, /) -> Job | None:
-        """Return the worker's next job; None: it is to wait, or it is dismissed."""
+        """Return the worker's next job. If None, the worker has to wait, or is dismissed."""
 
     def discard(self, worker: Worker, /) -> None:
         """Forget a worker whose thread ends."""
 
 
 class Worker:
-    """One thread, the lock that wakes it, and the context that each of its jobs gets a copy of."""
+    """One thread, the lock that wakes it, and a context. Each of its jobs runs in a copy of this context."""
 
     __slots__ = (
         "_bell",
@@ -44,7 +44,7 @@ class Worker:
         "thread",
     )
 
-    #: Jobs in a row before a greenlet yields to the others, the reader's among them.
+    #: How many jobs a greenlet runs in a row before it yields to other greenlets, such as the reader.
     TURN = 64
 
     thread: threading.Thread
@@ -61,7 +61,7 @@ class Worker:
         self._bell.acquire()
 
     def wake(self) -> None:
-        """Have an idle worker look for a job: it has a slot."""
+        """Wake an idle worker, which has got a slot, to look for a job."""
         self._bell.release()
 
     def run(self) -> None:
@@ -72,7 +72,7 @@ class Worker:
                 try:
                     context.copy().run(job)
                 except BaseException:
-                    # A job handles its own errors: this is a defect of the library.
+                    # A job handles its own errors, so this is a bug in the library.
                     report(logger.exception, "a job failed")
                 in_a_row += 1
                 if yields and in_a_row % self.TURN == 0:
@@ -83,14 +83,14 @@ class Worker:
 
 
 class InlineWorker:
-    """A thread that has another task, such as reading, and runs jobs between.
+    """A worker on a thread that also has another task, such as reading.
 
-    :param before_waiting: Called when one of its jobs is about to wait for another peer, in whatever thread.
+    :param before_waiting: Called when one of its jobs is about to wait for another peer, in any thread.
     """
 
     __slots__ = ("worker",)
 
-    #: Jobs in the queue above which they are left to the workers.
+    #: If more jobs than this are in the queue, the other workers run them.
     MOST = 100
 
     def __init__(self, pool: JobSource, before_waiting: t.Callable[[], None] | None = None) -> None:
@@ -98,13 +98,13 @@ class InlineWorker:
         self.worker.before_waiting = before_waiting
 
     def run(self, job: Job | None) -> int:
-        """Run the job of :meth:`.Pool.gather`, and what is in the queue; return how many jobs that were."""
+        """Run the job from :meth:`.Pool.gather` and the queued jobs. Return how many jobs were run."""
         worker, count = self.worker, 0
         next_job, context = worker.pool.next_job, worker.context
         while job is not None:
             try:
                 context.copy().run(job)
-            except BaseException:  # a job handles its own errors: this is a defect of the library
+            except BaseException:  # a job handles its own errors, so this is a bug in the library
                 report(logger.exception, "a job failed")
             count += 1
             job = next_job(worker)

@@ -11,7 +11,7 @@ from inspect import iscoroutinefunction
 
 from flask import Flask
 
-from ..concurrency.cancellation import while_wanted
+from ..concurrency.cancellation import cancelable
 from ..concurrency.threads import is_monkey_patched
 
 F = t.Callable[..., t.Any]
@@ -31,7 +31,7 @@ def make_sync(app: Flask, f: F) -> F:
 
     @functools.wraps(f)
     async def ends_with_handler(args: t.Any, kwargs: t.Any) -> t.Any:
-        return await while_wanted(f(*args, **kwargs))
+        return await cancelable(f(*args, **kwargs))
 
     sync = app.ensure_sync(ends_with_handler)
     replaced = type(app).async_to_sync is not Flask.async_to_sync

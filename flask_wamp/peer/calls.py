@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 import typing as t
 
-from ..concurrency.deadlines import unwanted
+from ..concurrency.deadlines import handler_canceled
 from ..concurrency.pool import Pool
 from ..concurrency.threads import Waiter
 from ..concurrency.timer_thread import TimerHandle
@@ -60,7 +60,7 @@ def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -
 def stop(ticket: Ticket, procedure: str, cancel: t.Callable[[], None]) -> None:
     """Cancel a call because the caller of the handler that made it has canceled. Does not wait."""
     cancel()
-    ticket.fail(unwanted(procedure))
+    ticket.fail(handler_canceled(procedure))
 
 
 def _cancel(session: Session, request_id: int, mode: str) -> None:

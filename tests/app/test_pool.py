@@ -577,7 +577,7 @@ def test_calls_that_no_thread_is_left_for_are_refused(
     assert pool.refuse_starving(patience=60) == 0
     assert pool.refuse_starving(patience=0) == 2
     assert all(call.refused.is_set() for call in calls[2:])
-    assert "all 2 threads wait for answers; 2 calls" in caplog.text
+    assert "all 2 threads are waiting for answers; refused 2 queued calls" in caplog.text
     for call in calls[:2]:
         call.answered.set()
     assert other.wait(TIMEOUT)  # nobody can be told: it waits for a thread

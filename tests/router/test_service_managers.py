@@ -69,7 +69,7 @@ def test_a_systemd_that_does_not_listen_is_no_error(
 ) -> None:
     with serve(*WORKER, NOTIFY_SOCKET=str(tmp_path / "nobody")) as server:
         wait_for_line(server, "1 worker ready\n")
-        assert "cannot tell systemd (NOTIFY_SOCKET)" in server.log
+        assert "cannot notify systemd (NOTIFY_SOCKET)" in server.log
 
 
 def snippet(language: str, page: Path = DEPLOYING) -> str:
