@@ -30,48 +30,47 @@ class FairQueue:
         self.bytes = 0
         """How many bytes the messages of these jobs have."""
         self._kinds: dict[object, _Waiting] = {}
-        self._turns: collections.deque[object] = collections.deque()
+        self._turns: collections.deque[_Waiting] = collections.deque()
 
-    def offer(self, job: Job, kind: object, *, spare: int = 0, size: int = 0) -> bool:
+    def offer(
+        self, job: Job, kind: object, *, spare: int = 0, size: int = 0, force: bool = False
+    ) -> bool:
         """Append a job. Return False if the queue is full.
 
         :param spare: How many waiting jobs are about to be taken out. They are not counted.
         :param size: The bytes of the job's message.
+        :param force: Append it even if the queue is full.
         """
         length = self.length - spare
-        if length < self.limit and (self.bytes + size <= self.max_bytes or length <= 0):
-            self.append(job, kind, size)
-            return True
+        is_full = length >= self.limit or (self.bytes + size > self.max_bytes and length > 0)
+        if is_full and not (force or self._has_share_left(kind, length, size)):
+            return False
+        waiting = self._kinds.get(kind)
+        if waiting is None:
+            self._kinds[kind] = waiting = _Waiting(kind)
+            self._turns.append(waiting)
+        waiting.jobs.append((job, size))
+        waiting.bytes += size
+        self.bytes += size
+        self.length += 1
+        return True
+
+    def _has_share_left(self, kind: object, length: int, size: int) -> bool:
         waiting = self._kinds.get(kind, _NONE)
         kinds = len(self._kinds) + (waiting is _NONE)
-        has_share_left = (
+        return (
             len(waiting.jobs) < self.limit // kinds
             and waiting.bytes + size <= self.max_bytes / kinds
             and length < 2 * self.limit
             and self.bytes + size <= 2 * self.max_bytes
         )
-        if has_share_left:
-            self.append(job, kind, size)
-        return has_share_left
-
-    def append(self, job: Job, kind: object, size: int = 0) -> None:
-        """Append a job, even if the queue is full."""
-        waiting = self._kinds.get(kind)
-        if waiting is None:
-            self._kinds[kind] = waiting = _Waiting()
-            self._turns.append(kind)
-        waiting.jobs.append((job, size))
-        waiting.bytes += size
-        self.bytes += size
-        self.length += 1
 
     def popleft(self) -> Job:
         """Remove the next job and return it.
 
         :raises IndexError: The queue is empty.
         """
-        kind = self._turns[0]
-        waiting = self._kinds[kind]
+        waiting = self._turns[0]
         job, size = waiting.jobs.popleft()
         waiting.bytes -= size
         self.bytes -= size
@@ -80,7 +79,7 @@ class FairQueue:
             self._turns.rotate(-1)
         else:
             self._turns.popleft()
-            del self._kinds[kind]
+            del self._kinds[waiting.kind]
         return job
 
     def clear(self) -> list[Job]:
@@ -91,11 +90,12 @@ class FairQueue:
 class _Waiting:
     """The waiting jobs of one kind. Each has the size of its message. ``bytes`` is the sum."""
 
-    __slots__ = ("bytes", "jobs")
+    __slots__ = ("bytes", "jobs", "kind")
 
-    def __init__(self) -> None:
+    def __init__(self, kind: object) -> None:
+        self.kind = kind
         self.jobs: collections.deque[tuple[Job, int]] = collections.deque()
         self.bytes = 0
 
 
-_NONE = _Waiting()
+_NONE = _Waiting(None)

@@ -82,12 +82,9 @@ class Pool(Slots):
         with self._lock:
             if self._stopping:
                 return False
-            if force:
-                self.queue.append(job, kind, size)
-            else:
-                spare = self._free + (self._waking is not None)
-                if not self.queue.offer(job, kind, spare=spare, size=size):
-                    return False
+            spare = self._free if self._waking is None else self._free + 1
+            if not self.queue.offer(job, kind, spare=spare, size=size, force=force):
+                return False
             if self._waking is None and self._free and not self._gathering:
                 self._wake_another()
         if self._cannot_start is not None:
@@ -157,7 +154,7 @@ class Pool(Slots):
                 if isinstance(job, Refusable):
                     refused.append(job)
                 else:
-                    self.queue.append(job, None)
+                    self.queue.offer(job, None, force=True)
             self.starving_since = monotonic() if self.queue.length else None
         report(
             logger.error,
@@ -238,7 +235,7 @@ class Pool(Slots):
                 job = self.queue.popleft()
                 if self.starving_since is not None:
                     self.starving_since = monotonic() if self.queue.length else None
-                if self._watched is not worker:
+                if self._waking is None and self._watched is not worker:
                     self._wake_if_needed()
                 return job
             self._pass_on()

@@ -202,9 +202,12 @@ class Handler:
 
         :raises InvalidArgument: The payload does not fit.
         """
-        received = message.received
+        raise NotImplementedError
+
+    def _call(self, message: t.Any) -> t.Any:
+        received = message.received  # its payload is decoded before the handler runs
         uri = "" if self._parts is None else message.uri  # only its parts are needed
-        return self._arguments.call_handler(uri, received.args, received.kwargs)
+        return self._arguments.call_handler(uri, received.raw_args, received.raw_kwargs)
 
     def _extra(self) -> frozenset[str]:
         """Return the parameters that get a keyword argument from elsewhere than the payload."""
@@ -223,8 +226,9 @@ class Handler:
     ) -> tuple[t.Any, BaseException | None]:
         """Return the outcome, and the error if it is one."""
         interruptible = work.interruptible()
-        if work.deadline is None and interruptible is None:
-            value, outcome = self._outcome(chain, work, message)
+        if work.deadline is None and interruptible is None and self._requests is None:
+            value = chain.run(message)
+            outcome = self._returned(value, work)
         else:  # not around the signals and the teardown, which always run to their end
             with time_limit(work.deadline), interruptible or contextlib.nullcontext():
                 value, outcome = self._outcome(chain, work, message)
@@ -266,7 +270,7 @@ class _Callee(Handler):
 
     def handle(self, message: t.Any) -> t.Any:
         """Call the function. A generator runs to its end, inside everything that runs around a handler."""
-        value = super().handle(message)
+        value = self._call(message)
         generator = as_generator(value) if isinstance(value, STREAMS) else None
         if generator is None:
             return value
@@ -308,7 +312,7 @@ class _Subscriber(Handler):
     def handle(self, message: t.Any) -> t.Any:
         """Validate the payload and call the function, with ``meta`` if it takes that."""
         if not self._takes_meta:
-            return super().handle(message)
+            return self._call(message)
         # A keyword meta of the publisher's is ignored, because it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
         return self._arguments.call_handler(

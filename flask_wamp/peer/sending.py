@@ -89,7 +89,8 @@ class Sender:
         with self._lock:
             if self._unsent > MAX_UNSENT and self._sending:
                 self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
-            self._check_open()
+            if self._closing or session.state not in _OPEN:
+                raise _ended()
             result = request(session, *args, **kwargs)
             if self._sending:  # that thread sends this message too
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
@@ -112,11 +113,13 @@ class Sender:
         if self.pool.queue.length and self._unsent < MAX_BATCH:
             session = self.session
             with self._lock:
-                self._check_open()
+                if self._closing or session.state not in _OPEN:
+                    raise _ended()
                 answered = request(session, *args, **kwargs)
-                self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
+                if session.outgoing:
+                    self._unsent += len(session.outgoing[-1])
             # Otherwise a thread is about to send it.
-            if not (self._nudge.is_set() or self.pool.is_watched):
+            if not (self.pool.is_watched or self._nudge.is_set()):
                 self._nudge.set()
             return answered
         return self.ask(request, *args, **kwargs)
@@ -142,7 +145,8 @@ class Sender:
     ) -> T:
         """Do the same as :meth:`ask`, for threads that must not wait: the writer sends the message."""
         with self._lock:
-            self._check_open()
+            if self._closing or self.session.state not in _OPEN:
+                raise _ended()
             result = request(self.session, *args, **kwargs)
         self._nudge.set()
         return result
@@ -156,11 +160,6 @@ class Sender:
         """Send a ping. Does not wait."""
         self.transport.ping()
         self._nudge.set()
-
-    def _check_open(self) -> None:
-        assert self._lock.locked()
-        if self._closing or self.session.state not in _OPEN:
-            raise NotJoined("the session has ended")
 
     # Sending.
 
@@ -230,6 +229,10 @@ class Sender:
         if not self._closing and (self.session.outgoing or self.transport.pending()):
             self.transport.settimeout(monotonic() + 0.5)
             self._send_rest()
+
+
+def _ended() -> NotJoined:
+    return NotJoined("the session has ended")
 
 
 def payload(

@@ -49,17 +49,17 @@ class Message(msgspec.Struct, array_like=True, gc=False):
         values = msgspec.structs.astuple(self)
         tag, end = _SHAPES.get(type(self)) or _shape(type(self))
         if end == len(values) or values[-1]:
-            return (tag, *values)
-        return (tag, *values[:-1]) if values[-2] else (tag, *values[:end])
+            return tag + values
+        return tag + (values[:-1] if values[-2] else values[:end])
 
 
 #: The number of a class and how many of its fields are required: asking msgspec takes longer.
-_SHAPES: dict[type[Message], tuple[object, int]] = {}
+_SHAPES: dict[type[Message], tuple[tuple[object], int]] = {}
 
 
-def _shape(kind: type[Message]) -> tuple[object, int]:
+def _shape(kind: type[Message]) -> tuple[tuple[object], int]:
     required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
-    _SHAPES[kind] = shape = kind.__struct_config__.tag, required
+    _SHAPES[kind] = shape = (kind.__struct_config__.tag,), required
     return shape
 
 
@@ -112,10 +112,12 @@ class HasPayload:
 
         :raises InvalidPayload: It cannot be decoded.
         """
-        args = self.raw_args
+        args, kwargs = self.raw_args, self.raw_kwargs
         if type(args) is not list:
             self.raw_args = args = decode_args(args)
-        return args, self.kwargs
+        if type(kwargs) is not dict:
+            self.raw_kwargs = kwargs = decode_kwargs(kwargs)
+        return args, kwargs
 
     def isolated(self: Same) -> Same:
         """Return a copy whose payload is decoded, and shared with no other message.

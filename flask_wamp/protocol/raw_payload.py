@@ -111,11 +111,9 @@ def decode_args(raw: object) -> list[object]:
     :param raw: What a message holds; a list or tuple is returned as it is.
     :raises InvalidPayload: It cannot be decoded, or is no list.
     """
-    kind = type(raw)
-    if kind is msgspec.Raw:
-        value = _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK)
-        return [] if value is None else t.cast("list[object]", value)
-    if kind is list or kind is tuple:
+    if type(raw) is msgspec.Raw:
+        return _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK) or []
+    if type(raw) is list or type(raw) is tuple:
         return t.cast("list[object]", raw)
     value = _odd(raw)
     if value is None:
@@ -131,12 +129,10 @@ def decode_kwargs(raw: object) -> dict[str, object]:
     :param raw: What a message holds; a dictionary is returned as it is.
     :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
     """
-    kind = type(raw)
-    if kind is msgspec.Raw:
-        value = _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK)
-        return {} if value is None else t.cast("dict[str, object]", value)
-    if kind is dict:
-        return t.cast("dict[str, object]", raw)
+    if type(raw) is msgspec.Raw:
+        return _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK) or {}
+    if type(raw) is dict:
+        return raw
     value = _odd(raw)
     if value is None:
         return {}
@@ -214,7 +210,7 @@ def bytes_from_json(value: object) -> object:
     return value
 
 
-def _decoded(raw: t.Any, from_json: Decode, from_msgpack: Decode) -> object:
+def _decoded(raw: t.Any, from_json: Decode, from_msgpack: Decode) -> t.Any:
     try:
         if memoryview(raw)[0] >= 0x80:
             return from_msgpack(raw)

@@ -15,7 +15,7 @@ def fill(queue: FairQueue, kinds: str) -> None:
     """Append jobs that say their kind and number: "aab" is a0, a1, b0."""
     for at, kind in enumerate(kinds):
         name = f"{kind}{kinds[:at].count(kind)}"
-        queue.append(lambda name=name: name, kind)
+        queue.offer(lambda name=name: name, kind)
 
 
 def drain(queue: FairQueue) -> list[t.Any]:
@@ -39,7 +39,7 @@ def test_a_kind_that_comes_back_is_last() -> None:
     queue = FairQueue(10)
     fill(queue, "ab")
     assert queue.popleft()() == "a0"
-    queue.append(lambda: "again", "a")
+    queue.offer(lambda: "again", "a")
     assert drain(queue) == ["b0", "again"]
 
 
