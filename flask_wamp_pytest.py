@@ -1,7 +1,7 @@
-"""The pytest plugin of Flask-WAMP: ``--wamp=memory|embedded|crossbar``, and fixtures with a real router.
+"""The pytest plugin of Flask-WAMP: ``--wamp=memory|embedded|crossbar``, and fixtures for a real router.
 
-pytest imports it in every project where Flask-WAMP is installed. It imports nothing of it before a fixture
-or the option is used.
+pytest imports this module in every environment where Flask-WAMP is installed. So it imports Flask-WAMP only
+when a test uses a fixture or the option.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--wamp",
         choices=("memory", "embedded", "crossbar"),
         default="memory",
-        help="the router of apps that are tested and name none: one in the process (the default), the "
-        "embedded one in a process of its own, or Crossbar.io",
+        help="the router for tested apps without WAMP_ROUTER_URL: one in this process (the default), the "
+        "embedded router in a process of its own, or Crossbar.io",
     )
 
 
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the router of ``--wamp``, before the modules that make apps are imported."""
+    """Start the router of ``--wamp`` before the test modules, which may create apps, are imported."""
     chosen, config = session.config.getoption("--wamp"), session.config
     starts_workers = getattr(config.option, "numprocesses", None) and not hasattr(
         config, "workerinput"
@@ -83,7 +83,7 @@ def _set(name: str, value: str) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs the router in memory, where another one was asked for."""
+    """Skip tests that need the router in memory if ``--wamp`` chooses another one."""
     chosen = config.getoption("--wamp")
     if chosen != "memory":
         reason = f"needs the router in memory, not --wamp={chosen}"
@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-# What a test leaves behind.
+# Apps that a test leaves joined.
 
 _joined_before: set[Flask] = set()
 _joined_for_many: set[Flask] = set()
@@ -100,7 +100,7 @@ _joined_for_many: set[Flask] = set()
 
 
 def _joined() -> set[Flask]:
-    if "flask_wamp.app_state" not in sys.modules:  # nobody has used it: do not import it
+    if "flask_wamp.app_state" not in sys.modules:  # no test has used it, so do not import it
         return set()
     from flask_wamp.testing.leftovers import joined
 
@@ -109,7 +109,7 @@ def _joined() -> set[Flask]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[t.Any]) -> t.Generator[None, object, object]:
-    """Note which apps a fixture of several tests starts: they may stay."""
+    """Note the apps that a fixture of several tests starts. They may stay joined."""
     if fixturedef.scope == "function":
         return (yield)
     before = _joined()
@@ -121,7 +121,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[t.Any]) -> t.Generator[No
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup() -> t.Generator[None, object, object]:
-    """Note which apps are joined before the test."""
+    """Note the apps that are joined before the test."""
     _joined_before.clear()
     _joined_before.update(_joined())
     return (yield)
@@ -148,7 +148,7 @@ def pytest_runtest_teardown() -> t.Generator[None, object, object]:
 
 @pytest.fixture(scope="session")
 def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[MakeRouter]:
-    """Start routers that are configured like no other; they are stopped when the tests are over.
+    """Start routers with a configuration of your own. They are stopped after the last test.
 
     ``make_wamp_router(realm="realm1", **options)`` returns a ready ``DevRouter`` with a WebSocket, a
     RawSocket and a Unix socket URL on free ports.
@@ -161,5 +161,5 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
 
 @pytest.fixture(scope="session")
 def wamp_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """Run a Crossbar node on free ports, one for all tests: ``url``, ``rawsocket_url``, ``realm``..."""
+    """Run one Crossbar.io node on free ports for all tests: ``url``, ``rawsocket_url``, ``realm``..."""
     return make_wamp_router()

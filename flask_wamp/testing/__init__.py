@@ -1,7 +1,7 @@
-"""Tests: ``wamp.test_client()`` without a router, and pytest fixtures with a real one.
+"""Tools for tests: ``wamp.test_client()``, which needs no router, and pytest fixtures for a real router.
 
-``pytest_plugins = ["flask_wamp.testing"]`` offers the fixtures. They are imported when they are looked
-up, so that the test client does not import pytest.
+``pytest_plugins = ["flask_wamp.testing"]`` makes the fixtures available. They are imported on first access,
+so that the test client works without pytest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the test clients of one app share: the running app, its errors, and who serves what."""
+"""State that the test clients of one app share: the running app, the errors of its handlers, and its URIs."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ PAUSE = 0.001
 MAX_ERRORS = 100
 
 EXPECTED = (ApplicationError, InvalidArgument, CallTimeout, HTTPException)
-"""Exceptions that a handler may raise: they are no defects, and the test is not ended by them."""
+"""Exceptions that handlers raise on purpose. With ``inline=True`` they do not fail the test."""
 
 
 class Member(t.Protocol):
-    """What the bench knows of a test client."""
+    """A test client, as the bench sees it."""
 
     @property
     def clients(self) -> list[Client]:
         """Its sessions."""
 
     def abandon(self) -> None:
-        """Leave: nobody has closed it."""
+        """Leave the realm, because the test has not closed the client."""
 
 
 class Unsettled(AssertionError):
-    """The app did not become idle in time. The text says what was still running or waiting."""
+    """The app did not become idle in time. The message lists what was still running or waiting."""
 
 
 class Bench:
-    """The test clients of one app. It serves the app while one of them is open."""
+    """Manages the test clients of one app, and serves the app while one of them is open."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -64,14 +64,14 @@ class Bench:
         self.recorder = Recorder(self.state.dispatcher.own_prefix)
         self._errors: dict[object, BaseException] = {}
         self.failures: list[str] = []
-        """What handlers of events have raised: no caller is told."""
+        """The errors of event handlers, as text: no caller receives them."""
         self._tokens = itertools.count(1)
         self.unraised: list[BaseException] = []
-        """The same, with ``inline=True``: those that no test has seen yet."""
+        """With ``inline=True``: the errors of event handlers that have not been raised in the test yet."""
         self._watch = Watch(app)
         self._started_here = False
         self.loop: Loop | None = None
-        """What runs handlers in the threads of the test; None: workers run them."""
+        """Runs the handlers in the thread of the test. If it is None, workers run them."""
 
     @classmethod
     def of(cls, app: Flask) -> Bench:
@@ -82,10 +82,10 @@ class Bench:
     # Life.
 
     def enter(self, peer: Member, inline: bool) -> None:
-        """Serve the app, unless it is served already.
+        """Add a test client, and serve the app if it is not served already.
 
-        :param inline: Without threads.
-        :raises RuntimeError: The app is not being tested, or the router refuses what it declares.
+        :param inline: Whether to run handlers in the thread of the test.
+        :raises RuntimeError: ``app.testing`` is not set, or the router refused a declaration of the app.
         """
         if not self.app.testing:
             raise RuntimeError(
@@ -114,7 +114,7 @@ class Bench:
             )
         if self.peers:
             raise RuntimeError(
-                "the handlers of this app run in threads already: open the first test client with "
+                "the handlers of this app already run in threads: open the first test client with "
                 "inline=True"
             )
         self.client.rest()  # it may have been started with threads
@@ -122,18 +122,18 @@ class Bench:
         self._started_here = True
 
     def make_peer(self, *args: t.Any) -> Peer:
-        """Make the peer of a client of this app, with threads or without."""
+        """Create the peer of a client of this app, with or without threads."""
         if self.loop is not None:
             return InlinePeer(self.loop, *args)
         return LightPeer(*args) if self.state.in_memory else Peer(*args)
 
     def look(self) -> None:
-        """Read and run what there is, where no thread does."""
+        """With ``inline=True``: read the received messages and run their handlers."""
         if self.loop is not None:
             self.loop.run()
 
     def serve(self) -> None:
-        """Have the app serve what it declares, and wait until the router has registered all of it."""
+        """Start the app's client, and wait until the router has accepted all declarations."""
         client = self.client
         if not client.joined:
             self._started_here = True
@@ -143,14 +143,14 @@ class Bench:
             reasons = [f"{uri}: {error}" for uri, error in refused.items()]
             raise RuntimeError(f"the router refuses what the app declares: {listed(reasons)}")
         if any(each.make_listener is not None for each in client.declarations):
-            # delivery="one": the topic is subscribed to when its lease is held, after all else.
+            # With delivery="one" the app subscribes last, when it holds the lease of the topic.
             self.settle(client.settings.call_timeout)
         self._joined(self.app)
 
     def leave(self, peer: Member) -> list[str]:
-        """Stop the app after the last test client, if the first one has started it.
+        """Remove a test client. After the last one, stop the app if the bench has started it.
 
-        :returns: What still runs.
+        :returns: What is still running.
         """
         self.peers = [each for each in self.peers if each is not peer]
         if self.peers:
@@ -169,12 +169,12 @@ class Bench:
         return self._watch.end()
 
     def record(self) -> t.ContextManager[Recording]:
-        """Record what the app sends.
+        """Record the calls and publications of the app.
 
         :raises RuntimeError: No test client is open.
         """
         if not self.peers:
-            raise RuntimeError("use wamp.record() inside of 'with wamp.test_client()'")
+            raise RuntimeError("use wamp.record() inside 'with wamp.test_client()'")
         return self.recorder.record()
 
     def _joined(self, sender: Flask, **payload: t.Any) -> None:
@@ -183,7 +183,7 @@ class Bench:
             self.recorder.watch(connection)
 
     def explain(self, client: Client) -> Connection | None:
-        """Have the errors of a client's calls explained. Return its connection."""
+        """Add explanations to the errors of a client's calls, and return its connection."""
         peer = client.peer
         connection = peer.connection if peer is not None else None
         if connection is not None:
@@ -194,19 +194,19 @@ class Bench:
 
     @property
     def propagates(self) -> bool:
-        """Whether errors of handlers are shown to the test, as Flask decides it for views."""
+        """Whether the test sees the errors of handlers. The rule is Flask's for the errors of views."""
         configured = self.app.config.get("PROPAGATE_EXCEPTIONS")
         return self.app.testing if configured is None else bool(configured)
 
     def token(self) -> str | None:
-        """Return a text that identifies one call. It is sent as ``transaction_hash``.
+        """Return a text that identifies one call, to be sent as ``transaction_hash``.
 
-        None: another router does not pass it on.
+        Returns None with other routers, which do not forward this option.
         """
         return None if self.state.own_router is None else f"test-{next(self._tokens)}"
 
     def error(self, token: object) -> BaseException | None:
-        """Return, once, what the handler of a call has raised."""
+        """Remove and return the exception that the handler of a call raised."""
         return self._errors.pop(token, None)
 
     def _failed(
@@ -220,16 +220,16 @@ class Bench:
                 self.unraised.append(error)
         token = message.received.details.get("transaction_hash")
         if isinstance(token, str) and self.propagates:
-            while len(self._errors) >= MAX_ERRORS:  # of calls that nobody waits for
+            while len(self._errors) >= MAX_ERRORS:  # remove those of calls that were given up
                 self._errors.pop(next(iter(self._errors)), None)
             self._errors[token] = error
 
     def raise_failure(self) -> None:
-        """With ``inline=True``: raise what a handler of an event has raised, once."""
+        """With ``inline=True``: raise the oldest exception of an event handler, and remove it."""
         if self.unraised:
             raise self.unraised.pop(0)
 
-    # Who serves what.
+    # The URIs that are served.
 
     @property
     def procedures(self) -> list[str]:
@@ -259,13 +259,14 @@ class Bench:
     def settle(self, timeout: float) -> None:
         """Wait until no handler, event or task runs or waits, and all messages have been received.
 
-        :raises Unsettled: That was not so in time.
+        :raises Unsettled: The app did not become idle in time.
         """
         self.look()
         self.raise_failure()
         deadline = monotonic() + timeout
         quiet = 0
-        # More than once: what was received is handled after that. A router elsewhere does not tell how much.
+        # Ask more than once: a handler may start after the first answer. Another router needs more rounds,
+        # because it does not say how many messages it has handled.
         while quiet < (2 if self.state.in_memory else 4):
             busy = self.busy()
             quiet = quiet + 1 if not busy and self._flush(deadline) and not self.busy() else 0
@@ -277,9 +278,9 @@ class Bench:
                 self.look()
 
     def _flush(self, deadline: float) -> bool:
-        """Let every client receive what it was sent; return whether nothing else was sent meanwhile.
+        """Let every client receive its messages. Return whether no other message was sent meanwhile.
 
-        Only the router in this process can tell how many messages there were.
+        Only the router in this process counts its messages. With other routers the result is always True.
         """
         own = self.state.own_router
         router = own.memory if own is not None and own.in_memory else None
@@ -289,7 +290,7 @@ class Bench:
 
     @property
     def unfinished(self) -> list[str]:
-        """The handlers and background tasks of the app that run."""
+        """The handlers and background tasks of the app that are running."""
         return [*self._watch.handlers, *self._tasks()]
 
     def _tasks(self) -> list[str]:
@@ -303,7 +304,7 @@ class Bench:
         return [each for each in self.client.closeables if isinstance(each, TaskRunner)]
 
     def busy(self) -> list[str]:
-        """Return what still runs or waits, as text."""
+        """Return descriptions of what is still running or waiting."""
         found = []
         for client in self._clients():
             peer = client.peer
@@ -324,14 +325,14 @@ class Bench:
 
 
 def _ends_the_test(error: BaseException) -> bool:
-    """Whether it is ``KeyboardInterrupt``, ``pytest.exit()`` or the like; canceled handlers raise others."""
+    """Return whether an error is ``KeyboardInterrupt``, ``pytest.exit()`` or the like, not a cancellation."""
     return not (isinstance(error, Exception | HandlerInterrupted) or is_time_limit(error))
 
 
 def flush(client: Client, deadline: float) -> int:
-    """Have a client ask the router for something: it has received everything before the answer.
+    """Send a request to the router and wait for the answer: all earlier messages arrive before it.
 
-    :returns: How many messages it has sent for that.
+    :returns: The number of requests sent, 0 or 1.
     """
     if not client.joined:
         return 0

@@ -1,4 +1,4 @@
-"""``wamp.test_client()``: a peer that calls, publishes and subscribes as another program would."""
+"""``wamp.test_client()``: a peer that calls, publishes and subscribes as another program would do it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if t.TYPE_CHECKING:
     from ..client.options import Options
 
 TRUSTED = Identity("test", APP_ROLE, authmethod="anonymous", authprovider="memory")
-"""Who may do everything."""
+"""The identity of test clients without ``authid`` and ``authrole``: it may do everything."""
 
 
 class TestClient:
     """A peer of its own in the realm of an app. Use it in a ``with`` block; see ``wamp.test_client()``."""
 
-    __test__ = False  # pytest: this is no test
+    __test__ = False  # pytest does not collect it as a test
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class TestClient:
         return settings
 
     def __enter__(self) -> Self:
-        """Serve the app unless it is served, and join.
+        """Serve the app if it is not served already, and join the realm.
 
         :raises RuntimeError: ``app.testing`` is not set.
         """
@@ -103,9 +103,9 @@ class TestClient:
         return self
 
     def __exit__(self, kind: object, *exc_info: object) -> None:
-        """Leave, and stop the app after the last one.
+        """Leave the realm. The last open test client also stops the app.
 
-        :raises LeftBehind: A handler, a background task or a thread of the app does not end.
+        :raises LeftBehind: A handler, a background task or a thread of the app is still running.
         """
         self._is_open = False
         with self._stack:
@@ -119,14 +119,14 @@ class TestClient:
         self._left = self._bench.leave(self)
 
     def abandon(self) -> None:
-        """Leave: nobody has closed it."""
+        """Leave the realm, because the test has not closed the client."""
         self._is_open = False
         self._stack.close()
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise RuntimeError(
-                "this test client has not joined: use it inside of 'with wamp.test_client() as peer:'"
+                "this test client has not joined: use it inside 'with wamp.test_client() as peer:'"
             )
         self._bench.explain(self._client)
 
@@ -141,13 +141,13 @@ class TestClient:
 
     @property
     def session_id(self) -> int | None:
-        """The id of the session; None outside of the ``with`` block."""
+        """The id of the session, or None outside the ``with`` block."""
         return self._client.session_id
 
     # Calling and publishing.
 
     def with_options(self, **options: Unpack[Options]) -> Self:
-        """Return this test client with options for its calls and publications.
+        """Return a view of this test client that calls and publishes with options.
 
         See :meth:`.Client.with_options`.
         """
@@ -158,9 +158,9 @@ class TestClient:
     def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a procedure and return its result, as ``g.wampy.call`` does.
 
-        :raises ApplicationError: The callee or the router answered ERROR. Where a handler of the app raised
-            something, that is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
-        :raises CallTimeout: There was no answer in time. The text says what is running.
+        :raises ApplicationError: The callee or the router answered ERROR. If a handler of the app raised an
+            exception, it is the ``__cause__``, unless ``PROPAGATE_EXCEPTIONS`` is False.
+        :raises CallTimeout: There was no answer in time. The message lists what is still running.
         """
         self._check_open()
         try:
@@ -171,7 +171,7 @@ class TestClient:
     def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
         """Call a procedure and return a ``concurrent.futures.Future`` at once.
 
-        With ``inline=True`` the handler has run then.
+        With ``inline=True`` the handler has run before this method returns.
         """
         self._check_open()
         return self._caller.submit(procedure, *args, **kwargs)
@@ -179,16 +179,16 @@ class TestClient:
     def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
         """Call a procedure and iterate its progressive results.
 
-        With ``inline=True`` the handler runs to its end before the first result is returned. If there are
-        too many results (``WAMP_EVENT_QUEUE``) it is canceled, and the stream ends with :exc:`.TooSlow`.
+        With ``inline=True`` the handler runs to its end before you get the first result. If there are
+        more results than ``WAMP_EVENT_QUEUE`` allows, it is canceled and the stream raises :exc:`.TooSlow`.
         """
         self._check_open()
         return self._caller.stream(procedure, *args, **kwargs)
 
     def publish(self, topic: str, /, *args: object, **kwargs: object) -> int | None:
-        """Publish an event, and return its id when the router has acknowledged it.
+        """Publish an event, wait until the router has acknowledged it, and return its publication id.
 
-        Like any publisher, this test client does not receive its own event, unless you publish it
+        Like any publisher, this test client does not receive its own events, unless you publish
         ``with_options(exclude_me=False)``.
 
         :raises ApplicationError: The router refused it.
@@ -202,7 +202,7 @@ class TestClient:
     # Serving.
 
     def register(self, f: t.Callable[..., object], uri: str, **options: t.Any) -> None:
-        """Register a plain function until the end of the ``with`` block.
+        """Register a plain function as a procedure until the end of the ``with`` block.
 
         :param options: REGISTER.Options, for example ``match="prefix"``.
         :raises ApplicationError: The router refused it.
@@ -211,7 +211,7 @@ class TestClient:
         self._client.declare(registration(self._uri(uri), f, **options), by_hand=True)
 
     def subscribe(self, topic: str, *, match: str = "exact") -> Inbox:
-        """Subscribe to a topic, and return the inbox that receives its events from now on.
+        """Subscribe to a topic, and return an inbox that collects its events.
 
         :param match: ``exact``, ``prefix`` or ``wildcard``.
         :raises ApplicationError: The router refused it.
@@ -233,14 +233,14 @@ class TestClient:
     ) -> t.Iterator[StubbedCalls]:
         """Serve a procedure of another service while the ``with`` block runs.
 
-        It is registered whatever this test client may do.
+        The stub is registered even if this test client has no right to register the procedure.
 
-        :param function: Called with the payload; instead of ``returns`` and ``raises``.
+        :param function: Computes the result from the payload. Pass it instead of ``returns`` or ``raises``.
         :returns: The list of the calls: ``calls[0].args``.
-        :raises RuntimeError: The app, or a test client, has registered it already.
+        :raises RuntimeError: The app or a test client has already registered the procedure.
         """
         if function is not None and (returns is not None or raises is not None):
-            raise TypeError("stub() takes a function, or returns=, or raises=, and not two of them")
+            raise TypeError("stub() takes only one of: a function, returns=, raises=")
         self._check_open()
         uri = self._uri(uri)
         calls = StubbedCalls(lambda index: not_called(uri, index, len(calls), self._recording))
@@ -250,7 +250,7 @@ class TestClient:
         except (ApplicationError, ValueError) as error:
             if uri in self._bench.procedures:
                 raise RuntimeError(
-                    f"{uri} cannot be stubbed: the app or a test client has registered it already"
+                    f"{uri} cannot be stubbed: the app or a test client has already registered it"
                 ) from error
             raise
         try:
@@ -267,22 +267,22 @@ class TestClient:
             self._stubs = stubs
         return self._stubs
 
-    # Who it is.
+    # Identity.
 
     def login(self, http: FlaskClient) -> Identity:
         """Join again as the user whom the cookies of ``app.test_client()`` identify, as a browser does.
 
-        Inboxes and registered functions stay. Nobody who is logged in is the role ``anonymous``.
+        Inboxes and registered functions stay. Without a logged-in user the role is ``anonymous``.
 
-        :returns: Who that is.
-        :raises RuntimeError: The endpoint refuses it, or ``WAMP_ENDPOINT`` is None.
-        :raises ApplicationError: This user may not subscribe to the topic of an inbox.
+        :returns: The identity of the new session.
+        :raises RuntimeError: The endpoint refused the login, or ``WAMP_ENDPOINT`` is None.
+        :raises ApplicationError: The user may not subscribe to the topic of an inbox.
         """
         self._check_open()
         endpoint, own = self._bench.state.config["WAMP_ENDPOINT"], self._bench.state.own_router
         if endpoint is None or own is None or not own.in_memory:
-            raise RuntimeError("login() needs the router in memory, and WAMP_ENDPOINT")
-        # Flask-Login keeps the user in ``g``. In the test's own app context that may be another one.
+            raise RuntimeError("login() needs the router in memory and WAMP_ENDPOINT")
+        # Flask-Login caches the user in ``g``. The test's own app context may have cached another user.
         with http.application.app_context():
             response = http.post(f"{endpoint.rstrip('/')}/session")
         if response.status_code != 200:
@@ -308,7 +308,7 @@ class TestClient:
     # Waiting.
 
     def look(self) -> None:
-        """Read and run what there is, where no thread does: with ``inline=True``."""
+        """With ``inline=True``: read the received messages and run their handlers."""
         self._bench.look()
 
     def settle(self, timeout: float) -> None:
@@ -316,11 +316,11 @@ class TestClient:
         self._bench.settle(timeout)
 
     def flush(self) -> None:
-        """Wait until this client has received what the router has sent it so far."""
+        """Wait until this client has received everything that the router has already sent."""
         flush(self._client, monotonic() + self._client.settings.call_timeout)
 
     def why_empty(self, inbox: Inbox) -> str:
-        """Return what did happen, for an inbox without an event."""
+        """Explain why an inbox is empty: return what happened instead, as text."""
         others = [each for each in self._inboxes if each is not inbox]
         return empty_inbox(inbox, others, self._published, self._recording, self._bench)
 
@@ -332,4 +332,4 @@ class TestClient:
 
 
 def _no_declaration(*args: object, **kwargs: object) -> t.Any:
-    raise NotImplementedError("a test client declares by itself")
+    raise NotImplementedError("a test client has no decorators: use register() and subscribe()")

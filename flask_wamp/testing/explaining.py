@@ -1,4 +1,4 @@
-"""Errors of calls that say more in a test: what the handler has raised, and which procedure was meant."""
+"""Explained errors of calls: tests see the exception of the handler, and hints for misspelled URIs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class CallsTicket(t.Protocol):
 
 
 class Witness(t.Protocol):
-    """What knows the handlers of an app."""
+    """Knows the handlers of an app and their errors."""
 
     def token(self) -> str | None:
-        """Return a text to send with a call; None: it would tell nothing."""
+        """Return a text that identifies a call, or None if the router does not forward it."""
 
     def error(self, token: object) -> BaseException | None:
-        """Return what the handler of a call has raised."""
+        """Return the exception that the handler of a call raised, or None."""
 
     @property
     def procedures(self) -> list[str]:
-        """What is registered."""
+        """The registered procedures."""
 
 
 def explain_errors(connection: Connection, witness: Witness) -> None:
-    """Have the errors of calls on a connection explained. Does nothing if they are explained already."""
+    """Add explanations to the errors of calls on a connection. A second call does nothing."""
     if "call" in vars(connection):
         return
     send = connection.call
@@ -58,9 +58,9 @@ def explain_errors(connection: Connection, witness: Witness) -> None:
 
 
 class _Explained:
-    """The ticket of a call, around the one of its caller.
+    """Wraps the ticket of a call.
 
-    :param token: What the call is known by where its handler fails; None: nobody can tell.
+    :param token: Identifies the call if its handler fails. None if the router does not forward it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class _Explained:
         self._token = token
         self._witness = witness
         self.fail = ticket.fail
-        """Takes an error instead."""
+        """Take an error instead."""
 
     def resolve(self, message: m.Result | m.Error) -> None:
         """Take RESULT or ERROR."""
@@ -87,7 +87,7 @@ class _Explained:
             error.__cause__ = cause
         elif error.uri == error_uris.NO_SUCH_PROCEDURE:
             known = self._witness.procedures
-            if self._procedure not in known:  # else its handler has called something else
+            if self._procedure not in known:  # else its handler has called an unknown one
                 hint = did_you_mean(self._procedure, known) or f"; there are: {listed(known)}"
                 error.args = (f"{self._procedure} is not registered{hint}",)
         return error

@@ -1,8 +1,7 @@
-"""Pytest fixtures with a real router. They are there as soon as Flask-WAMP is installed.
+"""Pytest fixtures for a real router. They are available as soon as Flask-WAMP is installed.
 
-Without a Crossbar the tests that ask for one are skipped; it is never built unasked. Two
-environment variables change that: ``FLASK_WAMP_BUILD_CROSSBAR=1`` builds it,
-``FLASK_WAMP_REQUIRE_ROUTER=1`` fails the tests.
+If there is no Crossbar.io, tests that use these fixtures are skipped: Crossbar.io is not built by default.
+Set ``FLASK_WAMP_BUILD_CROSSBAR=1`` to build it, or ``FLASK_WAMP_REQUIRE_ROUTER=1`` to fail the tests instead.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from ..crossbar import (
 )
 
 MakeRouter = t.Callable[..., DevRouter]
-"""What :func:`make_wamp_router` is: takes what :class:`~flask_wamp.crossbar.DevRouter` takes."""
+"""The type of :func:`make_wamp_router`. It takes the arguments of :class:`~flask_wamp.crossbar.DevRouter`."""
 
 
 @contextlib.contextmanager
 def routers(logs: Path, kind: MakeRouter | None = None) -> t.Iterator[MakeRouter]:
-    """Return what starts routers; they are stopped at the end of the ``with`` block.
+    """Return a function that starts routers. The end of the ``with`` block stops them.
 
-    :param logs: The folder of their logs.
-    :param kind: Makes a router that is not started; Crossbar.io by default.
+    :param logs: The folder for the log files of the routers.
+    :param kind: Creates a router without starting it. The default creates Crossbar.io nodes.
     """
     new = kind or functools.partial(DevRouter, crossbar=_crossbar())
     count = itertools.count(1)
@@ -55,12 +54,13 @@ def routers(logs: Path, kind: MakeRouter | None = None) -> t.Iterator[MakeRouter
 
 @pytest.fixture(scope="session")
 def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[MakeRouter]:
-    """Start routers that are configured like no other; they are stopped when the tests are over.
+    """Start routers with a configuration of your own. They are stopped after the last test.
 
     ``make_wamp_router(realm="realm1", **options)`` returns a ready
     :class:`~flask_wamp.crossbar.DevRouter` with a WebSocket, a RawSocket and a Unix socket URL on
-    free ports, unless ``urls`` names others. ``auto_ping_interval_ms``, ``auth`` and more are
-    options of :func:`~flask_wamp.crossbar.node_config`. Its log is in the file ``.log``.
+    free ports, unless you pass other ``urls``. The options are those of
+    :func:`~flask_wamp.crossbar.node_config`, such as ``auto_ping_interval_ms`` and ``auth``. The attribute
+    ``log`` is the path of the log file.
     """
     with routers(tmp_path_factory.mktemp("wamp-router")) as make:
         yield make
@@ -68,10 +68,10 @@ def make_wamp_router(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mak
 
 @pytest.fixture(scope="session")
 def wamp_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """Run a real Crossbar node on free ports, one for all tests.
+    """Run one Crossbar.io node on free ports for all tests.
 
-    Its attributes are ``url``, ``rawsocket_url``, ``unix_url``, ``realm``. A test may ``stop()``,
-    ``kill()`` and ``restart()`` it on the same URLs, and leaves it running.
+    Its attributes are ``url``, ``rawsocket_url``, ``unix_url`` and ``realm``. A test may ``stop()``,
+    ``kill()`` and ``restart()`` it on the same URLs. At the end of the test it must be running.
     """
     return make_wamp_router()
 

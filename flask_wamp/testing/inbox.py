@@ -12,12 +12,12 @@ from ..protocol import messages as m
 
 
 class NothingArrived(AssertionError):
-    """No event arrived in time. The text says what did arrive."""
+    """No event arrived in time. The message says what happened instead."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ReceivedEvent:
-    """An event, as a subscriber got it."""
+    """An event, as a subscriber received it."""
 
     topic: str
     args: list[t.Any]
@@ -34,23 +34,23 @@ class ReceivedEvent:
 
 
 class Owner(t.Protocol):
-    """What an inbox needs of its test client."""
+    """The methods of a test client that an inbox uses."""
 
     def look(self) -> None:
-        """Read what has come, where no thread does."""
+        """With ``inline=True``: read the received messages and run their handlers."""
 
     def settle(self, timeout: float) -> None:
-        """Wait until everything that is sent already has been handled and received."""
+        """Wait until all messages that have been sent are received and handled."""
 
     def flush(self) -> None:
-        """Wait until this client has received what the router has sent it so far."""
+        """Wait until this client has received everything that the router has already sent."""
 
     def why_empty(self, inbox: Inbox) -> str:
-        """Return what did happen, as text."""
+        """Explain why an inbox is empty: return what happened instead, as text."""
 
 
 class Inbox:
-    """The events of one subscription, the oldest first. See :meth:`.TestClient.subscribe`."""
+    """The events of one subscription, oldest first. See :meth:`.TestClient.subscribe`."""
 
     def __init__(self, owner: Owner, topic: str, match: str) -> None:
         self.topic = topic
@@ -64,9 +64,9 @@ class Inbox:
         self.subscription.name = f"the inbox of {topic}"
 
     def get(self, timeout: float = 1.0) -> ReceivedEvent:
-        """Remove and return the oldest event; wait for it if necessary.
+        """Remove and return the oldest event. Wait for one if there is none.
 
-        :param timeout: Seconds. With 0 it returns only what the router has sent already.
+        :param timeout: Seconds. With 0 it returns only an event that the router has already sent.
         :raises NothingArrived: There was no event in time.
         """
         self._owner.look()
@@ -85,7 +85,7 @@ class Inbox:
     def all(self, timeout: float = 1.0) -> list[ReceivedEvent]:
         """Remove and return all events, after the app has settled. See :meth:`.FlaskWAMP.settle`.
 
-        An empty list means that there was no event: the app is idle, and the router has sent nothing.
+        If the list is empty, there is no event to come: the app is idle and the router has sent nothing.
         """
         self._owner.settle(timeout)
         with self._changed:
@@ -110,7 +110,7 @@ class Inbox:
         return iter(self.all())
 
     def waiting(self) -> str:
-        """Return the events that are there, as text."""
+        """Return the collected events as text, without removing them."""
         with self._changed:
             return ", ".join(str(event) for event in self._events)
 
@@ -121,7 +121,7 @@ class Inbox:
         return f"<Inbox {self} with {list(self._events)}>"
 
     def _take(self, message: m.Event) -> bool:
-        """Keep an event. The thread that reads calls it."""
+        """Keep an event. The reader thread calls this method."""
         topic = message.details.get("topic", self.topic)
         event = ReceivedEvent(topic, message.args, message.kwargs, message.details)
         with self._changed:
@@ -131,4 +131,4 @@ class Inbox:
 
 
 def _no_handler(work: object) -> bool:
-    raise NotImplementedError("an inbox takes its events itself")
+    raise NotImplementedError("an inbox has no handler: it keeps its events")

@@ -1,8 +1,7 @@
 """``wamp.test_client(inline=True)``: clients that have no threads.
 
-Whoever waits for an answer, or has published, reads meanwhile what has come for all clients of the app, and
-runs the handlers: so a handler runs in the thread of the test. The bytes go through the router in memory as
-they do otherwise.
+A thread that waits for an answer or has published an event reads the messages of all clients of the app and
+runs the handlers. So handlers run in the thread of the test. The bytes still go through the router in memory.
 """
 
 from __future__ import annotations
@@ -33,31 +32,31 @@ from ..router.memory import MemoryTransport
 
 logger = get_logger("flask_wamp")
 
-#: Seconds between two looks at what has come, while a thread waits for what another thread does.
+#: Seconds between two attempts to read, while a thread waits for another thread.
 PAUSE = 0.005
 
 
 class Loop:
-    """Reads and runs what there is for the clients of one app, in the thread that calls :meth:`run`."""
+    """Reads messages and runs handlers for the clients of one app, in the thread that calls :meth:`run`."""
 
     def __init__(self) -> None:
         self._connections: tuple[InlineConnection, ...] = ()
         self._jobs: collections.deque[tuple[InlinePool, Job]] = collections.deque()
         self._reading = threading.Lock()
         self.interrupt: BaseException | None = None
-        """What a handler has raised that ends the test, such as ``KeyboardInterrupt``: it is raised."""
+        """A handler's exception that ends the test, such as ``KeyboardInterrupt``. :meth:`run` raises it."""
 
     def run(self) -> None:
-        """Read and run until nothing is left. A handler that waits calls it again."""
+        """Read and run until nothing is left. A handler that waits calls this method again."""
         for connection in self._connections:
             connection.timer.fire_due()
         while self.read() or self._run_job():
             pass
 
     def read(self) -> bool:
-        """Take in the messages that have come; return whether there were any.
+        """Read the messages that have arrived. Return whether there were any.
 
-        One thread at a time does, so that they keep their order.
+        Only one thread reads at a time, so that messages keep their order.
         """
         if not self._reading.acquire(blocking=False):
             return False
@@ -67,11 +66,11 @@ class Loop:
             self._reading.release()
 
     def add(self, connection: InlineConnection) -> None:
-        """Read for a connection from now on."""
+        """Read from a connection from now on."""
         self._connections = (*self._connections, connection)
 
     def remove(self, connection: InlineConnection) -> None:
-        """Forget a connection that has ended."""
+        """Stop reading from a connection that has ended."""
         self._connections = tuple(each for each in self._connections if each is not connection)
 
     def submit(self, pool: InlinePool, job: Job) -> None:
@@ -79,7 +78,7 @@ class Loop:
         self._jobs.append((pool, job))
 
     def waiting(self, pool: InlinePool) -> int:
-        """Return how many jobs of a pool wait."""
+        """Return the number of waiting jobs of a pool."""
         return sum(each is pool for each, _ in list(self._jobs))
 
     def _run_job(self) -> bool:
@@ -89,8 +88,8 @@ class Loop:
             return False
         pool.jobs_running += 1
         try:
-            contextvars.Context().run(job)  # a fresh one, as workers have it
-        except Exception:  # a job handles its own errors: this is a defect of the library
+            contextvars.Context().run(job)  # an empty context, as in a worker
+        except Exception:  # jobs handle their own errors, so this is a bug in Flask-WAMP
             report(logger.exception, "a job failed")
         finally:
             pool.jobs_running -= 1
@@ -101,9 +100,10 @@ class Loop:
 
 
 class InlineTimer(TimerThread):
-    """A timer without a thread: what is due is called by threads that wait, and when it is canceled too late.
+    """A timer without a thread. Threads that wait call the functions that are due.
 
-    So a handler that has taken longer than its ``timeout=`` is answered as if it had been cut off.
+    Canceling an overdue function calls it as well. So a call whose handler took longer than its ``timeout=``
+    gets the same answer as with threads.
     """
 
     def _start(self) -> None:
@@ -115,14 +115,14 @@ class InlineTimer(TimerThread):
         return not self._stopping
 
     def call_at(self, deadline: float, function: Job) -> TimerHandle:
-        """Call a function at a ``time.monotonic()``, or later."""
+        """Call a function at or after a time of ``time.monotonic()``."""
         handle = InlineHandle(function, deadline)
         with self._condition:
             heapq.heappush(self._heap, (deadline, next(self._numbers), handle))
         return handle
 
     def fire_due(self) -> None:
-        """Call what is due."""
+        """Call the functions that are due."""
         while not self._stopping:
             with self._condition:
                 while self._heap and self._heap[0][2].canceled:
@@ -133,12 +133,12 @@ class InlineTimer(TimerThread):
             guarded(logger.exception, "a timer failed", due.fire)
 
     def stop(self) -> None:
-        """Call nothing any more."""
+        """Stop: call no more functions."""
         self._stopping = True
 
 
 class InlineHandle(TimerHandle):
-    """A function that is called when it is canceled after its time."""
+    """A scheduled function. Canceling it after its deadline calls it."""
 
     __slots__ = ("_deadline",)
 
@@ -147,14 +147,14 @@ class InlineHandle(TimerHandle):
         self._deadline = deadline
 
     def cancel(self) -> None:
-        """Do not call the function, unless that is overdue."""
+        """Cancel the function, or call it now if it is overdue."""
         if monotonic() >= self._deadline:
             self.fire()
         super().cancel()
 
 
 class InlinePool(Pool):
-    """A pool without workers: threads that wait run its jobs."""
+    """A pool without workers. Threads that wait run its jobs."""
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(1, sys.maxsize)
@@ -165,16 +165,16 @@ class InlinePool(Pool):
 
     @property
     def running(self) -> int:
-        """How many jobs have begun and not ended."""
+        """The number of jobs that have started and not ended."""
         return self.jobs_running
 
     @property
     def pending(self) -> int:
-        """How many jobs wait."""
+        """The number of waiting jobs."""
         return self._loop.waiting(self)
 
     def submit(self, job: Job, *, kind: object = None, size: int = 0, force: bool = False) -> bool:
-        """Have the next thread that waits run a job. Return False when the pool has stopped."""
+        """Queue a job for the next thread that waits. Return False if the pool has stopped."""
         if self._has_stopped:
             return False
         self._loop.submit(self, job)
@@ -185,11 +185,11 @@ class InlinePool(Pool):
         return 0
 
     def release_slot(self) -> t.ContextManager[None]:
-        """Return a context that runs, at its beginning, what there is."""
+        """Return a context manager that runs the waiting jobs when it is entered."""
         return _RunFirst(self._loop)
 
     def wait(self, waiter: Waiter, timeout: float) -> bool:
-        """Run what there is until an answer has come; return whether it has."""
+        """Read and run jobs until an answer arrives. Return False if there was none in time."""
         deadline = monotonic() + timeout
         while True:
             self._loop.run()
@@ -200,7 +200,7 @@ class InlinePool(Pool):
                 return False
 
     def stop(self, timeout: float) -> bool:
-        """Run what there is, and accept no more."""
+        """Run the waiting jobs, and accept no more."""
         self._loop.run()
         self._has_stopped = True
         return True
@@ -218,9 +218,9 @@ class _RunFirst:
 
 
 class InlineConnection(Connection):
-    """A connection that nobody waits at.
+    """A connection without a reader thread. The loop reads from it.
 
-    :param timer: The peer's.
+    :param timer: The timer of the peer.
     :param ended: Called with the reason when the session has ended.
     """
 
@@ -239,12 +239,12 @@ class InlineConnection(Connection):
         self._ended = ended
 
     def ask(self, request: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Do as :meth:`.Sender.ask`, and run the handlers of a published event before it returns."""
+        """Do as :meth:`.Sender.ask`. After a publication, run the handlers of the event before returning."""
         result = super().ask(request, *args, **kwargs)
         if request is Session.publish:
             self._loop.run()
         elif request is Session.yield_:
-            # Progressive: so that an endless stream is too slow, at last.
+            # After a progressive result, read whether the caller has canceled an endless stream.
             self._loop.read()
         return result
 
@@ -256,9 +256,9 @@ class InlineConnection(Connection):
         options: m.Details,
         ticket: object,
     ) -> int:
-        """Do as :meth:`.Sender.call`, and run the procedure before it returns, if it is the app's.
+        """Do as :meth:`.Sender.call`, and run the handler before returning if the procedure is the app's.
 
-        A stream runs when its caller waits for the first item, and can cancel it.
+        The handler of a stream starts when its caller waits for the first item, so that it can be canceled.
         """
         request_id = super().call(procedure, args, kwargs, options, ticket)
         if not options.get("receive_progress"):
@@ -266,7 +266,7 @@ class InlineConnection(Connection):
         return request_id
 
     def take_in(self) -> bool:
-        """Send what is unsent, and take in what has come; return whether there was anything."""
+        """Send unsent bytes and handle the messages that have arrived. Return whether there were any."""
         if self.closed:
             return False
         self._send_rest()
@@ -287,7 +287,7 @@ class InlineConnection(Connection):
         return True
 
     def end(self, reason: Exception) -> None:
-        """Close it, and tell the peer."""
+        """Close the connection, and report the reason to the peer."""
         if isinstance(reason, ProtocolError):
             self._complain(reason)
         self._send_last_words()
@@ -297,7 +297,7 @@ class InlineConnection(Connection):
 
 
 class InlinePeer(Peer):
-    """A peer that joins in the thread that starts or uses it, and is read for by those that wait."""
+    """A peer without threads. It joins in the thread that starts or uses it; waiting threads read for it."""
 
     pool: InlinePool
     _timer: InlineTimer
@@ -314,20 +314,20 @@ class InlinePeer(Peer):
         return InlineTimer()
 
     def _begin(self) -> None:
-        """Start no thread; :meth:`start` joins."""
+        """Start no thread: :meth:`start` joins."""
 
     def start(self) -> None:
-        """Join, and serve what is declared."""
+        """Join, and serve the declarations."""
         super().start()
         self._join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it was started: there is no thread that could end."""
+        """Whether it was started. There is no thread that could end."""
         return self.started
 
     def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
-        """Do as :meth:`.Peer.wait`. Joins again if the session was lost."""
+        """Do as :meth:`.Peer.wait`. Join again if the session was lost."""
         if self.started and self.connection is None and not self._stopping.is_set():
             self._join()
         self._loop.run()
@@ -364,6 +364,6 @@ class InlinePeer(Peer):
         if not self.started:
             return
         connection = self.connection
-        if isinstance(connection, InlineConnection):  # the router's GOODBYE has not come
+        if isinstance(connection, InlineConnection):  # the router's GOODBYE has not arrived
             connection.end(SessionLost("the client was stopped"))
         self._timer.stop()

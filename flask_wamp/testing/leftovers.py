@@ -1,4 +1,4 @@
-"""What a test has left running: it is told so, because the next test would get the blame."""
+"""Detection of what a test leaves running. The test itself fails, because otherwise the next one would."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .similar import listed
 
 KEY = "wamp_test_bench"
 
-#: Seconds that threads of the app get to end when the test is over.
+#: Seconds to wait for the threads of the app to end after the test.
 PATIENCE = 1.0
 
-#: How the names of threads begin that stay for good reasons: pools that wait for more, and those of pytest.
+#: Name prefixes of threads that may outlive a test: pools that wait for more work, and threads of pytest.
 STAYING = ("wamp-", "pytest", "ThreadPoolExecutor", "asyncio_")
 
 
 class LeftBehind(AssertionError):
-    """A test has ended while a handler, a background task or a thread of its app was running."""
+    """A test ended while a handler, a background task or a thread of its app was still running."""
 
 
 class LeftBehindWarning(UserWarning):
-    """A test has left an app joined, or an error of the test hides that it has left something running."""
+    """A test left an app joined, or failed while something of the app was still running."""
 
 
 class Watch:
-    """What runs for one app while test clients are open."""
+    """Watches what runs for one app while test clients are open."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -51,11 +51,11 @@ class Watch:
 
     @property
     def handlers(self) -> list[str]:
-        """The handlers that run, and their threads."""
+        """The running handlers and their threads, as text."""
         return [f"{message.uri} in {thread}" for message, thread in list(self._running.values())]
 
     def begin(self) -> None:
-        """Look at what is there already."""
+        """Start to watch. Threads that are already running are ignored."""
         self._before = set(threading.enumerate())
         self._aborted.clear()
         self._running.clear()
@@ -63,7 +63,7 @@ class Watch:
             signal.connect(receiver, sender=self._app)
 
     def end(self) -> list[str]:
-        """Return what is left: the app has been stopped, and has waited ``WAMP_DRAIN_TIMEOUT``."""
+        """Stop to watch, and return what is still running although the app has been stopped."""
         for signal, receiver in self._receivers:
             signal.disconnect(receiver, sender=self._app)
         left = [f"the handler of {each}" for each in self.handlers]
@@ -72,7 +72,7 @@ class Watch:
         return left
 
     def _threads(self) -> list[threading.Thread]:
-        """Return the app's own threads that do not end."""
+        """Return the threads of the app that have not ended within :data:`PATIENCE`."""
         new = [
             thread
             for thread in threading.enumerate()
@@ -98,9 +98,9 @@ class Watch:
 
 
 def tell(left: t.Sequence[str], test_has_failed: bool) -> None:
-    """Raise for what is left; warn where the test has raised an error already.
+    """Report what is still running. If the test has already failed, warn only.
 
-    :raises LeftBehind: Something is.
+    :raises LeftBehind: Something is still running, and the test has not failed.
     """
     if not left:
         return
@@ -112,7 +112,7 @@ def tell(left: t.Sequence[str], test_has_failed: bool) -> None:
 
 
 def joined() -> set[Flask]:
-    """Return the apps of this process that have been started and not been stopped."""
+    """Return the apps of this process that were started and not stopped."""
     return {app for app in list(apps) if _is_started(app)}
 
 
@@ -122,12 +122,12 @@ def _is_started(app: Flask) -> bool:
 
 
 def stop_left(but: t.Container[Flask] = ()) -> list[str]:
-    """Stop the apps that are still joined, and return what they were, as text.
+    """Stop the apps that are still joined, and return descriptions of them.
 
-    For a ``tearDown`` of ``unittest``: ``self.assertEqual(stop_left(), [])``. The pytest plugin does so after
-    each test, and warns.
+    In a ``tearDown`` of ``unittest`` use ``self.assertEqual(stop_left(), [])``. The pytest plugin does so
+    after each test, and warns.
 
-    :param but: Apps that may stay, because a fixture of several tests has started them.
+    :param but: Apps that stay joined, because a fixture of several tests has started them.
     """
     left = []
     for app in joined():

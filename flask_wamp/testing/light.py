@@ -1,7 +1,7 @@
-"""Peers of tests with threads: they start half of the threads that others have.
+"""Peers for tests with threads. They start half as many threads as other peers.
 
-Sending to the router in this process never waits. So whoever has something to send sends it, without a
-writer's thread, and one thread reads while workers run the handlers.
+Sending to the router in this process never blocks. So each thread sends its own messages, and there is no
+writer thread. One thread reads, and workers run the handlers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LightConnection(Connection):
         return self.ask(request, *args, **kwargs)
 
     def send_soon(self) -> None:
-        """Send what is unsent."""
+        """Send unsent bytes."""
         self._send_rest()
 
     def _read(self) -> list[SessionEvent] | None:
@@ -55,7 +55,7 @@ class LightConnection(Connection):
         return events
 
     def read_what_is_there(self) -> None:
-        """Handle what has come, without waiting."""
+        """Handle the messages that have arrived, without waiting."""
         transport = t.cast(MemoryTransport, self.transport)
         while self._early or transport.ready():
             events = self._read()
@@ -69,25 +69,25 @@ class LightConnection(Connection):
 
 
 class LightPeer(Peer):
-    """A peer of an app that is tested, or of its test client."""
+    """The peer of a tested app or of its test client."""
 
     make_connection = LightConnection
 
     def _make_pool(self) -> Pool:
         pool = super()._make_pool()
-        # Listeners leave one after another: there are no other processes that they would wait for.
+        # Reserve no helpers, so that listeners leave one after another: no other process has to take over.
         pool.reserve = lambda count: 0  # type: ignore[method-assign]
         return pool
 
     _first: tuple[Connection, Joined] | None = None
 
     def _begin(self) -> None:
-        """Join in this thread, and have another one read on: changing threads takes longer than all of it."""
-        found = self._connect()  # None: the reader tries again
+        """Join in this thread, then start the reader. Switching threads would take longer than joining."""
+        found = self._connect()  # if it is None, the reader tries again
         follow_up = None if found is None else self._enter(*found)
         if found is not None and follow_up is not None:
             self._first = connection, _ = found
-            with contextlib.suppress(WAMPError):  # the reader finds it, too
+            with contextlib.suppress(WAMPError):  # the reader will meet the same error
                 self._restore(connection, follow_up)
                 t.cast(LightConnection, connection).read_what_is_there()
         super()._begin()

@@ -1,4 +1,4 @@
-"""What an app has called and published during a test, and which of its code did."""
+"""Records of what an app calls and publishes during a test, and which of its code did so."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Record:
     args: list[t.Any]
     kwargs: dict[str, t.Any]
     asked_by: str
-    """What was running: ``POST /vote/tea``, the URI of a handler, or the name of the thread."""
+    """The code that was running: ``POST /vote/tea``, the URI of a handler, or the name of the thread."""
     identity: t.Any = None
-    """Who called the handler or published to it: an :class:`.Identity`. None in HTTP requests and threads."""
+    """The :class:`.Identity` of the handler's caller or publisher. None in HTTP requests and threads."""
 
     def __str__(self) -> str:
         values = [repr(value) for value in self.args]
@@ -48,9 +48,9 @@ class Recording:
 
 
 class Recorder:
-    """Observes what one client sends.
+    """Observes the calls and publications of one client.
 
-    :param own_prefix: The prefix of what the app's processes say among themselves, which is left out.
+    :param own_prefix: The prefix of URIs that the app's processes use among themselves: not recorded.
     """
 
     def __init__(self, own_prefix: str) -> None:
@@ -59,7 +59,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def record(self) -> t.Iterator[Recording]:
-        """Record until the block ends."""
+        """Record until the ``with`` block ends."""
         recording = Recording()
         self._recordings = (*self._recordings, recording)
         try:
@@ -68,7 +68,7 @@ class Recorder:
             self._recordings = tuple(r for r in self._recordings if r is not recording)
 
     def watch(self, connection: Connection) -> None:
-        """Observe a connection from now on. Does nothing if it is observed already."""
+        """Observe a connection from now on. A second call does nothing."""
         if "ask" in vars(connection):
             return
         for name in ("ask", "put"):
@@ -87,7 +87,7 @@ class Recorder:
         if uri.startswith(self._own):
             return
         asked_by, identity = _asking()
-        # A copy: the app may change its objects afterwards.
+        # Copy, because the app may change its objects afterwards.
         args, kwargs = copy.deepcopy((list(args), dict(kwargs)))
         record = Record(uri, args, kwargs, asked_by, identity)
         for recording in self._recordings:

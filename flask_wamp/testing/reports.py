@@ -1,4 +1,4 @@
-"""What did happen, as text, for a test that waits in vain."""
+"""Error messages for tests that wait in vain: they say what happened instead."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from .similar import did_you_mean, listed
 
 
 class Facts(t.Protocol):
-    """What is known of an app that is tested."""
+    """Facts about a tested app."""
 
     failures: list[str]
-    """What handlers of events have raised."""
+    """The errors of event handlers, as text."""
 
     @property
     def procedures(self) -> list[str]:
-        """What is registered."""
+        """The registered procedures."""
 
     @property
     def topics(self) -> list[str]:
-        """What is subscribed to."""
+        """The subscribed topics."""
 
     @property
     def unfinished(self) -> list[str]:
-        """The handlers and background tasks that run."""
+        """The handlers and background tasks that are running."""
 
 
 class NoAnswer(CallTimeout):
-    """A call of a test client has timed out. The text says what is running."""
+    """A call of a test client timed out. The message lists what is still running."""
 
     def __init__(self, procedure: str, timeout: float, facts: str) -> None:
         super().__init__(procedure, timeout)
@@ -41,7 +41,7 @@ class NoAnswer(CallTimeout):
 
 
 def no_answer(error: CallTimeout, recording: Recording, facts: Facts) -> NoAnswer:
-    """Return the error of a call that nobody has answered in time."""
+    """Return the error of a call that got no answer in time."""
     running = listed(facts.unfinished, "no handler of the app")
     text = f"Still running: {running}. The app has called: {listed(recording.called)}."
     return NoAnswer(error.procedure, error.timeout, text)
@@ -54,7 +54,7 @@ def empty_inbox(
     recording: Recording,
     facts: Facts,
 ) -> str:
-    """Return what did happen, for an inbox without an event.
+    """Return the error message for an inbox without an event.
 
     :param others: The other inboxes of the test client.
     :param own: The topics that the test client has published to.
@@ -65,8 +65,8 @@ def empty_inbox(
         lines.append(f"{inbox.topic} was not published{hint}")
     if inbox.topic in own:
         lines.append(
-            "This test client has published to it: a publisher does not receive its own events, unless it "
-            "says with_options(exclude_me=False)."
+            "This test client has published to it: a publisher does not receive its own events, unless you "
+            "publish with_options(exclude_me=False)."
         )
     for topic in dict.fromkeys(own):
         hint = "" if topic in facts.topics else did_you_mean(topic, facts.topics)
@@ -80,10 +80,10 @@ def empty_inbox(
 
 
 def not_called(uri: str, index: object, count: int, recording: Recording) -> str:
-    """Return what did happen, for a stub that was not called as often as a test expects."""
+    """Return the error message for a stub that was called less often than a test expects."""
     others = [record for record in recording.called if record.uri != uri]
     hint = did_you_mean(uri, [record.uri for record in others]) if not count else ""
     return (
-        f"{uri} was called {count} times: there is no call {index}. The app has called besides: "
+        f"{uri} was called {count} times: there is no call {index}. The app has also called: "
         f"{listed(others)}{hint}"
     )

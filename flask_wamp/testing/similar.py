@@ -1,4 +1,4 @@
-"""Hints for error messages: names that resemble what a test has asked for."""
+"""Hints for error messages: names that resemble the one that a test asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import typing as t
 
 SHOWN = 8
-"""How many items a message lists."""
+"""The number of items that a message lists."""
 
 
 def did_you_mean(name: str, known: t.Iterable[str]) -> str:
@@ -17,7 +17,7 @@ def did_you_mean(name: str, known: t.Iterable[str]) -> str:
 
 
 def _resemblance(one: str, other: str) -> float:
-    """Compare what two URIs do not have in common: most of an app's begin alike."""
+    """Compare two URIs without their common prefix, because most URIs of an app begin alike."""
     parts, others = one.split("."), other.split(".")
     while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
         del parts[0], others[0]
@@ -25,7 +25,7 @@ def _resemblance(one: str, other: str) -> float:
 
 
 def listed(items: t.Sequence[object], nothing: str = "nothing") -> str:
-    """Return the last items of a list as text."""
+    """Return the last :data:`SHOWN` items of a list as text."""
     if not items:
         return nothing
     shown = ", ".join(str(item) for item in items[-SHOWN:])

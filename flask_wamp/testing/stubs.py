@@ -1,4 +1,4 @@
-"""Procedures that a test client serves: those of other services, which the app calls."""
+"""Procedures of other services that a test client serves, so that the app can call them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class StubbedCall:
 
 
 class StubbedCalls(list[StubbedCall]):
-    """The calls that a stub has answered, the oldest first.
+    """The calls that a stub has answered, oldest first.
 
-    :param why_not: Returns the text of the error for a call that there is not.
+    :param why_not: Takes the index of a missing call and returns the error message.
     """
 
     def __init__(self, why_not: t.Callable[[object], str]) -> None:
@@ -41,7 +41,7 @@ class StubbedCalls(list[StubbedCall]):
 
 
 def registration(uri: str, function: t.Callable[..., object], **options: t.Any) -> Registration:
-    """Return the registration of a plain function: it gets the payload and no context of Flask's."""
+    """Return the registration of a plain function. It gets the payload, and runs without a Flask context."""
 
     def handle(work: ActiveMessage) -> Outcome:
         try:
