@@ -1,1 +1,1 @@
-"""The endpoint: the routes of the app at which browsers join."""
+"""The endpoint: the routes of the app where browsers join."""

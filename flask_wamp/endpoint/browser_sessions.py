@@ -1,7 +1,7 @@
-"""The browser session with which a user has logged in. Logging out ends the WAMP sessions opened with it.
+"""The browser session in which a user has logged in. Logging out ends the WAMP sessions opened from it.
 
-The id is in Flask's session, with the data of Flask-Login. It is sent to the router with the connection or
-the ticket, and not to clients.
+The id of a browser session is in Flask's session, beside the data of Flask-Login. The router gets it with the
+connection or the ticket. Clients do not get it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ KEY: t.Final = "_wamp_login"
 
 
 def has_login_manager(app: Flask) -> bool:
-    """Return whether an app uses Flask-Login. It may be added after this extension."""
+    """Return whether an app uses Flask-Login. The app may initialize it after this extension."""
     return getattr(app, "login_manager", None) is not None
 
 
 def browser_session(app: Flask) -> tuple[str, float] | None:
-    """Return the id of the current browser session, and when its login began. None if it is unknown.
+    """Return the id of the current browser session and the start time of its login, or None.
 
-    A login that has no id yet gets one. The answer to an upgrade cannot set a cookie, so the id stays unknown
-    then.
+    A login without an id gets one, except during an upgrade to WebSocket: its response cannot set a cookie.
+
+    :returns: The id, and seconds since 1970. None without a login or without an id.
     """
     if not has_login_manager(app) or isinstance(session, NullSession):
         return None
@@ -51,10 +52,9 @@ def _begin() -> list[t.Any]:
 class LoginSignals:
     """Receives Flask-Login's signals, starting with the app's first request.
 
-    :param end_login: Ends the WAMP sessions of a browser session, and those of an authid whose browser
-        session
-        is unknown.
-    :param sign_out: Ends all WAMP sessions of an authid.
+    :param end_login: Takes the id of a browser session and an authid. Ends the WAMP sessions of the browser
+        session, and the sessions of the authid whose browser session is unknown.
+    :param sign_out: Takes an authid. Ends all its WAMP sessions.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LoginSignals:
         self._app = app
         self._end_login = end_login
         self._sign_out = sign_out
-        # The login manager may be added after this extension.
+        # The app may initialize its login manager after this extension.
         request_started.connect(self._connect, app)
 
     def _connect(self, app: Flask, **payload: object) -> None:
@@ -79,7 +79,7 @@ class LoginSignals:
         request_started.disconnect(self._connect, app)
 
     def _logged_in(self, app: Flask, **payload: object) -> None:
-        self._end_present("")  # perhaps of another user
+        self._end_present("")  # the login of the previous user, if there is one
         _begin()
 
     def _remembered(self, app: Flask, **payload: object) -> None:
@@ -89,7 +89,7 @@ class LoginSignals:
     def _logged_out(self, app: Flask, user: t.Any = None, **payload: object) -> None:
         authid = str(user.get_id()) if getattr(user, "is_authenticated", False) else ""
         if not self._end_present(authid) and authid:
-            # Flask's session was cleared already, so it is unknown which WAMP sessions are this browser's.
+            # Flask's session was already cleared, so it is unknown which WAMP sessions are this browser's.
             self._try(self._sign_out, authid)
 
     def _end_present(self, authid: str) -> bool:
@@ -105,6 +105,6 @@ class LoginSignals:
         try:
             end(*whose)
         except WAMPError as error:
-            logger.error("cannot end the WAMP sessions of a login that has ended: %s", error)
+            logger.error("cannot end the WAMP sessions of a user who logged out: %s", error)
         except Exception:
-            logger.exception("cannot remember that a login has ended")
+            logger.exception("cannot remember that a user logged out")

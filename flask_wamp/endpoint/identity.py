@@ -18,7 +18,7 @@ Authenticators = t.Mapping[str | None, t.Callable[[Request], object]]
 
 
 class Identifier:
-    """Identifies the sender of the present request.
+    """Identifies the sender of the current request.
 
     :param authenticators: The authenticators of the app. More may be added later.
     :param has_ended: Returns whether the login of an identity has ended.
@@ -37,7 +37,7 @@ class Identifier:
         self._has_ended = has_ended
 
     def __call__(self) -> BrowserIdentity | None:
-        """Return the sender of the current request. None if it is unknown.
+        """Return the identity of the sender, or None if the sender is unknown.
 
         :raises TypeError: The authenticator returned something other than an :class:`Identity` or None.
         :raises HTTPException: The authenticator refused the request.
@@ -51,7 +51,7 @@ class Identifier:
         if found is None:
             return None
         browser, since = browser_session(self._app) or ("", time.time())
-        # Method and provider are set here, because those of the app's own processes have all rights.
+        # Set authmethod and authprovider here: those of the app's own processes would give all rights.
         identity = BrowserIdentity(
             found.authid, found.authrole, dict(found.authextra), "cookie", "dynamic", browser, since
         )
@@ -59,7 +59,7 @@ class Identifier:
 
 
 def current_identity() -> Identity | None:
-    """Return the user logged in with Flask-Login, with the role ``user``. None if no user is."""
+    """Return the user of Flask-Login with the role ``user``, or None if no user is logged in."""
     if not has_login_manager(current_app):
         return None
     from flask_login import current_user
@@ -73,8 +73,8 @@ def current_identity() -> Identity | None:
 def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity | None:
     """Check the return value of an authenticator and return it.
 
-    A response, such as that of ``login_required``, is a refusal. A redirect becomes 401, because a script
-    in the browser would follow it and get the login page as its answer.
+    A response with a status of 300 or more refuses the request, such as the one of ``login_required``. A
+    redirect becomes 401, because a script in the browser would follow it and get the login page.
     """
     if isinstance(found, Response) and found.status_code >= 300:
         if found.status_code < 400:
@@ -85,15 +85,15 @@ def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity 
     name = getattr(authenticator, "__qualname__", repr(authenticator))
     if not isinstance(found, Identity):
         raise TypeError(
-            f"the authenticator {name} returned {found!r:.100}; it has to return "
-            "Identity(authid=..., authrole=...), or None for somebody unknown"
+            f"the authenticator {name} returned {found!r:.100}; return "
+            "Identity(authid=..., authrole=...), or None if the sender is unknown"
         )
     for field in ("authid", "authrole"):
         value = getattr(found, field)
         if not isinstance(value, str) or not value:
             raise TypeError(
                 f"the authenticator {name} returned an Identity with {field}={value!r:.100}; "
-                "use text that is not empty, such as str(user.id)"
+                "use a string that is not empty, such as str(user.id)"
             )
     try:
         json.dumps(dict(found.authextra), allow_nan=False)

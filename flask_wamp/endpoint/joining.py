@@ -1,4 +1,4 @@
-"""What the endpoint needs to know to let browsers join, with any router."""
+"""What the endpoints of all routers share: the URL for browsers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Identify = t.Callable[[], BrowserIdentity | None]
 
 
 def public_url(urls: t.Iterable[str]) -> str | None:
-    """Return the first WebSocket URL. A local host is replaced by the host of the request."""
+    """Return the first WebSocket URL. Replace a local host by the host of the current request."""
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme in ("ws", "wss"):

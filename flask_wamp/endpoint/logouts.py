@@ -1,4 +1,4 @@
-"""The logins of one app that have ended, as far as this process or the app's own store knows."""
+"""The ended logins of one app that this process or the app's store knows."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..concurrency.per_process import PerProcess
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import EndedLogins, login_of, login_of_identity
 
-#: Seconds for which a login is not looked up again, if the other processes say nothing of it meanwhile.
+#: Seconds before the store is asked again about a login. A message of another process ends them early.
 FRESH: t.Final = 30.0
 
-#: The number of logins that are not looked up again. All of them are forgotten when there are more.
+#: The number of logins for which the store's answer is kept. If there are more, all answers are forgotten.
 MOST_FRESH: t.Final = 100_000
 
 
 class Store(t.Protocol):
-    """What remembers logouts for all processes: a cache, or an object of the app's."""
+    """Remembers logouts for all processes: a cache, or an object of the app."""
 
     def get(self, key: str, /) -> t.Any:
-        """Return the value of a key; None if there is none."""
+        """Return the value of a key, or None."""
 
     def set(self, key: str, value: float, /) -> object:
-        """Keep a value for good. If there is a parameter ``timeout``, it is given 0, which means the same."""
+        """Store a value without expiry. A parameter ``timeout``, if there is one, gets 0 for no expiry."""
 
 
 class Logouts:
     """Knows which logins have ended. Safe to use in any thread.
 
     :param app_name: Distinguishes the app from others in the same store.
-    :param store: Returns the store of the app. None: this process remembers alone.
+    :param store: Returns the store of the app. If it returns None, only this process remembers.
     """
 
     def __init__(self, app_name: str, store: t.Callable[[], Store | None]) -> None:
@@ -47,7 +47,7 @@ class Logouts:
     # Ending.
 
     def end_user(self, authid: str) -> float:
-        """End all logins that a user has begun so far. Return the time, in seconds since 1970."""
+        """End all logins that a user has begun until now. Return the time, in seconds since 1970."""
         now = time.time()
         self.hear_user(authid, now)
         self._keep("user", authid, now)
@@ -61,7 +61,7 @@ class Logouts:
         return login
 
     def hear_user(self, authid: str, at: float) -> None:
-        """Note that all logins of a user that have begun by a time have ended."""
+        """Note that the logins which a user began at or before a time have ended."""
         with self._lock():
             self._known.end_user(authid, at)
 
@@ -74,26 +74,26 @@ class Logouts:
         store = self._store()
         if store is None:
             return
-        # By default, Flask-Caching forgets after five minutes.
+        # Without a timeout, Flask-Caching forgets the value after five minutes.
         options = {"timeout": 0} if _takes_timeout(store.set) else {}
         store.set(self._key(kind, name), at, **options)
 
-    # Asking.
+    # Checking.
 
     def has_ended(self, identity: BrowserIdentity) -> bool:
-        """Return whether the login of an identity has ended. Asks the store."""
+        """Return whether the login of an identity has ended. Ask the store."""
         login = login_of_identity(identity)
         return identity.ended or self._is_over(identity.authid, login, identity.since)
 
     def is_known(self, identity: BrowserIdentity) -> bool:
-        """Return whether this process has heard that a login has ended. Does not wait."""
+        """Return whether this process knows that a login has ended. Do not ask the store."""
         with self._lock():
             return self._known.has_ended(identity)
 
     def is_over(self, authid: str, login: str, since: float) -> bool:
-        """Do the same as :meth:`has_ended` for the login of a session, and ask the store only now and then.
+        """Return whether the login of a session has ended. Ask the store at most every :data:`FRESH` seconds.
 
-        :param login: Its :func:`~.logins.login_of`; empty if it is unknown.
+        :param login: Its :func:`~.logins.login_of`. Empty if it is unknown.
         """
         key, now = (authid, login, since), monotonic()
         if self._fresh.get(key, 0.0) > now:
@@ -107,7 +107,7 @@ class Logouts:
         return False
 
     def look_again(self) -> None:
-        """Ask the store about every login again: this process may not have heard of a logout."""
+        """Ask the store again about every login, because this process may have missed a logout."""
         self._fresh.clear()
 
     def _is_over(self, authid: str, login: str, since: float) -> bool:
@@ -130,6 +130,6 @@ class Logouts:
 def _takes_timeout(function: t.Callable[..., object]) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a function in C may not say
+    except (TypeError, ValueError):  # functions in C may have no signature
         return False
     return any(p.name == "timeout" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -10,13 +10,13 @@ _HERE = Path(__file__).parent
 
 _COMMENT = re.compile(r"/\*\*(?:.|\n)*?\*/\n|(?:^|[ \t]+)// .*$", re.MULTILINE)
 _INDENTATION = re.compile(r"^\s+", re.MULTILINE)
-#: Line ends and spaces that are not needed. The source has none of these in texts.
+#: Line ends and spaces that can be removed. No string of the source contains any of them.
 _SPACE = re.compile(r"(?<=[{(\[,;])\n|\n(?=})| (?==>)|(?<==>) ")
 
 
 @functools.cache
 def client_js() -> str:
-    """Return the module as it is served: under 12 kB, without comments and with less space."""
+    """Return the module as it is served: under 12 kB, without comments and unneeded whitespace."""
     source = (_HERE / "client.js").read_text("utf-8")
     return _SPACE.sub("", _INDENTATION.sub("", _COMMENT.sub("", source)))
 

@@ -1,4 +1,4 @@
-"""A router that is not the app's own, such as Crossbar.io: how browsers join it, and how they leave."""
+"""Tickets and logouts for a router that is not the app's own, such as Crossbar.io."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ logger = get_logger("flask_wamp")
 
 
 class OtherRouter:
-    """What one app tells a router that is not its own, and what its processes tell each other about logins.
+    """The app's side of logins at another router: its procedures, its tickets, and messages about logouts.
 
     :param own: The prefix of the URIs that the app uses itself.
     :param logouts: Knows which logins have ended.
-    :param principals: The clients that prove who they are. More may be added later.
-    :param signer: Signs what the processes say to each other.
+    :param principals: The clients that authenticate with a secret or a key. More may be added later.
+    :param signer: Signs the messages between the processes of the app.
     :param policy: Returns the app's rights.
     :param ask: Asks the app's authorizers.
-    :param uses_logins: Returns whether the app says who may join or do something.
+    :param uses_logins: Returns whether the app decides who may join or what clients may do.
     :param authenticator: The URI of the authenticator procedure.
     :param authorizer: The URI of the authorizer procedure.
     """
@@ -72,7 +72,7 @@ class OtherRouter:
         self._tickets = Tickets(monotonic)
         self._lock = PerProcess(lambda: threading.Lock())
         self._id = PerProcess(lambda: secrets.token_hex(8))
-        """The id of this process: its tickets begin with it."""
+        """The id of this process, with which its tickets begin."""
         self._listener: _Listener | None = None
         self._logouts = logouts
         self._auth = DynamicAuth(
@@ -87,55 +87,55 @@ class OtherRouter:
             trusted_links=trusted_links,
         )
 
-    # What the processes serve.
+    # Procedures and topics of the processes.
 
     def procedures(self) -> dict[str, t.Callable[..., object]]:
-        """Return the procedures that the router calls, by URI; none where the app does not use logins."""
+        """Return the procedures that the router calls, by URI. Empty if the app does not use logins."""
         if not self._uses_logins():
             return {}
         authenticator, authorizer = self._uris
         return {authenticator: self._auth.authenticate, authorizer: self._auth.authorize}
 
     def listener(self, peer: PeerInterface) -> _Listener:
-        """Make what redeems the tickets of a process, and hears of logouts, in each session."""
+        """Create the listener that redeems tickets and receives logouts in each session."""
         self._listener = _Listener(self, peer)
         return self._listener
 
     @property
     def uses_logins(self) -> bool:
-        """Whether the app says who may join or do something."""
+        """Whether the app decides who may join or what clients may do."""
         return self._uses_logins()
 
     @property
     def redeem_uri(self) -> str:
-        """The procedure that redeems the tickets of this process, and no others."""
+        """The procedure that redeems the tickets of this process only."""
         return f"{self._own}.redeem.{self._id()}"
 
     @property
     def logouts_uri(self) -> str:
-        """The topic on which the processes tell each other of logouts."""
+        """The topic to which the processes publish logouts."""
         return f"{self._own}.logouts"
 
     # Tickets.
 
     def ticket(self, identity: BrowserIdentity, max_age: float) -> str | None:
-        """Return a ticket that lets a browser join once. None if this process may not redeem tickets."""
+        """Return a ticket that lets a browser join once, or None if this process may not redeem tickets."""
         if not self._may_redeem():
             return None
         with self._lock():
             return f"{self._id()}.{self._tickets.add(identity, max_age)}"
 
     def redeem(self, process: str, secret: str) -> BrowserIdentity | None:
-        """Return who has got a ticket of this process. None if it is used, unknown or another one's."""
+        """Return the identity of a ticket. None if it is used, unknown or a ticket of another process."""
         if process != self._id():
             return None
         with self._lock():
             return self._tickets.take(secret)
 
     def _may_redeem(self) -> bool:
-        """Wait until the router has answered whether this process may redeem tickets."""
+        """Wait until the router has answered the registration. Return False if it refused."""
         if self._client.peer is None or self._listener is None:
-            return True  # a process that is not served yet; it will be asked when it is
+            return True  # the app has not started yet; the registration follows when it starts
         with contextlib.suppress(NotJoined):
             self._client.wait_until_joined()
         return self._listener.may_redeem(self._client.settings.connect_timeout)
@@ -143,30 +143,30 @@ class OtherRouter:
     # Logouts.
 
     def sign_out(self, authid: str) -> int:
-        """End a user's sessions, tickets and logins; return how many sessions there were.
+        """End a user's sessions, tickets and logins. Return the number of sessions.
 
-        Source: WAMP Advanced Profile, "Session Meta API". It says that the router answers with the number of
-        sessions; Crossbar.io answers with their ids.
+        Source: WAMP Advanced Profile, "Session Meta API". There the router answers with the number of
+        sessions. Crossbar.io answers with their ids.
         """
         self._tell({"authid": authid, "at": self._logouts.end_user(authid)})
         killed = self._client.call("wamp.session.kill_by_authid", authid, **_WHY)
         return len(killed) if isinstance(killed, list) else int(killed)
 
     def end_login(self, browser: str, authid: str) -> None:
-        """End the sessions of a browser session, and those of the user that are of none."""
+        """End the sessions of a browser session, and the user's sessions without a browser session."""
         login = self._logouts.end_browser(browser)
         self._forget_tickets()
         if self._app.testing and self._client.peer is None:
-            return  # nobody joins in such a test
+            return  # this test has no router, so there are no sessions
         self._tell({"login": login})
         for session in self._client.meta.sessions.all():
             of = session_login(session.details)
             if of.login == login or (not of.login and authid and of.authid == authid):
-                with contextlib.suppress(WAMPError):  # it has gone meanwhile
+                with contextlib.suppress(WAMPError):  # the session may have just ended
                     self._client.meta.sessions.kill(session.id, **_WHY)
 
     def _tell(self, what: dict[str, t.Any]) -> None:
-        """Tell the other processes what has ended."""
+        """Publish a logout to the other processes."""
         self._forget_tickets()
         self._client.publish(self.logouts_uri, *self._signer.sign_now(self.logouts_uri, what))
 
@@ -175,11 +175,11 @@ class OtherRouter:
             self._tickets.drop(self._logouts.is_known)
 
     def joined(self) -> None:
-        """Look everything up again that other processes may have said in the meantime."""
+        """Ask the store again, because other processes may have published logouts between sessions."""
         self._logouts.look_again()
 
     def read(self, event: m.Event) -> None:
-        """Take note of what another process says."""
+        """Handle a logout that another process has published."""
         try:
             what = self._signer.read_recent(self.logouts_uri, event.readable_args)
             if not isinstance(what, dict):
@@ -189,7 +189,7 @@ class OtherRouter:
             else:
                 self._logouts.hear_user(str(what["authid"]), float(what["at"]))
         except (InvalidPayload, KeyError, TypeError, ValueError) as error:
-            logger.warning("a message to %s is ignored: %s", self.logouts_uri, error)
+            logger.warning("ignored an invalid event of %s: %s", self.logouts_uri, error)
         self._forget_tickets()
 
 
@@ -197,7 +197,7 @@ _WHY: t.Final = {"reason": error_uris.CLOSE_LOGOUT, "message": SIGNED_OUT}
 
 
 class _Listener:
-    """Redeems the tickets of one process, and hears of logouts."""
+    """Redeems the tickets of one process, and receives logouts of other processes."""
 
     has_to_leave = False
 
@@ -225,13 +225,13 @@ class _Listener:
             )
 
     def lost(self) -> None:
-        """Take note that there is no session."""
+        """Do nothing: the next session registers and subscribes again."""
 
     def leave(self, deadline: float) -> None:
-        """Do nothing: the tickets of this process end with it."""
+        """Do nothing: the tickets of this process become invalid with its end."""
 
     def may_redeem(self, timeout: float) -> bool:
-        """Wait for the router's answer, and return whether it is not a refusal."""
+        """Wait for the router's answer. Return False if it is a refusal."""
         self._answered.wait(timeout)
         return self._refused is None
 
@@ -240,8 +240,8 @@ class _Listener:
         self._answered.set()
         if isinstance(answer, m.Error):
             logger.error(
-                "this process gives browsers no tickets, because the router refuses the procedure that "
-                "redeems them, %s: %s %s",
+                "this process issues no tickets to browsers, because the router refused to register %s: "
+                "%s %s",
                 self._router.redeem_uri,
                 answer.error,
                 answer.readable_args,
@@ -271,7 +271,7 @@ class AtOtherRouter:
         max_age: float,
     ) -> None:
         self.realm = client.settings.realm
-        self.own = ""  # nothing is handed over
+        self.own = ""  # there are no handovers to this router
         self.browsers_socket = None
         self._router = router
         self._urls = [*listen, client.settings.router_url.url]
@@ -287,5 +287,5 @@ class AtOtherRouter:
         """Do nothing, because the app does not start this router."""
 
     def ticket(self, identity: BrowserIdentity) -> str | None:
-        """Return a ticket for joining once."""
+        """Return a ticket that lets a browser join once."""
         return self._router.ticket(identity, self._max_age)

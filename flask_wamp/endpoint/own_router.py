@@ -1,4 +1,4 @@
-"""An app's own router: where it is, how it starts, and the rights that the app sends to it."""
+"""The app's own router: its sockets, its start, and the configuration that the app sends to it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class OwnRouter:
     """The embedded router of one app.
 
     :param own: The prefix of the URIs that the app uses itself. It names the app at the router.
-    :param linger: The seconds that calls wait for a procedure whose last callee has left.
+    :param linger: The number of seconds that calls wait for a procedure whose last callee has left.
     :param policy: Returns the app's rights. It is called when the router starts and at each join.
-    :param authorizer: Returns the procedure that is the app's authorizer. It is empty if there is none.
+    :param authorizer: Returns the URI of the app's authorizer procedure. Empty if there is none.
     :param in_memory: Returns whether the router is in this process. It is called at each join.
     :param logouts: Knows which logins have ended.
-    :param principals: The clients that prove who they are. More may be added later.
+    :param principals: The clients that authenticate with a secret or a key. More may be added later.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class OwnRouter:
 
     def settings(self, settings: PeerSettings) -> PeerSettings:
         """Return the settings of a client that joins this router."""
-        # No other user can reach it, so it does not ask the app to authenticate.
+        # No other user of the system can reach the router, so the app need not authenticate.
         given = settings.credentials
         return dataclasses.replace(
             settings,
@@ -99,21 +99,21 @@ class OwnRouter:
         )
 
     def process_id(self) -> int | None:
-        """Return the process id of the router; None if it does not run."""
+        """Return the process id of the router, or None if the router is not running."""
         if not listens(self.place):
             return None
         with open(self.place.info) as file:
             return int(json.load(file)["pid"])
 
     def ensure_running(self) -> None:
-        """Start the router unless it runs. Wait until it listens.
+        """Start the router if it is not running, and wait until it listens.
 
-        :raises TransportError: It cannot be started, or it does not listen in time.
+        :raises TransportError: The router cannot be started, or does not listen in time.
         """
         ensure_running(self.place, self._setup(), monotonic() + self._connect_timeout)
 
     def open_transport(self, url: RouterURL, *, timeout: float, **options: t.Any) -> Transport:
-        """Connect to the router. Start it if it does not run."""
+        """Connect to the router. Start it if it is not running."""
         if self._in_memory():
             return self.memory.open_transport(url, timeout=timeout, **options)
         deadline = monotonic() + timeout
@@ -123,11 +123,11 @@ class OwnRouter:
 
     @property
     def in_memory(self) -> bool:
-        """Whether a client that joins now finds the router in this process."""
+        """Whether clients that join now use the router in this process."""
         return self._in_memory()
 
     def redeem(self, ticket: str) -> Identity | None:
-        """Return the identity that a ticket of the router in this process was made for. It is valid once."""
+        """Return the identity of a ticket, and invalidate the ticket. For the router in this process only."""
         found = self._api.redeem(ticket)
         return found if isinstance(found, Identity) else None
 
@@ -142,7 +142,7 @@ class OwnRouter:
             "explains": self._explains(),
             "authorizer": self._authorizer(),
             "principals": self._principals.table(),
-            # During a deploy, calls wait for the next worker if none is there.
+            # During a deploy there may be no worker for a moment. Calls then wait for the next one.
             "linger": self._linger,
         }
 
@@ -151,7 +151,7 @@ class OwnRouter:
         return str(client.call(ADD_TICKET, self.own, dataclasses.asdict(identity), max_age))
 
     def sign_out(self, client: Client, authid: str) -> int:
-        """End a user's sessions, tickets and logins. Return how many sessions there were."""
+        """End a user's sessions, tickets and logins. Return the number of sessions."""
         self._logouts.end_user(authid)
         return int(client.call(SIGN_OUT, self.own, authid))
 
@@ -163,7 +163,7 @@ class OwnRouter:
         client.call(END_LOGIN, self.own, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
-        """Make the listener that sends the rights at each join: the router may be older than the app."""
+        """Create the listener that sends the configuration at each join, because the router may be older."""
         return _Configurer(self._configuration)
 
     def _configuration(self) -> list[object]:
@@ -172,57 +172,57 @@ class OwnRouter:
         return [self.own, *rules, *ports, self._principals.table()]
 
     def _port_origins(self) -> list[str | None] | None:
-        """Return the origins whose pages may join at the router's own ports. None means all."""
-        # With None, because programs other than browsers send no Origin.
+        """Return the origins whose pages may join at the router's own ports, or None for all origins."""
+        # The list contains None, because programs other than browsers send no Origin.
         return None if "*" in self._origins else [None, *self._origins]
 
     def _explains(self) -> bool:
-        """Return whether refusals name the line that is missing."""
+        """Return whether a refusal names the line that would allow the request."""
         return self._app.debug or self._app.testing
 
 
 class _Configurer:
-    """Sends the app's rights to the router, whenever a process of the app joins."""
+    """Sends the app's configuration to the router whenever a process of the app joins."""
 
     def __init__(self, configuration: t.Callable[[], list[object]]) -> None:
         self._configuration = configuration
 
     def joined(self, connection: Connection) -> None:
-        """Send the rights with each new session."""
+        """Send the configuration in a new session."""
         connection.put(Session.call, CONFIGURE, self._configuration(), {}, {}, _ConfigureTicket())
 
     def lost(self) -> None:
-        """Do nothing: the next session sends the rights again."""
+        """Do nothing: the next session sends the configuration again."""
 
     def leave(self, deadline: float) -> None:
-        """Do nothing: the successors of this process send rights of their own."""
+        """Do nothing: the successors of this process send their own configuration."""
 
 
 class _ConfigureTicket:
-    """The ticket of the CALL."""
+    """The ticket of the CALL that sends the configuration."""
 
     def resolve(self, message: t.Any) -> None:
         """Log an ERROR."""
         if isinstance(message, Error):
             logger.error(
-                "the embedded router did not accept the app's rights or ports: %s %s. If it was started by "
-                "another version of Flask-WAMP, stop all apps that use it, and start them again",
+                "the embedded router refused the app's rights or ports: %s %s. If it was started by "
+                "another version of Flask-WAMP, stop all apps that use it and start them again",
                 message.error,
                 message.readable_args,
             )
 
     def fail(self, error: BaseException) -> None:
-        """Do nothing: the next session sends the rights again."""
+        """Do nothing: the next session sends the configuration again."""
 
 
 def _place_of(app: Flask, realm: str) -> Place:
-    """Return a place that two apps, two checkouts or two realms do not share."""
+    """Return the place of the router. Each app, checkout and realm has a place of its own."""
     prefix = app.config.get("WAMP_URI_PREFIX") or ""
     return own_place(os.path.realpath(app.root_path), app.import_name, str(prefix), realm)
 
 
 class AtOwnRouter:
-    """Browsers join the app's own router: through the endpoint, or at a port of the router's.
+    """Browsers join the app's own router, through the endpoint or at a port of the router.
 
     :param identify: Returns the sender of the current request.
     """
@@ -254,9 +254,9 @@ class AtOwnRouter:
         return public_url(self._listen)
 
     def ensure_router(self) -> None:
-        """Start the router unless it runs."""
+        """Start the router if it is not running."""
         self._router.ensure_running()
 
     def ticket(self, identity: BrowserIdentity) -> str:
-        """Return a ticket with which a browser joins once."""
+        """Return a ticket that lets a browser join once."""
         return self._router.ticket(self._client, identity, self._max_age)

@@ -1,4 +1,4 @@
-"""Make an app's endpoint and its own router, as the configuration says."""
+"""Creation of an app's endpoint and its own router from the configuration."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def own_router(
     logouts: Logouts,
     principals: Directory,
 ) -> OwnRouter | None:
-    """Return the app's own router; None if the app joins another router.
+    """Return the app's own router, or None if the app joins another router.
 
     :param own: The prefix of the URIs that the app uses itself.
     """
@@ -53,11 +53,11 @@ def own_router(
     for listen in config["WAMP_ROUTER_LISTEN"]:
         if parse_router_url(listen).secure:
             raise ValueError(
-                f"WAMP_ROUTER_LISTEN={listen!r}: the embedded router has no certificate. Use ws:// or "
-                "tcp://, and end TLS in a proxy such as nginx"
+                f"WAMP_ROUTER_LISTEN={listen!r}: the embedded router does not support TLS. Use ws:// or "
+                "tcp://, and terminate TLS in a proxy such as nginx"
             )
     is_default = config.is_default("WAMP_ROUTER_URL")
-    from .own_router import OwnRouter  # the import of the router takes longer than all the rest
+    from .own_router import OwnRouter  # imported here, because the import of the router is slow
 
     return OwnRouter(
         app,
@@ -70,7 +70,7 @@ def own_router(
         linger=settings.call_timeout,
         policy=policy,
         authorizer=authorizer,
-        # Checked when the app joins, because tests set TESTING after the app was made.
+        # Checked when the app joins, because tests set TESTING after the app was created.
         in_memory=lambda: url.memory or (is_default and app.testing),
         logouts=logouts,
         principals=principals,
@@ -89,7 +89,7 @@ def other_router(
     logouts: Logouts,
     principals: Directory,
 ) -> OtherRouter:
-    """Return what the app tells a router that is not its own.
+    """Return the app's side of logins at a router that is not its own.
 
     :param own: The prefix of the URIs that the app uses itself.
     """
@@ -117,7 +117,7 @@ def add_endpoint(
     authenticators: Authenticators,
     logouts: Logouts,
 ) -> Endpoint | None:
-    """Add the routes of ``WAMP_ENDPOINT``, unless it is None.
+    """Add the routes of ``WAMP_ENDPOINT``. Add none if it is None.
 
     :param authenticators: The app's authenticators, by realm. More may be added later.
     """

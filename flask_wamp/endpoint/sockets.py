@@ -1,11 +1,11 @@
-"""Take the browser's connection from the WSGI server that received its request.
+"""Functions that take the browser's connection from the WSGI server that received its request.
 
-A WSGI server closes a connection after it has answered. So the router gets a duplicate of the descriptor. The
-server's own descriptor is replaced by one end of a socket pair, whose other end is shut down for writing.
-What the server still writes is dropped. When it reads, it sees the end of the stream and closes its
+A WSGI server closes a connection after it has answered. So the router gets a duplicate of the descriptor.
+
+A duplicate alone is not enough: servers also shut the connection down, which ends it for every duplicate. So
+the server's own descriptor is replaced by one end of a socket pair, whose other end is shut down for writing.
+What the server writes to it is dropped. When the server reads, it sees the end of the stream and closes its
 descriptor.
-
-A duplicate alone is not enough: servers shut the connection down, which ends it for every copy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Environ = t.Mapping[str, t.Any]
 
 
 class NoSocket(Exception):
-    """The server does not give access to its connection. The text says why, and what to do."""
+    """The server does not give access to its connection. The message says why and what to do."""
 
 
 def connection_fd(environ: Environ) -> int:
-    """Return the descriptor of the connection that a request came on.
+    """Return the descriptor of the connection of a request.
 
     :raises NoSocket: The server does not reveal the descriptor, or the connection is not a plain socket.
     """
@@ -32,8 +32,8 @@ def connection_fd(environ: Environ) -> int:
         return _uwsgi_fd()
     if isinstance(sock, ssl.SSLSocket) or hasattr(sock, "_sslobj"):
         raise NoSocket(
-            "this server ends TLS itself, and an encrypted connection cannot be handed over. End "
-            "TLS in a proxy such as nginx, or set WAMP_ROUTER_LISTEN to a port of the router's own"
+            "this server terminates TLS itself, and an encrypted connection cannot be handed over. Terminate "
+            "TLS in a proxy such as nginx, or set WAMP_ROUTER_LISTEN to give the router a port of its own"
         )
     return int(sock.fileno())
 
@@ -55,16 +55,16 @@ def _socket(environ: Environ) -> t.Any:
 def _uwsgi_fd() -> int:
     try:
         import uwsgi
-    except ImportError:  # the module exists inside of uWSGI only
+    except ImportError:  # the module exists only inside uWSGI
         raise NoSocket(
             "this server does not give access to its connections. Use flask run, gunicorn, uWSGI or "
-            "gevent.pywsgi, or set WAMP_ROUTER_LISTEN to a port of the router's own"
+            "gevent.pywsgi, or set WAMP_ROUTER_LISTEN to give the router a port of its own"
         ) from None
     return int(uwsgi.connection_fd())
 
 
 class Detached:
-    """A connection taken from its server.
+    """A connection that was taken from its server.
 
     :param fd: The server's descriptor. The server keeps it, but it no longer refers to the connection.
     """
@@ -90,14 +90,14 @@ class Detached:
         self.close()
 
     def close(self) -> None:
-        """Close the copies of this process."""
+        """Close the descriptors of this process."""
         os.close(self.fd)
         self._keep.close()
 
 
 def request_bytes(environ: Environ) -> bytes:
-    """Return the bytes of the handshake, which the router answers."""
-    lines = ["GET / HTTP/1.1"]  # the path concerns the app only
+    """Return the bytes of the WebSocket handshake, which the router answers."""
+    lines = ["GET / HTTP/1.1"]  # the router ignores the path
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             name = key[5:].replace("_", "-").title()

@@ -1,4 +1,4 @@
-"""The routes for browsers: the WebSocket, the ES module, and how to join."""
+"""The routes for browsers: the WebSocket, the ES module, and the data needed to join."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sockets import Detached, NoSocket, connection_fd, request_bytes
 
 
 class JoinTarget(t.Protocol):
-    """What the endpoint needs to know about the app's router."""
+    """Tells the endpoint how browsers join the app's router."""
 
     @property
     def realm(self) -> str:
@@ -33,13 +33,13 @@ class JoinTarget(t.Protocol):
         """The router's own URL for browsers. None if they join at the endpoint."""
 
     def ensure_router(self) -> None:
-        """Start the embedded router unless it runs."""
+        """Start the embedded router if it is not running."""
 
     def identify(self) -> BrowserIdentity | None:
-        """Return the sender of the current request. None if it is unknown."""
+        """Return the identity of the sender, or None if the sender is unknown."""
 
     def ticket(self, identity: BrowserIdentity) -> str | None:
-        """Return a ticket with which a browser joins once as this identity. None if it needs none."""
+        """Return a ticket that lets a browser join once as this identity, or None if there is none."""
 
 
 class Endpoint:
@@ -47,7 +47,7 @@ class Endpoint:
 
     :param path: ``WAMP_ENDPOINT``.
     :param origins: ``WAMP_ORIGINS``.
-    :param signals: Follows the app's logins; kept as long as the endpoint.
+    :param signals: Receives the signals of logins and logouts. The endpoint keeps it alive.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Endpoint:
         rule(f"{self._path}/client.d.ts", "wamp_client_d_ts", self.client_d_ts, methods=["GET"])
         rule(f"{self._path}/session", "wamp_session", self.session, methods=["POST"])
         self._exempt(app)
-        # Flask-WTF may be added after this extension.
+        # The app may initialize Flask-WTF after this extension.
         request_started.connect(self._exempt_at_last, app)
 
     def _exempt_at_last(self, app: Flask, **payload: object) -> None:
@@ -77,23 +77,23 @@ class Endpoint:
         request_started.disconnect(self._exempt_at_last, app)
 
     def _exempt(self, app: Flask) -> None:
-        """Let Flask-WTF ask for no CSRF token where a browser asks how to join.
+        """Exempt ``POST .../session`` from the CSRF check of Flask-WTF.
 
-        It changes nothing, and only pages of the allowed origins get an answer.
+        The request changes nothing, and only pages of allowed origins get an answer.
         """
         csrf: t.Any = app.extensions.get("csrf")
         if hasattr(csrf, "exempt"):
             csrf.exempt(f"{type(self).session.__module__}.{type(self).session.__name__}")
 
     def socket(self) -> Response:
-        """Hand the WebSocket over to the router. The server is done with it then."""
+        """Hand the WebSocket over to the router. The server has nothing more to do with it."""
         if not self._is_allowed():
             return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
         path = self._joining.browsers_socket
         if path is None:
             url = self._joining.public_url
-            where = f"at {url}" if url else "itself; POST .../session says where"
-            return _text(501, f"This app uses a router of its own: join it {where}.")
+            where = f"at {url}" if url else "directly; POST .../session returns its URL"
+            return _text(501, f"This app uses a separate router: join it {where}.")
         try:
             fd = connection_fd(request.environ)
         except NoSocket as error:
@@ -126,7 +126,7 @@ class Endpoint:
         return Response(status=101)
 
     def no_socket(self) -> Response:
-        """Explain this address to users who open it in a browser."""
+        """Explain this URL to users who open it in a browser."""
         return _text(
             426,
             f"This is where browsers join over WebSocket: connect({self._path!r}) of client.js.",
@@ -141,9 +141,9 @@ class Endpoint:
         return _file(client_d_ts(), "text/plain")
 
     def session(self) -> Response | tuple[dict[str, t.Any], int]:
-        """Return how to join: ``url``, ``realm``, ``authid`` and ``ticket``.
+        """Return the data needed to join: ``url``, ``realm``, ``authid`` and ``ticket``.
 
-        The last two are None if the sender is unknown.
+        ``authid`` and ``ticket`` are None if the sender is unknown.
         """
         if not self._is_allowed():
             return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")

@@ -1,4 +1,4 @@
-"""``wamp.authorizer``: functions of the app that decide before the table of rights."""
+"""``wamp.authorizer``: functions of the app that decide about requests before the table of rights does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .registry import full_name, location
 
 
 class Guard(t.NamedTuple):
-    """An authorizer, and where it is asked."""
+    """An authorizer, and the prefix of the URIs that it decides about."""
 
     authorizer: DeclaredAuthorizer
     prefix: str | None
-    """The prefix of its blueprint. None: it is asked everywhere."""
+    """The prefix of its blueprint. None for an authorizer of the extension, which decides about all URIs."""
 
     def __str__(self) -> str:
         where = f"below {self.prefix}" if self.prefix else "everywhere"
@@ -26,23 +26,23 @@ class Guard(t.NamedTuple):
         return f"{where}: {full_name(function)}, {location(function)}"
 
     def place(self, uri: str, match: str) -> Place:
-        """Return where a URI or pattern is, as seen from the prefix."""
+        """Return whether a URI or pattern is within, overlaps or is outside the prefix."""
         if self.prefix is None:
             return "within"
         return place_of(uri, match, Pattern.parse(self.prefix, None).uri)
 
 
 class Verdict(t.NamedTuple):
-    """What the authorizers say about a request."""
+    """The decision of the authorizers about a request."""
 
     allow: bool | None
-    """None: the table of rights decides."""
+    """Whether they allow the request. None if the table of rights decides."""
 
     cache: bool
-    """Whether they say the same whenever the session asks for the same again."""
+    """Whether the decision also holds for later requests of the session that are the same."""
 
     def for_router(self) -> object:
-        """Return it as the embedded router wants to know it."""
+        """Return the decision in the form that the embedded router expects."""
         return {"allow": self.allow, "cache": True} if self.cache else self.allow
 
 
@@ -54,15 +54,15 @@ def ask_guards(
     uri: str,
     options: dict[str, t.Any],
 ) -> Verdict:
-    """Return the first answer of an app's authorizers that is not None.
+    """Return the first decision of an app's authorizers that is not None.
 
-    The authorizer of a blueprint is asked about all that reaches below its prefix. To allow what reaches
-    further is not up to it.
+    The authorizer of a blueprint decides about each URI or pattern that can match URIs below its prefix. It
+    cannot allow patterns that also match other URIs.
 
-    :param about: The authid, the role and ``authextra`` of the session that asks.
-    :raises TypeError: One of them answered neither a bool nor None.
+    :param about: The authid, the role and ``authextra`` of the requesting session.
+    :raises TypeError: An authorizer returned neither a bool nor None.
     """
-    match = match_of(action, options) or "exact"  # a router has refused others
+    match = match_of(action, options) or "exact"  # the router has already refused an unknown policy
     cache = True
     for guard in guards:
         place = guard.place(uri, match)
@@ -73,8 +73,8 @@ def ask_guards(
         cache = cache and guard.authorizer.cache
         if answer is not None and not isinstance(answer, bool):
             raise TypeError(
-                f"the authorizer {full_name(function)} returned {answer!r:.100}; it has to return True, "
-                "False, or None for what the table of rights decides"
+                f"the authorizer {full_name(function)} returned {answer!r:.100}; return True, False, or None "
+                "to let the table of rights decide"
             )
         if answer is False or (answer and place == "within"):
             return Verdict(answer, cache)

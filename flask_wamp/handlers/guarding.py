@@ -16,7 +16,7 @@ AuthorizerF = t.TypeVar(
 )
 
 
-#: Stands for a function that was not given.
+#: The default of a function argument that was not passed.
 _MISSING: t.Final[t.Any] = object()
 
 
@@ -28,7 +28,7 @@ class AuthorizerDecorator(t.Protocol):
 
 
 class Guarding:
-    """What the extension and blueprints have to say who may do what."""
+    """Methods of the extension and of blueprints that define rights."""
 
     _items: Items
 
@@ -41,21 +41,22 @@ class Guarding:
         subscribe: str | t.Sequence[str] | None = None,
         register: str | t.Sequence[str] | None = None,
     ) -> None:
-        """Allow others to do something. What is not allowed is refused.
+        """Give rights to roles. The router refuses what no right allows.
 
         ::
 
             wamp.allow("member", subscribe=[".news", ".user.{authid}.inbox"], call="com.other.")
 
-        :param roles: ``"member"``, a list of roles, ``"anonymous"`` for everybody, or ``"*"`` for everybody
-            who is known.
-        :param call: URIs, each absolute or relative to the prefix (``.news``). A last dot makes a prefix:
-            it allows all that begins so. ``{authid}`` and ``{role}`` stand for who asks, ``<name>`` and
-            an empty part for any part. The other three take the same.
-        :raises ValueError: A role or a URI is not allowed.
+        :param roles: ``"member"``, a list of roles, ``"anonymous"`` for all clients, or ``"*"`` for all
+            authenticated clients.
+        :param call: One or more URIs, each absolute or relative to the prefix (``.news``). A URI that ends
+            with a dot is a prefix, and covers all URIs that begin with it. ``{authid}`` and ``{role}`` stand
+            for those of the client. ``<name>`` and an empty part stand for any part. ``publish``,
+            ``subscribe`` and ``register`` take the same.
+        :raises ValueError: A role or a URI is invalid, or no URI is given.
 
-        The app's own processes may do everything. Subscribing to a prefix or wildcard needs a right for
-        all that it matches.
+        The app's own processes have all rights. Subscribing to a prefix or wildcard needs a right that
+        covers all matching URIs.
 
         Source: WAMP Advanced Profile, "Authorization".
 
@@ -79,7 +80,7 @@ class Guarding:
     def authorizer(
         self, f: AuthorizerF = _MISSING, *, cache: bool = False
     ) -> AuthorizerF | AuthorizerDecorator:
-        """Decide what others than the app's own processes may do: ``f(identity, action, uri, options)``.
+        """Decorate a function that decides about requests: ``f(identity, action, uri, options)``.
 
         ::
 
@@ -87,22 +88,25 @@ class Guarding:
             def may(identity, action, uri, options):
                 if uri.startswith("com.shop.order."):
                     return owns(identity.authid, uri)
-                return None  # as allow says
+                return None  # allow() decides
 
-        ``action`` is ``call``, ``register``, ``publish`` or ``subscribe``; ``options`` are those of the
-        request, as the client sent them: ``options.get("match")`` says how far a pattern reaches. True
-        allows, False refuses, and None leaves it to ``allow``. Several are asked in order, until one does
-        not return None. What one of them raises refuses. True does not open the router's own procedures
-        and topics (``wamp.``): allow them by name.
+        The function decides about requests of all clients except the app's own processes, which may do
+        everything. ``action`` is ``call``, ``register``, ``publish`` or ``subscribe``. ``options`` are those
+        of the request, as the client sent them: ``options.get("match")`` is the match policy.
 
-        The authorizer of a blueprint is asked before that of the extension, about all that reaches below
-        the blueprint's prefix. Its True does not allow patterns that reach further.
+        Return True to allow the request, False to refuse it, or None to let ``allow`` decide. If there are
+        several authorizers, they run in order until one does not return None. An exception refuses the
+        request. True does not open the router's own procedures and topics (``wamp.``): allow them by name.
 
-        It runs in an app context of one of the app's processes, for every request: it costs a call.
+        The authorizer of a blueprint runs before that of the extension, for each URI or pattern that can
+        match URIs below the blueprint's prefix. Its True does not allow patterns that also match other URIs.
 
-        :param cache: The answer stays the same as long as the session lives: it depends on the identity,
-            the action, the URI and ``options["match"]`` only. The embedded router asks once, and again
-            after a process of the app has joined.
+        Authorizers run in an app context of one of the app's processes. Each request of a client costs an
+        additional call.
+
+        :param cache: Whether the router may cache the answer while the session lives. The answer must then
+            depend only on the identity, the action, the URI and ``options["match"]``. The embedded router
+            asks again after a process of the app has joined.
 
         .. versionadded:: 0.1
         """

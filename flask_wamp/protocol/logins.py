@@ -1,6 +1,6 @@
-"""Logins: unused tickets, and logins that have ended.
+"""Unused tickets, and logins that have ended.
 
-Old cookies, tickets and connections do not join with a login that has ended.
+Clients cannot join with the cookies, tickets or connections of an ended login.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from .identity import BrowserIdentity
 #: The number of ended logins that are remembered. The oldest are forgotten first.
 MOST_REMEMBERED: t.Final = 100_000
 
-#: The number of tickets that may wait to be used. More than so many within half a minute are an attack.
+#: The number of unused tickets that are kept. More within half a minute can only be an attack.
 MOST_TICKETS: t.Final = 100_000
 
 
-#: What a client is told whose login has ended, and one whose ticket lets nobody in.
+#: Error messages for a client whose login has ended, and for a client whose ticket is not valid.
 SIGNED_OUT: t.Final = "you have signed out"
 NO_TICKET: t.Final = "the ticket is used, expired or unknown"
 
 
 def login_of(browser: str) -> str:
-    """Return what names a browser session to others: they cannot find out its id from it."""
+    """Return a name of a browser session for others. They cannot derive its id from the name."""
     return hashlib.sha256(b"flask_wamp login\0" + browser.encode()).hexdigest()[:32]
 
 
 def login_of_identity(identity: BrowserIdentity) -> str:
-    """Return the :func:`login_of` an identity's browser session; empty if that is unknown."""
+    """Return the :func:`login_of` an identity's browser session, or ``""`` if it is unknown."""
     return login_of(identity.browser) if identity.browser else ""
 
 
@@ -46,7 +46,7 @@ class EndedLogins:
         self._users: collections.OrderedDict[str, float] = collections.OrderedDict()
 
     def end_user(self, authid: str, at: float | None = None) -> None:
-        """End all logins that a user has begun by a time, by default so far."""
+        """End all logins that a user began at or before a time, by default until now."""
         self._users[authid] = max(
             self._now() if at is None else at, self._users.get(authid, float("-inf"))
         )
@@ -59,7 +59,7 @@ class EndedLogins:
         self.end_login(login_of(browser))
 
     def end_login(self, login: str) -> None:
-        """Do the same, for who knows its :func:`login_of` only."""
+        """End the login of a browser session, given its :func:`login_of`."""
         self._logins[login] = None
         if len(self._logins) > MOST_REMEMBERED:
             self._logins.popitem(last=False)
@@ -69,14 +69,17 @@ class EndedLogins:
         return self.is_over(identity.authid, login_of_identity(identity), identity.since)
 
     def is_over(self, authid: str, login: str, since: float) -> bool:
-        """Do the same, for a login that is known by its :func:`login_of`; empty: by its user only."""
+        """Return whether a login has ended.
+
+        :param login: Its :func:`login_of`. If it is empty, only logouts of the user count.
+        """
         return login in self._logins or since <= self._users.get(authid, -1.0)
 
 
 class Tickets:
-    """Tickets that were not used yet. Each lets a client join once.
+    """Unused tickets. Each lets a client join once.
 
-    :param clock: Returns the seconds of a clock that only goes forward.
+    :param clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, clock: t.Callable[[], float]) -> None:
@@ -89,7 +92,7 @@ class Tickets:
         return len(self._tickets)
 
     def add(self, identity: BrowserIdentity, max_age: float) -> str:
-        """Return a ticket for an identity, which is valid for so many seconds."""
+        """Create a ticket for an identity. It is valid for ``max_age`` seconds."""
         now = self._clock()
         while self._tickets:
             oldest, (_, expires) = next(iter(self._tickets.items()))
@@ -101,12 +104,12 @@ class Tickets:
         return ticket
 
     def take(self, ticket: str) -> BrowserIdentity | None:
-        """Return who has got a ticket, and forget it. None if it is used, expired or unknown."""
+        """Remove a ticket and return its identity. None if it is used, expired or unknown."""
         identity, expires = self._tickets.pop(ticket, (None, 0.0))
         return identity if expires >= self._clock() else None
 
     def drop(self, matches: t.Callable[[BrowserIdentity], bool]) -> None:
-        """Forget the tickets of identities."""
+        """Remove the tickets of matching identities."""
         for ticket, (holder, _) in list(self._tickets.items()):
             if matches(holder):
                 del self._tickets[ticket]

@@ -1,4 +1,4 @@
-"""Principals: clients that the app knows by a secret or a public key, such as devices.
+"""Principals: clients that authenticate with a secret or a public key, such as devices.
 
 Source: WAMP Advanced Profile, "Challenge Response Authentication" and "Cryptosign-based Authentication".
 """
@@ -8,21 +8,21 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-#: How they are written in a configuration.
+#: The form of principals in a configuration, for error messages.
 FORMS: t.Final = "a dictionary such as {'device-7': {'role': 'device', 'secret': '...'}}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Principal:
-    """A client that proves who it is."""
+    """A client that authenticates with a secret or a public key."""
 
     authid: str
     role: str
     secret: str | None = dataclasses.field(default=None, repr=False)
-    """For WAMP-CRA."""
+    """The secret for WAMP-CRA."""
 
     public_keys: tuple[str, ...] = ()
-    """For cryptosign: each 64 hex digits, in lower case."""
+    """The public keys for cryptosign, each of 64 hex digits in lower case."""
 
 
 def make_principal(
@@ -31,17 +31,19 @@ def make_principal(
     """Check and return a principal.
 
     :param public_key: 64 hex digits, or a list of such keys.
-    :raises ValueError: Something is missing or wrong. The text does not contain the secret.
+    :raises ValueError: An argument is missing or invalid. The message does not contain the secret.
     """
     if not isinstance(authid, str) or not authid:
-        raise ValueError(f"the authid of a principal must be text, not {authid!r:.100}")
+        raise ValueError(
+            f"the authid of a principal must be a non-empty string, not {authid!r:.100}"
+        )
     where = f"principal {authid!r:.100}"
     if not isinstance(role, str) or not role or role == "*":
         raise ValueError(f"{where}: role must be the name of a role, such as 'device'")
     if (secret is None) == (public_key is None):
         raise ValueError(f"{where}: give either a secret or a public_key")
     if secret is not None and (not isinstance(secret, str) or not secret):
-        raise ValueError(f"{where}: secret must be text that is not empty")
+        raise ValueError(f"{where}: secret must be a non-empty string")
     given = [] if public_key is None else [public_key]
     keys = public_key if isinstance(public_key, list | tuple) else given
     for key in keys:
@@ -55,7 +57,7 @@ def make_principal(
 
 
 def is_public_key(value: object) -> bool:
-    """Return whether this is a public key of Ed25519, in hex."""
+    """Return whether a value is an Ed25519 public key in hex."""
     return (
         isinstance(value, str)
         and len(value) == 64
@@ -64,12 +66,12 @@ def is_public_key(value: object) -> bool:
 
 
 def read_principals(value: object) -> list[Principal]:
-    """Return the principals of a dictionary, by authid.
+    """Return the principals of a dictionary whose keys are authids. See :data:`FORMS`.
 
-    :raises ValueError: It is none, or one of them is wrong.
+    :raises ValueError: The value is not a dictionary, or a principal is invalid.
     """
     if not isinstance(value, dict):
-        raise ValueError("this is no dictionary")
+        raise ValueError("this is not a dictionary")
     made = []
     for authid, entry in value.items():
         if not isinstance(entry, dict):
@@ -77,7 +79,8 @@ def read_principals(value: object) -> list[Principal]:
         unknown = sorted(map(str, entry.keys() - {"role", "secret", "public_key"}))
         if unknown:
             raise ValueError(
-                f"principal {authid!r:.100} has {', '.join(unknown)}; it takes role, and secret or public_key"
+                f"principal {authid!r:.100} has unknown keys: {', '.join(unknown)}. Use role, and secret or "
+                "public_key"
             )
         made.append(make_principal(authid, **{"role": None, **entry}))
     return made
@@ -98,35 +101,35 @@ class Directory:
     def add(self, principal: Principal) -> None:
         """Add a principal.
 
-        :raises ValueError: There is one with the same authid or key.
+        :raises ValueError: Another principal has the same authid or key.
         """
         if principal.authid in self._by_authid:
-            raise ValueError(f"there are two principals {principal.authid!r:.100}")
+            raise ValueError(f"there are two principals with the authid {principal.authid!r:.100}")
         for key in principal.public_keys:
             if key in self._by_key:
                 raise ValueError(
-                    f"the public key {key} is that of two principals, {self._by_key[key].authid!r:.100} and "
+                    f"two principals have the public key {key}: {self._by_key[key].authid!r:.100} and "
                     f"{principal.authid!r:.100}"
                 )
         self._by_authid[principal.authid] = principal
         self._by_key.update(dict.fromkeys(principal.public_keys, principal))
 
     def with_secret(self, authid: str | None) -> Principal | None:
-        """Return the principal with an authid that has a secret. None if there is none."""
+        """Return the principal with an authid, or None if there is none or it has no secret."""
         found = self._by_authid.get(authid or "")
         return found if found is not None and found.secret is not None else None
 
     def with_key(self, key: object) -> Principal | None:
-        """Return the principal with a public key. None if there is none."""
+        """Return the principal with a public key, or None if there is none."""
         return self._by_key.get(key.lower()) if isinstance(key, str) else None
 
     @property
     def some_with_secret(self) -> Principal | None:
-        """Any of those with a secret. None if there is none."""
+        """Any principal with a secret, or None if there is none."""
         return next((each for each in self._by_authid.values() if each.secret), None)
 
     def table(self) -> dict[str, dict[str, dict[str, t.Any]]]:
-        """Return them as the embedded router takes them, see :mod:`flask_wamp.router.principals`."""
+        """Return the principals in the form of :mod:`flask_wamp.router.principals`."""
         table: dict[str, dict[str, dict[str, t.Any]]] = {}
         for each in self._by_authid.values():
             if each.secret is not None:

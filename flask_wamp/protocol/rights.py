@@ -1,6 +1,6 @@
-"""Rights: which role may do what from outside of the app. What is not allowed is refused.
+"""Rights: what each role may do from outside the app. Everything else is refused.
 
-One policy is asked wherever rights are enforced: by the embedded router in its own process, and by an
+The same policy is used wherever rights are enforced: by the embedded router in its own process, and by an
 app that decides for Crossbar.io.
 
 Source: WAMP Advanced Profile, "Authorization".
@@ -17,34 +17,35 @@ Action = t.Literal["call", "register", "publish", "subscribe"]
 ACTIONS: t.Final[tuple[Action, ...]] = ("call", "register", "publish", "subscribe")
 
 ANONYMOUS: t.Final = "anonymous"
-"""As the role of a right: everybody, known or not. As the role of a session: somebody unknown."""
+"""In a right: all clients. In a session: the role of a client that is not authenticated."""
 
 KNOWN: t.Final = "*"
-"""As the role of a right: everybody who is known."""
+"""In a right: all authenticated clients."""
 
 AUTHID: t.Final = "{authid}"
 ROLE: t.Final = "{role}"
-"""As a part of a right's URI: the authid or role of who asks."""
+"""Parts of a right's URI that stand for the authid or role of the client."""
 
-#: How many decisions a policy remembers, and for how long URIs: others' URIs must not fill the memory.
+#: The number of decisions that a policy remembers, and the longest URI of one. Clients choose the URIs, and
+#: must not fill the memory.
 MOST_REMEMBERED, LONGEST_REMEMBERED = 20_000, 200
 
 
 class Right(t.NamedTuple):
-    """One role may do one thing at a URI, or at all URIs of a pattern."""
+    """Allows one action of one role at a URI, or at all URIs that a pattern matches."""
 
     role: str
     action: str
     uri: str
-    """A URI or a pattern; parts may be ``{authid}`` and ``{role}``."""
+    """A URI or a pattern. Its parts may be ``{authid}`` and ``{role}``."""
     match: str = "exact"
     source: str = ""
-    """Where the app says so, for people."""
+    """The location in the app that defines the right, for people."""
 
     def check(self) -> Right:
-        """Return itself.
+        """Check and return this right.
 
-        :raises ValueError: An action or ``match`` that does not exist, or braces that mean nothing.
+        :raises ValueError: The action or the match policy is unknown, or a part with braces is.
         """
         if self.action not in ACTIONS:
             raise ValueError(f"{self.action!r} is not an action; use {', '.join(ACTIONS)}")
@@ -60,13 +61,13 @@ class Right(t.NamedTuple):
 
     @property
     def is_template(self) -> bool:
-        """Whether it is another URI for each who asks."""
+        """Whether its URI depends on the client."""
         return AUTHID in self.uri or ROLE in self.uri
 
     def for_whom(self, authid: str, role: str) -> str | None:
-        """Return its URI for who asks; None where there is none.
+        """Return the URI for a client, or None if the client's authid or role cannot be part of a URI.
 
-        An authid with a dot is no part of a URI: it would reach into what belongs to another.
+        An authid with a dot is refused, because it could form the URI of another client.
         """
         if not self.is_template:
             return self.uri
@@ -82,8 +83,8 @@ class Right(t.NamedTuple):
 class Policy:
     """The rights of all roles.
 
-    :param reserved: The beginnings of URIs that a right covers only where its own URI begins so too: what the
-        router and the app's processes say among themselves.
+    :param reserved: Prefixes of the URIs that the router and the app's processes use among themselves. Each
+        ends with a dot. A right covers such URIs only if its own URI begins with the prefix.
     """
 
     def __init__(
@@ -100,10 +101,10 @@ class Policy:
     def find(
         self, authid: str, role: str, action: str, uri: str, match: str = "exact"
     ) -> Right | None:
-        """Return the right that allows something; None: it is not allowed.
+        """Return the right that allows a request, or None if no right allows it.
 
-        :param match: For ``register`` and ``subscribe``: how far the URI reaches. A right has to cover
-            all of it.
+        :param match: The match policy of ``register`` and ``subscribe``. A right must cover all URIs that
+            the pattern matches.
         """
         key = (authid if self._depends_on_authid else "", role, action, uri, match)
         try:
@@ -120,10 +121,10 @@ class Policy:
     def allows(
         self, identity: Identity, action: str, uri: str, match: str, answer: bool | None = None
     ) -> bool:
-        """Return whether somebody may do something.
+        """Return whether a request is allowed.
 
-        :param answer: What the app's authorizer says. None: the rights decide. True does not open what is
-            reserved.
+        :param answer: The decision of the app's authorizer. If it is None, the rights decide. True does not
+            allow reserved URIs.
         """
         if answer is None or (answer and self.is_reserved(uri, match)):
             return self.find(identity.authid, identity.authrole, action, uri, match) is not None
@@ -143,22 +144,22 @@ class Policy:
         return None
 
     def is_reserved(self, uri: str, match: str = "exact") -> bool:
-        """Return whether a URI or pattern reaches into what is reserved."""
+        """Return whether a URI or pattern matches reserved URIs."""
         return any(overlaps(uri, match, reserved) for reserved in self.reserved)
 
     def is_closed(self, identity: Identity, action: str, uri: str, match: str) -> bool:
-        """Return whether this is reserved and not allowed by name, so that no authorizer can allow it."""
+        """Return whether the URIs are reserved and no right allows them. Authorizers cannot open them."""
         return self.is_reserved(uri, match) and not self.allows(identity, action, uri, match)
 
     def _may_reach(self, own: str, uri: str, match: str) -> bool:
-        """Whether a right's URI is within what is reserved, where a request reaches into that."""
+        """Return whether a right's URI begins with each reserved prefix that the request overlaps."""
         return all(
             own.startswith(reserved) for reserved in self.reserved if overlaps(uri, match, reserved)
         )
 
 
 def missing_line(role: str, action: str, uri: str, match: str) -> str:
-    """Return what to add to the app so that a role may do something."""
+    """Return an error message with the line to add to the app so that the request is allowed."""
     pattern = "" if match == "exact" else f" (match={match!r})"
     verb = f"{action} to" if action in ("publish", "subscribe") else action
     return (
@@ -168,7 +169,7 @@ def missing_line(role: str, action: str, uri: str, match: str) -> str:
 
 
 def match_of(action: str, options: t.Mapping[str, t.Any]) -> str | None:
-    """Return how far the URI of a request reaches. None if there is no such ``match``."""
+    """Return the match policy of a request, or None if it is unknown."""
     if action == "call" or action == "publish":
         return "exact"
     match = options.get("match", "exact")
@@ -176,9 +177,9 @@ def match_of(action: str, options: t.Mapping[str, t.Any]) -> str | None:
 
 
 def covers(own: str, own_match: str, uri: str, match: str) -> bool:
-    """Whether a URI or pattern covers all that another one reaches.
+    """Return whether a URI or pattern covers all URIs that another one matches.
 
-    A topic does not cover itself as a prefix, for that reaches what is below.
+    An exact URI does not cover the same URI as a prefix, because the prefix also matches longer URIs.
     """
     if own_match == "exact":
         return match == "exact" and uri == own
@@ -194,9 +195,9 @@ def covers(own: str, own_match: str, uri: str, match: str) -> bool:
 
 
 def overlaps(uri: str, match: str, beginning: str) -> bool:
-    """Whether a URI or pattern reaches something that begins so.
+    """Return whether a URI or pattern matches URIs with a prefix.
 
-    :param beginning: Ends with a dot.
+    :param beginning: The prefix. It ends with a dot.
     """
     if match == "exact":
         return uri.startswith(beginning)
@@ -212,12 +213,13 @@ Place = t.Literal["within", "overlaps", "outside"]
 
 
 def place_of(uri: str, match: str, prefix: str) -> Place:
-    """Return whether all of a URI or pattern is below a prefix, some of it, or nothing.
+    """Return whether all, some or none of the URIs that a URI or pattern matches are below a prefix.
 
-    :param prefix: Without a dot at the end. An empty part stands for any.
+    :param prefix: Without a dot at the end. An empty part stands for any part.
+    :returns: ``"within"`` for all, ``"overlaps"`` for some, ``"outside"`` for none.
     """
     asked, parts = uri.split("."), prefix.split(".")
-    # The last part of match="prefix" is only the beginning of one.
+    # The last part of a prefix may be incomplete.
     whole = asked[:-1] if match == "prefix" else asked
     pairs = list(zip(whole, parts, strict=False))
     if any(part and part != each and (each or match != "wildcard") for each, part in pairs):
@@ -232,20 +234,20 @@ def place_of(uri: str, match: str, prefix: str) -> Place:
 
 
 def _beginning(pattern: str) -> str:
-    """Return the prefix of all URIs that a wildcard matches."""
+    """Return the longest common prefix of the URIs that a wildcard pattern matches."""
     parts = pattern.split(".")
     return "".join(f"{part}." for part in parts[: parts.index("")]) if "" in parts else pattern
 
 
 def as_json(policy: Policy) -> list[list[str]]:
-    """Return what :func:`from_json` takes."""
+    """Return a policy as JSON data, for :func:`from_json`."""
     return [list(policy.reserved), *(list(right) for right in policy.rights)]
 
 
 def from_json(data: t.Any) -> Policy:
-    """Make a policy of what :func:`as_json` returned.
+    """Create a policy from the data of :func:`as_json`.
 
-    :raises ValueError: It is not that.
+    :raises ValueError: The data is not a policy.
     """
     try:
         reserved, *rights = data

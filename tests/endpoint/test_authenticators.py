@@ -80,11 +80,11 @@ def test_a_realm_that_is_none(app: Flask, realm: t.Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ("ann", "it has to return Identity"),
-        (True, "it has to return Identity"),
-        ({"authid": "ann"}, "it has to return Identity"),
-        (Response("fine"), "it has to return Identity"),
-        (Identity(t.cast(t.Any, 7), "member"), r"authid=7; use text.*str\(user.id\)"),
+        ("ann", "return Identity"),
+        (True, "return Identity"),
+        ({"authid": "ann"}, "return Identity"),
+        (Response("fine"), "return Identity"),
+        (Identity(t.cast(t.Any, 7), "member"), r"authid=7; use a string.*str\(user.id\)"),
         (Identity("", "member"), "authid=''"),
         (Identity("ann", t.cast(t.Any, None)), "authrole=None"),
         (Identity("ann", "member", {"a": object()}), "authextra cannot be sent"),

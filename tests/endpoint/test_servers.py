@@ -132,7 +132,9 @@ def test_a_server_that_ends_tls_itself_says_what_to_do(serve: Serve, tmp_path: P
                 Browser(f"wss://127.0.0.1:{server.port}/wamp", tls=trust)
             except InvalidStatus as error:
                 answer = error.response
-                return answer.status_code == 501 and b"End TLS in a proxy" in (answer.body or b"")
+                return answer.status_code == 501 and b"Terminate TLS in a proxy" in (
+                    answer.body or b""
+                )
             except OSError:  # it does not listen yet
                 return False
             return False
