@@ -124,13 +124,13 @@ class AppState:
 
     @property
     def in_memory(self) -> bool:
-        """Whether a client that joins now finds the router in this process, as in tests."""
+        """Whether clients that join now use the router in this process, as in tests."""
         return self.own_router is not None and self.own_router.in_memory
 
     def rights(self) -> Policy:
-        """Return what others than the app's own processes may do."""
+        """Return the rights of all clients other than the app's own processes."""
         grants = list(self.group.walk())
-        count = len(self._handler_rights) + len(grants)  # none is ever taken back
+        count = len(self._handler_rights) + len(grants)  # rights are never removed
         if self._policy is None or self._policy[0] != count:
             granted = [grant.right(self._prefix(prefixes)) for grant, prefixes in grants]
             reserved = ("wamp.", f"{self.dispatcher.own_prefix}.")
@@ -138,7 +138,7 @@ class AppState:
         return self._policy[1]
 
     def guards(self) -> list[Guard]:
-        """Return the app's authorizers and those of its blueprints, in the order in which they are asked."""
+        """Return the app's authorizers and those of its blueprints, in the order of their calls."""
         return [
             Guard(authorizer, self._prefix(prefixes) if prefixes else None)
             for authorizer, prefixes in self.group.walk_authorizers()
@@ -151,11 +151,11 @@ class AppState:
         return self._ask(*request).for_router()
 
     def _authorizer(self) -> str:
-        """Return the procedure that asks the app's authorizers; empty: there are none."""
+        """Return the URI of the procedure that calls the app's authorizers, or ``""`` if there are none."""
         return f"{self.dispatcher.own_prefix}.authorize" if self.guards() else ""
 
     def _uses_logins(self) -> bool:
-        """Return whether the app says who may join or do something."""
+        """Return whether the app decides who may join or what clients may do."""
         group = self.group
         return bool(
             group.authenticators
@@ -167,7 +167,7 @@ class AppState:
         )
 
     def _serve_asked(self) -> None:
-        """Serve what the router asks the app."""
+        """Serve the procedures that the router calls."""
         procedures: t.Mapping[str, t.Callable[..., object]] = {}
         if self.other_router is not None:
             procedures = self.other_router.procedures()
@@ -186,7 +186,7 @@ class AppState:
         return prefix
 
     def _serve(self, spec: Spec, prefixes: t.Sequence[str], scopes: t.Sequence[Hooks]) -> None:
-        """Serve a decorated function; at once where a session is joined."""
+        """Serve a decorated function. With a joined session, register or subscribe it at once."""
         made = self._declaration(spec, self._prefix(prefixes), scopes)
         subject = made.subject
         action = "call" if spec.kind is Registration else "publish"
@@ -202,12 +202,12 @@ class AppState:
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
     ) -> Declaration:
         declaration = self.dispatcher.declaration(spec, prefix, scopes)
-        if self.client.joined:  # otherwise before the start, when all middlewares are there
+        if self.client.joined:  # otherwise at the start, when the app has added all its middlewares
             t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self.app))
         return declaration
 
     def manage(self) -> None:
-        """Have the client start and end with the process."""
+        """Start and stop the client with the process."""
         policy = self.client.start_policy
         lifecycle.manage(
             self.client, self.app, self.config["WAMP_AUTOSTART"], self.config["WAMP_LINGER"]
@@ -221,10 +221,10 @@ class AppState:
         policy.on_start = on_start
 
     def _before_serving(self) -> None:
-        """Find the views that the free decorators marked, the app's and its blueprints'; check all."""
+        """Serve views of the app and its blueprints that free decorators marked. Check all handlers."""
         self._items.check(self.group)
         for spec in marked_views(self.app):
-            if _key(spec) not in self._served:  # its module may have been included
+            if _key(spec) not in self._served:  # wamp.include() may have served it
                 self.group.add(spec)
         self._serve_asked()
         self._warn_of_logouts()
@@ -240,7 +240,7 @@ class AppState:
             )
 
     def _warn_of_logouts(self) -> None:
-        """Warn in production if a restart makes everybody forget who has logged out."""
+        """Warn in production if logouts are forgotten at a restart."""
         has_logins = has_login_manager(self.app) or self.group.authenticators
         if has_logins and self.group.logouts is None and not (self.app.debug or self.app.testing):
             logger.warning(
@@ -249,7 +249,7 @@ class AppState:
             )
 
     def run_jobs(self, schedule: Scheduler) -> None:
-        """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` says."""
+        """Run scheduled jobs in the processes that ``WAMP_SCHEDULE`` selects."""
         from .scheduling.runner import JobRunner
 
         once = self.config["WAMP_SCHEDULE"] == "once"
@@ -267,7 +267,7 @@ class AppState:
             self.client.add_listener(make)
 
     def _default(self, value: t.Any) -> t.Any:
-        """Ask the app's JSON provider, which may have been replaced since."""
+        """Convert a value with the app's JSON provider. The app may replace its provider at any time."""
         default = getattr(self.app.json, "default", None)
         if default is None:
             raise TypeError(f"an object of type {type(value).__qualname__} cannot be sent")
@@ -280,12 +280,12 @@ class AppState:
         return declaration
 
     def _call_in_context(self, function: t.Callable[[], object]) -> object:
-        """Call a function of the configuration, on the thread that joins."""
+        """Call a function from the configuration in an app context. The thread that joins does so."""
         with self.app.app_context():
             return function()
 
     def _notify(self, name: str, **payload: t.Any) -> None:
-        """Send a signal of the client's, in an app context."""
+        """Send a signal of the client in an app context."""
         signal = getattr(signals, name)
         if signal.has_receivers_for(self.app):
             with self.app.app_context():
@@ -309,14 +309,14 @@ def _keys(app: Flask, config: Config) -> list[bytes]:
 
 
 def _key(spec: Spec) -> tuple[object, ...]:
-    """Return what a marked function and the view that wraps it have in common."""
+    """Return a key that is the same for a marked function and for the view that wraps it."""
     return spec.kind, underlying(spec.function), spec.uri
 
 
-#: All apps of this process, to tell what none of them serves.
+#: All apps of this process, to find marked functions that none of them serves.
 apps: weakref.WeakSet[Flask] = weakref.WeakSet()
 
-#: Where an app keeps its state: in the app, so that it goes with it.
+#: The key of the state in ``app.extensions``. The app holds its state, so both are freed together.
 STATE = "wamp_state"
 
 

@@ -2,9 +2,9 @@
 
 They are in the ``wamp.`` namespace. Only processes that have connected over the unix socket may call them.
 
-Several apps may share a router. Each has rules for the clients that it lets in, at its endpoint or with its
-tickets: the table of its rights, its authorizer and its logouts. An authid or a role of one app says nothing
-about those of another one. An app is named by the prefix of the URIs that it uses itself.
+Several apps may share a router. Each app has its own rules for the clients that join at its endpoint or with
+its tickets: its table of rights, its authorizer and its logouts. The same authid or role may mean different
+things in two apps. The name of an app is the prefix of the URIs that it uses itself.
 """
 
 from __future__ import annotations
@@ -30,55 +30,55 @@ from .procedures import ADD_TICKET, CONFIGURE, END_LOGIN, SIGN_OUT, STATUS
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds for which requests wait until a process of the app has told the app's rules.
+#: Seconds for which requests wait until a process of the app has sent the app's rules.
 PATIENCE: t.Final = 10.0
 
 #: The identity of the apps' own processes. The unix socket proves it, because only this user can open it.
 BACKEND: t.Final = Identity("backend", "backend", authmethod="unix", authprovider="embedded")
 
-#: What the authorizer has said about action, URI and match, where that does not change.
+#: The cached answers of an authorizer, by action, URI and match policy.
 Answers = dict[tuple[str, str, str], object]
 
-#: The number of answers that are remembered for a session.
+#: The number of answers that are cached for a session.
 MOST_ANSWERS: t.Final = 1000
 
 
 def is_backend(identity: Identity) -> bool:
-    """Return whether this is one of the app's own processes. No client can claim to be one."""
+    """Return whether an identity is that of the app's own processes. No other client can get it."""
     return identity is BACKEND or identity.authprovider == "memory"
 
 
 class Listen(t.Protocol):
-    """Opens a port for the clients of an app, unless it is open already."""
+    """Opens a port for the clients of an app, if it is not already open."""
 
     def __call__(self, app: str, url: str, origins: t.Sequence[str | None] | None) -> None:
-        """Open it.
+        """Open the port.
 
         :param origins: The origins whose pages may connect, see :class:`.WebSocketConnection`.
-        :raises ValueError: It cannot be opened, or it is open for another app.
+        :raises ValueError: The port cannot be opened, or is open for another app.
         """
 
 
 class Rules(t.NamedTuple):
-    """What an app says about the clients that it lets in."""
+    """The rules of an app for its clients."""
 
     policy: rights.Policy
     explains: bool
-    """Whether refusals name the line that is missing."""
+    """Whether a refusal names the line that would allow the request."""
     authorizer: str
-    """The procedure that is the app's authorizer. Empty if there is none."""
+    """The URI of the app's authorizer procedure. Empty if there is none."""
     answers: weakref.WeakKeyDictionary[Identity, Answers]
-    """What the authorizer has said."""
+    """The cached answers of the authorizer, by session."""
     principals: Principals | None = None
-    """The clients that prove who they are."""
+    """The clients that authenticate with a secret or a key."""
 
 
 class AppAPI:
-    """Decides who may join an embedded router and what they may do, by the rules of its apps.
+    """Decides by the rules of the apps who may join an embedded router, and what each client may do.
 
     :param clock: Returns the seconds of a monotonic clock.
     :param now: Returns the seconds since 1970.
-    :param app: The app that lets in the clients of which nothing else is known.
+    :param app: The app whose rules apply to clients of no other app.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class AppAPI:
         self._salts = os.urandom(32)
 
     def serve(self, router: Router, realm: str, defer: Defer, listen: Listen | None = None) -> None:
-        """Offer the procedures in a realm.
+        """Register the procedures in a realm.
 
         :param defer: See :class:`.Asker`.
-        :param listen: Opens ports for browsers, if the router can.
+        :param listen: Opens ports for browsers. None if this router cannot open any.
         """
         self._listen = listen
         self._router = router
@@ -119,10 +119,13 @@ class AppAPI:
         for uri, procedure in procedures.items():
             found.dealer.meta[uri] = _for_backends_only(procedure)
 
-    # Deciding.
+    # Decisions.
 
     def authenticate(self, request: JoinRequest) -> Verdict | Challenge:
-        """Let in users whom the app has identified, and clients with a ticket. Others are anonymous."""
+        """Authenticate users whom the app has identified, clients with a ticket, and principals.
+
+        Other clients become anonymous if they offer that.
+        """
         app = request.facts.app or self._app
         if isinstance(request.facts.app_identity, BrowserIdentity):
             return self._admit(dataclasses.replace(request.facts.app_identity, app=app))
@@ -142,7 +145,7 @@ class AppAPI:
     def authorize(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> Decision | Later[bool | Decision]:
-        """Let the apps' own processes do everything, and others what the app allows that has let them in."""
+        """Allow everything to the apps' own processes, and to other clients what their app allows."""
         if is_backend(identity):
             return ALLOWED
         match = rights.match_of(action, options)
@@ -154,7 +157,7 @@ class AppAPI:
         if not rules.authorizer and rules.policy.find(
             identity.authid, identity.authrole, action, uri, match
         ):
-            return ALLOWED  # in a hurry: this is asked about each message
+            return ALLOWED  # the fast path, because every message needs a decision
         if not rules.authorizer or rules.policy.is_closed(identity, action, uri, match):
             return self._decide(rules, identity, action, uri, match)
         request = (action, uri, match)
@@ -174,15 +177,15 @@ class AppAPI:
         return later
 
     def _app_of(self, identity: Identity) -> str:
-        """Return the app that has let in a session."""
+        """Return the app whose rules apply to a session."""
         return (identity.app if isinstance(identity, BrowserIdentity) else "") or self._app
 
     def _authorize_later(
         self, identity: Identity, action: str, uri: str, options: t.Mapping[str, t.Any]
     ) -> Later[bool | Decision]:
-        """Wait until a process of the app joins.
+        """Decide when a process of the app has joined and sent its rules.
 
-        After the router has died, a browser may be back before the processes of its app.
+        After a crash of the router, a browser may join again before the processes of its app do.
         """
         later: Later[bool | Decision] = Later()
         timers, waiting = self._router.timers, self._awaited.setdefault(self._app_of(identity), [])
@@ -215,7 +218,7 @@ class AppAPI:
         match: str,
         answer: object = None,
     ) -> Decision:
-        """Decide by the answer of the app's authorizer, or by the table if that is None."""
+        """Decide by the answer of the app's authorizer, or by the table of rights if the answer is None."""
         if answer is not None and not isinstance(answer, bool):
             logger.error("the app's authorizer did not decide about %s %s: %s", action, uri, answer)
             return REFUSED
@@ -223,28 +226,30 @@ class AppAPI:
             return ALLOWED
         if answer is False or not rules.explains:
             return REFUSED
-        # The missing line is named while the app is debugged; otherwise outsiders learn nothing.
+        # Only in debug mode and in tests: otherwise clients could find out the names of roles and URIs.
         line = rights.missing_line(identity.authrole, action, uri, match)
         if len(self._rules) > 1:
             name = self._app_of(identity).rpartition(".")[0]
-            line = f"{line}. The session has joined at the application {name}, whose rights count"
+            line = (
+                f"{line}. The session has joined through the application {name}, whose rights apply"
+            )
         return Decision(False, message=line)
 
     def redeem(self, ticket: str) -> Identity | Refusal:
-        """Return the identity that a ticket was made for. The ticket is valid once."""
+        """Return the identity of a ticket, and invalidate the ticket."""
         identity = self._tickets.take(ticket)
         if identity is None:
             return Refusal(error_uris.AUTHENTICATION_FAILED, NO_TICKET)
         return self._admit(identity)
 
     def _admit(self, identity: BrowserIdentity) -> Identity | Refusal:
-        """Return the identity, unless its login has ended since the app identified it."""
+        """Return the identity, or a refusal if its login has ended since the app identified it."""
         ended = self._ended.get(identity.app)
         if identity.ended or (ended is not None and ended.has_ended(identity)):
             return Refusal(error_uris.AUTHENTICATION_DENIED, SIGNED_OUT)
         return identity
 
-    # What the apps' processes call.
+    # Procedures for the apps' processes.
 
     def configure(
         self,
@@ -256,25 +261,25 @@ class AppAPI:
         origins: t.Any = (),
         principals: t.Any = None,
     ) -> None:
-        """Replace an app's rules by those of one of its processes, and open the ports that it wants.
+        """Replace an app's rules, and open its ports. Each process of the app calls this when it joins.
 
         :param app: The prefix of the app's own URIs.
         :param policy: See :func:`~flask_wamp.protocol.rights.as_json`.
-        :param explains: Whether refusals name the line that is missing.
-        :param authorizer: The procedure that is the app's authorizer. It is empty if there is none.
+        :param explains: Whether a refusal names the line that would allow the request.
+        :param authorizer: The URI of the app's authorizer procedure. Empty if there is none.
         :param listen: URLs of ports for the app's browsers.
-        :param origins: The origins whose pages may join there. None: all.
-        :param principals: The clients that prove who they are, see :class:`.Principals`. Empty if there are
-            none.
+        :param origins: The origins whose pages may join at these ports. None for all.
+        :param principals: The clients that authenticate with a secret or a key, see :class:`.Principals`.
+            Empty if there are none.
         """
         self._rules[_text(app)] = Rules(
             rights.from_json(policy),
             explains is True,
             str(authorizer or ""),
-            weakref.WeakKeyDictionary(),  # answers under way go into the old one
+            weakref.WeakKeyDictionary(),  # pending answers go into the old dictionary
             Principals(principals, self._salts) if principals else None,
         )
-        # No app may let others reach what the processes of another app say among themselves.
+        # No app may allow the URIs that the processes of another app use among themselves.
         reserved = {each: None for rules in self._rules.values() for each in rules.policy.reserved}
         for name, rules in self._rules.items():
             if {*rules.policy.reserved} != {*reserved}:
@@ -288,26 +293,26 @@ class AppAPI:
                 self._listen(app, url, origins)
 
     def add_ticket(self, app: t.Any, identity: t.Any, max_age: t.Any) -> str:
-        """Return a ticket that lets a client join once with an identity, within so many seconds."""
+        """Return a ticket that lets a client join once. It is valid for ``max_age`` seconds."""
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
         of_ticket = {"authmethod": "ticket", "authprovider": "dynamic", "app": _text(app)}
         return self._tickets.add(BrowserIdentity(**{**identity, **of_ticket}), max_age)
 
     def sign_out(self, app: t.Any, authid: t.Any) -> int:
-        """End the sessions, tickets and logins of a user. Return how many sessions there were."""
+        """End the sessions, tickets and logins of a user. Return the number of sessions."""
         if not isinstance(authid, str) or not authid:
-            raise ValueError(f"an authid is text, not {authid!r:.100}")
+            raise ValueError(f"an authid must be a non-empty string, not {authid!r:.100}")
         self._ended_of(app).end_user(authid)
         return self._end(app, lambda identity: identity.authid == authid)
 
     def end_login(self, app: t.Any, browser: t.Any, authid: t.Any = "") -> int:
-        """End the sessions and tickets of a browser session. Return how many sessions there were.
+        """End the sessions and tickets of a browser session. Return the number of sessions.
 
-        :param authid: The user whose sessions end too if their browser session is unknown.
+        :param authid: The user. Sessions of this user whose browser session is unknown also end.
         """
         if not isinstance(browser, str) or not browser:
-            raise ValueError("the id of a browser session is text")
+            raise ValueError("the id of a browser session must be a non-empty string")
         self._ended_of(app).end_browser(browser)
 
         def is_of_login(identity: Identity) -> bool:
@@ -347,7 +352,7 @@ class AppAPI:
 
 
 def _remember(answers: Answers, request: tuple[str, str, str], answer: object) -> None:
-    """Remember what the authorizer says about a request of a session, within bounds."""
+    """Cache the authorizer's answer about a request of a session, within limits."""
     if len(request[1]) <= rights.LONGEST_REMEMBERED:
         if len(answers) >= MOST_ANSWERS:
             answers.clear()
@@ -356,7 +361,7 @@ def _remember(answers: Answers, request: tuple[str, str, str], answer: object) -
 
 def _text(app: t.Any) -> str:
     if not isinstance(app, str):
-        raise ValueError(f"an app is named by the prefix of its own URIs, not {app!r:.100}")
+        raise ValueError(f"the name of an app must be the prefix of its own URIs, not {app!r:.100}")
     return app
 
 

@@ -1,4 +1,4 @@
-"""Principals from a table: who may join, by which method, and with which role.
+"""Authentication by a table of principals: who may join, by which method, and with which role.
 
 The table has the form of Crossbar.io's static authentication::
 
@@ -11,12 +11,12 @@ The table has the form of Crossbar.io's static authentication::
     }
 
 ``salt``, ``iterations`` and ``keylen`` of ``wampcra`` are optional. A principal of ``scram`` has a
-``secret``, or what was derived from one by :func:`.scram.derive`: ``salt`` in Base64, ``iterations``, and
-``stored_key`` and ``server_key`` in hex. What Crossbar.io has derived by argon2id is taken too: then
-``kdf`` is ``argon2id-13``, and ``memory`` is there.
+``secret``, or the values that :func:`.scram.derive` derives from one: ``salt`` in Base64, ``iterations``, and
+``stored_key`` and ``server_key`` in hex. Values that Crossbar.io has derived with argon2id work too. They
+have a ``kdf`` of ``argon2id-13`` and a key ``memory``.
 
-A client that is not in the table gets a challenge like every other client, and no answer to it is right. So a
-stranger cannot find out which principals exist.
+A client that is not in the table gets a challenge like every other client, but no answer to it is accepted.
+So clients cannot find out which principals exist.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ METHODS = ("cryptosign", "scram", "wampcra", "ticket", "anonymous")
 class Principals:
     """An authenticator with a table of principals.
 
-    :param table: See the module.
-    :param secret: Salts are derived from it. A stranger who asks twice for the same principal must get the
-        same salt, whether that principal exists or not.
-    :raises ValueError: The table is wrong. The text says where, and what is allowed.
+    :param table: The table of principals. The docstring of this module describes it.
+    :param secret: The bytes from which salts are derived. A client that asks twice for the same principal
+        must get the same salt, whether the principal exists or not.
+    :raises ValueError: The table is invalid. The message says where, and what is allowed.
     """
 
     def __init__(self, table: Table, secret: bytes | None = None) -> None:
@@ -62,7 +62,7 @@ class Principals:
         self._methods = frozenset(name for name in METHODS if name in table)
 
     def __call__(self, request: JoinRequest) -> Verdict | Challenge:
-        """Use the first method that the client offers and the table has."""
+        """Authenticate by the first method of the client that the table contains."""
         for method in request.authmethods:
             name = "scram" if method == scram.STANDARD else method
             if name in self._methods:
@@ -76,7 +76,7 @@ class Principals:
         )
 
     def has(self, method: str) -> bool:
-        """Return whether there are principals who join by a method, and not everybody."""
+        """Return whether there are principals of a method other than ``anonymous``."""
         return method in self._methods and method != "anonymous"
 
     def _begin_anonymous(self, request: JoinRequest, method: str) -> Verdict:
@@ -97,7 +97,7 @@ class Principals:
         return wampcra(request, entry or self._made_up(request.authid), grant)
 
     def _made_up(self, authid: str) -> Table:
-        """Return a principal that does not exist, and looks like one that does."""
+        """Return an entry for an unknown principal. Its challenge looks like that of a known one."""
         model = next(iter(self._secrets.values()), {"role": ""})
         made_up = {**model, "secret": ""}
         if "salt" in model:
@@ -113,7 +113,7 @@ class Principals:
             model = next(iter(self._scram.values()), {})
             credential = scram.Credential.made_up(salt, model)
             return scram.challenge(request, method, credential, None)
-        # It takes milliseconds, so it is done once, and not for all at the start.
+        # Derived when it is needed first, and then kept, because the derivation takes milliseconds.
         if request.authid not in self._credentials:
             salt = scram.salt_of(self._salts, request.authid)
             self._credentials[request.authid] = scram.Credential.parse(entry, salt)
@@ -138,7 +138,7 @@ class Principals:
 
 
 def of_app(verdict: object, app: str) -> Verdict:
-    """Return a verdict, as one of an app whose rules count for the session."""
+    """Return a verdict that makes the rules of an app apply to the session."""
     if not isinstance(verdict, Identity):
         return t.cast(Verdict, verdict)
     return BrowserIdentity(
@@ -152,7 +152,7 @@ def of_app(verdict: object, app: str) -> Verdict:
 
 
 def prove(verdict: Verdict | Challenge, app: str) -> Verdict | Challenge:
-    """Have a principal of an app prove who it is."""
+    """Return the verdict or the challenge for a principal of an app."""
     if not isinstance(verdict, Challenge):
         return of_app(verdict, app)
     verify = verdict.verify
@@ -202,9 +202,9 @@ def _check_entry(
 
 
 _KINDS: dict[type, str] = {
-    str: "text, not empty",
+    str: "a non-empty string",
     int: "an integer above 0",
-    list: "a list, not empty",
+    list: "a non-empty list",
 }
 
 
@@ -213,18 +213,18 @@ def _check_keys(where: str, table: Table, allowed: t.Iterable[str]) -> None:
         raise ValueError(f"{where or 'principals'}: must be a dictionary")
     for key in table:
         if key not in allowed:
-            raise ValueError(f"{where or 'principals'}: {key!r} is none of {', '.join(allowed)}")
+            raise ValueError(f"{where or 'principals'}: {key!r} is not one of {', '.join(allowed)}")
 
 
 def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
-    """Return the owner of each public key, and their role."""
+    """Return the authid and the role of each public key."""
     owners: dict[str, tuple[str, str]] = {}
     for authid, entry in entries.items():
         for key in entry["authorized_keys"]:
             where = f"cryptosign.{authid}.authorized_keys"
             if not is_public_key(key):
-                raise ValueError(f"{where}: {key!r:.100} is not a public key, 64 hex digits")
+                raise ValueError(f"{where}: {key!r:.100} is not a public key of 64 hex digits")
             if key.lower() in owners:
-                raise ValueError(f"{where}: {key} is a key of {owners[key.lower()][0]!r} too")
+                raise ValueError(f"{where}: {key} is also a key of {owners[key.lower()][0]!r}")
             owners[key.lower()] = authid, entry["role"]
     return owners

@@ -89,13 +89,13 @@ def test_without_principals_other_hosts_are_refused(
 ) -> None:
     port, path = free_port(), "/ws" if scheme == "ws" else ""
     with run(f"{scheme}://0.0.0.0:{port}{path}", cwd=tmp_path) as router:
-        assert router.read_line() == "open to every program of this machine, and to no web pages"
+        assert router.read_line() == "open to every program on this machine, and to no web pages"
         serve_add(make_app, WAMP_ROUTER_URL=f"{scheme}://127.0.0.1:{port}{path}")
         far = f"{scheme}://{host.near}:{port}{path}"
         assert call_from(host, 2, WAMP_ROUTER_URL=far).startswith("NotJoined")
         router.process.terminate()
         log = router.rest()
-        assert f"a connection is refused: {host.address} is another machine" in log
+        assert f"refused a connection: {host.address} is another machine" in log
         assert "--principals" in log
 
 

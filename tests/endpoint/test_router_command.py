@@ -88,7 +88,7 @@ def test_it_says_when_it_is_ready_and_goodbye_at_the_end(
     (tmp_path / "app.py").write_text(APP.format(url=url))
     with Command("flask", "wamp", "router", cwd=tmp_path) as router:
         assert router.said == f"router ready on {url}, realm realm7"
-        assert router.read_line() == "open to every program of this machine, and to no web pages"
+        assert router.read_line() == "open to every program on this machine, and to no web pages"
         browser = Browser(url, realm="realm7")
         with browser:
             router.process.send_signal(number)
@@ -257,9 +257,9 @@ def test_principals(url: str, tmp_path: Path, make_app: MakeApp) -> None:
         ("{", "cannot read"),
         ("[]", "must be a JSON object with 'principals'"),
         ('{"users": {}}', "must be a JSON object with 'principals'"),
-        ('{"principals": {"password": {}}}', "is wrong"),
-        ('{"principals": {"ticket": {"joe": {"role": "x"}}}}', "is wrong"),
-        ('{"principals": {}, "roles": {"x": [{"match": "exact"}]}}', "is wrong"),
+        ('{"principals": {"password": {}}}', "is invalid"),
+        ('{"principals": {"ticket": {"joe": {"role": "x"}}}}', "is invalid"),
+        ('{"principals": {}, "roles": {"x": [{"match": "exact"}]}}', "is invalid"),
     ],
 )
 def test_a_wrong_file_of_principals_is_one_line(
@@ -282,7 +282,7 @@ def test_an_address_in_use_is_one_line(tmp_path: Path) -> None:
 
 def test_tls_without_a_certificate_is_one_line(tmp_path: Path) -> None:
     with run(f"wss://127.0.0.1:{free_port()}/ws", cwd=tmp_path) as router:
-        assert "needs a certificate: name one with --tls-cert and --tls-key" in router.said
+        assert "needs a certificate: pass --tls-cert and --tls-key" in router.said
 
 
 def test_systemd_is_told(url: str, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The embedded router's process: sockets, timers and signals for the core. Apps start it from here."""
+"""The process of the embedded router: sockets, timers and signals. Apps start the process from here."""

@@ -1,4 +1,4 @@
-"""A client's socket: bytes in and out, without blocking. Subclasses parse the bytes."""
+"""The connection of a client: it receives and sends bytes without blocking. Subclasses parse the bytes."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from ...exceptions import WAMPError
 from ..facts import TransportFacts
 from ..session import RouterSession
 
-#: Bytes of one receive. Many small messages arrive with one system call.
+#: The number of bytes to receive at a time. Many small messages arrive with one system call.
 RECEIVE_SIZE = 65536
 
-#: Bytes that are joined for one send. A larger message is sent alone, without a copy.
+#: The number of bytes to join for one send. A larger message is sent alone, without a copy.
 SEND_SIZE = 65536
 
 
 class Framing(t.NamedTuple):
-    """What the frame of a message depends on, besides the message."""
+    """The properties of a connection on which the frame of a message depends."""
 
     opcode: Opcode
     window_bits: int
-    """Of the compression; 0: there is none."""
+    """The window size of the compression, as a power of two. 0 without compression."""
 
 
 class LastFrame(t.NamedTuple):
-    """The frame of a message, for the other connections that get the same message."""
+    """A message and its frame, for other connections that get the same message."""
 
     message: bytes
     framing: Framing
     frame: bytes
 
 
-#: No message is this object.
+#: Stands for no frame: no message is the same object as its message.
 NO_FRAME: t.Final = LastFrame(b"no message", Framing(Opcode.CONT, 0), b"")
 
 
 class ServerInterface(t.Protocol):
-    """What a connection needs of its process."""
+    """The methods of the router's process that a connection uses."""
 
     loop: asyncio.AbstractEventLoop
     dirty: list[ClientConnection]
     """Connections that have bytes to send at the end of this turn of the loop."""
     last_frame: LastFrame
-    """The frame that was made last. Forgotten at the end of this turn."""
+    """The last frame that was made. It is dropped at the end of this turn."""
 
     @property
     def serializers(self) -> tuple[str, ...]:
@@ -60,11 +60,11 @@ class ServerInterface(t.Protocol):
 
     @property
     def max_message_size(self) -> int:
-        """Bytes of the largest message a client may send."""
+        """The size of the largest message that a client may send, in bytes."""
 
     @property
     def goodbye_timeout(self) -> float:
-        """Seconds for which an ended connection waits until the client closes it."""
+        """The number of seconds that an ended connection waits for the client to close it."""
 
     def open(
         self,
@@ -83,7 +83,7 @@ class ServerInterface(t.Protocol):
         """Flush at the end of this turn. Use it where no other code flushes."""
 
     def forget(self, connection: ClientConnection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
 
     def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
         """Log a connection that broke the rules of its transport."""
@@ -107,11 +107,11 @@ class ClientConnection:
     def __init__(self, server: ServerInterface, sock: socket.socket, facts: TransportFacts) -> None:
         sock.setblocking(False)
         self.heard = server.loop.time()
-        """When bytes of the client came last, by the clock of the loop."""
+        """The time of the last bytes from the client, by the clock of the loop."""
         self.opened = self.heard
-        """When the connection was opened."""
+        """The time when the connection was opened."""
         self.pinged = 0.0
-        """When the last ping was sent."""
+        """The time of the last ping."""
         self.on_close: t.Callable[[ClientConnection], object] | None = None
         self._server = server
         self._sock = sock
@@ -127,12 +127,12 @@ class ClientConnection:
 
     @property
     def has_session(self) -> bool:
-        """Whether the handshake of the transport is complete; from then on the core watches the time."""
+        """Whether the handshake of the transport is complete. Then the core handles timeouts."""
         return self._session is not None
 
     @property
     def unsent(self) -> int:
-        """How many bytes wait until the client reads."""
+        """The number of bytes that wait until the client reads."""
         return self._unsent
 
     # Reading.
@@ -212,7 +212,7 @@ class ClientConnection:
                 if sent < len(data):
                     out[0] = memoryview(data)[
                         sent:
-                    ]  # copying the rest each time would take quadratic time
+                    ]  # not a copy: copying the rest each time would take quadratic time
                     break
                 del out[0]
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -296,7 +296,7 @@ class ClientConnection:
             self._server.flush_soon()
 
     def ping(self) -> None:
-        """Send a ping to an idle client, if the transport has :attr:`pings`."""
+        """Send a ping, if the transport has :attr:`pings`."""
 
 
 class TLS:
@@ -310,7 +310,7 @@ class TLS:
 
     def _receive(self) -> bytes:
         data = self._sock.recv(RECEIVE_SIZE)
-        # Decrypted already, so the selector does not report it.
+        # The selector does not report bytes that are already decrypted.
         while data and self._sock.pending():
             data += self._sock.recv(self._sock.pending())
         return data

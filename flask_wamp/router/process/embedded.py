@@ -1,4 +1,4 @@
-"""The main program of the embedded router. A process of the app starts it, and it ends after the app."""
+"""The main program of the embedded router. A process of the app starts it. It ends after the app."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .takeover import HandoverListener
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds without a process of the app until the router ends. Workers need some to restart.
+#: Seconds after the last process of the app has left until the router ends. Workers need some to restart.
 GRACE = 10.0
 
-#: Seconds in which the process that started the router must join.
+#: Seconds within which the process that started the router must join.
 FIRST_GRACE = 30.0
 
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 2.0
 
-#: Seconds for which calls wait for a successor of the last worker, as in a deploy or with the reloader.
+#: Seconds for which calls wait for a new worker after the last one has left, as in a deploy.
 LINGER = 10.0
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # another router runs
+            return  # another router is running
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.info)
         allow_many_files()
@@ -97,14 +97,14 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
 
 
 class Ports:
-    """The ports of the router's own, each for the browsers of one app."""
+    """The router's own ports. Each is for the browsers of one app."""
 
     def __init__(self, server: RouterServer) -> None:
         self._server = server
         self._listeners: dict[str, tuple[str, Listener]] = {}
 
     def listen(self, app: str, url: str, origins: t.Sequence[str | None] | None) -> None:
-        """Open a port, unless it is open. See :class:`.Listen`."""
+        """Open a port, if it is not already open. See :class:`.Listen`."""
         if url not in self._listeners:
             try:
                 listener = Listener(self._server, parse_router_url(url), origins=origins, app=app)
@@ -121,7 +121,7 @@ class Ports:
 
 
 def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:
-    """Write the info file. It exists if the router listens."""
+    """Write the info file. Its existence shows that the router is listening."""
     info = {
         "pid": os.getpid(),
         "since": time.time(),
@@ -135,7 +135,7 @@ def _say(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 
 
 async def _watch(apps: Listener, grace: float, ended: asyncio.Event) -> None:
-    """Set ``ended`` when no process of the app has been joined for ``grace`` seconds."""
+    """Set ``ended`` when no process of the app has been connected for ``grace`` seconds."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     while True:

@@ -60,13 +60,13 @@ def read_access(path: str) -> Access:
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict) or not set(content) <= {"principals", "roles"}:
-        raise ValueError(f"{path} must be a JSON object with 'principals', and perhaps 'roles'")
+        raise ValueError(f"{path} must be a JSON object with 'principals' and optionally 'roles'")
     try:
         authenticator = Principals(content["principals"])
         roles = content.get("roles")
         authorizer = None if roles is None else Permissions(_permissions(roles))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is wrong: {error}") from error
+        raise ValueError(f"{path} is invalid: {error}") from error
     return Access(authenticator, authorizer, is_open=False)
 
 
@@ -133,7 +133,7 @@ def _tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
 
 
 def _no_password() -> str:
-    raise ValueError("its key is encrypted; give one that is not")
+    raise ValueError("its key is encrypted; use a key without a password")
 
 
 async def _run(
@@ -179,5 +179,5 @@ async def _run(
 def _who_may(access: Access, origins: t.Sequence[str]) -> str:
     pages = f"web pages of {', '.join(origins)}" if origins else "no web pages"
     if access.is_open:
-        return f"open to every program of this machine, and to {pages}"
+        return f"open to every program on this machine, and to {pages}"
     return f"open to its principals, and to {pages}"

@@ -1,4 +1,4 @@
-"""Hand the connections of browsers over to the router.
+"""Handover of browser connections from the app to the router.
 
 A process of the app gets the WebSocket handshake as an HTTP request. It sends the router the connection's
 file descriptor, the identity of the browser, and the request. The connection then needs no thread of the
@@ -23,7 +23,7 @@ TIMEOUT = 5.0
 
 
 class Handover(t.NamedTuple):
-    """The facts about a browser that is handed over."""
+    """What the app tells the router about a browser's connection."""
 
     address: str
     """Its IP address, as the app sees it."""
@@ -32,10 +32,10 @@ class Handover(t.NamedTuple):
     """Whether the request came over TLS, as the app sees it."""
 
     app: str
-    """The app that hands it over, by the prefix of its own URIs."""
+    """The name of the app: the prefix of its own URIs."""
 
     identity: BrowserIdentity | None
-    """Who it is by the app's authenticator; None: its ticket will say."""
+    """The identity from the app's authenticator. None if the browser is to authenticate itself."""
 
 
 def pack(handover: Handover, request: bytes) -> bytes:
@@ -72,7 +72,7 @@ def hand_over(path: str, fds: t.Sequence[int], handover: Handover, request: byte
 
     :param fds: The connection's descriptor, and optionally one that the router keeps open until its other end
         is closed. The caller closes its own copies.
-    :raises OSError: The router does not run, or refuses the connection.
+    :raises OSError: The router is not running, or refuses the connection.
     """
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(TIMEOUT)
@@ -86,4 +86,4 @@ def hand_over(path: str, fds: t.Sequence[int], handover: Handover, request: byte
         answer = sock.recv(1000)
     if answer != b"+":
         reason = answer[1:].decode(errors="replace") or "it closed the connection"
-        raise ConnectionRefusedError(f"the router did not take the connection: {reason}")
+        raise ConnectionRefusedError(f"the router refused the connection: {reason}")

@@ -1,4 +1,4 @@
-"""Accept connections on router URLs."""
+"""Listeners, which accept connections on router URLs."""
 
 from __future__ import annotations
 
@@ -57,14 +57,12 @@ class Listener:
         loopback_only: bool = False,
     ) -> None:
         if url.secure and tls is None:
-            raise ListenError(
-                f"{url.shown} needs a certificate: name one with --tls-cert and --tls-key"
-            )
+            raise ListenError(f"{url.shown} needs a certificate: pass --tls-cert and --tls-key")
         self.url = url
         self.connections: set[ClientConnection] = set()
         """The open connections."""
         self.emptied: float | None = None
-        """When a connection was closed last, by the clock of the loop. None if there was none yet."""
+        """The time when a connection was last closed, by the clock of the loop. None if none was."""
         self._server = server
         self._app = app
         self._identity = identity
@@ -125,11 +123,11 @@ class Listener:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
             connection = self._connection(sock, facts)
-        except OSError as error:  # the client has gone already
+        except OSError as error:  # the client has already disconnected
             logger.debug("a connection from %s failed: %s", details["peer"], error)
             sock.close()
             return
-        except BaseException:  # a fault of ours: the client must not wait for an answer
+        except BaseException:  # a bug in Flask-WAMP: the client must not wait for an answer
             sock.close()
             raise
         self._server.add(connection, where)
@@ -146,7 +144,7 @@ class Listener:
         if self._loopback_only and address and not is_loopback(address):
             self._server.log_refused(
                 "%s is another machine. Without principals, only programs on this machine may join: "
-                "name a file of principals with --principals",
+                "pass a file of principals with --principals",
                 address,
             )
             return False
@@ -219,7 +217,7 @@ def _is_stale(path: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an IP address is one of this machine alone."""
+    """Return whether an IP address is a loopback address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -231,7 +229,7 @@ def is_loopback(address: str) -> bool:
 def is_own_user(sock: socket.socket) -> bool:
     """Return whether the process at the other end of a unix socket has this user, or is root."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # other users cannot enter the folder
+        return True  # other users cannot enter the folder of the socket
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return uid in (os.geteuid(), 0)

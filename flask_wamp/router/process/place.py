@@ -50,8 +50,8 @@ class Place(t.NamedTuple):
 def own_place(*identity: str) -> Place:
     """Return the place of an app's own router, in a private folder.
 
-    A router of another version of this library has another place: a process does not join a router that was
-    started before an upgrade, and may not understand it.
+    A router of another version of Flask-WAMP has another place. So a process never joins a router that was
+    started before an upgrade and may be incompatible.
 
     :param identity: The texts that distinguish this app from others. Apps with different texts have different
         places.
@@ -73,7 +73,7 @@ def place_at(path: str) -> Place:
 
 
 def private_folder() -> Path:
-    """Return the folder for sockets of this user. Make it if it does not exist.
+    """Return the folder for the sockets of this user. Create it if it does not exist.
 
     :raises PermissionError: The path is not a folder, or other users may enter it.
     """
@@ -82,14 +82,14 @@ def private_folder() -> Path:
     if runtime and len(os.fsencode(runtime)) < 40 and _is_private(runtime, uid):
         folder = Path(runtime, "flask-wamp")
     else:
-        # Not tempfile.gettempdir(): TMPDIR may be long, and differ between two processes of one app.
+        # Not tempfile.gettempdir(): TMPDIR may be long, and may differ between the processes of one app.
         folder = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir())
         folder /= f"flask-wamp-{uid}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if not _is_private(folder, uid):
         raise PermissionError(
-            f"{folder} is not a folder that only user {uid} can enter. Remove it, or name another "
-            'place in WAMP_ROUTER_URL = "embedded:/path/to/a.sock".'
+            f"{folder} is not a folder that only user {uid} can enter. Remove it, or set another "
+            'path with WAMP_ROUTER_URL = "embedded:/path/to/a.sock".'
         )
     return folder
 

@@ -26,7 +26,7 @@ class RawSocketConnection(ClientConnection):
     def __init__(self, server: ServerInterface, sock: socket.socket, facts: TransportFacts) -> None:
         self._numbers = {get_serializer(name).rawsocket_id: name for name in server.serializers}
         self._handshake = b""
-        # The handshake announces a power of two. Messages up to that size must be accepted.
+        # The handshake announces a power of two. The router must accept messages up to that size.
         self._framing = RawSocketFraming(2 ** (9 + length_exponent(server.max_message_size)))
         super().__init__(server, sock, facts)
 
@@ -55,11 +55,12 @@ class RawSocketConnection(ClientConnection):
         if magic != _MAGIC:
             raise ProtocolError("this is not RawSocket")
         if any(reserved):
-            self._decline(_RESERVED_BITS, "it uses reserved bits of the handshake")
+            self._decline(_RESERVED_BITS, "the client uses reserved bits of the handshake")
         serializer = self._numbers.get(offer & 0x0F)
         if serializer is None:
             self._decline(
-                _UNSUPPORTED_SERIALIZER, "it uses a serializer that the router does not support"
+                _UNSUPPORTED_SERIALIZER,
+                "the client uses a serializer that the router does not support",
             )
         ours = length_exponent(self._server.max_message_size)
         self.write(bytes((_MAGIC, ours << 4 | offer & 0x0F, 0, 0)))

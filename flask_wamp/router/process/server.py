@@ -37,16 +37,16 @@ class ServerSettings:
     """Seconds that a new connection may take for TLS and the handshake of its transport."""
 
     ping_interval: float = 30.0
-    """Seconds after which an idle WebSocket gets a ping. 0 means never."""
+    """Seconds after which an idle WebSocket gets a ping. With 0 it never does."""
 
     ping_timeout: float = 30.0
-    """Seconds in which the client must answer a ping."""
+    """Seconds within which the client must answer a ping."""
 
     max_connections: int = 20_000
-    """The most connections at a time."""
+    """The maximum number of connections at a time."""
 
     max_connections_per_address: int = 5000
-    """The most connections at a time from one address. Clients behind one proxy share its address."""
+    """The maximum number of connections from one address. Clients behind one proxy share its address."""
 
 
 def allow_many_files() -> None:
@@ -89,18 +89,18 @@ class RouterServer:
 
     @property
     def max_message_size(self) -> int:
-        """Bytes of the largest message a client may send."""
+        """The size of the largest message that a client may send, in bytes."""
         return self.router.settings.max_message_size
 
     @property
     def goodbye_timeout(self) -> float:
-        """Seconds for which an ended connection waits until the client closes it."""
+        """The number of seconds that an ended connection waits for the client to close it."""
         return self.router.settings.goodbye_timeout
 
     # Connections.
 
     def admits(self, address: str) -> bool:
-        """Whether one more connection from an address is within the limits."""
+        """Return whether one more connection from an address is within the limits."""
         settings = self.settings
         if len(self.connections) >= settings.max_connections:
             self.log_refused("%d connections are open", len(self.connections))
@@ -111,13 +111,13 @@ class RouterServer:
         return True
 
     def add(self, connection: ClientConnection, address: str) -> None:
-        """Count a connection until it is forgotten."""
+        """Add a connection, and count it for its address."""
         connection.address = address
         self.connections.add(connection)
         self._addresses[address] += 1
 
     def forget(self, connection: ClientConnection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         if connection in self.connections:
             self.connections.discard(connection)
             self._addresses[connection.address] -= 1
@@ -148,7 +148,7 @@ class RouterServer:
         self._schedule()
 
     def defer(self, job: t.Callable[[], object]) -> None:
-        """Do something with the router soon, but not while it handles a message, and send what it says."""
+        """Run a job of the router soon, but not while it handles a message. Then send its messages."""
 
         def run() -> None:
             job()
@@ -193,7 +193,7 @@ class RouterServer:
         interval, patience = self.settings.ping_interval, self.settings.ping_timeout
         if not (interval and connection.pings):
             return
-        # Nobody is closed without a ping, however long this process has slept.
+        # Close no connection without a ping, even if this process was suspended for a long time.
         if connection.pinged > connection.heard:
             if connection.pinged + patience < now:
                 connection.close()
@@ -209,7 +209,7 @@ class RouterServer:
         level = logging.WARNING if self._refused & (self._refused - 1) == 0 else logging.DEBUG
         logger.log(
             level,
-            "a connection from %s is closed: %s (%d such connections so far)",
+            "closed a connection from %s: %s (%d such connections so far)",
             facts.details.get("peer", "?"),
             error,
             self._refused,
@@ -220,7 +220,7 @@ class RouterServer:
         now = monotonic()
         if now > self._logged_refused + 10.0:
             self._logged_refused = now
-            logger.warning(f"a connection is refused: {text}", *args)
+            logger.warning(f"refused a connection: {text}", *args)
 
     # The end.
 

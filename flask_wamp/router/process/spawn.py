@@ -1,4 +1,4 @@
-"""Start an embedded router on demand: exactly one, even if many processes start it at once."""
+"""The start of an embedded router on demand. There is only one, even if many processes start it at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .place import Place
 #: Seconds between two checks whether the router listens.
 LOOK = 0.005
 
-#: The program of the new process. It detaches from its parent, and becomes the router. It needs neither wampy
-#: nor Flask, which the package's own ``__init__`` would import.
+#: The program of the new process. It detaches from its parent, and runs the router. It needs neither wampy
+#: nor Flask, but the package's own ``__init__`` would import them.
 _BOOTSTRAP = """
 import os, sys
 if os.fork():
@@ -39,12 +39,12 @@ main()
 
 
 def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) -> None:
-    """Start the router of a place unless it runs, and return when it listens.
+    """Start the router of a place if it is not running, and return when it listens.
 
     This blocks the thread. Any number of threads and processes may call it at once. One of them starts the
     router, and the others wait for it.
 
-    :param setup: The setup that :func:`.embedded.main` reads, of types that JSON has.
+    :param setup: The setup that :func:`.embedded.main` reads, as JSON data.
     :param deadline: The ``time.monotonic()`` until which to wait.
     :raises TransportError: The router cannot be started, or does not listen in time.
     """
@@ -64,7 +64,7 @@ def listens(place: Place) -> bool:
         with open(place.lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.path.exists(place.info)  # written when it listens
+        return os.path.exists(place.info)  # the router writes it when it listens
     except OSError:
         return False
     return False
@@ -80,7 +80,7 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
             except BlockingIOError:
                 if monotonic() > deadline:
                     raise TransportError(
-                        "another process is starting the embedded router, and takes too long"
+                        "another process is starting the embedded router and takes too long"
                     ) from None
                 time.sleep(LOOK)
             else:
@@ -89,7 +89,7 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
 
 
 def _forget_the_dead(place: Place) -> None:
-    """Remove the facts about a router that was killed.
+    """Remove the info file of a router that was killed.
 
     Otherwise the next router would seem to listen as soon as it has locked its file.
     """
@@ -98,7 +98,7 @@ def _forget_the_dead(place: Place) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(place.info)
     except (BlockingIOError, FileNotFoundError):
-        pass  # a router is starting, or there are none
+        pass  # a router is starting, or there is no info file
     finally:
         os.close(lock)
 
@@ -126,7 +126,7 @@ def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 def _wait(place: Place, deadline: float) -> None:
     while not listens(place):
         if monotonic() > deadline:
-            raise TransportError(f"the embedded router does not start{_last_words(place)}")
+            raise TransportError(f"the embedded router did not start in time{_last_words(place)}")
         time.sleep(LOOK)
 
 

@@ -1,4 +1,4 @@
-"""Accept the connections of browsers that the app's processes hand over."""
+"""The router's side of handovers: it accepts browser connections from the app's processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .websocket import WebSocketConnection
 
 logger = get_logger("flask_wamp.router")
 
-#: Bytes of the largest handover. Servers allow fewer for the headers of a request.
+#: The size of the largest handover, in bytes. Servers allow fewer for the headers of a request.
 MAX_SIZE = 1024 * 1024
 
 
@@ -46,7 +46,7 @@ class HandoverListener:
                 sock.close()
 
     def _adopt(self, handover: Handover, request: bytes, fd: int, keep: int | None) -> None:
-        """Continue a connection that the app's server has begun.
+        """Take over a connection that the app's server has accepted.
 
         :raises ConnectionRefusedError: There are too many connections.
         """
@@ -61,7 +61,7 @@ class HandoverListener:
         sock = socket.socket(fileno=os.dup(fd))
         with contextlib.suppress(OSError):  # a unix socket, behind a proxy
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The app has checked Origin already, because it knows its own origin.
+        # The origin is not checked again: the app has checked it, because it knows its own origin.
         facts = TransportFacts(details=details, app_identity=handover.identity, app=handover.app)
         connection = WebSocketConnection(server, sock, facts, None)
         server.add(connection, address)
@@ -72,7 +72,7 @@ class HandoverListener:
 
 
 class _Giver:
-    """One handover that is being received."""
+    """Receives one handover."""
 
     def __init__(
         self, server: RouterServer, sock: socket.socket, adopt: t.Callable[..., None]
@@ -107,7 +107,7 @@ class _Giver:
             fd, *keep = self._fds
             self._adopt(handover, request, fd, keep[0] if keep else None)
         except Exception as error:
-            logger.warning("a browser's connection was not taken over: %s", error)
+            logger.warning("refused the handover of a browser's connection: %s", error)
             return f"-{error}".encode()
         return b"+"
 
@@ -122,7 +122,7 @@ class _Giver:
 
 
 def _keep_open(server: RouterServer, fd: int) -> None:
-    """Read and drop what the server still sends on its end of a socket pair, until the server closes it."""
+    """Read and drop what the server writes to its end of a socket pair, until the server closes it."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
 

@@ -1,4 +1,4 @@
-"""WebSocket connections. ``websockets`` does the handshake and the framing, without its I/O."""
+"""WebSocket connections. The library ``websockets`` does the handshake and the framing, but no I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .client_connection import TLS, ClientConnection, Framing, LastFrame, Server
 #: configuration of logging enables it.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
-#: Each message is compressed on its own. So the size of a message reveals nothing about another one, and a
+#: Each message is compressed separately. So the size of a message reveals nothing about another one, and a
 #: connection keeps no window in memory.
 _DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
@@ -37,7 +37,7 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 )
 
 MIN_COMPRESSED = 1024
-"""Bytes from which a message is compressed. Compression does not make shorter ones smaller."""
+"""The smallest size of a message that is compressed, in bytes. Shorter ones would not become smaller."""
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
@@ -45,9 +45,9 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class WebSocketConnection(ClientConnection):
     """A client over WebSocket.
 
-    :param origins: The origins whose pages may connect. None in it stands for clients that send no origin,
-        which are not web pages. None instead of a sequence means that the origin was checked already.
-    :param path: The path that a client must ask for, its query aside. None means that it was checked already.
+    :param origins: The origins whose pages may connect. An item None stands for clients that send no origin,
+        which are not web pages. If ``origins`` itself is None, the origin is not checked.
+    :param path: The path that a client must request, without a query. If it is None, the path is not checked.
     """
 
     pings = True
@@ -126,8 +126,8 @@ class WebSocketConnection(ClientConnection):
 
     def send(self, message: bytes) -> None:
         """Send a message. The core calls this."""
-        # An event goes to many connections, one after another, as the same object: it is framed, and
-        # compressed, once for all of them.
+        # An event goes to many connections, one after another, as the same object. So it is framed and
+        # compressed only once.
         last = self._server.last_frame
         if last.message is not message or last.framing != self._framing:
             last = LastFrame(message, self._framing, self._frame(message))
@@ -171,21 +171,23 @@ class SecureWebSocketConnection(TLS, WebSocketConnection):  # type: ignore[misc]
 def _first_offered(
     protocol: ServerProtocol, offered: t.Sequence[Subprotocol]
 ) -> Subprotocol | None:
-    """Choose as the client prefers.
+    """Return the first subprotocol of the client that the router supports.
 
-    It names the subprotocols it "wishes to speak, ordered by preference". Source: RFC 6455, 4.1.
+    The client names the subprotocols it "wishes to speak, ordered by preference". Source: RFC 6455, 4.1.
     """
     for name in offered:
         if name in (protocol.available_subprotocols or ()):
             return name
-    return ServerProtocol.select_subprotocol(protocol, offered)  # refuses
+    return ServerProtocol.select_subprotocol(protocol, offered)  # refuses the handshake
 
 
 def _window_bits(protocol: ServerProtocol) -> int:
-    """Return what the compression of a connection depends on; 0: it has none."""
+    """Return the window size of a connection's compression, or 0 without compression."""
     for extension in protocol.extensions:
         if isinstance(extension, PerMessageDeflate):
-            assert extension.local_no_context_takeover  # or frames would depend on earlier ones
+            assert (
+                extension.local_no_context_takeover
+            )  # otherwise frames would depend on earlier ones
             return extension.local_max_window_bits
     return 0
 
