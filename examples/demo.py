@@ -129,8 +129,8 @@ def choose_port(port: int | None) -> int:
     free = free_port(port or 5000)
     if port is not None and free != port:
         raise RouterError(
-            f"port {port} on 127.0.0.1 is in use by another program: "
-            "stop it, or choose another --port"
+            f"port {port} on 127.0.0.1 is in use by another program. "
+            "Stop it, or choose another --port"
         )
     return free
 

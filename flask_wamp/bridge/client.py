@@ -1,9 +1,9 @@
-"""Calls and publications through Crossbar.io's HTTP bridge, for processes too short-lived for a session.
+"""Call and publish through Crossbar.io's HTTP bridge.
 
-A cron job, a command or a serverless function can call or publish with a single HTTP request. It needs
-neither a session nor an app.
+Use it in processes that are too short-lived to keep a session, such as a cron job, a command or a serverless
+function. They can call or publish with a single HTTP request, without a session and without an app.
 
-Source: Crossbar.io, "HTTP Bridge"; its signature was checked against Crossbar 26.10.
+Source: Crossbar.io, "HTTP Bridge". The signature was checked against Crossbar 26.10.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class BridgeClient:
         default: Default | None = None,
     ) -> None:
         if (key is None) != (secret is None):
-            raise ValueError("a signature takes both a key and a secret")
+            raise ValueError("signed requests need both key= and secret=")
         if not is_seconds(timeout):
             raise ValueError(f"timeout={timeout!r} is not a number of seconds above 0")
         self._call_url = _bridge_url("call_url", call_url)
@@ -164,12 +164,14 @@ class BridgeClient:
         except (ValueError, RecursionError) as error:  # a lone surrogate
             raise SerializationError(f"not sent, JSON cannot carry it: {error}") from error
         if _BINARY.search(body):
-            raise SerializationError("the HTTP bridge carries no bytes; send Base64 text")
+            raise SerializationError("the HTTP bridge cannot carry bytes; send Base64 text")
         return body
 
     def _ask(self, url: SplitResult | None, name: str, uri: str, body: bytes) -> _Reply:
         if url is None:
-            raise RuntimeError(f"this BridgeClient has no {name}: BridgeClient({name}=...)")
+            raise RuntimeError(
+                f"this BridgeClient has no {name}. Set it with BridgeClient({name}=...)"
+            )
         answer = post(
             url._replace(query="&".join(filter(None, (url.query, self._signature(body))))),
             body,
@@ -181,9 +183,7 @@ class BridgeClient:
         if answer.status != 200:
             raise self._refusal(answer.status, reply, shown(url), len(body))
         if reply is None:
-            raise ProtocolError(
-                f"{shown(url)} answered with something that is not an HTTP bridge's answer"
-            )
+            raise ProtocolError(f"the answer of {shown(url)} is not that of an HTTP bridge")
         if reply.error is not None:
             outcome(m.Error(m.code(m.Call), 0, {}, reply.error, reply.args, reply.kwargs))
         return reply
@@ -228,7 +228,7 @@ class BridgeClient:
 #: text to callees that use MsgPack or CBOR, and as bytes to those that use JSON.
 _BINARY = re.compile(rb'(?<!\\)"\\u0000')
 
-#: Keywords that Crossbar's bridge confuses with its own. It fails, or drops them.
+#: Keywords that Crossbar's bridge confuses with its own. It drops them, or fails.
 _NOT_CARRIED = frozenset({"options", "self", "procedure", "topic", "f"})
 
 #: The options that its publisher passes on.
@@ -269,7 +269,7 @@ def _defect(said: str, reply: _Reply | None) -> Exception:
         except InvalidURI:
             return SessionLost(f"{said}: {reply.error}")
         error = ApplicationError(uri, *reply.args, **reply.kwargs)
-        error.exposed = False  # the error of another callee: handlers must not pass its details on
+        error.exposed = False  # another callee raised it, so handlers must not pass its details on
         return error
     return SessionLost(f"{said}; the request may have been carried out")
 
@@ -283,9 +283,9 @@ def _bridge_url(name: str, url: str | None) -> SplitResult | None:
     except ValueError:
         valid = False
     if not valid:  # the URL is not shown, because it may contain a password
-        raise ValueError(f"{name} takes a URL such as 'https://router.example.com/call'")
+        raise ValueError(f"{name} must be a URL such as 'https://router.example.com/call'")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{name} takes no user and password: give key= and secret=")
+        raise ValueError(f"{name} must not contain a user and password. Use key= and secret=")
     return parts._replace(fragment="")
 
 

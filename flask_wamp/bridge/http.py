@@ -1,8 +1,8 @@
-"""One POST over HTTP or HTTPS, with a deadline for all of it.
+"""Sends one POST request over HTTP or HTTPS, with one deadline for the request and its answer.
 
-``urllib.request`` follows redirects, takes a proxy from the environment, distinguishes an unreachable server
-from a broken connection only by text, and waits without a limit for a server that sends a byte at a time.
-``http.client``, on which it is built, does none of that.
+This uses ``http.client``. ``urllib.request`` does not fit: it follows redirects, uses a proxy from the
+environment, tells an unreachable server from a broken connection only by the text of the error, and waits
+forever for a server that sends one byte at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..exceptions import CallTimeout, ProtocolError, SessionLost, TransportError
 from ..transports import TLSSettings
 
 MAX_ANSWER = 16 * 1024 * 1024
-"""Bytes of the largest answer that is read: the router's own limit for messages."""
+"""The size, in bytes, of the largest answer that is read. It is the router's own limit for messages."""
 
 
 class HTTPAnswer(t.NamedTuple):
@@ -31,9 +31,9 @@ class HTTPAnswer(t.NamedTuple):
 
 
 class Trust:
-    """Whose certificates are taken.
+    """The certificate authorities to trust.
 
-    :param ca: Path of a PEM file with the authorities; None: the system's.
+    :param ca: The path of a PEM file with the authorities. None means those of the system.
     """
 
     def __init__(self, ca: str | None) -> None:
@@ -41,7 +41,7 @@ class Trust:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS context. It is made when it is first needed, because gevent may patch before that.
+        """Return the TLS context. It is created late, because gevent may patch ``ssl`` first.
 
         :raises ValueError: The file cannot be read.
         """
@@ -54,13 +54,13 @@ class Trust:
 
 
 def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trust) -> HTTPAnswer:
-    """Send JSON, and return the answer, whatever its status. The URL's query is in no error.
+    """Send JSON and return the answer, with any status. Error texts do not contain the query of the URL.
 
-    :param uri: What is called, for :exc:`CallTimeout`.
-    :raises TransportError: It cannot be reached, or its certificate was refused; nothing was sent.
+    :param uri: The procedure or topic, for :exc:`CallTimeout`.
+    :raises TransportError: The server cannot be reached, or its certificate was refused. Nothing was sent.
     :raises SessionLost: The connection broke after that.
-    :raises CallTimeout: Not everything was there in time.
-    :raises ProtocolError: What answers does not speak HTTP.
+    :raises CallTimeout: The answer was not complete in time.
+    :raises ProtocolError: The server does not speak HTTP.
     """
     where = f"{url.scheme}://{url.netloc}"
     deadline = monotonic() + timeout
@@ -89,17 +89,17 @@ def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trus
             raise ProtocolError(f"{where} does not speak HTTP: {type(error).__name__}") from error
 
 
-#: What to do about certificates, by OpenSSL's ``X509_V_ERR_*``.
+#: Hints about refused certificates, by OpenSSL's ``X509_V_ERR_*``.
 _HINTS = {
-    9: "it will be valid later: check the clocks",
+    9: "check the clocks",
     10: "the bridge needs a new one",
-    62: "the URL must have the name it is for",
-    64: "the URL must have the address it is for",
+    62: "use a URL with a host name of the certificate",
+    64: "use a URL with an address of the certificate",
 }
 
 
 def _why(error: ssl.SSLCertVerificationError) -> str:
-    otherwise = "give ca= the PEM file of the authority that signed it"
+    otherwise = "set ca= to a PEM file of the authority that has signed it"
     return f"{error.verify_message}; {_HINTS.get(error.verify_code, otherwise)}"
 
 
@@ -117,14 +117,14 @@ def _target(url: SplitResult) -> str:
 def _read(response: http.client.HTTPResponse, where: str) -> HTTPAnswer:
     body = response.read(MAX_ANSWER + 1)
     if len(body) > MAX_ANSWER:
-        raise ProtocolError(f"{where} answers with more than {MAX_ANSWER} bytes")
-    if response.length:  # read(amount) does not complain by itself
+        raise ProtocolError(f"the answer of {where} has more than {MAX_ANSWER} bytes")
+    if response.length:  # read(amount) does not raise if the answer is too short
         raise SessionLost(f"the connection to {where} broke before the end of the answer")
     return HTTPAnswer(response.status, body)
 
 
 class _TimedSocket:
-    """A connected socket whose every wait ends at one deadline; its owner closes it."""
+    """A connected socket with one deadline for all operations. Its owner closes it."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -144,7 +144,7 @@ class _TimedSocket:
         return io.BufferedReader(_Reader(self._wait))
 
     def close(self) -> None:
-        """Keep the response open: the client closes the connection, and the answer is read after that."""
+        """Do nothing. ``http.client`` calls this before the answer has been read."""
 
 
 class _Reader(io.RawIOBase):

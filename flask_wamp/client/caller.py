@@ -1,4 +1,4 @@
-"""The caller's and publisher's side of the client: what ``g.wampy`` sends to other peers."""
+"""Calls and publications of the client, ``g.wampy``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..concurrency.deadlines import (
     active_message,
     cancel_with_handler,
     inherited_deadline,
-    remaining_timeout,
+    time_left,
 )
 from ..concurrency.threads import Waiter
 from ..exceptions import CallTimeout
@@ -50,7 +50,7 @@ class Caller(WampyAPI):
     """
 
     def __init__(self, state: ClientState) -> None:
-        # wampy's own constructor is not called: it would open a socket.
+        # The constructor of wampy is not called, because it would open a socket.
         self._state = state
         self._options = CallOptions()
 
@@ -63,13 +63,13 @@ class Caller(WampyAPI):
         """Call a remote procedure and wait for its result.
 
         Blocks only the current thread or greenlet. You may call it from any thread, and inside a handler. A
-        call inside a handler ends at the latest when the handler's own time has run out.
+        call inside a handler ends at the handler's deadline at the latest.
 
         :param procedure: A procedure URI, ``com.example.add`` or ``.add``.
         :returns: The single positional result, None if there is none, or a :class:`.CallResult` if there are
             several results or keyword results.
         :raises CallTimeout: There was no answer in time, see :meth:`with_options`. CANCEL is sent.
-        :raises ApplicationError: The callee or the router answered ERROR; see ``uri``.
+        :raises ApplicationError: The callee or the router answered ERROR, see its ``uri``.
         :raises SessionLost: The session ended before the answer. The procedure may have run.
         :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
         :raises SerializationError: The arguments cannot be sent.
@@ -80,15 +80,13 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = (
-            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
-        )
+        timeout = self._timeout if work is None else time_left(work, self._timeout, procedure)
         deadline = monotonic() + timeout
         connection, _ = self._state.connected(deadline)
         ticket, options = CallTicket(), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, ticket)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
-        leave = _follow(work, ticket, procedure, cancel)
+        leave = _cancel_with_handler(work, ticket, procedure, cancel)
         try:
             answer = wait_for(ticket, connection, procedure, deadline, timeout, cancel)
         finally:
@@ -109,24 +107,22 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = (
-            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
-        )
+        timeout = self._timeout if work is None else time_left(work, self._timeout, procedure)
         deadline = monotonic() + timeout
         connection, peer = self._state.connected(deadline)
         future, options = CallFuture(procedure, timeout, peer.pool), self._options
         request_id = connection.call(procedure, args, kwargs, options.call, future)
         cancel = functools.partial(give_up, connection, request_id, options.cancel_mode)
-        leave = _follow(work, future, procedure, cancel)
+        leave = _cancel_with_handler(work, future, procedure, cancel)
         future.sent(cancel, functools.partial(peer.call_at, deadline), leave)
         return future
 
     def stream(self, procedure: str, /, *args: object, **kwargs: object) -> ResultStream:
-        """Call a remote procedure and iterate its progressive results as they arrive.
+        """Call a remote procedure and iterate over its progressive results as they arrive.
 
-        The timeout applies to each pause between two results. The call is canceled when you ``close()`` the
-        stream, leave its ``with`` block or drop it. Return the stream from a view to send the results to a
-        browser.
+        The timeout applies to each result. The call is canceled when you ``close()`` the stream, leave its
+        ``with`` block, or do not keep a reference to it. Return the stream from a view to send the results to
+        a browser.
 
         :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
 
@@ -136,9 +132,7 @@ class Caller(WampyAPI):
         """
         procedure = self._procedure(procedure)
         work = active_message.get()
-        timeout = (
-            self._timeout if work is None else remaining_timeout(work, self._timeout, procedure)
-        )
+        timeout = self._timeout if work is None else time_left(work, self._timeout, procedure)
         connection, peer = self._state.connected(monotonic() + timeout)
         settings = self.settings
         size = 4 * settings.max_message_size
@@ -152,7 +146,7 @@ class Caller(WampyAPI):
             stream.close()
             raise
         cancel = functools.partial(give_up, connection, request_id, self._options.cancel_mode)
-        ticket.sent(cancel, _follow(work, ticket, procedure, cancel))
+        ticket.sent(cancel, _cancel_with_handler(work, ticket, procedure, cancel))
         return stream
 
     @property
@@ -171,12 +165,12 @@ class Caller(WampyAPI):
     def publish(self, /, *args: t.Any, **kwargs: t.Any) -> int | None:
         """Publish an event: ``publish("com.example.hello", 1, name="x")``.
 
-        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. Returns as soon as the
-        event has been handed over for sending, unless ``acknowledge`` is set, see :meth:`with_options`.
+        wampy's form ``publish(topic="com.example.hello", message=...)`` works too. It does not wait for the
+        router, unless you set ``acknowledge``, see :meth:`with_options`.
 
-        :returns: The publication id if the router acknowledged the event, else None.
-        :raises ApplicationError: The router refused the event. Only with ``acknowledge``.
-        :raises CallTimeout: The router did not answer in time. Only with ``acknowledge``.
+        :returns: With ``acknowledge``, the publication id. Otherwise None.
+        :raises ApplicationError: With ``acknowledge``, the router refused the event.
+        :raises CallTimeout: With ``acknowledge``, the router did not answer in time.
         :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
         :raises SerializationError: The payload cannot be sent.
 
@@ -220,17 +214,18 @@ class Caller(WampyAPI):
         keep_alive: float = 15.0,
         max_age: float | None = None,
     ) -> EventStream:
-        """Subscribe to a topic and iterate its events until the stream is closed.
+        """Subscribe to a topic and iterate over its events until the stream is closed.
 
         Return the stream from a view to send the events to a browser as Server-Sent Events. All streams of a
-        topic in a process share one subscription. A stream goes on when the session was lost and is joined
-        again. You may open it while there is no session.
+        topic in a process share one subscription. If the session is lost, the stream continues in the next
+        one. You may open a stream while there is no session.
 
         :param match: ``exact``, ``prefix`` or ``wildcard``.
         :param get_retained: Begin with the event that the router retains for the topic.
-        :param keep_alive: Seconds of silence after which a response writes an empty line.
-        :param max_age: Seconds after which a response ends; a browser's ``EventSource`` asks for the next.
-            For servers that do not notice that a client has gone, such as WSGI adapters of ASGI servers.
+        :param keep_alive: Seconds without an event after which a response sends an empty line.
+        :param max_age: Seconds after which a response ends. A browser's ``EventSource`` then sends another
+            request. Set this for servers that do not notice that a client has disconnected, such as WSGI
+            adapters of ASGI servers.
         :raises ApplicationError: The router refused the subscription.
         :raises CallTimeout: The router did not answer in time.
         :raises NotJoined: The client was stopped, or ``WAMP_AUTOSTART`` is False.
@@ -239,17 +234,20 @@ class Caller(WampyAPI):
         """
         if match not in MATCHES or not isinstance(get_retained, bool) or not is_seconds(keep_alive):
             raise ValueError(
-                f"match={match!r}, get_retained={get_retained!r}, keep_alive={keep_alive!r}: must be "
-                f"one of {', '.join(MATCHES)}; True or False; a positive number of seconds"
+                f"match={match!r} must be one of {', '.join(MATCHES)}, get_retained={get_retained!r} must be "
+                f"True or False, and keep_alive={keep_alive!r} must be a positive number of seconds"
             )
         if max_age is not None and not is_seconds(max_age):
-            raise ValueError(f"max_age={max_age!r}: must be a positive number of seconds, or None")
+            raise ValueError(f"max_age={max_age!r} must be a positive number of seconds, or None")
         if get_retained and match != "exact":
-            raise ValueError("get_retained=True: routers retain events of topics, not of patterns")
+            raise ValueError(
+                'get_retained=True requires match="exact": routers retain events of topics, not of patterns'
+            )
         topic = self._topic(topic, match)
         if "<" in topic:
             raise ValueError(
-                f'{topic!r}: named parts are for handlers; leave them empty here, match="wildcard"'
+                f"{topic!r} has named parts, which only handlers may have. "
+                'Leave these parts empty and set match="wildcard"'
             )
         deadline = self._waits_until()
         hub = self._state.event_hub(deadline)
@@ -265,16 +263,16 @@ class Caller(WampyAPI):
         )
 
     def testament(self, topic: str, /, *args: object, **kwargs: object) -> Testament:
-        """Have the router publish an event when the session of this process ends, however it ends.
+        """Let the router publish an event when the session of this process ends for any reason.
 
-        The testament is given to the router in this session and in every later one. Making the same testament
-        again changes nothing, so you may do it in a hook or a view. Of :meth:`with_options` it takes
-        ``exclude``, ``eligible`` and their kin, ``retain``, and ``unless_stopped``: do not publish it when
-        the process leaves in order.
+        The testament is added to this session and to every later one. To make the same testament again has no
+        effect, so you may do it in a hook or a view. It supports these options of :meth:`with_options`:
+        ``retain``, the receivers such as ``exclude`` and ``eligible``, and ``unless_stopped``. With
+        ``unless_stopped``, it is not published if the process leaves in order.
 
         :returns: A testament with a method ``remove()``.
-        :raises ApplicationError: The router refused it. The testament is not kept then.
-        :raises CallTimeout: The router did not answer in time. The testament is not kept then.
+        :raises ApplicationError: The router refused it. It is not added to later sessions either.
+        :raises CallTimeout: The router did not answer in time. It is not added to later sessions either.
         :raises RuntimeError: This process has too many testaments.
 
         Source: WAMP Advanced Profile, "Testament Meta API".
@@ -287,7 +285,7 @@ class Caller(WampyAPI):
         )
 
     def flush_testaments(self) -> int:
-        """Withdraw all testaments of this process; return how many there were."""
+        """Withdraw all testaments of this process. Return how many there were."""
         return self._state.testaments.flush()
 
     def with_options(self, **options: Unpack[Options]) -> Self:
@@ -297,20 +295,21 @@ class Caller(WampyAPI):
             session is part of it.
         :param cancel_mode: How to cancel calls, ``kill`` or ``killnowait``.
         :param acknowledge: Wait until the router has acknowledged a publication.
-        :param best_effort: :meth:`publish` neither waits nor fails while there is no session. It keeps the
-            event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept; the oldest of
-            more are dropped, counted in ``wamp.health()`` and logged.
-        :param exclude_me: False: this session gets its own events too.
-        :param exclude: Session ids that do not get the event; likewise ``exclude_authid`` and
-            ``exclude_authrole``.
-        :param eligible: Session ids that alone may get the event; likewise ``eligible_authid`` and
-            ``eligible_authrole``. An empty list is nobody.
-        :param retain: Have the router keep the event for later subscribers. Of the receivers only
-            ``eligible`` may be given too.
+        :param best_effort: Do not wait and do not fail if there is no session. :meth:`publish` then keeps the
+            event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept. If there are more,
+            the oldest are dropped, logged, and counted in ``wamp.health()``.
+        :param exclude_me: Set it to False if this session should receive its own events too.
+        :param exclude: The ids of sessions that do not receive the event. ``exclude_authid`` and
+            ``exclude_authrole`` do the same by authid and authrole.
+        :param eligible: The ids of the only sessions that may receive the event. ``eligible_authid`` and
+            ``eligible_authrole`` do the same by authid and authrole. With an empty list, no session
+            receives it.
+        :param retain: Let the router retain the event for later subscribers. You cannot combine this with the
+            options that choose receivers, except for ``eligible``.
         :param disclose_me: Ask the router to disclose the caller or publisher.
-        :param unless_stopped: Do not publish a testament when the process leaves in order.
-        :param scope: The scope of a testament, ``destroyed`` or ``detached``. They are the same for sessions
-            that cannot be resumed.
+        :param unless_stopped: Do not publish a testament if the process leaves in order.
+        :param scope: The scope of a testament, ``destroyed`` or ``detached``. For sessions that cannot be
+            resumed, they are the same.
         :raises TypeError: The name of an option is unknown, or its value is not allowed.
 
         .. versionadded:: 0.1
@@ -342,9 +341,9 @@ class Caller(WampyAPI):
     # wampy's messages.
 
     def send_message(self, message: object) -> None:
-        """Send wampy's ``Call`` or ``Publish``. Its request id is replaced by the next one.
+        """Send a ``Call`` or ``Publish`` of wampy. Its request id is replaced.
 
-        :raises TypeError: It is another message, or an option has a value that is not allowed.
+        :raises TypeError: The message has another type, or the value of an option is not allowed.
         """
         typed = sendable(message)
         connection, _ = self._state.connected(self._waits_until())
@@ -370,10 +369,7 @@ class Caller(WampyAPI):
         return self.settings.call_timeout if timeout is None else timeout
 
     def _waits_until(self) -> float:
-        """Return the ``time.monotonic()`` at which a request that is not a call ends.
-
-        In a handler that is at most the deadline of the handler.
-        """
+        """Return the deadline of a request that is not a call. Inside a handler, its deadline limits it."""
         deadline, limit = monotonic() + self._timeout, inherited_deadline()
         return deadline if limit is None else min(deadline, limit)
 
@@ -389,13 +385,13 @@ class Caller(WampyAPI):
         return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
 
 
-def _follow(
+def _cancel_with_handler(
     work: Limited | None, ticket: Ticket, procedure: str, cancel: t.Callable[[], None]
 ) -> t.Callable[[], None] | None:
-    """End a call when the caller of the handler that makes it cancels.
+    """End a call if the handler that makes it is canceled.
 
-    :param work: What the handler handles; None outside of handlers.
-    :returns: A function to call when the call has ended.
+    :param work: The invocation or event of the handler. None outside of handlers.
+    :returns: A function that you must call when the call has ended. None outside of handlers.
     """
     if work is None:
         return None

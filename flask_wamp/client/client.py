@@ -1,7 +1,6 @@
-"""The client, ``g.wampy``: wampy's API on an engine of our own.
+"""The client, ``g.wampy``. It has the API of wampy, but its own implementation.
 
-Where wampy is installed it is a ``wampy.peers.clients.Client``; wampy's code below that class is not
-used.
+If wampy is installed, it is a ``wampy.peers.clients.Client``. Other code of wampy is not used.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ Adapt = t.Callable[..., Declaration]
 class Client(Caller):
     """A WAMP client that all threads and greenlets of a process share.
 
-    :param callee: ``callee(f, uri, **options)`` makes a ``Registration``, for :meth:`register`.
-    :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription``.
-    :param notify: Called with the name and payload of each signal, on a worker. None: there are no signals.
+    :param callee: ``callee(f, uri, **options)`` makes a ``Registration`` for :meth:`register`.
+    :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription`` for :meth:`subscribe`.
+    :param notify: Called with the name and payload of each signal, on a worker. None if there are no signals.
     :param event: Makes the event that :meth:`events` yields.
     """
 
@@ -63,16 +62,16 @@ class Client(Caller):
     ) -> None:
         """Register a function as a procedure, now and after every reconnect.
 
-        :param options: As for ``wamp.callee``.
-        :raises ValueError: This client has that procedure already.
-        :raises ApplicationError: The router refused it. It is not kept then.
+        :param options: The options of ``wamp.callee``.
+        :raises ValueError: This client has registered the procedure already.
+        :raises ApplicationError: The router refused it. It is not registered after a reconnect either.
         """
-        self.declare(self._callee(f, uri, **options), by_hand=True)
+        self.declare(self._callee(f, uri, **options), at_run_time=True)
 
     def unregister(self, uri: str, match: str = "exact") -> None:
-        """Unregister a procedure. Its running calls are finished.
+        """Unregister a procedure. Its running invocations still finish.
 
-        :raises ValueError: This client has not registered it.
+        :raises ValueError: This client has not registered the procedure.
         """
         self._withdraw(Registration, self._absolute(uri), match)
 
@@ -81,47 +80,48 @@ class Client(Caller):
     ) -> None:
         """Subscribe a function to a topic, now and after every reconnect.
 
-        :param options: As for ``wamp.subscriber``.
-        :raises ValueError: This client has subscribed to that topic already.
-        :raises ApplicationError: The router refused it. It is not kept then.
+        :param options: The options of ``wamp.subscriber``.
+        :raises ValueError: This client has subscribed to the topic already.
+        :raises ApplicationError: The router refused it. It is not subscribed after a reconnect either.
         """
-        self.declare(self._subscriber(f, topic, **options), by_hand=True)
+        self.declare(self._subscriber(f, topic, **options), at_run_time=True)
 
     def unsubscribe(self, topic: str, match: str = "exact") -> None:
         """Unsubscribe from a topic.
 
-        :raises ValueError: This client has not subscribed to it.
+        :raises ValueError: This client has not subscribed to the topic.
         """
         self._withdraw(Subscription, self._absolute(topic), match)
 
-    def declare(self, declaration: Declaration, *, by_hand: bool = False) -> None:
-        """Serve a declaration, at once where there is a session.
+    def declare(self, declaration: Declaration, *, at_run_time: bool = False) -> None:
+        """Serve a declaration. If there is a session, register or subscribe it at once.
 
-        :param by_hand: Serve it also in a process that does not serve what the app declares. Raise and
-            forget it when the router refuses it; otherwise it is kept for the next session.
+        :param at_run_time: Serve it even in a process that does not serve the app's declarations. If the
+            router refuses it, raise the error and remove the declaration. Without this, it stays for the next
+            session.
         :raises ValueError: The same procedure or topic is declared already.
         """
-        if not (self.start_policy.serves or by_hand):
+        if not (self.start_policy.serves or at_run_time):
             return
-        if not self._state.declarations.add(declaration, by_hand=by_hand):
+        if not self._state.declarations.add(declaration, at_run_time=at_run_time):
             return
         peer = self.peer
         connection = peer.connection if peer is not None else None
         if peer is None or connection is None:
             return
         try:
-            answer = peer.registrar.declare(declaration, connection, once=by_hand)
+            answer = peer.registrar.declare(declaration, connection, once=at_run_time)
             self._await(peer, answer, declaration.uri, self._waits_until())
         except WAMPError as error:
-            if by_hand:
+            if at_run_time:
                 self._state.declarations.discard(key(declaration))
-                with contextlib.suppress(NotJoined):  # where the router answers after all
+                with contextlib.suppress(NotJoined):  # in case that the router accepts it later
                     withdraw(connection, declaration)
                 raise
             if isinstance(error, CallTimeout):
                 peer.registrar.unanswered(declaration)
-            elif not isinstance(error, ApplicationError):  # that is logged, and tried again
-                logger.warning("%s is not declared in this session: %s", declaration.uri, error)
+            elif not isinstance(error, ApplicationError):  # which is logged elsewhere, and retried
+                logger.warning("cannot declare %s in this session: %s", declaration.uri, error)
         if declaration.make_listener is not None:
             peer.add_listener(declaration, declaration.make_listener)
 
@@ -129,7 +129,7 @@ class Client(Caller):
         declaration = self._state.declarations.discard((kind, *as_declared(uri, match)))
         if declaration is None:
             known = sorted(key(d)[1] for d in self.declarations if key(d)[0] is kind)
-            raise ValueError(f"{uri!r} is not declared; there are {known}")
+            raise ValueError(f"{uri!r} is not declared. These are declared: {known}")
         peer = self.peer
         if peer is None:
             return
@@ -140,60 +140,60 @@ class Client(Caller):
         if answer is not None:
             self._await(peer, answer, uri, self._waits_until())
 
-    # Life.
+    # Starting and stopping.
 
     @property
     def start_policy(self) -> StartPolicy:
-        """When this client starts by itself; may be changed."""
+        """When this client starts automatically. You may change its attributes."""
         return self._state.policy
 
     def start(self) -> Self:
-        """Serve what the app declares in this process, and begin to connect; return at once.
+        """Serve the app's declarations in this process. Begins to connect, and returns at once.
 
-        Does nothing where it serves already. A process that runs background tasks, or Celery's, connects
-        on first use only and serves nothing.
+        Does nothing if the client serves already. Processes that run background tasks and Celery workers do
+        not serve. They connect when the client is first used.
 
-        :raises Exception: What is declared cannot be served. Every later use raises the same error.
+        :raises Exception: A declaration cannot be served. Every later use raises the same error.
         """
         self._state.start()
         return self
 
     def start_at_request(self) -> None:
-        """Do as :meth:`start`, once: not again after :meth:`stop`. Called with every HTTP request."""
+        """Start the client, unless it was stopped. Called for every HTTP request."""
         state = self._state
         if not (state.declarations.all_served or state.stopped):
             state.start()
 
     def use(self) -> None:
-        """Begin to connect, if this client starts by itself and has not been started before."""
+        """Begin to connect if this client starts automatically and has never been started."""
         if not self._state.ever_started:
             with contextlib.suppress(NotJoined):
                 self._state.started()
 
     def stop(self) -> None:
-        """Leave the realm: finish what runs and waits, within ``WAMP_DRAIN_TIMEOUT``.
+        """Leave the realm. Running and waiting handlers finish within ``WAMP_DRAIN_TIMEOUT``.
 
-        Where a server restarts workers, waits up to ``WAMP_LINGER`` for a successor before.
+        If the server restarts workers, this first waits up to ``WAMP_LINGER`` seconds for a successor.
         """
         self._state.stop()
 
-    def rest(self) -> None:
-        """Do as :meth:`stop`, but let the next use start it again, as if it had never been started."""
+    def stop_until_next_use(self) -> None:
+        """Stop the client, but let the next use start it again, as if it had never been started."""
         self._state.stop()
         self._state.may_start_again()
 
     def wait_until_joined(self, timeout: float | None = None) -> dict[str, Exception]:
         """Wait until there is a session, and the router has answered every registration and subscription.
 
-        :param timeout: Seconds; by default ``WAMP_CONNECT_TIMEOUT``.
-        :returns: What the router refused, by URI: the errors. Empty if everything declared is registered and
-            subscribed. What was refused is logged, listed in ``wamp.health()``, and tried again.
+        :param timeout: Seconds, ``WAMP_CONNECT_TIMEOUT`` by default.
+        :returns: The errors of refused declarations, by URI. Empty if all declarations are registered and
+            subscribed. Refused declarations are logged, listed in ``wamp.health()``, and tried again.
         :raises NotJoined: There was no session in time. The text says how the last attempt ended.
         """
         return self._wait(self.settings.connect_timeout if timeout is None else timeout)
 
     def __enter__(self) -> Self:
-        """Start, and wait until everything is registered.
+        """Start the client, and wait until everything is registered.
 
         :raises NotJoined: The router refused the login, or there was no session in time.
         """
@@ -208,7 +208,7 @@ class Client(Caller):
         return {d.uri: d.refused for d in served if d.refused is not None}
 
     def only_call(self) -> None:
-        """From now on connect on first use only, and serve nothing but what :meth:`register` is given."""
+        """Connect on first use only, and serve only what is registered or subscribed at run time."""
         self._state.only_call()
 
     def add_listener(self, make: MakeListener) -> None:
@@ -216,10 +216,10 @@ class Client(Caller):
         self._state.add_listener(make)
 
     def forget_parents(self) -> None:
-        """Let go of the sockets of other processes, after a fork in the child."""
+        """Close the copies of other processes' sockets. Called in the child after a fork."""
         self._state.forget_parents()
 
-    # How it is.
+    # The state of the client.
 
     @property
     def joined(self) -> bool:
@@ -228,7 +228,7 @@ class Client(Caller):
 
     @property
     def session_id(self) -> int | None:
-        """The id of the session; None while there is none."""
+        """The id of the session. None while there is none."""
         peer = self.peer
         return peer.session_id if peer is not None else None
 
@@ -239,7 +239,7 @@ class Client(Caller):
 
     @property
     def declarations(self) -> list[Declaration]:
-        """What the app declares, and what was registered and subscribed by hand; served here or not."""
+        """All declarations: those of the app, and those made at run time. This process may not serve all."""
         return self._state.declarations.all
 
     @property
@@ -250,17 +250,17 @@ class Client(Caller):
 
     @property
     def closeables(self) -> list[Closeable]:
-        """What is stopped after the client. May be added to."""
+        """Objects that are stopped after the client. You may add to this list."""
         return self._state.closeables
 
     @property
     def pool(self) -> Pool:
-        """The workers of this process. They run without a session too."""
+        """The workers of this process. They do not need a session."""
         return self._state.pool
 
     @property
     def peer(self) -> Peer | None:
-        """What keeps the session in this process; None before ``start()``."""
+        """The peer of this process, which keeps the session. None before ``start()``."""
         return self._state.peer
 
     def __repr__(self) -> str:

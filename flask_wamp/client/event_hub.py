@@ -1,4 +1,4 @@
-"""The source of event streams: one subscription for all streams of a topic in a process."""
+"""The source of event streams. All streams of a topic in a process share one subscription."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .stream_buffer import size_of
 logger = get_logger("flask_wamp")
 
 LOOK = 0.5
-"""Seconds between two checks whether the server is about to end the process, while streams are open."""
+"""Seconds between two checks, while streams are open, whether the server is about to end the process."""
 
 
 def _no_handler(active: object) -> bool:
-    raise NotImplementedError("a shared subscription takes its events itself")
+    raise NotImplementedError("a shared subscription has no handler")
 
 
 class SharedSubscription(Subscription):
-    """The subscription of a topic that streams are open on.
+    """The subscription to a topic that has open streams.
 
-    The lock of its :class:`EventHub` protects its attributes.
+    The lock of its :class:`EventHub` guards its attributes.
 
-    :param close: Called with a buffer that had no room for an event.
+    :param close: Called with a buffer that was too full for an event.
     """
 
     def __init__(self, topic: str, match: str, close: t.Callable[[EventBuffer], None]) -> None:
@@ -48,9 +48,9 @@ class SharedSubscription(Subscription):
         self.connection: Connection | None = None
         """The connection on which SUBSCRIBE was sent."""
         self.asking = False
-        """Whether the router has not answered SUBSCRIBE yet. Nothing is sent again before it does."""
+        """Whether the router has not answered SUBSCRIBE yet. It is not sent again before the answer."""
         self.late: tuple[EventBuffer, ...] = ()
-        """The buffers that were added meanwhile, and want the retained event."""
+        """The buffers that were added since SUBSCRIBE was sent, and want the retained event."""
         self.served = False
         """Whether the router has ever acknowledged it."""
         self.retained_for: tuple[EventBuffer, ...] = ()
@@ -59,11 +59,11 @@ class SharedSubscription(Subscription):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What there is one subscription for: the topic and how it matches."""
+        """The topic and how it matches. There is one subscription for each key."""
         return self.uri, self.match
 
     def _take(self, message: m.Event) -> bool:
-        """Put an event into all buffers. The reader calls it."""
+        """Put an event into all buffers. The reader calls this."""
         buffers, connection = self.buffers, self.connection
         if message.details.get("retained"):
             buffers = tuple(buffer for buffer in self.retained_for if buffer in buffers)
@@ -94,7 +94,7 @@ class _Subscribe:
         self._buffers = buffers
 
     def resolve(self, answer: m.Subscribed | m.Error) -> None:
-        """Take SUBSCRIBED or ERROR. The reader calls it."""
+        """Handle SUBSCRIBED or ERROR. The reader calls this."""
         if isinstance(answer, m.Error):
             self._hub.refused(self._subscription, remote_error(answer))
         else:
@@ -102,11 +102,11 @@ class _Subscribe:
             self._hub.subscribed(self._subscription, self._connection, answer.subscription_id)
 
     def fail(self, error: BaseException) -> None:
-        """Do nothing: the session was lost, and SUBSCRIBE is sent again in the next one."""
+        """Do nothing. The session was lost, and SUBSCRIBE is sent again in the next one."""
 
 
 class EventHub:
-    """The event streams of one process. Listens to its sessions."""
+    """The event streams of one process. It is a listener of the peer's sessions."""
 
     def __init__(self, peer: PeerInterface) -> None:
         self._peer = peer
@@ -118,7 +118,7 @@ class EventHub:
 
     @classmethod
     def of(cls, peer: PeerInterface) -> EventHub | None:
-        """Return the hub of a process; None before its client has started."""
+        """Return the hub of a process. None before its client has started."""
         return t.cast("EventHub | None", peer.listener(cls))
 
     @property
@@ -142,7 +142,7 @@ class EventHub:
         make: MakeItem,
         ending: t.Callable[[], bool],
     ) -> EventStream:
-        """Open a stream. While there is a session, wait until the router has answered SUBSCRIBE.
+        """Open a stream. If there is a session, wait until the router has answered SUBSCRIBE.
 
         :param timeout: Seconds to wait.
         :param make: Makes the event that the stream yields.
@@ -171,7 +171,7 @@ class EventHub:
         return stream
 
     def close(self, buffer: EventBuffer) -> None:
-        """Remove a buffer. Sends UNSUBSCRIBE after the last one of a topic. Does not wait."""
+        """Remove a buffer. If it is the last one of its topic, send UNSUBSCRIBE. Does not wait."""
         with self._changed:
             for subscription in self._subscriptions.values():
                 if buffer in subscription.buffers:
@@ -190,7 +190,9 @@ class EventHub:
             if subscription is None:
                 subscription = SharedSubscription(topic, match, self.close)
                 self._subscriptions[topic, match] = subscription
-                revoked = ApplicationError(error_uris.UNSUBSCRIBED, "the router took it away")
+                revoked = ApplicationError(
+                    error_uris.UNSUBSCRIBED, "the router has revoked the subscription"
+                )
                 subscription.revoked = functools.partial(self.refused, subscription, revoked)
             subscription.buffers = (*subscription.buffers, buffer)
             return subscription
@@ -201,10 +203,10 @@ class EventHub:
         connection: Connection,
         buffer: EventBuffer | None = None,
     ) -> None:
-        """Send SUBSCRIBE, once on each connection, and once more for a retained event.
+        """Send SUBSCRIBE once on each connection, and again for each stream that wants the retained event.
 
-        :param buffer: The buffer of the stream that is being opened. None: the session was joined again, and
-            this thread must not wait.
+        :param buffer: The buffer of the stream that is being opened. None after the session was joined again.
+            This thread must not wait then.
         """
         with self._changed:
             buffers = tuple(each for each in subscription.buffers if each.get_retained)
@@ -286,7 +288,7 @@ class EventHub:
                 connection.put(Session.drop_target, number, subscription)
 
     def _remove(self, subscription: SharedSubscription) -> None:
-        """Forget a subscription. Requires the lock."""
+        """Remove a subscription. Requires the lock."""
         assert self._changed._is_owned()  # type: ignore[attr-defined]
         if self._subscriptions.get(subscription.key) is subscription:
             del self._subscriptions[subscription.key]
@@ -296,7 +298,7 @@ class EventHub:
     def subscribed(
         self, subscription: SharedSubscription, connection: Connection, number: int
     ) -> None:
-        """Take SUBSCRIBED."""
+        """Handle SUBSCRIBED."""
         with self._changed:
             if subscription.connection is not connection:
                 return
@@ -313,7 +315,7 @@ class EventHub:
         self._release(subscription)
 
     def refused(self, subscription: SharedSubscription, error: WAMPError) -> None:
-        """End the streams of a subscription: the router refused or revoked it, or it cannot be sent."""
+        """End the streams of a subscription that was refused or revoked, or that cannot be sent."""
         with self._changed:
             self._remove(subscription)
             buffers, subscription.buffers = subscription.buffers, ()
@@ -324,7 +326,7 @@ class EventHub:
     # As a listener of the sessions.
 
     def joined(self, connection: Connection) -> None:
-        """Send SUBSCRIBE for every topic that streams are open on."""
+        """Send SUBSCRIBE for every topic that has open streams."""
         for subscription in list(self._subscriptions.values()):
             self._ask(subscription, connection)
 
@@ -339,7 +341,7 @@ class EventHub:
             self._changed.notify_all()
 
     def leave(self, deadline: float) -> None:
-        """End all streams, and open no more. Does not wait."""
+        """End all streams, and do not open more. Does not wait."""
         with self._changed:
             self._ended = True
             subscriptions = list(self._subscriptions.values())
@@ -354,7 +356,7 @@ class EventHub:
     # The server.
 
     def _watch(self, ending: t.Callable[[], bool]) -> None:
-        """End the streams when the server is about to end: it waits for its requests before that."""
+        """End the streams when the server is about to end, because it first waits for all requests."""
         with self._changed:
             if self._watching:
                 return

@@ -1,4 +1,4 @@
-"""Events as an iterator: ``for event in g.wampy.events(topic)``. Made for Server-Sent Events.
+"""Events as an iterator: ``for event in g.wampy.events(topic)``. Use it for Server-Sent Events.
 
 The thread that reads from the router puts the events into a buffer, see :mod:`.stream_buffer`.
 """
@@ -19,7 +19,7 @@ from .stream_buffer import StreamBuffer
 logger = get_logger("flask_wamp")
 
 LOOK = 0.25
-"""Seconds between two checks whether the handler that waits for an event still has a caller."""
+"""Seconds between two checks whether the handler that waits for an event was canceled."""
 
 MakeItem = t.Callable[[ActiveEvent], object]
 CloseBuffer = t.Callable[["EventBuffer"], None]
@@ -27,7 +27,7 @@ CallSoon = t.Callable[[t.Callable[[], None]], object]
 
 
 class SharedEvent:
-    """An event, or a gap in the events; all streams of a topic share one object.
+    """An event, or a gap in the events. All streams of a topic share one object.
 
     :param active: The event. None marks a gap: the session was lost and has been joined again.
     """
@@ -37,7 +37,7 @@ class SharedEvent:
     def __init__(self, active: ActiveEvent | None) -> None:
         self.active = active
         self.texts: dict[bool, str] = {}
-        """The event as a response sends it, by whether it is sent as Server-Sent Events. Made once."""
+        """The text of the event in a response. The key is True for Server-Sent Events and False for JSON."""
 
 
 class EventBuffer(StreamBuffer[SharedEvent]):
@@ -50,28 +50,28 @@ class EventBuffer(StreamBuffer[SharedEvent]):
         super().__init__(topic, max_items, max_bytes)
         self.get_retained = get_retained
         self.gaps = 0
-        """How many gaps there were: times at which the session was lost and joined again."""
+        """How many times the session was lost and joined again."""
 
     def add_gap(self) -> None:
-        """Note that the session was lost, and that events arrive again."""
+        """Add a gap, because the session was lost and joined again."""
         self.gaps += 1
         self.put(SharedEvent(None), 0)
 
 
 class _Iterating(t.Protocol):
-    """The message whose handler iterates the stream."""
+    """The message whose handler iterates over the stream."""
 
     canceled: bool
 
 
 class EventStream:
-    """The events of a topic, in order of arrival. Iterate it; use ``with``, or :meth:`close` it.
+    """An iterator over the events of a topic, in order of arrival. Use ``with``, or :meth:`close` it.
 
-    The stream ends when you close it, when the client stops, and, inside a handler, when the caller of that
-    handler has gone. Iterating raises :exc:`.TooSlow` if you take the events too slowly, and
-    :exc:`.ApplicationError` if the router refuses the subscription after a loss of the session.
+    The stream ends when you close it, when the client stops, and, inside a handler, when the handler is
+    canceled. The iteration raises :exc:`.TooSlow` if you take the events too slowly, and
+    :exc:`.ApplicationError` if the router refuses the subscription after the session was joined again.
 
-    Return it from a view, or give it to a response, and it is sent as Server-Sent Events.
+    If you return it from a view or pass it to a response, it is sent as Server-Sent Events.
 
     :param make: Makes the event that the stream yields.
     :param close: Removes the buffer from the hub. Does not wait.
@@ -108,11 +108,11 @@ class EventStream:
 
     @property
     def gaps(self) -> int:
-        """How often the session was lost and joined again. The events in between are missing."""
+        """How many times the session was lost and joined again. The events in between are missing."""
         return self._buffer.gaps
 
     def map(self, f: t.Callable[[t.Any], object]) -> EventStream:
-        """Yield ``f(event)`` in place of each event, and skip the event if that is None.
+        """Yield ``f(event)`` instead of each event. If that is None, the event is skipped.
 
         A response calls ``f`` in the context of the view, and sends the returned value as JSON.
         """
@@ -122,7 +122,7 @@ class EventStream:
     def next(self, timeout: float | None = None) -> t.Any:
         """Wait for the next event.
 
-        :returns: None if none came within ``timeout`` seconds, or if the stream has ended.
+        :returns: None if no event arrived within ``timeout`` seconds, or if the stream has ended.
         """
         deadline = None if timeout is None else monotonic() + timeout
         while (shared := self._take(_left(deadline))) is not None:
@@ -140,9 +140,9 @@ class EventStream:
         return item
 
     def _item(self, active: ActiveEvent) -> object:
-        """Make what the stream yields: a copy, because other streams yield the event too.
+        """Return what the stream yields for an event. None if the payload cannot be decoded.
 
-        Returns None if the payload cannot be decoded.
+        This is a copy, because other streams yield the event too.
         """
         own = active.isolated()
         if own is None:
@@ -176,14 +176,16 @@ class EventStream:
     # As a response.
 
     def lines(self, dumps: t.Callable[[object], str], events: bool) -> t.Iterator[str]:
-        """Yield the text of a response. It writes now and then in silence: only a write fails when the
-        client has gone.
+        """Yield the text of a response.
 
-        :param dumps: Makes JSON.
-        :param events: Whether to send Server-Sent Events; otherwise lines of JSON.
+        If there are no events, it sends an empty line periodically, because only a write fails after the
+        client has disconnected.
+
+        :param dumps: Converts a value to JSON.
+        :param events: Whether to send Server-Sent Events. Otherwise, lines of JSON are sent.
         """
         pulse = ": \n\n" if events else "\n"
-        text: str | None = pulse  # at once, so that the headers are sent
+        text: str | None = pulse  # sent at once, so that the headers are sent
         due = monotonic()
         end = None if self._max_age is None else due + self._max_age
         try:
@@ -203,7 +205,7 @@ class EventStream:
     def _text(
         self, shared: SharedEvent, dumps: t.Callable[[object], str], events: bool
     ) -> str | None:
-        """Return the text of an event, or None if nothing is sent of it."""
+        """Return the text of an event. None if the event is not sent."""
         active = shared.active
         if active is None:
             return f"event: gap\ndata: {self.gaps}\n\n" if events else None
@@ -211,16 +213,16 @@ class EventStream:
             item = self._item(active)
             return None if item is None else _framed(dumps(item), active, events)
         if events not in shared.texts:
-            own = active.isolated()  # the payload that other streams decode stays as it is
+            own = active.isolated()  # a copy, because other streams use the event too
             if own is None:
                 return None
             shared.texts[events] = _framed(dumps(_payload(own, self._match)), active, events)
         return shared.texts[events]
 
-    # The end.
+    # Closing.
 
     def close(self) -> None:
-        """End the stream. Does not wait; any thread may call it, more than once."""
+        """End the stream. Does not wait. Any thread may call this, also several times."""
         self._closed = True
         self._buffer.clear()
         self._close(self._buffer)
@@ -232,7 +234,7 @@ class EventStream:
         self.close()
 
     def __del__(self) -> None:
-        # On another thread: the garbage collector may run while this thread holds any lock.
+        # Close it on another thread: the garbage collector may run while this thread holds any lock.
         if not self._closed:
             self._closed = True
             self._call_soon(_Abandon(self._close, self._buffer))
@@ -242,7 +244,7 @@ class EventStream:
 
 
 class _Abandon:
-    """Closes the buffer of a stream that was dropped without :meth:`EventStream.close`."""
+    """Closes the buffer of a stream that was deleted without :meth:`EventStream.close`."""
 
     def __init__(self, close: CloseBuffer, buffer: EventBuffer) -> None:
         self._close = close
@@ -258,7 +260,10 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _payload(active: ActiveEvent, match: str) -> object:
-    """Return an event as one value: its only argument, or all of it. A pattern adds the topic."""
+    """Return an event as one value. This is its only argument, or a dictionary.
+
+    For a pattern, the dictionary also has the topic.
+    """
     args, kwargs = active.message.args, active.message.kwargs
     if match != "exact":
         return {"topic": active.uri, "args": args, "kwargs": kwargs}

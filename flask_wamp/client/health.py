@@ -12,23 +12,25 @@ from .event_hub import EventHub
 
 
 def health(client: Client) -> dict[str, t.Any]:
-    """Describe a client: JSON types only, no secrets.
+    """Return the state of a client. It has JSON types only, and contains no secrets.
 
     ============== ===================================================================================
     joined         whether there is a session
-    joined_since   ISO 8601, UTC; None while not joined
+    joined_since   ISO 8601, UTC. None while not joined
     session_id     None while not joined
     realm
     router_url     without user and password
-    transport      ``websocket`` or ``rawsocket``; None while not joined
+    transport      ``websocket`` or ``rawsocket``. None while not joined
     serializer     None while not joined
-    failure        why the last attempt to join failed; None while joined
-    reconnects     how often the session was lost since the client was started
-    procedures     ``registered``: how many, ``refused``: why, by URI
-    topics         ``subscribed``: how many, ``refused``: why, by URI, ``dropped``: events, by URI
-    streams        open streams of events, how many by topic
-    publications   best-effort events: ``waiting`` for a session, ``dropped``
-    in_hand        ``running``: handlers at work, ``waiting``: calls and events in queues
+    failure        why the last attempt to join failed. None while joined
+    reconnects     how many times the session was lost since the client was started
+    procedures     ``registered``: their number. ``refused``: the reasons, by URI
+    topics         ``subscribed``: their number. ``refused``: the reasons, by URI. ``dropped``: the
+                   number of events, by URI
+    streams        the number of open event streams, by topic
+    publications   best-effort events: how many are ``waiting`` for a session, how many were ``dropped``
+    in_hand        ``running``: the number of running handlers. ``waiting``: the number of queued calls
+                   and events
     ============== ===================================================================================
     """
     settings, peer = client.settings, client.peer
@@ -72,7 +74,7 @@ def _failure(peer: Peer | None) -> str | None:
     if peer is None:
         return None
     if peer.started and not peer.is_alive:
-        return "a thread of this client has ended: restart the process"
+        return "a thread of this client has ended unexpectedly. Restart the process"
     return str(peer.failure) if peer.failure is not None else None
 
 
@@ -83,7 +85,7 @@ def _refused(client: Client, kind: type[Declaration]) -> dict[str, str]:
 def _of(client: Client, kind: type[Declaration]) -> list[Declaration]:
     """Return the declarations of a kind.
 
-    Topics with ``delivery="one"`` are topics, though a registration serves them.
+    Topics with ``delivery="one"`` are returned as subscriptions, although a registration serves them.
     """
     return [d for d in client.declarations if isinstance(d.subject, kind)]
 

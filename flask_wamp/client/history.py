@@ -1,4 +1,4 @@
-"""Event history: what the router has kept of what was published.
+"""Event history: past events that the router has stored.
 
 Source: WAMP Advanced Profile, "Event History".
 """
@@ -15,21 +15,21 @@ import typing as t
 from ..exceptions import ApplicationError
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
-from .meta import Asking, Meta, ask
+from .meta import Meta, MetaClient, ask
 
-#: What a router answers who does not keep the events of a subscription, or has none such.
+#: The errors of a router that does not store the events of a subscription, or has no such subscription.
 _NOT_KEPT = (error_uris.HISTORY_UNAVAILABLE, error_uris.NO_SUCH_SUBSCRIPTION)
 
 
 @dataclasses.dataclass(frozen=True)
 class PastEvent:
-    """An event the router has kept. Its names are those of ``flask_wamp.event``.
+    """An event that the router has stored. The attributes have the names of those of ``flask_wamp.event``.
 
-    Crossbar tells who published it also where it does not disclose publishers to subscribers.
+    Crossbar discloses the publisher even if it does not disclose publishers to subscribers.
     """
 
     topic: str
-    """The URI it was published to."""
+    """The topic to which it was published."""
 
     args: list[t.Any] = dataclasses.field(default_factory=list)
     """The positional payload."""
@@ -38,7 +38,7 @@ class PastEvent:
     """The keyword payload."""
 
     time: dt.datetime | None = None
-    """When it was published, aware, in UTC; None where the router does not tell."""
+    """When it was published, as an aware ``datetime`` in UTC. None if the router does not say."""
 
     publication: int | None = None
     """The publication id."""
@@ -47,19 +47,19 @@ class PastEvent:
     """The publisher's session id."""
 
     publisher_authid: str | None = None
-    """Who the publisher was."""
+    """The publisher's authid."""
 
     publisher_authrole: str | None = None
-    """The publisher's role."""
+    """The publisher's authrole."""
 
     @classmethod
     def parse(cls, found: c.Mapping[str, object], topic: str) -> PastEvent:
-        """Make one of what the router says.
+        """Convert an event from a router's answer.
 
-        Crossbar has all of an event in one dictionary. Other routers name some of it as their messages do,
-        and leave the identities in ``details``.
+        Crossbar has all values of an event in one dictionary. Other routers use the names of their messages,
+        and have the identity of the publisher in ``details``.
 
-        :param topic: The topic of an event for which the router names none.
+        :param topic: The topic to use if the router does not return one.
         """
         event = {name.lower(): value for name, value in found.items()}
         details = event.get("details")
@@ -81,14 +81,14 @@ class PastEvent:
         )
 
 
-def history(client: Asking, topic: str, limit: int, match: str) -> list[PastEvent]:
-    """Return the last events of a topic or pattern, the newest first; see ``Caller.history``."""
+def history(client: MetaClient, topic: str, limit: int, match: str) -> list[PastEvent]:
+    """Return the last events of a topic or pattern, the newest first. See ``Caller.history``."""
     if type(limit) is not int or limit < 1:
         raise ValueError(f"limit={limit!r} must be a whole number above 0")
     subscriptions = Meta(client).subscriptions
     own = subscriptions.lookup(topic, match)
     found = _events(client, own, limit, topic)
-    if found is None and match == "exact":  # perhaps it is kept for a pattern that has it
+    if found is None and match == "exact":  # the router may store the events of a matching pattern
         for number in subscriptions.match(topic):
             found = _events(client, number, None, topic) if number != own else None
             if found is not None:
@@ -100,10 +100,10 @@ def history(client: Asking, topic: str, limit: int, match: str) -> list[PastEven
 
 
 def _events(
-    client: Asking, subscription_id: int | None, limit: int | None, topic: str
+    client: MetaClient, subscription_id: int | None, limit: int | None, topic: str
 ) -> list[PastEvent] | None:
-    """Return what the router keeps for a subscription, the newest first; None if it keeps nothing."""
-    if not subscription_id:  # nexus has 0 where there is none
+    """Return the stored events of a subscription, the newest first. None if the router stores none."""
+    if not subscription_id:  # nexus returns 0 if there is none
         return None
     try:
         answer = ask(client, "wamp.subscription.get_events", subscription_id, limit)
@@ -113,7 +113,7 @@ def _events(
         return None
     events = [PastEvent.parse(each, topic) for each in _dictionaries(answer)]
     times = [event.time for event in events]
-    if None not in times:  # nexus has the oldest first
+    if None not in times:  # nexus returns the oldest first
         events.sort(key=lambda event: t.cast(dt.datetime, event.time), reverse=True)
     return events
 
@@ -121,8 +121,8 @@ def _events(
 def _dictionaries(answer: object) -> list[dict[str, object]]:
     """Return the events in an answer.
 
-    Crossbar answers with one list of them. nexus answers with one positional value for each event, and with
-    keywords that say whether there are more.
+    Crossbar returns one list of events. nexus returns one positional value for each event, and keywords that
+    say whether there are more.
     """
     if isinstance(answer, CallResult):
         return [each for value in answer.args for each in _dictionaries(value)]
@@ -136,8 +136,8 @@ def _unavailable(topic: str, match: str, limit: int) -> ApplicationError:
     store = json.dumps({"type": "memory", "event-history": [kept]})
     return ApplicationError(
         error_uris.HISTORY_UNAVAILABLE,
-        f'the router keeps no events of {topic}: the realm in its configuration must have "store": '
-        f"{store}; Crossbar then keeps those that somebody is subscribed to when they are published",
+        f"the router does not store events of {topic}. Add this to the realm in its configuration: "
+        f'"store": {store}. Crossbar then stores an event if it has a subscriber when it is published',
     )
 
 
@@ -150,7 +150,7 @@ def _time(nanoseconds: object) -> dt.datetime | None:
 
 
 def _iso_time(text: object) -> dt.datetime | None:
-    """Read a time of ISO 8601, as Go writes it: with up to nine digits of a second, and a Z."""
+    """Parse a time in ISO 8601 as Go writes it, with up to nine digits of a second and with a Z."""
     found = _ISO.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None

@@ -1,7 +1,7 @@
 """The router's meta API, ``g.wampy.meta``: sessions, registrations and subscriptions.
 
-Each method calls a procedure of the router, and needs the permission for it. The answer is about the client's
-realm and, in a cluster, about one node.
+Each method calls a procedure of the router, and requires the permission to call it. The answer is about the
+client's realm. In a cluster, it is about one node.
 
 Source: WAMP Advanced Profile, "Session Meta API", "Registration Meta API", "Subscription Meta API".
 """
@@ -18,7 +18,7 @@ from ..protocol import error_uris
 from ..protocol.meta_types import RegistrationInfo, SessionInfo, SubscriptionInfo
 from ..protocol.uris import COUNT_CALLEES, LOOKUP, MATCHES, check_uri
 
-#: The errors for what has gone in the meantime. Methods that return everything leave it out.
+#: The errors for an id that is not valid any more. Methods that return everything skip it.
 _GONE = (
     error_uris.NO_SUCH_SESSION,
     error_uris.NO_SUCH_REGISTRATION,
@@ -28,16 +28,16 @@ _GONE = (
 #: The errors of a call whose result is too large or cannot be decoded.
 _UNREAD = (error_uris.PAYLOAD_SIZE_EXCEEDED, error_uris.INVALID_ARGUMENT)
 
-#: The most calls in flight of a method that returns everything.
+#: How many calls a method that returns everything makes at once.
 WINDOW = 64
 
 Ids = list[int]
 list_ = list
-"""The type, in classes that have a method of that name."""
+"""The type ``list``, for annotations in classes that have a method ``list``."""
 
 
-class Asking(t.Protocol):
-    """What can call a procedure: the client, or a view of it."""
+class MetaClient(t.Protocol):
+    """The part of the client that the meta API uses."""
 
     def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a procedure and wait for its result."""
@@ -52,14 +52,14 @@ class Meta:
     .. versionadded:: 0.1
     """
 
-    def __init__(self, client: Asking) -> None:
+    def __init__(self, client: MetaClient) -> None:
         self.sessions = Sessions(client)
         self.registrations = Registrations(client)
         self.subscriptions = Subscriptions(client)
 
 
 class _Part:
-    def __init__(self, client: Asking) -> None:
+    def __init__(self, client: MetaClient) -> None:
         self._client = client
 
     def _ask(self, procedure: str, *args: object, **kwargs: object) -> t.Any:
@@ -70,59 +70,60 @@ class Sessions(_Part):
     """``g.wampy.meta.sessions``."""
 
     def count(self, authroles: str | t.Iterable[str] | None = None) -> int:
-        """Count the sessions, this one included.
+        """Count the sessions, including this one.
 
-        :param authroles: Only those with one of these roles.
-        :raises ApplicationError: ``wamp.error.not_authorized``; says what the role needs.
+        :param authroles: Count only sessions with one of these roles.
+        :raises ApplicationError: ``wamp.error.not_authorized``. The text says which permission is missing.
         """
         return _number(self._ask("wamp.session.count", *_roles(authroles)))
 
     def list(self, authroles: str | t.Iterable[str] | None = None) -> Ids:
-        """Return the ids of the sessions, this one included, in no particular order.
+        """Return the ids of the sessions, including this one, in no particular order.
 
-        :param authroles: Only those with one of these roles.
+        :param authroles: Return only sessions with one of these roles.
         """
         return _ids(self._ask("wamp.session.list", *_roles(authroles)))
 
     def get(self, session_id: int, *, headers: bool = False) -> SessionInfo:
         """Return what the router knows about a session.
 
-        :param headers: Keep the HTTP headers its WebSocket came with, in ``http_headers``. **Its cookies
-            are among them**: neither show nor log them.
+        :param headers: Include the HTTP headers of its WebSocket handshake in ``http_headers``. **They
+            contain its cookies**, so do not show or log them.
         :raises ApplicationError: ``wamp.error.no_such_session``.
         """
         try:
-            told = self._ask("wamp.session.get", session_id)
+            answer = self._ask("wamp.session.get", session_id)
         except ApplicationError as error:
             if not _is_unknown(error):
                 raise
             raise _no_such_session(session_id) from error
-        return SessionInfo.parse(told, session_id, headers=headers)
+        return SessionInfo.parse(answer, session_id, headers=headers)
 
     def all(self, authroles: str | t.Iterable[str] | None = None) -> list_[SessionInfo]:
-        """Return what the router knows about every session. Makes one call for each session, several at once.
+        """Return what the router knows about every session.
 
-        If the answer about a session does not arrive or cannot be decoded, only its id is known. So a session
-        cannot hide itself or others by the ``authextra`` that it has sent.
+        This makes one call for each session, several at once. If an answer does not arrive or cannot be
+        decoded, the result for this session contains only its id. So a session cannot hide itself or others
+        with the ``authextra`` that it has sent.
 
-        :param authroles: Only those with one of these roles.
+        :param authroles: Return only sessions with one of these roles.
         """
         ids = self.list(authroles)
         return [
-            SessionInfo.parse(told, session_id)
-            for session_id, told in _each(self._client, "wamp.session.get", ids, unread=True)
+            SessionInfo.parse(answer, session_id)
+            for session_id, answer in _each(self._client, "wamp.session.get", ids, unread=True)
         ]
 
     def kill(
         self, session_id: int, *, reason: str | None = None, message: str | None = None
     ) -> None:
-        """Have the router say GOODBYE to a session.
+        """Let the router send GOODBYE to a session.
 
-        **Crossbar does not close the connection**: a client that ignores GOODBYE stays, with all its rights.
-        To keep a user out, let an authenticator or authorizer refuse them too.
+        **Crossbar does not close the connection.** A client that ignores GOODBYE stays, with all its rights.
+        To keep a user out, an authenticator or authorizer must refuse them too.
 
         :param reason: A URI, ``com.example.kicked``.
-        :param message: Text for people.
+        :param message: A text for the user.
         :raises ApplicationError: ``wamp.error.no_such_session``.
         """
         self._ask("wamp.session.kill", session_id, **_why(reason, message))
@@ -130,24 +131,24 @@ class Sessions(_Part):
     def kill_by_authid(
         self, authid: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Do as :meth:`kill` with all sessions of a user, this session included.
+        """Send GOODBYE to all sessions of a user, including this session. See :meth:`kill`.
 
-        :returns: Their ids.
+        :returns: The ids of these sessions.
         """
         return _ids(self._ask("wamp.session.kill_by_authid", authid, **_why(reason, message)))
 
     def kill_by_authrole(
         self, authrole: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Do as :meth:`kill` with all sessions of a role, this session included.
+        """Send GOODBYE to all sessions of a role, including this session. See :meth:`kill`.
 
-        :returns: Their ids.
+        :returns: The ids of these sessions.
         """
         return _ids(self._ask("wamp.session.kill_by_authrole", authrole, **_why(reason, message)))
 
 
 class Registrations(_Part):
-    """``g.wampy.meta.registrations``. The router's own procedures, ``wamp.``, are left out."""
+    """``g.wampy.meta.registrations``. The router's own procedures, ``wamp.``, are not included."""
 
     def list(self, session_id: int | None = None) -> Ids:
         """Return the ids of all registrations, or of those of one session."""
@@ -162,23 +163,26 @@ class Registrations(_Part):
 
         :raises ApplicationError: ``wamp.error.no_such_registration``.
         """
-        told = self._ask("wamp.registration.get", registration_id)
-        return RegistrationInfo.parse(told, registration_id)
+        answer = self._ask("wamp.registration.get", registration_id)
+        return RegistrationInfo.parse(answer, registration_id)
 
     def all(self) -> list_[RegistrationInfo]:
-        """Return what the router knows about every registration. Makes one call for each, several at once."""
+        """Return what the router knows about every registration.
+
+        This makes one call for each registration, several at once.
+        """
         return [
-            RegistrationInfo.parse(told, number)
-            for number, told in _each(self._client, "wamp.registration.get", self.list())
+            RegistrationInfo.parse(answer, number)
+            for number, answer in _each(self._client, "wamp.registration.get", self.list())
         ]
 
     def lookup(self, procedure: str, match: str = "exact") -> int | None:
-        """Return the id of the registration of exactly this procedure or pattern; None if there is none."""
+        """Return the id of the registration of exactly this procedure or pattern. None if there is none."""
         options = _match(procedure, "procedure", match)
         return _id(self._ask(LOOKUP, procedure, *options))
 
     def match(self, procedure: str) -> int | None:
-        """Return the id of the registration that a call would reach; None if there is none."""
+        """Return the id of the registration that a call would reach. None if there is none."""
         return _id(self._ask("wamp.registration.match", check_uri(procedure, "procedure")))
 
     def list_callees(self, registration_id: int) -> Ids:
@@ -202,7 +206,7 @@ class Subscriptions(_Part):
     def list(self, session_id: int | None = None) -> Ids:
         """Return the ids of all subscriptions, or of those of one session.
 
-        Without a session, Crossbar 26.10 leaves out the subscriptions with ``match="wildcard"``.
+        Without a session id, Crossbar 26.10 does not return subscriptions with ``match="wildcard"``.
         """
         return _ids(self._ask("wamp.subscription.list", *_given(session_id)))
 
@@ -215,18 +219,21 @@ class Subscriptions(_Part):
 
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
-        told = self._ask("wamp.subscription.get", subscription_id)
-        return SubscriptionInfo.parse(told, subscription_id)
+        answer = self._ask("wamp.subscription.get", subscription_id)
+        return SubscriptionInfo.parse(answer, subscription_id)
 
     def all(self) -> list_[SubscriptionInfo]:
-        """Return what the router knows about every subscription in :meth:`list`. Makes one call for each."""
+        """Return what the router knows about every subscription in :meth:`list`.
+
+        This makes one call for each subscription, several at once.
+        """
         return [
-            SubscriptionInfo.parse(told, number)
-            for number, told in _each(self._client, "wamp.subscription.get", self.list())
+            SubscriptionInfo.parse(answer, number)
+            for number, answer in _each(self._client, "wamp.subscription.get", self.list())
         ]
 
     def lookup(self, topic: str, match: str = "exact") -> int | None:
-        """Return the id of the subscription to exactly this topic or pattern; None if there is none."""
+        """Return the id of the subscription to exactly this topic or pattern. None if there is none."""
         return _id(self._ask("wamp.subscription.lookup", topic, *_match(topic, "topic", match)))
 
     def match(self, topic: str) -> Ids:
@@ -247,8 +254,8 @@ class Subscriptions(_Part):
         sessions = _ids(self._ask("wamp.session.list"))
         return [
             session_id
-            for session_id, told in _each(self._client, "wamp.subscription.list", sessions)
-            if subscription_id in _ids(told)
+            for session_id, answer in _each(self._client, "wamp.subscription.list", sessions)
+            if subscription_id in _ids(answer)
         ]
 
     def count_subscribers(self, subscription_id: int) -> int:
@@ -257,7 +264,7 @@ class Subscriptions(_Part):
         :raises ApplicationError: ``wamp.error.no_such_subscription``.
         """
         count = _number(self._ask("wamp.subscription.count_subscribers", subscription_id))
-        # Crossbar 26.10 counts an event history as one more.
+        # Crossbar 26.10 counts an event history as a subscriber.
         return count - 1 if count and self._has_history(subscription_id) else count
 
     def _has_history(self, subscription_id: int) -> bool:
@@ -267,8 +274,8 @@ class Subscriptions(_Part):
         return False
 
 
-def ask(client: Asking, procedure: str, *args: object, **kwargs: object) -> t.Any:
-    """Call a procedure of the router. If the role may not call it, the error says what the role needs."""
+def ask(client: MetaClient, procedure: str, *args: object, **kwargs: object) -> t.Any:
+    """Call a procedure of the router. If it is not permitted, the error says which permission is missing."""
     try:
         return client.call(procedure, *args, **kwargs)
     except ApplicationError as error:
@@ -276,24 +283,27 @@ def ask(client: Asking, procedure: str, *args: object, **kwargs: object) -> t.An
 
 
 def explained(error: ApplicationError, procedure: str) -> ApplicationError:
-    """Return an error that says what the role needs, if it may not make a call; else the given error."""
+    """Return the given error.
+
+    If a call was not permitted, return one that says which permission is missing.
+    """
     if error.uri != error_uris.NOT_AUTHORIZED or _is_protected(error):
         return error
     permission = {"uri": procedure, "match": "exact", "allow": {"call": True}}
     return ApplicationError(
         error_uris.NOT_AUTHORIZED,
-        f"the role of this session may not call {procedure}: the router's configuration must have "
-        f"{json.dumps(permission)} in the permissions of that role",
+        f"the role of this session may not call {procedure}. Add this to the permissions of the role in the "
+        f"router's configuration: {json.dumps(permission)}",
         *error.args,
     )
 
 
 def _each(
-    client: Asking, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
+    client: MetaClient, procedure: str, numbers: t.Sequence[int], *, unread: bool = False
 ) -> t.Iterator[tuple[int, t.Any]]:
-    """Call a procedure with each number, several at once. Leave out what has gone in the meantime.
+    """Call a procedure with each id, several at once. Skip ids that are not valid any more.
 
-    :param unread: Yield None for an answer that does not arrive or cannot be decoded.
+    :param unread: Whether to yield None for an answer that does not arrive or cannot be decoded.
     """
     for start in range(0, len(numbers), WINDOW):
         window = numbers[start : start + WINDOW]
@@ -313,14 +323,14 @@ def _each(
 
 
 def _is_protected(error: ApplicationError) -> bool:
-    """Whether it is about something of the router itself, which Crossbar never shows."""
+    """Return whether the error is about a URI of the router itself, which Crossbar never shows."""
     return error.uri == error_uris.NOT_AUTHORIZED and "protected URI" in str(error)
 
 
 def _is_unknown(error: ApplicationError) -> bool:
-    """Whether there is no such session, as Crossbar 26.10 says it where the realm has a store.
+    """Return whether the error means that there is no such session, if the realm has a store.
 
-    It looks for the session there, and ``RealmStoreMemory`` has no such method.
+    Crossbar 26.10 then looks for the session in the store, but ``RealmStoreMemory`` has no method for that.
     """
     return error.uri == error_uris.RUNTIME_ERROR and "get_session_by_session_id" in str(error)
 
@@ -357,16 +367,16 @@ def _why(reason: str | None, message: str | None) -> dict[str, str]:
     return {name: text for name, text in given.items() if text is not None}
 
 
-def _number(told: object) -> int:
-    return told if type(told) is int else 0
+def _number(answer: object) -> int:
+    return answer if type(answer) is int else 0
 
 
-def _id(told: object) -> int | None:
-    return told if type(told) is int else None
+def _id(answer: object) -> int | None:
+    return answer if type(answer) is int else None
 
 
-def _ids(told: object) -> list[int]:
-    """Ids in a list, or in one list for each ``match``; None stands for none."""
-    if isinstance(told, dict):
-        return [number for numbers in told.values() for number in _ids(numbers)]
-    return [number for number in told if type(number) is int] if isinstance(told, list) else []
+def _ids(answer: object) -> list[int]:
+    """Return the ids in an answer, which is a list, one list for each ``match``, or None."""
+    if isinstance(answer, dict):
+        return [number for numbers in answer.values() for number in _ids(numbers)]
+    return [number for number in answer if type(number) is int] if isinstance(answer, list) else []

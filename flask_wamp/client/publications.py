@@ -24,7 +24,7 @@ logger = get_logger("flask_wamp")
 
 
 class QueuedPublication(t.NamedTuple):
-    """An event that has not been sent yet."""
+    """A publication that has not been sent yet."""
 
     topic: str
     args: t.Sequence[object]
@@ -34,9 +34,9 @@ class QueuedPublication(t.NamedTuple):
 
 
 class Publications:
-    """The best-effort publications of one client, by process. Plain values until it is used first.
+    """The best-effort publications of one client. It creates no lock before it is first used.
 
-    :param started: Returns the peer of this process, and starts it if it has to be. Does not wait.
+    :param started: Returns the peer of this process, and starts it if necessary. Does not wait.
     """
 
     def __init__(self, settings: PeerSettings, started: t.Callable[[], Peer]) -> None:
@@ -54,32 +54,32 @@ class Publications:
     def publish(
         self, topic: str, args: t.Sequence[object], kwargs: dict[str, object], options: CallOptions
     ) -> None:
-        """Send an event, or keep it for the next session. Never waits for a session.
+        """Send an event, or keep it for the next session. This never waits for a session.
 
         :raises SerializationError: The payload cannot be sent.
         """
         default = self._settings.default
-        # A copy: the view may change what it has published before the session is joined.
+        # Copy the payload, because the view may change it before the session is joined.
         sent_args, sent_kwargs = copy.deepcopy((plain(args, default), plain(kwargs, default)))
         size = size_of(m.Event(0, 0, {}, sent_args, sent_kwargs))
         try:
             peer = self._started()
-        except NotJoined as error:  # stopped, or not to start by itself
+        except NotJoined as error:  # the client was stopped, or does not start automatically
             self._drop(1, str(error))
             return
         queue = self._queue
         if queue is None or queue.peer is not peer:
             peer.add_listener(Publications, self._make_queue)
             queue = self._queue
-        if queue is None:  # it is being stopped
+        if queue is None:  # the client is being stopped
             self._drop(1, "the client was stopped")
             return
         dropped = queue.put(QueuedPublication(topic, sent_args, sent_kwargs, options, size))
         if dropped:
-            self._drop(dropped, "too many wait for a session (WAMP_EVENT_QUEUE)")
+            self._drop(dropped, "too many are waiting for a session (WAMP_EVENT_QUEUE)")
 
     def forget(self) -> None:
-        """After a fork, in the child: what waits is the parent's, which sends it."""
+        """Forget the queue in the child after a fork. The parent sends the events."""
         self._queue, self.dropped = None, 0
 
     def _make_queue(self, peer: PeerInterface) -> PublicationQueue:
@@ -88,14 +88,15 @@ class Publications:
 
     def _drop(self, count: int, why: str) -> None:
         before, self.dropped = self.dropped, self.dropped + count
-        if before.bit_length() != self.dropped.bit_length():  # 1, 2, 4, 8: logged, not flooded
+        # Log the counts 1, 2, 4, 8 and so on only, so that the log is not flooded.
+        if before.bit_length() != self.dropped.bit_length():
             logger.warning("%d best-effort events dropped so far: %s", self.dropped, why)
 
 
 class PublicationQueue:
-    """The events that wait for a session, in order. Listens to the sessions of one peer.
+    """The events that wait for a session, in order. It is a listener of the peer's sessions.
 
-    :param drop: Called with a number of events that cannot be sent, and the reason.
+    :param drop: Called with the number of events that cannot be sent, and the reason.
     """
 
     def __init__(self, peer: PeerInterface, drop: t.Callable[[int, str], None]) -> None:
@@ -106,17 +107,17 @@ class PublicationQueue:
         self._bytes = 0
         self._items: collections.deque[QueuedPublication] = collections.deque()
         self._connection: Connection | None = None
-        self._lock = threading.Lock()  # held while items are sent: they keep their order
+        self._lock = threading.Lock()  # held while items are sent, so that they keep their order
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put(self, item: QueuedPublication) -> int:
-        """Send an item, or keep it; return how many of the oldest items had to go for it."""
+        """Send an item, or keep it. Return how many of the oldest items were dropped to make room for it."""
         with self._lock:
             self._items.append(item)
             self._bytes += item.size
-            unsendable = self._flush(Connection.ask)  # which waits while the router does not read
+            unsendable = self._flush(Connection.ask)  # this waits while the router does not read
             dropped = 0
             while len(self._items) > self._max_items or self._bytes > self._max_bytes:
                 self._bytes -= self._items.popleft().size
@@ -125,19 +126,19 @@ class PublicationQueue:
         return dropped
 
     def joined(self, connection: Connection) -> None:
-        """Send what waits."""
+        """Send the waiting items."""
         with self._lock:
             self._connection = connection
             unsendable = self._flush(Connection.put)
         self._drop_all(unsendable)
 
     def lost(self) -> None:
-        """Keep what is published from now on."""
+        """Keep new items for the next session."""
         with self._lock:
             self._connection = None
 
     def leave(self, deadline: float) -> None:
-        """Give up what still waits: the process leaves without a session."""
+        """Drop the waiting items, because the process leaves without a session."""
         with self._lock:
             waiting, self._bytes = len(self._items), 0
             self._items.clear()
@@ -146,7 +147,7 @@ class PublicationQueue:
             self._drop(waiting, "the client was stopped before it joined")
 
     def _flush(self, send: t.Callable[..., object]) -> list[str]:
-        """Hand over all items; return why some of them cannot be sent. Requires the lock."""
+        """Send all items. Return the reasons for those that cannot be sent. Requires the lock."""
         assert self._lock.locked()
         unsendable = []
         while self._items and self._connection is not None:
@@ -154,16 +155,19 @@ class PublicationQueue:
             try:
                 self._send(send, self._connection, item)
             except NotJoined:
-                self._connection = None  # the next session gets them
+                self._connection = None  # they are sent in the next session
                 break
-            except WAMPError as error:  # too large, or the serializer cannot carry it
+            except WAMPError as error:  # the item is too large, or cannot be serialized
                 unsendable.append(f"{item.topic}: {error}")
             self._items.popleft()
             self._bytes -= item.size
         return unsendable
 
     def _drop_all(self, unsendable: list[str]) -> None:
-        """Count and log what cannot be sent. Not under the lock, because log handlers may publish."""
+        """Count and log items that cannot be sent.
+
+        Call this without the lock, because log handlers may publish.
+        """
         for why in unsendable:
             self._drop(1, why)
 

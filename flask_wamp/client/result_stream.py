@@ -1,4 +1,4 @@
-"""Progressive results on the caller's side: ``for item in g.wampy.stream(uri, ...)``.
+"""Progressive results for the caller: ``for item in g.wampy.stream(uri, ...)``.
 
 Source: WAMP Advanced Profile, "Progressive Call Results".
 """
@@ -18,9 +18,9 @@ StreamMessage: t.TypeAlias = m.Result | m.Error
 
 
 class StreamTicket:
-    """The ticket of a streamed CALL: puts the answers into a buffer, for the consumer to decode.
+    """The ticket of a streamed CALL. It puts the answers into a buffer, and the consumer decodes them.
 
-    :param buffer: Where the answers go, the final one included.
+    :param buffer: The buffer for all answers, including the final one.
     """
 
     def __init__(self, buffer: StreamBuffer[StreamMessage]) -> None:
@@ -29,7 +29,7 @@ class StreamTicket:
         self._leave: t.Callable[[], None] | None = None
 
     def sent(self, cancel: t.Callable[[], None], leave: t.Callable[[], None] | None) -> None:
-        """Take what depends on the request id. Answers may have arrived before.
+        """Set the functions that need the request id. Answers may have arrived before.
 
         :param cancel: Sends CANCEL.
         :param leave: Called when the call has ended.
@@ -43,7 +43,7 @@ class StreamTicket:
     # The reader calls these.
 
     def resolve(self, message: StreamMessage) -> None:
-        """Take RESULT or ERROR."""
+        """Handle RESULT or ERROR."""
         if not _is_progressive(message):
             self.buffer.finish(message)
             self._ended()
@@ -51,14 +51,14 @@ class StreamTicket:
             self._give_up()
 
     def fail(self, error: BaseException) -> None:
-        """End the stream with an error, as after the loss of the session."""
+        """End the stream with an error, for example after the session was lost."""
         self.buffer.end(error)
         self._ended()
 
     # The consumer calls this.
 
     def close(self) -> None:
-        """Drop what has arrived. Sends CANCEL if the call has not ended. Does not wait."""
+        """Drop the answers that have arrived. If the call has not ended, send CANCEL. Does not wait."""
         if self.buffer.clear():
             self._give_up()
         else:
@@ -75,14 +75,14 @@ class StreamTicket:
 
 
 class ResultStream:
-    """The results of one call, in order of arrival. Iterate it once; use ``with``, or :meth:`close` it.
+    """An iterator over the results of one call, in order of arrival. Use ``with``, or :meth:`close` it.
 
-    Yields every progressive result, then the final one. A final result without payload, and a final None
-    after progressive results, only mark the end and are not yielded. Iterating raises what
-    :meth:`.Caller.call` raises, and :exc:`.TooSlow` if you take the results too slowly.
+    It yields every progressive result, then the final one. A final result without payload, and a final None
+    after progressive results, only mark the end and are not yielded. The iteration raises the errors of
+    :meth:`.Caller.call`, and :exc:`.TooSlow` if you take the results too slowly.
 
-    :param timeout: Seconds that may pass between two results.
-    :param deadline: The ``time.monotonic()`` at which the stream ends in any case, or None.
+    :param timeout: The seconds to wait for each result.
+    :param deadline: The ``time.monotonic()`` at which the stream ends at the latest, or None.
     :param call_soon: Calls a function on another thread.
     """
 
@@ -119,7 +119,7 @@ class ResultStream:
         return value
 
     def _wait(self) -> StreamMessage | None:
-        """Wait for the next result. None: the stream was closed, perhaps by another thread."""
+        """Wait for the next result. None if the stream was closed, perhaps by another thread."""
         timeout = self._timeout
         if self._deadline is not None:
             timeout = min(timeout, self._deadline - monotonic())
@@ -161,7 +161,7 @@ class ResultStream:
         self.close()
 
     def __del__(self) -> None:
-        # On another thread: the garbage collector may run while this thread holds any lock.
+        # Close it on another thread: the garbage collector may run while this thread holds any lock.
         if not self._over:
             self._over = True
             self._call_soon(self._ticket.close)

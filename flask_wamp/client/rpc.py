@@ -5,24 +5,24 @@ from __future__ import annotations
 import typing as t
 
 
-class Calling(t.Protocol):
-    """What can call a procedure and wait for its result: the client, or a view of it."""
+class RPCClient(t.Protocol):
+    """The part of the client that :class:`RPC` uses."""
 
     def call(self, procedure: str, /, *args: object, **kwargs: object) -> t.Any:
         """Call a procedure and wait for its result."""
 
 
 class RPC:
-    """A procedure whose URI is spelled with attributes."""
+    """A procedure whose URI is written as attributes."""
 
     __slots__ = ("_client", "_uri")
 
-    def __init__(self, client: Calling, uri: str = "") -> None:
+    def __init__(self, client: RPCClient, uri: str = "") -> None:
         self._client = client
         self._uri = uri
 
     def __getattr__(self, name: str) -> RPC:
-        if name.startswith("__"):  # what copy, pickle and others look for
+        if name.startswith("__"):  # copy, pickle and others look for these names
             raise AttributeError(name)
         return RPC(self._client, f"{self._uri}.{name}" if self._uri else name)
 

@@ -1,4 +1,4 @@
-"""The state of a client in each process that uses it: its peer, started and stopped in order."""
+"""The state of a client in each process that uses it, and how its peer is started and stopped."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StartPolicy:
     serves: bool = True
     """Whether this process may serve what the app declares. If not, ``start()`` does nothing."""
     make_peer: t.Callable[..., Peer] = Peer
-    """Makes the peer of a process. Takes what :class:`.Peer` takes."""
+    """Makes the peer of a process. The arguments are those of :class:`.Peer`."""
 
     def limits(self, drain: float) -> tuple[float, float]:
         """Return the seconds to linger and the seconds to drain, within the time that the server gives."""
@@ -74,12 +74,12 @@ class StartPolicy:
 
 
 class Closeable(t.Protocol):
-    """Something that ends with a client."""
+    """Something that is stopped after a client."""
 
     def stop(self, deadline: float) -> None:
-        """End. The client has stopped, and its handlers have ended or used up their time.
+        """Stop it. The client has stopped already, and its handlers have ended or reached their limit.
 
-        :param deadline: The ``time.monotonic()`` by which to return.
+        :param deadline: The ``time.monotonic()`` by which this must return.
         """
 
     def forget_parents(self) -> None:
@@ -91,35 +91,37 @@ class Declarations:
 
     def __init__(self) -> None:
         self._all: dict[tuple[type, str, str], Declaration] = {}
-        self._by_hand: dict[tuple[type, str, str], int] = {}  # in which process
-        self._serving: int | None = None  # the id of the process that serves everything
+        self._at_run_time: dict[tuple[type, str, str], int] = {}
+        """The ids of the processes in which declarations were made at run time."""
+        self._serving: int | None = None
+        """The id of the process that serves everything."""
 
     @property
     def all(self) -> list[Declaration]:
-        """Everything, served or not."""
+        """All declarations, whether this process serves them or not."""
         return list(self._all.values())
 
     @property
     def all_served(self) -> bool:
-        """Whether this process serves everything. A forked child does not until it starts."""
+        """Whether this process serves everything. After a fork, the child does not until it is started."""
         return self._serving == os.getpid()
 
     def serve_all(self, serve: bool) -> None:
-        """Serve everything in this process from now on, or only what was declared by hand."""
+        """Serve everything in this process from now on, or only what was declared at run time."""
         self._serving = os.getpid() if serve else None
 
-    def add(self, declaration: Declaration, *, by_hand: bool) -> bool:
-        """Add a declaration; return whether it is served in this process.
+    def add(self, declaration: Declaration, *, at_run_time: bool) -> bool:
+        """Add a declaration. Return whether it has to be served in this process.
 
-        Several functions may handle the events of one topic. The first one stands for all of them.
+        Several functions may handle the events of one topic. They share the declaration of the first one.
 
-        :raises ValueError: The same procedure is declared already, or the topic by the same function or
-            with another ``delivery``.
+        :raises ValueError: The procedure is declared already. Or the topic is declared by the same function,
+            or with another ``delivery``.
         """
         name = key(declaration)
         present = self._all.setdefault(name, declaration)
         if present is not declaration:
-            served = self.all_served or not by_hand or name in self._by_hand
+            served = self.all_served or not at_run_time or name in self._at_run_time
             if not (served and _share_events(present, declaration)):
                 raise ValueError(
                     f"{declaration.uri} (match={declaration.match!r}) is declared twice: "
@@ -127,31 +129,31 @@ class Declarations:
                 )
             present.subject.add_member(declaration.subject)
             return False
-        if by_hand:
-            self._by_hand[name] = os.getpid()
-        return by_hand or self.all_served
+        if at_run_time:
+            self._at_run_time[name] = os.getpid()
+        return at_run_time or self.all_served
 
     def discard(self, name: tuple[type, str, str]) -> Declaration | None:
-        """Remove and return a declaration; None if there is none of that name."""
-        self._by_hand.pop(name, None)
+        """Remove and return a declaration. None if there is none with this name."""
+        self._at_run_time.pop(name, None)
         return self._all.pop(name, None)
 
     def clear(self) -> None:
         """Remove everything."""
         self._all.clear()
-        self._by_hand.clear()
+        self._at_run_time.clear()
 
     def served(self) -> list[Declaration]:
-        """Return what is served in this process.
+        """Return the declarations that are served in this process.
 
-        In a process that serves, this is everything. In any other process, it is what was registered or
-        subscribed by hand there.
+        In a process that serves, these are all. In any other process, these are the ones that were registered
+        or subscribed at run time there.
         """
         if self.all_served:
             return list(self._all.values())
-        own, by_hand = os.getpid(), self._by_hand
-        # One copy in C: other threads declare meanwhile.
-        return [each for name, each in list(self._all.items()) if by_hand.get(name) == own]
+        own, at_run_time = os.getpid(), self._at_run_time
+        # list() copies at once, because other threads may add declarations meanwhile.
+        return [each for name, each in list(self._all.items()) if at_run_time.get(name) == own]
 
 
 def _share_events(present: Declaration, other: Declaration) -> bool:
@@ -168,7 +170,7 @@ class ClientState:
     """The state that all views of one client share. No lock is made before ``start()``.
 
     :param notify: Called with the name and payload of each signal, on a worker.
-    :param make_event: Makes the event that streams of events hand out from an active one.
+    :param make_event: Makes the event that an event stream yields from an :class:`.ActiveEvent`.
     """
 
     def __init__(
@@ -182,10 +184,10 @@ class ClientState:
         self.testaments = Testaments(lambda: self.peer)
         self.publications = Publications(settings, self.started)
         self._notify = notify
-        self._peers: dict[int, Peer] = {}  # by process id: a forked child has none
-        # Reentrant, because a log handler of the app's may publish when a declaration is warned about.
+        self._peers: dict[int, Peer] = {}  # by process id, so that a forked child has none
+        # Reentrant, because a warning about a declaration may be logged by a log handler that publishes.
         self._starting_lock = PerProcess[t.ContextManager[object]](lambda: threading.RLock())
-        self._failures: dict[int, Exception] = {}  # by process id: why it cannot serve
+        self._failures: dict[int, Exception] = {}  # by process id, why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
         self.ever_started = False
@@ -218,7 +220,7 @@ class ClientState:
             self._serve()
 
     def start_peer(self) -> Peer:
-        """Begin to connect, and return at once. Does nothing if that has begun already."""
+        """Begin to connect, and return at once. Does nothing if the peer was started already."""
         if self.policy.serves and self.policy.serves_on_first_use():
             return self._serve()
         return self._connect()
@@ -234,7 +236,7 @@ class ClientState:
                     self._failures[os.getpid()] = error
                     raise
                 self.declarations.serve_all(True)
-        if started is not None and started.started:  # as a client only, until now
+        if started is not None and started.started:  # it has only called and published until now
             started.serve_more()
         peer = self._connect()
         for make in self._listeners:
@@ -245,7 +247,7 @@ class ClientState:
         self._raise_failure()
         peer = self.peer
         if peer is None or not peer.started:
-            self.policy.on_start()  # before anything is made, because it may raise
+            self.policy.on_start()  # called first, because it may raise
             peer = self._make_peer()
             self.ever_started = True
             peer.start()
@@ -294,7 +296,7 @@ class ClientState:
         return t.cast(EventHub, EventHub.of(peer))
 
     def _patience(self, deadline: float) -> float:
-        """Return the seconds to wait for a session: slightly more than one attempt to join takes."""
+        """Return the seconds to wait for a session. This is slightly more than one attempt to join takes."""
         return min(self.settings.connect_timeout + 0.5, max(0.0, deadline - monotonic()))
 
     def stop(self) -> None:
@@ -320,7 +322,7 @@ class ClientState:
             guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
 
     def may_start_again(self) -> None:
-        """After :meth:`stop`: let the next use start it."""
+        """Let the next use start the client again. Call this after :meth:`stop`."""
         self._stopped_in = None
 
     def only_call(self) -> None:
@@ -368,5 +370,5 @@ class ClientState:
             if self.settings.app is not None:
                 listeners[OtherApps] = functools.partial(OtherApps, served)
             new = self.policy.make_peer(self.settings, served, self._notify, listeners)
-            peer = self._peers.setdefault(os.getpid(), new)  # one wins, without a lock
+            peer = self._peers.setdefault(os.getpid(), new)  # atomic, so no lock is needed
         return peer

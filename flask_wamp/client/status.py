@@ -1,4 +1,4 @@
-"""``flask wamp status``: count the callees of the app's procedures, as another client sees them."""
+"""``flask wamp status``: count the callees of the app's procedures with another client."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .client import Client
 
 
 def callees_of(client: Client) -> dict[str, int]:
-    """Join with the app's settings, serve nothing, and count the callees of what the app declares.
+    """Join with the app's settings, and count the callees of the procedures that the app declares.
 
     :param client: The app's client. It is not changed.
-    :returns: The number of sessions that have registered each procedure. Of one URI with several ``match``,
-        the smallest.
+    :returns: The number of sessions that have registered each procedure, by URI. If a URI is declared with
+        several ``match``, this is the smallest of their numbers.
     :raises WAMPError: The client cannot join, or the router does not answer.
     """
     client.start_policy.before_serving()
@@ -58,14 +58,14 @@ def _count_callees(caller: Client, procedure: Registration) -> int:
     try:
         return int(caller.call(COUNT_CALLEES, registration))
     except ApplicationError as error:
-        if error.uri == error_uris.NO_SUCH_REGISTRATION:  # gone since
+        if error.uri == error_uris.NO_SUCH_REGISTRATION:  # it was unregistered in the meantime
             return 0
         raise
 
 
 @contextlib.contextmanager
 def _quiet() -> t.Iterator[None]:
-    """Switch the log off: the command prints what is wrong."""
+    """Disable the log, because the command prints errors itself."""
     logger = get_logger("flask_wamp")
     disabled, logger.disabled = logger.disabled, True
     try:

@@ -1,8 +1,7 @@
 """The buffer between the thread that reads from the router and the consumer of one stream.
 
-WAMP has no flow control. If the reader waited for a slow consumer, it would hold up every other message of
-the session. So the reader never waits: a consumer that falls too far behind loses its stream, with
-:exc:`.TooSlow`.
+WAMP has no flow control. If the reader waited for a slow consumer, it would delay all other messages of the
+session. So the reader never waits. If a consumer is too slow, its stream ends with :exc:`.TooSlow`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ T = t.TypeVar("T")
 
 
 class StreamBuffer(t.Generic[T]):
-    """Items that have arrived for one stream and that its consumer has not taken yet.
+    """Items that have arrived for one stream, and that its consumer has not taken yet.
 
     Any thread may call any method. Only :meth:`take` waits.
 
     :param name: The procedure or topic, for errors.
-    :param max_items: The most items that may wait.
-    :param max_bytes: The most bytes that these may have.
+    :param max_items: The maximum number of waiting items.
+    :param max_bytes: The maximum size of all waiting items together.
     """
 
     def __init__(self, name: str, max_items: int, max_bytes: int) -> None:
@@ -46,7 +45,7 @@ class StreamBuffer(t.Generic[T]):
         """Add an item.
 
         :param size: Its size in bytes, see :func:`size_of`.
-        :returns: False if there was no room. The stream has ended then, with :exc:`.TooSlow`.
+        :returns: False if the buffer is full. The stream has then ended with :exc:`.TooSlow`.
         """
         with self._changed:
             if self.ended:
@@ -58,7 +57,7 @@ class StreamBuffer(t.Generic[T]):
         return not self.end(TooSlow(self.name, waiting))
 
     def finish(self, item: T) -> bool:
-        """Add the last item, and end the stream. There is always room for it.
+        """Add the last item, even if the buffer is full, and end the stream.
 
         :returns: False if the stream had ended before.
         """
@@ -70,7 +69,7 @@ class StreamBuffer(t.Generic[T]):
             return True
 
     def end(self, error: BaseException | None = None) -> bool:
-        """End the stream. The consumer still gets what is in the buffer, then the error.
+        """End the stream. The consumer still gets the items in the buffer, and then the error.
 
         :returns: False if the stream had ended before.
         """
@@ -93,8 +92,8 @@ class StreamBuffer(t.Generic[T]):
     def take(self, timeout: float | None) -> T | None:
         """Wait for the next item and remove it.
 
-        :returns: None if no item came within ``timeout`` seconds, or if the stream is :attr:`over`.
-        :raises BaseException: The error that ended the stream, once, after its last item.
+        :returns: None if no item arrived within ``timeout`` seconds, or if the stream is :attr:`over`.
+        :raises BaseException: The error that ended the stream. It is raised once, after the last item.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self.ended, timeout)
@@ -109,11 +108,11 @@ class StreamBuffer(t.Generic[T]):
 
     @property
     def over(self) -> bool:
-        """Whether :meth:`take` has nothing more to return or raise."""
+        """Whether the stream has ended, and :meth:`take` has returned all items and raised the error."""
         return self.ended and not self._items and self.error is None
 
     def clear(self) -> bool:
-        """End the stream and drop what is in the buffer.
+        """End the stream and drop the items in the buffer.
 
         :returns: False if the stream had ended before.
         """

@@ -1,8 +1,8 @@
 """Testaments: events that the router publishes when the session of this process ends.
 
-The router forgets them with the session, so this process keeps them, and adds them again in every new
-session. The router cannot withdraw a single testament. To withdraw one, all testaments of its scope are
-flushed, and the others are added again at once.
+The router keeps a testament only for one session, so this process adds it again in every new session. The
+router cannot withdraw a single testament. So to withdraw one, this process flushes all testaments of its
+scope, and adds the others again at once.
 
 Source: WAMP Advanced Profile, "Testament Meta API".
 """
@@ -38,7 +38,7 @@ ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
 #: The most testaments that a process may have.
 MOST = 100
 
-#: The options of a publication that a testament has too. Crossbar 26.10 fails at the others.
+#: The options of a publication that a testament may have. Crossbar 26.10 fails with other options.
 _PUBLISH_OPTIONS = (*RECEIVERS, "retain")
 
 
@@ -46,7 +46,7 @@ _PUBLISH_OPTIONS = (*RECEIVERS, "retain")
 class Testament:
     """An event that the router publishes when the session of this process ends."""
 
-    __test__ = False  # pytest takes it for a test
+    __test__ = False  # otherwise pytest would collect it, because of its name
 
     topic: str
     args: tuple[object, ...] = ()
@@ -55,7 +55,7 @@ class Testament:
     """Options of the publication."""
     scope: str = "destroyed"
     unless_stopped: bool = False
-    """Whether it is withdrawn when the process leaves the realm in order."""
+    """Whether it is withdrawn if the process leaves the realm in order."""
     _on_the_wire: t.Callable[[int | None], m.Details] = dataclasses.field(
         default=lambda session_id: {}, repr=False, compare=False
     )
@@ -65,7 +65,10 @@ class Testament:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """The identity of a testament. It has the payload as text, because that may not be hashable."""
+        """The key of a testament.
+
+        It contains the payload as text, because the payload may not be hashable.
+        """
         payload = repr((self.args, self.kwargs, self.options))
         return self.topic, payload, self.scope, self.unless_stopped
 
@@ -74,9 +77,9 @@ class Testament:
         return _known(self._on_the_wire(session_id))
 
     def remove(self) -> None:
-        """Withdraw it. Does nothing if it has been withdrawn.
+        """Withdraw the testament. Does nothing if it was withdrawn already.
 
-        :raises ApplicationError: ``wamp.error.not_authorized``. The text says what the role needs.
+        :raises ApplicationError: ``wamp.error.not_authorized``. The text says which permission is missing.
         """
         self._withdraw(self)
 
@@ -86,7 +89,7 @@ def _known(options: m.Details) -> m.Details:
 
 
 class Testaments:
-    """The testaments of one client. Plain values: no lock is made before ``start()``.
+    """The testaments of one client. It creates no lock before ``start()``.
 
     :param present_peer: Returns the peer of this process, if there is one.
     """
@@ -107,7 +110,7 @@ class Testaments:
         *,
         timeout: float,
     ) -> Testament:
-        """Keep a testament, and add it to the present session; see :meth:`.Caller.testament`."""
+        """Add a testament to the current session and all later ones. See :meth:`.Caller.testament`."""
         will = Testament(
             topic,
             args,
@@ -122,7 +125,7 @@ class Testaments:
                 f"this process has {MOST} testaments already. Make them once for each process, not in each "
                 "request, and remove() those that you no longer need"
             )
-        will = self.wills.setdefault(will.key, will)  # one wins, without a lock
+        will = self.wills.setdefault(will.key, will)  # atomic, so no lock is needed
         keeper = self._current_keeper()
         if keeper is not None:
             try:
@@ -133,7 +136,7 @@ class Testaments:
         return will
 
     def flush(self) -> int:
-        """Withdraw all testaments of this process; return how many there were."""
+        """Withdraw all testaments of this process. Return how many there were."""
         gone, self.wills = list(self.wills.values()), {}
         keeper = self._current_keeper()
         if keeper is not None and gone:
@@ -146,7 +149,7 @@ class Testaments:
             peer.add_listener(TestamentSync, self._make_keeper)
 
     def forget(self) -> None:
-        """Forget the testaments after a fork, in the child: they belong to the session of the parent."""
+        """Forget the testaments in the child after a fork. They belong to the session of the parent."""
         if self._keeper is not None:
             self._keeper = None
             self.wills = {}
@@ -178,24 +181,24 @@ class _TestamentTicket:
         self._done = threading.Event()
         self.error: BaseException | None = None
         self.forget: t.Callable[[], None] = lambda: None
-        """Drops the record of the request."""
+        """Removes the request from the session."""
 
     def resolve(self, message: m.Message) -> None:
-        """Take RESULT or ERROR. The reader calls it."""
+        """Handle RESULT or ERROR. The reader calls this."""
         if isinstance(message, m.Error):
             procedure = ADD if self._topic else FLUSH
             self.error = explained(remote_error(message), procedure)
             if self._topic:
-                logger.error("the testament to %s was refused: %s", self._topic, self.error)
+                logger.error("the router refused the testament to %s: %s", self._topic, self.error)
         self._done.set()
 
     def fail(self, error: BaseException) -> None:
-        """Take the end of the session."""
+        """Handle the end of the session."""
         self.error = error
         self._done.set()
 
     def wait(self, timeout: float) -> bool:
-        """Wait; return whether there was an answer in time."""
+        """Wait for the answer. Return whether it arrived in time."""
         return self._done.wait(max(0.0, timeout))
 
 
@@ -205,9 +208,8 @@ class TestamentSync:
     def __init__(self, testaments: Testaments, peer: PeerInterface) -> None:
         self.peer = peer
         self._testaments = testaments
-        self._lock = (
-            threading.Lock()
-        )  # held while something is sent, never while something is awaited
+        # Held while requests are sent, but not while their answers are awaited.
+        self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._given: list[tuple[Testament, _TestamentTicket]] = []
 
@@ -221,12 +223,12 @@ class TestamentSync:
         _log(unsendable)
 
     def lost(self) -> None:
-        """Take note of the end of the session."""
+        """Forget which testaments the session had."""
         with self._lock:
             self._connection, self._given = None, []
 
     def leave(self, deadline: float) -> None:
-        """Withdraw the testaments that are not for a process that leaves in order."""
+        """Withdraw the testaments with ``unless_stopped``."""
         wills = list(self._testaments.wills.values())
         scopes = {will.scope for will in wills if will.unless_stopped}
         if not scopes:
@@ -238,7 +240,7 @@ class TestamentSync:
             logger.warning("cannot withdraw the testaments: %s", error)
 
     def give(self, will: Testament, timeout: float) -> None:
-        """Add one testament, and wait for the answer. Without a session, the next one gets it."""
+        """Add one testament, and wait for the answer. If there is no session, it is added to the next one."""
         try:
             with self._lock:
                 if self._connection is None:
@@ -261,7 +263,7 @@ class TestamentSync:
     ) -> None:
         """Withdraw the testaments of these scopes.
 
-        :param keep: The testaments to add again. None: all that there are.
+        :param keep: The testaments to add again. None means all.
         """
         answers = []
         with self._lock:
@@ -278,7 +280,7 @@ class TestamentSync:
             self._wait(answer, FLUSH, timeout)
 
     def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> list[str]:
-        """Send the testaments that this session does not have; return why some cannot be sent.
+        """Send the testaments that this session does not have. Return why some cannot be sent.
 
         Requires the lock. Does not wait.
         """
@@ -290,7 +292,7 @@ class TestamentSync:
             try:
                 self._put(self._connection, will)
             except NotJoined:
-                break  # it has ended: the next one gets them
+                break  # the session has ended, and they are added to the next one
             except WAMPError as error:
                 unsendable.append(f"{will.topic} cannot be sent: {error}")
         return unsendable
@@ -333,6 +335,6 @@ class TestamentSync:
 
 
 def _log(unsendable: list[str]) -> None:
-    """Log which testaments cannot be sent. Not under the lock, because log handlers may publish."""
+    """Log which testaments cannot be sent. Call this without the lock, because log handlers may publish."""
     for what in unsendable:
         logger.error("the testament to %s", what)

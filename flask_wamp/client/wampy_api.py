@@ -1,6 +1,6 @@
-"""The attributes of wampy's ``Client`` that its users read.
+"""Attributes of wampy's ``Client``, for code that was written for wampy.
 
-Where wampy is installed, this is a ``wampy.peers.clients.Client``.
+If wampy is installed, this is a ``wampy.peers.clients.Client``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ else:
 
 
 class WampyAPI(_WampyClient):
-    """The names of wampy's ``Client``, on a client of ours."""
+    """The attributes of wampy's ``Client``."""
 
     @property
     def settings(self) -> PeerSettings:
@@ -37,12 +37,12 @@ class WampyAPI(_WampyClient):
 
     @property
     def declarations(self) -> list[Declaration]:
-        """What is declared."""
+        """All declarations."""
         raise NotImplementedError
 
     @property
     def session_id(self) -> int | None:
-        """The id of the session; None while there is none."""
+        """The id of the session. None while there is none."""
         raise NotImplementedError
 
     def start(self) -> Self:
@@ -58,7 +58,7 @@ class WampyAPI(_WampyClient):
         raise NotImplementedError
 
     def use(self) -> None:
-        """Begin to connect, if this client starts by itself and has not been started before."""
+        """Begin to connect if this client starts automatically and has never been started."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class WampyAPI(_WampyClient):
 
     @property
     def call_timeout(self) -> float:
-        """Seconds, ``WAMP_CALL_TIMEOUT``."""
+        """The timeout of calls in seconds, ``WAMP_CALL_TIMEOUT``."""
         return self.settings.call_timeout
 
     @property
@@ -98,12 +98,12 @@ class WampyAPI(_WampyClient):
 
     @property
     def is_pinging(self) -> bool:
-        """Whether the router is pinged: always, while there is a session (``WAMP_HEARTBEAT``)."""
+        """Whether the router is pinged. This is always so while there is a session (``WAMP_HEARTBEAT``)."""
         return self.session_id is not None
 
     @property
     def session(self) -> SessionView | None:
-        """The session; None while there is none. Looking at it counts as a use of the client."""
+        """The session. None while there is none. Reading this attribute counts as a use of the client."""
         self.use()
         return SessionView(self) if self.session_id is not None else None
 
@@ -114,56 +114,58 @@ class WampyAPI(_WampyClient):
 
     @property
     def registration_map(self) -> dict[str, int]:
-        """Registration ids by procedure. (wampy's are procedures by registration id.)"""
+        """Registration ids by procedure. (wampy has procedures by registration id.)"""
         self.use()
         return self._ids(Registration)
 
     @property
     def subscription_map(self) -> dict[str, int]:
-        """Subscription ids by topic. (wampy's are topics and handlers by subscription id.)"""
+        """Subscription ids by topic. (wampy has topics and handlers by subscription id.)"""
         self.use()
         return self._ids(Subscription)
 
     @property
     def request_ids(self) -> dict[int, object]:
-        """Nothing: wampy keeps registrations by request id here."""
+        """Always empty. (wampy has registrations by request id.)"""
         return {}
 
     def _ids(self, kind: type) -> dict[str, int]:
         return {d.uri: d.id for d in self.declarations if type(d) is kind and d.id is not None}
 
-    # What only wampy's own engine has.
+    # Attributes that only wampy's own implementation has.
 
     def recv_message(self, source_request_id: int | None = None) -> NoReturn:
-        """Raise an error: answers go to the call that waits for them, and to nothing else."""
+        """Raise an error, because only the call that waits for an answer can receive it."""
         raise NotImplementedError(
-            "recv_message: messages are not handed out; use call(), submit(), stream() or events()"
+            "recv_message is not available; use call(), submit(), stream() or events()"
         )
 
     @property
     def message_handler(self) -> NoReturn:
-        """Raise an error: there is no message handler to replace."""
+        """Raise an error, because there is no message handler to replace."""
         raise NotImplementedError(
-            "message_handler: use hooks and middlewares, such as wamp.before_dispatch, instead"
+            "message_handler is not available; use hooks and middlewares, such as wamp.before_dispatch"
         )
 
     @property
     def ipv(self) -> NoReturn:
-        """Raise an error: the address of the router decides."""
-        raise NotImplementedError("ipv: IPv4 and IPv6 are both used, as WAMP_ROUTER_URL resolves")
+        """Raise an error, because this depends on the address of the router."""
+        raise NotImplementedError(
+            "ipv is not available; the addresses of the host in WAMP_ROUTER_URL decide between IPv4 and IPv6"
+        )
 
     def _make_rpc(self, message: object) -> NoReturn:
-        raise NotImplementedError("_make_rpc: use call()")
+        raise NotImplementedError("_make_rpc is not available; use call()")
 
     def _register_roles(self) -> NoReturn:
         raise NotImplementedError(
-            "_register_roles: declare procedures and topics with wamp.callee and wamp.subscriber, "
-            "and marked methods of an object with wamp.include(obj)"
+            "_register_roles is not available; declare procedures and topics with wamp.callee and "
+            "wamp.subscriber, and marked methods of an object with wamp.include(obj)"
         )
 
 
 class SessionView:
-    """A session, as wampy shows it."""
+    """A session with the attributes of wampy's."""
 
     def __init__(self, client: WampyAPI) -> None:
         self._client = client
@@ -197,7 +199,7 @@ class SessionView:
 
 
 class ConnectionView:
-    """A connection, as wampy shows it."""
+    """A connection with the attributes of wampy's."""
 
     def __init__(self, client: WampyAPI) -> None:
         self._client = client
@@ -227,15 +229,17 @@ class _WampyMessage(t.Protocol):
 
 
 def sendable(message: object) -> m.Call | m.Publish:
-    """Convert one of wampy's message objects, and check it: some messages make a router end the session.
+    """Convert a message object of wampy and check it, because a router may end the session for a bad message.
 
     :raises TypeError: It is neither a call nor a publication, or an option is not allowed.
-    :raises InvalidURI: Its URI must not be sent.
+    :raises InvalidURI: Its URI is not valid.
     """
     typed = m.from_elements(list(t.cast(_WampyMessage, message).message))
     if not isinstance(typed, m.Call | m.Publish):
         kind = type(typed).__name__
-        raise TypeError(f"{kind} is not sent; use register(), subscribe() and the other methods")
+        raise TypeError(
+            f"cannot send {kind}; use register(), subscribe() and the other methods instead"
+        )
     check_options(typed.options)
     if isinstance(typed, m.Call):
         check_uri(typed.procedure, "procedure")

@@ -41,7 +41,7 @@ def inherited_deadline() -> float | None:
     return work.deadline if work is not None else None
 
 
-def remaining_timeout(work: Limited, timeout: float, procedure: str) -> float:
+def time_left(work: Limited, timeout: float, procedure: str) -> float:
     """Return how many seconds a handler's call may take.
 
     This is the timeout, or the time left if that is less.

@@ -1,1 +1,1 @@
-"""What the processes of one app agree on: leases, shared delivery, leaving one at a time."""
+"""Coordination of the processes of one app: leases, shared delivery, and leaving one at a time."""

@@ -1,28 +1,30 @@
-"""``delivery="one"``: one of the processes of an app handles each event.
+"""``delivery="one"``: exactly one process of an app handles each event.
 
-Every process registers the same procedure, shared ``roundrobin``. One process holds a lease. It subscribes to
-the topic and forwards each event to that procedure, so that the router spreads the events. At most
-:data:`.WINDOW` events are forwarded and unanswered at a time; the others wait in a queue of
-``WAMP_EVENT_QUEUE``. Further events are dropped, as for any subscription.
+Every process registers the same procedure with ``invoke="roundrobin"``. One process holds a lease. It
+subscribes to the topic and forwards each event to that procedure, so the router distributes the events. At
+most :data:`.WINDOW` forwarded events may be unanswered. Others wait in a queue that holds
+``WAMP_EVENT_QUEUE`` events. If the queue is full, further events are dropped, as for any subscription.
 
-**No event is handled twice.** An event that was forwarded and not answered is not forwarded again, unless the
-answer says that no process has begun to handle it.
+**No event is handled twice.** If a forwarded event is not answered, it is not forwarded again. It is
+forwarded again only if the answer says that no process has begun to handle it.
 
-**No event is lost while processes come and go in order.** A process that leaves takes no more events, and
-returns those that it has not begun to handle. If it is the one that forwards, it first registers a procedure
-for its successor, then releases the lease, and stays subscribed. The successor subscribes, keeps the events
-that arrive, and calls that procedure. From then on the old process takes no more events; it answers which
-ones it has taken since it released the lease. The successor leaves these out, and the old process forwards
-the rest of its queue before it ends.
+**No event is lost when a process starts, or stops in order.** A process that leaves does not accept more
+events, and returns those that it has not begun to handle. If it is the process that forwards, it hands over:
 
-**Events are lost when a process is killed**, or loses its session. If it forwards: its queue, the events on
-their way to it, and those that are published until another process has the lease (some 10 ms where
-the ``wamp.`` meta API is permitted, otherwise up to 2 s). Events that it has forwarded are handled. If it
-does not forward: the events that it was handling or that waited for it, at most :data:`.WINDOW`. The log
-says how many.
+1.  It registers a procedure for its successor, releases the lease, and stays subscribed.
+2.  The successor subscribes, holds the events that arrive, and calls that procedure.
+3.  The old process stops accepting events. It answers which events it has accepted since it released the
+    lease.
+4.  The successor skips these events. The old process forwards the rest of its queue before it ends.
 
-Events are handled in no particular order, because each goes to another process. The processes sign what they
-say to each other, see :mod:`.signing`, so that other sessions cannot feed handlers with events.
+**Events are lost if a process is killed** or loses its session. If it is the process that forwards, these
+events are lost: those in its queue, those on their way to it, and those that are published before another
+process has the lease. That takes about 10 ms if the app may use the ``wamp.`` meta API, and otherwise up to
+2 s. Events that it has forwarded are handled. If it does not forward, the events that it was handling or that
+waited in it are lost, which are at most :data:`.WINDOW`. The log says how many.
+
+Events are not handled in order, because they go to different processes. The processes sign their messages to
+each other, see :mod:`.signing`, so that other sessions cannot forge events.
 """
 
 from __future__ import annotations
@@ -53,19 +55,19 @@ from .signing import Signer
 
 logger = get_logger("flask_wamp.delivery")
 
-#: Seconds a leaving process waits for a successor before it concludes that there is none: longer than the
-#: pause between two attempts of a process to get the lease.
+#: Seconds that a leaving process waits for a successor before it concludes that there is none. This is longer
+#: than the pause between two attempts of a process to get the lease.
 PATIENCE = PAUSE_MAX * 1.25
 
-#: Seconds between two checks whether there are other processes, meanwhile.
+#: Seconds between two checks for other processes while it waits.
 PAUSE = 0.2
 
 
 class Delivery(Registration):
-    """The registration that serves a subscription with ``delivery="one"`` in each process.
+    """The registration of the shared procedure of a subscription with ``delivery="one"``.
 
     :param own: The prefix of the URIs that the app uses itself, see :func:`.uris.own_prefix`.
-    :param signer: Signs what the processes say to each other.
+    :param signer: Signs the messages between the processes of the app.
     """
 
     def __init__(self, subscription: Subscription, own: str, signer: Signer | None = None) -> None:
@@ -83,18 +85,20 @@ class Delivery(Registration):
         self.handover_uri = f"{own}.handover.{topic}"
         self.runs_if_canceled = True
         self.pass_on: t.Callable[[m.Event], None] | None = None
-        """Gives an event to another process. Set while this process leaves and others stay."""
+        """Passes an event on to another process. Set while this process leaves and others stay."""
         self.make_listener: MakeListener = functools.partial(SharedDelivery, self)
 
     def _deliver(self, work: ActiveMessage) -> Outcome:
-        """Handle a forwarded event: this is the shared procedure."""
+        """Handle a forwarded event. This is the handler of the shared procedure."""
         if self.pass_on is not None and not work.canceled:
             return Failure(error_uris.UNAVAILABLE, ["this process is leaving"])
         try:
             event = read_event(self.signer, self.uri, work.message.args)
         except InvalidPayload as error:
             return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
-        if self.pass_on is not None:  # its forwarder has gone, and cannot forward it again
+        if (
+            self.pass_on is not None
+        ):  # the call is canceled, so its caller cannot forward the event again
             self.pass_on(event)
             return Success()
         connection = t.cast(ActiveInvocation, work).connection
@@ -104,15 +108,15 @@ class Delivery(Registration):
 
 
 class SharedDelivery:
-    """Wants the lease in one process, and subscribes and forwards while it holds it.
+    """Acquires the lease in one process. While it holds the lease, it subscribes and forwards events.
 
-    ``joined`` and ``lost`` run on the reader's or timer's thread, ``_take_over`` on a worker, and ``leave``
-    on the thread that stops the client.
+    ``joined`` and ``lost`` run on the reader or the timer, ``_take_over`` runs on a worker, and ``leave``
+    runs on the thread that stops the client.
     """
 
     def __init__(self, delivery: Delivery, peer: PeerInterface) -> None:
         delivery.pass_on = None
-        delivery.subscription.take = None  # that of a peer that was stopped
+        delivery.subscription.take = None  # a peer that was stopped may have set it
         self._delivery = delivery
         self._peer = peer
         self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription, delivery.signer)
@@ -124,41 +128,41 @@ class SharedDelivery:
         )
 
     def joined(self, connection: Connection) -> None:
-        """Take note of a new session, and forward what is left in the queue."""
+        """Forward the events that are left in the queue. Called when a session is established."""
         self._connection = connection
         self._forwarder.joined(connection)
 
     def lost(self) -> None:
-        """Take note that the session has ended."""
+        """Stop forwarding, because the session has ended."""
         self._connection = None
         self._subscribed = False
         self._forwarder.lost()
 
-    # Taking over: this process has the lease.
+    # Taking over, when this process has got the lease.
 
     def _take_over(self) -> None:
         connection = self._connection
         if connection is None:
             return
-        self._forwarder.hold()
+        self._forwarder.hold_events()
         try:
             self._subscribe(connection)
             taken = self._ask_predecessor(connection)
         except WAMPError as error:
-            self._forwarder.forget()
+            self._forwarder.discard_held()
             self._fail(error)
         else:
             self._delivery.refused = None
-            self._lease.keep()
-            self._forwarder.go_on(taken)
+            self._lease.confirm()
+            self._forwarder.forward_held(taken)
 
     def _fail(self, error: WAMPError) -> None:
-        """Leave the topic to another process, which may be permitted to subscribe."""
+        """Release the lease, because another process may be permitted to subscribe."""
         self._subscribed = False
         first = self._delivery.refused is None
         self._delivery.refused = error
         log = logger.error if first else logger.debug
-        log("%s is not delivered by this process: %s", self._delivery.subscription.uri, error)
+        log("cannot deliver events of %s: %s", self._delivery.subscription.uri, error)
         self._lease.give_back()
 
     def _subscribe(self, connection: Connection) -> None:
@@ -171,7 +175,7 @@ class SharedDelivery:
         self._subscribed = True
 
     def _ask_predecessor(self, connection: Connection) -> list[int] | None:
-        """Return which publications the predecessor took since it released the lease.
+        """Return the ids of the publications that the predecessor has accepted since it released the lease.
 
         None if there is no predecessor, because it was killed or this is the first process.
         """
@@ -183,7 +187,7 @@ class SharedDelivery:
                 return None
             taken = signer.read_recent(f"{uri}:taken", answer.readable_args)
         except WAMPError as error:
-            logger.warning("%s does not answer: %s", uri, error)
+            logger.warning("got no answer from %s: %s", uri, error)
             return None
         return [each for each in taken if type(each) is int] if isinstance(taken, list) else None
 
@@ -198,7 +202,7 @@ class SharedDelivery:
             else:
                 self._delivery.pass_on = self._forwarder.add
                 self._lease.release()
-        except WAMPError as error:  # the session has ended: there is nothing to hand over
+        except WAMPError as error:  # the session has ended, so there is nothing to hand over
             logger.debug("cannot hand over %s: %s", self._delivery.uri, error)
         self._forwarder.stop_taking()
         Leases.of(self._peer).remove(self._lease)
@@ -210,7 +214,7 @@ class SharedDelivery:
             return
         registered = None
         if self._has_others(connection) and _left(deadline):
-            self._forwarder.note()
+            self._forwarder.record_taken()
             registered = self._offer(connection)
         if registered is not None:
             self._lease.release()
@@ -223,7 +227,7 @@ class SharedDelivery:
             self._withdraw(connection)
 
     def _has_others(self, connection: Connection) -> bool:
-        """Whether other processes handle the events too. True if the router does not say."""
+        """Return whether other processes handle the events too. True if the router does not say."""
         number = self._delivery.id
         if number is None:
             return True
@@ -231,9 +235,9 @@ class SharedDelivery:
         return not (isinstance(answer, m.Result) and answer.readable_args == [1])
 
     def _offer(self, connection: Connection) -> int | None:
-        """Register the procedure that a successor calls; return the registration id, or None if refused.
+        """Register the procedure that a successor calls. Return the registration id, or None if refused.
 
-        If two processes leave, the successor calls the one that registered last (``invoke="last"``).
+        If two processes leave, the successor calls the one that has registered last (``invoke="last"``).
         """
         uri = self._delivery.handover_uri
         target = Registration(uri, self._on_handover)
@@ -251,12 +255,12 @@ class SharedDelivery:
         return Success([work.plain(part) for part in signer.sign_now(f"{uri}:taken", taken)])
 
     def _wait_for_successor(self, connection: Connection, deadline: float) -> None:
-        """Wait until a successor has called, or there is none: then this process gets the lease again."""
+        """Wait until a successor has called. If there is none, this process acquires the lease again."""
         patience = monotonic() + PATIENCE
         while _left(deadline) and not self._handed_over.wait(min(PAUSE, _left(deadline))):
             if _left(patience) and self._has_others(connection):
                 continue
-            if self._lease.retake():
+            if self._lease.reacquire():
                 return
 
     def _unsubscribe(self, connection: Connection) -> None:
@@ -267,12 +271,12 @@ class SharedDelivery:
             answer.wait(1.0)
 
     def _withdraw(self, connection: Connection) -> None:
-        """Receive no more forwarded events, and forward the whole queue to other processes."""
+        """Unregister the shared procedure, and forward the whole queue to other processes."""
         self._delivery.pass_on = self._forwarder.add
         answer = withdraw(connection, self._delivery)
         if answer is not None:
             answer.wait(1.0)
-        self._forwarder.open_wide()
+        self._forwarder.lift_window()
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
         deadline = monotonic() + self._peer.settings.call_timeout

@@ -1,4 +1,4 @@
-"""Forwarding events to the processes of an app: a bounded queue, and a window of unanswered events."""
+"""Forwards events to the processes of an app, with a bounded queue and a window of unanswered events."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from .signing import Signer
 logger = get_logger("flask_wamp.delivery")
 
 WINDOW = 64
-"""How many events may be forwarded and unanswered, for each topic."""
+"""How many forwarded events of a topic may be unanswered at a time."""
 
 
-#: The errors that say that no process has begun to handle an event.
+#: Errors with which no process has begun to handle the event.
 _NOT_BEGUN = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
 
-#: Seconds within which a process refuses an event, if it refuses it.
+#: Seconds to wait for refusals. A process that refuses an event does so within this time.
 SETTLE = 0.5
 
-#: Seconds before an event is forwarded again that no process has begun to handle: the first pause, which is
-#: doubled each time, and the longest.
+#: Seconds before a refused event is forwarded again: the first and the longest pause. Each pause is twice as
+#: long as the one before.
 PAUSE_MIN, PAUSE_MAX = 0.05, 2.0
 
 
 class Forwarder:
     """Calls a procedure with each event of a topic. Only :meth:`finish` waits.
 
-    The reader, the timer and workers call it; ``_lock`` guards its attributes. No method holds that lock when
-    it takes the connection's.
+    The reader, the timer and workers call it. ``_lock`` guards its attributes. No method holds that lock
+    when it takes the connection's lock.
 
     :param procedure: The procedure to call.
     :param subscription: The subscription that the events belong to.
@@ -55,7 +55,7 @@ class Forwarder:
     ) -> None:
         self._signer = signer
         self.unknown = 0
-        """How many events were forwarded to a process that was gone before it answered."""
+        """How many events were forwarded, but never answered because the process had ended."""
         self._peer = peer
         self._procedure = procedure
         self._topic = subscription.uri
@@ -75,29 +75,29 @@ class Forwarder:
     # The session.
 
     def joined(self, connection: Connection) -> None:
-        """Take note of a new session: forward the events that are left in the queue."""
+        """Forward the events that are left in the queue. Called when a session is established."""
         self._connection = connection
         self._pump()
 
     def lost(self) -> None:
-        """Take note that the session has ended. The queue is forwarded in the next session."""
+        """Stop forwarding, because the session has ended. The queue is forwarded in the next session."""
         with self._lock:
             self._connection = self._held = None
             self._taking = False
 
     # Taking over, and handing over.
 
-    def hold(self) -> None:
-        """Keep the events that arrive, until :meth:`go_on`."""
+    def hold_events(self) -> None:
+        """Hold the events that arrive, until :meth:`forward_held` is called."""
         with self._lock:
             self._held, self._taking, self._taken = [], True, None
             self._skip = frozenset()
 
-    def go_on(self, taken: t.Collection[int] | None) -> None:
-        """Forward the events that were kept and that arrive, except for those the predecessor took.
+    def forward_held(self, taken: t.Collection[int] | None) -> None:
+        """Forward the held events and later ones, except for those that the predecessor has accepted.
 
-        :param taken: The publication ids that the predecessor took; retained events are left out too. None
-            if there was no predecessor.
+        :param taken: The ids of the publications that the predecessor has accepted. Retained events are then
+            skipped too. None if there is no predecessor.
         """
         with self._lock:
             self._skip = frozenset(taken or ())
@@ -107,32 +107,32 @@ class Forwarder:
             self._held = None
         self._pump()
 
-    def forget(self) -> None:
-        """Drop the events that were kept, and take no more: another process may handle them."""
+    def discard_held(self) -> None:
+        """Discard the held events and accept no more, because another process may handle them."""
         with self._lock:
             self._held, self._taking = None, False
 
-    def note(self) -> None:
-        """Note from now on which events are taken: a successor may receive them too."""
+    def record_taken(self) -> None:
+        """Record which events are accepted from now on, because a successor may receive them too."""
         with self._lock:
             self._taken = []
 
     def stop_taking(self) -> list[int]:
-        """Take no more events; return the publication ids of those noted."""
+        """Accept no more events. Return the publication ids since :meth:`record_taken`."""
         with self._lock:
             self._taking = False
             return list(self._taken or ())
 
-    def open_wide(self) -> None:
-        """Forward the whole queue at once, beyond the window."""
+    def lift_window(self) -> None:
+        """Forward the whole queue at once, regardless of the window."""
         with self._lock:
             self._window = float("inf")
         self._pump()
 
     def finish(self, deadline: float) -> None:
-        """Wait until all events have been forwarded and none is refused, at most until ``deadline``.
+        """Wait until all events have been forwarded and no refusals are expected, at most until ``deadline``.
 
-        A process that has received an event handles it, even if no one receives its answer.
+        A process that has received an event handles it, even if its answer does not reach this process.
 
         :param deadline: A ``time.monotonic()``.
         """
@@ -145,16 +145,16 @@ class Forwarder:
             left, self._finished = len(self._queue), True
         if left:
             logger.error(
-                "%d events of %s are lost: no process took them in time", left, self._topic
+                "%d events of %s are lost: no process accepted them in time", left, self._topic
             )
 
     def _is_old(self, event: m.Event) -> bool:
         return event.publication_id in self._skip or bool(event.details.get("retained"))
 
-    # Events. The reader calls these, and the timer.
+    # Events. The reader and the timer call these methods.
 
     def take(self, event: m.Event) -> bool:
-        """Take an event; return False if the queue is full. The reader calls it."""
+        """Accept an event. Return False if the queue is full. The reader calls this."""
         with self._lock:
             if not self._taking or event.publication_id in self._skip:
                 return True
@@ -202,7 +202,7 @@ class Forwarder:
             self._done()
 
     def _take_back(self, event: m.Event, connection: Connection | None = None) -> None:
-        """Put an event back that was not sent, at the head of the queue."""
+        """Put an event that was not sent back at the head of the queue."""
         with self._lock:
             self._queue.appendleft(event)
             self._unanswered -= 1
@@ -210,24 +210,24 @@ class Forwarder:
                 self._connection = None
 
     def answered(self, event: m.Event, message: object, attempt: int) -> None:
-        """Take note of the answer of the process that the event was forwarded to."""
+        """Handle the answer of the process that an event was forwarded to."""
         if not isinstance(message, m.Error):
             self._done()
         elif message.error in _NOT_BEGUN:
-            # Each event pauses by itself, so that one refusal does not delay the others.
+            # Each event has its own pause, so that a refusal does not delay other events.
             pause = min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(attempt - 1, 10))
             again = functools.partial(self._forward, event, attempt + 1)
             self._peer.call_at(monotonic() + pause * random.uniform(0.5, 1.0), again)
         else:
-            self.gone(message.error)
+            self.outcome_unknown(message.error)
 
-    def gone(self, why: object) -> None:
-        """Count an event that may have been handled or not. It is not forwarded again."""
+    def outcome_unknown(self, why: object) -> None:
+        """Count an event that may or may not have been handled. It is not forwarded again."""
         self.unknown += not self._finished
-        # At 1, 2, 4, 8 and so on, so that the log is not flooded.
+        # Log the counts 1, 2, 4, 8 and so on only, so that the log is not flooded.
         if not self._finished and self.unknown & (self.unknown - 1) == 0:
             logger.warning(
-                "%d events of %s were forwarded, and may not have been handled: %s",
+                "%d forwarded events of %s may not have been handled: %s",
                 self.unknown,
                 self._topic,
                 why,
@@ -242,9 +242,9 @@ class Forwarder:
 
 
 def sign_event(signer: Signer, procedure: str, event: m.Event) -> list[bytes]:
-    """Return the payload that carries an event to another process; :func:`read_event` reads it.
+    """Return the payload that carries an event to another process. :func:`read_event` reads it.
 
-    The event's own payload is not decoded where it is a :class:`msgspec.Raw`: the reader calls this.
+    The reader calls this, so a payload that is a :class:`msgspec.Raw` is not decoded.
     """
     args = bytes(event.raw_args) if type(event.raw_args) is msgspec.Raw else event.args
     kwargs = bytes(event.raw_kwargs) if type(event.raw_kwargs) is msgspec.Raw else event.kwargs
@@ -265,7 +265,7 @@ def read_event(signer: Signer, procedure: str, payload: t.Sequence[object]) -> m
     except msgspec.ValidationError as error:
         raise InvalidPayload(str(error)) from None
     for name, value in zip(("raw_args", "raw_kwargs"), elements[3:], strict=False):
-        if isinstance(value, bytes):  # as sign_event has put it there
+        if isinstance(value, bytes):  # sign_event has not decoded it
             setattr(event, name, msgspec.Raw(value))
     return event
 
@@ -281,9 +281,9 @@ class _Forwarded:
         self._attempt = attempt
 
     def resolve(self, message: object) -> None:
-        """Take the answer. The reader calls it."""
+        """Handle the answer. The reader calls this."""
         self._forwarder.answered(self._event, message, self._attempt)
 
     def fail(self, error: BaseException) -> None:
-        """Take note that the session ended before the answer."""
-        self._forwarder.gone(error)
+        """Handle the end of the session, which came before the answer."""
+        self._forwarder.outcome_unknown(error)

@@ -1,15 +1,15 @@
-"""Leases: something that one process of an app has at a time, and that another gets when it has gone.
+"""Leases. One process of an app holds a lease at a time. When it ends, another process gets the lease.
 
-A lease is a registration with ``invoke="single"``. The router gives it to one session, refuses it to all
-others, and frees it when that session ends. A process that was refused tries again every second or two, and
-at once when the router says that the registration has gone, if the router has the registration meta API and
-permits it.
+A lease is a registration with ``invoke="single"``. The router accepts it from one session, refuses it to all
+others, and frees it when that session ends. A process that was refused retries every 0.8 to 1.6 seconds. It
+also retries at once when the router publishes that the registration is gone. That requires a router with the
+registration meta API, and permission to use it.
 
-**What a lease cannot do.** As far as the router can tell, there are never two holders. A holder that is cut
-off from the router does not know it at once. The router drops its session and gives the lease to another one
-when its own pings are not answered; the old holder learns it from its next heartbeat (``WAMP_HEARTBEAT``), or
-when it cannot send. For that time, two processes may believe that they hold the lease. The same is true of a
-process that was suspended, and of a cluster of routers that have lost each other: each part has a holder.
+**A lease has limits.** The router never accepts two holders. But a holder that is cut off from the router
+does not notice that at once. The router ends its session if its pings are not answered, and another process
+gets the lease. The old holder notices that at its next heartbeat (``WAMP_HEARTBEAT``), or when it cannot
+send. Until then, two processes may believe that they hold the lease. The same is true if a process was
+suspended. If a cluster of routers is split, each part has a holder.
 
 Source: WAMP Advanced Profile, "Registration Meta API" and "Shared Registration".
 """
@@ -42,22 +42,22 @@ logger = get_logger("flask_wamp.lease")
 #: The shortest and the longest pause between two attempts, in seconds.
 PAUSE_MIN, PAUSE_MAX = 0.8, 1.6
 
-#: Seconds the router may take to answer where a thread waits for it.
+#: Seconds that a thread waits for an answer of the router.
 PATIENCE = 2.0
 
 LeaseState = dict[str, object]
 
 
-#: Seconds, the longest pause of a process that could not use the lease, see :meth:`Lease.give_back`.
+#: The longest pause, in seconds, after a process has given a lease back, see :meth:`Lease.give_back`.
 GIVEN_BACK_MAX = 30.0
 
 
 def nothing(*args: object) -> None:
-    """Stands in for a callback that was not given."""
+    """Do nothing. This is the default for callbacks."""
 
 
 class CallbackTicket:
-    """The ticket of a request that nothing waits for: calls a function with the answer, if one comes."""
+    """The ticket of a request that no thread waits for. It calls a function with the answer."""
 
     __slots__ = ("_function",)
 
@@ -69,7 +69,7 @@ class CallbackTicket:
         self._function(message)
 
     def fail(self, error: BaseException) -> None:
-        """Do nothing: listeners learn otherwise that the session has ended."""
+        """Do nothing, because listeners are notified of the end of the session anyway."""
 
 
 class Lease:
@@ -77,13 +77,13 @@ class Lease:
 
     Make it with :meth:`.leases.Leases.add`. Callbacks run on workers, one after another and in order.
 
-    :param on_acquired: Called when this process has got the lease.
-    :param on_lost: Called when this process does not hold it any more, for whatever reason.
-    :param on_told: Called in processes that do not hold it, with what the holder says: its ``state`` after
-        this process was refused, and what it gives to :meth:`tell`.
-    :param state: Returns what the holder answers when another process of the app asks it.
-    :param signer: Signs what the processes say to each other.
-    :param try_again: Has :meth:`ask` called after a pause.
+    :param on_acquired: Called when this process has acquired the lease.
+    :param on_lost: Called when this process does not hold the lease any more, for any reason.
+    :param on_state: Called in processes that do not hold the lease, with the state that the holder has passed
+        to :meth:`share_state`. It is also called with the holder's ``state()`` when this process was refused.
+    :param state: Returns the state that the holder sends to other processes of the app that ask for it.
+    :param signer: Signs the messages between the processes of the app.
+    :param retry_later: Schedules a call of :meth:`ask` after a pause.
     """
 
     def __init__(
@@ -93,20 +93,20 @@ class Lease:
         *,
         on_acquired: t.Callable[[], object] = nothing,
         on_lost: t.Callable[[], object] = nothing,
-        on_told: t.Callable[[LeaseState], object] | None = None,
+        on_state: t.Callable[[LeaseState], object] | None = None,
         state: t.Callable[[], LeaseState] = dict,
         signer: Signer | None = None,
-        try_again: t.Callable[[], object] = nothing,
+        retry_later: t.Callable[[], object] = nothing,
     ) -> None:
         self.uri = uri
-        self._try_again = try_again
+        self._retry_later = retry_later
         self._signer = signer or Signer()
-        self.taken = False
-        """Whether the router said that another session holds it."""
+        self.held_elsewhere = False
+        """Whether another session holds the lease, according to the router."""
         self._peer = peer
         self._on_acquired = on_acquired
         self._on_lost = on_lost
-        self._on_told = on_told
+        self._on_state = on_state
         self._state = state
         self._lock = threading.Lock()
         self._callbacks = SerialQueue(peer.pool, 1, peer.settings.event_queue)
@@ -114,22 +114,22 @@ class Lease:
         self._callbacks_done = threading.Condition(self._lock)
         self._wanted = True
         self._not_before = 0.0
-        """The ``time.monotonic()`` before which it is not asked for again."""
+        """The ``time.monotonic()`` before which this process does not ask for the lease again."""
         self._given_back = 0
-        """How often it was given back in a row."""
+        """How many times in a row the lease was given back."""
         self._connection: Connection | None = None
         self._asking = False
         self._id: int | None = None
-        self._others: int | None = None
-        """The registration id of its holder; None if the router does not say."""
+        self._holder: int | None = None
+        """The registration id of the holder. None if it is unknown."""
 
     @property
     def held(self) -> bool:
-        """Whether this process holds it. False as soon as its session is lost."""
+        """Whether this process holds the lease. False as soon as its session is lost."""
         return self._id is not None
 
-    def tell(self, state: LeaseState) -> None:
-        """Have ``on_told`` called in the other processes, if this process may publish."""
+    def share_state(self, state: LeaseState) -> None:
+        """Publish a state, so that ``on_state`` is called in the other processes."""
         connection = self._connection
         if connection is not None and self.held:
             message = self._signer.sign_now(f"{self.uri}:state", state)
@@ -138,19 +138,19 @@ class Lease:
                 connection.put(Session.publish, self.uri, args, {}, {})
 
     def release(self, timeout: float = PATIENCE) -> None:
-        """Release it for good; return when the router has freed it.
+        """Release the lease and do not ask for it again. Return when the router has freed it.
 
-        :raises WAMPError: The session ended, or the router does not answer.
+        :raises WAMPError: The session has ended, or the router does not answer.
         """
-        connection, number = self._let_go(wanted=False)
+        connection, number = self._release(wanted=False)
         if connection is not None and number is not None:
             deadline = monotonic() + timeout
             request(connection, Session.unregister, number, deadline=deadline)
 
-    def retake(self, timeout: float = PATIENCE) -> bool:
-        """Get it again after :meth:`release`, unless another session holds it by now.
+    def reacquire(self, timeout: float = PATIENCE) -> bool:
+        """Acquire the lease again after :meth:`release`. Return False if another session holds it now.
 
-        :raises WAMPError: The session ended, or the router does not answer.
+        :raises WAMPError: The session has ended, or the router does not answer.
         """
         connection = self._connection
         if connection is None:
@@ -164,34 +164,37 @@ class Lease:
         return self.held
 
     def give_back(self) -> None:
-        """Release it because this process cannot do what it is for, and ask for it again after a pause.
+        """Release the lease, because this process cannot use it, and ask for it again after a pause.
 
-        Another process gets it meanwhile. The pause is doubled each time until :meth:`keep` is called.
+        Another process may acquire it meanwhile. The pause is doubled each time, until :meth:`confirm` is
+        called.
         """
         pause = min(GIVEN_BACK_MAX, PAUSE_MAX * 2.0 ** min(self._given_back, 10))
         self._given_back += 1
         self._not_before = monotonic() + pause * random.uniform(1.0, 1.5)
-        connection, number = self._let_go(wanted=self._wanted)
+        connection, number = self._release(wanted=self._wanted)
         if connection is not None and number is not None:
             with contextlib.suppress(NotJoined):
                 connection.put(Session.unregister, number, CallbackTicket(nothing))
         self._peer.call_at(self._not_before, self.ask)
 
-    def keep(self) -> None:
-        """Note that this process does what the lease is for: the next pause is the first one again."""
+    def confirm(self) -> None:
+        """Confirm that this process can use the lease. This resets the pause of :meth:`give_back`."""
         self._given_back = 0
 
     def stop_asking(self, timeout: float) -> bool:
-        """Stop asking for it; wait until the callbacks of what has happened have returned.
+        """Stop asking for the lease, and wait until all pending callbacks have returned.
 
-        Starts no thread: from Python 3.12 on, none can be started at the end of the interpreter.
+        This starts no thread, because from Python 3.12 on, none can be started while the interpreter ends.
+
+        :returns: Whether all callbacks have returned in time.
         """
         with self._callbacks_done:
             self._wanted = False
             return self._callbacks_done.wait_for(lambda: not self._active_callbacks, timeout)
 
     def _call_back(self, callback: t.Callable[[], object]) -> None:
-        """Have a callback called on a worker, after those before it."""
+        """Call a callback on a worker, after the previous callbacks."""
         if callback is nothing:
             return
         with self._lock:
@@ -206,32 +209,32 @@ class Lease:
                 self._active_callbacks -= 1
                 self._callbacks_done.notify_all()
 
-    # What happens. The reader and the timer call these methods, so none of them waits.
+    # Events. The reader and the timer call these methods, so they must not wait.
 
     def joined(self, connection: Connection) -> None:
-        """Take note of a new session, and ask for the lease in it."""
+        """Ask for the lease in a new session."""
         with self._lock:
             self._connection = connection
             self._asking = False
-        if self._on_told is not None:
+        if self._on_state is not None:
             topic = Subscription(self.uri, unused, options={})
-            topic.take = self._told
+            topic.take = self._on_event
             with contextlib.suppress(NotJoined):
                 connection.put(Session.subscribe, self.uri, {}, topic, CallbackTicket(nothing))
         self.ask()
 
     def lost(self) -> None:
-        """Take note that the session has ended, and the lease with it."""
-        self._let_go(wanted=self._wanted, lost=True)
+        """Lose the lease, because the session has ended."""
+        self._release(wanted=self._wanted, lost=True)
 
     def deleted(self, registration_id: int) -> None:
-        """Ask at once if the registration that has gone was the holder's, or may have been."""
-        if self._others in (None, registration_id):
-            self._others = None
+        """Ask for the lease at once if the registration that is gone may have been the holder's."""
+        if self._holder in (None, registration_id):
+            self._holder = None
             self.ask()
 
     def ask(self) -> None:
-        """Ask for the lease."""
+        """Ask for the lease, unless this process holds it, is asking, or does not want it."""
         with self._lock:
             connection = self._connection
             if connection is None or self._asking or self.held or not self._wanted:
@@ -259,48 +262,50 @@ class Lease:
             if connection is not self._connection:
                 return
             self._asking = False
-            self.taken = error is not None and error.error == error_uris.PROCEDURE_ALREADY_EXISTS
+            self.held_elsewhere = (
+                error is not None and error.error == error_uris.PROCEDURE_ALREADY_EXISTS
+            )
             if self._wanted:
                 self._id = registered
         if error is not None:
             self._refused(connection, error)
         elif self.held:
             self._call_back(self._on_acquired)
-        elif registered is not None:  # it was released meanwhile
+        elif registered is not None:  # release() was called in the meantime
             with contextlib.suppress(NotJoined):
                 connection.put(Session.unregister, registered, CallbackTicket(nothing))
 
     def _refused(self, connection: Connection, message: m.Error) -> None:
-        self._try_again()
-        if not self.taken:
+        self._retry_later()
+        if not self.held_elsewhere:
             logger.warning(
-                "cannot have the lease %s: %s %s", self.uri, message.error, message.readable_args
+                "cannot acquire the lease %s: %s %s", self.uri, message.error, message.readable_args
             )
             return
-        if self._others is not None:
+        if self._holder is not None:
             return
         with contextlib.suppress(NotJoined):
             if connection.session.features.has_registration_meta_api:
                 connection.put(_call, LOOKUP, [self.uri], CallbackTicket(self._looked_up))
-            if self._on_told is not None:
+            if self._on_state is not None:
                 question, _ = payload(
                     connection.transport, self._signer.sign_now(f"{self.uri}:ask", None), {}
                 )
                 connection.put(_call, self.uri, question, CallbackTicket(self._answered_by_holder))
 
     def _looked_up(self, message: object) -> None:
-        """Note which registration to watch."""
+        """Store the registration id of the holder."""
         found = message.readable_args if isinstance(message, m.Result) else ()
         if found and type(found[0]) is int:
-            self._others = found[0]
+            self._holder = found[0]
 
-    def _let_go(self, wanted: bool, *, lost: bool = False) -> tuple[Connection | None, int | None]:
-        # In one step: ask() must not see the old connection with _asking reset, for nothing would answer it.
+    def _release(self, wanted: bool, *, lost: bool = False) -> tuple[Connection | None, int | None]:
+        # All of this is one step. Otherwise ask() could use the old connection, which never answers.
         with self._lock:
             self._wanted = wanted
             number, self._id = self._id, None
-            self._asking = self.taken = False
-            self._others = None
+            self._asking = self.held_elsewhere = False
+            self._holder = None
             connection = self._connection
             if lost:
                 self._connection = None
@@ -310,13 +315,13 @@ class Lease:
 
     def _revoked(self, connection: Connection) -> None:
         if connection is self._connection:
-            self._let_go(self._wanted)
-            self._try_again()
+            self._release(self._wanted)
+            self._retry_later()
 
-    # What the holder says.
+    # The state of the holder.
 
     def _answer(self, work: ActiveMessage) -> Outcome:
-        """Answer which session holds the lease, and tell processes of the app its state."""
+        """Answer with the id of this session. Processes of the app also get the state."""
         who: LeaseState = {"session": self._peer.session_id}
         if self._is_own(work):
             state = self._signer.sign_now(f"{self.uri}:state", self._state())
@@ -324,7 +329,7 @@ class Lease:
         return Success([work.plain(who)])
 
     def _is_own(self, work: ActiveMessage) -> bool:
-        """Whether the caller is a process of the app."""
+        """Return whether the caller is a process of the app."""
         try:
             self._signer.read_recent(f"{self.uri}:ask", work.message.args)
         except InvalidPayload:
@@ -333,15 +338,15 @@ class Lease:
 
     def _answered_by_holder(self, message: object) -> None:
         if isinstance(message, m.Result):
-            self._hear(message.readable_args[1:])
+            self._read_state(message.readable_args[1:])
 
-    def _told(self, event: m.Event) -> bool:
-        self._hear(event.readable_args)
+    def _on_event(self, event: m.Event) -> bool:
+        self._read_state(event.readable_args)
         return True
 
-    def _hear(self, message: t.Sequence[object]) -> None:
-        on_told = self._on_told
-        if on_told is None or self.held:
+    def _read_state(self, message: t.Sequence[object]) -> None:
+        on_state = self._on_state
+        if on_state is None or self.held:
             return
         try:
             state = self._signer.read_recent(f"{self.uri}:state", message)
@@ -349,12 +354,12 @@ class Lease:
             logger.debug("a message to %s is ignored: %s", self.uri, error)
             return
         if isinstance(state, dict):
-            self._call_back(functools.partial(on_told, state))
+            self._call_back(functools.partial(on_state, state))
 
 
 def unused(work: ActiveMessage) -> bool:
-    """Stand in for the handler of a subscription whose events the reader takes."""
-    raise AssertionError("the reader takes these events")
+    """Fail. This is the handler of subscriptions whose events are taken by the reader instead."""
+    raise AssertionError("the reader should have taken this event")
 
 
 def _call(

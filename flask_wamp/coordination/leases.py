@@ -17,14 +17,14 @@ from ..protocol import messages as m
 from ..protocol.session import Session
 from .lease import PAUSE_MAX, PAUSE_MIN, CallbackTicket, Lease, nothing, unused
 
-#: The event that says that a session has lost a registration. Not ``on_delete``: when a session ends,
-#: Crossbar 26.10 publishes that for all its registrations or for none, depending on whether the last one
-#: has other callees (``Dealer.detach`` calls ``_publish`` after its loop).
+#: The meta event for a session that has lost a registration. ``on_delete`` does not work with Crossbar 26.10:
+#: when a session ends, it publishes ``on_delete`` either for all of its registrations or for none, depending
+#: on whether the last one has other callees (``Dealer.detach`` calls ``_publish`` after its loop).
 ON_UNREGISTER = "wamp.registration.on_unregister"
 
 
 class Leases:
-    """The leases of one process, and its subscription to registrations that have gone."""
+    """The leases of one process, and its subscription to :data:`ON_UNREGISTER`."""
 
     has_to_leave = False
 
@@ -42,19 +42,19 @@ class Leases:
         return t.cast(Leases, peer.listener(cls))
 
     def add(self, uri: str, **callbacks: t.Any) -> Lease:
-        """Make a lease and begin to ask for it. Takes what :class:`Lease` takes."""
-        lease = Lease(self._peer, uri, try_again=self.try_again, **callbacks)
+        """Create a lease and ask for it. The arguments are those of :class:`Lease`."""
+        lease = Lease(self._peer, uri, retry_later=self.retry_later, **callbacks)
         self._leases.append(lease)
         if self._connection is not None:
             self._joined(lease, self._connection)
         return lease
 
     def remove(self, lease: Lease) -> None:
-        """Forget a lease that was released."""
+        """Remove a lease that was released."""
         self._leases.remove(lease)
 
-    def try_again(self) -> None:
-        """Ask later for those that are not held, all at once, after a pause that differs by process."""
+    def retry_later(self) -> None:
+        """Ask for all leases that are not held after a random pause, which differs between processes."""
         with self._lock:
             if self._alarm is None:
                 at = monotonic() + random.uniform(PAUSE_MIN, PAUSE_MAX)
@@ -67,19 +67,19 @@ class Leases:
             lease.ask()
 
     def joined(self, connection: Connection) -> None:
-        """Take note of a new session, and ask for all leases in it."""
+        """Ask for all leases in a new session."""
         self._connection = connection
         for lease in list(self._leases):
             self._joined(lease, connection)
 
     def lost(self) -> None:
-        """Take note that the session has ended, and all leases with it."""
+        """Lose all leases, because the session has ended."""
         self._connection = None
         for lease in list(self._leases):
             lease.lost()
 
     def leave(self, deadline: float) -> None:
-        """Do nothing: whoever asked for a lease releases it."""
+        """Do nothing. The code that has added a lease must release it."""
 
     def _joined(self, lease: Lease, connection: Connection) -> None:
         if self._watched is not connection:
@@ -88,7 +88,7 @@ class Leases:
         lease.joined(connection)
 
     def _watch(self, connection: Connection) -> None:
-        """Subscribe to registrations that go, if the router has such events; else try_again() is enough."""
+        """Subscribe to :data:`ON_UNREGISTER` if the router has it. Otherwise, retry_later() is enough."""
         if connection.session.features.has_registration_meta_api:
             topic = Subscription(ON_UNREGISTER, unused)
             topic.take = self._deleted

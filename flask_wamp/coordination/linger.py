@@ -1,10 +1,11 @@
-"""The last callee lingers: a process does not leave before another process serves its procedures.
+"""The last callee lingers. A process does not leave until another process serves its procedures.
 
-A server that restarts its workers ends old ones before new ones are up. HTTP hides that in the listen
-backlog. WAMP has no backlog, and callers would get ``wamp.error.no_such_procedure``.
+A server that restarts its workers may end the old ones before the new ones are ready. HTTP requests then wait
+in the listen backlog. WAMP has no backlog, so callers would get ``wamp.error.no_such_procedure``.
 
-Processes leave one at a time: one that wants to leave registers a procedure that only one session can have,
-and unregisters it after its own procedures. So two processes never take each other for the one that stays.
+Processes leave one at a time. A process that wants to leave first registers a procedure that only one session
+can have. It unregisters this procedure after its own. Otherwise, two processes could leave at once, because
+each relies on the other to stay.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ PAUSE = 0.05
 
 
 class Linger:
-    """Delays the end of one process until others serve its procedures.
+    """Delays the end of a process until others serve its procedures.
 
-    It never waits for the router to read a message, only for answers.
+    It waits only for answers, and never for the router to read a message.
 
-    :param declarations: What the process serves; only shared procedures count.
+    :param declarations: The declarations of the process. Only shared procedures matter.
     """
 
     def __init__(self, connection: Connection, declarations: t.Iterable[Declaration]) -> None:
@@ -50,10 +51,13 @@ class Linger:
         self._pause = threading.Event()
 
     def wait(self, seconds: float) -> None:
-        """Wait until others serve the same procedures, at most ``seconds``. Call :meth:`release` later."""
+        """Wait until others serve the same procedures, at most ``seconds``.
+
+        Call :meth:`release` afterwards.
+        """
         deadline = monotonic() + seconds
         alone = self._shared if self._can_wait() else []
-        # Not permitted, or no router: there is nothing to wait for.
+        # On an error, there is no router or no permission, so there is nothing to wait for.
         with contextlib.suppress(WAMPError):
             while alone and monotonic() < deadline:
                 if self._turn is not None or self._take_turn(deadline):
@@ -62,14 +66,14 @@ class Linger:
                     self._pause.wait(random.uniform(0.5, 1.0) * PAUSE)
 
     def _can_wait(self) -> bool:
-        """Return whether the router can say when others serve the same procedures."""
+        """Return whether this process can find out that others serve the same procedures."""
         features = self._connection.session.features
         if not (self._shared and features.can_share):
-            return False  # a successor gets the procedures when this process has left
+            return False  # a successor can register the procedures only after this process has left
         if not features.has_registration_meta_api:
             logger.warning(
-                "the router does not announce 'registration_meta_api': this process leaves without waiting "
-                "for others that serve its procedures"
+                "the router does not announce 'registration_meta_api', so this process does not wait for "
+                "others that serve its procedures before it leaves"
             )
         return features.has_registration_meta_api
 
@@ -81,7 +85,7 @@ class Linger:
             self._turn = None
 
     def _take_turn(self, deadline: float) -> bool:
-        """Try to become the process that may leave; return whether this one is.
+        """Try to become the process that may leave next. Return whether this process is.
 
         :raises ApplicationError: The router does not permit it.
         """
@@ -100,9 +104,9 @@ class Linger:
     def _without_successor(
         self, registrations: list[Registration], deadline: float
     ) -> list[Registration]:
-        """Return the registrations that no other session has, or of which the router said nothing in time.
+        """Return the registrations that no other session has, or for which the router did not answer in time.
 
-        :raises ApplicationError: The router does not permit to ask.
+        :raises ApplicationError: The router does not permit the question.
         """
         asked = []
         for registration in registrations:
@@ -119,9 +123,9 @@ class Linger:
 
 
 def _is_alone(count: object) -> bool:
-    """Whether there is only one callee. A router may answer anything.
+    """Return whether there is only one callee.
 
-    :raises ProtocolError: The answer is not a number, so there is nothing to wait for.
+    :raises ProtocolError: The router's answer is not a number.
     """
     if not isinstance(count, int):
         raise ProtocolError(f"{COUNT_CALLEES} did not return a number")

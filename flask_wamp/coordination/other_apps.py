@@ -1,12 +1,12 @@
-"""A warning about procedures that two different applications share.
+"""A warning if two different applications register the same procedure.
 
-Processes of one application register the same procedures, and the router distributes the calls among them. If
-another application registers one of these URIs, it gets its part of the calls too, and no peer sees an
-error. So each process looks at its registrations after it has joined. HELLO names the application
-(:func:`.identity.app_extra`), and ``wamp.session.get`` returns that name, if the router shows it.
+The processes of one application register the same procedures, and the router distributes the calls among
+them. If another application registers one of these URIs too, it gets some of the calls, and there is no
+error. So each process checks its registrations after it has joined. HELLO contains the name of the
+application (:func:`.identity.app_extra`), and some routers return it from ``wamp.session.get``.
 
-The number of questions is bounded, nothing waits for the answers, and a refusal ends the questions of the
-process.
+The number of calls is limited, and no thread waits for the answers. If the router does not permit a call, the
+process makes no more.
 
 Source: WAMP Advanced Profile, "Registration Meta API" and "Session Meta API".
 """
@@ -33,20 +33,20 @@ from .lease import CallbackTicket
 
 logger = get_logger("flask_wamp")
 
-#: How many registrations are looked at after each join, how many sessions, and how many applications a
-#: process warns about. Each join takes other registrations and sessions, so that many processes see more.
+#: The most registrations and sessions that a process checks after a join, and the most applications that it
+#: warns about. The registrations and sessions are chosen at random, so several processes check more of them.
 MAX_REGISTRATIONS, MAX_SESSIONS, MAX_WARNINGS = 20, 20, 20
 
-#: Errors that say nothing about the next question.
+#: Errors after which the process makes further calls.
 _GONE = (error_uris.NO_SUCH_REGISTRATION, error_uris.NO_SUCH_SESSION)
 
 Next = t.Callable[[object], None]
 
 
 class OtherApps:
-    """Looks for other applications that share the procedures of this one.
+    """Looks for other applications that register the same procedures as this one.
 
-    :param served: Returns what the process serves; only shared procedures count.
+    :param served: Returns the declarations of the process. Only shared procedures matter.
     """
 
     has_to_leave = False
@@ -58,11 +58,11 @@ class OtherApps:
         self._permitted = True
         self._lock = threading.Lock()
         self._seen: set[int] = set()
-        """The sessions that were asked about in the present session."""
+        """The ids of the sessions that were checked since the last join."""
         self._warned: set[str] = set()
 
     def joined(self, connection: Connection) -> None:
-        """Ask for the callees of some registrations. Does not wait."""
+        """Ask the router for the callees of some registrations. Does not wait."""
         if not (self._permitted and connection.session.features.has_callee_meta_api):
             return
         own = self._peer.session_id
@@ -76,17 +76,17 @@ class OtherApps:
     extended = joined
 
     def lost(self) -> None:
-        """Do nothing: answers that have not come do not matter."""
+        """Do nothing. Pending calls need no cleanup."""
 
     def leave(self, deadline: float) -> None:
         """Do nothing."""
 
     def _ask(self, connection: Connection, procedure: str, number: object, found: Next) -> None:
         def answered(message: object) -> None:
-            # The reader calls this. Others choose how large their details are, so a worker decodes them.
+            # The reader calls this. The details of other sessions may be large, so a worker decodes them.
             self._peer.pool.submit(functools.partial(self._answered, message, found))
 
-        with contextlib.suppress(WAMPError):  # the session has ended; the next one looks again
+        with contextlib.suppress(WAMPError):  # the session has ended, and the next one checks again
             connection.put(Session.call, procedure, [number], {}, {}, CallbackTicket(answered))
 
     def _answered(self, message: object, found: Next) -> None:
@@ -118,9 +118,9 @@ class OtherApps:
                 return
             self._warned.add(other)
         logger.warning(
-            "the application %r registers %s too, which this application, %r, serves: the router sends each "
-            "call to one of the two. Set another WAMP_URI_PREFIX in one of them, if that is not intended",
-            safe_text(other),
+            "%s is registered by this application (%r) and also by another one (%r), so each of them gets "
+            "some of the calls. If that is not intended, set a different WAMP_URI_PREFIX in one of them",
             uri,
             self._own,
+            safe_text(other),
         )

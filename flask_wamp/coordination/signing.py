@@ -1,11 +1,12 @@
-"""Signatures: what the processes of one app say to each other cannot be forged by other sessions.
+"""Signatures of the messages between the processes of an app, so that other sessions cannot forge them.
 
-The processes of an app coordinate through procedures and topics below ``<prefix>.flask_wamp.``. A router
-lets every session call and publish there whose role may, so each message carries an HMAC of its content and
-of what it is for. The key is derived from ``SECRET_KEY``; ``SECRET_KEY_FALLBACKS`` are accepted too, while a
-key is being replaced. An app without ``SECRET_KEY`` signs with its WAMP secret, ticket or private key. One
-that has none of these joins as anybody does, and any session of its role may do all it does; then messages
-are not signed.
+The processes of an app coordinate through procedures and topics below ``<prefix>.flask_wamp.``. Other
+sessions may have the right to call and publish there too. So each message carries an HMAC of its content and
+its purpose.
+
+The key is derived from ``SECRET_KEY``. While a key is being replaced, ``SECRET_KEY_FALLBACKS`` are accepted
+too. An app without ``SECRET_KEY`` signs with its WAMP secret, ticket or private key. An app without any of
+these does not sign its messages. It joins anonymously, so other sessions have the same rights anyway.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ import msgspec
 from ..exceptions import InvalidPayload, SerializationError
 
 Keys = t.Callable[[], t.Sequence[bytes]]
-"""Returns the keys, the one to sign with first; none: messages are not signed."""
+"""Returns the keys. The first one signs. Without keys, messages are not signed."""
 
 MAX_AGE = 60.0
-"""Seconds after which a message that says when it was sent is refused. Clocks may differ by as much."""
+"""Seconds after which a message with a timestamp is refused. The clocks of two processes may differ by as
+much."""
 
 
 class Signer:
     """Signs values and reads signed ones.
 
-    :param keys: Called with every message, for an app may set ``SECRET_KEY`` late.
+    :param keys: Called for every message, because an app may set ``SECRET_KEY`` late.
     """
 
     def __init__(self, keys: Keys = lambda: ()) -> None:
@@ -40,7 +42,7 @@ class Signer:
     def sign(self, purpose: str, value: object) -> list[bytes]:
         """Return a payload that carries a value.
 
-        :param purpose: What it is for: signed for one purpose, it is refused for another.
+        :param purpose: The purpose of the message. :meth:`read` refuses it for any other purpose.
         :raises SerializationError: The value cannot be encoded.
         """
         data = _encode(value)
@@ -64,25 +66,27 @@ class Signer:
         return _decode(data)
 
     def sign_now(self, purpose: str, value: object) -> list[bytes]:
-        """Do as :meth:`sign`, and say when, so that the message cannot be sent again later."""
+        """Sign a value like :meth:`sign`, with a timestamp, so that the message cannot be replayed later."""
         return self.sign(purpose, [time.time(), value])
 
     def read_recent(self, purpose: str, payload: t.Sequence[object]) -> object:
-        """Do as :meth:`read` with what :meth:`sign_now` made.
+        """Return the value that a payload of :meth:`sign_now` carries.
 
-        :raises InvalidPayload: It was not signed by a process of this app, or long ago.
+        :raises InvalidPayload: It was not signed by a process of this app, or it is too old.
         """
         stamped = self.read(purpose, payload)
         if not (isinstance(stamped, list) and len(stamped) == 2):
-            raise InvalidPayload("not a signed message with a time")
+            raise InvalidPayload("not a signed message with a timestamp")
         sent_at, value = stamped
         if not is_finite(sent_at) or abs(time.time() - sent_at) > MAX_AGE:
-            raise InvalidPayload(f"signed more than {MAX_AGE:g} s ago, or clocks differ")
+            raise InvalidPayload(
+                f"the message was signed more than {MAX_AGE:g} s ago, or the clocks differ"
+            )
         return value
 
 
 def is_finite(value: object) -> t.TypeGuard[int | float]:
-    """Whether a value of another process is a number to calculate with."""
+    """Return whether a value from another process is a finite number."""
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
@@ -95,7 +99,7 @@ def _encode(value: object) -> bytes:
     try:
         return msgspec.msgpack.encode(value)
     except (OverflowError, UnicodeError):
-        # Integers over 64 bits and lone surrogates: JSON has them.
+        # MessagePack cannot encode integers over 64 bits and lone surrogates. JSON can.
         pass
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(str(error)) from None

@@ -1,7 +1,7 @@
-"""A Crossbar.io node for development and tests: find or build it, configure it, start and stop it.
+"""Find, build, configure, start and stop a Crossbar.io node for development and tests.
 
-``flask wamp router``, ``python -m flask_wamp.crossbar`` and the fixtures of
-:mod:`flask_wamp.testing` are made of this. It needs Crossbar, and neither Flask nor a session.
+``flask wamp router``, ``python -m flask_wamp.crossbar`` and the fixtures of :mod:`flask_wamp.testing` use
+this. It needs neither Flask nor a session.
 """
 
 from __future__ import annotations

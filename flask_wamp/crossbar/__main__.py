@@ -1,4 +1,4 @@
-"""``python -m flask_wamp.crossbar``: run a development router, or only build what it needs."""
+"""``python -m flask_wamp.crossbar``: run Crossbar.io for development, or only build its environment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m flask_wamp.crossbar", description=__doc__)
     parser.add_argument(
-        "--build", action="store_true", help="find or build Crossbar.io, and stop there"
+        "--build", action="store_true", help="find or build Crossbar.io, but do not run it"
     )
     parser.add_argument(
-        "--url", action="append", help=f"a router URL to serve; {DEFAULT_URL} by default"
+        "--url", action="append", help=f"a router URL to serve, {DEFAULT_URL} by default"
     )
     parser.add_argument("--realm", default=DEFAULT_REALM, help="the realm to serve (%(default)s)")
     options = parser.parse_args()

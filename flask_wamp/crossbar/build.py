@@ -1,8 +1,8 @@
-"""Find Crossbar.io, or build it an environment of its own.
+"""Find Crossbar.io, or build a separate environment for it.
 
-Crossbar cannot live in the app's environment: it brings some 140 packages and pins a few of them
-to old releases. So it is looked for in three places, in this order: where ``FLASK_WAMP_CROSSBAR``
-points, on ``PATH``, and in ``flask-wamp/crossbar`` in the user's cache folder.
+Crossbar cannot be installed in the app's environment: it requires about 140 packages and pins some of them to
+old releases. It is searched for in three places, in this order: the path in ``FLASK_WAMP_CROSSBAR``, the
+folders in ``PATH``, and ``flask-wamp/crossbar`` in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -21,39 +21,40 @@ from . import pip
 from .errors import RouterError
 
 REQUIREMENT = "crossbar==26.10.1"
-"""What is installed: the release this library is tested with."""
+"""The requirement to install. This library is tested with this release."""
 
 OLDEST_PYTHON = (3, 11)
-"""The oldest Python Crossbar runs on."""
+"""The oldest Python that Crossbar supports."""
 
-#: Written last: an environment without it was left half-built.
+#: This file is written last. If it is missing, the environment is incomplete.
 _MARKER = "flask-wamp-complete"
 
-#: ``sys.executable`` comes before these, in the order in which Crossbar's dependencies have wheels.
+#: The Pythons to try after ``sys.executable``. Those for which Crossbar's dependencies have wheels come
+#: first.
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.14", "python3")
 
 _PROBE = "import sys, venv; print(*sys.version_info[:2])"
 
 Echo = t.Callable[[str], object]
-"""Tells the person at the terminal something, one line at a time."""
+"""Prints one line for the user at the terminal."""
 
 say: Echo = functools.partial(print, flush=True)
-"""The :data:`Echo` where none is given."""
+"""The default :data:`Echo`."""
 
 
 def ensure_crossbar(echo: Echo = say) -> Path:
-    """Find Crossbar's executable, and build its environment where there is none.
+    """Return the path of Crossbar's executable. Build its environment if Crossbar is not installed.
 
     :param echo: Called with each line of progress.
-    :raises RouterError: It is not there and cannot be built.
+    :raises RouterError: Crossbar is not installed, and its environment cannot be built.
     """
     return find_crossbar() or build_crossbar(echo)
 
 
 def find_crossbar() -> Path | None:
-    """Find Crossbar's executable; None where there is none.
+    """Return the path of Crossbar's executable. None if Crossbar is not installed.
 
-    :raises RouterError: ``FLASK_WAMP_CROSSBAR`` names something else.
+    :raises RouterError: ``FLASK_WAMP_CROSSBAR`` is not the path of an executable file.
     """
     named = os.environ.get("FLASK_WAMP_CROSSBAR")
     if named:
@@ -66,16 +67,16 @@ def find_crossbar() -> Path | None:
 
 
 def crossbar_home() -> Path:
-    """Return the path of the environment that :func:`build_crossbar` builds. It need not exist."""
+    """Return the path of the environment that :func:`build_crossbar` builds. It may not exist yet."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser().absolute() / "flask-wamp" / "crossbar"
 
 
 def crossbar_python(crossbar: Path | None = None) -> Path | None:
-    """Return the Python that runs Crossbar. It has autobahn and all serializers.
+    """Return the path of the Python that runs Crossbar. Autobahn and all serializers are installed there.
 
-    :param crossbar: Crossbar's executable; found by :func:`find_crossbar` when not given.
-    :returns: None where there is no Crossbar, or no Python beside it.
+    :param crossbar: Crossbar's executable. :func:`find_crossbar` finds it by default.
+    :returns: None if there is no Crossbar, or no Python in the same folder.
     """
     crossbar = crossbar or find_crossbar()
     python = crossbar and crossbar.resolve().with_name("python")
@@ -83,26 +84,26 @@ def crossbar_python(crossbar: Path | None = None) -> Path | None:
 
 
 def build_crossbar(echo: Echo = say, *, python: str | None = None) -> Path:
-    """Build Crossbar's own environment in the user's cache folder, unless it is there.
+    """Build Crossbar's environment in the user's cache folder, unless it exists.
 
-    Takes a minute or two and about 380 MB, once. Two processes that ask at the same time build
-    it once. What is left after a failure is removed.
+    This takes a minute or two and about 380 MB. If two processes call this at the same time, only one of them
+    builds the environment. An incomplete environment is removed after a failure.
 
     :param echo: Called with each line of progress.
-    :param python: The Python to build it with; one that is new enough is looked for by default.
-    :raises RouterError: With a sentence that says what is missing.
+    :param python: The Python to build it with. By default, one that is new enough is searched for.
+    :raises RouterError: The environment cannot be built. The text says what is missing.
     """
     home = crossbar_home()
     with _lock(home) as locked:
         if not locked.acquire(wait=False):
-            echo(f"Another process is building {home}: waiting for it.")
+            echo(f"Waiting for another process that is building {home}.")
             locked.acquire(wait=True)
         if not _is_complete(home):
             _build(home, python or _find_python(), echo)
     return _executable(home)
 
 
-# Where it is.
+# Finding Crossbar.
 
 
 def _named(path: Path) -> Path:
@@ -116,7 +117,7 @@ def _executable(home: Path) -> Path:
 
 
 def _is_complete(home: Path) -> bool:
-    """Whether the environment was built to its end, and its Python is still there."""
+    """Return whether the environment is complete, and its Python still exists."""
     return (home / _MARKER).is_file() and (home / "bin" / "python").exists()
 
 
@@ -145,7 +146,7 @@ class _Lock:
 
 @contextlib.contextmanager
 def _lock(home: Path) -> t.Iterator[_Lock]:
-    """Hold a lock beside the environment. The kernel releases it when the process dies."""
+    """Open the lock file of the environment. The kernel releases the lock when the process ends."""
     home.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(home.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -154,12 +155,12 @@ def _lock(home: Path) -> t.Iterator[_Lock]:
         os.close(fd)
 
 
-# How it is built.
+# Building the environment.
 
 
 def _build(home: Path, python: str, echo: Echo) -> None:
     echo(f"Building an environment for Crossbar.io in {home}")
-    echo("(about 380 MB, a minute or two, once)")
+    echo("(This happens only once. It takes a minute or two, and about 380 MB.)")
     try:
         shutil.rmtree(home, ignore_errors=True)
         command = _create_environment(python, home)
@@ -179,8 +180,8 @@ def _find_python() -> str:
             return candidate
     oldest = ".".join(map(str, OLDEST_PYTHON))
     raise RouterError(
-        f"Crossbar.io needs Python {oldest} or newer, and there is none on PATH: install one "
-        "(the app may keep its own), or name a Crossbar with FLASK_WAMP_CROSSBAR"
+        f"Crossbar.io needs Python {oldest} or newer, and there is none on PATH. Install one (your app can "
+        "use another), or set FLASK_WAMP_CROSSBAR to the path of a crossbar executable"
     )
 
 
@@ -194,9 +195,10 @@ def _candidates() -> t.Iterator[str]:
 
 
 def _version(python: str) -> tuple[int, ...]:
-    """Return the version of a Python that can make environments; ``()`` if it does not run.
+    """Return the version of a Python that has the module ``venv``. Return ``()`` if it does not run.
 
-    The shim of a version manager exists and is executable even if it fails, so it has to be run.
+    The shim of a version manager is an executable file even if its Python is not installed, so it must be
+    run.
     """
     try:
         answer = _run([python, "-c", _PROBE])
@@ -206,20 +208,20 @@ def _version(python: str) -> tuple[int, ...]:
 
 
 def _create_environment(python: str, home: Path) -> list[str]:
-    """Create an empty environment; return the command that is pip in it."""
+    """Create an empty environment. Return the command that runs pip in it."""
     created = _run([python, "-m", "venv", str(home)])
     inside = str(home / "bin" / "python")
     if created.returncode == 0:
         return [inside, "-m", "pip"]
-    # Debian splits ensurepip off into python3-venv: then our own pip installs into the new one.
+    # Debian has ensurepip in another package, python3-venv. Without it, use the pip of this environment.
     _run([python, "-m", "venv", "--clear", "--without-pip", str(home)])
     borrowed = [sys.executable, "-m", "pip", "--python", inside]
     if _runs([*borrowed, "--version"]):
         return borrowed
     last = (created.stdout + created.stderr).strip().splitlines()[-1:] or ["no reason given"]
     raise RouterError(
-        f"{python} cannot create an environment ({last[0].strip()}): "
-        "on Debian and Ubuntu, apt install python3-venv"
+        f"{python} cannot create an environment ({last[0].strip()}). "
+        "On Debian and Ubuntu, run: apt install python3-venv"
     )
 
 

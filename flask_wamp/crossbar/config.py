@@ -1,4 +1,4 @@
-"""A configuration for a Crossbar node that serves this machine, for development and tests."""
+"""The configuration of a Crossbar node that serves this machine, for development and tests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..transports import RouterURL, parse_router_url
 from .errors import RouterError
 
 DEFAULT_URL = "ws://127.0.0.1:8080/ws"
-"""Where a development router listens when nothing else is said."""
+"""The URL on which a development router listens by default."""
 
 DEFAULT_REALM = "realm1"
-"""The realm it serves when nothing else is said."""
+"""The realm that it serves by default."""
 
-#: What Crossbar accepts as one segment of a Web path.
+#: Matches a segment of a Web path that Crossbar accepts.
 _SEGMENT = re.compile(r"[a-z0-9A-Z_\-]+\Z")
 
 _ANONYMOUS = {"anonymous": {"type": "static", "role": "anonymous"}}
 
 
-#: The web pages of this machine, as Crossbar writes them: with a port, and without brackets. Any other page
-#: that is opened here could do what the programs of this machine may do.
+#: The origins of this machine, in Crossbar's notation, with a port and without brackets. Other origins are
+#: not allowed: a page of any website, opened in a browser here, would get all rights of a local program.
 _OWN_ORIGINS = [
     f"{scheme}://{host}:*"
     for scheme in ("http", "https")
@@ -32,7 +32,7 @@ _OWN_ORIGINS = [
 
 
 def _origin_pattern(origin: str) -> str:
-    """Write an origin as Crossbar does."""
+    """Return an origin in Crossbar's notation."""
     if origin == "*":
         return origin
     parts = urlsplit(origin)
@@ -45,9 +45,9 @@ _HTTP_PORTS = {"http": 80, "https": 443}
 
 
 def local_url(url: str) -> RouterURL:
-    """Take apart the URL that a router on this machine is to listen on.
+    """Parse the URL on which a router on this machine is to listen.
 
-    :raises RouterError: It is not a router URL, or it names another machine.
+    :raises RouterError: It is not a router URL, or its host is not this machine.
     """
     try:
         parsed = parse_router_url(url)
@@ -55,12 +55,12 @@ def local_url(url: str) -> RouterURL:
         raise RouterError(str(error)) from None
     if parsed.embedded or parsed.memory:
         raise RouterError(
-            f"Crossbar.io cannot listen on {parsed.shown}: use ws://, tcp:// or unix://"
+            f"Crossbar.io cannot listen on {parsed.shown}. Use ws://, tcp:// or unix://"
         )
     if not parsed.local:
         raise RouterError(
-            f"a development router serves this machine only, and {parsed.shown} names another host: "
-            "use 127.0.0.1, or start a Crossbar of your own there"
+            f"a development router serves this machine only, but the host of {parsed.shown} is another one. "
+            "Use 127.0.0.1, or run Crossbar.io yourself on that host"
         )
     return parsed._replace(host="127.0.0.1") if parsed.host == "localhost" else parsed
 
@@ -81,22 +81,22 @@ def node_config(
 ) -> dict[str, t.Any]:
     """Build the configuration of a Crossbar node with one router worker.
 
-    Everybody joins as ``anonymous``, a role that may do everything, ``wamp.`` meta calls and
-    subscriptions included, and whose callers and publishers are disclosed.
+    All clients join with the role ``anonymous``. This role may do everything, including ``wamp.`` meta calls
+    and subscriptions. Callers and publishers are disclosed.
 
-    :param urls: Router URLs of this machine, one transport each.
-    :param auto_ping_interval_ms: Ping WebSocket clients this often; off by default.
-    :param auto_ping_timeout_ms: Drop a client that has not answered a ping after this time.
-    :param max_message_size: Bytes, both directions; Crossbar's default is 16 MiB.
-    :param auth: Crossbar's ``auth`` for all transports, in place of anonymous.
-    :param roles: More roles of ``realm``, as Crossbar writes them.
-    :param realms: More realms, as Crossbar writes them.
-    :param event_history: Topics of ``realm`` whose events are kept:
+    :param urls: Router URLs of this machine. Each gets a transport.
+    :param auto_ping_interval_ms: Milliseconds between two pings to a WebSocket client. Off by default.
+    :param auto_ping_timeout_ms: Milliseconds after which a client that has not answered a ping is dropped.
+    :param max_message_size: Bytes of the largest message, in both directions. Crossbar's default is 16 MiB.
+    :param auth: Crossbar's ``auth`` for all transports, instead of anonymous authentication.
+    :param roles: Additional roles of ``realm``, as in Crossbar's configuration.
+    :param realms: Additional realms, as in Crossbar's configuration.
+    :param event_history: Topics of ``realm`` whose events are stored:
         ``{"uri": "com.example.news", "match": "exact", "limit": 100}``.
-    :param origins: Origins whose web pages may join, besides those of this machine:
-        ``https://example.com``, or ``*`` for all. Programs that send no origin may join anyway.
+    :param origins: Origins whose web pages may join, in addition to those of this machine:
+        ``https://example.com``, or ``*`` for all. Programs that send no origin can always join.
     :param tls: Crossbar's ``tls`` of an endpoint, for ``wss://`` and ``tls://`` URLs.
-    :raises RouterError: A URL that no development router can serve.
+    :raises RouterError: A development router cannot serve a URL.
     """
     websocket = {
         "auto_ping_interval": auto_ping_interval_ms,
@@ -122,7 +122,7 @@ def node_config(
 
 
 def role(name: str) -> dict[str, t.Any]:
-    """Return a role that may do everything and hides nothing."""
+    """Return a role that may do everything, and whose callers and publishers are disclosed."""
     everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
     return {
         "name": name,
@@ -144,14 +144,14 @@ def _options(options: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _web(endpoint: RouterURL, service: dict[str, t.Any], tls: t.Any) -> dict[str, t.Any]:
-    """Return a Web transport. A WebSocket transport would answer on every path."""
+    """Return a Web transport, because a WebSocket transport would answer on every path."""
     node: dict[str, t.Any] = {"type": "websocket", **service}
     path = endpoint.path.partition("?")[0].strip("/")
     *parents, last = path.split("/")
     for segment in (*parents, last):
         if path and not _SEGMENT.match(segment):
             raise RouterError(
-                f"Crossbar cannot serve the path of {endpoint.shown}: use one like /ws"
+                f"Crossbar cannot serve the path of {endpoint.shown}. Use a path such as /ws"
             )
     paths = {last or "/": node}
     for segment in reversed(parents):
@@ -168,8 +168,8 @@ def _listen(endpoint: RouterURL, tls: t.Any) -> dict[str, t.Any]:
         return {"type": "unix", "path": endpoint.path}
     if endpoint.secure and tls is None:
         raise RouterError(
-            f"a development router has no certificate for {endpoint.shown}: "
-            "use ws:// or tcp:// on this machine"
+            f"a development router has no certificate for {endpoint.shown}. "
+            "Use ws:// or tcp:// on this machine"
         )
     listen = {"type": "tcp", "interface": endpoint.host, "port": endpoint.port}
     if endpoint.family == socket.AF_INET6:

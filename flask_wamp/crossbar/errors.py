@@ -2,7 +2,7 @@ from __future__ import annotations
 
 
 class RouterError(RuntimeError):
-    """A development router cannot be found, built, configured or started.
+    """Raised if a development router cannot be found, built, configured or started.
 
-    Its text is a sentence for the person at the terminal: it says what to do.
+    The text is for the user at the terminal, and says what to do.
     """

@@ -1,4 +1,4 @@
-"""Run pip, show how far it is, and say in one sentence why it failed."""
+"""Run pip, show its progress, and explain in one sentence why it failed."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _PROGRESS = re.compile(
     r"|WARNING: (?P<retry>Retrying) "
 )
 
-#: What pip's output says, and what that means; the first that matches.  A compiler that is
-#: missing comes first: pip may have retried a connection before it got that far.
+#: Patterns of pip's output, each with an explanation. The first that matches is used. A missing compiler
+#: comes first, because pip may have retried a connection before that.
 _REASONS: list[tuple[str, str]] = [
     (
         r"error: command '.*(cc|gcc|clang|c\+\+|g\+\+)\S*'? failed|unable to execute '|Python\.h"
         r"|No such file or directory: '(cc|gcc|clang|c\+\+|g\+\+)'",
-        "one of its dependencies has no ready-made wheel for this machine, and there is no C "
-        "compiler that works to build it: install one, and Python's headers (on Debian and "
-        "Ubuntu, apt install build-essential python3-dev), and try again",
+        "one of its dependencies has no wheel for this machine, and there is no working C compiler to build "
+        "it. Install a compiler and Python's headers (on Debian and Ubuntu, run: "
+        "apt install build-essential python3-dev), and try again",
     ),
     (
         r"No space left on device",
-        "the disk is full: it needs about 380 MB in the cache folder, and the temporary folder "
-        "as much for a while",
+        "the disk is full. It needs about 380 MB in the cache folder, and temporarily as much in the "
+        "temporary folder",
     ),
     (
         r"NewConnectionError|Failed to establish a new connection|name resolution"
         r"|Max retries exceeded|Connect(ion)?TimeoutError|Read timed out|ProxyError|SSLError"
         r"|Connection refused|Network is unreachable|Connection broken|Retrying \(Retry"
         r"|\(from versions: none\)",
-        "pip cannot reach its package index: check the network, and pip's proxy and index "
-        "settings, and try again",
+        "pip cannot reach its package index. Check the network, and pip's settings for the proxy and the "
+        "index, and try again",
     ),
 ]
 
-#: Two dependencies have an optional C extension: without it no compiler is needed.
+#: Two dependencies have an optional C extension. Without it, they need no compiler.
 _NO_EXTENSIONS = {"PYBJDATA_NO_EXTENSION": "1", "PYUBJSON_NO_EXTENSION": "1"}
 
 
@@ -53,10 +53,10 @@ def install(
 ) -> None:
     """Install one requirement.
 
-    :param command: What pip is in the environment to install into.
-    :param log: Gets all that pip says.
-    :param echo: Called once a package.
-    :raises RouterError: With the reason.
+    :param command: The command that runs pip in the environment.
+    :param log: The file to which pip's output is written.
+    :param echo: Called with a line of progress for each package.
+    :raises RouterError: pip failed. The text says why.
     """
     environ = {**clean_environ(), **_NO_EXTENSIONS, "PYTHONUNBUFFERED": "1"}
     started = time.monotonic()
@@ -87,7 +87,10 @@ def install(
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:
-    """Let pip remove its temporary folders; it is in a session of its own, so Ctrl-C is ours."""
+    """Interrupt pip, so that it removes its temporary folders.
+
+    It runs in its own session, so it has not got the Ctrl-C that this process got.
+    """
     process.send_signal(signal.SIGINT)
     try:
         process.wait(5)
@@ -96,7 +99,7 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
 
 
 def clean_environ() -> dict[str, str]:
-    """Our environment without what bends another Python: ``PYTHONPATH``, ``PYTHONWARNINGS``."""
+    """Return the environment variables without those that would affect another Python, as ``PYTHONPATH``."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
@@ -109,7 +112,7 @@ def _progress(line: str) -> str:
     if match["install"]:
         return f"installing {match['install'].count(',') + 1} packages"
     if match["retry"]:
-        return "no answer from the package index, trying again"
+        return "got no answer from the package index, trying again"
     return f"collecting {match['collect']}"
 
 
@@ -119,4 +122,4 @@ def _reason(output: list[str], log: Path) -> str:
         if re.search(pattern, text):
             return reason
     errors = [line.strip() for line in output if line.startswith("ERROR")] or ["pip failed"]
-    return f"{errors[-1]} (all that pip said is in {log})"
+    return f"{errors[-1]} (pip's full output is in {log})"

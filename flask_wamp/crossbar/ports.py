@@ -1,4 +1,4 @@
-"""Check addresses of this machine: free, in use, answering."""
+"""Check whether addresses of this machine are free, in use, or served by a WAMP router."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from ..transports import Address, RouterURL
 from .errors import RouterError
 
-#: Below the ephemeral ports of Linux (32768) and of the IANA (49152).  On those a client that tries
-#: to reconnect can, once in a while, connect to itself and keep the router from listening.
+#: These are below the ephemeral ports of Linux (32768) and of the IANA (49152). On an ephemeral port, a
+#: client that tries to reconnect may connect to itself, and the router could then not listen on it.
 _FREE_PORTS = range(20000, 32000)
 
 _PROBE_TIMEOUT = 1.0
@@ -25,16 +25,16 @@ _UPGRADE = (
     "Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n"
 )
 
-#: RawSocket: magic octet, longest message and serializer (msgpack), two reserved.
+#: The handshake of RawSocket: magic octet, maximum length and serializer (MessagePack), two reserved octets.
 _RAWSOCKET = b"\x7f\xf2\x00\x00"
 
 
 def free_port(*preferred: int) -> int:
     """Find a free TCP port of 127.0.0.1.
 
-    :param preferred: Taken if they are free, the first first.
+    :param preferred: Ports to try first, in this order.
     """
-    # A generator of its own: tests seed the shared one, and then all ask for the same port.
+    # Tests may seed the shared generator, and would then all get the same ports.
     choices = random.SystemRandom().sample(_FREE_PORTS, k=100)
     for port in (*preferred, *choices):
         with contextlib.suppress(OSError):
@@ -44,9 +44,9 @@ def free_port(*preferred: int) -> int:
 
 
 def check_free(endpoint: RouterURL) -> None:
-    """Make sure that a router can listen there.
+    """Check that a router can listen on an address.
 
-    :raises RouterError: With the sentence that says why not.
+    :raises RouterError: It cannot. The text says why.
     """
     if endpoint.unix:
         _check_unix(endpoint)
@@ -57,14 +57,14 @@ def check_free(endpoint: RouterURL) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise RouterError(
-                f"{where} is in use by another program: stop it, or choose another port "
+                f"{where} is in use by another program. Stop it, or choose another port "
                 f"(WAMP_ROUTER_URL, now {endpoint.shown})"
             ) from None
-        raise RouterError(f"{where} cannot be listened on: {error.strerror}") from None
+        raise RouterError(f"cannot listen on {where}: {error.strerror}") from None
 
 
 def wait_until_free(endpoint: RouterURL, timeout: float) -> None:
-    """Wait until a router that has ended has let go of its address, at most ``timeout`` seconds."""
+    """Wait until the address of a router that has ended is free, at most ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
@@ -76,10 +76,10 @@ def wait_until_free(endpoint: RouterURL, timeout: float) -> None:
 
 
 def answers(endpoint: RouterURL) -> bool:
-    """Return whether a WAMP router accepts clients there.
+    """Return whether a WAMP router accepts clients at an address.
 
-    A TCP connection is not enough: Crossbar opens the port of a Web transport before it serves its
-    paths.
+    It is not enough that the TCP connection succeeds, because Crossbar opens the port of a Web transport
+    before it serves its paths.
     """
     try:
         with _connect(endpoint) as connection:
@@ -96,7 +96,7 @@ def answers(endpoint: RouterURL) -> bool:
 
 def _bind(family: socket.AddressFamily, address: Address) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # What Crossbar does too: connections of a router that has just ended do not count.
+        # Crossbar sets this too. Connections of a router that has just ended then do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         probe.listen(1)
@@ -107,14 +107,14 @@ def _check_unix(endpoint: RouterURL) -> None:
     if not path.parent.is_dir():
         raise RouterError(f"{endpoint.shown}: there is no folder {path.parent}")
     if path.exists() and not path.is_socket():
-        raise RouterError(f"{endpoint.shown}: there is a file of that name, which is not a socket")
+        raise RouterError(f"{endpoint.shown}: {path} is a file, but not a socket")
     try:
         _connect(endpoint).close()
     except OSError:
-        path.unlink(missing_ok=True)  # left behind by a router that was killed
+        path.unlink(missing_ok=True)  # a router that was killed has left it behind
     else:
         raise RouterError(
-            f"{endpoint.shown} is in use by another program: stop it, or choose another path"
+            f"{endpoint.shown} is in use by another program. Stop it, or choose another path"
         )
 
 
@@ -130,7 +130,7 @@ def _connect(endpoint: RouterURL) -> socket.socket:
 
 
 def _unverified(connection: socket.socket) -> socket.socket:
-    """Start TLS without verifying the certificate: the router was started by this process."""
+    """Start TLS without verifying the certificate, because this process has started the router."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

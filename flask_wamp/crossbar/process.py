@@ -1,4 +1,4 @@
-"""Run a Crossbar node that does not outlive this process."""
+"""Run a Crossbar node that ends with this process."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _COLOR = {True: "true", False: "false", None: "auto"}
 
 
 class DevRouter:
-    """A Crossbar node of our own on this machine.
+    """A Crossbar node on this machine, for development and tests.
 
     ::
 
         with DevRouter("ws://127.0.0.1:8080/ws", "realm1") as router:
             router.wait()
 
-    It can be stopped or killed and started again, on the same URLs. Start it from the main
-    thread: see :func:`spawn_bound`.
+    You can stop or kill it and start it again on the same URLs. Start it from the main thread, see
+    :func:`spawn_bound`.
 
-    :param urls: One router URL, or several: a transport each.
+    :param urls: One or several router URLs. Each gets a transport.
     :param realm: The realm to serve.
-    :param crossbar: Crossbar's executable; found by default.
-    :param log: The file its log is appended to, or a function that is called with each line of it,
-        on a thread; by default it goes to our own output.
-    :param log_level: How much it logs: ``error``, ``warn``, ``info`` or ``debug``.
-    :param color: Whether it may use colors; by default if its output is a terminal.
-    :param config: A whole configuration of a node, in place of the one made from ``options``;
-        ``urls`` are then those to wait for.
-    :param options: What :func:`node_config` takes.
-    :raises RouterError: No such URL can be served, or there is no Crossbar.
+    :param crossbar: Crossbar's executable. :func:`find_crossbar` finds it by default.
+    :param log: A file to which Crossbar's log is appended, or a function that is called with each of its
+        lines, on another thread. By default, the log goes to the output of this process.
+    :param log_level: Crossbar's log level: ``error``, ``warn``, ``info`` or ``debug``.
+    :param color: Whether the log has colors. By default, it has colors if the output is a terminal.
+    :param config: A complete configuration of a node, instead of the one made from ``options``. ``urls`` are
+        then the URLs to wait for.
+    :param options: The arguments of :func:`node_config`.
+    :raises RouterError: A URL cannot be served, or Crossbar is not installed.
     """
 
     def __init__(
@@ -92,26 +92,26 @@ class DevRouter:
 
     @property
     def shown_urls(self) -> list[str]:
-        """The URLs for logs: without passwords."""
+        """The URLs for logs, without passwords."""
         return [endpoint.shown for endpoint in self._endpoints]
 
     @property
     def pid(self) -> int | None:
-        """The process id of Crossbar's controller; None where it was not started."""
+        """The process id of Crossbar's controller. None if it was not started."""
         return self._process.pid if self._process else None
 
     @property
     def running(self) -> bool:
-        """Whether Crossbar runs: ready or not."""
+        """Whether Crossbar is running. It may not be ready yet."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start Crossbar, and do not wait until it is ready.
+        """Start Crossbar, without waiting until it is ready.
 
-        :raises RouterError: A port is in use; then nothing was started.
+        :raises RouterError: A port is in use, so nothing was started.
         """
         if self.running:
-            raise RuntimeError("this router is running: stop() it before you start() it again")
+            raise RuntimeError("this router is running already. Call stop() before start()")
         self.stop()
         for endpoint in self._endpoints:
             ports.check_free(endpoint)
@@ -132,16 +132,16 @@ class DevRouter:
                 target=_pass_on,
                 args=[self._process.stdout, self.log],
                 name="wamp-router-log",
-                daemon=True,  # or it would keep us from the exit at which the router is stopped
+                daemon=True,  # otherwise, the interpreter would wait for it before it stops the router
             )
             self._log_thread.start()
 
     def wait_until_ready(self, timeout: float = 60) -> None:
-        """Wait until all URLs take WAMP clients.
+        """Wait until clients can join at all URLs.
 
-        :param timeout: Seconds. It takes 4 on an idle machine, 10 on a busy one.
-        :raises RouterError: Crossbar ended before, with the last lines of its log; or the time
-            is over.
+        :param timeout: Seconds. Crossbar takes 4 on an idle machine, and 10 on a busy one.
+        :raises RouterError: Crossbar is not ready in time, or it has ended. The text then contains the last
+            lines of its log.
         """
         deadline = time.monotonic() + timeout
         for endpoint in self._endpoints:
@@ -154,38 +154,38 @@ class DevRouter:
                     )
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait until Crossbar has ended by itself; return its exit code, None if it has not."""
+        """Wait until Crossbar ends by itself. Return its exit code, or None if it still runs."""
         if self._process is None:
-            raise RuntimeError("this router was not started: start() it first")
+            raise RuntimeError("this router was not started. Call start() first")
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None
 
     def stop(self, timeout: float = 10) -> None:
-        """Stop Crossbar with SIGTERM. Does nothing if it does not run.
+        """Stop Crossbar with SIGTERM. Does nothing if it is not running.
 
-        :param timeout: Seconds until it is killed. It takes one.
+        :param timeout: Seconds after which it is killed. It usually ends after one second.
         """
         self._end(lambda process: stop_process(process, timeout))
 
     def kill(self) -> None:
-        """Kill Crossbar, controller and worker, with SIGKILL."""
+        """Kill Crossbar's controller and worker with SIGKILL."""
         self._end(kill_process)
 
     def restart(self, timeout: float = 60) -> None:
-        """Stop it, start it on the same URLs, and wait until it is ready."""
+        """Stop Crossbar, start it again on the same URLs, and wait until it is ready."""
         self.stop()
         self.start()
         self.wait_until_ready(timeout)
 
     def last_words(self) -> str:
-        """Return the end of its log, for an error about an unexpected end."""
+        """Return the last lines of the log, for an error if Crossbar has ended unexpectedly."""
         if not isinstance(self.log, Path):
-            return "its log above says why"
+            return "see its log above"
         with self.log.open("rb") as file:
             file.seek(self._log_start)
             lines = file.read().decode(errors="replace").splitlines()
-        return "\n".join(["its last words:", *lines[-_LOG_LINES:]])
+        return "\n".join(["the last lines of its log are:", *lines[-_LOG_LINES:]])
 
     def __enter__(self) -> DevRouter:
         self.start()
@@ -200,7 +200,7 @@ class DevRouter:
         self.stop()
 
     def _command(self, folder: str) -> list[str]:
-        """Return the program to run and its arguments. ``config.json`` is in the folder."""
+        """Return the program to run, with its arguments. ``config.json`` is in the folder."""
         return [str(self._crossbar), "start", "--cbdir", folder, *self._options]
 
     def _first(self, *schemes: str) -> str:
@@ -218,30 +218,30 @@ class DevRouter:
 
     def _end(self, end: t.Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is None or self._owner != os.getpid():
-            return  # a fork of the process that started it
+            return  # this process is a fork of the process that has started the router
         process, self._process = self._process, None
         atexit.unregister(self.stop)
         end(process)
         if self._log_thread is not None:
             self._log_thread.join()
         shutil.rmtree(self._cbdir, ignore_errors=True)
-        # The worker may hold the ports a moment longer than the controller lives.
+        # The worker may end, and free the ports, slightly later than the controller.
         for endpoint in self._endpoints:
             ports.wait_until_free(endpoint, timeout=5)
 
 
-def _pass_on(stream: t.IO[bytes], tell: Echo) -> None:
-    """Pass the log on by the line: Crossbar writes a line and its end in two goes."""
+def _pass_on(stream: t.IO[bytes], echo: Echo) -> None:
+    """Pass the log on line by line, because Crossbar writes a line and its end separately."""
     with stream:
         for line in stream:
-            tell(line.decode(errors="replace").rstrip("\n"))
+            echo(line.decode(errors="replace").rstrip("\n"))
 
 
 def _find_crossbar() -> Path:
     crossbar = find_crossbar()
     if crossbar is None:
         raise RouterError(
-            "there is no Crossbar.io on this machine: run `python -m flask_wamp.crossbar --build` "
-            "once, or name one with FLASK_WAMP_CROSSBAR"
+            "Crossbar.io is not installed on this machine. Run `python -m flask_wamp.crossbar --build` once, "
+            "or set FLASK_WAMP_CROSSBAR to the path of a crossbar executable"
         )
     return crossbar

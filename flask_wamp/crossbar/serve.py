@@ -17,9 +17,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def interruptible() -> t.Iterator[None]:
-    """End the block, and nothing else, on Ctrl-C, SIGTERM or a terminal that went away.
+    """Leave the block on Ctrl-C, SIGTERM or SIGHUP, without ending the process.
 
-    Further signals are ignored while it cleans up. For the main thread.
+    Further signals are ignored during the cleanup. Use this in the main thread only.
     """
     before = {signum: signal.signal(signum, _interrupt) for signum in _SIGNALS}
     try:
@@ -45,17 +45,17 @@ def serve(
     keep: t.Iterable[str] = (),
     origins: t.Iterable[str] = (),
 ) -> None:
-    """Run a development router until Ctrl-C or SIGTERM.
+    """Run Crossbar until Ctrl-C or SIGTERM.
 
-    Builds Crossbar's environment before, if there is none.
+    If Crossbar is not installed, an environment is built for it first.
 
     :param urls: Router URLs of this machine.
     :param realm: The realm to serve.
-    :param echo: Called with each line for the person at the terminal.
-    :param log_level: How much Crossbar logs: ``error``, ``warn``, ``info`` or ``debug``.
-    :param keep: Topics whose last 100 events are kept. A dot at the end makes it a prefix.
-    :param origins: Origins whose web pages may join, besides those of this machine.
-    :raises RouterError: It cannot start, or ended by itself.
+    :param echo: Called with each line for the user at the terminal.
+    :param log_level: Crossbar's log level: ``error``, ``warn``, ``info`` or ``debug``.
+    :param keep: Topics whose last 100 events are stored. A topic that ends with a dot is a prefix.
+    :param origins: Origins whose web pages may join, in addition to those of this machine.
+    :raises RouterError: Crossbar cannot start, or has ended by itself.
     """
     with interruptible():
         crossbar = ensure_crossbar(echo)
@@ -68,9 +68,7 @@ def serve(
         with DevRouter(urls, realm, crossbar=crossbar, **options) as router:
             echo(f"router ready on {', '.join(router.shown_urls)}, realm {realm}")
             code = router.wait()
-        raise RouterError(
-            f"Crossbar ended by itself, with exit code {code}; its log above says why"
-        )
+        raise RouterError(f"Crossbar ended by itself with exit code {code}, see its log above")
 
 
 def _color() -> bool:

@@ -167,7 +167,7 @@ class Registrar:
         """Note that the router has ended a registration or subscription. The reader calls this."""
         for declaration in event.targets:
             declaration.id = None
-            declaration.refused = NotJoined(f"the router took it away: {event.details}")
+            declaration.refused = NotJoined(f"the router has revoked it: {event.details}")
             logger.error(
                 "%s was taken away by the router: %s (realm %s); it is registered again when the "
                 "session is joined again",

@@ -48,14 +48,14 @@ MAX_WAIT = 30.0
 class JobLease(t.Protocol):
     """What a runner needs of a :class:`.lease.Lease`."""
 
-    taken: bool
+    held_elsewhere: bool
     """Whether another process holds it."""
 
     @property
     def held(self) -> bool:
         """Whether this process holds it."""
 
-    def tell(self, state: LeaseState) -> None:
+    def share_state(self, state: LeaseState) -> None:
         """Tell the other processes."""
 
     def release(self) -> None:
@@ -95,7 +95,9 @@ class JobRunner:
         self._once = make_lease is not None
         self._lease: JobLease | None = None
         if make_lease is not None:
-            self._lease = make_lease(on_acquired=self.wake, on_told=self._told, state=self._state)
+            self._lease = make_lease(
+                on_acquired=self.wake, on_state=self._on_state, state=self._state
+            )
         scheduler.add(self)
         self.wake()
 
@@ -114,7 +116,7 @@ class JobRunner:
     @property
     def _in_waiting(self) -> bool:
         """Whether another process runs them."""
-        return self._lease is not None and self._lease.taken
+        return self._lease is not None and self._lease.held_elsewhere
 
     def wake(self) -> None:
         """Check what is due: there is a new job, or this process has got the lease."""
@@ -266,9 +268,9 @@ class JobRunner:
         if self._lease is not None and self._lease.held:
             for name, known in self._names().items():
                 if known is original:
-                    self._lease.tell({name: due})
+                    self._lease.share_state({name: due})
 
-    def _told(self, state: LeaseState) -> None:
+    def _on_state(self, state: LeaseState) -> None:
         """Take over what the process that runs the jobs has said."""
         jobs = self._by_original()
         for name, original in self._names().items():

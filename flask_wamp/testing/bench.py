@@ -117,7 +117,7 @@ class Bench:
                 "the handlers of this app already run in threads: open the first test client with "
                 "inline=True"
             )
-        self.client.rest()  # it may have been started with threads
+        self.client.stop_until_next_use()  # it may have been started with threads
         self.loop = Loop()
         self._started_here = True
 
@@ -162,7 +162,7 @@ class Bench:
         self.unraised.clear()
         if self._started_here:
             self._started_here = False
-            self.client.rest()
+            self.client.stop_until_next_use()
         self.loop = None
         self.client.start_policy.make_peer = Peer
         self._keep_tasks_here(False)

@@ -208,7 +208,7 @@ class TestClient:
         :raises ApplicationError: The router refused it.
         """
         self._check_open()
-        self._client.declare(registration(self._uri(uri), f, **options), by_hand=True)
+        self._client.declare(registration(self._uri(uri), f, **options), at_run_time=True)
 
     def subscribe(self, topic: str, *, match: str = "exact") -> Inbox:
         """Subscribe to a topic, and return an inbox that collects its events.
@@ -218,7 +218,7 @@ class TestClient:
         """
         self._check_open()
         inbox = Inbox(self, self._uri(topic), match)
-        self._client.declare(inbox.subscription, by_hand=True)
+        self._client.declare(inbox.subscription, at_run_time=True)
         self._inboxes.append(inbox)
         return inbox
 
@@ -246,7 +246,7 @@ class TestClient:
         calls = StubbedCalls(lambda index: not_called(uri, index, len(calls), self._recording))
         client = self._server()
         try:
-            client.declare(stub(uri, calls, returns, raises, function), by_hand=True)
+            client.declare(stub(uri, calls, returns, raises, function), at_run_time=True)
         except (ApplicationError, ValueError) as error:
             if uri in self._bench.procedures:
                 raise RuntimeError(
@@ -303,7 +303,7 @@ class TestClient:
         self._identity, self._client, self._caller = identity, new, new
         new.__enter__()
         for declaration in declarations:
-            new.declare(declaration, by_hand=True)
+            new.declare(declaration, at_run_time=True)
 
     # Waiting.
 

@@ -143,5 +143,5 @@ def stop_left(but: t.Container[Flask] = ()) -> list[str]:
             session = client.session_id
             which = "a session" if session is None else f"the session {session}"
             left.append(f"{which} of the app {app.name}")
-        client.rest()
+        client.stop_until_next_use()
     return left

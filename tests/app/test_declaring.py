@@ -76,7 +76,7 @@ def test_unregistering(client: Client, router: MemoryRouter) -> None:
 def test_unregistering_what_is_not_there_names_what_is(client: Client) -> None:
     client.register(add, ADD)
     with pytest.raises(
-        ValueError, match=r"'com\.x' is not declared; there are \['com.example.add'"
+        ValueError, match=r"'com\.x' is not declared. These are declared: \['com.example.add'"
     ):
         client.unregister("com.x")
     with pytest.raises(ValueError, match="not declared"):

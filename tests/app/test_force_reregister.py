@@ -57,7 +57,7 @@ def test_what_is_not_shared_is_taken(serve: Serve, router: MemoryRouter, invoke:
     serve(lambda wamp: declare(wamp, invoke))
     assert options(router)[1:] == [{"invoke": invoke}, {"invoke": invoke, **FORCED}]
     assert router.call(URI) == "ours"
-    eventually(lambda: "the router took it away" in refused(other).get(URI, ""))
+    eventually(lambda: "the router has revoked it" in refused(other).get(URI, ""))
 
 
 def test_workers_of_one_app_go_on_sharing(serve: Serve, router: MemoryRouter) -> None:

@@ -32,7 +32,7 @@ class AskInBetween:
 
     def __exit__(self, *exc_info: object) -> None:
         self._lock.release()
-        if not self.asked and sys._getframe(1).f_code.co_name == "_let_go":
+        if not self.asked and sys._getframe(1).f_code.co_name == "_release":
             self.asked = True
             self._lease.ask()
 
@@ -55,7 +55,7 @@ def test_request_on_a_closed_connection_is_ignored(serve: Serve, router: MemoryR
     connection = lease._connection
     assert connection is not None
     connection.close()
-    lease._let_go(wanted=True)
+    lease._release(wanted=True)
     lease.ask()
     eventually(lambda: wamp.client.joined and lease._connection is not connection)
     eventually(lambda: lease.held)
@@ -67,20 +67,20 @@ def test_pauses_grow_while_it_is_given_back(serve: Serve, router: MemoryRouter) 
     eventually(lambda: lease.held)
     peer, pauses = lease._peer, []
 
-    class Host:
+    class RecordingPeer:
         settings, pool, session_id = peer.settings, peer.pool, peer.session_id
 
         def call_at(self, deadline: float, function: t.Callable[[], None]) -> object:
             pauses.append(lease._not_before)
             return peer.call_at(deadline, function)
 
-    lease._peer = t.cast(t.Any, Host())
+    lease._peer = t.cast(t.Any, RecordingPeer())
     for _ in range(12):
         lease.give_back()
     gaps = [after - before for before, after in zip(pauses, pauses[1:], strict=False)]
     assert 0.5 < gaps[0] < 10
     assert pauses[-1] - pauses[0] < 45  # GIVEN_BACK_MAX and its jitter
     assert max(gaps) > gaps[0]
-    lease.keep()
+    lease.confirm()
     lease.give_back()
     assert pauses[-1] < pauses[-2]

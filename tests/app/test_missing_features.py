@@ -54,7 +54,7 @@ def test_a_process_leaves_at_once_where_it_cannot_ask_for_successors(
     assert calls(router) == []
     assert [each.procedure for each in router.sent(m.Register)] == [ADD]
     [warning] = said(caplog)
-    assert "'registration_meta_api': this process leaves without waiting" in warning
+    assert "'registration_meta_api', so this process does not wait" in warning
 
 
 def test_a_process_leaves_at_once_where_no_other_can_register_the_same(
@@ -103,7 +103,7 @@ def test_a_lease_works_without_the_meta_api(
         leases.append((wamp, Leases.of(wamp.client.peer).add(LEASE)))
         eventually(lambda: leases[0][1].held)
     (first, _), (_, other) = leases
-    eventually(lambda: other.taken)
+    eventually(lambda: other.held_elsewhere)
     first.stop()
     eventually(lambda: other.held, 10.0)  # it has tried again
     assert LOOKUP not in calls(router)

@@ -55,7 +55,7 @@ def calls(router: MemoryRouter) -> list[str]:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if "registers" in each.getMessage()]
+    return [each.getMessage() for each in caplog.records if "is registered by" in each.getMessage()]
 
 
 def test_the_warning_names_both_and_the_uri_once(
@@ -63,8 +63,8 @@ def test_the_warning_names_both_and_the_uri_once(
 ) -> None:
     join_as("shop", "com.example.a", "com.example.b")
     [warning] = eventually(lambda: warnings(caplog))
-    assert "application 'orders' registers com.example." in warning
-    assert "this application, 'shop', serves" in warning
+    assert "is registered by this application ('shop')" in warning
+    assert "another one ('orders')" in warning
     asking.wait_for(m.Call, 3)
     assert sorted(calls(asking)) == [LIST_CALLEES, LIST_CALLEES, GET_SESSION]
     asking.drop()

@@ -633,18 +633,18 @@ class HandLease:
 
     def __init__(self, **callbacks: t.Any) -> None:
         self.held = False
-        self.taken = False
+        self.held_elsewhere = False
         self.told: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self.callbacks = callbacks
 
-    def tell(self, state: t.Any) -> None:
+    def share_state(self, state: t.Any) -> None:
         self.told.put(state)
 
     def release(self) -> None:
         self.held = False
 
     def give(self) -> None:
-        self.held, self.taken = True, False
+        self.held, self.held_elsewhere = True, False
         self.callbacks["on_acquired"]()
 
 
@@ -668,7 +668,7 @@ class Process:
         self.lease = leases[0]
 
     def hear(self, state: t.Any) -> None:
-        self.lease.callbacks["on_told"](state)
+        self.lease.callbacks["on_state"](state)
 
     @property
     def state(self) -> t.Any:
@@ -792,7 +792,7 @@ def test_what_another_process_ran_in_silence_is_not_run_again(
 ) -> None:
     job = process.jobs.every(10).seconds.do(calls)
     process.start()
-    process.lease.taken = True
+    process.lease.held_elsewhere = True
     job.next_run = dt.datetime.now() - dt.timedelta(seconds=GRACE - 2)
     process.runner.wake()
     assert job.should_run  # who had the lease may have been killed before

@@ -265,9 +265,9 @@ def test_calls_over_tls(base: str, authority: Authority, wamp: FlaskWAMP) -> Non
     ("name", "said"),
     [
         ("expired", "certificate has expired; the bridge needs a new one"),
-        ("not yet valid", "not yet valid; it will be valid later: check the clocks"),
-        ("self-signed", "self-signed certificate; give ca= the PEM file"),
-        ("wrong host", "the URL must have the address it is for"),
+        ("not yet valid", "not yet valid; check the clocks"),
+        ("self-signed", "self-signed certificate; set ca= to a PEM file"),
+        ("wrong host", "use a URL with an address of the certificate"),
     ],
 )
 def test_bad_certificates_are_refused(
@@ -280,7 +280,7 @@ def test_bad_certificates_are_refused(
 
 
 def test_an_authority_nobody_knows(base: str) -> None:
-    with pytest.raises(TransportError, match="was refused: .*; give ca= the PEM file"):
+    with pytest.raises(TransportError, match="was refused: .*; set ca= to a PEM file"):
         secure(base, "good").call("com.example.echo")
 
 

@@ -114,8 +114,8 @@ def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
             output, _ = process.communicate()
     assert process.returncode == 1
     assert output == (
-        f"Error: port {port} on 127.0.0.1 is in use by another program: "
-        "stop it, or choose another --port\n"
+        f"Error: port {port} on 127.0.0.1 is in use by another program. "
+        "Stop it, or choose another --port\n"
     )
 
 

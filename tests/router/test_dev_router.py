@@ -513,11 +513,14 @@ exit 1
 @pytest.mark.parametrize(
     ("pip", "sentence"),
     [
-        (NO_COMPILER, "there is no C compiler"),
-        (NO_HEADERS, "there is no C compiler that works to build it: install one, and Python's h"),
-        (NO_NETWORK, "pip cannot reach its package index: check the network"),
+        (NO_COMPILER, "there is no working C compiler"),
+        (
+            NO_HEADERS,
+            r"there is no working C compiler to build it\. Install a compiler and Python's h",
+        ),
+        (NO_NETWORK, r"pip cannot reach its package index\. Check the network"),
         (NO_SPACE, "the disk is full"),
-        (SOMETHING_ELSE, r"the moon is full\. \(all that pip said is in .*crossbar\.log\)"),
+        (SOMETHING_ELSE, r"the moon is full\. \(pip's full output is in .*crossbar\.log\)"),
     ],
 )
 def test_a_failure_is_one_sentence_and_leaves_nothing(
@@ -556,7 +559,7 @@ def test_two_processes_build_it_once(
     with running(*command) as first:
         assert said(first, "collecting it")
         with running(*command) as second:
-            assert said(second, "waiting for it")
+            assert said(second, "Waiting for another process")
             go.write_text("\n")
     assert (first.returncode, second.returncode) == (0, 0)
     assert builds.read_text() == "once\n"

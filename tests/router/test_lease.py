@@ -92,7 +92,7 @@ def test_one_has_it_and_says_who_it_is(join: Join, url: str, peer: AutobahnPeer)
     one = Wanting(first)
     assert one.next() == "acquired"
     two = Wanting(second, state=lambda: {"a": 1})
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     assert one.lease.held
     assert not two.lease.held
     assert peer.call(URI).args == [{"session": first.client.session_id}]  # and no more
@@ -104,7 +104,7 @@ def test_who_leaves_gives_it_up_first(join: Join, url: str) -> None:
     one = Wanting(first)
     assert one.next() == "acquired"
     two = Wanting(second)
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     gate = threading.Event()
     first.client.pool.submit(lambda: gate.wait(PATIENCE))  # it drains for long
     stopping = threading.Thread(target=first.stop)
@@ -120,7 +120,7 @@ def test_to_be_refused_is_no_error(join: Join, url: str, caplog: pytest.LogCaptu
     (_, first), (_, second) = join(url), join(url)
     assert Wanting(first).next() == "acquired"
     two = Wanting(second)
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
     health = second.health()
     assert health["procedures"]["refused"] == health["topics"]["refused"] == {}
@@ -146,7 +146,7 @@ def test_who_is_robbed_of_it_wants_it_back(join: Join, url: str, peer: AutobahnP
     robber = peer.register(URI, options={"force_reregister": True})
     assert one.next() == "lost"
     assert not one.lease.held
-    eventually(lambda: one.lease.taken)
+    eventually(lambda: one.lease.held_elsewhere)
     robber.unregister()
     assert one.next() == "acquired"
 
@@ -154,14 +154,14 @@ def test_who_is_robbed_of_it_wants_it_back(join: Join, url: str, peer: AutobahnP
 def test_the_holder_tells_the_others(join: Join, url: str) -> None:
     (_, first), (_, second) = join(url), join(url)
     state = {"a": 1.5}
-    one = Wanting(first, state=lambda: state, on_told=lambda state: pytest.fail("told itself"))
+    one = Wanting(first, state=lambda: state, on_state=lambda state: pytest.fail("told itself"))
     assert one.next() == "acquired"
     told: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-    two = Wanting(second, on_told=told.put)
+    two = Wanting(second, on_state=told.put)
     assert told.get(timeout=PATIENCE) == {"a": 1.5}
-    one.lease.tell({"b": None})
+    one.lease.share_state({"b": None})
     assert told.get(timeout=PATIENCE) == {"b": None}
-    two.lease.tell({"c": 1})  # not the holder: nobody hears it
+    two.lease.share_state({"c": 1})  # not the holder: nobody hears it
     first.stop()
     assert two.next() == "acquired"
     assert told.empty()
@@ -175,9 +175,9 @@ def test_outsiders_learn_and_tell_nothing(join: Join, url: str, peer: AutobahnPe
     one = Wanting(first, state=lambda: {"a": 1}, signer=signer)
     assert one.next() == "acquired"
     told: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-    two = Wanting(second, on_told=told.put, signer=signer)
+    two = Wanting(second, on_state=told.put, signer=signer)
     assert told.get(timeout=PATIENCE) == {"a": 1}
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     for forged in (
         [{"job": None}],
         Signer().sign_now(f"{URI}:state", {"job": None}),
@@ -189,7 +189,7 @@ def test_outsiders_learn_and_tell_nothing(join: Join, url: str, peer: AutobahnPe
         peer.publish(URI, *forged, options={"exclude_me": False})
         assert len(said.next().args) == len(forged)
         assert peer.call(URI, *forged).args == [{"session": first.client.session_id}]
-    one.lease.tell({"b": 2.0})
+    one.lease.share_state({"b": 2.0})
     assert told.get(timeout=PATIENCE) == {"b": 2.0}  # and nothing before
     assert told.empty()
 
@@ -199,7 +199,7 @@ def test_one_that_is_given_back_goes_to_another(join: Join, url: str) -> None:
     one = Wanting(first)
     assert one.next() == "acquired"
     two = Wanting(second)
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     one.lease.give_back()
     assert one.next() == "lost"
     assert two.next() == "acquired"
@@ -212,12 +212,12 @@ def test_it_is_taken_once_more_only_where_nobody_else_has_it(join: Join, url: st
     one = Wanting(first)
     assert one.next() == "acquired"
     one.lease.release()
-    assert one.lease.retake()
+    assert one.lease.reacquire()
     assert one.lease.held
     one.lease.release()
     two = Wanting(second)
     assert two.next() == "acquired"
-    assert not one.lease.retake()
+    assert not one.lease.reacquire()
     assert not one.lease.held
 
 
@@ -228,7 +228,7 @@ def test_without_the_meta_api_another_has_it_within_two_seconds(
     one = Wanting(first)
     assert one.next() == "acquired"
     two = Wanting(second)
-    eventually(lambda: two.lease.taken)
+    eventually(lambda: two.lease.held_elsewhere)
     one.lease.release()
     released = time.monotonic()
     assert two.next() == "acquired"
@@ -243,7 +243,7 @@ def test_who_may_not_have_it_is_told_so(
 ) -> None:
     _, wamp = join(closed_router.rawsocket_url)
     Wanting(wamp, "com.example.flask_wamp.lease.denied")
-    eventually(lambda: "cannot have the lease" in caplog.text)
+    eventually(lambda: "cannot acquire the lease" in caplog.text)
     assert "wamp.error.not_authorized" in caplog.text
     assert wamp.health()["joined"]
 

@@ -154,7 +154,7 @@ def test_a_role_without_permission_is_told_which_it_needs(
         with pytest.raises(ApplicationError) as raised:
             ask()
         assert raised.value.uri == "wamp.error.not_authorized"
-        assert "the router's configuration must have" in raised.value.args[0]
+        assert "Add this to the permissions of the role" in raised.value.args[0]
 
 
 def test_autobahn_sees_ours(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:

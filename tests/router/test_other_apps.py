@@ -44,7 +44,7 @@ def look_of(wamp: FlaskWAMP) -> OtherApps:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if "registers" in each.getMessage()]
+    return [each.getMessage() for each in caplog.records if "is registered by" in each.getMessage()]
 
 
 def test_two_workers_of_one_app_say_nothing_and_another_app_warns_once(
@@ -56,8 +56,8 @@ def test_two_workers_of_one_app_say_nothing_and_another_app_warns_once(
     assert warnings(caplog) == []
     join_as(make_app, "orders", url)
     [warning] = eventually(lambda: warnings(caplog))
-    assert f"the application 'shop' registers {URI} too" in warning
-    assert "'orders', serves" in warning
+    assert f"{URI} is registered by this application ('orders')" in warning
+    assert "another one ('shop')" in warning
 
 
 def test_the_meta_api_names_the_app(url: str, make_app: MakeApp) -> None:
