@@ -190,13 +190,16 @@ class Caller(WampyAPI):
         if options.best_effort:
             self._state.publications.publish(topic, args, kwargs, options)
             return None
+        if not options.publish.get("acknowledge"):
+            connection = self._state.connection or self._state.connected(self._waits_until())[0]
+            sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
+            wire = options.on_the_wire(connection.session.session_id)
+            connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
+            return None
         deadline = self._waits_until()
         connection, _ = self._state.connected(deadline)
         sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         wire = options.on_the_wire(connection.session.session_id)
-        if not wire.get("acknowledge"):
-            connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
-            return None
         answer = request(
             connection, Session.publish, topic, sent_args, sent_kwargs, wire, deadline=deadline
         )
@@ -358,10 +361,14 @@ class Caller(WampyAPI):
         return uri
 
     def _procedure(self, uri: str) -> str:
-        return check_uri(self._absolute(uri), "procedure")
+        if isinstance(uri, str) and uri[:1] == ".":
+            uri = self._absolute(uri)
+        return check_uri(uri, "procedure")
 
     def _topic(self, uri: str, match: str = "exact") -> str:
-        return check_uri(self._absolute(uri), "topic", match)
+        if isinstance(uri, str) and uri[:1] == ".":
+            uri = self._absolute(uri)
+        return check_uri(uri, "topic", match)
 
     @property
     def _timeout(self) -> float:

@@ -199,6 +199,12 @@ class ClientState:
         return self._peers.get(os.getpid())
 
     @property
+    def connection(self) -> Connection | None:
+        """The session's connection. None while there is no session, and before :meth:`start`."""
+        peer = self._peers.get(os.getpid())
+        return None if peer is None else peer.connection
+
+    @property
     def pool(self) -> Pool:
         """The workers of this process. They need no session."""
         return self._make_peer().pool

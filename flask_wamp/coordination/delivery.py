@@ -103,7 +103,7 @@ class Delivery(Registration):
             return Success()
         connection = t.cast(ActiveInvocation, work).connection
         for member in self.subscription.receivers(event):
-            ActiveEvent(connection, member, event).run()
+            ActiveEvent(connection, member, event)()
         return Success()
 
 

@@ -15,6 +15,7 @@ from ..concurrency.pool import Pool
 from ..concurrency.threads import spawn
 from ..exceptions import NotJoined, ProtocolError, SessionLost, TransportError, WAMPError
 from ..protocol import error_uris
+from ..protocol.messages import Message
 from ..protocol.serializers import Buffer
 from ..protocol.session import Session
 from ..protocol.session_events import (
@@ -102,10 +103,7 @@ class Connection(Sender):
             for at, data in enumerate(messages):
                 # Without the lock: no other thread knows this connection yet, and CHALLENGE may lead to
                 # an app's own code.
-                notes: list[Note] = []
-                event = self._receive(data, notes)
-                if notes:
-                    log_all(notes)
+                event = self.session.receive(self.transport.serializer.decode(data))
                 self._send_rest()
                 if isinstance(event, Left):
                     raise NotJoined(why_left(event), event.reason)
@@ -169,6 +167,8 @@ class Connection(Sender):
     def _take(self, messages: t.Iterable[Buffer]) -> list[SessionEvent]:
         events: list[SessionEvent] = []
         notes: list[Note] = []
+        decode, receive = self.transport.serializer.decode, self.session.receive
+        limit = self._max_receive_size
         try:
             # Once for all messages, because decoding holds the interpreter lock anyway.
             with self._lock:
@@ -176,10 +176,13 @@ class Connection(Sender):
                     # Crossbar 26.10 sometimes sends more messages after GOODBYE.
                     if self.left is not None:
                         break
-                    event = self._receive(data, notes)
+                    message, size = decode(data), len(data)
+                    event = (
+                        receive(message) if size <= limit else self._refuse(message, size, notes)
+                    )
                     kind = type(event)
                     if kind is Invoked or kind is Delivered:
-                        event.size = len(data)  # type: ignore[union-attr]
+                        event.size = size  # type: ignore[union-attr]
                         events.append(event)  # type: ignore[arg-type]
                     elif kind is Answered:
                         events.append(event)  # type: ignore[arg-type]
@@ -211,13 +214,10 @@ class Connection(Sender):
         elif isinstance(event, Interrupted | Revoked):
             events.append(event)
 
-    def _receive(self, data: Buffer, notes: list[Note]) -> Happening:
-        assert self._lock.locked() or self.session.state is SessionState.JOINING
-        message = self.transport.serializer.decode(data)
-        if len(data) <= self._max_receive_size:
-            return self.session.receive(message)
+    def _refuse(self, message: Message, size: int, notes: list[Note]) -> Happening:
+        assert self._lock.locked()
         kind, limit = type(message).__name__, self._max_receive_size
-        why = f"{kind} of {len(data)} bytes is over the limit of {limit} bytes"
+        why = f"{kind} of {size} bytes is over the limit of {limit} bytes"
         text = "%s (WAMP_MAX_MESSAGE_SIZE); refused: %s"
         notes.append((logger.warning, text, (why, about(self.session, message))))
         return self.session.refuse(message, why)

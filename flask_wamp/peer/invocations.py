@@ -201,7 +201,7 @@ class ActiveEvent:
         self.message = message
         self.received_at = time.time()
         self.calls: dict[object, t.Callable[[], None]] = {}
-        self._callbacks: list[t.Callable[[bool], object]] = []
+        self._callbacks: list[t.Callable[[bool], object]] | None = None
 
     @property
     def uri(self) -> str:
@@ -224,7 +224,7 @@ class ActiveEvent:
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the event was handled."""
-        self._callbacks.append(callback)
+        self._callbacks = [*(self._callbacks or ()), callback]
 
     def isolated(self) -> ActiveEvent | None:
         """Return a copy with a decoded payload of its own. None if it cannot be decoded, and is dropped."""
@@ -237,21 +237,19 @@ class ActiveEvent:
         own.received_at = self.received_at
         return own
 
-    def _is_readable(self) -> bool:
-        try:
-            self.message.decode_payload()
-        except InvalidPayload as error:
-            self._dropped(error)
-            return False
-        return True
-
     def _dropped(self, error: InvalidPayload) -> None:
         count = self.subscription.unreadable = self.subscription.unreadable + 1
         if count & (count - 1) == 0:  # at 1, 2, 4, 8 and so on, so that the log is not flooded
             logger.warning("dropped %d events of %s so far: %s", count, self.uri, error)
 
-    def run(self) -> None:
+    def __call__(self) -> None:
         """Run the handler. A worker calls this."""
-        well = self._is_readable() and self.subscription.handler(self)
-        for callback in self._callbacks:
+        try:
+            self.message.decode_payload()
+        except InvalidPayload as error:
+            self._dropped(error)
+            well = False
+        else:
+            well = self.subscription.handler(self)
+        for callback in self._callbacks or ():
             guarded(logger.exception, "a callback failed", callback, well)

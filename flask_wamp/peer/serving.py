@@ -72,7 +72,10 @@ class Serving:
         if event.target.concurrency is None:
             accepted = self._pool.submit(invocation, kind=event.target, size=event.size)
         else:
-            accepted = self._queue(event.target).submit(invocation, size=event.size)
+            queue = event.target.queue
+            if queue is None or queue.pool is not self._pool:
+                queue = self._new_queue(event.target)
+            accepted = queue.submit(invocation, size=event.size)
         if not accepted:
             invocation.refuse()
 
@@ -84,8 +87,11 @@ class Serving:
                     self._dropped(subscription)
                 continue
             for member in subscription.receivers(message):
+                queue = member.queue
+                if queue is None or queue.pool is not self._pool:
+                    queue = self._new_queue(member)
                 work = ActiveEvent(connection, member, message)
-                if not self._queue(member).submit(work.run, size=event.size):
+                if not queue.submit(work, size=event.size):
                     self._dropped(member)
 
     def _dropped(self, subscription: Subscription) -> None:
@@ -104,14 +110,12 @@ class Serving:
         if work is not None:
             work.cancel()
 
-    def _queue(self, declaration: Declaration) -> SerialQueue:
-        """Return the queue of a declaration of which only some calls or events may run at once."""
-        queue = declaration.queue
-        if queue is None or queue.pool is not self._pool:  # the queue of a peer that was stopped
-            settings = self._settings
-            is_call = isinstance(declaration, Registration)
-            limit = settings.max_pending if is_call else settings.event_queue
-            at_once = declaration.concurrency or 1
-            queue = SerialQueue(self._pool, at_once, limit, settings.max_waiting_bytes)
-            declaration.queue = queue
+    def _new_queue(self, declaration: Declaration) -> SerialQueue:
+        """Give a declaration its queue: it has none, or that of a peer that was stopped."""
+        settings = self._settings
+        is_call = isinstance(declaration, Registration)
+        limit = settings.max_pending if is_call else settings.event_queue
+        at_once = declaration.concurrency or 1
+        queue = SerialQueue(self._pool, at_once, limit, settings.max_waiting_bytes)
+        declaration.queue = queue
         return queue

@@ -50,7 +50,7 @@ def plain(
     :param finite: False if NaN and infinity may be sent.
     :raises SerializationError: A value cannot be sent. The text says which one and why.
     """
-    return value if is_plain(value) else _Plain(default, binary, finite).value(value, 0)
+    return value if is_plain(value) else Converter(default, binary, finite).value(value, 0)
 
 
 def is_plain(value: t.Any) -> bool:
@@ -80,18 +80,22 @@ class OwnTypes:
         return self._fallback(value)
 
 
-class _Plain:
-    """Converts one payload. Copies only what has to change."""
+class Converter:
+    """Converts payloads as :func:`plain` does. Copies only what has to change. One serves all threads."""
 
     __slots__ = ("default", "finite", "safe", "scalars")
 
-    def __init__(self, default: Default | None, binary: bool, finite: bool) -> None:
+    def __init__(self, default: Default | None, binary: bool = True, finite: bool = True) -> None:
         self.default = default
         self.finite = finite
         self.safe = _SAFE if binary else _TEXT
         self.scalars = self.safe | _NUMBERS
 
-    def value(self, value: t.Any, depth: int) -> object:
+    def value(self, value: t.Any, depth: int = 0) -> t.Any:
+        """Return the value converted, if it is ``depth`` levels deep in a payload.
+
+        :raises SerializationError: It cannot be sent.
+        """
         kind = type(value)
         if kind in self.safe:
             return value
@@ -103,27 +107,27 @@ class _Plain:
                 f"the payload is nested more than {MAX_DEPTH} deep, or contains itself"
             )
         if kind is dict:
-            return self.dict(value, depth)
+            return self._dict(value, depth)
         if kind is list or kind is tuple:
-            return self.items(value, depth)
+            return self._items(value, depth)
         if kind is bytes:
             return "\0" + base64.b64encode(value).decode("ascii")
         return self.value(_convert(value, self.default), depth + 1)
 
-    def dict(self, value: dict[t.Any, object], depth: int) -> dict[str, object]:
+    def _dict(self, value: dict[t.Any, object], depth: int) -> dict[str, object]:
         for key in value:
             if type(key) is not str:
-                return self.dict(_text_keys(value), depth)
-        if self.are_plain(value.values()):
+                return self._dict(_text_keys(value), depth)
+        if self._are_plain(value.values()):
             return value
         return {key: self.value(item, depth + 1) for key, item in value.items()}
 
-    def items(self, value: t.Sequence[object], depth: int) -> t.Sequence[object]:
-        if self.are_plain(value):
+    def _items(self, value: t.Sequence[object], depth: int) -> t.Sequence[object]:
+        if self._are_plain(value):
             return value
         return [self.value(item, depth + 1) for item in value]
 
-    def are_plain(self, values: t.Collection[object]) -> bool:
+    def _are_plain(self, values: t.Collection[object]) -> bool:
         """Check a flat collection at the speed of C. False means that each item must be checked."""
         kinds = set(map(type, values))
         if kinds <= self.safe:

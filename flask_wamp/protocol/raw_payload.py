@@ -24,6 +24,8 @@ from ..exceptions import InvalidPayload
 
 Decode = t.Callable[[t.Any], object]
 
+Raw = msgspec.Raw
+
 
 def from_extension(code: int, data: memoryview) -> object:
     """Return what an extension of MsgPack stands for; called by ``msgspec``.
@@ -36,20 +38,23 @@ def from_extension(code: int, data: memoryview) -> object:
     return msgspec.msgpack.Ext(code, content)
 
 
+Arguments = list[t.Any]
+Keywords = dict[str, t.Any]
+
 #: By serializer. Null in place of a payload means none: the Go client of nexus sends it with every call
 #: that has only keywords.
-_ARGS_FROM_JSON: Decode = msgspec.json.Decoder(list[t.Any] | None).decode
-_ARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(
-    list[t.Any] | None, ext_hook=from_extension
-).decode
-_KWARGS_FROM_JSON: Decode = msgspec.json.Decoder(dict[str, t.Any] | None).decode
-_KWARGS_FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(
-    dict[str, t.Any] | None, ext_hook=from_extension
-).decode
+_ARGS_FROM_JSON = msgspec.json.Decoder(Arguments | None).decode
+_ARGS_FROM_MSGPACK = msgspec.msgpack.Decoder(Arguments | None, ext_hook=from_extension).decode
+_KWARGS_FROM_JSON = msgspec.json.Decoder(Keywords | None).decode
+_KWARGS_FROM_MSGPACK = msgspec.msgpack.Decoder(Keywords | None, ext_hook=from_extension).decode
 
 
 _FROM_JSON: Decode = msgspec.json.Decoder().decode
 _FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
+
+
+#: NUL in JSON. Text that stands for bytes begins with it.
+_NUL = b"\\u0000"
 
 
 UNKNOWN_SIZE = 64 * 1024
@@ -111,8 +116,14 @@ def decode_args(raw: object) -> list[object]:
     :param raw: What a message holds; a list or tuple is returned as it is.
     :raises InvalidPayload: It cannot be decoded, or is no list.
     """
-    if type(raw) is msgspec.Raw:
-        return _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK) or []
+    if type(raw) is Raw:
+        try:
+            if memoryview(raw)[0] >= 0x80:
+                return _ARGS_FROM_MSGPACK(raw) or []
+            args = _ARGS_FROM_JSON(raw) or []
+            return t.cast("Arguments", bytes_from_json(args)) if _NUL in bytes(raw) else args
+        except Exception as error:  # msgspec has several, Unicode and recursion errors among them
+            raise _invalid(str(error)) from None
     if type(raw) is list or type(raw) is tuple:
         return t.cast("list[object]", raw)
     value = _odd(raw)
@@ -129,8 +140,14 @@ def decode_kwargs(raw: object) -> dict[str, object]:
     :param raw: What a message holds; a dictionary is returned as it is.
     :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
     """
-    if type(raw) is msgspec.Raw:
-        return _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK) or {}
+    if type(raw) is Raw:
+        try:
+            if memoryview(raw)[0] >= 0x80:
+                return _KWARGS_FROM_MSGPACK(raw) or {}
+            kwargs = _KWARGS_FROM_JSON(raw) or {}
+            return t.cast("Keywords", bytes_from_json(kwargs)) if _NUL in bytes(raw) else kwargs
+        except Exception as error:
+            raise _invalid(str(error)) from None
     if type(raw) is dict:
         return raw
     value = _odd(raw)
@@ -208,17 +225,6 @@ def bytes_from_json(value: object) -> object:
     if isinstance(value, list):
         return [bytes_from_json(item) for item in value]
     return value
-
-
-def _decoded(raw: t.Any, from_json: Decode, from_msgpack: Decode) -> t.Any:
-    try:
-        if memoryview(raw)[0] >= 0x80:
-            return from_msgpack(raw)
-        value = from_json(raw)
-        return bytes_from_json(value) if b"\\u0000" in bytes(raw) else value
-    except Exception as error:
-        # There are several of msgspec, Unicode errors and recursion errors among them.
-        raise _invalid(str(error)) from None
 
 
 def _odd(raw: object) -> object:

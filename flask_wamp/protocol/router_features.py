@@ -22,6 +22,8 @@ _META_EVENTS = {
     "wamp.subscription.": "subscription_meta_api",
 }
 
+_RECEIVERS = frozenset(RECEIVERS)
+
 
 class RouterFeatures:
     """The features of one router.
@@ -96,10 +98,10 @@ class RouterFeatures:
 
         :raises NotSupported: The router would send the event to others than it is for, or not keep it.
         """
-        if "subscriber_blackwhite_listing" not in self.broker:
-            for name in RECEIVERS:
-                if name in options:
-                    raise NotSupported("subscriber_blackwhite_listing", f"{name}=")
+        feature = "subscriber_blackwhite_listing"
+        if feature not in self.broker and not _RECEIVERS.isdisjoint(options):
+            named = next(name for name in RECEIVERS if name in options)
+            raise NotSupported(feature, f"{named}=")
         if options.get("retain") and "event_retention" not in self.broker:
             raise NotSupported("event_retention", "retain=True")
         return options

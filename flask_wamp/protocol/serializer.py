@@ -11,7 +11,7 @@ from .._text import safe_text
 from ..exceptions import InvalidPayload, ProtocolError, SerializationError
 from . import error_uris
 from .messages import Error, Event, HasPayload, Interrupt, Invocation, Message, Result
-from .payload import Default, plain
+from .payload import Converter, Default
 from .raw_payload import (
     LooseJSON,
     Received,
@@ -42,12 +42,15 @@ class Serializer:
     binary: t.ClassVar[bool] = True
     rawsocket_id: t.ClassVar[int]
 
-    default: Default | None = None
-    """Makes what can be sent of an app's own types, see :meth:`with_default`."""
+    _converter: Converter
+    """Makes what can be sent of the values of a payload."""
 
     #: The library's own functions, called for every message.
     _dump: t.Callable[[tuple[object, ...]], bytes]
     _load: t.Callable[[bytes], Message]
+
+    def __init_subclass__(cls) -> None:
+        cls._converter = Converter(None, cls.binary)
 
     @property
     def subprotocol(self) -> str:
@@ -98,12 +101,13 @@ class Serializer:
     def with_default(self, default: Default | None) -> Serializer:
         """Return this serializer for an app that has types of its own."""
         own = copy.copy(self)
-        own.default = default
+        own._converter = Converter(default, self.binary)
         return own
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
         """Return a payload made of what this serializer carries, see :func:`.payload.plain`."""
-        return plain(value, default or self.default, binary=self.binary)
+        converter = self._converter if default is None else Converter(default, self.binary)
+        return converter.value(value)
 
     def _without_payload(self, data: bytes, error: Exception) -> Message | None:
         """Return the message with a payload that is :class:`Undecodable`, where another peer may have

@@ -60,8 +60,10 @@ def check_uri(uri: object, what: str, match: str = "exact") -> str:
     :param what: ``procedure``, ``topic`` or ``error URI``, for the message.
     :raises InvalidURI: It is not a string, or the router would refuse it.
     """
-    if isinstance(uri, str) and is_valid_uri(uri, match):
-        return uri
+    if isinstance(uri, str):
+        is_valid = _is_valid_cached if len(uri) <= MAX_CACHED else _is_valid
+        if is_valid(uri, match):
+            return uri
     raise InvalidURI(uri, what)
 
 
