@@ -77,11 +77,16 @@ def held() -> Held:
     return Held(workers, dict(threads), _files(), _megabytes(), _objects())
 
 
+def counted_as(thing: object) -> str | None:
+    """Return the name by which an object is counted; None if it is not."""
+    kind = type(thing)
+    counts = kind.__module__ in _ROOMS and kind.__qualname__ in _CLASSES
+    return kind.__qualname__ if counts else None
+
+
 def _objects() -> dict[str, int]:
-    names = (
-        type(each).__qualname__ for each in gc.get_objects() if type(each).__module__ in _ROOMS
-    )
-    return {name: count for name, count in collections.Counter(names).items() if name in _CLASSES}
+    names = (name for each in gc.get_objects() if (name := counted_as(each)) is not None)
+    return dict(collections.Counter(names))
 
 
 def _files() -> int:

@@ -12,9 +12,10 @@ import traceback
 import typing as t
 
 from .faults import Faults
+from .holders import ways_to
 from .ledger import SLACK, Ledger
 from .load import Load
-from .measure import Held, held, keep_one_heap
+from .measure import Held, counted_as, held, keep_one_heap
 from .members import Member, Planned, wait_until_idle
 from .proxy import Proxy
 from .routers import Chosen
@@ -203,7 +204,8 @@ class Soak:
         assert after is not None
         more = _more(after.objects, before.objects)
         if more:
-            self.ledger.violation(f"objects that nobody needs: {more}")
+            ways = "\n".join(self._ways_to(more))
+            self.ledger.violation(f"objects that nobody needs: {more}, held by\n{ways}")
         if after.threads != before.threads:
             self.ledger.violation(f"threads were {before.threads}, are {after.threads}")
         most = sum(member.client.pool.size for member in self.members)
@@ -213,6 +215,13 @@ class Soak:
             self.ledger.violation(f"{before.files} file descriptors, now {after.files}")
         if after.megabytes - before.megabytes > GROWTH:
             self.ledger.violation(f"{before.megabytes:.0f} MB, now {after.megabytes:.0f} MB")
+
+    def _ways_to(self, more: t.Container[str]) -> list[str]:
+        """Who holds the objects of which there are too many; those that should be there are among them."""
+        peers = [peer for member in self.members if (peer := member.client.peer) is not None]
+        connections = [each for peer in peers if (each := peer.connection) is not None]
+        living = [*peers, *connections, *(each.session for each in connections)]
+        return ways_to(lambda thing: counted_as(thing) in more, living)
 
     def report(self) -> str:
         """What was done, in a few lines."""
