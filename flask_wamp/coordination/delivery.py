@@ -149,8 +149,9 @@ class SharedDelivery:
             self._subscribe(connection)
             taken = self._ask_predecessor(connection)
         except WAMPError as error:
-            self._forwarder.discard_held()
-            self._fail(error)
+            if self._connection is connection:  # if the session has ended, lost() has discarded them
+                self._forwarder.discard_held()
+                self._fail(error)
         else:
             self._delivery.refused = None
             self._lease.confirm()

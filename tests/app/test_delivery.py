@@ -284,6 +284,27 @@ def test_taking_over_continues_after_a_lost_session(
     assert sink.handle(1) == [2]
 
 
+def test_a_session_that_is_lost_while_it_takes_over_has_refused_nothing(
+    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = threading.Event()
+
+    def say_nothing(transport: MemoryTransport, message: m.Message) -> bool:
+        if isinstance(message, m.Subscribe) and message.topic == TOPIC:
+            asked.set()
+            return True
+        return False
+
+    router.script = say_nothing
+    _, wamp = serve(subscribe)
+    assert asked.wait(TIMEOUT)
+    router.give_up()
+    eventually(lambda: wamp.client.session_id is None)
+    eventually(lambda: wamp.health()["in_hand"] == {"running": 0, "waiting": 0})
+    assert delivery(wamp).refused is None
+    assert "is not delivered by this process" not in caplog.text
+
+
 def test_a_refused_topic_is_logged_and_in_health(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
