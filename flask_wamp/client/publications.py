@@ -78,6 +78,10 @@ class Publications:
         if dropped:
             self._drop(dropped, "too many are waiting for a session (WAMP_EVENT_QUEUE)")
 
+    def release(self) -> None:
+        """Release the queue of a peer that was stopped. It is empty."""
+        self._queue = None
+
     def forget(self) -> None:
         """Forget the queue in the child after a fork. The parent sends the events."""
         self._queue, self.dropped = None, 0

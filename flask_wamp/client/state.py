@@ -324,6 +324,7 @@ class ClientState:
         peer.stop(drain, withdrawn=leaving)
         self._peers.pop(os.getpid(), None)
         self.declarations.serve_all(False)
+        self.publications.release()
         for companion in self.closeables:
             guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
 
@@ -353,6 +354,7 @@ class ClientState:
             self.publications.forget()
             for declaration in self.declarations.all:
                 declaration.id = declaration.refused = None
+                declaration.release()
                 for each in getattr(declaration.subject, "members", (declaration.subject,)):
                     each.dropped = 0
         for companion in self.closeables:

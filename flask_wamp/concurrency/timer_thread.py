@@ -48,6 +48,8 @@ class TimerThread:
         """
         handle = TimerHandle(function, self)
         with self._condition:
+            if self._stopping:
+                return handle
             if self._canceled > self.SLACK + len(self._heap) // 2:
                 self._remove_canceled()
             heapq.heappush(self._heap, (deadline, next(self._numbers), handle))
@@ -56,9 +58,10 @@ class TimerThread:
         return handle
 
     def stop(self) -> None:
-        """End the thread. Functions that are not due yet are not called."""
+        """End the thread. Functions that are not due yet are released, and not called."""
         with self._condition:
             self._stopping = True
+            self._heap.clear()  # a pool or a handle may be kept for long, and both refer to this timer
             self._condition.notify()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)

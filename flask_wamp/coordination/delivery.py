@@ -88,6 +88,12 @@ class Delivery(Registration):
         """Passes an event on to another process. Set while this process leaves and others stay."""
         self.make_listener: MakeListener = functools.partial(SharedDelivery, self)
 
+    def release(self) -> None:
+        """Release everything that refers to a peer."""
+        super().release()
+        self.pass_on = self.subscription.take = None
+        self.subscription.release()
+
     def _deliver(self, work: ActiveMessage) -> Outcome:
         """Handle a forwarded event. This is the handler of the shared procedure."""
         if self.pass_on is not None and not work.canceled:
@@ -149,7 +155,8 @@ class SharedDelivery:
             self._subscribe(connection)
             taken = self._ask_predecessor(connection)
         except WAMPError as error:
-            if self._connection is connection:  # if the session has ended, lost() has discarded them
+            if self._connection is connection:
+                # Otherwise the session has ended, and lost() has discarded them.
                 self._forwarder.discard_held()
                 self._fail(error)
         else:

@@ -68,6 +68,10 @@ def _cancel(session: Session, request_id: int, mode: str) -> None:
     session.forget(request_id)
 
 
+def _nothing() -> None:
+    """Do nothing: the call is not sent yet, or has ended."""
+
+
 class _Undecoded:
     """The RESULT of a submitted call, decoded at first use: on the thread that uses it, not on the reader."""
 
@@ -97,9 +101,9 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         self._procedure = procedure
         self._timeout = timeout
         self._pool = pool
-        self._give_up: t.Callable[[], None] = lambda: None
-        self._stop_timer: t.Callable[[], None] = lambda: None
-        self._leave: t.Callable[[], None] | None = None
+        self._give_up: t.Callable[[], None] = _nothing
+        self._stop_timer: t.Callable[[], None] = _nothing
+        self._leave: t.Callable[[], None] = _nothing
 
     def sent(
         self,
@@ -112,15 +116,16 @@ class CallFuture(concurrent.futures.Future[t.Any]):
         :param leave: Called at its end.
         """
         self._give_up = give_up
-        self._leave = leave
+        self._leave = leave or _nothing
         self._stop_timer = call_at(self.expire).cancel
         if self.done():
             self._ended()
 
     def _ended(self) -> None:
+        # The app may keep the future, which must not keep the connection. Two threads may be here.
         self._stop_timer()
-        if self._leave is not None:
-            self._leave()
+        self._leave()
+        self._give_up = self._stop_timer = self._leave = _nothing
 
     # As a ticket: the reader calls these.
 
@@ -156,8 +161,8 @@ class CallFuture(concurrent.futures.Future[t.Any]):
             return True
         if not super().cancel():
             return False
-        self._ended()
         self._give_up()
+        self._ended()
         self.set_running_or_notify_cancel()
         return True
 

@@ -106,6 +106,12 @@ class _Declared:
         self.revoked: t.Callable[[], None] | None = None
         """Called by the reader when the router ends it. It must not wait."""
 
+    def release(self) -> None:
+        """Release everything that refers to a peer, after that was stopped: the declaration stays."""
+        self.queue = self.asked = self.refused = (
+            None  # an error has the frames that it went through
+        )
+
     unwanted = False
     """Whether it was withdrawn. If the router grants it later, it is ended at once."""
 
@@ -178,6 +184,12 @@ class Subscription(_Declared):
         """All declarations of the app for this topic, this one first. One SUBSCRIBE serves them all."""
         self.wire_options = self.options
         """SUBSCRIBE.Options, for all members."""
+
+    def release(self) -> None:
+        """Release everything that refers to a peer, for all members."""
+        super().release()
+        for member in self.members:
+            member.queue = None
 
     def add_member(self, other: Subscription) -> None:
         """Pass the events of this subscription to another handler too."""

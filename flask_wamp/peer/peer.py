@@ -35,7 +35,6 @@ from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
 
-
 Notify = t.Callable[..., None]
 
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
@@ -158,6 +157,7 @@ class Peer(PresentSession):
                 open_.close()
         self._join_reader(self.settings.connect_timeout + 1.0)
         self._timer.stop()
+        self.registrar.release()
 
     def _join_reader(self, timeout: float) -> None:
         if self._reader is not None and self._reader is not threading.current_thread():

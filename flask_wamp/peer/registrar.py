@@ -111,6 +111,11 @@ class Registrar:
         for declaration in self._served():
             declaration.id = declaration.refused = None
 
+    def release(self) -> None:
+        """Release what the declarations have of the peer that was stopped, because they stay."""
+        for declaration in self._served():
+            declaration.release()
+
     def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
         if isinstance(declaration, Subscription):
             self._missing.note(connection, declaration.uri, declaration.wire_options)

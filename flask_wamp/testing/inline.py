@@ -133,8 +133,10 @@ class InlineTimer(TimerThread):
             guarded(logger.exception, "a timer failed", due.fire)
 
     def stop(self) -> None:
-        """Stop: call no more functions."""
-        self._stopping = True
+        """Stop: call no more functions, and release them."""
+        with self._condition:
+            self._stopping = True
+            self._heap.clear()
 
 
 class InlineHandle(TimerHandle):
@@ -367,3 +369,4 @@ class InlinePeer(Peer):
         if isinstance(connection, InlineConnection):  # the router's GOODBYE has not arrived
             connection.end(SessionLost("the client was stopped"))
         self._timer.stop()
+        self.registrar.release()

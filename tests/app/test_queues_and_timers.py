@@ -246,10 +246,11 @@ def test_canceled_alarm_is_not_called(timer: TimerThread) -> None:
     assert called == []
 
 
-def test_canceled_alarm_lets_go_of_what_it_holds(timer: TimerThread) -> None:
-    class Big:
-        def method(self) -> None: ...
+class Big:
+    def method(self) -> None: ...
 
+
+def test_canceled_alarm_lets_go_of_what_it_holds(timer: TimerThread) -> None:
     big = Big()
     gone = weakref.ref(big)
     alarm = timer.call_at(time.monotonic() + 1000, big.method)
@@ -257,6 +258,18 @@ def test_canceled_alarm_lets_go_of_what_it_holds(timer: TimerThread) -> None:
     assert gone() is not None
     alarm.cancel()
     assert gone() is None
+
+
+def test_timer_that_was_stopped_lets_go_of_what_was_not_due(timer: TimerThread) -> None:
+    timer.call_at(time.monotonic() + 1000, threading.Event().set)
+    big = Big()
+    timer.call_at(time.monotonic() + 1000, big.method)
+    timer.stop()
+    timer.call_at(time.monotonic() + 1000, big.method)
+    gone = weakref.ref(big)
+    del big
+    assert gone() is None
+    assert len(timer) == 0
 
 
 def test_alarm_is_called_once() -> None:

@@ -16,6 +16,7 @@ _M_ARENA_MAX = -8
 _ROOMS = frozenset(
     f"flask_wamp.{name}"
     for name in (
+        "concurrency.pool",
         "concurrency.threads",
         "concurrency.timer_thread",
         "peer.calls",
