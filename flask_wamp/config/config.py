@@ -130,7 +130,7 @@ def _current_headers(
     except Exception as error:
         # Not chained: a ValueError says nothing more, and another may show a token.
         why = type(error).__name__
-    raise TransportError(f"WAMP_HEADERS is a function, and it failed or returned no headers: {why}")
+    raise TransportError(f"the function in WAMP_HEADERS failed or returned no headers: {why}")
 
 
 def _warn_of_weak(url: RouterURL, tls: TLSSettings, credentials: Credentials) -> None:

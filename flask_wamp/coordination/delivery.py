@@ -102,9 +102,8 @@ class Delivery(Registration):
             event = read_event(self.signer, self.uri, work.message.args)
         except InvalidPayload as error:
             return Failure(error_uris.NOT_AUTHORIZED, list(error.args))
-        if (
-            self.pass_on is not None
-        ):  # the call is canceled, so its caller cannot forward the event again
+        # The call is canceled, so its caller cannot forward the event again.
+        if self.pass_on is not None:
             self.pass_on(event)
             return Success()
         connection = t.cast(ActiveInvocation, work).connection

@@ -21,13 +21,13 @@ from ..protocol.session import Session
 from ..protocol.session_events import (
     Answered,
     Delivered,
-    Happening,
     Ignored,
     Interrupted,
     Invoked,
     Joined,
     Left,
     Revoked,
+    SessionEvent,
 )
 from ..protocol.session_states import SessionState
 from ..transports import Transport
@@ -37,13 +37,13 @@ from .sending import Sender
 logger = get_logger("flask_wamp.connection")
 
 #: What a connection passes to its handler.
-SessionEvent = Answered | Delivered | Interrupted | Invoked | Revoked
+ServedEvent = Answered | Delivered | Interrupted | Invoked | Revoked
 
 #: Called by the reader with the events of one read, in order. It must not wait.
-OnEvents = t.Callable[["Connection", "list[SessionEvent]"], None]
+OnEvents = t.Callable[["Connection", "list[ServedEvent]"], None]
 
-Read = t.Callable[[], "list[SessionEvent] | None"]
-Handle = t.Callable[["list[SessionEvent]"], None]
+Read = t.Callable[[], "list[ServedEvent] | None"]
+Handle = t.Callable[["list[ServedEvent]"], None]
 
 #: Calls the first function, and the second with its result, until that result is None. The third function
 #: sends the answers that were held back.
@@ -144,7 +144,7 @@ class Connection(Sender):
 
     # Receiving.
 
-    def _read(self) -> list[SessionEvent] | None:
+    def _read(self) -> list[ServedEvent] | None:
         """Wait for messages and return their events. None when the session has ended."""
         self.reading = threading.get_ident()
         if self._broken is not None:
@@ -164,8 +164,8 @@ class Connection(Sender):
             self._nudge.set()
         return events if events or self.left is None else None
 
-    def _take(self, messages: t.Iterable[Buffer]) -> list[SessionEvent]:
-        events: list[SessionEvent] = []
+    def _take(self, messages: t.Iterable[Buffer]) -> list[ServedEvent]:
+        events: list[ServedEvent] = []
         notes: list[Note] = []
         decode, receive = self.transport.serializer.decode, self.session.receive
         limit = self._max_receive_size
@@ -199,7 +199,7 @@ class Connection(Sender):
                 log_all(notes)
         return events
 
-    def _sort(self, event: Happening, events: list[SessionEvent], notes: list[Note]) -> None:
+    def _sort(self, event: SessionEvent, events: list[ServedEvent], notes: list[Note]) -> None:
         """Handle the messages that are rare."""
         if isinstance(event, Left):
             self.left = event
@@ -214,7 +214,7 @@ class Connection(Sender):
         elif isinstance(event, Interrupted | Revoked):
             events.append(event)
 
-    def _refuse(self, message: Message, size: int, notes: list[Note]) -> Happening:
+    def _refuse(self, message: Message, size: int, notes: list[Note]) -> SessionEvent:
         assert self._lock.locked()
         kind, limit = type(message).__name__, self._max_receive_size
         why = f"{kind} of {size} bytes is over the limit of {limit} bytes"

@@ -10,7 +10,7 @@ from ..concurrency.pool import Pool
 from ..concurrency.serial_queue import SerialQueue
 from ..concurrency.timer_thread import TimerThread
 from ..protocol.session_events import Answered, Delivered, Interrupted, Invoked, Revoked
-from .connection import Connection, SessionEvent
+from .connection import Connection, ServedEvent
 from .declarations import Declaration, Registration, Subscription
 from .invocations import ActiveEvent, ActiveInvocation
 from .registrar import Acknowledgement, Registrar, Tell
@@ -48,7 +48,7 @@ class Serving:
             Revoked: registrar.revoked,
         }
 
-    def on_events(self, connection: Connection, events: list[SessionEvent]) -> None:
+    def on_events(self, connection: Connection, events: list[ServedEvent]) -> None:
         """Handle what has happened, in order. Does not wait."""
         for event in events:
             try:

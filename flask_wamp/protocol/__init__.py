@@ -1,1 +1,1 @@
-"""What WAMP says: messages, serializers, URIs, authentication, the session. No I/O, threads, or clock."""
+"""The WAMP protocol: messages, serializers, URIs, authentication, the session. No I/O, threads or clock."""

@@ -1,16 +1,18 @@
-"""Proving to the router who we are: what HELLO offers, and the answers to CHALLENGE and WELCOME.
+"""Authentication of the client: what HELLO offers, and the answers to CHALLENGE and WELCOME.
 
-========== ================================== ================================================
-method     needs                              the router learns
-========== ================================== ================================================
+========== ================================== =======================================================
+method     requires                           what the router learns
+========== ================================== =======================================================
 anonymous  nothing                            nothing
-ticket     ``WAMP_TICKET``                    the ticket itself: use TLS
-wampcra    ``WAMP_AUTHID``, ``WAMP_SECRET``   that we know the secret
-scram      ``WAMP_AUTHID``, ``WAMP_SECRET``   that we know the secret, and it proves that it does
-cryptosign ``WAMP_PRIVATE_KEY``               that we hold the private key of a public key it knows
-========== ================================== ================================================
+ticket     ``WAMP_TICKET``                    the ticket itself, so use TLS
+wampcra    ``WAMP_AUTHID``, ``WAMP_SECRET``   that the client knows the secret
+scram      ``WAMP_AUTHID``, ``WAMP_SECRET``   that the client knows the secret. The router proves that
+                                              it knows the secret, too
+cryptosign ``WAMP_PRIVATE_KEY``               that the client has the private key of a known public key
+========== ================================== =======================================================
 
-What the router sends is not trusted: it is checked, and its costs are bounded, before it is used.
+The router is not trusted. Its messages are checked before they are used, and the work that they can cause is
+limited.
 
 Source: WAMP Advanced Profile, "Authentication Methods".
 """
@@ -35,14 +37,14 @@ if t.TYPE_CHECKING:
 
 
 class _Method(t.NamedTuple):
-    """What a method needs from :class:`Credentials`, the telling one last, and from PyPI."""
+    """The attributes of :class:`Credentials` and the package that a method requires."""
 
     needs: tuple[str, ...] = ()
     requires: str | None = None
 
 
-#: The strongest first. Crossbar takes the first that it is configured for: wampcra stands before scram,
-#: which fewer routers know. A ticket gives itself away.
+#: The strongest method comes first, because Crossbar chooses the first that it is configured for. wampcra
+#: comes before scram, because more routers support it. A ticket is weak, because the router learns it.
 METHODS: dict[str, _Method] = {
     "cryptosign": _Method(("private_key",), "cryptography"),
     "wampcra": _Method(("authid", "secret")),
@@ -51,20 +53,20 @@ METHODS: dict[str, _Method] = {
     "anonymous": _Method(),
 }
 
-#: Packages that are not named like their module.
+#: Packages whose name differs from the name of their module.
 _PACKAGES = {"argon2": "argon2-cffi"}
 
-#: The most work a router may ask for, about as much as the default of WAMP_CONNECT_TIMEOUT has time for on
-#: one core: the join ends at that time, but a key derivation cannot be interrupted. autobahn's default is
-#: half of it.
+#: The most work that a router may ask for. One core can do about this much within the default of
+#: WAMP_CONNECT_TIMEOUT. A key derivation cannot be interrupted at the end of that time. autobahn's default is
+#: half of this limit.
 MAX_PBKDF2_ITERATIONS = 4_000_000
 MAX_PBKDF2_KEYLEN = 64
 MAX_ARGON2_MEMORY_KIB = 256 * 1024
 MAX_ARGON2_TOTAL_KIB = 16 * MAX_ARGON2_MEMORY_KIB
 """Iterations times memory."""
 
-#: The least work that scram accepts. Whoever poses as the router learns a proof, and guesses the secret
-#: from it the faster, the less it costs to derive. Source: RFC 5802, section 5.1, "the iteration-count
+#: The least work that scram accepts. A fake router learns a proof from which it can guess the secret. The
+#: less work the derivation is, the faster it can guess. Source: RFC 5802, section 5.1, "the iteration-count
 #: SHOULD be at least 4096", and RFC 8018, section 4.1, "at least eight octets long".
 MIN_PBKDF2_ITERATIONS = 4096
 MIN_ARGON2_TOTAL_KIB = 1024
@@ -75,13 +77,13 @@ _32_BYTES_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who to join as. Its ``repr`` shows nothing that is secret."""
+    """The credentials with which to join. Their ``repr`` contains no secrets."""
 
     authmethods: tuple[str, ...] = ()
-    """Methods to offer, preferred first; empty: all that the rest allows (see :attr:`offered`)."""
+    """The methods to offer, in order of preference. If empty, :attr:`offered` chooses them."""
 
     authid: str | None = None
-    """The principal to join as; the router may assign another."""
+    """The authid to join with. The router may assign another."""
 
     secret: str | t.Callable[[], object] | None = field(default=None, repr=False)
     """The password of ``wampcra`` and ``scram``, or a function that returns it."""
@@ -90,18 +92,18 @@ class Credentials:
     """The ticket of ``ticket``, or a function that returns it."""
 
     private_key: str | None = field(default=None, repr=False)
-    """The Ed25519 key of ``cryptosign``: its seed as 64 hex digits, or an OpenSSH or PEM text, or the
-    path of a file with either or with the 32 bytes. Encrypted keys are not supported."""
+    """The Ed25519 key of ``cryptosign``: its seed as 64 hex digits, or a text in OpenSSH or PEM format, or
+    the path of a file that contains one of these or the 32 bytes. Encrypted keys are not supported."""
 
     authextra: t.Mapping[str, object] | t.Callable[[], object] = field(
         default_factory=dict, repr=False, hash=False
     )
-    """More for the router's authenticator, sent as it is, or a function that returns it."""
+    """Further data for the router's authenticator, which is sent unchanged, or a function that returns it."""
 
     def resolved(self) -> Credentials:
-        """Return these credentials with what the functions among them return now.
+        """Return these credentials with each function replaced by what it returns now.
 
-        :raises AuthenticationError: A function fails, or returns something that it must not.
+        :raises AuthenticationError: A function has failed, or has returned a value of a wrong type.
         """
         return replace(
             self,
@@ -112,12 +114,11 @@ class Credentials:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The methods HELLO offers.
+        """The methods that HELLO offers.
 
-        Without :attr:`authmethods` only those of the strongest credential that is given: whoever poses as
-        the router would choose the weakest, which for a ticket gives it away. A secret is for ``wampcra``,
-        and for ``scram`` where argon2-cffi is installed. Anonymous is inferred only where nothing else is
-        given.
+        If :attr:`authmethods` is empty, these are only the methods of the strongest given credential. A fake
+        router would choose the weakest method, and would then learn a ticket. A secret is for ``wampcra``,
+        and also for ``scram`` if argon2-cffi is installed. Without any credential, this is ``anonymous``.
         """
         if self.authmethods:
             return tuple(self.authmethods)
@@ -128,21 +129,21 @@ class Credentials:
         return ("anonymous",) if self.ticket is None else ("ticket",)
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Check that the credentials are complete and valid.
 
-        Reads the private key's file, if it is one.
+        If the private key is in a file, this reads the file.
 
-        :raises ValueError: Naming the config key at fault, and what to do about it.
+        :raises ValueError: They are not. The text names the config key, and says what to do.
         """
         if not callable(self.authextra) and self.authextra.get("channel_binding") is not None:
-            raise ValueError("WAMP_AUTHEXTRA asks for a channel_binding, which is not supported")
+            raise ValueError("WAMP_AUTHEXTRA contains a channel_binding, which is not supported")
         for authmethod in self.offered:
             self._check_method(authmethod)
 
     def _check_method(self, authmethod: str) -> None:
         if authmethod not in METHODS:
             allowed = ", ".join(sorted(METHODS))
-            raise ValueError(f"WAMP_AUTHMETHODS: {authmethod!r} is none of {allowed}")
+            raise ValueError(f"WAMP_AUTHMETHODS: {authmethod!r} is not one of {allowed}")
         for name in METHODS[authmethod].needs:
             value = getattr(self, name)
             if not callable(value) and (not value or type(value) is not str):
@@ -154,17 +155,17 @@ class Credentials:
 
 
 def _resolve(name: str, value: object, kind: type) -> t.Any:
-    """Return a value, or what the function in its place returns."""
+    """Return a value. If it is a function, return what it returns."""
     if not callable(value):
         return value
     try:
         found = value()
     except Exception as error:
-        raise AuthenticationError(f"{name} is a function, and it failed: {error!r}") from error
+        raise AuthenticationError(f"the function in {name} failed: {error!r}") from error
     if not isinstance(found, kind) or (kind is str and not found):
         wanted = "text" if kind is str else "a dictionary"
         raise AuthenticationError(
-            f"{name} is a function, and returned {type(found).__name__} instead of {wanted}"
+            f"the function in {name} returned {type(found).__name__} instead of {wanted}"
         )
     return found
 
@@ -172,24 +173,24 @@ def _resolve(name: str, value: object, kind: type) -> t.Any:
 class Authentication:
     """One attempt to join: HELLO, CHALLENGE, AUTHENTICATE and WELCOME of one connection.
 
-    :param credentials: What :meth:`Credentials.check` found to be good.
-    :param app: The name of the application, for other applications; see :func:`app_extra`.
-    :raises AuthenticationError: The private key cannot be read (any more).
+    :param credentials: The credentials, which :meth:`Credentials.check` has accepted.
+    :param app: The name of the application, for other applications, see :func:`app_extra`.
+    :raises AuthenticationError: The private key cannot be read.
     """
 
     def __init__(self, credentials: Credentials, app: str | None = None) -> None:
         credentials = self._credentials = credentials.resolved()
         self._app_extra = app_extra(app)
         self._offered = credentials.offered
-        # 18 bytes are 24 digits of base64 without padding. So the router's nonce, which Crossbar makes
-        # by appending bytes and the spec by appending text, begins with ours either way.
+        # 18 bytes are 24 digits of base64 without padding. Crossbar makes the router's nonce by appending
+        # bytes, and the spec by appending text. Without padding, it begins with ours in both cases.
         self._nonce = _base64(os.urandom(18))
         self._server_signature: str | None = None
         self._challenged = False
         self._private_key = self._load_private_key() if "cryptosign" in self._offered else None
 
     def hello(self) -> dict[str, object]:
-        """Return what goes into ``HELLO.Details``."""
+        """Return the part of ``HELLO.Details`` that is about authentication."""
         details: dict[str, object] = {"authmethods": list(self._offered)}
         if self._credentials.authid is not None:
             details["authid"] = self._credentials.authid
@@ -204,46 +205,44 @@ class Authentication:
     ) -> tuple[str, dict[str, object]]:
         """Answer a CHALLENGE.
 
-        May take seconds of CPU where the router asks for an expensive key derivation.
+        This may take seconds of CPU time if the router asks for an expensive key derivation.
 
         :param authmethod: ``CHALLENGE.AuthMethod``.
         :param extra: ``CHALLENGE.Extra``.
         :returns: Signature and Extra for AUTHENTICATE.
-        :raises AuthenticationError: It is not a challenge we offered to answer, is malformed, or
-            asks for too much work.
+        :raises AuthenticationError: The method was not offered, or the challenge is malformed or asks for too
+            much work.
         """
-        # Advanced Profile, "Authentication Methods": one CHALLENGE is answered by one AUTHENTICATE, and
-        # that by WELCOME or ABORT. To answer any number would let the router use as much of this process's
-        # time as it likes.
+        # Advanced Profile, "Authentication Methods": AUTHENTICATE answers CHALLENGE, and WELCOME or ABORT
+        # answers AUTHENTICATE. If a second CHALLENGE were answered, the router could use any amount of this
+        # process's CPU time.
         if self._challenged:
-            raise AuthenticationError("the router challenges twice")
+            raise AuthenticationError("the router has sent a second CHALLENGE")
         self._challenged = True
         answer = _ANSWERS.get(authmethod)
         if answer is None or authmethod not in self._offered:
             offered = ", ".join(self._offered)
             raise AuthenticationError(
-                f"the router challenges {authmethod!r:.50}, offered: {offered}"
+                f"the router has sent CHALLENGE for {authmethod!r:.50}, but HELLO offered {offered}"
             )
         try:
             return answer(self, extra), {}
         except ValueError as error:
-            # Not chained: the error of a codec carries the whole text, which may be the secret.
+            # Not chained, because the error of a codec contains the whole text, which may be the secret.
             reason = type(error).__name__ if isinstance(error, UnicodeError) else error
             raise AuthenticationError(f"bad {authmethod} challenge: {reason}") from None
 
     def verify(self, authextra: dict[str, object]) -> None:
-        """Check that the router knows our secret too, where the method (``scram``) can tell.
+        """Check that the router knows the secret too. Only ``scram`` can check this.
 
         :param authextra: ``WELCOME.Details.authextra``.
-        :raises AuthenticationError: It does not, so it is not the router that it claims to be.
+        :raises AuthenticationError: It does not know the secret, so it is not the right router.
         """
         if self._server_signature is None:
             if self._offered == ("scram",):
-                raise AuthenticationError("the router welcomes us without having asked who we are")
+                raise AuthenticationError("the router has sent WELCOME without a CHALLENGE")
             return
-        known = (
-            authextra if isinstance(authextra, dict) else {}
-        )  # the router's, so it may be anything
+        known = authextra if isinstance(authextra, dict) else {}  # a router may send anything
         signature = known.get("scram_server_signature")
         if not isinstance(signature, str) or not _equal(signature, self._server_signature):
             raise AuthenticationError(
@@ -268,7 +267,7 @@ class Authentication:
     def _secret(self) -> bytes:
         return t.cast(str, self._credentials.secret or "").encode()
 
-    # The answers. A ValueError is what the router did wrong.
+    # The answers. They raise ValueError if the router's CHALLENGE is wrong.
 
     def _answer_ticket(self, extra: dict[str, object]) -> str:
         return t.cast(str, self._credentials.ticket or "")
@@ -284,10 +283,10 @@ class Authentication:
         return _base64(_hmac(key, challenge))
 
     def _answer_scram(self, extra: dict[str, object]) -> str:
-        """Compute ClientProof, and keep ServerSignature for WELCOME (RFC 5802, section 3).
+        """Compute ClientProof, and store ServerSignature for WELCOME (RFC 5802, section 3).
 
-        In Crossbar's dialect (26.10.1): ``c=`` is empty where RFC 5802 has ``biws``, and the authid is
-        not escaped.
+        This follows Crossbar 26.10.1, which differs from RFC 5802: ``c=`` is empty instead of ``biws``, and
+        the authid is not escaped.
         """
         nonce, salt = _text(extra, "nonce"), _text(extra, "salt")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
@@ -310,15 +309,15 @@ class Authentication:
     def _answer_cryptosign(self, extra: dict[str, object]) -> str:
         challenge = _text(extra, "challenge")
         if not _32_BYTES_HEX.fullmatch(challenge):
-            raise ValueError("what to sign is not 32 bytes in hex")
+            raise ValueError("its challenge is not 32 bytes in hex")
         if extra.get("channel_binding") is not None:
-            raise ValueError("it asks for a channel binding")
+            raise ValueError("it requires channel binding, which is not supported")
         assert self._private_key is not None  # it was offered
         message = bytes.fromhex(challenge)
         return (self._private_key.sign(message) + message).hex()
 
 
-#: Methods with a CHALLENGE, and what answers it.
+#: The functions that answer CHALLENGE, by method.
 _ANSWERS: dict[str, t.Callable[[Authentication, dict[str, object]], str]] = {
     "ticket": Authentication._answer_ticket,
     "wampcra": Authentication._answer_wampcra,
@@ -328,15 +327,15 @@ _ANSWERS: dict[str, t.Callable[[Authentication, dict[str, object]], str]] = {
 
 
 def _derive_scram(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
-    """Compute SaltedPassword with the function the router names."""
+    """Compute SaltedPassword with the key derivation function that the router names."""
     derive = _KDFS.get(_text(extra, "kdf"))
     if derive is None:
-        raise ValueError(f"its kdf is none of {', '.join(_KDFS)}")
+        raise ValueError(f"its kdf is not one of {', '.join(_KDFS)}")
     return derive(password, salt, extra)
 
 
 def _derive_argon2id(password: bytes, salt: bytes, extra: dict[str, object]) -> bytes:
-    """As Crossbar (26.10.1) and autobahn do it: the key is the hash's unpadded base64 text."""
+    """Return the hash as unpadded base64 text, which Crossbar 26.10.1 and autobahn use as the key."""
     memory = _number(extra, "memory", MAX_ARGON2_MEMORY_KIB)
     least = -(-MIN_ARGON2_TOTAL_KIB // memory)
     iterations = _number(extra, "iterations", MAX_ARGON2_TOTAL_KIB // memory, least)

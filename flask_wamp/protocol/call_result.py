@@ -1,4 +1,4 @@
-"""What a call returns: one value, several values, or an error."""
+"""The outcome of a call: one value, several values, or an error."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def outcome(message: m.Result | m.Error) -> t.Any:
 
 
 def _is_wampys(args: t.Sequence[object], kwargs: m.Details) -> bool:
-    """Whether a result has the shape of those of wampy's callees, so that its message is all of it.
+    """Return whether a result has the shape of those of wampy's callees. It then contains only its message.
 
-    wampy 1.1.0 repeats the message as the only positional value. In any other case a positional value, or a
-    keyword ``meta`` of another callee, would be lost.
+    wampy 1.1.0 repeats the message as the only positional value. A result of any other shape may contain
+    further values, which must not be lost.
     """
     repeats = not args or (len(args) == 1 and args[0] == kwargs["message"])
     return repeats and isinstance(kwargs["meta"], dict)
 
 
 def remote_error(message: m.Error) -> ApplicationError:
-    """Return the exception for an ERROR. It has no payload if that cannot be decoded."""
+    """Return the exception for an ERROR. If the payload cannot be decoded, the exception says so instead."""
     try:
         args, kwargs = message.decode_payload()
     except InvalidPayload as error:
@@ -74,5 +74,7 @@ def remote_error(message: m.Error) -> ApplicationError:
         remote = CallCanceled(*args, **kwargs)
     else:
         remote = ApplicationError(message.error, *args, **kwargs)
-    remote.exposed = False  # what one peer says to this one is not for everybody who calls this one
+    remote.exposed = (
+        False  # a caller of this process must not get the details of another peer's error
+    )
     return remote

@@ -1,6 +1,7 @@
-"""CBOR, where ``cbor2`` is installed: what JSON has, and bytes. No tags but those of bytes and integers.
+"""CBOR, if ``cbor2`` is installed. It supports the types of JSON, and bytes.
 
-``cbor2`` can't leave a part of a message undecoded, so payloads are decoded with their message.
+Tags are refused, except for those of bytes and integers. ``cbor2`` cannot leave a part of a message
+undecoded, so payloads are decoded with their message.
 
 Source: WAMP Basic Profile, "Serializers".
 """
@@ -14,15 +15,15 @@ from .messages import FromRouter, Message, from_elements
 from .msgpack_serializer import unsigned_integers
 from .serializer import Serializer
 
-#: How deep lists and dictionaries are read: as deep as msgspec reads them, until Python's recursion limit.
+#: How deep lists and dictionaries may be nested. msgspec has the same limit, Python's recursion limit.
 MAX_DEPTH_READ = 1000
 
-#: How JavaScript's ``Uint8Array`` is written by some (cbor-x, wampy.js): tagged, but bytes all the same.
-#: Source: RFC 8746, "Typed Arrays".
+#: The tag of bytes from a ``Uint8Array`` of JavaScript, in cbor-x and wampy.js. Source: RFC 8746, "Typed
+#: Arrays".
 _UINT8_ARRAY = 64
 
-#: How autobahn-js writes integers that a ``Number`` of JavaScript cannot hold: as bytes, with a tag.
-#: Source: RFC 8949, "Bignums".
+#: The tags of integers that a ``Number`` of JavaScript cannot hold, in autobahn-js. Source: RFC 8949,
+#: "Bignums".
 _POSITIVE, _NEGATIVE = 2, 3
 
 _UNDEFINED = b"\xf7"
@@ -40,7 +41,7 @@ class CBORSerializer(Serializer):
     def __init__(self, accepts: object = FromRouter, max_depth: int = MAX_DEPTH_READ) -> None:
         import cbor2
 
-        # Others may send what is nested deeper than cbor2 reads by itself, 400, and the router passes it on.
+        # Other peers may send payloads that are nested deeper than cbor2's default limit, which is 400.
         self._loads = functools.partial(
             cbor2.loads,
             max_depth=max_depth,
@@ -54,14 +55,17 @@ class CBORSerializer(Serializer):
 
     def _from_cbor(self, data: bytes) -> Message:
         elements = self._loads(data)
-        if _UNDEFINED in data:  # or that byte is a part of something else
+        if _UNDEFINED in data:  # the byte may also be a part of another value
             elements = self._without_undefined(elements)
         if type(elements) is not list:
             raise ValueError("not an array")
         return from_elements(elements, self._accepts)
 
     def _without_undefined(self, value: t.Any) -> object:
-        """Return a value with None for what JavaScript calls undefined, which no other serializer has."""
+        """Return a value in which JavaScript's undefined is replaced by None.
+
+        Other serializers do not have it.
+        """
         kind = type(value)
         if kind is list:
             return [self._without_undefined(item) for item in value]
@@ -78,10 +82,10 @@ class CBORSerializer(Serializer):
 
 
 class _Untagged(t.Mapping[int, t.Callable[..., object]]):
-    """Refuses nearly every tag before what is tagged is made: ``cbor2`` looks here first.
+    """Refuses nearly every tag before ``cbor2`` creates its value.
 
-    Tags make dates, regular expressions and numbers of megabytes, and lists that contain themselves, or
-    one another so often that no walk through them ends. Crossbar 26.10 passes some on.
+    Tags can create dates, regular expressions, numbers of megabytes, and lists that contain themselves or
+    each other so often that a walk through them never ends. Crossbar 26.10 passes some of them on.
     """
 
     def __getitem__(self, tag: int) -> t.Callable[..., object]:
@@ -91,11 +95,11 @@ class _Untagged(t.Mapping[int, t.Callable[..., object]]):
         return iter(())
 
     def __len__(self) -> int:
-        return 1  # else it is taken for nothing
+        return 1  # cbor2 would ignore an empty mapping
 
 
 def _refuse_tag(*_: object) -> t.NoReturn:
-    raise ValueError("a tag, which no other serializer of WAMP has")
+    raise ValueError("it contains a tag, which other serializers of WAMP do not have")
 
 
 def _octets(value: object, *_: object) -> bytes:
@@ -103,7 +107,7 @@ def _octets(value: object, *_: object) -> bytes:
 
 
 def _positive(value: object, *_: object) -> int:
-    """Return an integer of 64 bits. The other serializers have no larger ones."""
+    """Return an integer of at most 64 bits, because other serializers have no larger ones."""
     data = _octets(value)
     return int.from_bytes(data, "big") if len(data) <= 8 else _refuse_tag()
 
@@ -113,7 +117,7 @@ def _negative(value: object, *_: object) -> int:
     return number if number >= -(2**63) else _refuse_tag()
 
 
-#: Makes something of what is tagged.
+#: The functions that convert tagged values, by tag.
 _TAGS: dict[int, t.Callable[..., object]] = {
     _UINT8_ARRAY: _octets,
     _POSITIVE: _positive,

@@ -1,7 +1,7 @@
-"""The error and close URIs that WAMP predefines. Each is written down here and nowhere else.
+"""The error and close URIs that WAMP predefines. Other modules use these constants.
 
-Source: WAMP Basic Profile, "Predefined URIs"; WAMP Advanced Profile, "Advanced Profile error URIs"; and what
-Crossbar.io adds to them.
+Source: WAMP Basic Profile, "Predefined URIs"; WAMP Advanced Profile, "Advanced Profile error URIs". Some are
+additions of Crossbar.io.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CLOSE_LOGOUT: t.Final = "wamp.close.logout"
 CLOSE_KILLED: t.Final = "wamp.close.killed"
 SYSTEM_SHUTDOWN: t.Final = "wamp.close.system_shutdown"
 
-#: The reasons of ABORT that mean: not with these credentials.
+#: The reasons of ABORT with which a router refuses the credentials.
 LOGIN_REFUSED: t.Final = frozenset(
     {
         AUTHENTICATION_DENIED,

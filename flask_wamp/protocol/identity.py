@@ -1,4 +1,4 @@
-"""Who a session is: the identity that a router grants, and that rights are checked against.
+"""The identity of a session, which a router grants, and on which its rights depend.
 
 Source: WAMP Advanced Profile, "Authentication".
 """
@@ -28,7 +28,7 @@ class Identity:
     """How the session was authenticated: ``ticket``, ``wampcra``, ``scram``, ``cryptosign``..."""
 
     authprovider: str = "static"
-    """What authenticated the session: ``static`` for a table of principals, ``dynamic`` for a function."""
+    """How the principal is known: ``static`` for a table of principals, ``dynamic`` for a function."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,36 +39,37 @@ class BrowserIdentity(Identity):
     """
 
     browser: str = dataclasses.field(default="", repr=False)
-    """The id of the browser session; empty where the app does not know one."""
+    """The id of the browser session. Empty if the app does not know it."""
 
     since: float = 0.0
     """When the user logged in, in seconds since 1970."""
 
     ended: bool = False
-    """Whether the app knows that this login has ended: the router refuses it."""
+    """Whether this login has ended, according to the app. The router then refuses it."""
 
     app: str = ""
-    """The app that has let the session in, by the prefix of its own URIs. Its rules are for this session."""
+    """The prefix of the own URIs of the app that has let the session in. The rules of this app apply to it.
+    """
 
 
-#: Characters of an application's name that others see.
+#: How many characters of an application's name are sent.
 MAX_APP_NAME = 100
 
 _OWN = "flask_wamp"
 
 
 def app_extra(app: str | None) -> dict[str, object]:
-    """Return what ``authextra`` says about the application that a session belongs to.
+    """Return the entry of ``authextra`` that names the application of a session.
 
-    :param app: The application's name; None: the session does not belong to one.
+    :param app: The application's name. None if the session does not belong to an application.
     """
     return {_OWN: {"app": app[:MAX_APP_NAME]}} if app else {}
 
 
 def app_of(authextra: object) -> str | None:
-    """Return the name of the application that ``authextra`` names. None if it names none.
+    """Return the name of the application in ``authextra``. None if there is none.
 
-    The client chooses the name, and nothing proves it: do not decide anything about rights with it.
+    The client chooses the name, and nothing proves it. So do not use it for decisions about rights.
     """
     own = authextra.get(_OWN) if isinstance(authextra, dict) else None
     app = own.get("app") if isinstance(own, dict) else None

@@ -1,4 +1,4 @@
-"""JSON, with bytes as text: NUL and Base64.
+"""JSON. Bytes are sent as text, which is NUL and Base64.
 
 Source: WAMP Basic Profile, "Serializers" and "Binary conversion of JSON Strings".
 """
@@ -16,7 +16,7 @@ from .messages import PAYLOAD_CLASSES, FromRouter, HasPayload, Message
 from .raw_payload import LooseJSON, bytes_from_json
 from .serializer import Serializer, has_odd_details
 
-#: The numbers that a message begins with, and something behind them.
+#: Matches the numbers at the beginning of a message if another element follows.
 _NUMBERS = re.compile(rb"\s*\[((?:\s*\d{1,16}\s*,)+)(?=.)")
 _BEGIN = re.compile(r"\s*\[\s*")
 _SEPARATOR = re.compile(r"\s*,\s*")
@@ -27,8 +27,8 @@ _read = json.JSONDecoder().raw_decode
 class JSONSerializer(Serializer):
     """Messages in JSON.
 
-    :param strict: Refuse text that is not UTF-8 in payloads, though they are not decoded: for a router,
-        whose other peers would have to close their WebSocket at such a text.
+    :param strict: Whether to refuse payloads that are not UTF-8, although they are not decoded. A router must
+        refuse them, because other peers would have to close their WebSocket if it passed them on.
     """
 
     name = "json"
@@ -44,7 +44,7 @@ class JSONSerializer(Serializer):
 
     def _to_json(self, wire: tuple[object, ...]) -> bytes:
         data = self._encode(wire)
-        if b'"\\u0000' in data:  # much cheaper than to look through every payload
+        if b'"\\u0000' in data:  # much cheaper than a search through every payload
             _check_binary(wire)
         return data
 
@@ -53,10 +53,10 @@ class JSONSerializer(Serializer):
         return message
 
     def _without_payload(self, data: bytes, error: Exception) -> Message | None:
-        """Read the message as Python does, its payload as :class:`LooseJSON`.
+        """Read the message with Python's parser. Its payload becomes :class:`LooseJSON`.
 
-        Crossbar 26.10 passes on NaN, infinity and lone surrogates, which are not JSON: another peer that
-        publishes one must not end the session of this one.
+        Crossbar 26.10 passes on NaN, infinity and lone surrogates, which are not JSON. Such a payload of
+        another peer must not end the session of this one.
         """
         if not isinstance(error, msgspec.ValidationError):
             try:
@@ -84,7 +84,7 @@ class JSONSerializer(Serializer):
         message = t.cast(Message, msgspec.convert([*elements, *envelope], self._accepts))
         end = text.rindex("]")
         if text[end + 1 :].strip():
-            raise ValueError("something follows the array")
+            raise ValueError("there is text after the array")
         if at < end:
             rest = text[at:end].encode("utf-8", "surrogateescape")
             payload = t.cast(HasPayload, message)
@@ -93,7 +93,7 @@ class JSONSerializer(Serializer):
 
 
 def _elements(text: str, at: int, count: int) -> tuple[list[t.Any], int]:
-    """Read so many elements of an array; return them, and where the next one begins."""
+    """Read elements of an array. Return them and the position of the next element."""
     elements = []
     for _ in range(count):
         value, at = _read(text, at)
@@ -102,14 +102,14 @@ def _elements(text: str, at: int, count: int) -> tuple[list[t.Any], int]:
         if separator is not None:
             at = separator.end()
         elif (end := _END.match(text, at)) is None:
-            raise ValueError("neither a comma nor the end of the array")
+            raise ValueError("expected a comma or the end of the array")
         else:
             at = end.end()
     return elements, at
 
 
 def _check_binary(value: object) -> None:
-    """Refuse text that begins with NUL, unless it means bytes: a router would close the session."""
+    """Refuse text that begins with NUL and is not bytes, because a router would close the session."""
     if (
         isinstance(value, str)
         and value.startswith("\0")

@@ -1,20 +1,20 @@
-"""The WAMP messages, one class each.
+"""The WAMP messages, with one class for each.
 
-``msgspec`` decodes a tagged array straight into the class and checks every field of the envelope on the
-way. Fields have the names of the spec in snake case.
+``msgspec`` decodes a tagged array directly into the class, and checks every field of the envelope. The names
+of the fields are those of the spec, in snake case.
 
 **Payloads stay undecoded.** In a message that a serializer has decoded, ``raw_args`` and ``raw_kwargs`` are
-views of the received bytes (see :mod:`.raw_payload`). Two ways to use them:
+views of the received bytes (see :mod:`.raw_payload`). There are two ways to use them:
 
--   *Read it*: ``message.args`` and ``message.kwargs`` decode at first use and keep the result. Do that on
-    the thread that needs the values, never on the reader: they may be large, and they raise
-    :class:`.InvalidPayload` where the other peer sent something that is no payload.
--   *Pass it on*, as a router does: give ``raw_args`` and ``raw_kwargs`` to the message to send, as in
-    ``Invocation(request_id, registration_id, details, call.raw_args, call.raw_kwargs)``. The serializer
-    copies the bytes if it speaks the same format, and decodes and encodes them again if not.
+-   Read the payload: ``message.args`` and ``message.kwargs`` decode it at first use and keep the result. Do
+    that on the thread that needs the values, and never on the reader, because the payload may be large. They
+    raise :class:`.InvalidPayload` if the other peer has sent an invalid payload.
+-   Pass the payload on, as a router does: pass ``raw_args`` and ``raw_kwargs`` to the message to send, as in
+    ``Invocation(request_id, registration_id, details, call.raw_args, call.raw_kwargs)``. If the serializer
+    has the same format, it copies the bytes. Otherwise, it decodes and encodes them again.
 
-In a message to send, ``raw_args`` may also be a list or tuple of what :func:`.payload.plain` returns,
-``raw_kwargs`` a dictionary.
+In a message to send, ``raw_args`` may also be a list or tuple that :func:`.payload.plain` has returned, and
+``raw_kwargs`` may be such a dictionary.
 
 Source: WAMP Basic Profile, "Messages", and Advanced Profile, "Call Canceling".
 """
@@ -33,19 +33,19 @@ from .raw_payload import Received, decode_args, decode_kwargs
 Details = dict[str, t.Any]
 
 if t.TYPE_CHECKING:
-    #: The positional payload: undecoded where it was received, a sequence where it is to be sent.
+    #: The positional payload. It is undecoded if it was received, and a sequence if it is to be sent.
     RawArgs = object
-    #: The keyword payload, likewise.
+    #: The keyword payload. It is undecoded if it was received, and a dictionary if it is to be sent.
     RawKwargs = object
-else:  # what msgspec decodes into; it does not check what is encoded
+else:  # the types that msgspec decodes into. It does not check types when it encodes
     RawArgs = RawKwargs = msgspec.Raw
 
 
 class Message(msgspec.Struct, array_like=True, gc=False):
-    """Base of all messages. ``gc=False``: a payload is a tree, it can't hold its own message."""
+    """The base class of all messages. ``gc=False`` is safe, because a payload cannot contain its message."""
 
     def wire(self) -> tuple[object, ...]:
-        """Return the message as the array to send, without an empty payload at its end."""
+        """Return the array to send. An empty payload at its end is omitted."""
         values = msgspec.structs.astuple(self)
         tag, end = _SHAPES.get(type(self)) or _shape(type(self))
         if end == len(values) or values[-1]:
@@ -53,7 +53,7 @@ class Message(msgspec.Struct, array_like=True, gc=False):
         return tag + (values[:-1] if values[-2] else values[:end])
 
 
-#: The number of a class and how many of its fields are required: asking msgspec takes longer.
+#: The number of each class and of its required fields. They are cached, because msgspec is slower.
 _SHAPES: dict[type[Message], tuple[tuple[object], int]] = {}
 
 
@@ -67,7 +67,7 @@ Same = t.TypeVar("Same", bound="HasPayload")
 
 
 class HasPayload:
-    """What the messages with a payload have in common: each ends with these two fields."""
+    """A mixin for messages with a payload, which is in the last two fields."""
 
     if not t.TYPE_CHECKING:
         __slots__ = ()
@@ -77,9 +77,9 @@ class HasPayload:
 
     @property
     def args(self) -> list[t.Any]:
-        """The positional payload, decoded.
+        """The decoded positional payload.
 
-        :raises InvalidPayload: It cannot be decoded, or is no list.
+        :raises InvalidPayload: It cannot be decoded, or is not a list.
         """
         raw = self.raw_args
         if type(raw) is list:
@@ -93,9 +93,9 @@ class HasPayload:
 
     @property
     def kwargs(self) -> Details:
-        """The keyword payload, decoded.
+        """The decoded keyword payload.
 
-        :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
+        :raises InvalidPayload: It cannot be decoded, or is not a dictionary with text keys.
         """
         raw = self.raw_kwargs
         if type(raw) is dict:
@@ -108,7 +108,7 @@ class HasPayload:
         self.raw_kwargs = value
 
     def decode_payload(self) -> tuple[list[t.Any], Details]:
-        """Decode the payload now, and return it: what is wrong with it shows here.
+        """Decode the payload and return it.
 
         :raises InvalidPayload: It cannot be decoded.
         """
@@ -120,7 +120,7 @@ class HasPayload:
         return args, kwargs
 
     def isolated(self: Same) -> Same:
-        """Return a copy whose payload is decoded, and shared with no other message.
+        """Return a copy with a decoded payload that it does not share with any other message.
 
         :raises InvalidPayload: It cannot be decoded, or it cannot be copied.
         """
@@ -128,14 +128,16 @@ class HasPayload:
         if type(own.raw_args) is not msgspec.Raw:
             try:
                 own.raw_args, own.raw_kwargs = copy.deepcopy((own.raw_args, own.raw_kwargs))
-            except Exception as error:  # nested too deep, or a value of CBOR that cannot be copied
+            except (
+                Exception
+            ) as error:  # it is nested too deep, or CBOR has a value that cannot be copied
                 raise InvalidPayload(f"the payload cannot be copied: {safe_text(error)}") from None
         own.decode_payload()
         return own
 
     @property
     def readable_args(self) -> list[t.Any]:
-        """The positional payload; empty where it cannot be decoded."""
+        """The decoded positional payload. Empty if it cannot be decoded."""
         try:
             return self.args
         except InvalidPayload:
@@ -143,7 +145,7 @@ class HasPayload:
 
 
 class PayloadMessage(HasPayload, Message):
-    """Base of the messages that carry a payload."""
+    """The base class of the messages with a payload."""
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -238,7 +240,7 @@ class Unsubscribe(Message, tag=34):
 
 
 class Unsubscribed(Message, tag=35):
-    """An answer; with request id 0 the router took the subscription away, ``details`` say which."""
+    """An answer. With the request id 0, the router has revoked the subscription named in ``details``."""
 
     request_id: int
     details: Details = {}
@@ -289,7 +291,7 @@ class Unregister(Message, tag=66):
 
 
 class Unregistered(Message, tag=67):
-    """An answer; with request id 0 the router took the registration away, ``details`` say which."""
+    """An answer. With the request id 0, the router has revoked the registration named in ``details``."""
 
     request_id: int
     details: Details = {}
@@ -315,7 +317,7 @@ class Yield(PayloadMessage, tag=70):
     raw_kwargs: RawKwargs = {}
 
 
-#: Everything a router may send to a client.
+#: The messages that a router may send to a client.
 FromRouter = (
     Welcome
     | Abort
@@ -333,7 +335,7 @@ FromRouter = (
     | Interrupt
 )
 
-#: Everything a client may send to a router.
+#: The messages that a client may send to a router.
 FromClient = (
     Hello
     | Authenticate
@@ -350,39 +352,27 @@ FromClient = (
     | Yield
 )
 
-#: Every message.
-AnyMessage = (
-    FromRouter
-    | Hello
-    | Authenticate
-    | Publish
-    | Subscribe
-    | Unsubscribe
-    | Call
-    | Cancel
-    | Register
-    | Unregister
-    | Yield
-)
+#: All messages.
+AnyMessage = FromRouter | FromClient
 
 
 def code(message_type: type[Message]) -> int:
-    """Return the message type's number on the wire."""
+    """Return the number of a message type."""
     tag = message_type.__struct_config__.tag
     assert isinstance(tag, int)
     return tag
 
 
-#: The classes of the messages that carry a payload, by their number on the wire.
+#: The classes of the messages with a payload, by number.
 PAYLOAD_CLASSES: dict[object, type[PayloadMessage]] = {
     code(kind): kind for kind in PayloadMessage.__subclasses__()
 }
 
 
 def from_elements(elements: t.Sequence[object], accepts: object = AnyMessage) -> Message:
-    """Return the message that consists of these elements, its type's number first.
+    """Return the message that consists of these elements. The first is the number of its type.
 
-    :param accepts: The union of message classes to make.
+    :param accepts: The union of message classes that are accepted.
     :raises msgspec.ValidationError: The envelope is wrong. Payloads are checked when they are used.
     """
     kind = PAYLOAD_CLASSES.get(elements[0]) if elements and type(elements[0]) is int else None
@@ -396,6 +386,6 @@ def from_elements(elements: t.Sequence[object], accepts: object = AnyMessage) ->
 
 
 def id_in(details: Details, name: str) -> int:
-    """Return an id from details, which are unchecked; 0, which no router assigns, if there is none."""
+    """Return an id from details, which are unchecked. Return 0, which is never an id, if there is none."""
     value = details.get(name)
     return value if isinstance(value, int) else 0

@@ -1,6 +1,6 @@
 """Sessions, registrations and subscriptions, as the router's meta API describes them.
 
-Routers differ in what they say. An attribute that is missing is None, and anything else is in ``details``.
+Routers return different values. A missing value is None, and further values are in ``details``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import typing as t
 
 Details = t.Mapping[str, t.Any]
 
-#: The HTTP headers of a session's WebSocket handshake, cookies included, and the value of Crossbar's own
-#: cookie. Whoever has them can impersonate that browser.
+#: The HTTP headers of a session's WebSocket handshake, which include cookies, and the value of Crossbar's own
+#: cookie. With them, it is possible to impersonate the browser.
 _SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
 
-#: How deep details are kept. Clients choose the contents of ``authextra``.
+#: The maximum depth of details. Clients choose the contents of ``authextra``.
 DEEPEST = 32
 
 
@@ -69,19 +69,19 @@ class SessionInfo:
     """Everything the router says about the session, including ``authextra``, without HTTP headers."""
 
     http_headers: Details | None = dataclasses.field(default=None, repr=False, compare=False)
-    """The headers of its WebSocket handshake, cookies included. None unless you asked for them."""
+    """The headers of its WebSocket handshake, including cookies. None unless you have asked for them."""
 
     @classmethod
     def parse(
-        cls, told: object, session_id: int | None = None, *, headers: bool = False
+        cls, answer: object, session_id: int | None = None, *, headers: bool = False
     ) -> SessionInfo:
-        """Return the session that the router describes.
+        """Return the session that a router's answer describes.
 
-        :param session_id: The id, if it is known from elsewhere.
-        :param headers: Whether to keep HTTP headers, cookies included.
+        :param session_id: The id to use if the answer does not contain it.
+        :param headers: Whether to keep HTTP headers, including cookies.
         :raises ValueError: There is no session id.
         """
-        details = _mapping(told)
+        details = _mapping(answer)
         number = _int(details.get("session")) or session_id
         if number is None:
             raise ValueError("the router described a session without an id")
@@ -99,20 +99,20 @@ class SessionInfo:
         )
 
 
-def _transport(told: Details) -> TransportInfo:
-    is_secure = told.get("is_secure")
+def _transport(answer: Details) -> TransportInfo:
+    is_secure = answer.get("is_secure")
     return TransportInfo(
-        framing=_text(told.get("channel_framing")),
-        peer=_text(told.get("peer")),
+        framing=_text(answer.get("channel_framing")),
+        peer=_text(answer.get("peer")),
         is_secure=is_secure if isinstance(is_secure, bool) else None,
-        protocol=_text(told.get("websocket_protocol")),
-        details=without_secrets(told),
+        protocol=_text(answer.get("websocket_protocol")),
+        details=without_secrets(answer),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Observed:
-    """What a registration and a subscription have in common."""
+    """The attributes that registrations and subscriptions have in common."""
 
     id: int
     """The id. All sessions that share it have the same id."""
@@ -130,8 +130,8 @@ class _Observed:
     """Everything the router says about it."""
 
     @classmethod
-    def _facts(cls, told: object, number: int) -> dict[str, t.Any]:
-        details = _mapping(told)
+    def _facts(cls, answer: object, number: int) -> dict[str, t.Any]:
+        details = _mapping(answer)
         return {
             "id": _int(details.get("id")) or number,
             "uri": _text(details.get("uri")),
@@ -143,26 +143,26 @@ class _Observed:
 
 @dataclasses.dataclass(frozen=True)
 class RegistrationInfo(_Observed):
-    """A registration: one procedure, and who offers it."""
+    """A registration of a procedure or pattern."""
 
     invoke: str | None = None
-    """How calls are shared among its callees: ``single``, ``roundrobin``..."""
+    """How calls are distributed among its callees: ``single``, ``roundrobin``..."""
 
     @classmethod
-    def parse(cls, told: object, registration_id: int) -> RegistrationInfo:
-        """Make one of what the router tells."""
-        facts = cls._facts(told, registration_id)
+    def parse(cls, answer: object, registration_id: int) -> RegistrationInfo:
+        """Return the registration that a router's answer describes."""
+        facts = cls._facts(answer, registration_id)
         return cls(**facts, invoke=_text(facts["details"].get("invoke")))
 
 
 @dataclasses.dataclass(frozen=True)
 class SubscriptionInfo(_Observed):
-    """A subscription: one topic or pattern, and who gets its events."""
+    """A subscription to a topic or pattern."""
 
     @classmethod
-    def parse(cls, told: object, subscription_id: int) -> SubscriptionInfo:
-        """Make one of what the router tells."""
-        return cls(**cls._facts(told, subscription_id))
+    def parse(cls, answer: object, subscription_id: int) -> SubscriptionInfo:
+        """Return the subscription that a router's answer describes."""
+        return cls(**cls._facts(answer, subscription_id))
 
 
 def without_secrets(value: object, depth: int = DEEPEST) -> t.Any:

@@ -1,4 +1,4 @@
-"""MsgPack, the default: half of JSON's cost at the router.
+"""MessagePack, the default. It costs the router half as much as JSON.
 
 Source: WAMP Basic Profile, "Serializers".
 """
@@ -13,7 +13,7 @@ from .serializer import Serializer, has_odd_details
 
 
 class MsgPackSerializer(Serializer):
-    """Messages in MsgPack."""
+    """Messages in MessagePack."""
 
     name = "msgpack"
     rawsocket_id = 2
@@ -33,12 +33,12 @@ class MsgPackSerializer(Serializer):
 
 
 def unsigned_integers(data: bytes, small: int, first: int) -> list[int]:
-    """Read unsigned integers as MsgPack and CBOR have them, up to the first element that is none.
+    """Read the unsigned integers of MessagePack or CBOR at the beginning of some bytes.
 
-    Where no such element follows there is no message: the result is empty.
+    The result is empty if no other element follows, because then this is not a message.
 
-    :param small: A byte below it is itself the number.
-    :param first: The byte before a number of 8 bits; those before 16, 32 and 64 bits follow.
+    :param small: A byte below this value is the number itself.
+    :param first: The byte that precedes a number of 8 bits. The next three precede 16, 32 and 64 bits.
     """
     numbers: list[int] = []
     while data:

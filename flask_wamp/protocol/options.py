@@ -1,4 +1,4 @@
-"""What ``with_options`` takes, and what of it goes on the wire."""
+"""The options of ``with_options``, and how they are sent to the router."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def _is_names(value: object) -> bool:
 #: Source: WAMP Basic Profile, "IDs".
 _MAX_ID = 2**53
 
-#: Text that JSON takes for bytes, because it begins with NUL, or that has no encoding.
+#: Matches text that means bytes in JSON, because it begins with NUL, and text that cannot be encoded.
 _NO_TEXT = re.compile("\0|.*[\ud800-\udfff]", re.DOTALL)
 
-#: Option, what it must be, how to say so. Crossbar closes the session for one of a wrong type.
+#: The options, each with a check and a description of its values. Crossbar ends the session if the type of a
+#: value is wrong.
 _OPTIONS: dict[str, tuple[Check, str]] = {
     "timeout": (is_seconds, "a positive number of seconds"),
     "cancel_mode": (lambda value: value in ("kill", "killnowait"), "'kill' or 'killnowait'"),
@@ -54,13 +55,15 @@ _OPTIONS: dict[str, tuple[Check, str]] = {
     "unless_stopped": (_is_bool, "True or False"),
 }
 
-#: Who alone gets an event. To Crossbar 26.10 none of a kind are all of it; here they are nobody.
+#: The options that name the only receivers of an event. To Crossbar 26.10, an empty list means all sessions.
+#: Here, it means no session.
 _ELIGIBLE = ("eligible", "eligible_authid", "eligible_authrole")
 
-#: Who gets an event, and who does not.
+#: The options that choose the receivers of an event.
 RECEIVERS = ("exclude", "exclude_authid", "exclude_authrole", *_ELIGIBLE)
 
-#: What Crossbar 26.10 does not look at when it hands out a retained event (all but the first), or fails at.
+#: The options that do not work with ``retain``. Crossbar 26.10 fails with the first one, and ignores the
+#: others when it sends a retained event.
 _NOT_RETAINED = (
     "exclude",
     "exclude_authid",
@@ -77,31 +80,33 @@ _PUBLISH = tuple(name for name in _OPTIONS if name not in (*_OWN, *_TESTAMENT))
 
 @dataclasses.dataclass(frozen=True)
 class CallOptions:
-    """Options of calls and publications, checked."""
+    """Checked options of calls and publications."""
 
     timeout: float | None = None
     cancel_mode: str = "killnowait"
     best_effort: bool = False
-    """Whether a publication may be kept, or dropped, instead of failing while there is no session."""
+    """Whether a publication is kept or dropped, instead of failing, while there is no session."""
     call: Details = dataclasses.field(default_factory=dict)
-    """CALL.Options."""
+    """``CALL.Options``."""
     publish: Details = dataclasses.field(default_factory=dict)
-    """PUBLISH.Options, but for :meth:`on_the_wire`."""
-    for_nobody: bool = False
-    """Whether nobody may get an event."""
+    """``PUBLISH.Options``, before :meth:`on_the_wire`."""
+    has_no_receivers: bool = False
+    """Whether no session may receive an event."""
     testament: Details = dataclasses.field(default_factory=dict)
-    """Those that testaments alone have."""
+    """The options that only testaments have."""
 
     def merged(self, options: t.Mapping[str, t.Any]) -> CallOptions:
-        """Return these options with some changed.
+        """Return a copy of these options with changes.
 
-        :raises TypeError: An unknown name, or a value that is not what the option takes.
+        :raises TypeError: The name of an option is unknown, or its value is not allowed.
         """
         check_options(options)
         publish = {**self.publish, **_only(_PUBLISH, options)}
         best_effort = options.get("best_effort", self.best_effort)
         if best_effort and publish.get("acknowledge"):
-            raise TypeError("best_effort=True does not go with acknowledge=True, which waits")
+            raise TypeError(
+                "best_effort=True cannot be combined with acknowledge=True, which waits for the router"
+            )
         _check_retained(publish)
         return CallOptions(
             timeout=options.get("timeout", self.timeout),
@@ -109,29 +114,32 @@ class CallOptions:
             best_effort=best_effort,
             call={**self.call, **_only(_CALL, options)},
             publish=publish,
-            for_nobody=any(len(publish.get(name, "x")) == 0 for name in _ELIGIBLE),
+            has_no_receivers=any(len(publish.get(name, "x")) == 0 for name in _ELIGIBLE),
             testament={**self.testament, **_only(_TESTAMENT, options)},
         )
 
     def on_the_wire(self, session_id: int | None) -> Details:
-        """PUBLISH.Options of a session."""
+        """Return ``PUBLISH.Options`` for a session."""
         options = self.publish
-        if self.for_nobody:
+        if self.has_no_receivers:
             excluded = [*options.get("exclude", ()), session_id]
             return {**options, "eligible": [session_id], "exclude": excluded}
         if options.get("retain") and "eligible" in options:
-            # Without a list Crossbar fails later, and leaves who subscribes without an answer.
+            # Without this list, Crossbar fails later, and a subscriber gets no answer.
             return {**options, "exclude": []}
         return options
 
 
 def check_options(options: t.Mapping[str, object]) -> None:
-    """Raise ``TypeError`` for an unknown name, or a value that is not what the option takes."""
+    """Check the names and values of options.
+
+    :raises TypeError: The name of an option is unknown, or its value is not allowed.
+    """
     if not isinstance(options, c.Mapping):
         raise TypeError(f"options={options!r} must be a dictionary")
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise TypeError(f"unknown option {name!r}; there are {', '.join(_OPTIONS)}")
+            raise TypeError(f"unknown option {name!r}. The options are {', '.join(_OPTIONS)}")
         check, kind = _OPTIONS[name]
         if not check(value):
             raise TypeError(f"option {name}={value!r} must be {kind}")
@@ -141,8 +149,8 @@ def _check_retained(options: Details) -> None:
     for name in _NOT_RETAINED if options.get("retain") else ():
         if options.get(name):
             raise TypeError(
-                f"retain=True does not go with {name}: the router would give the event, later, to "
-                "those it is not for; use eligible with session ids, or do not retain it"
+                f"retain=True cannot be combined with {name}: the router would later send the retained event "
+                "to other sessions too. Use eligible with session ids, or do not retain the event"
             )
 
 

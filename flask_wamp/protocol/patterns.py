@@ -17,7 +17,7 @@ from .uris import check_uri
 #: ``<user_id>`` and ``<int:user_id>``.
 _PART = re.compile(r"<(?:(?P<converter>[^<>:]*):)?(?P<name>[^<>:]*)>")
 
-#: The names of parts that have none, counted from 1, from left to right.
+#: The names of unnamed parts. They are counted from 1, from left to right.
 _ANONYMOUS = "part{}"
 
 
@@ -76,7 +76,7 @@ class Part(t.NamedTuple):
     name: str
     converter: Converter
     is_named: bool
-    """Whether the pattern names it."""
+    """Whether it has a name in the pattern."""
 
 
 class Pattern(t.NamedTuple):
@@ -89,7 +89,7 @@ class Pattern(t.NamedTuple):
 
     @classmethod
     def parse(cls, written: str, match: str | None) -> Pattern:
-        """Read a URI or pattern.
+        """Parse a URI or pattern.
 
         :param match: None means ``wildcard`` if there are named parts, and ``exact`` if not.
         :raises ValueError: A part is not valid, or ``match`` does not allow named parts.
@@ -98,7 +98,7 @@ class Pattern(t.NamedTuple):
         has_names = "<" in written or ">" in written
         if has_names and match not in (None, "wildcard"):
             raise ValueError(
-                f"{written!r} has named parts, which need match='wildcard', not {match!r}"
+                f"{written!r} has named parts, which require match='wildcard', not {match!r}"
             )
         match = match or ("wildcard" if has_names else "exact")
         if match != "wildcard":
@@ -107,7 +107,7 @@ class Pattern(t.NamedTuple):
         names = [part.name for part in parts if part.is_named]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{written!r} names two parts {name!r}")
+                raise ValueError(f"{written!r} has two parts with the name {name!r}")
         for part in parts:
             texts[part.place] = ""
         return cls(written, ".".join(texts), match, parts)
@@ -126,7 +126,7 @@ class Pattern(t.NamedTuple):
     def texts(self, uri: str) -> list[str]:
         """Return the texts of the parts in a URI that matches the pattern.
 
-        :raises ValueError: The URI does not match: the router did not say which URI was called.
+        :raises ValueError: The URI does not match, so the router has not said which URI was called.
         """
         texts = uri.split(".")
         count = self.uri.count(".") + 1

@@ -24,7 +24,7 @@ from ..exceptions import SerializationError
 Default = t.Callable[[t.Any], object]
 
 MAX_DEPTH = 100
-"""How deep lists and dictionaries may be nested. Deeper ones overflow a stack in some peer."""
+"""How deep lists and dictionaries may be nested. With deeper ones, some peers overflow their stack."""
 
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 _TEXT = frozenset({str, bool, type(None)})
@@ -46,21 +46,21 @@ def plain(
 
     :param default: Called with a value of any other type. It returns one that can be sent, or raises
         ``TypeError``.
-    :param binary: False if the serializer has no bytes. They become text then: NUL and Base64.
+    :param binary: False if the serializer has no bytes. They then become text, which is NUL and Base64.
     :param finite: False if NaN and infinity may be sent.
     :raises SerializationError: A value cannot be sent. The text says which one and why.
     """
-    return value if is_plain(value) else Converter(default, binary, finite).value(value, 0)
+    return value if is_plain(value) else PayloadConverter(default, binary, finite).value(value, 0)
 
 
 def is_plain(value: t.Any) -> bool:
-    """Whether a value is text or a small number, as most results are, and can be sent unchanged."""
+    """Return whether a value is a text or a small number, and can be sent unchanged, as most results."""
     kind = type(value)
     return kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT)
 
 
 class OwnTypes:
-    """Converts an app's own types: with its encoders first, and with ``fallback`` last.
+    """Converts the types of an app. Its encoders come first, and ``fallback`` comes last.
 
     :param encoders: Functions by class. The first class in the MRO that has one is used.
     :param fallback: The same as ``default`` of :func:`plain`.
@@ -80,8 +80,11 @@ class OwnTypes:
         return self._fallback(value)
 
 
-class Converter:
-    """Converts payloads as :func:`plain` does. Copies only what has to change. One serves all threads."""
+class PayloadConverter:
+    """Converts payloads as :func:`plain` does. It copies only the parts that change.
+
+    All threads can share one.
+    """
 
     __slots__ = ("default", "finite", "safe", "scalars")
 
@@ -143,10 +146,10 @@ def _check_numbers(values: t.Collection[t.Any], finite: bool) -> None:
     try:
         are_finite = all(map(math.isfinite, values))
     except OverflowError:
-        are_finite = True  # an integer too large for a float; refused below
+        are_finite = True  # an integer is too large for a float, and is refused below
     if finite and not are_finite:
         raise SerializationError("NaN and infinity cannot be sent: JSON has no such numbers")
-    # NaN is neither smaller nor larger than anything: with it, min() and max() say nothing.
+    # min() and max() are useless if there is a NaN, because no number is smaller or larger than NaN.
     is_small = are_finite and min(values) >= _MIN_INT and max(values) <= _MAX_INT
     if not is_small and _has_big_int(values):
         raise SerializationError("an integer of more than 64 bits cannot be sent; send it as text")
@@ -166,7 +169,7 @@ def _text_keys(value: t.Mapping[object, object]) -> dict[str, object]:
 
 
 def _convert(value: object, default: Default | None) -> object:
-    """Convert a value one step towards a type that WAMP has."""
+    """Convert a value to another type. The result may need a further conversion."""
     if isinstance(default, OwnTypes) and (encode := default.encoder(type(value))) is not None:
         return encode(value)
     for kind, convert in _CONVERSIONS:

@@ -1,4 +1,4 @@
-"""The private key of ``cryptosign``: read from the configuration, or from the file that it names."""
+"""The private key of ``cryptosign``, from the configuration or from a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ _32_BYTES_HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def load_private_key(text: str) -> Ed25519PrivateKey:
-    """Load the key that ``WAMP_PRIVATE_KEY`` holds or names.
+    """Load the private key of ``WAMP_PRIVATE_KEY``.
 
-    :raises ValueError: There is none. It never shows the value: a key with a typo looks like a path.
+    :param text: The key, or the path of a file.
+    :raises ValueError: There is no valid key. The text does not contain the value, because a key with a typo
+        would look like a path.
     """
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,8 +27,10 @@ def load_private_key(text: str) -> Ed25519PrivateKey:
     try:
         return _parse_private_key(_read_private_key(text.strip()))
     except OSError as error:
-        reason = f"neither a key (64 hex digits, OpenSSH, PEM) nor a file to read: {error.strerror}"
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
+        reason = (
+            f"neither a key (64 hex digits, OpenSSH, PEM) nor a readable file: {error.strerror}"
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError if it requires a password
         reason = "not an unencrypted Ed25519 key: 32 bytes, 64 hex digits, OpenSSH or PEM"
     raise ValueError(f"WAMP_PRIVATE_KEY is {reason}")
 

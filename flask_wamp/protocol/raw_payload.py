@@ -1,14 +1,13 @@
-"""Payloads as they arrive: kept undecoded by the reader, decoded where they are used.
+"""Received payloads. The reader does not decode them. The thread that uses a payload decodes it.
 
-A session reads the *envelope* of a message only (ids, details, URIs). What the other peer put into ``args``
-and ``kwargs`` is not looked at: it stays a :class:`msgspec.Raw`, a view of the received bytes. So an odd
-payload can't take the session away, and a large one costs the reader a skip instead of a decode. The thread
-that uses the payload decodes it, through ``message.args`` and ``message.kwargs``, and gets
-:class:`.InvalidPayload` if it is none.
+A session reads only the *envelope* of a message: its ids, details and URIs. The payload stays a
+:class:`msgspec.Raw`, which is a view of the received bytes. So an invalid payload cannot end the session, and
+the reader only skips a large payload. The thread that uses the payload decodes it with ``message.args`` and
+``message.kwargs``. They raise :class:`.InvalidPayload` if it is invalid.
 
-A ``Raw`` does not say of which serializer it is, and does not have to: the first byte of JSON is ASCII, and
-the first byte of a MsgPack list, dictionary or nil is 0x80 or above. CBOR has no ``Raw``: ``cbor2`` decodes
-whole messages.
+A ``Raw`` does not contain the name of its serializer, but the first byte reveals it. In JSON, it is ASCII. In
+MessagePack, the first byte of a list, dictionary or nil is 0x80 or above. In CBOR, there is no ``Raw``,
+because ``cbor2`` decodes whole messages.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ Raw = msgspec.Raw
 
 
 def from_extension(code: int, data: memoryview) -> object:
-    """Return what an extension of MsgPack stands for; called by ``msgspec``.
+    """Return the value of a MessagePack extension. ``msgspec`` calls this.
 
-    JavaScript's undefined is None. wampy.js (msgpackr) and msgpack5 write it as an extension.
+    wampy.js (msgpackr) and msgpack5 send JavaScript's undefined as an extension. It becomes None.
     """
     content = bytes(data)
     if code == 0 and content == b"\0":
@@ -41,8 +40,8 @@ def from_extension(code: int, data: memoryview) -> object:
 Arguments = list[t.Any]
 Keywords = dict[str, t.Any]
 
-#: By serializer. Null in place of a payload means none: the Go client of nexus sends it with every call
-#: that has only keywords.
+#: The decoders of each serializer. They accept null instead of a payload, because the Go client of nexus
+#: sends it with every call that has only keyword arguments.
 _ARGS_FROM_JSON = msgspec.json.Decoder(Arguments | None).decode
 _ARGS_FROM_MSGPACK = msgspec.msgpack.Decoder(Arguments | None, ext_hook=from_extension).decode
 _KWARGS_FROM_JSON = msgspec.json.Decoder(Keywords | None).decode
@@ -53,18 +52,18 @@ _FROM_JSON: Decode = msgspec.json.Decoder().decode
 _FROM_MSGPACK: Decode = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
 
 
-#: NUL in JSON. Text that stands for bytes begins with it.
+#: NUL in JSON. Text that means bytes begins with it.
 _NUL = b"\\u0000"
 
 
 UNKNOWN_SIZE = 64 * 1024
-"""Bytes that a payload counts for which is nested too deep to be looked at."""
+"""The assumed size, in bytes, of a payload that is nested too deep to be measured."""
 
 
 class Undecodable:
-    """Stands in for a payload that has no end or no sense, so that only its message is refused.
+    """Replaces a payload that cannot be decoded, so that only its message is refused.
 
-    :param reason: What the library that reads the serializer said.
+    :param reason: The error text of the decoder.
     """
 
     __slots__ = ("reason",)
@@ -77,12 +76,13 @@ class Undecodable:
 
 
 class LooseJSON:
-    """Payload in JSON that ``msgspec`` does not read: NaN, infinity, lone surrogates, or it is malformed.
+    """A JSON payload that ``msgspec`` does not accept.
 
-    Crossbar 26.10 passes on what Python's own parser takes.
+    It contains NaN, infinity or lone surrogates, or it is malformed. Crossbar 26.10 passes on all that
+    Python's own parser accepts.
 
-    :param data: All elements behind the envelope, separated by commas.
-    :param index: Which of them this is.
+    :param data: All elements after the envelope, separated by commas.
+    :param index: The index of this element.
     """
 
     __slots__ = ("data", "index")
@@ -92,14 +92,14 @@ class LooseJSON:
         self.index = index
 
     def decode(self) -> object:
-        """Return the element; None where there is none."""
+        """Return the element. None if it does not exist."""
         elements = json.loads(f"[{self.data.decode()}]")
         value = elements[self.index] if self.index < len(elements) else None
         return bytes_from_json(value) if b"\\u0000" in self.data else value
 
 
 class Received:
-    """A payload of another peer that is decoded already, but not checked."""
+    """A payload of another peer that is decoded, but not checked."""
 
     __slots__ = ("value",)
 
@@ -113,8 +113,8 @@ class Received:
 def decode_args(raw: object) -> list[object]:
     """Return the positional payload.
 
-    :param raw: What a message holds; a list or tuple is returned as it is.
-    :raises InvalidPayload: It cannot be decoded, or is no list.
+    :param raw: The ``raw_args`` of a message. A list or tuple is returned unchanged.
+    :raises InvalidPayload: It cannot be decoded, or is not a list.
     """
     if type(raw) is Raw:
         try:
@@ -137,8 +137,8 @@ def decode_args(raw: object) -> list[object]:
 def decode_kwargs(raw: object) -> dict[str, object]:
     """Return the keyword payload.
 
-    :param raw: What a message holds; a dictionary is returned as it is.
-    :raises InvalidPayload: It cannot be decoded, or is no dictionary with text keys.
+    :param raw: The ``raw_kwargs`` of a message. A dictionary is returned unchanged.
+    :raises InvalidPayload: It cannot be decoded, or is not a dictionary with text keys.
     """
     if type(raw) is Raw:
         try:
@@ -161,7 +161,7 @@ def decode_kwargs(raw: object) -> dict[str, object]:
 
 
 def opaque_payload(raw_args: object) -> bytes | None:
-    """Return bytes that stand in place of a list of arguments: a payload that is encrypted for its receiver.
+    """Return a payload that consists of bytes instead of a list. It is encrypted for its receiver.
 
     Source: WAMP Advanced Profile, "Payload Passthru Mode".
     """
@@ -184,12 +184,12 @@ def raw_format(raw: msgspec.Raw) -> str:
 
 
 def is_null(raw: msgspec.Raw) -> bool:
-    """Whether a payload is null, which some clients send in place of an empty one."""
+    """Return whether a payload is null, which some clients send instead of an empty payload."""
     return memoryview(raw)[0] in (0xC0, ord("n"))
 
 
 def payload_size(raw_args: object, raw_kwargs: object) -> int:
-    """Return about how many bytes a payload takes, without decoding it."""
+    """Return the approximate size of a payload in bytes, without decoding it."""
     if type(raw_args) is msgspec.Raw:
         return len(raw_args) + (len(raw_kwargs) if type(raw_kwargs) is msgspec.Raw else 0)
     if type(raw_args) is LooseJSON:
@@ -199,7 +199,7 @@ def payload_size(raw_args: object, raw_kwargs: object) -> int:
     try:
         return len(msgspec.msgpack.encode((raw_args, raw_kwargs)))
     except (OverflowError, TypeError, ValueError, RecursionError):
-        # An integer that only JSON can carry, a value of CBOR alone, or nested very deep.
+        # It contains an integer that only JSON has, or a value that only CBOR has, or is nested very deep.
         return _length_of_repr(raw_args) + _length_of_repr(raw_kwargs)
 
 
@@ -211,14 +211,14 @@ def _length_of_repr(value: object) -> int:
 
 
 def bytes_from_json(value: object) -> object:
-    """Return a payload with text that begins with NUL as the bytes that it means.
+    """Return a payload in which text that begins with NUL is replaced by the bytes that it means.
 
     Source: WAMP Basic Profile, "Binary conversion of JSON Strings".
     """
     if isinstance(value, str) and value.startswith("\0"):
         try:
             return base64.b64decode(value[1:], validate=True)
-        except ValueError:  # no Base64, or no ASCII
+        except ValueError:  # it is not Base64, or not ASCII
             return value
     if isinstance(value, dict):
         return {key: bytes_from_json(item) for key, item in value.items()}
@@ -241,7 +241,7 @@ def _odd(raw: object) -> object:
 
 
 def _invalid(reason: str) -> InvalidPayload:
-    # Cut, and never chained: the error of a codec carries the whole payload.
+    # Cut, and not chained, because the error of a codec contains the whole payload.
     return InvalidPayload(f"the payload cannot be decoded: {safe_text(reason, 200)}")
 
 

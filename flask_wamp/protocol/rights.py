@@ -48,14 +48,14 @@ class Right(t.NamedTuple):
         :raises ValueError: The action or the match policy is unknown, or a part with braces is.
         """
         if self.action not in ACTIONS:
-            raise ValueError(f"{self.action!r} is not an action; use {', '.join(ACTIONS)}")
+            raise ValueError(f"{self.action!r} must be one of {', '.join(ACTIONS)}")
         if self.match not in MATCHES:
-            raise ValueError(f"match={self.match!r} is not known; use {', '.join(MATCHES)}")
+            raise ValueError(f"match={self.match!r} must be one of {', '.join(MATCHES)}")
         for part in self.uri.split("."):
             if ("{" in part or "}" in part) and part not in (AUTHID, ROLE):
                 raise ValueError(
-                    f"{self.uri!r} has the part {part!r}; parts with braces are {AUTHID} and {ROLE}, each "
-                    "a whole part between two dots"
+                    f"{self.uri!r} has the part {part!r}. The only parts with braces are {AUTHID} and "
+                    f"{ROLE}, and each must be a whole part between two dots"
                 )
         return self
 
@@ -64,7 +64,7 @@ class Right(t.NamedTuple):
         """Whether its URI depends on the client."""
         return AUTHID in self.uri or ROLE in self.uri
 
-    def for_whom(self, authid: str, role: str) -> str | None:
+    def uri_for(self, authid: str, role: str) -> str | None:
         """Return the URI for a client, or None if the client's authid or role cannot be part of a URI.
 
         An authid with a dot is refused, because it could form the URI of another client.
@@ -134,7 +134,7 @@ class Policy:
         roles = [role, ANONYMOUS] if role == ANONYMOUS else [role, KNOWN, ANONYMOUS]
         for each in dict.fromkeys(roles):
             for right in self._by_role.get((each, action), ()):
-                own = right.for_whom(authid, role)
+                own = right.uri_for(authid, role)
                 if (
                     own is not None
                     and covers(own, right.match, uri, match)
@@ -188,7 +188,7 @@ def covers(own: str, own_match: str, uri: str, match: str) -> bool:
     if match == "prefix":
         return False
     ours, theirs = own.split("."), uri.split(".")
-    # An empty part of theirs stands for anything, which only an empty part of ours covers.
+    # An empty part of theirs matches any text, and only an empty part of ours covers that.
     return len(ours) == len(theirs) and all(
         not part or part == other for part, other in zip(ours, theirs, strict=True)
     )
@@ -225,7 +225,7 @@ def place_of(uri: str, match: str, prefix: str) -> Place:
     if any(part and part != each and (each or match != "wildcard") for each, part in pairs):
         return "outside"
     if len(whole) >= len(parts):
-        # An empty part of theirs stands for anything, which only an empty part of ours covers.
+        # An empty part of theirs matches any text, and only an empty part of ours covers that.
         return "within" if all(not part or part == each for each, part in pairs) else "overlaps"
     if match != "prefix":
         return "outside"

@@ -1,7 +1,7 @@
-"""What a router has announced in WELCOME, and what may be asked of it.
+"""The features that a router has announced in WELCOME, and what this client may send because of them.
 
-A router that does not know a feature may take its messages or options for a broken protocol, and end the
-session; or it ignores them, and everybody gets an event that was meant for one.
+If a router does not support a feature, it may end the session because of an unknown message or option. Or it
+may ignore an option. Then, for example, all subscribers receive an event that was meant for one.
 
 Source: WAMP Basic Profile, "Client: Role and Feature Announcement", and WAMP Advanced Profile, "Feature
 Announcement" of each feature.
@@ -15,7 +15,7 @@ from ..exceptions import NotSupported
 from .messages import Details
 from .options import RECEIVERS
 
-#: The features that announce the router's own events.
+#: The features for the router's meta events, by the prefix of their topics.
 _META_EVENTS = {
     "wamp.session.": "session_meta_api",
     "wamp.registration.": "registration_meta_api",
@@ -28,7 +28,7 @@ _RECEIVERS = frozenset(RECEIVERS)
 class RouterFeatures:
     """The features of one router.
 
-    :param details: ``WELCOME.Details``; whatever is odd there announces nothing.
+    :param details: ``WELCOME.Details``. Invalid values are treated as if they were missing.
     """
 
     def __init__(self, details: Details) -> None:
@@ -37,7 +37,7 @@ class RouterFeatures:
 
     @property
     def can_cancel(self) -> bool:
-        """Whether CANCEL may be sent. Some routers that do not know it end the session."""
+        """Whether CANCEL may be sent. Some routers without this feature end the session."""
         return "call_canceling" in self.dealer
 
     @property
@@ -56,15 +56,18 @@ class RouterFeatures:
         return self.has_registration_meta_api and "session_meta_api" in self.dealer
 
     def for_call(self, options: Details) -> Details:
-        """Return the options of a CALL: without progressive results there is the final one."""
+        """Return the options of a CALL.
+
+        If the router has no progressive results, only the final one comes.
+        """
         if "receive_progress" in options and "progressive_call_results" not in self.dealer:
             return _without(options, "receive_progress")
         return options
 
     def for_register(self, options: Details) -> Details:
-        """Return the options of a REGISTER: without shared registrations, one process serves it.
+        """Return the options of a REGISTER. If the router has no shared registrations, one process serves it.
 
-        :raises NotSupported: The procedure is a pattern, and the router would take it for a URI.
+        :raises NotSupported: The procedure is a pattern, but the router would treat it as a URI.
         """
         if "match" in options and "pattern_based_registration" not in self.dealer:
             _check_match(options, "pattern_based_registration")
@@ -73,9 +76,9 @@ class RouterFeatures:
         return options
 
     def for_subscribe(self, options: Details) -> Details:
-        """Return the options of a SUBSCRIBE: a router without event retention has no retained event.
+        """Return the options of a SUBSCRIBE. If the router has no event retention, no retained event comes.
 
-        :raises NotSupported: The topic is a pattern, and the router would take it for a URI.
+        :raises NotSupported: The topic is a pattern, but the router would treat it as a URI.
         """
         if "match" in options and "pattern_based_subscription" not in self.broker:
             _check_match(options, "pattern_based_subscription")
@@ -84,7 +87,7 @@ class RouterFeatures:
         return options
 
     def missing_for(self, topic: str, options: Details) -> list[tuple[str, str]]:
-        """Return the features that a subscription asks for in vain, each with what that means."""
+        """Return the missing features that a subscription needs, each with the consequence."""
         missing = []
         if options.get("get_retained") and "event_retention" not in self.broker:
             missing.append(("event_retention", "there is no retained event"))
@@ -96,7 +99,7 @@ class RouterFeatures:
     def for_publish(self, options: Details) -> Details:
         """Return the options of a PUBLISH.
 
-        :raises NotSupported: The router would send the event to others than it is for, or not keep it.
+        :raises NotSupported: The router would send the event to the wrong receivers, or not retain it.
         """
         feature = "subscriber_blackwhite_listing"
         if feature not in self.broker and not _RECEIVERS.isdisjoint(options):
@@ -126,4 +129,4 @@ def _without(options: Details, name: str) -> Details:
 
 
 NONE = RouterFeatures({})
-"""Those of a router that has announced nothing yet."""
+"""The features of a router that has not sent WELCOME yet."""

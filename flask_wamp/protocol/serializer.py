@@ -1,4 +1,4 @@
-"""What all serializers have in common: a message to bytes and back."""
+"""The base class of the serializers, which convert messages to bytes and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._text import safe_text
 from ..exceptions import InvalidPayload, ProtocolError, SerializationError
 from . import error_uris
 from .messages import Error, Event, HasPayload, Interrupt, Invocation, Message, Result
-from .payload import Converter, Default
+from .payload import PayloadConverter, Default
 from .raw_payload import (
     LooseJSON,
     Received,
@@ -25,15 +25,14 @@ from .raw_payload import (
 
 Buffer = bytes | bytearray | memoryview
 
-#: Values of ``raw_args`` and ``raw_kwargs`` that are not encoded as they are.
+#: The types of received payloads, which may need a conversion before they are encoded.
 _RECEIVED = frozenset({msgspec.Raw, LooseJSON, Received, Undecodable})
 
 
 class Serializer:
-    """Base: encodes messages whose payloads are plain (see :mod:`.payload`) or received, and decodes
-    envelopes.
+    """Encodes and decodes messages. When it decodes, payloads stay undecoded.
 
-    It has no state, so one serves all threads.
+    It has no state, so all threads can share it.
 
     :param accepts: The union of message classes to decode.
     """
@@ -42,15 +41,15 @@ class Serializer:
     binary: t.ClassVar[bool] = True
     rawsocket_id: t.ClassVar[int]
 
-    _converter: Converter
-    """Makes what can be sent of the values of a payload."""
+    _converter: PayloadConverter
+    """Converts the values of a payload to types that can be sent."""
 
-    #: The library's own functions, called for every message.
+    #: The functions of the library. They are called directly, because they are called for every message.
     _dump: t.Callable[[tuple[object, ...]], bytes]
     _load: t.Callable[[bytes], Message]
 
     def __init_subclass__(cls) -> None:
-        cls._converter = Converter(None, cls.binary)
+        cls._converter = PayloadConverter(None, cls.binary)
 
     @property
     def subprotocol(self) -> str:
@@ -58,13 +57,13 @@ class Serializer:
         return f"wamp.2.{self.name}"
 
     def encode(self, message: Message) -> bytes:
-        """Return the message's bytes.
+        """Return the bytes of a message.
 
-        A payload that was received in this format is copied as it is. One that was received in another
-        format is decoded and encoded again.
+        A payload that was received in this format is copied unchanged. If it was received in another format,
+        it is decoded and encoded again.
 
-        :raises SerializationError: The message holds something that this serializer cannot carry.
-        :raises InvalidPayload: It holds a payload that was received and cannot be decoded.
+        :raises SerializationError: The message contains a value that this serializer cannot encode.
+        :raises InvalidPayload: The message contains a received payload that cannot be decoded.
         """
         try:
             wire = message.wire()
@@ -73,24 +72,25 @@ class Serializer:
             return self._dump(wire)
         except (SerializationError, InvalidPayload):
             raise
-        except Exception as error:  # each library below has errors of its own
+        except Exception as error:  # each library has its own errors
             reason = safe_text(error)
             raise SerializationError(f"not sent, {self.name} cannot carry it: {reason}") from error
 
     def decode(self, data: Buffer) -> Message:
-        """Return the message. Its payload stays undecoded, so this is quick however large it is.
+        """Return the message. Its payload stays undecoded, so this is fast for payloads of any size.
 
-        Whatever is wrong with the payload alone shows when ``message.args`` or ``message.kwargs`` is used:
-        another peer brought it, through a router that takes more than this serializer does, and that must
-        not cost the session.
+        If only the payload is invalid, ``message.args`` and ``message.kwargs`` raise the error. Another peer
+        has sent the payload, and the router may accept more than this serializer. So an invalid payload must
+        not end the session.
 
         :raises ProtocolError: The bytes are not a message of this serializer.
         """
-        if type(data) is not bytes:  # the payload would keep all that was received with it
+        # The payload is a view of these bytes, and must not keep a whole receive buffer alive.
+        if type(data) is not bytes:
             data = bytes(data)
         try:
             return self._load(data)
-        except Exception as error:  # each library below has errors of its own
+        except Exception as error:  # each library has its own errors
             message_or_none = self._without_payload(data, error)
             if message_or_none is None:
                 hint = "; it looks like JSON, see WAMP_SERIALIZERS" if self._is_json(data) else ""
@@ -99,39 +99,41 @@ class Serializer:
             return message_or_none
 
     def with_default(self, default: Default | None) -> Serializer:
-        """Return this serializer for an app that has types of its own."""
+        """Return a copy of this serializer that converts the types of an app."""
         own = copy.copy(self)
-        own._converter = Converter(default, self.binary)
+        own._converter = PayloadConverter(default, self.binary)
         return own
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
-        """Return a payload made of what this serializer carries, see :func:`.payload.plain`."""
-        converter = self._converter if default is None else Converter(default, self.binary)
+        """Return a payload converted to the types of this serializer, see :func:`.payload.plain`."""
+        converter = self._converter if default is None else PayloadConverter(default, self.binary)
         return converter.value(value)
 
     def _without_payload(self, data: bytes, error: Exception) -> Message | None:
-        """Return the message with a payload that is :class:`Undecodable`, where another peer may have
-        brought it.
+        """Return the message with an :class:`Undecodable` payload.
 
-        None: the router itself is at fault.
+        None if the router itself, and not another peer, has caused the error.
         """
         if isinstance(error, msgspec.ValidationError) and not self._has_odd_details(data):
-            return None  # payloads are not validated, so the envelope is wrong
+            return None  # payloads are not validated, so the envelope is invalid
         return head_with(self._numbers(data[:40]), Undecodable(str(error)[:200]))
 
     def _numbers(self, data: bytes) -> list[int]:
-        """Return the numbers that a message begins with, as far as they are in the bytes given."""
+        """Return the numbers at the beginning of a message.
+
+        :param data: The first bytes of the message.
+        """
         raise NotImplementedError
 
     def _is_json(self, data: bytes) -> bool:
         return self.name != "json" and data.lstrip()[:1] == b"["
 
     def _has_odd_details(self, data: bytes) -> bool:
-        """Whether a well-formed message has details that are a dictionary with something odd inside."""
+        """Return whether only a value inside of the details is invalid."""
         return False
 
     def _translated(self, message: Message, wire: tuple[object, ...]) -> tuple[object, ...]:
-        """Return the array to send of a message whose payload was received, in this format."""
+        """Return the array to send, with the received payload converted to this format."""
         received = t.cast(HasPayload, message)
         args = self._own(received.raw_args, decode_args)
         kwargs = self._own(received.raw_kwargs, decode_kwargs)
@@ -156,13 +158,13 @@ class Serializer:
 
 
 def has_odd_details(data: bytes, decode: t.Callable[..., t.Any]) -> bool:
-    """Whether a well-formed message has details that are a dictionary with something odd inside.
+    """Return whether a message is well-formed, except for a value inside of its details.
 
     :param decode: ``decode`` of ``msgspec.json`` or ``msgspec.msgpack``.
     """
     try:
         elements: list[msgspec.Raw] = decode(data, type=list[msgspec.Raw])
-    except Exception:  # it is no array; msgspec has several errors
+    except Exception:  # it is not an array. msgspec raises several exceptions
         return False
     for element in elements:
         kind = memoryview(element)[0]
@@ -176,7 +178,7 @@ def has_odd_details(data: bytes, decode: t.Callable[..., t.Any]) -> bool:
 
 
 def head_with(numbers: list[int], payload: Undecodable) -> Message | None:
-    """Return the message that begins with these numbers, of those that carry what other peers send."""
+    """Return the message that begins with these numbers. None if it cannot contain data of other peers."""
     match numbers:
         case [68, request_id, registration_id, *_]:
             return Invocation(request_id, registration_id, {}, payload)

@@ -1,10 +1,10 @@
-"""Serializers: a message to bytes and back. Each has its WebSocket subprotocol and RawSocket number.
+"""The serializers, which convert messages to bytes and back.
 
-``decode`` checks the envelope of a message and leaves its payload undecoded. ``encode`` takes payloads that
-are to be sent and payloads that were received, whatever serializer they came in; see :mod:`.messages` for
-both.
+Each has a WebSocket subprotocol and a RawSocket number. ``decode`` checks the envelope of a message, and
+leaves its payload undecoded. ``encode`` accepts plain payloads, and payloads that were received with any
+serializer. See :mod:`.messages`.
 
-A client uses :func:`get_serializer`, a router :func:`get_router_serializer`.
+A client uses :func:`get_serializer`, and a router uses :func:`get_router_serializer`.
 
 Source: WAMP Basic Profile, "Serializers".
 """
@@ -33,7 +33,7 @@ __all__ = [
     "get_serializer",
 ]
 
-#: How deep CBOR may be nested that a router passes on. This library sends nothing that is deeper than 100.
+#: How deep a CBOR payload that a router passes on may be nested. This library sends at most 100 levels.
 MAX_DEPTH_PASSED_ON = 200
 
 _SERIALIZERS: dict[str, type[Serializer]] = {
@@ -41,31 +41,32 @@ _SERIALIZERS: dict[str, type[Serializer]] = {
 }
 
 NAMES = tuple(_SERIALIZERS)
-"""The names ``WAMP_SERIALIZERS`` takes."""
+"""The names that are allowed in ``WAMP_SERIALIZERS``."""
 
 
 def available(names: t.Iterable[str]) -> list[str]:
-    """Leave out what is not installed."""
+    """Return the names of the serializers whose libraries are installed."""
     return [name for name in names if name != "cbor" or _has_cbor2()]
 
 
-@functools.cache  # looking takes a third of a millisecond, for each app of a test
+@functools.cache  # because this takes a third of a millisecond, for each app of a test suite
 def _has_cbor2() -> bool:
     return importlib.util.find_spec("cbor2") is not None
 
 
 @functools.cache
 def get_serializer(name: str) -> Serializer:
-    """Return the serializer of that name, for what a router sends. It has no state, so one serves all."""
+    """Return the serializer for messages of a router. It has no state, so all clients share it."""
     return _SERIALIZERS[name]()
 
 
 @functools.cache
 def get_router_serializer(name: str) -> Serializer:
-    """Return the serializer of that name, for what clients send. It has no state, so one serves all.
+    """Return the serializer for messages of clients. It has no state, so all routers share it.
 
-    Unlike the other it refuses what would harm the receiver when it is passed on: text that is not UTF-8 in a
-    JSON payload has it close its WebSocket, and ``cbor2`` reads nothing that is nested more than 400 deep.
+    Unlike :func:`get_serializer`, it refuses payloads that would harm their receivers. A receiver has to
+    close its WebSocket if a JSON payload is not UTF-8. And ``cbor2`` refuses messages that are nested more
+    than 400 levels deep.
     """
     if name == JSONSerializer.name:
         return JSONSerializer(FromClient, strict=True)

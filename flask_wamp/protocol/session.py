@@ -6,8 +6,8 @@ sends becomes bytes in :attr:`Session.outgoing`. The session uses no socket, thr
 
 A *ticket* is any object. The session stores it with a request, and returns it with the answer.
 
-This module is the life of a session, and what the router says in it. :mod:`.session_requests` is what this
-peer says.
+This module contains the states of a session, and handles the router's messages. :mod:`.session_requests`
+sends the messages of this peer.
 
 Source: WAMP Basic Profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls".
 """
@@ -25,13 +25,13 @@ from .session_events import (
     ROLES,
     Answered,
     Delivered,
-    Happening,
     Ignored,
     Interrupted,
     Invoked,
     Joined,
     Left,
     Revoked,
+    SessionEvent,
 )
 from .session_requests import FORGOTTEN, Pending, SessionRequests
 from .session_states import LEGAL, SessionState
@@ -41,7 +41,8 @@ class Session(SessionRequests):
     """One session of one client.
 
     :param serializer: The serializer that was negotiated.
-    :param max_message_size: Bytes. A larger message is not sent: :class:`.PayloadTooLarge` is raised.
+    :param max_message_size: Bytes of the largest message that may be sent. :class:`.PayloadTooLarge` is
+        raised for larger ones.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class Session(SessionRequests):
         self._realm = realm
         self._authentication = authentication
         self._agent = agent
-        self._legal: dict[type, t.Callable[[t.Any], Happening]] = {}
+        self._legal: dict[type, t.Callable[[t.Any], SessionEvent]] = {}
 
-    # Life: joining and leaving the realm.
+    # Joining and leaving the realm.
 
     def join(self) -> None:
         """Send HELLO."""
@@ -80,7 +81,10 @@ class Session(SessionRequests):
         self._enter(SessionState.ENDED)
 
     def abandon(self) -> list[t.Any]:
-        """End without a message, as when the transport is lost. Return the tickets of unanswered requests."""
+        """End the session without a message. Use it when the transport is lost.
+
+        :returns: The tickets of the unanswered requests.
+        """
         self._enter(SessionState.ENDED)
         tickets = [
             pending.ticket
@@ -93,8 +97,8 @@ class Session(SessionRequests):
 
     # The router's messages.
 
-    def receive(self, message: m.Message) -> Happening:
-        """Handle a message of the router, and return what it means.
+    def receive(self, message: m.Message) -> SessionEvent:
+        """Handle a message of the router. Return the event that it means, if any.
 
         :raises ProtocolError: The message is not legal in this state.
         """
@@ -105,10 +109,10 @@ class Session(SessionRequests):
 
     def refuse(
         self, message: m.Message, why: str, uri: str = error_uris.PAYLOAD_SIZE_EXCEEDED
-    ) -> Happening:
+    ) -> SessionEvent:
         """Refuse a message of the router without ending the session.
 
-        An invocation is answered with ERROR, a call gets an error in place of its result, and an event is
+        An invocation is answered with ERROR, a call gets an error instead of its result, and an event is
         ignored.
 
         :param why: The text of the error.
@@ -144,7 +148,7 @@ class Session(SessionRequests):
         self._enter(SessionState.ENDED)
         return Left.read(message)
 
-    def _on_result(self, message: m.Result) -> Happening:
+    def _on_result(self, message: m.Result) -> SessionEvent:
         pending = self._pending.get(message.request_id)
         if pending is None or pending.request_type is not m.Call:
             return Ignored(message)
@@ -152,7 +156,7 @@ class Session(SessionRequests):
             del self._pending[message.request_id]
         return Answered(pending.ticket, message)
 
-    def _on_error(self, message: m.Error) -> Happening:
+    def _on_error(self, message: m.Error) -> SessionEvent:
         pending = self._pending.get(message.request_id)
         if pending is None or m.code(pending.request_type) != message.request_type:
             return Ignored(message)
@@ -161,11 +165,11 @@ class Session(SessionRequests):
             Ignored(message) if pending.ticket is FORGOTTEN else Answered(pending.ticket, message)
         )
 
-    def _on_published(self, message: m.Published) -> Happening:
+    def _on_published(self, message: m.Published) -> SessionEvent:
         pending = self._take(m.Publish, message.request_id)
         return Answered(pending.ticket, message) if pending else Ignored(message)
 
-    def _on_registered(self, message: m.Registered) -> Happening:
+    def _on_registered(self, message: m.Registered) -> SessionEvent:
         pending = self._take(m.Register, message.request_id)
         if pending is None:
             return Ignored(message)
@@ -175,7 +179,7 @@ class Session(SessionRequests):
         self.registrations[message.registration_id] = pending.target
         return Answered(pending.ticket, message)
 
-    def _on_subscribed(self, message: m.Subscribed) -> Happening:
+    def _on_subscribed(self, message: m.Subscribed) -> SessionEvent:
         pending = self._take(m.Subscribe, message.request_id)
         if pending is None:
             return Ignored(message)
@@ -186,7 +190,7 @@ class Session(SessionRequests):
             return Ignored(message)
         return Answered(pending.ticket, message)
 
-    def _on_unregistered(self, message: m.Unregistered) -> Happening:
+    def _on_unregistered(self, message: m.Unregistered) -> SessionEvent:
         if message.request_id == 0:
             target = self.registrations.pop(m.id_in(message.details, "registration"), None)
             return Revoked((target,), message.details) if target is not None else Ignored(message)
@@ -196,7 +200,7 @@ class Session(SessionRequests):
         self.registrations.pop(pending.target, None)
         return Answered(pending.ticket, message)
 
-    def _on_unsubscribed(self, message: m.Unsubscribed) -> Happening:
+    def _on_unsubscribed(self, message: m.Unsubscribed) -> SessionEvent:
         if message.request_id == 0:
             targets = self.subscriptions.forget(m.id_in(message.details, "subscription"))
             return Revoked(targets, message.details) if targets else Ignored(message)
@@ -206,7 +210,7 @@ class Session(SessionRequests):
         self.subscriptions.forget(pending.target)
         return Answered(pending.ticket, message)
 
-    def _on_invocation(self, message: m.Invocation) -> Happening:
+    def _on_invocation(self, message: m.Invocation) -> SessionEvent:
         target = self.registrations.get(message.registration_id)
         self.unanswered.add(message.request_id)
         if target is None:
@@ -214,12 +218,12 @@ class Session(SessionRequests):
             return Ignored(message)
         return Invoked(target, message)
 
-    def _on_interrupt(self, message: m.Interrupt) -> Happening:
+    def _on_interrupt(self, message: m.Interrupt) -> SessionEvent:
         if message.request_id not in self.unanswered:
             return Ignored(message)
         return Interrupted(message)
 
-    def _on_event(self, message: m.Event) -> Happening:
+    def _on_event(self, message: m.Event) -> SessionEvent:
         targets = self.subscriptions.receivers(message)
         return Delivered(targets, message) if targets else Ignored(message)
 

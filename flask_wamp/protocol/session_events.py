@@ -1,4 +1,4 @@
-"""What a session tells its driver, and what it tells the router about itself."""
+"""The events that a session returns to its connection, and the roles that it announces to the router."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import msgspec
 from .._text import safe_text
 from . import messages as m
 
-#: What we announce. Progressive *calls* are not: Crossbar 26.10 corrupts registrations with them.
+#: The roles and features in HELLO. Progressive *calls* are not announced, because Crossbar 26.10 corrupts
+#: registrations if they are.
 ROLES: dict[str, dict[str, dict[str, bool]]] = {
     "caller": {
         "features": {
@@ -64,54 +65,56 @@ class Left(msgspec.Struct):
 
     @classmethod
     def read(cls, message: m.Abort | m.Goodbye) -> Left:
-        """Return the end that a message announces, its texts shortened and made safe to log."""
+        """Return the event for a message. Its texts are shortened and made safe for logs."""
         text = message.details.get("message")
         details = {"message": safe_text(text)} if text else {}
         return cls(safe_text(message.reason), details)
 
 
 class Answered(msgspec.Struct):
-    """The answer to a request; an ``Error``, a progressive ``Result``, or the last message of it."""
+    """An answer to a request: an ``Error``, a progressive ``Result``, or the final answer."""
 
     ticket: t.Any
     message: t.Any
 
 
 class Invoked(msgspec.Struct):
-    """INVOCATION of what was registered with ``target``."""
+    """INVOCATION for the registration with this ``target``."""
 
     target: t.Any
     message: m.Invocation
     size: int = 0
-    """Bytes of the message."""
+    """The size of the message in bytes."""
 
 
 class Delivered(msgspec.Struct):
-    """EVENT for all who subscribed, each a ``target``."""
+    """EVENT for the subscriptions with these ``targets``."""
 
     targets: tuple[t.Any, ...]
     message: m.Event
     size: int = 0
-    """Bytes of the message."""
+    """The size of the message in bytes."""
 
 
 class Interrupted(msgspec.Struct):
-    """INTERRUPT of an invocation that is not answered yet."""
+    """INTERRUPT for an invocation that is not answered yet."""
 
     message: m.Interrupt
 
 
 class Revoked(msgspec.Struct):
-    """The router took away a registration or subscription."""
+    """The router has revoked a registration or subscription."""
 
     targets: tuple[t.Any, ...]
     details: m.Details
 
 
 class Ignored(msgspec.Struct):
-    """A late or unknown message: nobody waits for it any more, or nobody ever did."""
+    """A late or unexpected message that no request, registration or subscription waits for."""
 
     message: m.Message
 
 
-Happening = Joined | Left | Answered | Invoked | Delivered | Interrupted | Revoked | Ignored | None
+SessionEvent = (
+    Joined | Left | Answered | Invoked | Delivered | Interrupted | Revoked | Ignored | None
+)

@@ -1,4 +1,4 @@
-"""What a client says in its session: requests, and answers to invocations.
+"""The messages that a client sends in its session: requests, and answers to invocations.
 
 Source: WAMP Basic Profile, "Publish and Subscribe", "Remote Procedure Calls".
 """
@@ -29,10 +29,11 @@ FORGOTTEN = object()
 
 
 class SessionRequests:
-    """A session, as far as it sends. :class:`.Session` adds its states, and what the router sends.
+    """The sending part of a session. :class:`.Session` adds the states, and handles the router's messages.
 
     :param serializer: The serializer that was negotiated.
-    :param max_message_size: Bytes. A larger message is not sent: :class:`.PayloadTooLarge` is raised.
+    :param max_message_size: Bytes of the largest message that may be sent. :class:`.PayloadTooLarge` is
+        raised for larger ones.
     """
 
     def __init__(self, serializer: Serializer, max_message_size: int) -> None:
@@ -42,7 +43,7 @@ class SessionRequests:
         self.unanswered: set[int] = set()
         """The request ids of invocations that this peer has not answered yet."""
         self.features = router_features.NONE
-        """The features that the router has announced. None before WELCOME."""
+        """The features that the router has announced. Empty before WELCOME."""
         self.max_message_size = max_message_size
         self._serializer = serializer
         self._last_request_id = 0
@@ -179,8 +180,8 @@ class SessionRequests:
     def _request(
         self, message: t.Any, ticket: object, target: object = None, answered: bool = True
     ) -> int:
-        # Basic Profile, "IDs": session-scope ids are incremented by 1. If the message cannot be encoded,
-        # its id stays unused: there must be no gap.
+        # Basic Profile, "IDs": session-scope ids are incremented by 1. There must be no gap, so if the
+        # message cannot be encoded, the next message gets its id.
         message.request_id = self._last_request_id + 1
         self._send(message)
         self._last_request_id += 1

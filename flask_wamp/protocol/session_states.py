@@ -1,4 +1,4 @@
-"""The states of a client's session, and which messages are legal in each.
+"""The states of a client's session, and the messages that are legal in each.
 
 Source: WAMP Basic Profile, "Session Lifetime".
 """
@@ -22,7 +22,7 @@ class SessionState(enum.Enum):
 
 _ENDING: dict[type[m.Message], str] = {m.Abort: "_on_abort", m.Goodbye: "_on_goodbye"}
 
-#: What a router may send while this peer leaves, because it has not read the GOODBYE yet.
+#: Messages that a router may send before it has read the GOODBYE of this peer.
 _CROSSING: dict[type[m.Message], str] = dict.fromkeys(
     (m.Invocation, m.Interrupt, m.Event), "_on_anything"
 )
@@ -37,7 +37,8 @@ _ANSWERS: dict[type[m.Message], str] = {
     m.Unsubscribed: "_on_unsubscribed",
 }
 
-#: Which messages of the router are legal in each state, and which method of :class:`.Session` handles each.
+#: The messages of the router that are legal in each state, and the methods of :class:`.Session` that handle
+#: them.
 LEGAL: dict[SessionState, dict[type[m.Message], str]] = {
     SessionState.NEW: {},
     SessionState.JOINING: {

@@ -1,6 +1,6 @@
-"""The subscriptions of one session: which topic each is of, and who gets its events.
+"""The subscriptions of one session, with their topics and the targets of their events.
 
-A router has one subscription for all who ask for the same topic in a session.
+If a session subscribes to the same topic several times, the router has one subscription for all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Topic = tuple[str, str]
 
 
 class SubscriptionTargets(dict[int, tuple[object, ...]]):
-    """Targets by subscription id, each of them there once."""
+    """The targets of events by subscription id. Each target is contained once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class SubscriptionTargets(dict[int, tuple[object, ...]]):
         self._asked_last: dict[int, object] = {}
 
     def add(self, subscription_id: int, topic: Topic, target: object) -> None:
-        """Add a target for which SUBSCRIBED has come."""
+        """Add a target. Call this for SUBSCRIBED."""
         others = self.get(subscription_id, ())
         if not any(each is target for each in others):
             self[subscription_id] = (*others, target)
@@ -28,7 +28,7 @@ class SubscriptionTargets(dict[int, tuple[object, ...]]):
         self._asked_last[subscription_id] = target
 
     def drop(self, subscription_id: int, target: object) -> Topic | None:
-        """Take a target away; the topic, where it was the last one there."""
+        """Remove a target. Return the topic if it was the last target."""
         targets = self.get(subscription_id, ())
         rest = tuple(each for each in targets if each is not target)
         if subscription_id in self:
@@ -36,16 +36,16 @@ class SubscriptionTargets(dict[int, tuple[object, ...]]):
         return self._topics[subscription_id] if targets and not rest else None
 
     def forget(self, subscription_id: int) -> tuple[object, ...]:
-        """There is no such subscription any more; who had it."""
+        """Remove a subscription. Return its targets."""
         self._topics.pop(subscription_id, None)
         self._asked_last.pop(subscription_id, None)
         return self.pop(subscription_id, ())
 
     def receivers(self, event: m.Event) -> tuple[object, ...]:
-        """Who gets an event: all, but one that was retained only who has asked just now.
+        """Return the targets that receive an event. Only the last added target receives a retained event.
 
-        Crossbar 26.10 sends it behind each SUBSCRIBED, to a session that had subscribed before too, and
-        with a publication id of its own each time.
+        Crossbar 26.10 sends the retained event after each SUBSCRIBED, with a new publication id each time. It
+        does so even if the session was subscribed before.
         """
         targets = self.get(event.subscription_id, ())
         if event.details.get("retained"):

@@ -1,8 +1,8 @@
-"""URIs: what may be sent, relative ones, and names made from class names.
+"""URIs: checks, relative URIs, and URIs made from class names.
 
-Crossbar closes the whole session for a CALL, REGISTER or PUBLISH with an invalid URI, so nothing
-leaves this process unchecked. JSON takes text that begins with NUL for bytes, so there is no NUL in a
-URI either, and no lone surrogate, which has no encoding.
+Crossbar ends the whole session because of a CALL, REGISTER or PUBLISH with an invalid URI, so every URI is
+checked before it is sent. A URI must not contain NUL, because text that begins with NUL means bytes in JSON.
+And it must not contain lone surrogates, because they cannot be encoded.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import re
 
 from ..exceptions import InvalidURI
 
-#: Procedures of the router's own: which registration a URI has, how many callees that has, and which.
+#: Procedures of the router that return the registration of a URI, the number of its callees, and the callees.
 #: Source: WAMP Advanced Profile, "Registration Meta API".
 LOOKUP = "wamp.registration.lookup"
 COUNT_CALLEES = "wamp.registration.count_callees"
 LIST_CALLEES = "wamp.registration.list_callees"
 
-#: A session's details. Source: WAMP Advanced Profile, "Session Meta API".
+#: The procedure that returns a session's details. Source: WAMP Advanced Profile, "Session Meta API".
 GET_SESSION = "wamp.session.get"
 
-#: What no part of a URI may contain.
+#: Characters that a part of a URI must not contain.
 _NOT = r"\s.#\0\ud800-\udfff"
 
 _STRICT = re.compile(rf"([^{_NOT}]+\.)*[^{_NOT}]+")
 
-#: What a URI may look like by ``match``. Source: WAMP Basic Profile, "URIs", and Advanced Profile,
-#: "Pattern-based Registrations": a wildcard has empty parts, a prefix may end in a dot.
+#: Valid URIs by ``match``. A wildcard may have empty parts, and a prefix may end with a dot. Source: WAMP
+#: Basic Profile, "URIs", and Advanced Profile, "Pattern-based Registrations".
 _PATTERNS = {
     "exact": _STRICT,
     "prefix": re.compile(rf"([^{_NOT}]+\.)*[^{_NOT}]*"),
@@ -39,7 +39,7 @@ MATCHES = tuple(_PATTERNS)
 
 
 MAX_CACHED = 256
-"""Characters of a URI whose check is remembered: 8,192 of them fill no memory."""
+"""The length of the longest URI whose check is cached, so that 8,192 cached URIs do not take much memory."""
 
 
 def _is_valid(uri: str, match: str) -> bool:
@@ -50,14 +50,14 @@ _is_valid_cached = functools.lru_cache(maxsize=8192)(_is_valid)
 
 
 def is_valid_uri(uri: str, match: str = "exact") -> bool:
-    """Whether a URI, or a pattern by ``match``, may be sent."""
+    """Return whether a URI or pattern is valid, so that it may be sent."""
     return _is_valid_cached(uri, match) if len(uri) <= MAX_CACHED else _is_valid(uri, match)
 
 
 def check_uri(uri: object, what: str, match: str = "exact") -> str:
-    """Return the URI if it may be sent.
+    """Return the URI if it is valid.
 
-    :param what: ``procedure``, ``topic`` or ``error URI``, for the message.
+    :param what: ``procedure``, ``topic`` or ``error URI``, for the error text.
     :raises InvalidURI: It is not a string, or the router would refuse it.
     """
     if isinstance(uri, str):
@@ -68,14 +68,17 @@ def check_uri(uri: object, what: str, match: str = "exact") -> str:
 
 
 def resolve(uri: str, prefix: str | None) -> str:
-    """Make a relative URI absolute: ``.add`` below the prefix; others stay as they are."""
+    """Return a relative URI, such as ``.add``, as an absolute one below the prefix.
+
+    Return others unchanged.
+    """
     if not uri.startswith("."):
         return uri
     return f"{prefix}{uri}" if prefix else uri[1:]
 
 
 def snake_case(name: str) -> str:
-    """``OutOfStock`` and ``Not Found`` become ``out_of_stock`` and ``not_found``."""
+    """Convert a name to snake case: ``OutOfStock`` to ``out_of_stock``, ``Not Found`` to ``not_found``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+", " ", name)
     return "_".join(words.lower().split())
 
@@ -83,12 +86,12 @@ def snake_case(name: str) -> str:
 def own_prefix(prefix: str | None, app_name: str) -> str:
     """Return the prefix of the URIs that the processes of an app use among themselves.
 
-    :param prefix: ``WAMP_URI_PREFIX``; without one the app's name takes its place.
+    :param prefix: ``WAMP_URI_PREFIX``. Without it, the name of the app is used.
     """
     return f"{prefix or snake_case(app_name) or 'app'}.flask_wamp"
 
 
 def as_parts(uri: str) -> str:
-    """Make a pattern the end of a URI: its empty parts, which no exact URI has, become ``_``."""
+    """Convert a pattern so that a URI can end with it. Its empty parts become ``_``."""
     parts = (part if part.strip("_") else part + "_" for part in uri.split("."))
     return ".".join(parts)

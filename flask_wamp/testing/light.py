@@ -15,7 +15,7 @@ from ..concurrency.clock import monotonic
 from ..concurrency.leader_followers import read_in_turn
 from ..concurrency.pool import Pool
 from ..exceptions import WAMPError
-from ..peer.connection import Connection, ReadAll, SessionEvent
+from ..peer.connection import Connection, ReadAll, ServedEvent
 from ..peer.peer import Peer
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
@@ -49,7 +49,7 @@ class LightConnection(Connection):
         """Send unsent bytes."""
         self._send_rest()
 
-    def _read(self) -> list[SessionEvent] | None:
+    def _read(self) -> list[ServedEvent] | None:
         events = super()._read()
         self._send_rest()
         return events

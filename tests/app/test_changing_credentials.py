@@ -62,8 +62,8 @@ def test_authextra_is_asked_for_at_every_join(make_app: MakeApp, router: MemoryR
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (lambda: None, "WAMP_TICKET is a function, and returned NoneType instead of text"),
-        (lambda: 1 / 0, "WAMP_TICKET is a function, and it failed: ZeroDivisionError"),
+        (lambda: None, "the function in WAMP_TICKET returned NoneType instead of text"),
+        (lambda: 1 / 0, "the function in WAMP_TICKET failed: ZeroDivisionError"),
         (lambda: "", "instead of text"),
     ],
 )

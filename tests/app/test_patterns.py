@@ -104,15 +104,19 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
         (".<>.a", {}, "'' in '<>' cannot be the name of a parameter"),
         (".<int:a-b>.a", {}, "'a-b' in '<int:a-b>' cannot be the name"),
         (".<class>.a", {}, "'class' in '<class>' cannot be the name"),
-        (".<x>.<int:x>", {}, "names two parts 'x'"),
+        (".<x>.<int:x>", {}, "has two parts with the name 'x'"),
         (".<z>.a", {}, "has a part 'z', but the function takes no such argument"),
         (".<rest>.a", {}, "has a part 'rest', but the function takes no such argument"),
         (".<first>.a", {}, "has a part 'first', but the function takes no such argument"),
-        (".<x>.a", {"match": "exact"}, "has named parts, which need match='wildcard', not 'exact'"),
+        (
+            ".<x>.a",
+            {"match": "exact"},
+            "has named parts, which require match='wildcard', not 'exact'",
+        ),
         (
             ".<x>.a",
             {"match": "prefix"},
-            "has named parts, which need match='wildcard', not 'prefix'",
+            "has named parts, which require match='wildcard', not 'prefix'",
         ),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_refusal_names_the_app_whose_rights_count(scene: Scene) -> None:
     scene.tell(BANK)
     (answer,) = scene.ask(SHOP, "call", "com.bank.balance")
     assert "wamp.allow('member', call='com.bank.balance')" in answer.message
-    assert "at the application com.shop" in answer.message
+    assert "through the application com.shop" in answer.message
     (answer,) = scene.ask(BANK, "call", "com.bank.balance")
     assert not answer.message
 
@@ -149,5 +149,5 @@ def test_logins_end_in_one_app(scene: Scene) -> None:
 
 @pytest.mark.parametrize("app", [None, 1, ["com.shop"]])
 def test_an_app_has_a_name(scene: Scene, app: t.Any) -> None:
-    with pytest.raises(ValueError, match="an app is named"):
+    with pytest.raises(ValueError, match="the name of an app must be"):
         scene.api.configure(app, [["wamp."]])

@@ -219,10 +219,16 @@ def test_one_user_does_not_get_the_decision_of_another() -> None:
 @pytest.mark.parametrize(
     ("right", "message"),
     [
-        (Right("member", "read", "com.a"), "'read' is not an action; use call, register"),
-        (Right("member", "call", "com.a", "regex"), "match='regex' is not known; use exact"),
-        (Right("member", "call", "com.{user}"), "parts with braces are {authid} and {role}"),
-        (Right("member", "call", "com.x{authid}"), "parts with braces are {authid} and {role}"),
+        (Right("member", "read", "com.a"), "'read' must be one of call, register"),
+        (Right("member", "call", "com.a", "regex"), "match='regex' must be one of exact"),
+        (
+            Right("member", "call", "com.{user}"),
+            "The only parts with braces are {authid} and {role}",
+        ),
+        (
+            Right("member", "call", "com.x{authid}"),
+            "The only parts with braces are {authid} and {role}",
+        ),
     ],
 )
 def test_a_wrong_right_is_refused(right: Right, message: str) -> None:
