@@ -157,11 +157,9 @@ class DynamicAuth:
         try:
             told = self._client.call(f"{self._redeem_uri}.{process}", secret)
         except ApplicationError as error:
-            if (
-                error.uri != error_uris.NO_SUCH_PROCEDURE
-            ):  # the process and its tickets no longer exist
-                raise
-            return None
+            if error.uri == error_uris.NO_SUCH_PROCEDURE:
+                return None  # the process and its tickets no longer exist
+            raise
         return BrowserIdentity(**told) if isinstance(told, dict) else None
 
     # The authorizer.

@@ -212,9 +212,8 @@ class Streaming:
             response.mimetype = EVENT_STREAM if events else NDJSON
         if events:
             response.headers.setdefault("Cache-Control", "no-cache")
-            response.headers.setdefault(
-                "X-Accel-Buffering", "no"
-            )  # so that nginx sends each item at once
+            # nginx then sends each item at once.
+            response.headers.setdefault("X-Accel-Buffering", "no")
         return response
 
     def _lines(self, source: t.Any, events: bool, raw: bool) -> t.Iterator[str | bytes]:

@@ -11,7 +11,7 @@ from .._text import safe_text
 from ..exceptions import InvalidPayload, ProtocolError, SerializationError
 from . import error_uris
 from .messages import Error, Event, HasPayload, Interrupt, Invocation, Message, Result
-from .payload import PayloadConverter, Default
+from .payload import Default, PayloadConverter
 from .raw_payload import (
     LooseJSON,
     Received,

@@ -185,9 +185,8 @@ def _window_bits(protocol: ServerProtocol) -> int:
     """Return the window size of a connection's compression, or 0 without compression."""
     for extension in protocol.extensions:
         if isinstance(extension, PerMessageDeflate):
-            assert (
-                extension.local_no_context_takeover
-            )  # otherwise frames would depend on earlier ones
+            # Otherwise, frames would depend on earlier ones.
+            assert extension.local_no_context_takeover
             return extension.local_max_window_bits
     return 0
 
