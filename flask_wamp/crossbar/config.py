@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import socket
 import typing as t
@@ -62,7 +63,7 @@ def local_url(url: str) -> RouterURL:
             f"a development router serves this machine only, but the host of {parsed.shown} is another one. "
             "Use 127.0.0.1, or run Crossbar.io yourself on that host"
         )
-    return parsed._replace(host="127.0.0.1") if parsed.host == "localhost" else parsed
+    return dataclasses.replace(parsed, host="127.0.0.1") if parsed.host == "localhost" else parsed
 
 
 def node_config(

@@ -64,7 +64,7 @@ class OwnRouter:
         principals: Directory,
     ) -> None:
         self.place = place_at(url.path) if url.path else _place_of(app, realm)
-        self.url = url if url.memory else url._replace(path=self.place.socket)
+        self.url = url if url.memory else dataclasses.replace(url, path=self.place.socket)
         self._app = app
         self.own = own
         self._realm = realm

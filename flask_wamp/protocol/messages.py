@@ -44,24 +44,6 @@ else:  # the types that msgspec decodes into. It does not check types when it en
 class Message(msgspec.Struct, array_like=True, gc=False):
     """The base class of all messages. ``gc=False`` is safe, because a payload cannot contain its message."""
 
-    def wire(self) -> tuple[object, ...]:
-        """Return the array to send. An empty payload at its end is omitted."""
-        values = msgspec.structs.astuple(self)
-        tag, end = _SHAPES.get(type(self)) or _shape(type(self))
-        if end == len(values) or values[-1]:
-            return tag + values
-        return tag + (values[:-1] if values[-2] else values[:end])
-
-
-#: The number of each class and of its required fields. They are cached, because msgspec is slower.
-_SHAPES: dict[type[Message], tuple[tuple[object], int]] = {}
-
-
-def _shape(kind: type[Message]) -> tuple[tuple[object], int]:
-    required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
-    _SHAPES[kind] = shape = (kind.__struct_config__.tag,), required
-    return shape
-
 
 Same = t.TypeVar("Same", bound="HasPayload")
 

@@ -66,7 +66,7 @@ class Serializer:
         :raises InvalidPayload: The message contains a received payload that cannot be decoded.
         """
         try:
-            wire = message.wire()
+            wire = _wire(message)
             if type(wire[-1]) in _RECEIVED or type(wire[-2]) in _RECEIVED:
                 wire = self._translated(message, wire)
             return self._dump(wire)
@@ -141,7 +141,7 @@ class Serializer:
             return wire
         own = copy.copy(received)
         own.raw_args, own.raw_kwargs = args, kwargs
-        return t.cast(Message, own).wire()
+        return _wire(t.cast(Message, own))
 
     def _own(self, value: object, decode: t.Callable[[object], object]) -> object:
         if type(value) not in _RECEIVED:
@@ -155,6 +155,25 @@ class Serializer:
             if opaque is None:
                 raise
             return self.plain(opaque)
+
+
+def _wire(message: Message) -> tuple[object, ...]:
+    """Return a message as the array to send. An empty payload at its end is omitted."""
+    values = msgspec.structs.astuple(message)
+    tag, end = _SHAPES.get(type(message)) or _shape(type(message))
+    if end == len(values) or values[-1]:
+        return tag + values
+    return tag + (values[:-1] if values[-2] else values[:end])
+
+
+#: The number of each class and of its required fields. They are cached, because msgspec is slower.
+_SHAPES: dict[type[Message], tuple[tuple[object], int]] = {}
+
+
+def _shape(kind: type[Message]) -> tuple[tuple[object], int]:
+    required = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
+    _SHAPES[kind] = shape = (kind.__struct_config__.tag,), required
+    return shape
 
 
 def has_odd_details(data: bytes, decode: t.Callable[..., t.Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import ipaddress
 import re
 import socket
@@ -25,7 +27,8 @@ Address: t.TypeAlias = str | tuple[str, int]
 """An argument of ``socket.connect`` and ``socket.bind``."""
 
 
-class RouterURL(t.NamedTuple):
+@dataclasses.dataclass(frozen=True, repr=False)
+class RouterURL:
     """The parts of a router URL. :func:`parse_router_url` returns one."""
 
     url: str
@@ -35,7 +38,7 @@ class RouterURL(t.NamedTuple):
     path: str
     """The request target of a WebSocket with its query, or the path of a Unix socket, otherwise ``/``."""
 
-    @property
+    @functools.cached_property
     def shown(self) -> str:
         """The URL for logs and errors: without user, password and query."""
         return _without_secrets(self.url)
@@ -43,44 +46,44 @@ class RouterURL(t.NamedTuple):
     def __repr__(self) -> str:
         return f"<RouterURL {self.shown}>"
 
-    @property
+    @functools.cached_property
     def has_password(self) -> bool:
         """Whether a password is in the URL."""
         return urllib.parse.urlsplit(self.url).password is not None
 
-    @property
+    @functools.cached_property
     def transport(self) -> str:
         """``websocket``, ``rawsocket`` or ``memory``."""
         if self.memory:
             return "memory"
         return "websocket" if self.websocket else "rawsocket"
 
-    @property
+    @functools.cached_property
     def websocket(self) -> bool:
         """Whether peers speak WebSocket there."""
         return self.scheme in ("ws", "wss")
 
-    @property
+    @functools.cached_property
     def secure(self) -> bool:
         """Whether peers speak TLS there."""
         return self.scheme in ("wss", "tls")
 
-    @property
+    @functools.cached_property
     def unix(self) -> bool:
         """Whether :attr:`path` is a socket in the file system."""
         return self.scheme in ("unix", "embedded")
 
-    @property
+    @functools.cached_property
     def embedded(self) -> bool:
         """Whether this is the app's own router. :attr:`path` is empty if the app chooses the path."""
         return self.scheme == "embedded"
 
-    @property
+    @functools.cached_property
     def memory(self) -> bool:
         """Whether the router is in this process."""
         return self.scheme == "memory"
 
-    @property
+    @functools.cached_property
     def local(self) -> bool:
         """Whether the router is on this machine."""
         if self.scheme not in _PORTS or self.host == "localhost":
@@ -90,14 +93,14 @@ class RouterURL(t.NamedTuple):
         except ValueError:
             return False
 
-    @property
+    @functools.cached_property
     def family(self) -> socket.AddressFamily:
         """The address family of :attr:`address`. The host must be an address."""
         if self.unix:
             return socket.AF_UNIX
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
-    @property
+    @functools.cached_property
     def address(self) -> Address:
         """The argument of ``socket.connect`` and ``socket.bind``. The host must be an address."""
         return self.path if self.unix else (self.host, self.port)
