@@ -101,7 +101,7 @@ def test_the_middleware_cancels_the_task_of_an_event(
     assert_ended(sleeper, router)
 
 
-def test_an_asynchronous_generator_is_canceled_within_an_item(
+def test_an_asynchronous_generator_is_canceled_while_it_computes_an_item(
     serve: Serve, router: MemoryRouter, sleeper: Sleeper
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -135,7 +135,7 @@ def test_an_async_hook_is_canceled(serve: Serve, router: MemoryRouter, sleeper: 
     assert_ended(sleeper, router)
 
 
-def test_what_a_handler_does_about_it_is_its_own(serve: Serve, router: MemoryRouter) -> None:
+def test_a_handler_may_catch_the_cancellation(serve: Serve, router: MemoryRouter) -> None:
     """A task that survives being canceled ends as it likes; nobody hears of its result."""
     ended = threading.Event()
 
@@ -166,9 +166,7 @@ def test_what_a_handler_does_about_it_is_its_own(serve: Serve, router: MemoryRou
     assert router.call("com.example.own") == "a task of its own was canceled"
 
 
-def test_a_handler_that_is_canceled_by_itself_has_failed(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_a_handler_that_cancels_itself_has_failed(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee(".f")
         async def f() -> None:

@@ -63,7 +63,7 @@ def test_bytes_that_are_not_a_message(
 
 
 @pytest.mark.parametrize("message", ILLEGAL.values(), ids=ILLEGAL)
-def test_message_that_is_not_legal_now(
+def test_a_message_that_is_not_legal_in_this_state(
     serve: Serve, router: MemoryRouter, message: m.Message
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
@@ -71,7 +71,7 @@ def test_message_that_is_not_legal_now(
     assert_left_and_joined_again(router, wamp)
 
 
-def test_what_came_before_is_handled(serve: Serve, router: MemoryRouter) -> None:
+def test_messages_before_the_violation_are_handled(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
     held = router.hold("com.example.held")
     future = wamp.client.submit("com.example.held")
@@ -146,7 +146,7 @@ def test_details_of_the_wrong_type_are_ignored(
         m.Abort({"message": "no"}, "wamp.error.protocol_violation"),
     ],
 )
-def test_session_the_router_ends_is_joined_again(
+def test_the_client_joins_again_after_the_router_ended_the_session(
     serve: Serve, router: MemoryRouter, message: m.Message
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
@@ -163,7 +163,7 @@ def test_session_the_router_ends_is_joined_again(
     assert goodbyes == ["wamp.close.goodbye_and_out"] * isinstance(message, m.Goodbye)
 
 
-def test_registration_the_router_takes_away(
+def test_a_registration_that_the_router_revokes(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(add))
@@ -219,7 +219,9 @@ def test_no_answer_to_hello(make_app: t.Any, router: MemoryRouter) -> None:
     router.wait_for(m.Hello, 2)
 
 
-def test_line_that_drops_before_the_answer_to_hello(make_app: t.Any, router: MemoryRouter) -> None:
+def test_a_connection_that_breaks_before_the_answer_to_hello(
+    make_app: t.Any, router: MemoryRouter
+) -> None:
     router.silent = True
     wamp = FlaskWAMP(make_app())
     wamp.start()
@@ -244,7 +246,7 @@ def test_refusal_is_logged_once_and_tried_again(
     assert router.call(ADD, 1) == 2
 
 
-def test_messages_in_one_piece_with_the_welcome(make_app: t.Any, router: MemoryRouter) -> None:
+def test_messages_that_arrive_together_with_welcome(make_app: t.Any, router: MemoryRouter) -> None:
     router.silent = True
     wamp = FlaskWAMP(make_app())
     wamp.start()

@@ -62,7 +62,7 @@ def test_events_wait_for_the_session_in_order(away: FlaskWAMP, router: MemoryRou
     assert counts(away) == (0, 0)
 
 
-def test_the_oldest_of_too_many_are_dropped_counted_and_logged(
+def test_the_oldest_events_over_the_limit_are_dropped_counted_and_logged(
     away: FlaskWAMP, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish = away.client.with_options(best_effort=True).publish
@@ -76,7 +76,7 @@ def test_the_oldest_of_too_many_are_dropped_counted_and_logged(
     assert len(warnings) == 4, "1, 2, 4, 8"
 
 
-def test_bytes_are_bounded_too(away: FlaskWAMP, router: MemoryRouter) -> None:
+def test_the_bytes_of_waiting_events_are_limited_too(away: FlaskWAMP, router: MemoryRouter) -> None:
     publish = away.client.with_options(best_effort=True).publish
     for number in range(10):
         publish(TOPIC, number, "x" * 3000)
@@ -85,7 +85,7 @@ def test_bytes_are_bounded_too(away: FlaskWAMP, router: MemoryRouter) -> None:
     assert waiting + dropped == 10
 
 
-def test_what_waits_is_what_was_published(away: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_waiting_event_is_a_copy_of_the_payload(away: FlaskWAMP, router: MemoryRouter) -> None:
     news = ["tea"]
     away.client.with_options(best_effort=True).publish(TOPIC, 1, news=news)
     news.append("coffee")
@@ -109,21 +109,23 @@ def test_events_published_after_a_loss_are_sent_later(serve: Serve, router: Memo
     assert numbers(router) == [1, 2]
 
 
-def test_a_client_that_was_stopped_drops(serve: Serve, router: MemoryRouter) -> None:
+def test_a_stopped_client_drops_events(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     wamp.stop()
     wamp.client.with_options(best_effort=True).publish(TOPIC, 1)
     assert counts(wamp) == (0, 1)
 
 
-def test_what_waits_at_the_end_is_dropped(away: FlaskWAMP, router: MemoryRouter) -> None:
+def test_events_that_wait_when_the_client_stops_are_dropped(
+    away: FlaskWAMP, router: MemoryRouter
+) -> None:
     away.client.with_options(best_effort=True).publish(TOPIC, 1)
     router.give_up()
     away.stop()
     assert counts(away) == (0, 1)
 
 
-def test_what_can_never_be_sent_is_raised(away: FlaskWAMP) -> None:
+def test_an_event_that_can_never_be_sent_raises(away: FlaskWAMP) -> None:
     publish = away.client.with_options(best_effort=True).publish
     with pytest.raises(SerializationError):
         publish(TOPIC, object())
@@ -132,7 +134,7 @@ def test_what_can_never_be_sent_is_raised(away: FlaskWAMP) -> None:
     assert counts(away) == (0, 0)
 
 
-def test_one_that_is_too_large_does_not_hold_up_the_others(
+def test_an_event_that_is_too_large_does_not_delay_the_others(
     away: FlaskWAMP, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -146,7 +148,7 @@ def test_one_that_is_too_large_does_not_hold_up_the_others(
     assert "over the limit of 4096 bytes" in caplog.text
 
 
-def test_log_handler_may_publish_about_one_that_is_too_large(
+def test_a_log_handler_may_publish_while_an_event_is_too_large(
     away: FlaskWAMP, router: MemoryRouter
 ) -> None:
     publish = away.client.with_options(best_effort=True).publish
@@ -166,7 +168,7 @@ def test_log_handler_may_publish_about_one_that_is_too_large(
         logger.removeHandler(handler)
 
 
-def test_in_wampys_form_too(away: FlaskWAMP, router: MemoryRouter) -> None:
+def test_wampys_form_of_publish_works_too(away: FlaskWAMP, router: MemoryRouter) -> None:
     away.client.publish(topic=TOPIC, message=1, options={"best_effort": True})
     welcome(router)
     assert router.wait_for(m.Publish).kwargs == {"message": 1}

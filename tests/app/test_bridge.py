@@ -113,7 +113,7 @@ ANSWERS: dict[str, tuple[bytes, type[WAMPError], str]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_servers_that_are_no_bridge(name: str) -> None:
+def test_servers_that_are_not_a_bridge(name: str) -> None:
     answer, error, why = ANSWERS[name]
     with Server(answer) as server:
         bridge = BridgeClient(server.url, key="cron", secret=SECRET)
@@ -125,12 +125,12 @@ def test_servers_that_are_no_bridge(name: str) -> None:
 
 
 @pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n", http(b"", length=2**20)])
-def test_a_server_that_trickles_is_given_up_in_time(part: bytes) -> None:
+def test_a_server_that_sends_slowly_ends_with_the_timeout(part: bytes) -> None:
     with Server(part, trickle=True) as server, pytest.raises(CallTimeout):
         BridgeClient(server.url, timeout=0.3).call("com.example.x")
 
 
-def test_a_server_that_says_nothing() -> None:
+def test_a_silent_server_ends_with_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bridge = BridgeClient(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.2)
         with pytest.raises(CallTimeout, match="com.example.x did not answer within 0.2 s"):
@@ -176,7 +176,7 @@ def test_misuse() -> None:
         bridge.call("com..x")
 
 
-def test_https_where_http_is_spoken() -> None:
+def test_https_to_a_server_that_speaks_http() -> None:
     with Impostor(http(b"{}")) as server:
         bridge = BridgeClient(f"https://127.0.0.1:{server.port}/call")
         with pytest.raises(TransportError, match=r"no TLS with https://127.0.0.1:\d+: "):
@@ -189,7 +189,7 @@ def test_own_types() -> None:
         assert b'"args":["own"]' in server.requests[0]
 
 
-def test_importing_it_loads_nothing_of_a_session() -> None:
+def test_importing_the_bridge_imports_no_session_code() -> None:
     code = (
         "import sys, flask_wamp.bridge\n"
         "print(sorted({'websockets', 'cbor2', 'pydantic'} & set(sys.modules)))"
@@ -198,7 +198,7 @@ def test_importing_it_loads_nothing_of_a_session() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_threads_share_one() -> None:
+def test_threads_share_one_bridge_client() -> None:
     with Server(http(b'{"args": [1]}')) as server:
         bridge, results = BridgeClient(server.url), list[t.Any]()
         threads = [

@@ -63,7 +63,7 @@ def test_keywords_of_any_name_are_payload(client: Client, router: MemoryRouter) 
     assert client.submit(ADD, **kwargs).result(TIMEOUT) == kwargs
 
 
-def test_rpc_is_not_taken_for_something_else(client: Client, router: MemoryRouter) -> None:
+def test_rpc_has_no_special_methods(client: Client, router: MemoryRouter) -> None:
     with pytest.raises(AttributeError):
         client.rpc.__html__  # noqa: B018
     assert not hasattr(client.rpc.x, "__len__")
@@ -118,7 +118,7 @@ def test_call_result_shows_its_values() -> None:
     assert result != CallResult(1) != 1
 
 
-def test_progress_that_was_not_asked_for_is_ignored(client: Client, router: MemoryRouter) -> None:
+def test_progress_that_was_not_requested_is_ignored(client: Client, router: MemoryRouter) -> None:
     held = router.hold(ADD)
     future = client.submit(ADD)
     call = held.get(timeout=TIMEOUT)
@@ -184,7 +184,7 @@ def test_payload_that_cannot_be_sent(
     assert [message.request_id for message in router.sent(m.Call)] == [1]
 
 
-def test_limit_of_the_router_counts_too(serve: Serve, router: MemoryRouter) -> None:
+def test_the_routers_limit_applies_too(serve: Serve, router: MemoryRouter) -> None:
     router.max_message_size = 1024
     client = serve()[1].client
     with pytest.raises(SerializationError, match="the router's limit"):
@@ -310,7 +310,7 @@ def test_futures_are_waited_for_together(client: Client, router: MemoryRouter) -
 # Options.
 
 
-def test_options_make_a_view_of_the_same_client(client: Client, router: MemoryRouter) -> None:
+def test_options_return_a_view_of_the_same_client(client: Client, router: MemoryRouter) -> None:
     router.register(ADD, lambda: 1)
     view = client.with_options(disclose_me=True, timeout=3)
     assert type(view) is type(client)
@@ -331,7 +331,9 @@ def test_unknown_option_is_a_type_error(client: Client) -> None:
 # Without a session.
 
 
-def test_call_before_it_was_started_where_it_may_not(make_app: t.Any, router: MemoryRouter) -> None:
+def test_a_call_before_the_start_fails_with_autostart_off(
+    make_app: t.Any, router: MemoryRouter
+) -> None:
     wamp = FlaskWAMP(make_app(WAMP_AUTOSTART=False))
     for call in (wamp.client.call, wamp.client.submit, wamp.client.publish):
         with pytest.raises(NotJoined, match=r"WAMP_AUTOSTART is False; call wamp\.start\(\) first"):
@@ -339,7 +341,7 @@ def test_call_before_it_was_started_where_it_may_not(make_app: t.Any, router: Me
     assert router.attempts == 0
 
 
-def test_call_after_it_was_stopped(serve: Serve, router: MemoryRouter) -> None:
+def test_a_call_after_the_stop_fails(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     wamp.stop()
     with pytest.raises(NotJoined, match=r"was stopped; call wamp\.start\(\)"):
@@ -378,7 +380,7 @@ def test_call_error_names_a_router_that_is_down(make_app: t.Any, router: MemoryR
         wamp.client.call(ADD)
 
 
-def test_call_error_has_the_reason_of_the_router(make_app: t.Any, router: MemoryRouter) -> None:
+def test_a_call_error_contains_the_routers_reason(make_app: t.Any, router: MemoryRouter) -> None:
     router.abort = m.Abort({"message": "no realm realm1"}, "wamp.error.no_such_realm")
     wamp = FlaskWAMP(make_app())
     with pytest.raises(NotJoined, match=r"wamp\.error\.no_such_realm: no realm realm1"):

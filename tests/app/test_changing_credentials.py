@@ -21,7 +21,9 @@ MakeApp = t.Callable[..., Flask]
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\n\r\n"
 
 
-def test_a_ticket_is_asked_for_at_every_join(make_app: MakeApp, router: MemoryRouter) -> None:
+def test_the_ticket_function_is_called_at_every_join(
+    make_app: MakeApp, router: MemoryRouter
+) -> None:
     tickets = iter(["first", "second"])
     apps: list[str] = []
 
@@ -44,7 +46,9 @@ def test_a_ticket_is_asked_for_at_every_join(make_app: MakeApp, router: MemoryRo
     router.give_up()
 
 
-def test_authextra_is_asked_for_at_every_join(make_app: MakeApp, router: MemoryRouter) -> None:
+def test_the_authextra_function_is_called_at_every_join(
+    make_app: MakeApp, router: MemoryRouter
+) -> None:
     numbers = iter(range(1, 100))
     wamp = FlaskWAMP(
         make_app(
@@ -158,7 +162,7 @@ class HTTPProxy:
             client.sendall(router.recv(65536))
 
 
-def test_a_proxy_is_asked_to_connect(make_app: MakeApp) -> None:
+def test_the_client_connects_through_the_proxy(make_app: MakeApp) -> None:
     pytest.importorskip("python_socks")
     proxy = HTTPProxy()
     with Impostor(FORBIDDEN) as server:

@@ -207,7 +207,7 @@ def test_accepted(name: str, value: t.Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(REFUSED))
-def test_refused_naming_key_value_and_what_is_allowed(name: str, value: t.Any) -> None:
+def test_an_error_names_the_key_the_value_and_what_is_allowed(name: str, value: t.Any) -> None:
     with pytest.raises(ValueError, match=f"{name}=") as info:
         init(**{name: value})
     message = str(info.value)
@@ -226,7 +226,7 @@ def shown(name: str, value: t.Any) -> str:
     return repr(value)
 
 
-def test_no_endpoint_is_not_the_default() -> None:
+def test_an_endpoint_of_none_does_not_mean_the_default() -> None:
     app = Flask("tests")
     assert load_config(app.config)["WAMP_ENDPOINT"] == "/wamp"
     assert load_config({"WAMP_ENDPOINT": None})["WAMP_ENDPOINT"] is None
@@ -247,7 +247,7 @@ def test_no_endpoint_is_not_the_default() -> None:
         ("SCHEDULE", "False", False),
     ],
 )
-def test_environment_variables_are_read_as_they_are_meant(
+def test_environment_variables_are_read_as_intended(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: t.Any
 ) -> None:
     monkeypatch.setenv(f"FLASK_WAMP_{name}", text)
@@ -290,7 +290,7 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", ["WAMP_URL", "WAMP_CALL_TIMOUT", "WAMP_", "WAMP_realm"])
-def test_unknown_key_is_refused_naming_those_there_are(name: str) -> None:
+def test_the_error_of_an_unknown_key_lists_the_known_keys(name: str) -> None:
     with pytest.raises(ValueError, match=f"unknown configuration key {name}='x'") as info:
         init(**{name: "x"})
     assert all(key.name in str(info.value) for key in KEYS)
@@ -300,7 +300,7 @@ def test_other_keys_are_left_alone() -> None:
     init(WAMPUM=1, MY_WAMP_REALM=2, SECRET_KEY="x", wamp_url=3)
 
 
-def test_environment_variables_of_ours_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_environment_variables_are_not_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_CROSSBAR", "/usr/bin/crossbar")
     monkeypatch.setenv("FLASK_WAMP_REQUIRE_ROUTER", "1")
     monkeypatch.setenv("FLASK_WAMP_REQUIRE_NODE", "1")
@@ -315,7 +315,7 @@ def test_environment_variables_of_ours_are_no_keys(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", SECRET)
 @pytest.mark.parametrize("value", [b"hunter2", ["hunter2"]])
-def test_secret_is_not_shown_where_it_is_wrong(name: str, value: t.Any) -> None:
+def test_an_invalid_secret_is_not_shown(name: str, value: t.Any) -> None:
     with pytest.raises(ValueError, match=name) as info:
         init(**{name: value})
     assert "hunter2" not in str(info.value)
@@ -330,13 +330,13 @@ def test_secret_is_not_shown_where_it_is_wrong(name: str, value: t.Any) -> None:
         {"WAMP_TICKET": "hunter2", "WAMP_AUTHEXTRA": {"x": "hunter2", "channel_binding": "y"}},
     ],
 )
-def test_secret_is_not_shown_where_something_else_is_wrong(config: dict[str, t.Any]) -> None:
+def test_a_secret_is_not_shown_if_another_value_is_invalid(config: dict[str, t.Any]) -> None:
     with pytest.raises(ValueError, match="WAMP_") as info:
         init(**config)
     assert "hunter2" not in f"{info.value!r}{info.value.__cause__!r}"
 
 
-def test_secret_is_not_shown_by_anything_else() -> None:
+def test_a_secret_is_not_shown_in_a_repr() -> None:
     wamp = init(WAMP_AUTHID="joe", WAMP_SECRET="hunter2", WAMP_TICKET="hunter2")
     client = wamp.client
     assert "hunter2" not in f"{client!r}{client.settings!r}{wamp!r}{client.rpc.x!r}"
@@ -360,7 +360,7 @@ def test_secret_is_not_shown_by_anything_else() -> None:
         ),
     ],
 )
-def test_keys_that_need_each_other(config: dict[str, t.Any], named: str) -> None:
+def test_keys_that_depend_on_each_other(config: dict[str, t.Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         init(**config)
 
@@ -378,7 +378,7 @@ def test_the_embedded_router_needs_no_credentials() -> None:
 
 @pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
 @pytest.mark.parametrize("url", ["wss://localhost/ws", "tls://localhost:8443"])
-def test_tls_file_that_is_not_there(name: str, url: str) -> None:
+def test_a_missing_tls_file(name: str, url: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*nowhere\.pem"):
         init(WAMP_ROUTER_URL=url, **{name: "/nowhere.pem"})
 
@@ -425,18 +425,18 @@ def test_autostart(value: t.Any, on_first_use: bool) -> None:
     assert policy.on_first_request is on_first_use
 
 
-def test_environment_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "maybe")
     with pytest.raises(ValueError, match="WAMP_AUTOSTART='maybe' is not allowed"):
         init()
 
 
-def test_environment_that_is_empty_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_environment_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "")
     assert init(WAMP_AUTOSTART=False).client.start_policy.on_first_use is False
 
 
-def test_environment_that_the_app_reads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_that_the_app_also_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_AUTOSTART", "0")
     app = Flask("tests")
     app.config.from_prefixed_env()

@@ -107,7 +107,7 @@ def line(router: MemoryRouter) -> t.Iterator[Line]:
     line.close()
 
 
-def test_single_message_leaves_at_once(line: Line) -> None:
+def test_a_single_message_is_sent_at_once(line: Line) -> None:
     line.publish("one")
     assert line.published() == ["one"]
     assert line.transport.batches == [1]
@@ -136,7 +136,7 @@ def test_put_does_not_wait_for_a_slow_transport(line: Line) -> None:
     eventually(lambda: line.published() == ["put", "more"])
 
 
-def test_message_that_arrives_while_the_writer_looks_is_sent(line: Line) -> None:
+def test_a_message_queued_while_the_writer_checks_its_queue_is_sent(line: Line) -> None:
     # The writer looks for something to send and finds nothing; meanwhile somebody sees that it is
     # at it and leaves a message to it.
     asked: list[threading.Thread] = []
@@ -159,7 +159,7 @@ def test_request_without_a_message_does_not_block_the_next_one(line: Line) -> No
     assert line.published() == ["next"]
 
 
-def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
+def test_consecutive_answers_are_sent_together(line: Line) -> None:
     line.transport.hold()
     line.pool.queue.length = 1  # as far as the connection sees
     for text in "abc":  # the writer may have begun with the first of them, and is held up
@@ -169,13 +169,13 @@ def test_answers_that_follow_each_other_leave_together(line: Line) -> None:
     assert len(line.transport.batches) <= 2
 
 
-def test_answer_is_sent_if_no_other_one_follows(line: Line) -> None:
+def test_an_answer_is_sent_if_no_other_answer_follows(line: Line) -> None:
     line.pool.queue.length = 1  # as far as the connection sees
     line.connection.answer(Session.publish, "com.x", ["a"], {}, {})
     eventually(lambda: line.published() == ["a"])
 
 
-def test_answer_waits_for_those_after_it_while_somebody_watches(line: Line) -> None:
+def test_an_answer_waits_for_the_next_ones_while_a_reader_watches(line: Line) -> None:
     line.pool.queue.length = 1  # as far as the connection sees
     line.pool.is_watched = True
     for text in "ab":
@@ -187,7 +187,7 @@ def test_answer_waits_for_those_after_it_while_somebody_watches(line: Line) -> N
     assert len(line.transport.batches) == 1
 
 
-def test_many_at_once_keep_request_ids_in_order(line: Line) -> None:
+def test_concurrent_requests_keep_request_ids_in_order(line: Line) -> None:
     def publish_many() -> None:
         for _ in range(200):
             line.publish()
@@ -215,7 +215,7 @@ def fill(line: Line) -> threading.Thread:
     return sender
 
 
-def test_unsent_messages_are_bounded(line: Line) -> None:
+def test_unsent_messages_are_limited(line: Line) -> None:
     sender = fill(line)
     waiting = threading.Thread(target=line.publish, args=["last"])
     waiting.start()
@@ -247,7 +247,7 @@ def test_waiting_sender_gets_an_error_when_the_connection_ends(line: Line) -> No
     sender.join(TIMEOUT)
 
 
-def test_line_that_breaks_while_sending_ends_the_connection(line: Line) -> None:
+def test_a_send_error_ends_the_connection(line: Line) -> None:
     line.transport.error = TransportError("the connection broke: Broken pipe")
     line.publish()
     eventually(lambda: line.ended)

@@ -69,7 +69,7 @@ KINDS = [sync, asynchronous, generator, async_generator, hook, queued, in_a_requ
 
 @pytest.mark.parametrize("declare", KINDS)
 @pytest.mark.parametrize("workers", [1, 4])
-def test_what_a_call_sets_no_other_call_sees(
+def test_context_variables_of_a_call_are_not_seen_by_other_calls(
     serve: Serve, router: MemoryRouter, declare: t.Callable[[FlaskWAMP], None], workers: int
 ) -> None:
     serve(declare, WAMP_WORKERS=workers)
@@ -83,7 +83,7 @@ def test_what_a_call_sets_no_other_call_sees(
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_what_an_event_sets_no_other_event_sees(
+def test_context_variables_of_an_event_are_not_seen_by_other_events(
     serve: Serve, router: MemoryRouter, concurrency: int
 ) -> None:
     found: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -99,7 +99,7 @@ def test_what_an_event_sets_no_other_event_sees(
     assert router.call(URI, "x") == "nobody"
 
 
-def test_a_call_sees_what_its_own_hooks_set(serve: Serve, router: MemoryRouter) -> None:
+def test_a_call_sees_the_context_variables_of_its_hooks(serve: Serve, router: MemoryRouter) -> None:
     torn_down: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -112,7 +112,7 @@ def test_a_call_sees_what_its_own_hooks_set(serve: Serve, router: MemoryRouter) 
     assert torn_down.get(timeout=TIMEOUT) == "ann"
 
 
-def test_nested_calls_of_one_process_see_nothing_of_each_other(
+def test_nested_calls_in_one_process_have_separate_context_variables(
     serve: Serve, router: MemoryRouter
 ) -> None:
     """The inner one runs while the outer one waits, perhaps in the same thread."""

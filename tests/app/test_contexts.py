@@ -78,7 +78,7 @@ def test_client_in_handlers(serve: Serve, router: MemoryRouter) -> None:
     assert seen == [wamp.client, wamp.client]
 
 
-def test_client_outside_of_a_context_says_what_to_do(make_app: MakeApp) -> None:
+def test_the_error_outside_a_context_says_what_to_do(make_app: MakeApp) -> None:
     FlaskWAMP(make_app())
     with pytest.raises(RuntimeError, match="application context"):
         g.wampy  # noqa: B018
@@ -100,7 +100,9 @@ def test_context_is_fresh_and_of_the_right_app(serve: Serve, router: MemoryRoute
         assert router.call("com.example.look") == [[], "tests", False]
 
 
-def test_no_context_of_the_caller_reaches_the_handler(serve: Serve, router: MemoryRouter) -> None:
+def test_the_handler_does_not_inherit_the_callers_context(
+    serve: Serve, router: MemoryRouter
+) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee
         def inner() -> list[str]:
@@ -115,9 +117,7 @@ def test_no_context_of_the_caller_reaches_the_handler(serve: Serve, router: Memo
     assert router.call("com.example.outer") == [[], "outer"]
 
 
-def test_handlers_side_by_side_have_contexts_of_their_own(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_concurrent_handlers_have_separate_contexts(serve: Serve, router: MemoryRouter) -> None:
     barrier = threading.Barrier(4)
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -157,7 +157,7 @@ def test_teardown_runs_and_gets_the_exception(
     assert isinstance(errors[1], ApplicationError)
 
 
-def test_teardown_gets_what_failed_in_the_arguments(serve: Serve, router: MemoryRouter) -> None:
+def test_teardown_gets_the_validation_error(serve: Serve, router: MemoryRouter) -> None:
     errors: list[BaseException | None] = []
 
     def handler(x: int) -> None: ...
@@ -186,7 +186,9 @@ def test_teardown_that_raises_does_not_lose_the_answer(
     app.teardown_appcontext_funcs.clear()
 
 
-def test_answer_is_sent_when_the_context_is_gone(serve: Serve, router: MemoryRouter) -> None:
+def test_the_answer_is_sent_after_the_context_was_popped(
+    serve: Serve, router: MemoryRouter
+) -> None:
     # Whoever has the answer may rely on what teardown functions do, as committing.
     torn_down: list[bool] = []
     app, _ = serve(lambda wamp: wamp.callee(".x")(lambda: None))
@@ -206,7 +208,7 @@ def test_signals_of_flask_are_sent(serve: Serve, router: MemoryRouter) -> None:
 # invocation and event.
 
 
-def test_invocation_has_what_the_message_says(serve: Serve, router: MemoryRouter) -> None:
+def test_the_invocation_contains_the_message(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee(".x", validate=False, concurrency=3)
         def x(*args: t.Any, **kwargs: t.Any) -> dict[str, t.Any]:
@@ -258,7 +260,7 @@ def test_identities_that_are_not_disclosed_are_none(serve: Serve, router: Memory
         assert g.wampy.rpc.com.example.x() == [None, None]
 
 
-def test_procedure_of_a_pattern_is_the_real_one(serve: Serve, router: MemoryRouter) -> None:
+def test_the_procedure_of_a_pattern_is_the_called_uri(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".x", match="prefix")(lambda: [invocation.procedure, invocation.details])
 
@@ -267,7 +269,7 @@ def test_procedure_of_a_pattern_is_the_real_one(serve: Serve, router: MemoryRout
     assert procedure == details["procedure"] == "com.example.x.y.z"
 
 
-def test_event_has_what_the_message_says(serve: Serve, router: MemoryRouter) -> None:
+def test_the_event_contains_the_message(serve: Serve, router: MemoryRouter) -> None:
     seen: list[t.Any] = []
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -290,7 +292,7 @@ def test_event_has_what_the_message_says(serve: Serve, router: MemoryRouter) -> 
 
 
 @pytest.mark.parametrize("name", ["invocation", "event"])
-def test_outside_of_a_handler_the_error_says_what_to_do(name: str) -> None:
+def test_the_error_outside_a_handler_says_what_to_do(name: str) -> None:
     proxy = getattr(flask_wamp, name)
     with pytest.raises(RuntimeError, match=f"Working outside of an {name}") as info:
         proxy.args  # noqa: B018

@@ -92,7 +92,9 @@ def test_encoders_of_the_app_count_in_streams_over_http(serve: Serve) -> None:
     assert wamp.client.call("com.example.stream") == [["3 EUR", 2026]]
 
 
-def test_a_provider_of_the_app_goes_on_for_other_types(make_app: t.Callable[..., Flask]) -> None:
+def test_a_json_provider_of_the_app_still_handles_other_types(
+    make_app: t.Callable[..., Flask],
+) -> None:
     class Provider(DefaultJSONProvider):
         @staticmethod
         def default(o: t.Any) -> t.Any:
@@ -104,7 +106,7 @@ def test_a_provider_of_the_app_goes_on_for_other_types(make_app: t.Callable[...,
     assert json.loads(app.json.dumps([1j, DAY, dt.time(12)])) == ["own", "2026-01-01", "12:00:00"]
 
 
-def test_a_provider_that_cannot_be_told(make_app: t.Callable[..., Flask]) -> None:
+def test_a_json_provider_that_cannot_be_configured(make_app: t.Callable[..., Flask]) -> None:
     class Provider(JSONProvider):
         def dumps(self, obj: t.Any, **kwargs: t.Any) -> str:
             return json.dumps(obj)
@@ -125,7 +127,7 @@ def test_a_provider_that_cannot_be_told(make_app: t.Callable[..., Flask]) -> Non
     ("value", "wrong"),
     [({1: "x"}, "the key 1 is not a string"), (2**70, "64 bits"), (float("nan"), "NaN")],
 )
-def test_what_only_json_takes_is_refused_clearly(
+def test_a_type_that_only_json_supports_gets_a_clear_error(
     serve: Serve,
     router: MemoryRouter,
     caplog: pytest.LogCaptureFixture,

@@ -73,7 +73,7 @@ def test_unregistering(client: Client, router: MemoryRouter) -> None:
     assert router.call(ADD, 1) == 2
 
 
-def test_unregistering_what_is_not_there_names_what_is(client: Client) -> None:
+def test_unregistering_an_unknown_uri_lists_the_known_ones(client: Client) -> None:
     client.register(add, ADD)
     with pytest.raises(
         ValueError, match=r"'com\.x' is not declared. These are declared: \['com.example.add'"
@@ -154,7 +154,7 @@ def test_subscriptions_that_share_an_id_at_the_router(serve: Serve, router: Memo
 # Without a session.
 
 
-def test_before_the_start_it_is_noted(make_app: t.Any, router: MemoryRouter) -> None:
+def test_a_declaration_before_the_start_is_kept(make_app: t.Any, router: MemoryRouter) -> None:
     wamp = FlaskWAMP(make_app())
     wamp.client.register(add, ADD)
     wamp.client.register(add, ".gone")
@@ -167,7 +167,7 @@ def test_before_the_start_it_is_noted(make_app: t.Any, router: MemoryRouter) -> 
     assert router.topics == {TOPIC}
 
 
-def test_while_the_router_is_away_it_is_noted(serve: Serve, router: MemoryRouter) -> None:
+def test_a_declaration_while_the_router_is_down_is_kept(serve: Serve, router: MemoryRouter) -> None:
     client = serve(lambda wamp: wamp.callee(".old")(add))[1].client
     router.down = True
     router.drop()
@@ -179,7 +179,7 @@ def test_while_the_router_is_away_it_is_noted(serve: Serve, router: MemoryRouter
     assert router.procedures == {ADD}
 
 
-def test_inside_of_a_handler(client: Client, router: MemoryRouter) -> None:
+def test_a_handler_may_declare(client: Client, router: MemoryRouter) -> None:
     def install(name: str) -> list[str]:
         client.register(add, f".{name}")
         client.subscribe(add, f".{name}")
@@ -190,7 +190,7 @@ def test_inside_of_a_handler(client: Client, router: MemoryRouter) -> None:
     assert router.call("com.example.new", 1) == 2
 
 
-def test_many_at_once(client: Client, router: MemoryRouter) -> None:
+def test_many_threads_declare_at_once(client: Client, router: MemoryRouter) -> None:
     threads = [
         threading.Thread(target=client.register, args=(add, f".add{number}"))
         for number in range(30)

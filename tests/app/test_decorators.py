@@ -287,7 +287,9 @@ def test_subscriber_that_fails_leaves_the_others_alone(serve: Serve, router: Mem
     assert came.wait(TIMEOUT)
 
 
-def test_retained_event_is_for_those_who_asked(serve: Serve, router: MemoryRouter) -> None:
+def test_only_subscribers_with_get_retained_get_the_retained_event(
+    serve: Serve, router: MemoryRouter
+) -> None:
     seen: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def setup(wamp: FlaskWAMP) -> None:

@@ -96,7 +96,7 @@ def test_no_more_events_are_forwarded_at_once_than_the_window_allows(
 
 
 @pytest.mark.parametrize("uri", [error_uris.UNAVAILABLE, "wamp.error.no_such_procedure"])
-def test_event_that_no_member_has_begun_with_is_forwarded_again(
+def test_an_event_that_no_member_has_started_is_forwarded_again(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink, uri: str
 ) -> None:
     router.publish(TOPIC, 1)
@@ -148,7 +148,7 @@ def test_an_event_that_cannot_be_forwarded_does_not_block_the_next_one(
     assert "it cannot be forwarded" in caplog.text
 
 
-def test_what_only_some_serializers_carry_is_forwarded(
+def test_values_that_only_some_serializers_support_are_forwarded(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink
 ) -> None:
     """What is signed is encoded by itself, whatever the router's connections speak."""
@@ -190,7 +190,7 @@ def take_over(serve: Serve, router: MemoryRouter) -> Held:
     return question.get(timeout=TIMEOUT)
 
 
-def test_what_the_predecessor_took_is_left_out(
+def test_events_of_the_predecessor_are_skipped(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     question = take_over(serve, router)
@@ -202,7 +202,7 @@ def test_what_the_predecessor_took_is_left_out(
     assert sink.handle(1) == [6]
 
 
-def test_after_a_predecessor_that_was_killed_all_are_forwarded(
+def test_all_events_are_forwarded_after_the_predecessor_was_killed(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     question = take_over(serve, router)
@@ -230,7 +230,7 @@ def test_a_retained_event_is_not_handled_again_by_a_successor(
     assert sink.handle(len(expected)) == expected
 
 
-def test_what_the_predecessor_took_is_left_out_when_it_arrives_later(
+def test_events_of_the_predecessor_are_skipped_if_they_arrive_later(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     """The router may send the same publication to both, to the successor last."""
@@ -258,7 +258,7 @@ def test_a_predecessor_that_does_not_answer_does_not_block_events(
     assert sink.handle(3) == [0, 1, 2]
 
 
-def test_a_forged_answer_of_a_predecessor_makes_nothing_be_left_out(
+def test_a_forged_answer_of_a_predecessor_skips_no_events(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     question = router.hold(HANDOVER)
@@ -305,7 +305,7 @@ def test_a_session_that_is_lost_while_it_takes_over_has_refused_nothing(
     assert "is not delivered by this process" not in caplog.text
 
 
-def test_a_refused_topic_is_logged_and_in_health(
+def test_a_refused_topic_is_logged_and_shown_in_health(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     router.refuse(TOPIC)
@@ -412,7 +412,7 @@ def two(
     return [*members, make("second")]
 
 
-def test_member_that_leaves_hands_over(
+def test_a_member_that_leaves_hands_over_the_lease(
     two: list[FlaskWAMP], router: MemoryRouter, seen: queue.SimpleQueue[tuple[str, int]]
 ) -> None:
     published = 0
@@ -435,7 +435,7 @@ def test_member_that_leaves_hands_over(
     assert handled[-1][0] == "second"
 
 
-def test_member_that_leaves_returns_events_it_has_not_begun_with(
+def test_a_member_that_leaves_returns_events_that_it_has_not_started(
     serve: Serve, router: MemoryRouter, callees: list[int]
 ) -> None:
     gate, began = threading.Event(), threading.Event()
@@ -601,7 +601,9 @@ def test_outsiders_cannot_make_a_holder_hand_over(
         (None, "-", "app.flask_wamp"),
     ],
 )
-def test_own_uris_are_below_the_prefix_or_the_name(prefix: str | None, name: str, own: str) -> None:
+def test_own_uris_are_below_the_prefix_or_the_app_name(
+    prefix: str | None, name: str, own: str
+) -> None:
     assert own_prefix(prefix, name) == own
 
 

@@ -68,7 +68,9 @@ def test_the_payload_of_an_inner_error_is_not_relayed(
 
 
 @pytest.mark.parametrize("flag", ["debug", "testing"])
-def test_developers_see_it(serve: Serve, router: MemoryRouter, flag: str) -> None:
+def test_the_payload_is_relayed_in_debug_mode(
+    serve: Serve, router: MemoryRouter, flag: str
+) -> None:
     router.register("com.bank.withdraw", refuse)
     app, _ = serve(lambda wamp: wamp.callee(URI)(inner))
     app.testing = False
@@ -89,7 +91,7 @@ def test_an_exposed_error_is_relayed(serve: Serve, router: MemoryRouter) -> None
     assert failure(router).args == (SECRET,)
 
 
-def test_an_error_of_its_own_is_answered_in_full(serve: Serve, router: MemoryRouter) -> None:
+def test_the_callees_own_error_is_answered_in_full(serve: Serve, router: MemoryRouter) -> None:
     def own() -> None:
         raise ApplicationError("com.example.error.sold_out", "tea", left=0)
 
@@ -252,7 +254,7 @@ class NoDescription(HTTPException):
     ("error", "description"),
     [(NoDescription(), ""), (NotFound(""), ""), (NotFound(t.cast(str, 7)), "7")],
 )
-def test_odd_descriptions(
+def test_unusual_descriptions_of_abort(
     serve: Serve, router: MemoryRouter, error: HTTPException, description: str
 ) -> None:
     def f() -> None:

@@ -64,7 +64,9 @@ def gone(router: MemoryRouter) -> None:
 # What is handed out.
 
 
-def test_an_event_has_all_that_a_handler_sees(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_an_event_has_the_attributes_that_a_handler_sees(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     with wamp.client.events(TOPIC) as events:
         number = router.publish(TOPIC, 1, name="tea")
         event = next(events)
@@ -74,7 +76,7 @@ def test_an_event_has_all_that_a_handler_sees(wamp: FlaskWAMP, router: MemoryRou
     gone(router)
 
 
-def test_a_pattern_tells_the_topic(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_an_event_of_a_pattern_has_its_topic(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     with wamp.client.events("com.example.", match="prefix") as events:
         router.publish("com.example.a", 1)
         router.publish("com.other", 2)
@@ -92,14 +94,14 @@ def test_each_stream_has_its_own_copy(wamp: FlaskWAMP, router: MemoryRouter) -> 
     assert (second.args, second.kwargs) == ([[1]], {"secret": {"of": "one"}})
 
 
-def test_next_gives_up_after_a_while(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_next_returns_none_after_its_timeout(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     with wamp.client.events(TOPIC) as events:
         assert events.next(timeout=0.01) is None
         router.publish(TOPIC, 1)
         assert values(events, 1) == [1]
 
 
-def test_map_replaces_and_leaves_out(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_map_replaces_and_drops_events(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     with wamp.client.events(TOPIC).map(lambda event: event.args[0] * 2 or None) as doubled:
         for number in range(4):
             router.publish(TOPIC, number)
@@ -139,7 +141,7 @@ def test_a_subscriber_of_the_app_is_not_affected(serve: Serve, router: MemoryRou
     assert seen.empty()
 
 
-def test_streams_come_and_go_and_miss_nothing(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_streams_that_open_and_close_miss_no_event(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     """Closing the last one and opening the next cross each other, in any order."""
 
     def come_and_go() -> None:
@@ -181,7 +183,9 @@ def test_only_streams_that_ask_get_the_retained_event(
     assert [values(each, 1) for each in (plain, first, late)] == [["next"]] * 3
 
 
-def test_the_retained_event_comes_again_after_a_loss(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_the_retained_event_arrives_again_after_a_lost_session(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     router.retain(TOPIC, "now")
     streams = [wamp.client.events(TOPIC, get_retained=True) for _ in range(3)]
     plain = wamp.client.events(TOPIC)
@@ -196,7 +200,7 @@ def test_the_retained_event_comes_again_after_a_loss(wamp: FlaskWAMP, router: Me
 # Losses and refusals.
 
 
-def test_it_goes_on_after_the_session_was_lost(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_continues_after_a_lost_session(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     with wamp.client.events(TOPIC) as events:
         router.publish(TOPIC, 1)
         for number in (2, 3):
@@ -208,7 +212,7 @@ def test_it_goes_on_after_the_session_was_lost(wamp: FlaskWAMP, router: MemoryRo
         assert events.gaps == 2
 
 
-def test_it_may_be_opened_while_there_is_no_session(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_may_be_opened_without_a_session(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     router.down = True
     router.drop()
     eventually(lambda: not wamp.client.joined)
@@ -219,7 +223,7 @@ def test_it_may_be_opened_while_there_is_no_session(wamp: FlaskWAMP, router: Mem
         assert values(events, 1) == [1]
 
 
-def test_a_topic_that_is_refused_is_raised(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_refused_topic_raises(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     router.refuse(TOPIC)
     for _ in range(2):
         with pytest.raises(ApplicationError, match="not_authorized"):
@@ -227,7 +231,9 @@ def test_a_topic_that_is_refused_is_raised(wamp: FlaskWAMP, router: MemoryRouter
     assert wamp.health()["streams"] == {}
 
 
-def test_one_that_is_refused_after_a_loss_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_that_is_refused_after_a_lost_session_ends(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     events = wamp.client.events(TOPIC)
     router.publish(TOPIC, 1)
     router.refuse(TOPIC)
@@ -252,7 +258,7 @@ def test_a_topic_too_long_for_a_message(serve: Serve, router: MemoryRouter) -> N
     wamp.client.wait_until_joined(TIMEOUT)
 
 
-def test_one_whose_subscription_is_taken_away_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_whose_subscription_is_revoked_ends(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     events = wamp.client.events(TOPIC)
     details = {"subscription": router.subscription_id(TOPIC), "reason": "com.example.away"}
     router.send(m.Unsubscribed(0, details))
@@ -287,7 +293,7 @@ def test_named_parts_are_for_handlers(wamp: FlaskWAMP) -> None:
 # Bounds.
 
 
-def test_only_the_slow_stream_is_cut_off(serve: Serve, router: MemoryRouter) -> None:
+def test_only_the_slow_stream_is_closed(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve(WAMP_EVENT_QUEUE=4)
     slow, quick = wamp.client.events(TOPIC), wamp.client.events(TOPIC)
     for number in range(6):
@@ -300,7 +306,7 @@ def test_only_the_slow_stream_is_cut_off(serve: Serve, router: MemoryRouter) -> 
     assert wamp.health()["streams"] == {TOPIC: 1}
 
 
-def test_few_large_events_are_bounded_too(serve: Serve, router: MemoryRouter) -> None:
+def test_the_bytes_of_waiting_events_are_limited_too(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve(WAMP_MAX_MESSAGE_SIZE=10_000)
     slow = wamp.client.events(TOPIC)
     for _ in range(6):
@@ -313,14 +319,16 @@ def test_few_large_events_are_bounded_too(serve: Serve, router: MemoryRouter) ->
 # The end.
 
 
-def test_one_that_is_forgotten_is_closed(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_that_is_garbage_collected_is_closed(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     events = wamp.client.events(TOPIC)
     assert router.topics == {TOPIC}
     del events
     gone(router)
 
 
-def test_one_whose_greenlet_is_ended_is_closed(
+def test_a_stream_whose_greenlet_is_killed_is_closed(
     wamp: FlaskWAMP, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is referred to: the garbage collector does not close it."""
@@ -337,7 +345,7 @@ def raise_keyboard_interrupt(timeout: float | None) -> t.NoReturn:
 
 
 @pytest.mark.parametrize("events_format", [True, False])
-def test_one_whose_response_is_closed_is_closed(
+def test_a_stream_whose_response_is_closed_is_closed(
     wamp: FlaskWAMP, router: MemoryRouter, events_format: bool
 ) -> None:
     """It is referred to: the garbage collector does not close it."""
@@ -350,7 +358,7 @@ def test_one_whose_response_is_closed_is_closed(
 
 
 @pytest.mark.parametrize("get_retained", [False, True])
-def test_streams_that_the_router_does_not_answer_leave_one_request(
+def test_unanswered_streams_leave_one_pending_request(
     wamp: FlaskWAMP, router: MemoryRouter, get_retained: bool
 ) -> None:
     router.silent = True
@@ -362,7 +370,7 @@ def test_streams_that_the_router_does_not_answer_leave_one_request(
     assert wamp.health()["streams"] == {}
 
 
-def test_a_subscription_that_is_answered_too_late_is_taken_back(
+def test_a_subscription_that_is_answered_too_late_is_unsubscribed(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     router.silent = True
@@ -372,7 +380,7 @@ def test_a_subscription_that_is_answered_too_late_is_taken_back(
     assert router.wait_for(m.Unsubscribe).subscription_id == 77
 
 
-def test_a_stream_opened_meanwhile_gets_the_late_subscription(
+def test_a_stream_that_opens_meanwhile_uses_the_late_subscription(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     router.silent = True
@@ -409,7 +417,7 @@ def test_close_ends_a_waiting_next(wamp: FlaskWAMP, router: MemoryRouter) -> Non
     assert got == []
 
 
-def test_stop_ends_streams_wherever_they_are(serve: Serve, router: MemoryRouter) -> None:
+def test_stop_ends_streams_in_any_state(serve: Serve, router: MemoryRouter) -> None:
     got: list[str] = []
     ended: list[str] = []
 
@@ -451,7 +459,9 @@ def test_stop_ends_streams_wherever_they_are(serve: Serve, router: MemoryRouter)
         g.wampy.events(TOPIC)
 
 
-def test_a_caller_that_is_gone_ends_it(serve: Serve, router: MemoryRouter) -> None:
+def test_a_stream_in_a_handler_ends_when_its_caller_leaves(
+    serve: Serve, router: MemoryRouter
+) -> None:
     ended = threading.Event()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -475,7 +485,7 @@ def test_a_caller_that_is_gone_ends_it(serve: Serve, router: MemoryRouter) -> No
     eventually(lambda: wamp.health()["in_hand"]["running"] == 0)
 
 
-def test_it_ends_when_the_server_is_about_to(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_stream_ends_when_the_server_stops(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     ending = threading.Event()
     wamp.client.start_policy.ending = ending.is_set
     events = wamp.client.events(TOPIC)
@@ -557,7 +567,7 @@ def test_map_sees_the_request(app: Flask, lines: t.Any, router: MemoryRouter) ->
     response.close()
 
 
-def test_one_that_sends_nothing_of_many_events_is_alive(
+def test_a_stream_whose_map_drops_all_events_sends_keep_alives(
     app: Flask, lines: t.Any, router: MemoryRouter
 ) -> None:
     app.add_url_rule(
@@ -602,7 +612,7 @@ def test_a_pattern_sends_the_topic(app: Flask, lines: t.Any, router: MemoryRoute
     response.close()
 
 
-def test_a_response_that_is_never_begun_is_closed(
+def test_a_response_that_is_never_started_is_closed(
     app: Flask, lines: t.Any, router: MemoryRouter, wamp: FlaskWAMP
 ) -> None:
     app.test_client().head("/events").close()

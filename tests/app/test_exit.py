@@ -97,7 +97,7 @@ WORLDS = ["threads", "gevent"]
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_process_that_ends_leaves_in_order(router: SocketRouter, world: str) -> None:
+def test_a_process_that_exits_sends_goodbye(router: SocketRouter, world: str) -> None:
     router.register("wamp.registration.count_callees", lambda number: 1)
     process = start(router, world, "call")
     answer = router.invoke("com.example.nap")
@@ -114,7 +114,7 @@ def test_a_process_that_ends_leaves_in_order(router: SocketRouter, world: str) -
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_process_that_ends_hands_over(router: SocketRouter, world: str) -> None:
+def test_a_process_that_exits_hands_over_its_lease(router: SocketRouter, world: str) -> None:
     callees = [2]
     router.register("wamp.registration.count_callees", lambda number: callees[0])
     first = start(router, world)

@@ -164,7 +164,7 @@ def test_client_of_one_extension_for_two_apps(make_app: MakeApp) -> None:
         wamp.client  # noqa: B018
 
 
-def test_current_app_without_the_extension_means_the_only_one(make_app: MakeApp) -> None:
+def test_a_current_app_without_the_extension_means_the_only_app_with_it(make_app: MakeApp) -> None:
     wamp = FlaskWAMP(make_app())
     with make_app("other").app_context():
         assert isinstance(wamp.client, Client)
@@ -181,7 +181,7 @@ def test_second_init_app_says_what_to_do(make_app: MakeApp) -> None:
     assert app.extensions["wamp"] is wamp
 
 
-def test_app_that_is_not_used_any_more_is_forgotten() -> None:
+def test_an_app_that_is_no_longer_used_is_forgotten() -> None:
     wamp = FlaskWAMP()
     app = Flask("short-lived")
     wamp.init_app(app)
@@ -248,7 +248,7 @@ def test_configuration_of_flask_wamp(make_app: MakeApp, old: str, new: str, valu
     assert [warning.filename for warning in warned] == [__file__]
 
 
-def test_new_configuration_wins(make_app: MakeApp) -> None:
+def test_new_configuration_keys_take_precedence(make_app: MakeApp) -> None:
     app = make_app(REALM="old", WAMP_REALM="new")
     assert FlaskWAMP(app).client.realm == "new"
 
@@ -348,7 +348,7 @@ TWICE = {
 }
 
 
-def test_app_that_is_made_twice_by_a_circular_import_says_so(tmp_path: Path) -> None:
+def test_the_error_of_an_app_that_a_circular_import_creates_twice_says_so(tmp_path: Path) -> None:
     for name, source in TWICE.items():
         (tmp_path / name).write_text(textwrap.dedent(source))
     environ = {**os.environ, "PYTHONPATH": str(Path(flask_wamp.__file__).parents[1])}

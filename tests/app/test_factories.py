@@ -103,7 +103,7 @@ def join(wamp: FlaskWAMP, app: Flask) -> None:
         wamp.client.wait_until_joined(10)
 
 
-def test_each_app_has_what_was_declared_for_it(
+def test_each_app_has_its_own_declarations(
     create_app: tuple[Factory, FlaskWAMP], router: MemoryRouter
 ) -> None:
     create, wamp = create_app
@@ -136,7 +136,7 @@ def test_second_app_while_the_first_is_joined(
         assert router.call(f"com.{name}.fail") == f"handled by {name}"
 
 
-def test_dead_apps_leave_nothing_behind(create_app: tuple[Factory, FlaskWAMP]) -> None:
+def test_deleted_apps_leave_no_objects(create_app: tuple[Factory, FlaskWAMP]) -> None:
     create, wamp = create_app
     items = wamp._items
 
@@ -152,7 +152,7 @@ def test_dead_apps_leave_nothing_behind(create_app: tuple[Factory, FlaskWAMP]) -
     assert kept() == before
 
 
-def test_dead_app_is_forgotten() -> None:
+def test_a_deleted_app_is_forgotten() -> None:
     wamp = FlaskWAMP()
 
     def create() -> weakref.ref[Flask]:
@@ -175,7 +175,7 @@ def test_dead_app_is_forgotten() -> None:
         assert gone() is None
 
 
-def test_what_a_module_declares_belongs_to_every_app(
+def test_declarations_of_a_module_belong_to_every_app(
     router: MemoryRouter, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A factory that imports its views after init_app: the second time that is no news to Python.
@@ -268,7 +268,7 @@ def test_hooks_of_one_function_are_all_kept(router: MemoryRouter, make_app: Make
     assert ran == [1, 2, 3, 4]
 
 
-def test_client_of_the_app_that_is_made_last_declares_at_once(
+def test_the_client_of_the_last_created_app_declares_at_once(
     router: MemoryRouter, make_app: MakeApp
 ) -> None:
     wamp = FlaskWAMP()
@@ -308,7 +308,7 @@ def test_factory_that_declares_on_a_blueprint_outside(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_jobs_belong_to_the_app_that_is_made(make_app: MakeApp, order: str) -> None:
+def test_jobs_belong_to_the_app_that_is_being_created(make_app: MakeApp, order: str) -> None:
     wamp = FlaskWAMP()
 
     def create(name: str) -> Flask:
@@ -354,7 +354,7 @@ def test_objects_before_and_after_init_app(router: MemoryRouter, make_app: MakeA
     assert router.call("com.example.add", 1) == router.call("com.example.double", 1) == 2
 
 
-def test_jobs_of_dead_apps_are_dropped() -> None:
+def test_jobs_of_deleted_apps_are_dropped() -> None:
     wamp = FlaskWAMP()
     wamp.schedule.every().hour.do(print)
 

@@ -35,7 +35,7 @@ def test_kinds_take_turns() -> None:
     assert drain(queue) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
 
-def test_a_kind_that_comes_back_is_last() -> None:
+def test_a_kind_that_returns_to_the_queue_is_last() -> None:
     queue = FairQueue(10)
     fill(queue, "ab")
     assert queue.popleft()() == "a0"
@@ -80,7 +80,7 @@ def test_cleared_queue_is_empty() -> None:
 # Bytes.
 
 
-def test_bytes_are_bounded() -> None:
+def test_the_bytes_of_the_queue_are_limited() -> None:
     queue = FairQueue(1000, max_bytes=100)
     assert queue.offer(nothing, "a", size=60)
     assert queue.offer(nothing, "a", size=40)
@@ -90,13 +90,13 @@ def test_bytes_are_bounded() -> None:
     assert queue.offer(nothing, "a", size=60)
 
 
-def test_a_message_over_the_limit_gets_into_an_empty_queue() -> None:
+def test_an_empty_queue_accepts_a_message_over_the_limit() -> None:
     queue = FairQueue(1000, max_bytes=100)
     assert queue.offer(nothing, "a", size=1000)
     assert not queue.offer(nothing, "a", size=1)
 
 
-def test_large_messages_of_one_kind_leave_the_others_their_share() -> None:
+def test_large_messages_of_one_kind_leave_space_for_the_others() -> None:
     queue = FairQueue(1000, max_bytes=100)
     for _ in range(10):
         assert queue.offer(nothing, "a", size=10)

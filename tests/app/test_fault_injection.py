@@ -576,7 +576,9 @@ def test_each_message_has_one_outcome(
 
 
 @pytest.mark.parametrize("kind", _kinds(), ids=lambda kind: kind.__name__)
-def test_events_go_on(serve: Serve, router: MemoryRouter, kind: type[BaseException]) -> None:
+def test_events_are_still_handled(
+    serve: Serve, router: MemoryRouter, kind: type[BaseException]
+) -> None:
     fault, came = Fault(kind), threading.Event()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -611,7 +613,7 @@ CREDENTIALS: dict[str, t.Callable[[Fault], dict[str, t.Any]]] = {
 
 @pytest.mark.parametrize("kind", _kinds(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("config", CREDENTIALS.values(), ids=CREDENTIALS)
-def test_functions_for_credentials(
+def test_a_failing_credentials_function_does_not_stop_the_client(
     make_app: t.Callable[..., Flask],
     router: MemoryRouter,
     config: t.Callable[[Fault], dict[str, t.Any]],

@@ -52,7 +52,9 @@ def test_a_free_procedure_is_registered(serve: Serve, router: MemoryRouter, invo
 
 
 @pytest.mark.parametrize("invoke", ["single", "roundrobin"])
-def test_what_is_not_shared_is_taken(serve: Serve, router: MemoryRouter, invoke: str) -> None:
+def test_a_procedure_that_is_not_shared_is_taken_over(
+    serve: Serve, router: MemoryRouter, invoke: str
+) -> None:
     _, other = serve(theirs("single"))
     serve(lambda wamp: declare(wamp, invoke))
     assert options(router)[1:] == [{"invoke": invoke}, {"invoke": invoke, **FORCED}]
@@ -60,13 +62,15 @@ def test_what_is_not_shared_is_taken(serve: Serve, router: MemoryRouter, invoke:
     eventually(lambda: "the router has revoked it" in refused(other).get(URI, ""))
 
 
-def test_workers_of_one_app_go_on_sharing(serve: Serve, router: MemoryRouter) -> None:
+def test_workers_of_one_app_keep_sharing(serve: Serve, router: MemoryRouter) -> None:
     for name in ("one", "two", "three"):
         serve(functools.partial(declare, invoke="roundrobin", name=name))
     assert {router.call(URI) for _ in range(3)} == {"one", "two", "three"}
 
 
-def test_what_one_shares_in_another_way_is_taken(serve: Serve, router: MemoryRouter) -> None:
+def test_a_procedure_of_one_callee_with_another_policy_is_taken_over(
+    serve: Serve, router: MemoryRouter
+) -> None:
     tell(router, 1)
     serve(theirs("roundrobin"))
     serve(declare)
@@ -76,7 +80,7 @@ def test_what_one_shares_in_another_way_is_taken(serve: Serve, router: MemoryRou
     assert router.call(URI) == "ours"
 
 
-def test_what_several_share_in_another_way_is_not(
+def test_a_procedure_of_several_callees_with_another_policy_is_not_taken_over(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell(router, 2)
@@ -95,7 +99,9 @@ def test_what_several_share_in_another_way_is_not(
     assert router.call(URI) == "ours"
 
 
-def test_nor_at_run_time(serve: Serve, router: MemoryRouter) -> None:
+def test_register_at_run_time_does_not_take_it_over_either(
+    serve: Serve, router: MemoryRouter
+) -> None:
     tell(router, 2)
     serve(theirs("last"))
     _, wamp = serve()
@@ -106,7 +112,7 @@ def test_nor_at_run_time(serve: Serve, router: MemoryRouter) -> None:
 
 
 @pytest.mark.parametrize("silent", [LOOKUP, COUNT_CALLEES])
-def test_nothing_is_taken_if_the_router_does_not_count_callees(
+def test_no_procedure_is_taken_over_if_the_router_does_not_count_callees(
     serve: Serve, router: MemoryRouter, silent: str
 ) -> None:
     tell(router, 1)
@@ -118,7 +124,7 @@ def test_nothing_is_taken_if_the_router_does_not_count_callees(
 
 
 @pytest.mark.parametrize("gone", ["lookup", "count"])
-def test_what_is_gone_meanwhile_is_registered(
+def test_a_procedure_that_became_free_meanwhile_is_registered(
     serve: Serve, router: MemoryRouter, gone: str
 ) -> None:
     lookup, count = router.hold(LOOKUP), router.hold(COUNT_CALLEES)
@@ -136,7 +142,9 @@ def test_what_is_gone_meanwhile_is_registered(
     assert router.call(URI) == "ours"
 
 
-def test_what_was_withdrawn_meanwhile_is_not_registered(serve: Serve, router: MemoryRouter) -> None:
+def test_a_declaration_that_was_withdrawn_meanwhile_is_not_registered(
+    serve: Serve, router: MemoryRouter
+) -> None:
     held = router.hold(LOOKUP)
     serve(theirs("roundrobin"))
     _, wamp = serve(WAMP_CALL_TIMEOUT=0.2)
@@ -167,7 +175,9 @@ def test_a_router_that_does_not_answer_does_not_block_the_start(
     assert len(router.sent(m.Unregister)) == 1
 
 
-def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter) -> None:
+def test_the_callees_are_counted_again_after_a_reconnect(
+    serve: Serve, router: MemoryRouter
+) -> None:
     _, wamp = serve(declare)
     router.drop()
     eventually(lambda: len(options(router)) == 2)
@@ -177,7 +187,7 @@ def test_after_a_reconnect_it_is_asked_again(serve: Serve, router: MemoryRouter)
 
 
 @pytest.mark.parametrize("answer", [None, "one", [1], {"a": 1}, 1.5])
-def test_router_that_counts_in_nonsense_takes_nothing_away(
+def test_an_invalid_count_takes_over_no_procedure(
     serve: Serve, router: MemoryRouter, answer: object
 ) -> None:
     serve(theirs("random"))

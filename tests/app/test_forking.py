@@ -120,7 +120,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("leave", ["os._exit(status)", "sys.exit(status)"])
 @pytest.mark.parametrize("world", WORLDS)
-def test_child_that_does_nothing_leaves_the_parent_alone(world: str, leave: str) -> None:
+def test_an_idle_child_does_not_affect_the_parent(world: str, leave: str) -> None:
     with SocketRouter() as router:
         process = parent(router, world, LOOK, leave)
         child, own = reports(process)

@@ -47,7 +47,7 @@ IDS = ["wraps", "without wraps", "object", "two"]
 
 @pytest.mark.parametrize("kind", ["callee", "subscriber"])
 @pytest.mark.parametrize("protect", GUARDS, ids=IDS)
-def test_inside_of_a_view_is_an_error_at_the_start(
+def test_a_decorator_below_a_guard_of_a_view_is_an_error_at_the_start(
     router: MemoryRouter, make_app: MakeApp, protect: t.Any, kind: str
 ) -> None:
     app = make_app()
@@ -69,7 +69,7 @@ def test_inside_of_a_view_is_an_error_at_the_start(
 
 
 @pytest.mark.parametrize("protect", GUARDS, ids=IDS)
-def test_outermost_decorator_serves_the_whole_view(
+def test_an_outermost_decorator_serves_the_guarded_view(
     serve: Serve, router: MemoryRouter, protect: t.Any
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -84,7 +84,7 @@ def test_outermost_decorator_serves_the_whole_view(
     assert router.call("com.example.secret").startswith("guarded")
 
 
-def test_bypass_serves_the_inside(serve: Serve, router: MemoryRouter) -> None:
+def test_bypass_serves_the_unguarded_function(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         app = next(iter(wamp._apps))
 
@@ -99,7 +99,9 @@ def test_bypass_serves_the_inside(serve: Serve, router: MemoryRouter) -> None:
     assert app.test_client().post("/secret").text == "guarded secret"
 
 
-def test_inside_of_a_view_while_joined(serve: Serve, router: MemoryRouter) -> None:
+def test_a_decorator_below_a_guard_of_a_view_is_an_error_while_joined(
+    serve: Serve, router: MemoryRouter
+) -> None:
     app, wamp = serve()
 
     def secret() -> str:
@@ -112,7 +114,7 @@ def test_inside_of_a_view_while_joined(serve: Serve, router: MemoryRouter) -> No
 
 
 @pytest.mark.parametrize("included", [True, False])
-def test_free_decorator_inside_of_a_blueprints_view(
+def test_a_free_decorator_below_a_guard_of_a_blueprints_view(
     router: MemoryRouter, make_app: MakeApp, included: bool
 ) -> None:
     app = make_app()
@@ -165,7 +167,7 @@ def test_method_of_a_class_of_views_without_decorators(serve: Serve, router: Mem
     assert router.call("com.example.get") == "open"
 
 
-def test_view_that_calls_a_handler_wraps_nothing(serve: Serve, router: MemoryRouter) -> None:
+def test_a_view_that_calls_a_handler_does_not_wrap_it(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         app = next(iter(wamp._apps))
 

@@ -68,7 +68,7 @@ def test_pattern(client: Client, router: MemoryRouter) -> None:
     assert router.sent(m.Call)[0].args == ["com.example", {"match": "prefix"}]
 
 
-def test_topic_that_is_kept_with_others(client: Client, router: MemoryRouter) -> None:
+def test_a_topic_whose_history_is_kept_with_others(client: Client, router: MemoryRouter) -> None:
     keep(router, {2: [event(TOPIC, 1), event("com.example.other"), event(TOPIC, 2)]})
     assert [each.args for each in client.history(TOPIC)] == [[1], [2]]
     assert [each.args for each in client.history(TOPIC, limit=1)] == [[1]]
@@ -97,7 +97,7 @@ def test_limit(client: Client, limit: t.Any) -> None:
         client.history(TOPIC, limit)
 
 
-def test_odd_events(client: Client, router: MemoryRouter) -> None:
+def test_events_of_unusual_shape(client: Client, router: MemoryRouter) -> None:
     keep(router, {1: [{}, 5]})  # type: ignore[list-item]
     [only] = client.history(TOPIC)
     assert (only.topic, only.args, only.time, only.publisher) == (TOPIC, [], None, None)
@@ -133,7 +133,7 @@ def test_a_router_that_answers_with_one_value_for_each_event(
 
 
 @pytest.mark.parametrize("answer", [[], [None], [5], ["x"], [{"time_ns": "x", "args": 5}]])
-def test_an_answer_of_any_shape_is_no_crash(
+def test_an_answer_of_any_shape_is_handled(
     client: Client, router: MemoryRouter, answer: list[t.Any]
 ) -> None:
     router.register("wamp.subscription.lookup", lambda uri, options=None: 1)

@@ -161,7 +161,7 @@ def test_a_teardown_that_fails_reaches_only_the_log(live: Live, router: MemoryRo
     assert "hush" not in everything(router.invoke(NAME).result(TIMEOUT))
 
 
-def test_a_background_task_s_error_reaches_only_the_log(
+def test_the_error_of_a_background_task_reaches_only_the_log(
     live: Live, router: MemoryRouter, caplog: pytest.LogCaptureFixture, failed: Told
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -182,7 +182,7 @@ def validated(kind: type[Exception]) -> t.Any:
     return t.Annotated[str, pydantic.AfterValidator(check)]
 
 
-def test_the_caller_gets_a_validators_message_without_the_input(
+def test_the_caller_gets_the_message_of_a_validator_without_the_input(
     live: Live, router: MemoryRouter
 ) -> None:
     def check(a: str) -> str:
@@ -197,7 +197,7 @@ def test_the_caller_gets_a_validators_message_without_the_input(
 
 
 @pytest.mark.parametrize("kind", [KeyError, TypeError, RuntimeError, HushHushError])
-def test_a_validator_s_other_errors_are_defects(
+def test_other_errors_of_a_validator_are_bugs(
     live: Live, router: MemoryRouter, kind: type[Exception]
 ) -> None:
     def check(a: str) -> str:

@@ -139,7 +139,7 @@ def ids() -> t.Iterator[int]:
 
 @each_serializer
 @pytest.mark.parametrize("procedure", ["take_all", "typed", "in_request"])
-def test_odd_calls_are_answered_once(target: Target, name: str, procedure: str) -> None:
+def test_unusual_calls_are_answered_once(target: Target, name: str, procedure: str) -> None:
     numbers = ids()
     registration = target.registration(f"com.example.{procedure}")
     for message in messages(name, "invocation", lambda: [68, next(numbers), registration]):
@@ -151,7 +151,7 @@ def test_odd_calls_are_answered_once(target: Target, name: str, procedure: str) 
 
 
 @each_serializer
-def test_odd_events_are_taken_or_dropped(target: Target, name: str) -> None:
+def test_unusual_events_are_handled_or_dropped(target: Target, name: str) -> None:
     numbers = ids()
     with target.app.app_context():
         stream = g.wampy.events("com.example.all")
@@ -178,7 +178,7 @@ def sent_call(router: MemoryRouter, held: queue.Queue[Held]) -> int:
 
 @each_serializer
 @pytest.mark.parametrize("kind", ["result", "progress", "error"])
-def test_odd_answers_reach_their_callers_only(target: Target, name: str, kind: str) -> None:
+def test_unusual_answers_affect_only_their_callers(target: Target, name: str, kind: str) -> None:
     client, held = target.wamp.client, target.router.hold("com.example.held")
     futures: list[t.Any] = []
 
@@ -205,7 +205,7 @@ def test_odd_answers_reach_their_callers_only(target: Target, name: str, kind: s
 
 
 @each_serializer
-def test_odd_progressive_results_end_their_stream_only(target: Target, name: str) -> None:
+def test_unusual_progressive_results_end_only_their_stream(target: Target, name: str) -> None:
     client, held = target.wamp.client, target.router.hold("com.example.held")
     for what, value in odd_values(name).items():
         stream = client.stream("com.example.held")
@@ -220,7 +220,7 @@ def test_odd_progressive_results_end_their_stream_only(target: Target, name: str
 
 
 @each_serializer
-def test_odd_interrupts_are_harmless(target: Target, name: str) -> None:
+def test_unusual_interrupts_are_harmless(target: Target, name: str) -> None:
     numbers = ids()
     for message in messages(name, "interrupt", lambda: [69, next(numbers)]):
         target.router.send_bytes(message.data)

@@ -60,7 +60,7 @@ def test_the_query_of_the_url_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "name", ["WAMP_ROUTER_URL", "WAMP_URL", "WAMP_ROUTER_LISTEN", "WAMP_ORIGINS"]
 )
-def test_what_may_be_a_url_is_shown_without_its_password(
+def test_a_value_that_may_be_a_url_is_shown_without_its_password(
     make_app: MakeApp, name: str, value: t.Any
 ) -> None:
     with pytest.raises(ValueError, match=name) as info:
@@ -94,7 +94,7 @@ def test_the_password_is_never_shown(
     assert SECRET not in "\n".join(shown)
 
 
-def test_not_to_verify_is_warned_of_once(
+def test_disabled_verification_is_logged_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     FlaskWAMP(make_app(WAMP_ROUTER_URL="wss://localhost/ws", WAMP_TLS_VERIFY=False))
@@ -120,7 +120,7 @@ def test_not_to_verify_is_warned_of_once(
         ({"WAMP_ROUTER_URL": "ws://localhost/ws", "WAMP_TLS_VERIFY": False}, "WAMP_TLS_"),
     ],
 )
-def test_who_may_read_secrets_on_their_way_is_said(
+def test_sending_secrets_without_tls_is_logged(
     make_app: MakeApp,
     config: dict[str, t.Any],
     warns_of: str | None,

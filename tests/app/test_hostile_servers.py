@@ -162,7 +162,7 @@ HOSTILE: dict[str, tuple[Talk, str, str]] = {
 
 
 @pytest.mark.parametrize(("talk", "scheme", "why"), HOSTILE.values(), ids=HOSTILE)
-def test_it_is_left(
+def test_the_client_leaves_a_hostile_server(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, talk: Talk, scheme: str, why: str
 ) -> None:
     caplog.set_level(logging.INFO, "flask_wamp")

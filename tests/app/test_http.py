@@ -67,7 +67,7 @@ def test_unhandled_error(
 
 
 @pytest.mark.parametrize("kind", [ApplicationError, WAMPError, Exception])
-def test_own_error_handler_wins(app: Flask, kind: type[Exception]) -> None:
+def test_the_apps_error_handler_takes_precedence(app: Flask, kind: type[Exception]) -> None:
     @app.errorhandler(kind)
     def handle(error: Exception) -> tuple[str, int]:
         return f"mine: {error}", 418
@@ -76,7 +76,7 @@ def test_own_error_handler_wins(app: Flask, kind: type[Exception]) -> None:
     assert (response.status_code, response.text) == (418, "mine: com.example.error.x: 1")
 
 
-def test_own_handler_of_a_subclass_wins(app: Flask) -> None:
+def test_the_apps_handler_of_a_subclass_takes_precedence(app: Flask) -> None:
     @app.errorhandler(OwnError)
     def handle(error: OwnError) -> str:
         return "mine"
@@ -84,7 +84,7 @@ def test_own_handler_of_a_subclass_wins(app: Flask) -> None:
     assert visit(app, OwnError("x")).text == "mine"
 
 
-def test_own_handler_of_before_init_app_wins() -> None:
+def test_an_error_handler_from_before_init_app_takes_precedence() -> None:
     app = new_app()
 
     @app.errorhandler(ApplicationError)
@@ -95,7 +95,7 @@ def test_own_handler_of_before_init_app_wins() -> None:
     assert visit(app, ApplicationError("com.example.error.x")).text == "mine"
 
 
-def test_own_handler_of_the_status_is_asked(app: Flask) -> None:
+def test_the_apps_handler_of_the_status_is_called(app: Flask) -> None:
     @app.errorhandler(502)
     def handle(error: Exception) -> tuple[dict[str, str], int]:
         return {"error": "upstream"}, 502

@@ -68,7 +68,7 @@ def look(code: str) -> t.Any:
 
 
 @pytest.mark.parametrize("code", [IMPORT, IMPORT_ALL, BUILD], ids=["import", "all", "build"])
-def test_nothing_happens(code: str) -> None:
+def test_importing_has_no_side_effects(code: str) -> None:
     seen = look(code)
     assert seen["threads"] == ["MainThread"]
     assert seen["handlers"] == 0
@@ -77,7 +77,7 @@ def test_nothing_happens(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", [IMPORT, BUILD], ids=["import", "build"])
-def test_nothing_big_is_imported(code: str) -> None:
+def test_importing_loads_no_large_package(code: str) -> None:
     modules = set(look(code)["modules"])
     flask = set(look("import flask, blinker")["modules"])
     unwanted = BIG - flask
@@ -94,7 +94,7 @@ def test_the_test_client_is_imported_when_it_is_used() -> None:
     assert script(f"import json, sys\n{code}") == []
 
 
-def test_the_test_client_does_without_pytest() -> None:
+def test_the_test_client_works_without_pytest() -> None:
     use = "app.testing = True\nwith wamp.test_client() as peer: assert peer.call('add', 1, 2) == {'sum': 3}"
     build = BUILD.replace("@wamp.callee\n", "@wamp.callee('add')\n")
     code = f"{build}\n{use}\nprint(json.dumps('pytest' in sys.modules))"
@@ -107,7 +107,7 @@ def test_version_is_that_of_the_package() -> None:
     assert flask_wamp.__version__ == "0.1.0"
 
 
-def test_public_names_are_there() -> None:
+def test_public_names_exist() -> None:
     import flask_wamp
 
     for name in flask_wamp.__all__:

@@ -44,7 +44,7 @@ def test_reader_never_waits_for_a_handler(serve: Serve, router: MemoryRouter) ->
     assert answered(slow) is None
 
 
-def test_no_more_run_than_there_are_workers(serve: Serve, router: MemoryRouter) -> None:
+def test_no_more_handlers_run_than_there_are_workers(serve: Serve, router: MemoryRouter) -> None:
     gauge, gate = Gauge(), threading.Event()
 
     def busy() -> None:
@@ -59,7 +59,7 @@ def test_no_more_run_than_there_are_workers(serve: Serve, router: MemoryRouter) 
     assert gauge.most == 3
 
 
-def test_too_many_are_refused_at_once(serve: Serve, router: MemoryRouter) -> None:
+def test_calls_over_the_limit_are_refused_at_once(serve: Serve, router: MemoryRouter) -> None:
     gate, ran = threading.Event(), []
 
     def busy(x: int) -> int:
@@ -101,7 +101,9 @@ def test_concurrency_of_a_procedure_is_enforced_here(serve: Serve, router: Memor
     assert "concurrency" not in router.sent(m.Register)[0].options
 
 
-def test_too_many_for_one_procedure_are_refused(serve: Serve, router: MemoryRouter) -> None:
+def test_calls_over_the_limit_of_a_procedure_are_refused(
+    serve: Serve, router: MemoryRouter
+) -> None:
     gate = Gate()
     config = {"WAMP_MAX_PENDING": 1}
     serve(lambda wamp: wamp.callee(".busy", concurrency=1)(gate), **config)
@@ -113,7 +115,7 @@ def test_too_many_for_one_procedure_are_refused(serve: Serve, router: MemoryRout
     assert (answered(first), answered(second)) == (None, None)
 
 
-def test_calls_inside_each_other_do_not_starve(serve: Serve, router: MemoryRouter) -> None:
+def test_nested_calls_do_not_starve(serve: Serve, router: MemoryRouter) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee
         def deep(level: int) -> int:
@@ -150,7 +152,7 @@ def test_deadline_answers_the_caller(serve: Serve, router: MemoryRouter, caplog:
     assert len(router.sent(m.Error)) == 1
 
 
-def test_deadline_that_is_kept(serve: Serve, router: MemoryRouter) -> None:
+def test_a_handler_that_meets_its_deadline(serve: Serve, router: MemoryRouter) -> None:
     serve(lambda wamp: wamp.callee(".fast", timeout=30)(lambda: "in time"))
     assert router.call("com.example.fast") == "in time"
 
@@ -175,7 +177,7 @@ def test_deadline_passes_in_the_queue(serve: Serve, router: MemoryRouter) -> Non
 # Cancellation.
 
 
-def test_interrupt_answers_the_caller_and_tells_the_handler(
+def test_an_interrupt_answers_the_caller_and_cancels_the_handler(
     serve: Serve, router: MemoryRouter
 ) -> None:
     began, told = threading.Event(), threading.Event()
@@ -229,7 +231,7 @@ def test_interrupt_that_comes_too_late_is_ignored(serve: Serve, router: MemoryRo
 
 
 @pytest.mark.parametrize(("testing", "args"), [(True, ["KeyError: 'secret'"]), (False, [])])
-def test_defect_is_logged_in_full_and_told_only_while_developing(
+def test_a_bug_is_logged_in_full_and_sent_only_in_debug_mode(
     serve: Serve, router: MemoryRouter, caplog: t.Any, testing: bool, args: list[str]
 ) -> None:
     def broken() -> None:
@@ -244,7 +246,7 @@ def test_defect_is_logged_in_full_and_told_only_while_developing(
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_handler_that_wants_to_end_the_process_does_not(
+def test_a_handler_cannot_exit_the_process(
     serve: Serve, router: MemoryRouter, error: type[BaseException]
 ) -> None:
     def broken() -> None:
@@ -313,7 +315,7 @@ def test_result_over_the_limit(serve: Serve, router: MemoryRouter) -> None:
 # Progress.
 
 
-def test_progress_is_sent_if_the_caller_asked_for_it(serve: Serve, router: MemoryRouter) -> None:
+def test_progress_is_sent_if_the_caller_requested_it(serve: Serve, router: MemoryRouter) -> None:
     def steps() -> str:
         for number in range(3):
             invocation.progress(number, of=3)
@@ -356,7 +358,7 @@ def test_generator_that_raises_is_an_error(serve: Serve, router: MemoryRouter) -
     assert len(answer.progress) == 1
 
 
-def test_flood_of_one_procedure_does_not_make_another_wait_behind_it(
+def test_a_flood_of_calls_to_one_procedure_does_not_delay_another(
     serve: Serve, router: MemoryRouter
 ) -> None:
     begun, gate, order = threading.Event(), threading.Event(), []

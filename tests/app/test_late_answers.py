@@ -20,7 +20,7 @@ def wamp(serve: Serve, router: MemoryRouter) -> FlaskWAMP:
     return wamp
 
 
-def test_a_procedure_that_is_registered_too_late_is_taken_back(
+def test_a_procedure_that_is_registered_too_late_is_unregistered(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     with pytest.raises(CallTimeout):
@@ -30,7 +30,7 @@ def test_a_procedure_that_is_registered_too_late_is_taken_back(
     assert router.wait_for(m.Unregister).registration_id == REGISTRATION_ID
 
 
-def test_a_topic_that_is_subscribed_to_too_late_is_taken_back(
+def test_a_topic_that_is_subscribed_too_late_is_unsubscribed(
     wamp: FlaskWAMP, router: MemoryRouter
 ) -> None:
     with pytest.raises(CallTimeout):
@@ -40,7 +40,7 @@ def test_a_topic_that_is_subscribed_to_too_late_is_taken_back(
     assert router.wait_for(m.Unsubscribe).subscription_id == REGISTRATION_ID
 
 
-def test_what_is_withdrawn_before_the_answer_is_taken_back(
+def test_a_declaration_that_is_withdrawn_before_the_answer_is_undone(
     serve: Serve, router: MemoryRouter
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(".early")(lambda: 1))
@@ -56,7 +56,7 @@ def test_what_is_withdrawn_before_the_answer_is_taken_back(
     assert router.wait_for(m.Unregister).registration_id == REGISTRATION_ID
 
 
-def test_what_follows_goodbye_breaks_no_protocol(serve: Serve, router: MemoryRouter) -> None:
+def test_messages_after_goodbye_are_not_a_violation(serve: Serve, router: MemoryRouter) -> None:
     """Crossbar 26.10 sends the invocations it has in hand after it."""
     _, wamp = serve()
     peer = wamp.client.peer

@@ -61,7 +61,7 @@ def test_request_on_a_closed_connection_is_ignored(serve: Serve, router: MemoryR
     eventually(lambda: lease.held)
 
 
-def test_pauses_grow_while_it_is_given_back(serve: Serve, router: MemoryRouter) -> None:
+def test_pauses_grow_while_a_member_returns_the_lease(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve()
     lease = lease_of(wamp)
     eventually(lambda: lease.held)

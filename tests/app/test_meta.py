@@ -90,7 +90,7 @@ def test_get(client: Client, router: MemoryRouter) -> None:
     assert {joe, SessionInfo.parse(JOE)} == {joe}
 
 
-def test_cookies_are_kept_where_asked_for_only(client: Client, router: MemoryRouter) -> None:
+def test_cookies_are_removed_unless_requested(client: Client, router: MemoryRouter) -> None:
     router.register("wamp.session.get", lambda number: JOE)
     joe = client.meta.sessions.get(4)
     assert joe.http_headers is None
@@ -102,7 +102,7 @@ def test_cookies_are_kept_where_asked_for_only(client: Client, router: MemoryRou
 
 
 @pytest.mark.parametrize("told", [None, {}, {"session": "x", "transport": 1, "authid": 5}, [1]])
-def test_odd_details(client: Client, router: MemoryRouter, told: t.Any) -> None:
+def test_unusual_details(client: Client, router: MemoryRouter, told: t.Any) -> None:
     router.register("wamp.session.get", lambda number: told)
     joe = client.meta.sessions.get(4)
     assert (joe.id, joe.authid, joe.transport) == (4, None, None)
@@ -123,7 +123,7 @@ def test_unknown_session(client: Client, router: MemoryRouter, error: t.Any) -> 
     assert raised.value.uri == "wamp.error.no_such_session"
 
 
-def test_other_errors_stay(client: Client, router: MemoryRouter) -> None:
+def test_other_errors_are_not_changed(client: Client, router: MemoryRouter) -> None:
     router.register("wamp.session.get", fail("wamp.error.runtime_error", "boom"))
     with pytest.raises(ApplicationError, match="boom"):
         client.meta.sessions.get(4)
@@ -132,9 +132,7 @@ def test_other_errors_stay(client: Client, router: MemoryRouter) -> None:
         client.meta.sessions.list()
 
 
-def test_all_leaves_out_sessions_that_have_ended_meanwhile(
-    client: Client, router: MemoryRouter
-) -> None:
+def test_all_skips_sessions_that_have_ended_meanwhile(client: Client, router: MemoryRouter) -> None:
     def get(number: int) -> t.Any:
         if number == 5:
             raise ApplicationError("wamp.error.no_such_session")
@@ -147,7 +145,9 @@ def test_all_leaves_out_sessions_that_have_ended_meanwhile(
     assert [s.id for s in client.meta.sessions.all()] == [1, 2, 3, 4, *range(7, 201)]
 
 
-def test_nobody_hides_behind_what_cannot_be_read(serve: Serve, router: MemoryRouter) -> None:
+def test_a_session_with_unreadable_details_is_still_listed(
+    serve: Serve, router: MemoryRouter
+) -> None:
     def get(number: int) -> t.Any:
         if number == 2:
             raise ApplicationError("wamp.error.invalid_argument", "the payload cannot be decoded")
@@ -163,7 +163,7 @@ def test_nobody_hides_behind_what_cannot_be_read(serve: Serve, router: MemoryRou
     assert sessions == [SessionInfo(1), SessionInfo(2), SessionInfo(3)]
 
 
-def test_deep_details_are_cut() -> None:
+def test_deeply_nested_details_are_truncated() -> None:
     deep: t.Any = []
     for _ in range(5000):
         deep = [deep]
@@ -291,12 +291,12 @@ def test_subscribers_of_a_topic_with_a_history(client: Client, router: MemoryRou
 
 
 @pytest.mark.parametrize("told", [None, {"created": "then", "uri": 7, "id": "x"}, 5])
-def test_odd_registrations(told: t.Any) -> None:
+def test_unusual_registrations(told: t.Any) -> None:
     info = RegistrationInfo.parse(told, 9)
     assert (info.id, info.uri, info.created, info.invoke) == (9, None, None, None)
 
 
-def test_options_of_a_view_of_the_client_count(client: Client, router: MemoryRouter) -> None:
+def test_options_of_a_client_view_apply(client: Client, router: MemoryRouter) -> None:
     router.hold("wamp.session.count")
     with pytest.raises(CallTimeout):
         client.with_options(timeout=0.05).meta.sessions.count()

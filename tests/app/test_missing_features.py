@@ -44,7 +44,7 @@ def leave(wamp: FlaskWAMP) -> None:
     wamp.stop()
 
 
-def test_a_process_leaves_at_once_where_it_cannot_ask_for_successors(
+def test_a_process_leaves_at_once_if_it_cannot_find_successors(
     serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
     lack("registration_meta_api")
@@ -57,7 +57,7 @@ def test_a_process_leaves_at_once_where_it_cannot_ask_for_successors(
     assert "'registration_meta_api', so this process does not wait" in warning
 
 
-def test_a_process_leaves_at_once_where_no_other_can_register_the_same(
+def test_a_process_leaves_at_once_without_shared_registration(
     serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
     lack("shared_registration")
@@ -69,7 +69,7 @@ def test_a_process_leaves_at_once_where_no_other_can_register_the_same(
 
 
 @pytest.mark.parametrize("invoke", [None, "single"])
-def test_a_process_without_shared_procedures_has_nothing_to_say(
+def test_a_process_without_shared_procedures_logs_nothing(
     serve: Serve,
     router: MemoryRouter,
     lack: Lack,
@@ -82,7 +82,7 @@ def test_a_process_without_shared_procedures_has_nothing_to_say(
     assert said(caplog) == []
 
 
-def test_with_both_features_it_asks(serve: Serve, router: MemoryRouter) -> None:
+def test_a_process_counts_callees_with_both_features(serve: Serve, router: MemoryRouter) -> None:
     router.register(COUNT_CALLEES, lambda number: 2)
     _, wamp = serve(shared)
     leave(wamp)
@@ -123,7 +123,7 @@ def test_with_the_meta_api_a_lease_uses_it(serve: Serve, router: MemoryRouter) -
 # force_reregister.
 
 
-def test_nothing_is_taken_where_callees_cannot_be_counted(
+def test_no_procedure_is_taken_over_if_callees_cannot_be_counted(
     serve: Serve, router: MemoryRouter, lack: Lack
 ) -> None:
     lack("registration_meta_api")
@@ -139,7 +139,7 @@ def test_nothing_is_taken_where_callees_cannot_be_counted(
     assert router.call(ADD) == 1
 
 
-def test_what_is_not_shared_is_taken_without_the_meta_api(
+def test_a_procedure_that_is_not_shared_is_taken_over_without_the_meta_api(
     serve: Serve, router: MemoryRouter, lack: Lack
 ) -> None:
     lack("registration_meta_api")
@@ -160,7 +160,7 @@ def options(router: MemoryRouter) -> list[t.Any]:
     return [message.options for message in router.sent(m.Subscribe)]
 
 
-def test_without_retention_get_retained_is_not_sent_and_that_is_said_once(
+def test_get_retained_is_not_sent_without_retention_and_that_is_logged_once(
     serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
     lack("event_retention")
@@ -172,7 +172,7 @@ def test_without_retention_get_retained_is_not_sent_and_that_is_said_once(
     assert "'event_retention': there is no retained event of com.example." in warning
 
 
-def test_of_a_stream_too(
+def test_get_retained_of_a_stream_is_not_sent_without_retention(
     serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture
 ) -> None:
     lack("event_retention")
@@ -184,7 +184,7 @@ def test_of_a_stream_too(
     assert len(said(caplog)) == 1
 
 
-def test_with_retention_get_retained_is_sent(
+def test_get_retained_is_sent_with_retention(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(retained)
@@ -193,7 +193,7 @@ def test_with_retention_get_retained_is_sent(
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_handlers_of_sessions_that_join_are_told_if_there_will_be_no_events(
+def test_missing_session_events_are_logged(
     serve: Serve, router: MemoryRouter, lack: Lack, caplog: pytest.LogCaptureFixture, complete: bool
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -207,7 +207,7 @@ def test_handlers_of_sessions_that_join_are_told_if_there_will_be_no_events(
     assert len(said(caplog)) == (0 if complete else 1)
 
 
-def test_linger_is_what_waits(serve: Serve, router: MemoryRouter) -> None:
+def test_linger_counts_callees(serve: Serve, router: MemoryRouter) -> None:
     """The tests above would pass if nothing waited at all."""
     router.register(COUNT_CALLEES, lambda number: 1)
     _, wamp = serve(shared)

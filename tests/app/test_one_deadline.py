@@ -50,7 +50,7 @@ def test_the_timeout_covers_the_wait_for_a_session(
     assert wamp.client.peer.failure is None, "the first attempt has not ended yet"
 
 
-def test_a_stream_of_events_waits_no_longer_and_is_opened(
+def test_a_stream_of_events_opens_after_its_timeout_without_a_session(
     make_app: MakeApp, router: MemoryRouter
 ) -> None:
     router.silent = True

@@ -58,7 +58,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if "is registered by" in each.getMessage()]
 
 
-def test_the_warning_names_both_and_the_uri_once(
+def test_one_warning_names_both_apps_and_the_uri(
     asking: MemoryRouter, join_as: JoinAs, caplog: pytest.LogCaptureFixture
 ) -> None:
     join_as("shop", "com.example.a", "com.example.b")
@@ -80,7 +80,7 @@ def test_the_warning_names_both_and_the_uri_once(
     [None, 7, {}, {"authextra": 7}, about(None), about(7), about(""), about("shop")],
     ids=repr,
 )
-def test_nothing_is_said_of_others(
+def test_other_sessions_cause_no_warning(
     asking: MemoryRouter, join_as: JoinAs, caplog: pytest.LogCaptureFixture, details: t.Any
 ) -> None:
     asking.register(GET_SESSION, lambda number: details)
@@ -92,7 +92,7 @@ def test_nothing_is_said_of_others(
 
 
 @pytest.mark.parametrize("refused", [LIST_CALLEES, GET_SESSION])
-def test_an_app_without_permission_is_silent_and_does_not_ask_again(
+def test_an_app_without_permission_logs_nothing_and_asks_once(
     asking: MemoryRouter, join_as: JoinAs, caplog: pytest.LogCaptureFixture, refused: str
 ) -> None:
     asking.refuse(refused)
@@ -118,7 +118,7 @@ def test_a_router_that_does_not_announce_it_is_not_asked(
     assert calls(asking) == []
 
 
-def test_what_is_served_later_in_a_session_is_looked_at_too(
+def test_procedures_that_are_registered_later_are_checked_too(
     asking: MemoryRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app("shop", WAMP_ROUTER_URL=URL)
@@ -135,7 +135,7 @@ def test_what_is_served_later_in_a_session_is_looked_at_too(
     assert len(asking.sent(m.Hello)) == 1
 
 
-def test_only_shared_procedures_are_looked_at(asking: MemoryRouter, make_app: MakeApp) -> None:
+def test_only_shared_procedures_are_checked(asking: MemoryRouter, make_app: MakeApp) -> None:
     wamp = FlaskWAMP(make_app("shop", WAMP_ROUTER_URL=URL))
     wamp.callee("com.example.own", invoke="single")(lambda: 1)
     wamp.start()
@@ -144,7 +144,7 @@ def test_only_shared_procedures_are_looked_at(asking: MemoryRouter, make_app: Ma
     assert calls(asking) == []
 
 
-def test_the_look_is_bounded(asking: MemoryRouter, join_as: JoinAs) -> None:
+def test_the_number_of_checks_is_limited(asking: MemoryRouter, join_as: JoinAs) -> None:
     asking.register(LIST_CALLEES, lambda number: [*range(10, 500), "x", None])
     asked = other_apps.MAX_REGISTRATIONS + other_apps.MAX_SESSIONS
     wamp = join_as("shop", *(f"com.example.p{number}" for number in range(50)))
@@ -154,7 +154,7 @@ def test_the_look_is_bounded(asking: MemoryRouter, join_as: JoinAs) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, {}, "text", 7])
-def test_a_router_may_answer_anything(
+def test_any_answer_of_the_router_is_handled(
     asking: MemoryRouter, join_as: JoinAs, caplog: pytest.LogCaptureFixture, answer: t.Any
 ) -> None:
     asking.register(LIST_CALLEES, lambda number: answer)
@@ -165,7 +165,7 @@ def test_a_router_may_answer_anything(
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
-def test_a_session_that_is_gone_does_not_end_the_look(
+def test_a_session_that_has_ended_does_not_stop_the_check(
     asking: MemoryRouter, join_as: JoinAs, caplog: pytest.LogCaptureFixture
 ) -> None:
     def get(number: int) -> t.Any:
@@ -209,13 +209,13 @@ def test_hello_names_the_app(
     assert extras(router) == [sent]
 
 
-def test_a_long_name_is_cut(router: MemoryRouter, join_as: JoinAs) -> None:
+def test_a_long_name_is_truncated(router: MemoryRouter, join_as: JoinAs) -> None:
     join_as("s" * 1000)
     assert extras(router) == [{"flask_wamp": {"app": "s" * 100}}]
 
 
 @pytest.mark.parametrize("url", ["memory:", "embedded:"])
-def test_nothing_is_named_where_no_other_app_can_join(make_app: MakeApp, url: str) -> None:
+def test_hello_contains_no_name_if_no_other_app_can_join(make_app: MakeApp, url: str) -> None:
     app = make_app("shop", WAMP_ROUTER_URL=url)
     wamp = FlaskWAMP(app)
     assert wamp.client._state.settings.app is None

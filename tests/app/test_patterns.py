@@ -83,7 +83,7 @@ def test_relative_without_a_prefix(make_app: t.Callable[..., Flask], router: Mem
     assert router.call("7.get") == "7"
 
 
-def test_names_make_no_other_pattern(serve: Serve) -> None:
+def test_names_of_parts_do_not_distinguish_patterns(serve: Serve) -> None:
     _, wamp = serve(lambda wamp: wamp.callee("a.<x>.b")(lambda x: x))
     for again, options in (("a.<int:y>.b", {}), ("a..b", {"match": "wildcard"})):
         with pytest.raises(ValueError, match=r"a\.\.b \(match='wildcard'\) is declared twice"):
@@ -121,7 +121,7 @@ def test_names_make_no_other_pattern(serve: Serve) -> None:
     ],
 )
 @pytest.mark.parametrize("decorator", ["callee", "subscriber"])
-def test_what_is_no_pattern_is_refused_when_it_is_written(
+def test_an_invalid_pattern_is_refused_when_decorating(
     decorator: str, pattern: str, options: dict[str, t.Any], why: str
 ) -> None:
     def get(first: int, /, x: int, *rest: t.Any) -> None: ...
@@ -145,7 +145,7 @@ def test_a_pattern_has_no_retained_events(topic: str, match: t.Any) -> None:
         FlaskWAMP().subscriber(topic, match=match, get_retained=True)(lambda x: x)
 
 
-def test_a_prefix_of_the_app_is_no_pattern(make_app: t.Callable[..., Flask]) -> None:
+def test_the_prefix_of_the_app_may_not_be_a_pattern(make_app: t.Callable[..., Flask]) -> None:
     app = make_app()
     app.config["WAMP_URI_PREFIX"] = "com.<x>"
     with pytest.raises(ValueError, match="WAMP_URI_PREFIX"):
@@ -187,7 +187,7 @@ def test_parts_behind_positional_only_parameters(handle: Handle) -> None:
 
 
 @pytest.mark.parametrize("validate", [True, False])
-def test_no_caller_gives_a_part_another_value(handle: Handle, validate: bool) -> None:
+def test_a_caller_cannot_set_a_part_of_the_uri(handle: Handle, validate: bool) -> None:
     call = handle(GET, get, validate=validate)
     for same in (8, 7):
         assert errors(functools.partial(call, GET_7, user_id=same)) == [(["user_id"], "uri_part")]
@@ -196,7 +196,7 @@ def test_no_caller_gives_a_part_another_value(handle: Handle, validate: bool) ->
     assert errors(lambda: call(GET_7, 1, verbose=1))
 
 
-def test_not_even_where_it_takes_anything(handle: Handle) -> None:
+def test_a_caller_cannot_set_a_part_of_a_function_with_var_keywords(handle: Handle) -> None:
     call = handle(GET, lambda **kwargs: kwargs)
     assert call(GET_7, a=1) == {"user_id": 7, "a": 1}
     assert errors(lambda: call(GET_7, user_id=8)) == [(["user_id"], "uri_part")]
@@ -234,20 +234,20 @@ def test_converters(
     ],
 )
 @pytest.mark.parametrize("validate", [True, False])
-def test_what_a_converter_does_not_take(
+def test_values_that_a_converter_refuses(
     handle: Handle, converter: str, text: str, validate: bool
 ) -> None:
     call = handle(f".<{converter}:x>.f", lambda x: x, validate=validate)
     assert errors(lambda: call(f"com.example.{text}.f")) == [(["x"], f"{converter}_parsing")]
 
 
-def test_the_error_lists_everything_that_is_wrong(handle: Handle) -> None:
+def test_the_error_lists_all_invalid_arguments(handle: Handle) -> None:
     call = handle(".<int:x>.<uuid:y>", lambda x, y: [x, y])
     found = [(["x"], "int_parsing"), (["y"], "uuid_parsing")]
     assert errors(lambda: call("com.example.a.b")) == found
 
 
-def test_annotations_count_too(handle: Handle) -> None:
+def test_annotations_apply_to_parts_too(handle: Handle) -> None:
     def f(x: Annotated[int, pydantic.Field(lt=10)], y: int, n: int = 0) -> list[int]:
         return [x, y, n]
 
@@ -265,7 +265,7 @@ def test_anonymous_parts_are_in_the_procedure(handle: Handle) -> None:
     assert call("com.example.7.get") == "com.example.7.get"
 
 
-def test_or_go_to_parameters_with_their_numbers(handle: Handle) -> None:
+def test_anonymous_parts_are_passed_to_numbered_parameters(handle: Handle) -> None:
     def f(part2: int, text: str = "", **rest: t.Any) -> list[t.Any]:
         return [part2, text, rest]
 
@@ -279,7 +279,7 @@ def test_the_rest_of_a_prefix_is_in_the_procedure(handle: Handle) -> None:
     assert call("com.example.files.a.b") == "com.example.files.a.b"
 
 
-def test_a_router_that_does_not_tell_the_procedure(
+def test_a_router_that_does_not_send_the_procedure(
     serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(lambda wamp: wamp.callee(".<x>.f")(lambda x: x))
@@ -352,7 +352,7 @@ def call_with(
 # All kinds of handlers.
 
 
-def test_one_function_for_both(serve: Serve, router: MemoryRouter) -> None:
+def test_one_function_is_a_callee_and_a_subscriber(serve: Serve, router: MemoryRouter) -> None:
     app, wamp = serve()
 
     @app.get("/users/<int:user_id>")
@@ -495,7 +495,7 @@ def test_handlers_know_how_they_match(handle: Handle) -> None:
     assert call("com.example.7.f") == "wildcard"
 
 
-def test_the_last_callee_stays_for_its_successor(serve: Serve, router: MemoryRouter) -> None:
+def test_the_last_callee_waits_for_its_successor(serve: Serve, router: MemoryRouter) -> None:
     counts = router.hold(COUNT_CALLEES)
     _, wamp = serve(lambda wamp: wamp.callee(GET)(get), WAMP_LINGER=TIMEOUT)
     stopping = threading.Thread(target=wamp.stop)
@@ -585,7 +585,7 @@ def test_each_subscriber_of_several_that_match_gets_it_once(
 # Middlewares.
 
 
-def test_a_rate_limit_of_a_procedure_is_one_for_the_pattern(
+def test_a_rate_limit_per_procedure_counts_all_uris_of_the_pattern(
     serve: Serve, router: MemoryRouter
 ) -> None:
     _, wamp = serve()

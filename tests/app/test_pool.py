@@ -118,7 +118,7 @@ def test_no_more_than_size_run_at_once(make_pool: Make) -> None:
     eventually(lambda: (pool.running, pool.pending) == (0, 0))
 
 
-def test_job_is_refused_when_the_line_is_full(make_pool: Make) -> None:
+def test_a_job_is_refused_when_the_queue_is_full(make_pool: Make) -> None:
     pool = make_pool(size=1, max_pending=2)
     gate = Gate()
     ran: list[int] = []
@@ -132,7 +132,7 @@ def test_job_is_refused_when_the_line_is_full(make_pool: Make) -> None:
     assert ran == [0, 1]
 
 
-def test_line_may_be_full_while_there_is_a_place(make_pool: Make) -> None:
+def test_a_free_slot_accepts_a_job_while_the_queue_is_full(make_pool: Make) -> None:
     pool = make_pool(size=1, max_pending=0)
     done = threading.Event()
     assert pool.submit(done.set) is True
@@ -158,7 +158,7 @@ def test_job_that_raises_is_logged_and_keeps_its_worker(
 # Places given away.
 
 
-def test_waiting_job_gives_its_place_to_another(make_pool: Make) -> None:
+def test_a_waiting_job_releases_its_slot(make_pool: Make) -> None:
     pool = make_pool(size=1)
     inner, outer = threading.Event(), threading.Event()
 
@@ -172,7 +172,7 @@ def test_waiting_job_gives_its_place_to_another(make_pool: Make) -> None:
     assert outer.wait(TIMEOUT)
 
 
-def test_job_takes_a_place_back_before_it_goes_on(make_pool: Make) -> None:
+def test_a_job_takes_a_slot_before_it_continues(make_pool: Make) -> None:
     pool = make_pool(size=1)
     away, answered, back = threading.Event(), threading.Event(), threading.Event()
 
@@ -194,7 +194,7 @@ def test_job_takes_a_place_back_before_it_goes_on(make_pool: Make) -> None:
     assert back.wait(TIMEOUT)
 
 
-def test_job_that_returns_comes_before_queued_jobs(make_pool: Make) -> None:
+def test_a_continuing_job_comes_before_queued_jobs(make_pool: Make) -> None:
     pool = make_pool(size=1)
     order: list[str] = []
     away, answered, done = threading.Event(), threading.Event(), threading.Event()
@@ -243,7 +243,7 @@ def test_fifty_jobs_nested_ten_deep_on_four_slots(make_pool: Make) -> None:
     eventually(lambda: workers() <= 4)  # those beyond size end a moment after their last job
 
 
-def test_giving_a_place_away_twice_gives_one(make_pool: Make) -> None:
+def test_releasing_a_slot_twice_releases_one(make_pool: Make) -> None:
     pool = make_pool(size=1)
     done = threading.Event()
     seen: list[int] = []
@@ -259,7 +259,7 @@ def test_giving_a_place_away_twice_gives_one(make_pool: Make) -> None:
     assert seen == [0, 1]
 
 
-def test_giving_away_a_place_one_does_not_have(make_pool: Make) -> None:
+def test_releasing_a_slot_that_a_thread_does_not_have_has_no_effect(make_pool: Make) -> None:
     pool, other, gate = make_pool(size=1), make_pool(size=1), Gate()
     with pool.release_slot():
         assert pool.running == 0
@@ -274,7 +274,7 @@ def test_giving_away_a_place_one_does_not_have(make_pool: Make) -> None:
     gate.may_end.set()
 
 
-def test_place_is_taken_back_after_an_error(make_pool: Make) -> None:
+def test_a_slot_is_taken_back_after_an_error(make_pool: Make) -> None:
     pool = make_pool(size=1)
     done = threading.Event()
     seen: list[int] = []
@@ -292,7 +292,7 @@ def test_place_is_taken_back_after_an_error(make_pool: Make) -> None:
     assert seen == [1]
 
 
-def test_threads_are_bounded(make_pool: Make) -> None:
+def test_the_number_of_threads_is_limited(make_pool: Make) -> None:
     pool = make_pool(size=2, max_threads=3)
     gates = [Gate() for _ in range(3)]
 
@@ -331,7 +331,7 @@ def test_stop_lets_running_and_queued_jobs_finish(make_pool: Make) -> None:
     eventually(lambda: workers() == 0)
 
 
-def test_stop_gives_up_after_its_time(make_pool: Make) -> None:
+def test_stop_gives_up_after_its_timeout(make_pool: Make) -> None:
     pool = make_pool(size=1)
     gate, never = Gate(), Gate()
     pool.submit(gate)
@@ -343,7 +343,7 @@ def test_stop_gives_up_after_its_time(make_pool: Make) -> None:
     assert not never.began.is_set()
 
 
-def test_stop_by_one_of_its_own_jobs(make_pool: Make) -> None:
+def test_a_job_may_stop_the_pool(make_pool: Make) -> None:
     pool = make_pool(size=2)
     outcome = Waiter()
     pool.submit(lambda: outcome.resolve(pool.stop(TIMEOUT)))
@@ -393,7 +393,7 @@ def gathered(pool: Pool, inline: InlineWorker | None, *jobs: t.Callable[[], obje
     return pool.gather(inline, submit, jobs)
 
 
-def test_gathering_wakes_no_worker_before_its_end(make_pool: Make) -> None:
+def test_gather_wakes_no_worker_before_its_end(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate()]
 
     def submit(gates: t.Iterable[Gate]) -> None:
@@ -407,7 +407,7 @@ def test_gathering_wakes_no_worker_before_its_end(make_pool: Make) -> None:
         gate.may_end.set()
 
 
-def test_workers_are_woken_though_the_batch_raises(make_pool: Make) -> None:
+def test_workers_are_woken_although_the_batch_raises(make_pool: Make) -> None:
     pool, gate = make_pool(), Gate()
 
     def submit(gate: Gate) -> None:
@@ -442,7 +442,7 @@ def test_watched_inline_worker_runs_all_that_is_in_the_queue(make_pool: Make) ->
     assert workers() == 0
 
 
-def test_what_is_behind_a_slow_job_of_a_watched_inline_worker_is_shared(make_pool: Make) -> None:
+def test_other_workers_run_the_jobs_behind_a_slow_job_of_an_inline_worker(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate(), Gate(), Gate()]
     inline = InlineWorker(pool)
     job = gathered(pool, inline, *gates)
@@ -460,7 +460,7 @@ def test_what_is_behind_a_slow_job_of_a_watched_inline_worker_is_shared(make_poo
     thread.join(TIMEOUT)
 
 
-def test_many_jobs_are_for_the_workers(make_pool: Make) -> None:
+def test_several_jobs_wake_workers(make_pool: Make) -> None:
     pool, gates = make_pool(), [Gate() for _ in range(InlineWorker.MOST + 1)]
     for gate in gates:
         gate.may_end.set()
@@ -563,7 +563,7 @@ class Call:
         self.refused.set()
 
 
-def test_calls_that_no_thread_is_left_for_are_refused(
+def test_calls_are_refused_if_all_threads_are_blocked(
     make_pool: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool, other = make_pool(size=1, max_threads=2), threading.Event()
@@ -584,7 +584,7 @@ def test_calls_that_no_thread_is_left_for_are_refused(
     eventually(lambda: pool.starving_since is None)
 
 
-def test_nothing_is_refused_while_a_worker_runs(make_pool: Make) -> None:
+def test_no_call_is_refused_while_a_worker_runs(make_pool: Make) -> None:
     pool, gate, call = make_pool(size=2, max_threads=1), Gate(), None
     pool.submit(gate)
     assert gate.began.wait(TIMEOUT)
@@ -596,7 +596,7 @@ def test_nothing_is_refused_while_a_worker_runs(make_pool: Make) -> None:
     assert call.began.wait(TIMEOUT)
 
 
-def test_pool_goes_on_when_the_system_gives_no_more_threads(
+def test_the_pool_continues_when_no_more_threads_can_be_started(
     make_pool: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool, gate, done = make_pool(size=4), Gate(), threading.Event()
@@ -631,7 +631,7 @@ def test_first_thread_that_cannot_be_started_is_tried_again(
     assert ran == [1]
 
 
-def test_stop_runs_what_is_left_where_no_thread_can_be_started(
+def test_stop_runs_the_remaining_jobs_if_no_thread_can_be_started(
     make_pool: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, ran = make_pool(), []

@@ -114,7 +114,9 @@ def test_all_handlers_run_each_with_its_hooks(serve: Serve, router: MemoryRouter
     assert COOKIE not in repr(seen)
 
 
-def test_decorated_while_joined(serve: Serve, router: MemoryRouter, seen: Seen) -> None:
+def test_handlers_may_be_decorated_while_joined(
+    serve: Serve, router: MemoryRouter, seen: Seen
+) -> None:
     _, wamp = serve()
     wamp.on_session_leave(seen.left)
     wamp.on_session_leave(lambda session: seen.append("again"))
@@ -126,7 +128,7 @@ def test_decorated_while_joined(serve: Serve, router: MemoryRouter, seen: Seen) 
     assert seen == [("joined", 4, "joe"), ("left", 4, "joe"), "again"]
 
 
-def test_beside_an_ordinary_subscriber(
+def test_an_ordinary_subscriber_gets_the_same_events(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen
 ) -> None:
     watched.client.subscribe(lambda details: seen.append(details["session"]), ON_JOIN)
@@ -148,7 +150,7 @@ def test_after_a_reconnect(watched: FlaskWAMP, router: MemoryRouter, seen: Seen)
     assert seen[1:] == [("left", 4, None), ("joined", 5, "joe"), ("left", 5, "joe")]
 
 
-def test_odd_events_are_ignored(
+def test_invalid_events_are_ignored(
     watched: FlaskWAMP, router: MemoryRouter, seen: Seen, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

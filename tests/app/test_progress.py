@@ -89,7 +89,7 @@ def payload(message: m.Result) -> t.Any:
 
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
-def test_progress_only_if_the_caller_asked_for_it(
+def test_progress_is_sent_only_if_the_caller_requested_it(
     serve: Serve, router: MemoryRouter, handler: t.Callable[[], t.Any]
 ) -> None:
     _, wamp = serve(lambda wamp: wamp.callee(".handler")(handler))
@@ -102,7 +102,7 @@ def test_progress_only_if_the_caller_asked_for_it(
     assert len(router.sent(m.Yield)) == sent + 1
 
 
-def test_progress_after_the_end_goes_nowhere(serve: Serve, router: MemoryRouter) -> None:
+def test_progress_after_the_end_is_dropped(serve: Serve, router: MemoryRouter) -> None:
     kept: list[t.Any] = []
 
     def keeps() -> str:
@@ -154,7 +154,7 @@ def test_types_of_the_app_are_sent(serve: Serve, router: MemoryRouter) -> None:
     assert [payload(each) for each in answer.progress] == [(("own",), {"named": "own"}), "own"]
 
 
-def test_where_there_is_no_invocation() -> None:
+def test_progress_outside_an_invocation_is_an_error() -> None:
     with Flask(__name__).test_request_context("/"):
         assert not invocation
         with pytest.raises(RuntimeError, match="invocation"):

@@ -87,7 +87,7 @@ def test_acknowledged_publication_returns_its_id(serve: Serve, router: MemoryRou
     eventually(lambda: seen == [number])
 
 
-def test_refused_publication_raises_where_it_is_acknowledged(
+def test_a_refused_publication_raises_if_it_is_acknowledged(
     client: Client, router: MemoryRouter
 ) -> None:
     router.refuse(TOPIC)
@@ -96,15 +96,13 @@ def test_refused_publication_raises_where_it_is_acknowledged(
         client.with_options(acknowledge=True).publish(TOPIC)
 
 
-def test_options_go_on_the_wire(client: Client, router: MemoryRouter) -> None:
+def test_options_are_sent(client: Client, router: MemoryRouter) -> None:
     options: dict[str, t.Any] = {"exclude_me": False, "eligible": [1], "exclude_authid": ["joe"]}
     client.with_options(timeout=3, cancel_mode="kill", **options).publish(TOPIC)
     assert router.sent(m.Publish)[0].options == options
 
 
-def test_messages_keep_the_order_in_which_they_were_asked_for(
-    client: Client, router: MemoryRouter
-) -> None:
+def test_messages_keep_the_order_of_their_calls(client: Client, router: MemoryRouter) -> None:
     router.register("com.example.add", lambda: None)
     acknowledging = client.with_options(acknowledge=True)
     for number in range(50):

@@ -68,7 +68,7 @@ def test_queues_run_side_by_side(pool: Pool) -> None:
     gate.may_end.set()
 
 
-def test_queue_that_is_full_refuses(pool: Pool) -> None:
+def test_a_full_queue_refuses_jobs(pool: Pool) -> None:
     queue, gate = SerialQueue(pool, 1, 2), Gate()
     queue.submit(gate)
     assert gate.began.wait(TIMEOUT)
@@ -78,7 +78,7 @@ def test_queue_that_is_full_refuses(pool: Pool) -> None:
     assert queue.submit(lambda: None) is True
 
 
-def test_queue_that_has_too_many_bytes_refuses(pool: Pool) -> None:
+def test_a_queue_with_too_many_bytes_refuses_jobs(pool: Pool) -> None:
     queue, gate = SerialQueue(pool, 1, 1000, max_bytes=100), Gate()
     queue.submit(gate, size=1000)  # one that is over it alone is accepted
     assert gate.began.wait(TIMEOUT)
@@ -106,7 +106,7 @@ def test_each_job_of_a_queue_has_a_context_of_its_own(pool: Pool) -> None:
     assert seen == ["fresh"] * 3
 
 
-def test_calls_of_a_queue_that_no_thread_is_left_for_are_refused() -> None:
+def test_calls_of_a_queue_are_refused_if_all_threads_are_blocked() -> None:
     pool = Pool(1, 10, max_threads=1)
     queue, ran = SerialQueue(pool, 1, 10), threading.Event()
     waiting, calls = Call(pool), [Call(pool), Call(pool)]
@@ -124,7 +124,7 @@ def test_calls_of_a_queue_that_no_thread_is_left_for_are_refused() -> None:
     assert pool.stop(TIMEOUT)
 
 
-def test_queue_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
+def test_a_queue_continues_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> None:
     queue, done = SerialQueue(pool, 1, 10), threading.Event()
     queue.submit(lambda: t.cast(t.Any, None).broken)
     queue.submit(done.set)
@@ -132,7 +132,7 @@ def test_queue_goes_on_after_a_job_that_raises(pool: Pool, caplog: t.Any) -> Non
     assert "a job failed" in caplog.text
 
 
-def test_long_queue_lets_others_in_between() -> None:
+def test_a_long_queue_lets_other_jobs_run_in_between() -> None:
     pool = Pool(1, 1000)
     queue, ran, gate, done = SerialQueue(pool, 1, 1000), [], Gate(), threading.Event()
     queue.submit(gate)
@@ -151,7 +151,7 @@ def test_long_queue_lets_others_in_between() -> None:
 # Waiters.
 
 
-def test_waiter_gets_what_came_before_it_waits() -> None:
+def test_a_waiter_gets_an_answer_that_arrived_earlier() -> None:
     waiter = Waiter()
     waiter.resolve(42)
     assert waiter.wait(0) is True
@@ -182,7 +182,7 @@ def test_waiter_gets_an_error() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.01, -1])
-def test_waiter_waits_no_longer_than_it_may(timeout: float) -> None:
+def test_a_waiter_waits_no_longer_than_its_timeout(timeout: float) -> None:
     assert Waiter().wait(timeout) is False
 
 
@@ -216,7 +216,7 @@ def test_timer_calls_in_the_order_of_time(timer: TimerThread) -> None:
     assert order == [-4, -3, -3, -2, -1]
 
 
-def test_timer_calls_at_its_time_not_before(timer: TimerThread) -> None:
+def test_a_timer_does_not_call_before_its_time(timer: TimerThread) -> None:
     called: list[float] = []
     done = threading.Event()
     deadline = time.monotonic() + 0.05
@@ -225,7 +225,7 @@ def test_timer_calls_at_its_time_not_before(timer: TimerThread) -> None:
     assert called[0] >= deadline
 
 
-def test_timer_wakes_up_for_an_earlier_one(timer: TimerThread) -> None:
+def test_a_timer_wakes_up_for_an_earlier_alarm(timer: TimerThread) -> None:
     done = threading.Event()
     timer.call_at(time.monotonic() + 1000, lambda: None)
     timer.call_at(time.monotonic() + 0.01, done.set)
@@ -250,7 +250,7 @@ class Big:
     def method(self) -> None: ...
 
 
-def test_canceled_alarm_lets_go_of_what_it_holds(timer: TimerThread) -> None:
+def test_a_canceled_alarm_releases_its_function(timer: TimerThread) -> None:
     big = Big()
     gone = weakref.ref(big)
     alarm = timer.call_at(time.monotonic() + 1000, big.method)
@@ -281,7 +281,7 @@ def test_alarm_is_called_once() -> None:
     assert alarm.canceled
 
 
-def test_timer_goes_on_after_a_function_that_raises(timer: TimerThread, caplog: t.Any) -> None:
+def test_a_timer_continues_after_a_function_that_raises(timer: TimerThread, caplog: t.Any) -> None:
     done = threading.Event()
     timer.call_at(0, lambda: t.cast(t.Any, None).broken)
     timer.call_at(0, done.set)
@@ -290,7 +290,7 @@ def test_timer_goes_on_after_a_function_that_raises(timer: TimerThread, caplog: 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_timer_outlives_whatever_is_raised(timer: TimerThread, error: type[BaseException]) -> None:
+def test_a_timer_survives_any_exception(timer: TimerThread, error: type[BaseException]) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise error
@@ -342,5 +342,5 @@ def test_seconds(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e10, True, None, "1"])
-def test_what_is_no_time_to_wait(value: t.Any) -> None:
+def test_invalid_timeouts(value: t.Any) -> None:
     assert not is_seconds(value)

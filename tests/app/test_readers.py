@@ -97,7 +97,7 @@ def test_others_are_answered_while_one_reader_is_busy(
 
 @pytest.mark.parametrize("trust", ["trusting"], indirect=True)
 @pytest.mark.parametrize("at_once", [1, 5])
-def test_who_is_trusted_runs_all_in_one_thread(
+def test_quick_handlers_run_in_the_same_thread(
     serve: Serve,
     router: MemoryRouter,
     procedures: Procedures,
@@ -116,7 +116,7 @@ def test_who_is_trusted_runs_all_in_one_thread(
 
 
 @pytest.mark.parametrize("trust", ["trusting"], indirect=True)
-def test_handler_that_waits_for_an_answer_has_it_read_at_once(
+def test_the_answer_for_a_waiting_handler_is_read_at_once(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LeaderFollowers, "WATCH", 60)
@@ -133,7 +133,7 @@ def test_handler_that_waits_for_an_answer_has_it_read_at_once(
         assert router.call("com.example.ask", f"{number}") == [f"{number}"] * 2
 
 
-def test_what_came_with_a_slow_one_does_not_wait_for_it(
+def test_calls_that_arrive_with_a_slow_one_do_not_wait_for_it(
     serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LeaderFollowers, "WATCH", 0.2)  # it still looks when the calls come
@@ -153,7 +153,7 @@ def test_what_came_with_a_slow_one_does_not_wait_for_it(
 
 
 @pytest.mark.parametrize("trust", ["trusting"], indirect=True)
-def test_what_came_with_one_that_waits_for_an_answer_does_not_wait_for_it(
+def test_calls_that_arrive_with_a_waiting_one_do_not_wait_for_it(
     serve: Serve,
     router: MemoryRouter,
     procedures: Procedures,
@@ -205,7 +205,7 @@ def test_answer_is_sent_if_no_other_answer_follows(
         assert answer.result(TIMEOUT).args[0]
 
 
-def test_handlers_that_wait_and_those_that_do_not_take_turns(
+def test_waiting_and_quick_handlers_alternate(
     serve: Serve, router: MemoryRouter, procedures: Procedures
 ) -> None:
     router.register("com.shop.echo", lambda *args: args[0])
@@ -264,7 +264,7 @@ def test_handler_may_stop_the_client(serve: Serve, router: MemoryRouter) -> None
     eventually(lambda: not our_threads())
 
 
-def test_nothing_is_kept_of_a_call(serve: Serve, router: MemoryRouter) -> None:
+def test_no_reference_to_a_call_is_kept(serve: Serve, router: MemoryRouter) -> None:
     class Payload(str):
         pass
 
@@ -286,7 +286,7 @@ def test_nothing_is_kept_of_a_call(serve: Serve, router: MemoryRouter) -> None:
     eventually(lambda: [ref() for ref in seen] == [None] * 6)
 
 
-def test_job_that_came_before_an_error_is_run() -> None:
+def test_a_job_that_arrived_before_an_error_runs() -> None:
     pool = Pool(1, 10)
     ran = threading.Event()
     reads = iter([[ran.set]])

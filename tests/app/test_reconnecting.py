@@ -35,9 +35,7 @@ Threads = concurrent.futures.ThreadPoolExecutor
 # Who waits.
 
 
-def test_everything_that_waits_fails_at_once(
-    serve: Serve, router: MemoryRouter, threads: Threads
-) -> None:
+def test_waiting_calls_fail_at_once(serve: Serve, router: MemoryRouter, threads: Threads) -> None:
     client = serve()[1].client
     router.hold(ADD)
     waiting = [threads.submit(client.call, ADD, number) for number in range(5)]
@@ -158,7 +156,9 @@ def test_everything_is_registered_and_subscribed_again(serve: Serve, router: Mem
     assert [each.options for each in router.sent(m.Subscribe)] == [{"get_retained": True}] * 4
 
 
-def test_it_tries_again_until_the_router_is_back(serve: Serve, router: MemoryRouter) -> None:
+def test_the_client_tries_again_until_the_router_is_back(
+    serve: Serve, router: MemoryRouter
+) -> None:
     client = serve(lambda wamp: wamp.callee(add), WAMP_RECONNECT_MAX=0.06)[1].client
     router.down = True
     router.drop()
@@ -173,7 +173,7 @@ def test_it_tries_again_until_the_router_is_back(serve: Serve, router: MemoryRou
     assert router.call(ADD, 1) == 2
 
 
-def test_router_that_ends_every_session_at_once_is_joined_ever_more_rarely(
+def test_pauses_grow_if_the_router_ends_every_session_at_once(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[int] = []
@@ -191,7 +191,7 @@ def test_router_that_ends_every_session_at_once_is_joined_ever_more_rarely(
     assert pauses == [0, 1, 2, 3]
 
 
-def test_router_that_is_not_up_yet_is_no_error(
+def test_a_router_that_is_not_running_yet_is_not_an_error(
     make_app: t.Any, router: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     router.down = True
@@ -207,7 +207,7 @@ def test_router_that_is_not_up_yet_is_no_error(
     assert router.call(ADD, 1) == 2
 
 
-def test_calls_go_through_as_soon_as_it_is_back(
+def test_calls_succeed_as_soon_as_the_router_is_back(
     serve: Serve, router: MemoryRouter, threads: Threads
 ) -> None:
     client = serve()[1].client
@@ -235,7 +235,7 @@ def test_calls_go_through_as_soon_as_it_is_back(
     assert client.call(ADD, 1) == 2
 
 
-def test_refused_declaration_is_asked_for_again(serve: Serve, router: MemoryRouter) -> None:
+def test_a_refused_declaration_is_requested_again(serve: Serve, router: MemoryRouter) -> None:
     router.refuse(ADD)
     client = serve(lambda wamp: wamp.callee(add))[1].client
     [declaration] = client.declarations
@@ -251,7 +251,9 @@ def test_refused_declaration_is_asked_for_again(serve: Serve, router: MemoryRout
 # Signs of life.
 
 
-def test_silent_router_is_given_up(serve: Serve, router: MemoryRouter, caplog: t.Any) -> None:
+def test_a_session_with_a_silent_router_is_ended(
+    serve: Serve, router: MemoryRouter, caplog: t.Any
+) -> None:
     client = serve(lambda wamp: wamp.callee(add), WAMP_HEARTBEAT=0.1)[1].client
     router.hold("com.example.held")
     future = client.with_options(timeout=TIMEOUT).submit("com.example.held")
@@ -264,14 +266,16 @@ def test_silent_router_is_given_up(serve: Serve, router: MemoryRouter, caplog: t
     assert router.call(ADD, 1) == 2
 
 
-def test_router_that_answers_pings_is_kept(serve: Serve, router: MemoryRouter) -> None:
+def test_a_session_with_a_router_that_answers_pings_is_kept(
+    serve: Serve, router: MemoryRouter
+) -> None:
     serve(WAMP_HEARTBEAT=0.1)
     [transport] = router.transports
     eventually(lambda: transport.pings >= 3)
     assert router.attempts == 1
 
 
-def test_router_that_talks_is_not_asked(serve: Serve, router: MemoryRouter) -> None:
+def test_no_ping_is_sent_to_an_active_router(serve: Serve, router: MemoryRouter) -> None:
     serve(lambda wamp: wamp.callee(add), WAMP_HEARTBEAT=30)
     [transport] = router.transports
     for number in range(10):

@@ -51,7 +51,7 @@ def test_a_view_has_its_endpoint_blueprint_and_rule(serve: Serve, router: Memory
     assert router.call("com.example.order", "green", cups="2") == expected
 
 
-def test_a_handler_that_is_no_view_has_none(serve: Serve, router: MemoryRouter) -> None:
+def test_a_handler_that_is_not_a_view_has_none(serve: Serve, router: MemoryRouter) -> None:
     app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(where))
 
     @app.route("/<path:anything>", methods=["POST"])
@@ -139,7 +139,7 @@ def test_a_blueprints_after_request_sees_what_it_sees_over_http(
     assert seen == [(201, {"ordered": True})] * 2
 
 
-def test_a_guard_that_compares_view_args_is_not_passed_by_another_type(
+def test_an_argument_of_another_type_does_not_pass_a_guard_of_view_args(
     serve: Serve, router: MemoryRouter
 ) -> None:
     app, wamp = serve()
@@ -206,7 +206,7 @@ def test_a_redirect_to_the_login_is_not_authorized(
     assert error.kwargs["location"].startswith(("/login", "https://id.example/login"))
 
 
-def test_an_unauthorized_handler_answers(serve: Serve, router: MemoryRouter) -> None:
+def test_the_apps_unauthorized_handler_answers(serve: Serve, router: MemoryRouter) -> None:
     app, wamp = serve()
     login(app, unauthorized_callback=lambda: (jsonify(please="log in"), 401))
     guarded(app, wamp)
@@ -282,7 +282,7 @@ def test_a_handler_that_redirects_is_answered_as_an_error(
         ({}, "localhost"),
     ],
 )
-def test_links_are_made_with_a_host_that_is_trusted(
+def test_links_use_a_trusted_host(
     serve: Serve, router: MemoryRouter, config: dict[str, t.Any], host: str
 ) -> None:
     def link() -> list[str]:
@@ -296,7 +296,7 @@ def test_links_are_made_with_a_host_that_is_trusted(
 @pytest.mark.parametrize(
     "part", ["a?b=1", "50%41", "a/b", "a;b", "é", "//host", "a+b", "\U0001f375"]
 )
-def test_a_uri_is_the_path_whatever_is_in_it(serve: Serve, router: MemoryRouter, part: str) -> None:
+def test_any_uri_is_the_path(serve: Serve, router: MemoryRouter, part: str) -> None:
     def seen() -> list[t.Any]:
         return [request.path, dict(request.args), request.get_json()]
 
@@ -330,7 +330,7 @@ class _Newer(Flask):
         return flask_versions.call_method(t.cast(Flask, super()), name, *args)
 
 
-def test_methods_that_take_the_context_are_given_it() -> None:
+def test_methods_that_need_the_context_get_it() -> None:
     app = _Newer("tests")
     with app.test_request_context():
         assert flask_versions.call_method(app, "preprocess_request") is None

@@ -143,7 +143,7 @@ def test_a_job_that_is_run_by_hand_runs_in_the_current_app(
     assert seen == ["one"]
 
 
-def test_schedule_is_imported_when_it_is_used() -> None:
+def test_the_schedule_library_is_imported_on_first_use() -> None:
     code = (
         "import sys; from flask import Flask; from flask_wamp import FlaskWAMP;"
         "wamp = FlaskWAMP(Flask('x')); assert 'schedule' not in sys.modules;"
@@ -164,7 +164,7 @@ def test_a_job_runs_on_a_worker_in_an_app_context(run: Run, calls: Calls) -> Non
     calls.next()
 
 
-def test_a_job_has_the_client_and_a_context_of_its_own(run: Run) -> None:
+def test_a_job_has_the_client_and_its_own_context(run: Run) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
     def job() -> None:
@@ -199,7 +199,7 @@ def test_a_job_with_a_session_calls(serve: Serve) -> None:
     assert answers.get(timeout=PATIENCE) == 3
 
 
-def test_a_failing_job_stops_nothing(
+def test_a_failing_job_does_not_stop_the_scheduler(
     run: Run, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -230,7 +230,7 @@ def test_a_failing_job_stops_nothing(
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_job_that_wants_to_exit_stops_nothing(
+def test_a_job_that_calls_exit_does_not_stop_the_scheduler(
     run: Run, calls: Calls, error: type[BaseException]
 ) -> None:
     def job() -> None:
@@ -242,7 +242,7 @@ def test_a_job_that_wants_to_exit_stops_nothing(
     calls.next()
 
 
-def test_a_teardown_function_that_raises_stops_nothing(
+def test_a_failing_teardown_function_does_not_stop_the_scheduler(
     run: Run, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, wamp = run()
@@ -279,7 +279,7 @@ def test_a_job_that_still_runs_is_not_started_again(
     )
 
 
-def test_a_slow_job_does_not_hold_up_others(run: Run, calls: Calls) -> None:
+def test_a_slow_job_does_not_delay_others(run: Run, calls: Calls) -> None:
     gate = threading.Event()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -304,7 +304,7 @@ def test_a_job_cancels_itself(run: Run, calls: Calls, canceled: t.Any) -> None:
     assert calls.empty
 
 
-def test_a_job_ends_when_it_was_meant_to(run: Run, calls: Calls) -> None:
+def test_a_job_ends_at_its_until(run: Run, calls: Calls) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.schedule.every(0.05).seconds.until(dt.timedelta(seconds=0.3)).do(calls)
 
@@ -341,20 +341,20 @@ def test_without_jobs_there_is_no_thread(run: Run) -> None:
     assert "wamp-scheduler" not in our_threads()
 
 
-def test_a_first_job_that_is_added_later_starts_it(run: Run, calls: Calls) -> None:
+def test_the_first_job_starts_the_scheduler(run: Run, calls: Calls) -> None:
     _, wamp = run()
     wamp.schedule.every(0.05).seconds.do(calls)
     calls.next()
     assert our_threads().count("wamp-scheduler") == 1
 
 
-def test_a_job_that_is_due_sooner_wakes_it(run: Run, calls: Calls) -> None:
+def test_a_job_that_is_due_sooner_wakes_the_scheduler(run: Run, calls: Calls) -> None:
     _, wamp = run(lambda wamp: wamp.schedule.every(10).hours.do(lambda: None))
     wamp.schedule.every(0.05).seconds.do(calls)
     calls.next()
 
 
-def test_stop_ends_it_and_start_begins_anew(run: Run, calls: Calls) -> None:
+def test_stop_ends_the_scheduler_and_start_starts_a_new_one(run: Run, calls: Calls) -> None:
     _, wamp = run(lambda wamp: wamp.schedule.every(0.05).seconds.do(calls))
     calls.next()
     wamp.stop()
@@ -434,7 +434,7 @@ def test_a_forked_child_runs_no_jobs(workers: str) -> None:
 # Which processes, which apps.
 
 
-def test_false_runs_none(run: Run, calls: Calls) -> None:
+def test_a_schedule_of_false_runs_no_jobs(run: Run, calls: Calls) -> None:
     _, wamp = run(lambda wamp: wamp.schedule.every(0.05).seconds.do(calls), WAMP_SCHEDULE=False)
     assert "wamp-scheduler" not in our_threads()
     eventually(lambda: wamp.schedule.jobs[0].should_run)
@@ -506,7 +506,7 @@ def test_an_interval_is_kept_when_the_clock_is_set(jump: float) -> None:
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
-def test_after_the_clock_was_set_it_runs_as_often_as_before(jump: float) -> None:
+def test_an_interval_stays_the_same_after_the_clock_is_set(jump: float) -> None:
     clock = SetClock()
     jobs = Scheduler(clock=clock)
     ran = []
@@ -616,7 +616,7 @@ def test_daylight_saving_time(noon_before: int, days: list[str]) -> None:
     assert [at[3:8] for _, at in runs["noon"]] == ["12:00"] * 2
 
 
-def test_a_next_run_that_is_not_disturbed_does_not_move() -> None:
+def test_a_next_run_stays_the_same() -> None:
     job = FlaskWAMP().schedule.every(10).seconds.do(lambda: None)
     assert job.next_run == job.next_run
     when = dt.datetime.now() + dt.timedelta(seconds=3)
@@ -698,7 +698,7 @@ def test_jobs_run_while_the_lease_is_held(process: Process, calls: Calls) -> Non
     assert calls.empty
 
 
-def test_the_others_are_told_when_a_job_is_due_next(process: Process, calls: Calls) -> None:
+def test_the_other_processes_learn_the_next_run(process: Process, calls: Calls) -> None:
     process.jobs.every(0.2).seconds.do(calls)
     process.jobs.every(10).hours.do(calls)
     process.start()
@@ -711,7 +711,7 @@ def test_the_others_are_told_when_a_job_is_due_next(process: Process, calls: Cal
     assert sorted(state.values()) == [pytest.approx(0.1, abs=0.2), pytest.approx(36000, abs=5)]
 
 
-def test_a_process_goes_on_where_another_stopped(process: Process, calls: Calls) -> None:
+def test_a_process_continues_the_schedule_of_another(process: Process, calls: Calls) -> None:
     job = process.jobs.every(10).seconds.do(calls)
     daily = process.jobs.every().day.at("10:30").do(calls)
     process.start()
@@ -728,7 +728,7 @@ def test_a_process_goes_on_where_another_stopped(process: Process, calls: Calls)
 
 
 @pytest.mark.parametrize("late", [-0.2, 0.0, 0.2])
-def test_what_travels_to_another_process_stays_a_whole_second(
+def test_next_runs_that_are_sent_to_other_processes_stay_whole_seconds(
     process: Process, calls: Calls, late: float
 ) -> None:
     """Else a process that takes over runs it a moment early, plans it anew, and runs it twice."""
@@ -744,7 +744,7 @@ def test_what_travels_to_another_process_stays_a_whole_second(
 @pytest.mark.parametrize(
     "due", [float("nan"), float("inf"), -float("inf"), 1e12, -1e12, 2**70, True, "1", [1]]
 )
-def test_odd_times_of_another_process_change_nothing(process: Process, due: t.Any) -> None:
+def test_invalid_times_of_another_process_are_ignored(process: Process, due: t.Any) -> None:
     job = process.jobs.every(10).seconds.do(lambda: None)
     process.start()
     (name,) = process.state
@@ -754,8 +754,8 @@ def test_odd_times_of_another_process_change_nothing(process: Process, due: t.An
     assert job.remaining == pytest.approx(5, abs=0.5)
 
 
-def test_names_of_functions_are_not_told(process: Process) -> None:
-    process.jobs.every(10).seconds.do(test_names_of_functions_are_not_told)
+def test_names_of_functions_are_not_sent(process: Process) -> None:
+    process.jobs.every(10).seconds.do(test_names_of_functions_are_not_sent)
     process.start()
     (name,) = process.state
     assert "names" not in name
@@ -777,7 +777,7 @@ def test_a_job_that_cancels_itself_is_canceled_everywhere(process: Process) -> N
     assert process.jobs.jobs == []
 
 
-def test_two_jobs_of_the_same_function_are_told_apart(process: Process, calls: Calls) -> None:
+def test_two_jobs_of_one_function_are_distinguished(process: Process, calls: Calls) -> None:
     jobs = [process.jobs.every(10).seconds.do(calls, number) for number in range(2)]
     process.start()
     first, second = process.state
@@ -787,9 +787,7 @@ def test_two_jobs_of_the_same_function_are_told_apart(process: Process, calls: C
     assert jobs[1].remaining == pytest.approx(5, abs=0.5)
 
 
-def test_what_another_process_ran_in_silence_is_not_run_again(
-    process: Process, calls: Calls
-) -> None:
+def test_a_job_that_another_process_ran_is_not_run_again(process: Process, calls: Calls) -> None:
     job = process.jobs.every(10).seconds.do(calls)
     process.start()
     process.lease.held_elsewhere = True
@@ -813,7 +811,7 @@ def test_missed_job_is_run_late(process: Process, calls: Calls) -> None:
     eventually(lambda: job.remaining > 35000)
 
 
-def test_what_was_planned_long_before_the_start_is_planned_anew(
+def test_a_next_run_long_before_the_start_is_scheduled_again(
     process: Process, calls: Calls
 ) -> None:
     job: Job = process.jobs.every(10).seconds.do(calls)

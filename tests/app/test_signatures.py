@@ -115,7 +115,7 @@ def test_missing_argument_below_a_wrapper_that_fills_nothing(handle: Handle) -> 
     assert errors(lambda: call("eve", "x")) == [([1], "int_parsing")]
 
 
-def test_signature_of_the_outermost_decorator_counts(handle: Handle) -> None:
+def test_the_signature_of_the_outermost_decorator_applies(handle: Handle) -> None:
     call = handle(passing(narrowing(profile)))
     assert call("3") == ["ann", 3]
     assert errors(lambda: call(3, 4)) == [([1], "unexpected_positional_argument")]
@@ -134,7 +134,7 @@ def test_filled_view_takes_its_payload_from_the_request(handle: Handle) -> None:
     assert call(name="ann") == "ann"
 
 
-def test_filled_parameter_that_is_not_there(make_app: MakeApp) -> None:
+def test_an_unknown_filled_parameter(make_app: MakeApp) -> None:
     with pytest.raises(ValueError, match="filled='usr': the function has no such parameter"):
         FlaskWAMP(make_app()).callee(".f", filled=["usr"])(profile)
     with pytest.raises(ValueError, match="filled='user' must be a list of parameter names"):
@@ -155,7 +155,7 @@ def test_type_error_of_the_handler_is_its_own(handle: Handle) -> None:
 
 
 @pytest.mark.parametrize("validate", [True, False])
-def test_parameter_with_an_underscore_is_not_the_callers(handle: Handle, validate: bool) -> None:
+def test_a_caller_cannot_set_a_parameter_with_an_underscore(handle: Handle, validate: bool) -> None:
     def f(name: str, _admin: bool = False, count: int = 1) -> list[t.Any]:
         return [name, _admin, count]
 
@@ -193,7 +193,7 @@ def test_decorator_may_set_a_default(handle: Handle) -> None:
     assert call("tea", limit="5") == ["tea", 5]
 
 
-def test_defaults_of_pydantic_and_defaults_that_can_be_changed(handle: Handle) -> None:
+def test_pydantic_defaults_and_mutable_defaults(handle: Handle) -> None:
     def f(a: int = Field(default=1, gt=0), b: list[int] = [], c: str = "c") -> list[t.Any]:  # noqa: B006
         b.append(a)
         return [a, b, c]
@@ -230,7 +230,9 @@ def test_annotation_while_joined(serve: Serve, router: MemoryRouter) -> None:
     assert router.topics == set()
 
 
-def test_annotation_of_what_is_not_validated(serve: Serve, router: MemoryRouter) -> None:
+def test_an_unvalidated_handler_may_have_unresolvable_annotations(
+    serve: Serve, router: MemoryRouter
+) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".a", validate=False)(unresolvable)
         wamp.on_session_join(lambda session: None)

@@ -110,7 +110,9 @@ def folder(tmp_path: Path, listener: Listener) -> Path:
     ],
     ids=["routes", "command", "import", "script", "pytest"],
 )
-def test_does_not_connect(folder: Path, listener: Listener, args: list[str], output: str) -> None:
+def test_commands_and_shells_do_not_connect(
+    folder: Path, listener: Listener, args: list[str], output: str
+) -> None:
     done = run(*args, cwd=folder)
     assert output in done.stdout, done.stderr
     listener.close()
@@ -124,7 +126,7 @@ def test_command_that_uses_the_client_connects(folder: Path, listener: Listener)
     assert listener.count >= 1
 
 
-def test_environment_says_no(folder: Path, listener: Listener) -> None:
+def test_an_environment_variable_prevents_the_start(folder: Path, listener: Listener) -> None:
     done = run("-m", "flask", "busy", cwd=folder, FLASK_WAMP_AUTOSTART="false")
     assert done.stdout == "NotJoined\n", done.stderr
     listener.close()
@@ -134,7 +136,9 @@ def test_environment_says_no(folder: Path, listener: Listener) -> None:
 # The first request, in servers nobody recognizes.
 
 
-def test_request_in_a_test_does_not_connect(make_app: t.Any, router: MemoryRouter) -> None:
+def test_request_in_a_test_commands_and_shells_do_not_connect(
+    make_app: t.Any, router: MemoryRouter
+) -> None:
     app = make_app()
     FlaskWAMP(app)
     app.test_client().get("/")
@@ -143,7 +147,7 @@ def test_request_in_a_test_does_not_connect(make_app: t.Any, router: MemoryRoute
 
 
 @pytest.mark.parametrize(("autostart", "attempts"), [("auto", 1), ("lazy", 1), (False, 0)])
-def test_first_request_connects_elsewhere(
+def test_the_first_request_connects_outside_tests(
     make_app: t.Any, router: MemoryRouter, autostart: t.Any, attempts: int
 ) -> None:
     app = make_app(WAMP_AUTOSTART=autostart)
@@ -166,7 +170,7 @@ def test_first_request_may_call(make_app: t.Any, router: MemoryRouter) -> None:
     assert app.test_client().get("/").text == "3"
 
 
-def test_an_event_that_is_published_at_once_reaches_the_own_subscriber(
+def test_an_event_published_in_the_first_request_reaches_the_apps_subscriber(
     make_app: t.Any, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread may publish before the reader does anything else with the new session."""

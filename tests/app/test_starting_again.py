@@ -25,7 +25,7 @@ def is_gone(gone: weakref.ref[t.Any]) -> bool:
     return gone() is None
 
 
-def test_what_served_before_the_stop_is_let_go(router: MemoryRouter, serve: Serve) -> None:
+def test_objects_from_before_the_stop_are_released(router: MemoryRouter, serve: Serve) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".here")(lambda: "here")
         wamp.subscriber(".all")(lambda: None)

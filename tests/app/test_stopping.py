@@ -15,7 +15,9 @@ from tests.conftest import eventually, our_threads
 from tests.support.memory import TIMEOUT, MemoryRouter
 
 
-def test_everything_is_taken_back_before_goodbye(serve: Serve, router: MemoryRouter) -> None:
+def test_registrations_and_subscriptions_are_removed_before_goodbye(
+    serve: Serve, router: MemoryRouter
+) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee(".a")(lambda: None)
         wamp.callee(".b")(lambda: None)
@@ -53,7 +55,7 @@ def test_running_call_is_answered_before_goodbye(serve: Serve, router: MemoryRou
     assert type(router.messages[-1]) is m.Goodbye
 
 
-def test_handler_that_does_not_end_is_left_behind(serve: Serve, router: MemoryRouter) -> None:
+def test_stop_does_not_wait_forever_for_a_handler(serve: Serve, router: MemoryRouter) -> None:
     began, gate = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -92,7 +94,7 @@ def test_stopping_twice_and_before_the_start(serve: Serve, router: MemoryRouter)
     assert len(router.sent(m.Goodbye)) == 1
 
 
-def test_stopping_what_was_never_started(make_app: t.Any, router: MemoryRouter) -> None:
+def test_stopping_a_client_that_was_never_started(make_app: t.Any, router: MemoryRouter) -> None:
     wamp = FlaskWAMP(make_app())
     wamp.stop()
     assert router.attempts == 0
@@ -185,7 +187,7 @@ def test_client_as_a_context_manager(make_app: t.Any, router: MemoryRouter) -> N
     assert client.session is None
 
 
-def test_waiting_for_what_does_not_come(make_app: t.Any, router: MemoryRouter) -> None:
+def test_waiting_for_a_session_that_does_not_join(make_app: t.Any, router: MemoryRouter) -> None:
     router.down = True
     wamp = FlaskWAMP(make_app(WAMP_CONNECT_TIMEOUT=0.05))
     for timeout in (0.01, None):
@@ -242,7 +244,7 @@ def test_states_of_the_client(serve: Serve, router: MemoryRouter) -> None:
         (1.0, True, 0.3, 0.6),
     ],
 )
-def test_linger_and_drain_stay_below_what_the_server_leaves(
+def test_linger_and_drain_stay_below_the_servers_timeout(
     make_app: t.Any, grace: float | None, restarting: bool, linger: float, drain: float
 ) -> None:
     client = FlaskWAMP(make_app(WAMP_AUTOSTART=False)).client
@@ -254,9 +256,7 @@ def test_linger_and_drain_stay_below_what_the_server_leaves(
         assert sum(client.start_policy.limits(10.0)) <= 0.9 * grace + 1e-9
 
 
-def test_a_stop_that_takes_longer_than_the_server_leaves_it_is_cut_short(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_a_stop_ends_before_the_servers_timeout(serve: Serve, router: MemoryRouter) -> None:
     gate, entered = threading.Event(), threading.Event()
 
     def slow() -> None:

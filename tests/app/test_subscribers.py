@@ -45,7 +45,7 @@ def test_payload_reaches_the_subscriber(subscribe: Subscribe, router: MemoryRout
     eventually(lambda: seen == [(1, "default", None), (2, "x", [3])])
 
 
-def test_result_of_a_subscriber_goes_nowhere(subscribe: Subscribe, router: MemoryRouter) -> None:
+def test_the_result_of_a_subscriber_is_dropped(subscribe: Subscribe, router: MemoryRouter) -> None:
     done = threading.Event()
 
     def on_topic() -> object:
@@ -72,7 +72,7 @@ def test_async_subscriber(subscribe: Subscribe, router: MemoryRouter) -> None:
     assert done.wait(TIMEOUT)
 
 
-def test_own_event_reaches_own_subscriber_where_asked_for(
+def test_an_own_event_reaches_the_own_subscriber_with_exclude_me_off(
     subscribe: Subscribe, router: MemoryRouter
 ) -> None:
     seen: list[int] = []
@@ -164,7 +164,7 @@ def test_meta_has_the_real_topic_of_a_pattern(serve: Serve, router: MemoryRouter
     eventually(lambda: seen == [f"{TOPIC}.deeper"])
 
 
-def test_consume_ignores_what_it_does_not_know(serve: Serve, router: MemoryRouter) -> None:
+def test_consume_ignores_unknown_options(serve: Serve, router: MemoryRouter) -> None:
     seen: list[str] = []
     serve(lambda wamp: wamp.consume(topic="com.example.topic", roles=["x"], x=1)(seen.append))
     router.publish(TOPIC, "hello")
@@ -183,7 +183,7 @@ def test_events_are_handled_in_order(subscribe: Subscribe, router: MemoryRouter)
     assert seen == list(range(500))
 
 
-def test_event_waits_for_the_one_before(subscribe: Subscribe, router: MemoryRouter) -> None:
+def test_an_event_waits_for_the_previous_one(subscribe: Subscribe, router: MemoryRouter) -> None:
     began, may_end, seen = threading.Event(), threading.Event(), []
 
     def on_topic(x: int) -> None:
@@ -201,7 +201,7 @@ def test_event_waits_for_the_one_before(subscribe: Subscribe, router: MemoryRout
     assert seen == [(what, x) for x in range(3) for what in ("begin", "end")]
 
 
-def test_concurrency_gives_up_the_order(subscribe: Subscribe, router: MemoryRouter) -> None:
+def test_concurrency_does_not_keep_the_order(subscribe: Subscribe, router: MemoryRouter) -> None:
     barrier = threading.Barrier(3)
     seen: list[int] = []
 

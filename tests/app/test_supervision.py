@@ -151,7 +151,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("where", "error"), BROKEN, ids=lambda value: str(value) or "closed")
-def test_reader_outlives_a_broken_log(
+def test_the_reader_survives_a_failing_log_handler(
     serve: Serve, router: MemoryRouter, where: str, error: BaseException
 ) -> None:
     _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000)
@@ -163,7 +163,7 @@ def test_reader_outlives_a_broken_log(
 
 
 @pytest.mark.parametrize(("where", "error"), BROKEN, ids=lambda value: str(value) or "closed")
-def test_peer_joins_again_though_the_log_is_broken(
+def test_the_peer_joins_again_despite_a_failing_log_handler(
     serve: Serve, router: MemoryRouter, where: str, error: BaseException
 ) -> None:
     _, wamp = serve(declare, **QUICK)
@@ -180,7 +180,7 @@ def test_peer_joins_again_though_the_log_is_broken(
     assert wamp.health()["joined"]
 
 
-def test_client_joins_though_the_log_is_broken(join: t.Any, router: MemoryRouter) -> None:
+def test_the_client_joins_despite_a_failing_log_handler(join: t.Any, router: MemoryRouter) -> None:
     """Each line of a join may be logged, at whatever level."""
     logger = logging.getLogger("flask_wamp")
     level = logger.level
@@ -195,7 +195,7 @@ def test_client_joins_though_the_log_is_broken(join: t.Any, router: MemoryRouter
         logger.setLevel(level)
 
 
-def test_refused_procedure_is_tried_again_though_the_log_is_broken(
+def test_a_refused_procedure_is_tried_again_despite_a_failing_log_handler(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flask_wamp.peer.registrar.RETRY_MIN", 0.01)
@@ -208,7 +208,7 @@ def test_refused_procedure_is_tried_again_though_the_log_is_broken(
         assert router.call("com.example.add", 1, 2) == 3
 
 
-def test_health_says_so_when_a_thread_has_ended(serve: Serve) -> None:
+def test_health_shows_a_thread_that_has_ended(serve: Serve) -> None:
     _, wamp = serve(declare)
     peer = wamp.client.peer
     assert peer is not None and peer.is_alive
@@ -262,9 +262,7 @@ def test_listener_that_raises_does_not_block_the_others(
     assert type(router.messages[-1]) is m.Goodbye
 
 
-def test_listener_that_does_not_leave_in_time_is_left_behind(
-    serve: Serve, router: MemoryRouter
-) -> None:
+def test_stop_does_not_wait_forever_for_a_listener(serve: Serve, router: MemoryRouter) -> None:
     gate = threading.Event()
 
     class Stuck(Listener):
@@ -282,7 +280,7 @@ def test_listener_that_does_not_leave_in_time_is_left_behind(
     eventually(lambda: not our_threads())
 
 
-def test_listener_that_was_removed_hears_no_more(serve: Serve, router: MemoryRouter) -> None:
+def test_a_removed_listener_is_not_notified(serve: Serve, router: MemoryRouter) -> None:
     listener = Listener(KeyError())
     _, wamp = serve(declare, **QUICK)
     peer = wamp.client.peer
@@ -302,7 +300,7 @@ def test_listener_that_was_removed_hears_no_more(serve: Serve, router: MemoryRou
 # Declarations.
 
 
-def test_timer_of_an_old_session_asks_for_nothing_in_the_new_one(
+def test_a_timer_of_an_old_session_sends_nothing_in_the_new_one(
     serve: Serve, router: MemoryRouter
 ) -> None:
     router.refuse("com.example.add")
@@ -320,7 +318,7 @@ def test_timer_of_an_old_session_asks_for_nothing_in_the_new_one(
     assert len(router.sent(m.Register)) == count
 
 
-def test_procedure_that_cannot_be_asked_for_holds_up_no_other(
+def test_a_procedure_that_cannot_be_registered_does_not_delay_others(
     serve: Serve, router: MemoryRouter
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -357,7 +355,7 @@ class Companion:
     def forget_parents(self) -> None: ...
 
 
-def test_stop_never_raises_and_goes_on(serve: Serve, router: MemoryRouter) -> None:
+def test_stop_never_raises_and_completes(serve: Serve, router: MemoryRouter) -> None:
     _, wamp = serve(declare)
     wamp.client.closeables.insert(0, Companion())
     wamp.stop()
@@ -365,7 +363,7 @@ def test_stop_never_raises_and_goes_on(serve: Serve, router: MemoryRouter) -> No
     eventually(lambda: not our_threads())
 
 
-def test_stop_needs_no_new_thread(
+def test_stop_starts_no_thread(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -406,7 +404,7 @@ AT_EXIT = """
 """
 
 
-def test_process_that_ends_says_goodbye() -> None:
+def test_a_process_that_exits_sends_goodbye() -> None:
     """From Python 3.12 on, no thread can be started any more when this stop runs."""
     with SocketRouter() as router:
         answer_meta(router)
@@ -420,7 +418,7 @@ def test_process_that_ends_says_goodbye() -> None:
 # What waits.
 
 
-def test_bytes_of_waiting_events_are_bounded(serve: Serve, router: MemoryRouter) -> None:
+def test_the_bytes_of_waiting_events_are_limited(serve: Serve, router: MemoryRouter) -> None:
     gate, begun = threading.Event(), threading.Event()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -446,7 +444,7 @@ def test_bytes_of_waiting_events_are_bounded(serve: Serve, router: MemoryRouter)
     eventually(lambda: wamp.health()["in_hand"] == {"running": 0, "waiting": 0})
 
 
-def test_calls_that_all_threads_wait_for_are_refused(
+def test_calls_are_refused_if_all_threads_wait(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty handlers call into their own process, where three threads have to do for all."""
@@ -475,7 +473,7 @@ def test_calls_that_all_threads_wait_for_are_refused(
 
 
 @pytest.mark.parametrize("answer", [None, "two", [1], {"a": 1}, 1.5, True])
-def test_stop_survives_a_router_that_counts_in_nonsense(
+def test_stop_survives_an_invalid_count_of_the_router(
     serve: Serve, router: MemoryRouter, answer: object
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:

@@ -36,9 +36,7 @@ def test_an_error_is_logged_and_signalled(
     assert record.exc_info[1] is problem
 
 
-def test_a_receiver_that_fails_changes_nothing(
-    serve: Serve, router: MemoryRouter, told: Told
-) -> None:
+def test_a_failing_receiver_has_no_effect(serve: Serve, router: MemoryRouter, told: Told) -> None:
     def task() -> None:
         raise ValueError("no")
 
@@ -55,7 +53,7 @@ def test_a_receiver_that_fails_changes_nothing(
         assert told.next() == "next"
 
 
-def test_stop_runs_what_waits(serve: Serve, router: MemoryRouter, told: Told) -> None:
+def test_stop_runs_waiting_tasks(serve: Serve, router: MemoryRouter, told: Told) -> None:
     gate = threading.Event()
 
     def task(x: int) -> None:
@@ -78,7 +76,7 @@ def test_stop_runs_what_waits(serve: Serve, router: MemoryRouter, told: Told) ->
     assert [told.next() for _ in range(3)] == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_stop_runs_what_is_added_while_it_waits(
+def test_stop_runs_tasks_that_are_added_while_it_waits(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     gate = threading.Event()

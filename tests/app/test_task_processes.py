@@ -78,14 +78,14 @@ def test_runs_in_another_process_with_an_app_context(
         wait_until_idle()
 
 
-def test_computes(add: t.Callable[..., None], reports: Reports) -> None:
+def test_a_task_computes(add: t.Callable[..., None], reports: Reports) -> None:
     add(task_app.compute, reports.address, 1000)
     report = reports.next()
     assert report["result"] == 332833500
     report.answer()
 
 
-def test_as_many_as_cpus_run_at_once_and_are_used_again(
+def test_as_many_processes_as_cpus_run_and_are_reused(
     add: t.Callable[..., None], reports: Reports
 ) -> None:
     cpus = os.cpu_count() or 1
@@ -102,7 +102,7 @@ def test_as_many_as_cpus_run_at_once_and_are_used_again(
     last.answer()
 
 
-def test_nothing_starts_before_it_is_needed() -> None:
+def test_no_process_starts_before_it_is_needed() -> None:
     code = (
         "import sys; from tests.support import task_app; "
         "assert 'flask_wamp.tasks.processes' not in sys.modules; "
@@ -178,7 +178,7 @@ def test_app_of_a_factory(module: Module, reports: Reports) -> None:
     stop(app)
 
 
-def test_app_of_a_factory_with_arguments_is_made_as_flask_app_says(
+def test_an_app_of_a_factory_with_arguments_is_created_as_flask_app_says(
     module: Module, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = module.write(FACTORY.format(parameters="wares", more="app.config['SHOP'] = wares"))
@@ -216,7 +216,7 @@ def test_error_names_an_app_that_cannot_be_imported(
     stop(shop.app)
 
 
-def test_it_does_not_serve_http_at_import(module: Module, reports: Reports) -> None:
+def test_a_task_process_does_not_serve_http_at_import(module: Module, reports: Reports) -> None:
     source = FACTORY.format(parameters="", more="")
     shop = module.write(source)
     app = shop.create_app()
@@ -226,7 +226,7 @@ def test_it_does_not_serve_http_at_import(module: Module, reports: Reports) -> N
     stop(app)
 
 
-def test_it_does_not_connect_nor_start_at_import(module: Module, reports: Reports) -> None:
+def test_a_task_process_does_not_connect_at_import(module: Module, reports: Reports) -> None:
     """What a script would do where it serves."""
     started = """
     wamp = app.extensions["wamp"]
@@ -250,7 +250,7 @@ def test_it_does_not_connect_nor_start_at_import(module: Module, reports: Report
 # Misuse.
 
 
-def test_what_cannot_be_pickled_is_refused_at_once(add: t.Callable[..., None]) -> None:
+def test_arguments_that_cannot_be_pickled_are_refused_at_once(add: t.Callable[..., None]) -> None:
     def local() -> None: ...
 
     with pytest.raises(TypeError, match=r"test_task_processes\.test_.*<lambda> cannot run"):
@@ -305,7 +305,7 @@ def test_an_error_that_cannot_be_pickled_comes_back_as_text(
     assert "raise Awkward(" in str(error.__cause__)
 
 
-def test_sys_exit_ends_the_task_only(
+def test_sys_exit_ends_only_the_task(
     add: t.Callable[..., None], reports: Reports, failures: queue.SimpleQueue[BaseException]
 ) -> None:
     add(task_app.report, reports.address)
@@ -347,7 +347,7 @@ def test_a_process_that_is_killed_fails_its_task_and_is_replaced(
     second.answer()
 
 
-def test_an_idle_process_that_is_killed_costs_no_task(
+def test_killing_an_idle_process_fails_no_task(
     add: t.Callable[..., None], reports: Reports, failures: queue.SimpleQueue[BaseException]
 ) -> None:
     add(task_app.report, reports.address)
@@ -362,7 +362,7 @@ def test_an_idle_process_that_is_killed_costs_no_task(
     assert failures.empty()
 
 
-def test_ctrl_c_is_the_parents(add: t.Callable[..., None], reports: Reports) -> None:
+def test_only_the_parent_handles_ctrl_c(add: t.Callable[..., None], reports: Reports) -> None:
     add(task_app.report, reports.address)
     first = reports.next()
     os.kill(first["pid"], signal.SIGINT)
@@ -405,7 +405,7 @@ def test_sigterm_before_the_first_task_loses_nothing(
     assert failures.empty()
 
 
-def test_in_a_server_with_a_python_inside(
+def test_a_server_that_embeds_python_runs_tasks(
     add: t.Callable[..., None], reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
@@ -413,7 +413,7 @@ def test_in_a_server_with_a_python_inside(
     reports.next().answer()
 
 
-def test_without_a_python_the_task_fails(
+def test_a_task_fails_without_a_python_executable(
     add: t.Callable[..., None],
     failures: queue.SimpleQueue[BaseException],
     monkeypatch: pytest.MonkeyPatch,
@@ -458,7 +458,7 @@ def test_stop_waits_for_tasks(
     assert failures.empty()
 
 
-def test_stop_ends_what_takes_too_long(
+def test_stop_kills_tasks_that_take_too_long(
     reports: Reports,
     make_app: t.Callable[..., Flask],
     module: Module,

@@ -112,7 +112,7 @@ add_to(app, fail)
     assert 'raise Unwilling("no")' in err
 
 
-def test_exit_of_the_parent_runs_what_waits(
+def test_exit_of_the_parent_runs_waiting_tasks(
     script: t.Callable[..., t.Any], reports: Reports
 ) -> None:
     process = script("for n in range(10): add_to(app, task, address, n=n)")
@@ -136,7 +136,7 @@ AT_THE_END = pytest.mark.skipif(
     "patch", ["", pytest.param(PATCH, marks=AT_THE_END)], ids=["threads", "gevent"]
 )
 @pytest.mark.parametrize("begun", [True, False])
-def test_ctrl_c_runs_what_waits(
+def test_ctrl_c_runs_waiting_tasks(
     script: t.Callable[..., t.Any], reports: Reports, patch: str, begun: bool
 ) -> None:
     """It goes to all processes of a terminal, also to one that has just been started."""
@@ -170,7 +170,9 @@ def test_death_of_the_parent_leaves_no_process(
         report.wait_for_end()
 
 
-def test_a_fork_does_not_keep_them_alive(script: t.Callable[..., t.Any], reports: Reports) -> None:
+def test_a_fork_does_not_keep_task_processes_alive(
+    script: t.Callable[..., t.Any], reports: Reports
+) -> None:
     source = """
 add_to(app, forever, address)
 wait()
@@ -187,7 +189,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     report.wait_for_end()
 
 
-def test_what_a_task_forks_does_not_hide_its_end(
+def test_a_child_of_a_task_does_not_hide_its_end(
     script: t.Callable[..., t.Any], reports: Reports
 ) -> None:
     """The parent sees the end of a process though a child of it lives."""

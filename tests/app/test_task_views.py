@@ -92,7 +92,7 @@ def test_does_not_run_after_an_exception(site: Site, told: Told, propagates: boo
     assert_nothing_runs(site, told)
 
 
-def test_runs_after_an_exception_that_the_app_answers_well(site: Site, told: Told) -> None:
+def test_runs_after_an_exception_that_the_app_handles(site: Site, told: Told) -> None:
     site.app.register_error_handler(KeyError, lambda error: "never mind")
 
     @site.view
@@ -104,7 +104,7 @@ def test_runs_after_an_exception_that_the_app_answers_well(site: Site, told: Tol
     assert told.next() == "ran"
 
 
-def test_the_last_response_counts(site: Site, told: Told) -> None:
+def test_the_last_response_decides(site: Site, told: Told) -> None:
     @site.view
     def view() -> str:
         background_tasks.add(told.put, "ran")
@@ -138,7 +138,7 @@ def test_a_before_request_function_may_add(site: Site, told: Told) -> None:
     assert told.next() == "ran"
 
 
-def test_a_view_called_by_a_handler_is_a_request_of_its_own(
+def test_a_view_called_by_a_handler_is_a_separate_request(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     def view() -> str:
@@ -233,19 +233,19 @@ def test_runs_again_after_a_stop(site: Site, told: Told) -> None:
 # Misuse.
 
 
-def test_outside_of_an_answer_it_says_what_to_do(site: Site) -> None:
+def test_the_error_outside_an_answer_says_what_to_do(site: Site) -> None:
     with pytest.raises(RuntimeError, match="handler or an HTTP view"):
         background_tasks.add(print)
     with site.app.app_context(), pytest.raises(RuntimeError, match="call f itself"):
         background_tasks.add(print)
 
 
-def test_an_app_without_the_extension_is_told(make_app: MakeApp) -> None:
+def test_the_error_of_an_app_without_the_extension_says_so(make_app: MakeApp) -> None:
     with make_app().test_request_context(), pytest.raises(RuntimeError, match="FlaskWAMP"):
         background_tasks.add(print)
 
 
-def test_what_is_no_function_is_refused(site: Site) -> None:
+def test_a_task_that_is_not_a_function_is_refused(site: Site) -> None:
     with site.app.test_request_context():
         with pytest.raises(TypeError, match=r"add\(f, 1, 2\)"):
             background_tasks.add(print("now"))  # type: ignore[arg-type, func-returns-value]

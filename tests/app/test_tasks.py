@@ -81,7 +81,7 @@ def test_a_status_of_400_or_more_is_an_error(
     assert told.empty()
 
 
-def test_runs_after_what_an_error_handler_answers(
+def test_runs_after_the_result_of_an_error_handler(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     def fail() -> None:
@@ -141,7 +141,7 @@ def test_tasks_of_one_answer_run_in_order(serve: Serve, router: MemoryRouter, to
     assert [told.next() for _ in range(20)] == list(range(20))
 
 
-def test_one_that_fails_does_not_stop_the_next(
+def test_a_failing_task_does_not_stop_the_next(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     def fail() -> None:
@@ -184,7 +184,7 @@ def test_async_handlers_and_tasks(serve: Serve, router: MemoryRouter, told: Told
 # Its context.
 
 
-def test_context_is_its_own(serve: Serve, router: MemoryRouter, told: Told) -> None:
+def test_a_task_has_its_own_context(serve: Serve, router: MemoryRouter, told: Told) -> None:
     def task() -> None:
         told.put(("task", g.get("value"), has_request_context()))
         g.value = "the task's"
@@ -223,7 +223,7 @@ def test_teardown_gets_the_error(
     assert failed.next() == (app, task, problem, True)
 
 
-def test_invocation_is_readable_and_the_client_is_there(
+def test_a_task_has_the_invocation_and_the_client(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     def task() -> None:
@@ -243,7 +243,9 @@ def test_invocation_is_readable_and_the_client_is_there(
     assert answer.progress == []
 
 
-def test_message_is_not_left_behind(serve: Serve, router: MemoryRouter, told: Told) -> None:
+def test_the_message_is_released_after_the_task(
+    serve: Serve, router: MemoryRouter, told: Told
+) -> None:
     app, _ = serve(
         lambda wamp: wamp.callee(".add")(lambda: background_tasks.add(told.put, 1)), WAMP_WORKERS=1
     )
@@ -258,7 +260,7 @@ def test_message_is_not_left_behind(serve: Serve, router: MemoryRouter, told: To
     assert told.next() == (False, False)
 
 
-def test_of_a_handler_with_a_request_context_the_message_counts(
+def test_a_handler_with_a_request_context_runs_tasks_after_its_message(
     serve: Serve, router: MemoryRouter, told: Told
 ) -> None:
     gate = threading.Event()
@@ -323,7 +325,9 @@ def test_two_apps_at_once(make_app: MakeApp, told: Told) -> None:
 # How many.
 
 
-def test_tasks_that_wait_are_bounded(serve: Serve, router: MemoryRouter, told: Told) -> None:
+def test_the_number_of_waiting_tasks_is_limited(
+    serve: Serve, router: MemoryRouter, told: Told
+) -> None:
     """Tasks that take long, added faster than they end, must not fill the memory."""
     gate = threading.Event()
 

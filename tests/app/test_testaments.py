@@ -67,7 +67,7 @@ def test_options(client: Client, calls: Calls) -> None:
     ]
 
 
-def test_the_same_twice_is_one(client: Client, calls: Calls) -> None:
+def test_the_same_testament_twice_is_one(client: Client, calls: Calls) -> None:
     will = client.testament(TOPIC, 1)
     assert client.testament(TOPIC, 1) is will
     assert client.testament(TOPIC, 2) is not will
@@ -75,7 +75,7 @@ def test_the_same_twice_is_one(client: Client, calls: Calls) -> None:
     assert len(calls()) == 3
 
 
-def test_in_each_request(serve: Serve, calls: Calls) -> None:
+def test_a_request_may_make_a_testament(serve: Serve, calls: Calls) -> None:
     app, _ = serve()
 
     @app.before_request
@@ -105,7 +105,7 @@ def test_from_many_threads_at_once(client: Client, calls: Calls) -> None:
     assert client.flush_testaments() == 1
 
 
-def test_too_many(client: Client, calls: Calls) -> None:
+def test_too_many_testaments_raise(client: Client, calls: Calls) -> None:
     wills = [client.testament(TOPIC, number) for number in range(MOST)]
     with pytest.raises(RuntimeError, match="not in each request"):
         client.testament(TOPIC, MOST)
@@ -114,7 +114,9 @@ def test_too_many(client: Client, calls: Calls) -> None:
     client.testament(TOPIC, MOST)
 
 
-def test_given_again_after_a_reconnect(client: Client, router: MemoryRouter, calls: Calls) -> None:
+def test_testaments_are_made_again_after_a_reconnect(
+    client: Client, router: MemoryRouter, calls: Calls
+) -> None:
     client.testament(TOPIC, 1)
     client.testament(TOPIC, 2)
     for count in (4, 6):
@@ -123,7 +125,7 @@ def test_given_again_after_a_reconnect(client: Client, router: MemoryRouter, cal
     assert calls() == [add(TOPIC, 1), add(TOPIC, 2)] * 3
 
 
-def test_made_before_there_is_a_session(
+def test_a_testament_may_be_made_without_a_session(
     make_app: t.Callable[..., Flask], router: MemoryRouter, calls: Calls
 ) -> None:
     app = make_app(WAMP_ROUTER_URL="ws://router.in.memory/ws")
@@ -140,7 +142,9 @@ def test_made_before_there_is_a_session(
     eventually(lambda: calls() == [add(TOPIC)] * 2)
 
 
-def test_made_while_the_router_is_away(client: Client, router: MemoryRouter, calls: Calls) -> None:
+def test_a_testament_may_be_made_while_the_router_is_down(
+    client: Client, router: MemoryRouter, calls: Calls
+) -> None:
     router.down = True
     router.drop()
     eventually(lambda: not client.joined)
@@ -159,7 +163,9 @@ def test_remove(client: Client, calls: Calls) -> None:
     assert calls()[5:] == [flush()]
 
 
-def test_removed_ones_stay_away(client: Client, router: MemoryRouter, calls: Calls) -> None:
+def test_removed_testaments_are_not_made_again(
+    client: Client, router: MemoryRouter, calls: Calls
+) -> None:
     first = client.testament(TOPIC, 1)
     client.testament(TOPIC, 2)
     first.remove()
@@ -183,7 +189,7 @@ def test_stop_leaves_them_to_the_router(client: Client, router: MemoryRouter, ca
     assert calls() == [add(TOPIC)]
 
 
-def test_stop_withdraws_those_that_are_not_for_it(
+def test_stop_withdraws_testaments_of_other_scopes(
     client: Client, router: MemoryRouter, calls: Calls
 ) -> None:
     client.testament(TOPIC, "gone")
@@ -208,7 +214,7 @@ def test_a_missing_permission_is_named(client: Client, router: MemoryRouter, cal
     assert len(calls()) == 2, "what was refused is not given again"
 
 
-def test_what_cannot_be_sent_is_not_kept(client: Client, calls: Calls) -> None:
+def test_a_testament_that_cannot_be_sent_is_not_kept(client: Client, calls: Calls) -> None:
     with pytest.raises(SerializationError, match="object"):
         client.testament(TOPIC, object())
     with pytest.raises(InvalidURI):

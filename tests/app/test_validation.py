@@ -87,7 +87,7 @@ def test_arguments_are_coerced(handle: Handle) -> None:
     )
 
 
-def test_models_are_made(handle: Handle) -> None:
+def test_models_are_created(handle: Handle) -> None:
     def f(user: User, point: Point, users: dict[str, User]) -> list[t.Any]:
         return [user.name, point.x + point.y, users["x"].age]
 
@@ -130,7 +130,7 @@ def test_arguments_without_annotations_are_left_alone(handle: Handle) -> None:
     assert call("1", {"x": 1}, 2, 3, c=4) == ["1", {"x": 1}, [2, 3], {"c": 4}]
 
 
-def test_return_annotation_is_not_looked_at(handle: Handle) -> None:
+def test_return_annotations_are_ignored(handle: Handle) -> None:
     def f() -> NoSuchType:  # type: ignore[name-defined]  # noqa: F821
         return 1
 
@@ -189,7 +189,7 @@ def test_arguments_that_do_not_fit_the_signature(
 
 
 @pytest.mark.parametrize("args", [(), (1, 2, 3)])
-def test_signature_counts_without_validation(handle: Handle, args: t.Any) -> None:
+def test_the_signature_applies_without_validation(handle: Handle, args: t.Any) -> None:
     def f(a: int, b: int = 0) -> None: ...
 
     async def g(a: int, b: int = 0) -> None: ...
@@ -274,7 +274,7 @@ def test_async_handler(serve: Serve, router: MemoryRouter) -> None:
 # What the caller is told.
 
 
-def test_every_error_has_its_place(handle: Handle) -> None:
+def test_every_error_has_its_location(handle: Handle) -> None:
     def f(user: User, count: int) -> None: ...
 
     found = errors(lambda: handle(f)({"age": -1}, "many"))
@@ -285,7 +285,7 @@ def test_every_error_has_its_place(handle: Handle) -> None:
     ]
 
 
-def test_what_was_given_is_not_echoed(handle: Handle) -> None:
+def test_the_input_is_not_repeated_in_errors(handle: Handle) -> None:
     def f(password: int, user: User) -> None: ...
 
     found = errors(lambda: handle(f)("hunter2", {"name": ["hunter2"], "age": "hunter2"}))
@@ -299,7 +299,7 @@ def even(value: int) -> int:
     return value
 
 
-def test_validator_of_the_users_own(handle: Handle) -> None:
+def test_a_validator_of_the_user(handle: Handle) -> None:
     def f(x: Annotated[int, pydantic.AfterValidator(even)]) -> int:
         return x
 
@@ -309,7 +309,7 @@ def test_validator_of_the_users_own(handle: Handle) -> None:
     assert "must be even" in error["msg"]
 
 
-def test_type_error_inside_the_handler_is_a_defect(handle: Handle) -> None:
+def test_a_type_error_inside_the_handler_is_a_bug(handle: Handle) -> None:
     def f(x: int) -> None:
         len(x)  # type: ignore[arg-type]
 
@@ -318,7 +318,7 @@ def test_type_error_inside_the_handler_is_a_defect(handle: Handle) -> None:
             handle(f, validate=validate)(1)
 
 
-def test_validation_error_inside_the_handler_is_a_defect(handle: Handle) -> None:
+def test_a_validation_error_inside_the_handler_is_a_bug(handle: Handle) -> None:
     def f() -> None:
         User.model_validate({})
 
@@ -448,7 +448,7 @@ AMPLIFIERS: dict[str, tuple[t.Callable[..., t.Any], t.Sequence[t.Any], dict[str,
 
 
 @pytest.mark.parametrize(("f", "args", "kwargs"), AMPLIFIERS.values(), ids=AMPLIFIERS)
-def test_many_errors_cost_little(
+def test_many_errors_take_little_memory(
     f: t.Callable[..., t.Any], args: t.Sequence[t.Any], kwargs: dict[str, t.Any]
 ) -> None:
     validate = make_validator(f)
@@ -571,7 +571,7 @@ def test_a_float_is_a_finite_number(number: float) -> None:
         assert make_validator(f)((payload,), {})
 
 
-def test_a_default_is_validated_where_its_field_says_so() -> None:
+def test_a_default_is_validated_if_its_field_says_so() -> None:
     def f(
         x: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 42,
         y: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 3,

@@ -64,7 +64,9 @@ def test_a_refused_login_is_raised_at_once(
     assert info.value.reason == reason
 
 
-def test_a_realm_that_is_not_there_yet_is_waited_for(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_the_client_waits_for_a_realm_that_does_not_exist_yet(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     router.abort = m.Abort({"message": "starting"}, "wamp.error.no_such_realm")
     wamp.start()
     router.wait_for_attempts(2)
@@ -73,7 +75,7 @@ def test_a_realm_that_is_not_there_yet_is_waited_for(wamp: FlaskWAMP, router: Me
     assert wamp.client.joined
 
 
-def test_a_registration_that_was_refused_is_said(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_a_refused_registration_is_returned(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     wamp.callee(".good")(lambda: 1)
     wamp.callee(".bad")(lambda: 1)
     router.refuse("com.example.bad")
@@ -84,7 +86,9 @@ def test_a_registration_that_was_refused_is_said(wamp: FlaskWAMP, router: Memory
     assert router.procedures == {"com.example.good"}
 
 
-def test_nothing_refused_is_nothing(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_an_empty_result_means_that_nothing_was_refused(
+    wamp: FlaskWAMP, router: MemoryRouter
+) -> None:
     wamp.callee(".good")(lambda: 1)
     assert wamp.client.wait_until_joined() == {}
 
@@ -141,7 +145,7 @@ def test_maps_are_ids_by_name(serve: Serve, router: MemoryRouter) -> None:
         (lambda client: client._register_roles(), "wamp.include"),
     ],
 )
-def test_what_only_wampys_engine_has_says_so(
+def test_attributes_of_wampys_engine_raise_a_clear_error(
     wamp: FlaskWAMP, use: t.Callable[[t.Any], object], hint: str
 ) -> None:
     with pytest.raises(NotImplementedError, match=hint):
@@ -149,14 +153,16 @@ def test_what_only_wampys_engine_has_says_so(
 
 
 @pytest.mark.parametrize("name", ["session", "registration_map", "subscription_map", "_session"])
-def test_looking_at_the_session_is_a_use(wamp: FlaskWAMP, router: MemoryRouter, name: str) -> None:
+def test_reading_the_session_starts_the_client(
+    wamp: FlaskWAMP, router: MemoryRouter, name: str
+) -> None:
     wamp.callee(".add")(lambda: 1)
     getattr(wamp.client, name)
     eventually(lambda: wamp.client.session)
     eventually(lambda: wamp.client.registration_map)
 
 
-def test_looking_at_the_session_never_fails(wamp: FlaskWAMP, router: MemoryRouter) -> None:
+def test_reading_the_session_never_fails(wamp: FlaskWAMP, router: MemoryRouter) -> None:
     wamp.start()
     wamp.stop()
     assert wamp.client.session is None

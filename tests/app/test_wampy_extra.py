@@ -33,7 +33,7 @@ def wampy() -> t.Any:
     return wampy
 
 
-def test_client_is_one_of_wampys(serve: Serve, wampy: t.Any) -> None:
+def test_the_client_is_an_instance_of_wampys_client(serve: Serve, wampy: t.Any) -> None:
     app, wamp = serve()
     with app.app_context():
         assert isinstance(g.wampy, wampy.peers.clients.Client)
@@ -131,7 +131,7 @@ def test_importing_changes_nothing() -> None:
     }
 
 
-def test_what_the_user_imported_before_stays_the_users() -> None:
+def test_modules_that_the_user_imported_are_not_changed() -> None:
     seen = script(
         """
         import json, logging, socket, warnings
@@ -154,7 +154,7 @@ def test_what_the_user_imported_before_stays_the_users() -> None:
 @pytest.mark.parametrize(
     ("first", "patched"), [("import flask_wamp", False), ("import wampy", True)]
 )
-def test_wampys_own_client_needs_wampy_to_be_imported_first(first: str, patched: bool) -> None:
+def test_wampys_client_needs_wampy_to_be_imported_first(first: str, patched: bool) -> None:
     """docs/client.rst says so: without patching it blocks for ever."""
     seen = script(
         f"""
@@ -170,7 +170,7 @@ def test_wampys_own_client_needs_wampy_to_be_imported_first(first: str, patched:
     assert seen is patched
 
 
-def test_callee_of_wampys_shape(serve: Serve, router: MemoryRouter) -> None:
+def test_a_callee_in_wampys_form(serve: Serve, router: MemoryRouter) -> None:
     client = serve()[1].client
     held = router.hold("com.example.x")
     future = client.submit("com.example.x")

@@ -68,7 +68,7 @@ def assert_serves_nothing(router: MemoryRouter, ran: threading.Event) -> None:
     assert not ran.is_set()
 
 
-def test_use_joins_as_a_client_only(shop: Shop, router: MemoryRouter) -> None:
+def test_using_the_client_joins_without_serving(shop: Shop, router: MemoryRouter) -> None:
     app, wamp, ran = shop
     use(app)
     use(app)
@@ -90,7 +90,7 @@ def test_use_joins_as_a_client_only(shop: Shop, router: MemoryRouter) -> None:
     ],
     ids=["publish", "submit", "stream", "events", "wait_until_joined"],
 )
-def test_every_kind_of_use_joins_as_a_client_only(
+def test_every_kind_of_use_joins_without_serving(
     shop: Shop, router: MemoryRouter, use_it: t.Callable[[t.Any], object]
 ) -> None:
     app, wamp, ran = shop
@@ -100,7 +100,9 @@ def test_every_kind_of_use_joins_as_a_client_only(
     assert_serves_nothing(router, ran)
 
 
-def test_client_only_serves_what_it_registers_by_hand(shop: Shop, router: MemoryRouter) -> None:
+def test_a_client_without_start_serves_only_run_time_registrations(
+    shop: Shop, router: MemoryRouter
+) -> None:
     app, wamp, ran = shop
     heard: list[str] = []
     with app.app_context():
@@ -120,7 +122,7 @@ def test_client_only_serves_what_it_registers_by_hand(shop: Shop, router: Memory
     assert router.procedures == {"com.example.before"}
 
 
-def test_start_serves_on_the_session_that_is_joined(shop: Shop, router: MemoryRouter) -> None:
+def test_start_serves_in_the_existing_session(shop: Shop, router: MemoryRouter) -> None:
     app, wamp, ran = shop
     with app.app_context():
         g.wampy.register(lambda: "by hand", "com.example.by_hand")
@@ -138,7 +140,7 @@ def test_start_serves_on_the_session_that_is_joined(shop: Shop, router: MemoryRo
     assert_serves(router, ran)
 
 
-def test_start_while_it_joins_as_a_client(shop: Shop, router: MemoryRouter) -> None:
+def test_start_while_the_client_joins_without_serving(shop: Shop, router: MemoryRouter) -> None:
     app, wamp, ran = shop
     router.silent = True
     waiting = threading.Thread(target=use, args=[app])
@@ -151,7 +153,9 @@ def test_start_while_it_joins_as_a_client(shop: Shop, router: MemoryRouter) -> N
     assert len(router.sent(m.Hello)) == 1
 
 
-def test_wait_for_what_start_registers(shop: Shop, router: MemoryRouter) -> None:
+def test_wait_until_joined_includes_the_registrations_of_start(
+    shop: Shop, router: MemoryRouter
+) -> None:
     app, wamp, ran = shop
     use(app)
     router.silent = True
@@ -160,9 +164,7 @@ def test_wait_for_what_start_registers(shop: Shop, router: MemoryRouter) -> None
         wamp.client.wait_until_joined(0.01)
 
 
-def test_declared_late_in_a_client_only_is_not_served_before_start(
-    shop: Shop, router: MemoryRouter
-) -> None:
+def test_late_declarations_are_not_served_before_start(shop: Shop, router: MemoryRouter) -> None:
     app, wamp, ran = shop
     use(app)
 
@@ -210,7 +212,7 @@ def test_request_after_stop_does_not_start_again(shop: Shop, router: MemoryRoute
     assert len(router.sent(m.Hello)) == 2
 
 
-def test_client_only_after_it_has_served(shop: Shop, router: MemoryRouter) -> None:
+def test_a_stopped_client_does_not_join_without_start(shop: Shop, router: MemoryRouter) -> None:
     """stop() ends serving: nothing of it is left for a client that starts anew."""
     app, wamp, ran = shop
     wamp.start()

@@ -256,7 +256,7 @@ CRAFTED = """
 """
 
 
-def test_what_a_page_may_not_do_is_refused(ann: User, bob: User) -> None:
+def test_a_page_without_the_right_is_refused(ann: User, bob: User) -> None:
     room = ann.create_room("plans", private=True)
     ann.say("Secret")
     ann.wait_for_messages("Secret")
@@ -310,7 +310,7 @@ def test_the_router_is_killed(ann: User, bob: User, chat_router: t.Any) -> None:
     ann.wait(lambda: ann.online() == ["Bob"], "Bob is not online")
 
 
-def test_a_phone(ann: User, bob: User) -> None:
+def test_the_chat_fits_a_phone(ann: User, bob: User) -> None:
     bob.focus().execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     try:
         look_at_the_phone(ann, bob)

@@ -35,7 +35,7 @@ def leave(page: Page) -> None:
     page.driver.get("about:blank")
 
 
-def test_a_second_tab_comes_and_goes(window: Window, presence: Example) -> None:
+def test_a_second_tab_joins_and_leaves(window: Window, presence: Example) -> None:
     page = window(presence.url)
     wait_for_people(page, 1)
     assert [*people(page).values()] == [True]
@@ -90,7 +90,7 @@ def test_the_router_is_started_again(
         wait_for_people(each, 2)
 
 
-def test_a_browser_may_not_ask_the_router(window: Window, presence: Example) -> None:
+def test_a_browser_may_not_call_the_meta_api(window: Window, presence: Example) -> None:
     page = window(presence.url)
     wait_for_people(page, 1)
     asked = """

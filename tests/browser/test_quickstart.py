@@ -51,7 +51,7 @@ def test_a_vote_by_http_moves_the_bars_of_every_window(
         assert each.events() == 1
 
 
-def test_a_new_page_starts_with_the_totals_of_now(window: Window, quickstart: Quickstart) -> None:
+def test_a_new_page_starts_with_the_current_totals(window: Window, quickstart: Quickstart) -> None:
     quickstart.vote("lemonade")
     connected(window(quickstart.url)).wait_for_bars(quickstart.vote("water"))
 
@@ -86,7 +86,7 @@ def test_a_vote_without_a_router_is_not_sent(page: Page, wamp_router: t.Any) -> 
     page.wait_for("connection", "connected")
 
 
-def test_the_page_waits_for_an_app_that_is_gone(
+def test_the_page_waits_until_the_app_is_back(
     page: Page, quickstart: Quickstart, example_router: t.Any
 ) -> None:
     quickstart.stop()

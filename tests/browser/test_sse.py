@@ -69,7 +69,7 @@ def streams(wall: Example) -> dict[str, int]:
         return t.cast("dict[str, int]", json.load(response)["streams"])
 
 
-def test_a_note_is_in_every_window_and_in_a_later_one(
+def test_a_note_appears_in_open_and_later_windows(
     page: Page, window: Window, wall: Example
 ) -> None:
     other = live(window(wall.url))
@@ -83,7 +83,7 @@ def test_a_note_is_in_every_window_and_in_a_later_one(
     wait_for_notes(live(window(wall.url)), "curl <b>not bold</b>")
 
 
-def test_a_window_that_closes_leaves_nothing(page: Page, wall: Example) -> None:
+def test_a_closed_window_leaves_no_stream(page: Page, wall: Example) -> None:
     assert streams(wall) == {"com.example.wall.note": 1}
     page.driver.get("about:blank")
 
@@ -94,7 +94,7 @@ def test_a_window_that_closes_leaves_nothing(page: Page, wall: Example) -> None:
     eventually(is_noticed, 30)
 
 
-def test_the_page_goes_on_after_a_router_restart(
+def test_the_page_continues_after_a_router_restart(
     page: Page, wall: Example, wamp_router: t.Any
 ) -> None:
     write(page, "Ada", "before")

@@ -101,7 +101,7 @@ def test_a_principal_joins(
         ("cryptosign", "joe", {"private_key": PRIVATE_KEY}),
     ],
 )
-def test_nobody_else_does(
+def test_other_clients_do_not_join(
     router: TestRouter, method: str, authid: str, credentials: dict[str, str]
 ) -> None:
     line, abort, _ = log_in(router, authid=authid, authmethods=(method,), **credentials)
@@ -112,7 +112,7 @@ def test_nobody_else_does(
 
 
 @pytest.mark.parametrize("method", ["ticket", "wampcra", "scram"])
-def test_a_stranger_cannot_tell_who_exists(router: TestRouter, method: str) -> None:
+def test_a_client_cannot_find_out_which_principals_exist(router: TestRouter, method: str) -> None:
     def shape(authid: str) -> t.Any:
         line = router.connect()
         line.hello(authid=authid, authmethods=[method], authextra={"nonce": "abcd"})
@@ -159,7 +159,7 @@ def test_scram_as_in_the_specification(router: TestRouter) -> None:
     assert details["authextra"] == {"verifier": "v=" + base64.b64encode(verifier).decode()}
 
 
-def test_what_is_derived_from_a_password_is_enough() -> None:
+def test_a_principal_may_have_derived_scram_values() -> None:
     credential = scram.derive("pa55", b"0123456789abcdef", 4096)
     entry = {
         "role": "backend",
@@ -186,7 +186,7 @@ ARGON2ID: dict[str, t.Any] = {
 }
 
 
-def test_what_crossbar_has_derived_by_argon2id_is_enough() -> None:
+def test_a_principal_may_have_argon2id_values_of_crossbar() -> None:
     pytest.importorskip("argon2")
     router = TestRouter(authenticator=Principals({"scram": {"ann": ARGON2ID}}))
     for secret, code in (("scram-secret", WELCOME), ("wrong", ABORT)):
@@ -198,7 +198,7 @@ def test_what_crossbar_has_derived_by_argon2id_is_enough() -> None:
             authentication.verify(answer[2]["authextra"])
 
 
-def test_a_stranger_is_challenged_as_those_in_the_table() -> None:
+def test_an_unknown_client_gets_the_same_challenge() -> None:
     router = TestRouter(authenticator=Principals({"scram": {"ann": ARGON2ID}}))
     challenges = []
     for authid in ("ann", "nobody"):
@@ -219,7 +219,7 @@ def test_the_method_of_the_specification_is_refused_with_argon2id() -> None:
     assert details["message"] == "wamp-scram is supported with pbkdf2 only, offer scram"
 
 
-def test_the_first_method_that_both_know_is_taken(router: TestRouter) -> None:
+def test_the_first_common_method_is_used(router: TestRouter) -> None:
     line = router.connect()
     line.hello(authid="sue", authmethods=["tls", "wampcra", "ticket"])
     assert line.take_last()[1] == "wampcra"
@@ -234,7 +234,7 @@ def test_a_method_that_is_not_offered_is_refused(router: TestRouter) -> None:
         assert "cryptosign, scram, ticket, wampcra" in details["message"]
 
 
-def test_an_answer_counts_once(router: TestRouter) -> None:
+def test_an_answer_is_valid_once(router: TestRouter) -> None:
     line = router.connect()
     line.hello(authid="joe", authmethods=["ticket"])
     line.take_last()
@@ -257,7 +257,7 @@ def test_authentication_ends_in_time(router: TestRouter) -> None:
     assert line.closed is False
 
 
-def test_a_transport_that_has_proven_who_it_is_needs_no_more(router: TestRouter) -> None:
+def test_a_transport_with_an_identity_needs_no_authentication(router: TestRouter) -> None:
     identity = Identity("app", "trusted", {"pid": 7}, "unix", "router")
     line = router.join(identity=identity)
     assert line.welcome["authid"] == "app"
@@ -288,7 +288,7 @@ def test_a_transport_that_has_proven_who_it_is_needs_no_more(router: TestRouter)
         [],
     ],
 )
-def test_a_table_that_is_wrong_says_where(table: t.Any) -> None:
+def test_the_error_of_an_invalid_table_says_where(table: t.Any) -> None:
     with pytest.raises(ValueError) as caught:
         Principals(table)
     where = next(iter(table), "principals")
@@ -341,7 +341,7 @@ def test_a_function_may_answer_later(make_router: t.Callable[..., TestRouter]) -
 
 
 @pytest.mark.parametrize("answer", [None, True, "ann", {"authid": "ann"}])
-def test_an_authenticator_that_forgets_to_answer_lets_nobody_in(
+def test_an_authenticator_that_returns_none_refuses(
     make_router: t.Callable[..., TestRouter], answer: t.Any
 ) -> None:
     line = make_router(authenticator=lambda request: answer).connect()
@@ -350,7 +350,7 @@ def test_an_authenticator_that_forgets_to_answer_lets_nobody_in(
     assert line.closed is False
 
 
-def test_an_authenticator_that_fails_lets_nobody_in(
+def test_an_authenticator_that_raises_refuses(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     def authenticator(request: JoinRequest) -> Identity:
@@ -363,7 +363,7 @@ def test_an_authenticator_that_fails_lets_nobody_in(
     assert "database" not in details["message"]
 
 
-def test_everybody_is_anonymous_where_there_is_no_authenticator() -> None:
+def test_all_clients_are_anonymous_without_an_authenticator() -> None:
     router = TestRouter()
     one, other = router.join(), router.join()
     assert one.welcome["authid"] != other.welcome["authid"]

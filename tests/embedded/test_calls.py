@@ -53,7 +53,7 @@ def test_an_error_reaches_the_caller(router: TestRouter) -> None:
 
 
 @pytest.mark.parametrize("uri", ["", "a b", "a..b", "a.#", "a\nb"])
-def test_an_error_uri_that_is_none_is_not_passed_on(router: TestRouter, uri: str) -> None:
+def test_an_invalid_error_uri_is_not_forwarded(router: TestRouter, uri: str) -> None:
     caller, callee = pending(router)
     callee.send(ERROR, INVOCATION, 1, {}, uri, ["why"])
     assert caller.take_last() == [ERROR, CALL, 1, {}, "wamp.error.invalid_uri", ["why"]]
@@ -69,16 +69,14 @@ def test_a_call_is_answered_once(router: TestRouter) -> None:
 
 
 @pytest.mark.parametrize("request_id", [0, 2, -1, 2**60])
-def test_an_answer_to_what_was_never_asked_is_a_violation(
-    router: TestRouter, request_id: int
-) -> None:
+def test_an_answer_to_no_invocation_is_a_violation(router: TestRouter, request_id: int) -> None:
     caller, callee = pending(router)
     callee.send(YIELD, request_id, {})
     assert callee.closed is False
     assert caller.take_last() == [ERROR, CALL, 1, {}, CANCELED, ["the callee has left"]]
 
 
-def test_an_error_of_something_else_is_a_violation(router: TestRouter) -> None:
+def test_an_error_of_another_request_type_is_a_violation(router: TestRouter) -> None:
     _, callee = pending(router)
     callee.send(ERROR, CALL, 1, {}, "com.example.error")
     assert callee.closed is False
@@ -95,7 +93,7 @@ def test_an_error_of_something_else_is_a_violation(router: TestRouter) -> None:
         ([[], {}], [[], {}]),
     ],
 )
-def test_null_is_no_payload(
+def test_null_is_not_a_payload(
     router: TestRouter, serializer: str, sent: list[t.Any], received: list[t.Any]
 ) -> None:
     caller, callee = router.join(serializer=serializer), router.join(serializer=serializer)
@@ -128,7 +126,7 @@ def test_bytes_are_base64_in_json_and_bytes_elsewhere(router: TestRouter) -> Non
     ],
     ids=repr,
 )
-def test_what_a_serializer_cannot_carry_is_the_callers_error(
+def test_a_payload_that_a_serializer_does_not_support_is_the_callers_error(
     router: TestRouter, value: t.Any
 ) -> None:
     caller, callee = router.join(serializer="msgpack"), router.join(serializer="json")
@@ -142,7 +140,7 @@ def test_what_a_serializer_cannot_carry_is_the_callers_error(
 
 
 @pytest.mark.parametrize(("sender", "receiver"), [("msgpack", "cbor"), ("cbor", "msgpack")])
-def test_nan_passes_where_both_serializers_have_it(
+def test_nan_is_forwarded_if_both_serializers_support_it(
     router: TestRouter, sender: str, receiver: str
 ) -> None:
     caller, callee = router.join(serializer=sender), router.join(serializer=receiver)
@@ -152,7 +150,7 @@ def test_nan_passes_where_both_serializers_have_it(
     assert caller.inbox == []
 
 
-def test_nan_does_not_hide_an_integer_that_nobody_can_carry(router: TestRouter) -> None:
+def test_nan_does_not_hide_an_integer_that_is_too_large(router: TestRouter) -> None:
     caller, callee = router.join(serializer="json"), router.join(serializer="cbor")
     callee.register(ADD)
     caller.send_bytes(f'[48,1,{{}},"{ADD}",[[1e999,{10**30}]]]'.encode())
@@ -160,7 +158,7 @@ def test_nan_does_not_hide_an_integer_that_nobody_can_carry(router: TestRouter) 
     assert callee.inbox == []
 
 
-def test_a_result_that_cannot_be_carried_ends_the_call(router: TestRouter) -> None:
+def test_a_result_that_cannot_be_forwarded_ends_the_call(router: TestRouter) -> None:
     caller, callee = router.join(serializer="json"), router.join(serializer="msgpack")
     callee.register(ADD)
     caller.call(ADD, receive_progress=True)
@@ -177,7 +175,7 @@ def test_a_result_that_cannot_be_carried_ends_the_call(router: TestRouter) -> No
 
 @pytest.mark.parametrize("payload", [[{}], ["text"], [7], [[], []], [[], "x"], [True]])
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
-def test_a_payload_that_is_none_ends_only_its_senders_session(
+def test_an_invalid_payload_ends_only_the_senders_session(
     router: TestRouter, serializer: str, payload: list[t.Any]
 ) -> None:
     victim = router.join(serializer=serializer)
@@ -196,7 +194,7 @@ def test_a_payload_that_is_none_ends_only_its_senders_session(
     assert victim.closed is False
 
 
-def test_keyword_payloads_have_text_keys(router: TestRouter) -> None:
+def test_keywords_of_payloads_are_strings(router: TestRouter) -> None:
     callee = router.join(serializer="msgpack")
     callee.register(ADD)
     for serializer in ("msgpack", "cbor"):
@@ -240,7 +238,7 @@ def test_a_result_that_the_caller_cannot_receive_is_an_error(router: TestRouter)
 # Who called.
 
 
-def test_a_caller_is_disclosed_where_it_asks_for_it(
+def test_a_caller_is_disclosed_on_request(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     router = make_router(disclose=False)
@@ -260,7 +258,7 @@ def test_a_caller_is_disclosed_where_it_asks_for_it(
 FORGED = {"session": 1, "authid": "root", "authrole": "admin"}
 
 
-def test_nobody_calls_in_the_name_of_others(router: TestRouter) -> None:
+def test_a_session_cannot_call_in_the_name_of_another(router: TestRouter) -> None:
     caller, callee = router.join(), router.join()
     callee.register(ADD)
     caller.call(
@@ -278,7 +276,7 @@ def test_nobody_calls_in_the_name_of_others(router: TestRouter) -> None:
     }
 
 
-def test_a_trusted_link_is_the_last_of_who_it_calls_for(
+def test_a_trusted_link_is_the_last_entry_of_forward_for(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     router = make_router(trusted_links=frozenset({"anonymous"}))
@@ -293,7 +291,7 @@ def test_a_trusted_link_is_the_last_of_who_it_calls_for(
     assert caller.take_last()[4] == "wamp.error.invalid_argument"
 
 
-def test_the_hash_of_a_transaction_is_passed_on(router: TestRouter) -> None:
+def test_transaction_hash_is_forwarded(router: TestRouter) -> None:
     caller, callee = router.join(), router.join()
     callee.register(ADD)
     caller.call(ADD, transaction_hash="00-abc-01")
@@ -306,7 +304,7 @@ def test_the_hash_of_a_transaction_is_passed_on(router: TestRouter) -> None:
 # Progressive results.
 
 
-def test_progressive_results_come_at_once_and_in_order(router: TestRouter) -> None:
+def test_progressive_results_arrive_at_once_and_in_order(router: TestRouter) -> None:
     caller, callee = router.join(), router.join()
     callee.register(ADD)
     caller.call(ADD, receive_progress=True)
@@ -320,7 +318,7 @@ def test_progressive_results_come_at_once_and_in_order(router: TestRouter) -> No
     assert not caller.inbox and nothing_is_left(caller, callee)
 
 
-def test_nobody_gets_progress_without_asking(router: TestRouter) -> None:
+def test_a_caller_gets_no_progress_without_requesting_it(router: TestRouter) -> None:
     caller, callee = pending(router)
     callee.send(YIELD, 1, {"progress": True}, [1])
     assert not caller.inbox
@@ -331,7 +329,7 @@ def test_nobody_gets_progress_without_asking(router: TestRouter) -> None:
 @pytest.mark.parametrize(
     "features", [{}, {"progressive_call_results": True}, {"call_canceling": True}]
 )
-def test_a_callee_is_asked_for_progress_whatever_it_has_announced(
+def test_progress_is_requested_from_any_callee(
     router: TestRouter, features: dict[str, bool]
 ) -> None:
     """autobahn-js and wampy.js announce less than they do."""
@@ -400,14 +398,14 @@ def test_kill_interrupts_and_waits_for_the_callee(router: TestRouter) -> None:
     assert caller.take_last() == [ERROR, CALL, 1, {}, CANCELED, ["cleaned up"]]
 
 
-def test_after_kill_the_result_may_be_faster(router: TestRouter) -> None:
+def test_a_result_may_arrive_after_kill(router: TestRouter) -> None:
     caller, callee = pending(router)
     caller.send(CANCEL, 1, {"mode": "kill"})
     callee.send(YIELD, 1, {}, [3])
     assert caller.take_last() == [RESULT, 1, {}, [3]]
 
 
-def test_who_has_no_patience_after_kill_can_still_leave(router: TestRouter) -> None:
+def test_a_caller_may_cancel_with_killnowait_after_kill(router: TestRouter) -> None:
     caller, callee = pending(router)
     caller.send(CANCEL, 1, {"mode": "kill"})
     caller.send(CANCEL, 1, {"mode": "killnowait"})
@@ -425,7 +423,7 @@ def test_a_callee_that_has_not_announced_it_is_never_interrupted(
     assert not callee.inbox
 
 
-def test_a_mode_that_is_none_cancels_nothing(router: TestRouter) -> None:
+def test_an_invalid_mode_cancels_nothing(router: TestRouter) -> None:
     caller, callee = pending(router)
     caller.send(CANCEL, 1, {"mode": "softly"})
     assert caller.take_last()[:5] == [ERROR, CANCEL, 1, {}, "wamp.error.invalid_argument"]
@@ -433,7 +431,7 @@ def test_a_mode_that_is_none_cancels_nothing(router: TestRouter) -> None:
     assert caller.take_last() == [RESULT, 1, {}, [3]]
 
 
-def test_canceling_what_is_answered_or_was_never_called_does_nothing(router: TestRouter) -> None:
+def test_canceling_an_answered_or_unknown_call_does_nothing(router: TestRouter) -> None:
     caller, callee = pending(router)
     callee.send(YIELD, 1, {})
     caller.take_last()
@@ -442,7 +440,7 @@ def test_canceling_what_is_answered_or_was_never_called_does_nothing(router: Tes
     assert not caller.inbox and not callee.inbox and caller.closed is None
 
 
-def test_nobody_cancels_the_call_of_another(router: TestRouter) -> None:
+def test_a_session_cannot_cancel_the_call_of_another(router: TestRouter) -> None:
     _, callee = pending(router)
     other = router.join()
     other.send(CANCEL, 1, {})
@@ -488,14 +486,14 @@ def test_the_timeout_is_for_each_progressive_result(router: TestRouter) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, None])
-def test_no_timeout_is_none(router: TestRouter, timeout: t.Any) -> None:
+def test_a_timeout_of_zero_means_none(router: TestRouter, timeout: t.Any) -> None:
     caller, _ = pending(router, timeout=timeout)
     router.pass_time(1e6)
     assert not caller.inbox
 
 
 @pytest.mark.parametrize("timeout", [-1, 1.5, "1000", True, [1]])
-def test_a_timeout_that_is_none_is_an_error(router: TestRouter, timeout: t.Any) -> None:
+def test_an_invalid_timeout_is_an_error(router: TestRouter, timeout: t.Any) -> None:
     caller, callee = router.join(), router.join()
     callee.register(ADD)
     caller.call(ADD, timeout=timeout)
@@ -503,7 +501,7 @@ def test_a_timeout_that_is_none_is_an_error(router: TestRouter, timeout: t.Any) 
     assert not callee.inbox
 
 
-def test_a_callee_that_knows_timeouts_is_told(router: TestRouter) -> None:
+def test_a_callee_that_announces_timeouts_gets_them(router: TestRouter) -> None:
     caller, knows, plain = router.join(), router.join(), router.join(roles=PLAIN)
     knows.register(ADD)
     plain.register("com.example.plain")
@@ -541,7 +539,9 @@ def test_a_caller_that_leaves_interrupts_its_callees(router: TestRouter) -> None
     assert callee.closed is None and nothing_is_left(callee)
 
 
-def test_a_caller_that_leaves_interrupts_nobody_who_cannot(router: TestRouter) -> None:
+def test_a_caller_that_leaves_does_not_interrupt_a_callee_without_the_feature(
+    router: TestRouter,
+) -> None:
     caller, callee = pending(router, callee_roles=PLAIN)
     caller.lose()
     assert not callee.inbox
@@ -555,7 +555,7 @@ def test_a_session_may_call_itself_and_leave(router: TestRouter) -> None:
     assert nothing_is_left(line)
 
 
-def test_a_call_goes_on_when_its_procedure_is_unregistered(router: TestRouter) -> None:
+def test_a_call_continues_when_its_procedure_is_unregistered(router: TestRouter) -> None:
     caller, callee = pending(router)
     [registration_id] = callee.session.registrations
     callee.request(UNREGISTER, registration_id)
@@ -570,7 +570,7 @@ def test_a_call_goes_on_when_its_procedure_is_unregistered(router: TestRouter) -
     [b"\xc1\x1a\x51\x4b\x67\xb0", b"\xc2\x49\x01" + bytes(8), b"\xd8\x1d\x00"],
     ids=["date", "number", "reference"],
 )
-def test_a_tag_of_cbor_costs_only_its_message(router: TestRouter, tagged: bytes) -> None:
+def test_a_cbor_tag_drops_only_its_message(router: TestRouter, tagged: bytes) -> None:
     """A date, a number of 65 bits, a reference: no other serializer has them."""
     line, callee = router.join(serializer="cbor"), router.join()
     callee.register(ADD)
@@ -587,7 +587,7 @@ def test_a_tag_of_cbor_costs_only_its_message(router: TestRouter, tagged: bytes)
     assert nothing_is_left(line, callee)
 
 
-def test_a_bignum_of_cbor_is_passed_on_as_an_integer(router: TestRouter) -> None:
+def test_a_cbor_bignum_is_forwarded_as_an_integer(router: TestRouter) -> None:
     """autobahn-js sends what a Number cannot hold."""
     caller, callee = router.join(serializer="cbor"), router.join(serializer="msgpack")
     callee.register(ADD)

@@ -114,7 +114,7 @@ def test_patterns_and_their_parts(app_of: t.Callable[..., Flask]) -> None:
         assert heard.get(timeout=10) == ("com.example.users.8.news", 8)
 
 
-def test_a_retained_event_is_there_for_who_comes_later(app_of: t.Callable[..., Flask]) -> None:
+def test_a_later_subscriber_gets_the_retained_event(app_of: t.Callable[..., Flask]) -> None:
     heard: queue.Queue[t.Any] = queue.Queue()
     with app_of().app_context():
         options = g.wampy.with_options(retain=True, acknowledge=True, exclude_me=False)
@@ -127,7 +127,7 @@ def test_a_retained_event_is_there_for_who_comes_later(app_of: t.Callable[..., F
         assert heard.get(timeout=10) == (21, True)
 
 
-def test_the_router_tells_what_it_knows(app_of: t.Callable[..., Flask]) -> None:
+def test_the_meta_api_answers(app_of: t.Callable[..., Flask]) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         wamp.callee("com.example.add")(lambda: 1)
         wamp.subscriber("com.example.", match="prefix")(lambda: None)
@@ -183,7 +183,7 @@ def test_errors_arrive_as_they_were_raised(app_of: t.Callable[..., Flask]) -> No
         )
 
 
-def test_what_the_router_refuses_is_told(app_of: t.Callable[..., Flask]) -> None:
+def test_refusals_are_raised(app_of: t.Callable[..., Flask]) -> None:
     with app_of().app_context():
         for procedure in ("com.example.nothing", "wamp.nothing"):
             with pytest.raises(ApplicationError) as caught:

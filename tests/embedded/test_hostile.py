@@ -150,7 +150,7 @@ def wrong_in_every_field() -> t.Iterator[list[t.Any]]:
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
 @pytest.mark.parametrize("when", ["connected", "joined"])
-def test_every_field_wrong(router: TestRouter, serializer: str, when: str) -> None:
+def test_messages_with_each_field_invalid(router: TestRouter, serializer: str, when: str) -> None:
     witnesses = Witnesses(router)
     for number, message in enumerate(wrong_in_every_field()):
         line = router.connect(serializer)
@@ -168,7 +168,7 @@ def test_every_field_wrong(router: TestRouter, serializer: str, when: str) -> No
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
-def test_every_answer_wrong(router: TestRouter, serializer: str) -> None:
+def test_answers_with_each_field_invalid(router: TestRouter, serializer: str) -> None:
     """A callee that was really asked."""
     caller = router.join(serializer="json")
     witnesses = Witnesses(router)
@@ -214,7 +214,7 @@ def test_payloads_nested_deeply(router: TestRouter, serializer: str, depth: int)
     st.integers(0, 2**32),
     st.integers(1, 4),
 )
-def test_bytes_that_are_changed_on_the_way(
+def test_messages_with_changed_bytes(
     serializer: str, message: list[t.Any], seed: int, changes: int
 ) -> None:
     router = TestRouter()
@@ -268,7 +268,7 @@ def test_messages_of_the_largest_size_pass(
     assert not any(line.inbox for line in lines)
 
 
-def test_a_flood_of_requests_is_bounded(make_router: t.Callable[..., TestRouter]) -> None:
+def test_a_flood_of_requests_is_limited(make_router: t.Callable[..., TestRouter]) -> None:
     router = make_router(
         max_registrations=10,
         max_subscriptions=10,
@@ -303,7 +303,7 @@ def test_timers_of_answered_calls_do_not_pile_up(router: TestRouter) -> None:
     assert len(router.timers._heap) < 2500
 
 
-def test_a_session_that_says_hello_and_goodbye_for_ever(router: TestRouter) -> None:
+def test_a_session_that_joins_and_leaves_repeatedly(router: TestRouter) -> None:
     line = router.connect()
     for _ in range(500):
         line.hello()
@@ -314,7 +314,7 @@ def test_a_session_that_says_hello_and_goodbye_for_ever(router: TestRouter) -> N
     assert not router.realms
 
 
-def test_an_answer_is_never_for_somebody_elses_call(router: TestRouter) -> None:
+def test_an_answer_never_reaches_the_call_of_another_session(router: TestRouter) -> None:
     victim, callee, thief = router.join(), router.join(), router.join()
     callee.register("com.example.add")
     victim.call("com.example.add")

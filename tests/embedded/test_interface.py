@@ -20,7 +20,7 @@ SERIALIZERS = ["json", "msgpack", "cbor"]
 
 @pytest.mark.parametrize("theirs", SERIALIZERS)
 @pytest.mark.parametrize("ours", SERIALIZERS)
-def test_a_call_travels_between_all_serializers(router: TestRouter, ours: str, theirs: str) -> None:
+def test_a_call_works_between_all_serializers(router: TestRouter, ours: str, theirs: str) -> None:
     caller, callee = router.join(serializer=ours), router.join(serializer=theirs)
     registration_id = callee.register("com.example.add")
     request_id = caller.call("com.example.add", [1, "ä"], {"b": [None, 2.5]})

@@ -22,7 +22,7 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json", "cbor"])
-def test_an_app_calls_and_notifies_itself(join: Join, serializer: str) -> None:
+def test_an_app_receives_its_own_calls_and_events(join: Join, serializer: str) -> None:
     heard: list[t.Any] = []
     has_heard = threading.Event()
 
@@ -61,7 +61,7 @@ def test_each_app_has_a_router_of_its_own(join: Join) -> None:
         g.wampy.call("com.example.name")
 
 
-def test_credentials_of_another_router_do_not_matter(join: Join) -> None:
+def test_credentials_for_another_router_are_ignored(join: Join) -> None:
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee("com.example.who")
         def who() -> list[str | None]:
@@ -133,14 +133,14 @@ def exchange_of(wamp: FlaskWAMP) -> t.Any:
 # Peers at the transport.
 
 
-def test_a_peer_joins_as_who_it_is_said_to_be() -> None:
+def test_a_peer_joins_with_the_given_identity() -> None:
     router = MemoryRouter()
     welcome = Peer(router, Identity("ann", "member")).join()
     assert [welcome["authid"], welcome["authrole"]] == ["ann", "member"]
     assert Peer(router).join()["authrole"] == "trusted"
 
 
-def test_rights_hold_for_peers() -> None:
+def test_rights_apply_to_peers() -> None:
     router = MemoryRouter(authorizer=lambda identity, *asked: identity.authrole == "member")
     for role, code in (("member", 33), ("guest", 8)):
         peer = Peer(router, Identity("ann", role))
@@ -198,7 +198,7 @@ def test_a_timeout_wakes_a_thread_that_waits_for_something_else() -> None:
     assert caller.take()[4] == "wamp.error.timeout"
 
 
-def test_who_does_not_read_is_cut_off_and_nobody_else() -> None:
+def test_only_a_session_that_does_not_read_is_closed() -> None:
     router = MemoryRouter(RouterSettings(max_unsent=10_000))
     publisher, deaf, other = Peer(router), Peer(router), Peer(router)
     for peer in (publisher, deaf, other):
@@ -214,7 +214,7 @@ def test_who_does_not_read_is_cut_off_and_nobody_else() -> None:
     assert publisher.take()[3] == [2]
 
 
-def test_the_last_words_of_the_router_are_read_before_the_end() -> None:
+def test_the_routers_last_messages_are_read_before_the_end() -> None:
     peer = Peer(MemoryRouter())
     peer.join()
     peer.send(99)
@@ -222,7 +222,7 @@ def test_the_last_words_of_the_router_are_read_before_the_end() -> None:
     assert peer.transport.receive() is None
 
 
-def test_what_is_done_while_the_router_is_busy_is_done_after_it() -> None:
+def test_jobs_that_arrive_while_the_router_is_busy_run_afterwards() -> None:
     """As a signal handler that stops the app does it."""
     router = MemoryRouter(authorizer=lambda *asked: closing() or True)
     closed: list[None] = []

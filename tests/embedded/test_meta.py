@@ -62,7 +62,7 @@ def test_joining_and_leaving_are_announced(router: TestRouter) -> None:
     assert watcher.ask_in_vain("wamp.session.get", line.id) == "wamp.error.no_such_session"
 
 
-def test_a_session_is_told_nothing_of_its_own_transports_headers(router: TestRouter) -> None:
+def test_a_session_does_not_get_its_http_headers(router: TestRouter) -> None:
     line = router.join(http_headers={"cookie": "secret"})
     assert "secret" not in str(line.ask("wamp.session.get", line.id))
 
@@ -76,7 +76,7 @@ def test_a_session_is_told_nothing_of_its_own_transports_headers(router: TestRou
         *((claimed, None) for claimed in ({"app": 7}, {"app": ""}, {}, [], "shop", None)),
     ],
 )
-def test_of_the_authextra_of_hello_only_the_name_of_the_app_is_shown(
+def test_only_the_app_name_of_authextra_is_shown(
     router: TestRouter, claimed: object, shown: object
 ) -> None:
     line = router.join(details={"authextra": {"flask_wamp": claimed, "nonce": "secret"}})
@@ -85,7 +85,7 @@ def test_of_the_authextra_of_hello_only_the_name_of_the_app_is_shown(
     assert "authextra" not in line.welcome
 
 
-def test_an_authenticator_has_the_last_word_about_the_app(router: TestRouter) -> None:
+def test_the_authenticators_authextra_replaces_that_of_hello(router: TestRouter) -> None:
     line = router.join(
         identity=Identity("ann", "member", {"flask_wamp": {}}),
         details={"authextra": {"flask_wamp": {"app": "shop"}}},
@@ -115,7 +115,7 @@ def test_counting_and_listing_sessions(router: TestRouter) -> None:
         ("kill_all", None),
     ],
 )
-def test_killing_really_ends_sessions(router: TestRouter, name: str, argument: str | None) -> None:
+def test_killing_ends_sessions(router: TestRouter, name: str, argument: str | None) -> None:
     admin = router.join(identity=Identity("bob", "member"))
     victims = [router.join(identity=Identity("bob", "member")) for _ in range(2)]
     bystander = router.join(identity=Identity("eve", "guest"))
@@ -154,7 +154,7 @@ def test_killing_without_a_reason(router: TestRouter) -> None:
     assert victim.closed is False
 
 
-def test_killing_in_vain(router: TestRouter) -> None:
+def test_killing_an_unknown_session_is_an_error(router: TestRouter) -> None:
     admin, victim = router.join(), router.join()
     for arguments, error in (
         ([admin.id], "no_such_session"),
@@ -175,7 +175,7 @@ def test_killing_in_vain(router: TestRouter) -> None:
     assert victim.closed is None
 
 
-def test_killing_all_is_quiet(router: TestRouter) -> None:
+def test_killing_all_publishes_nothing(router: TestRouter) -> None:
     admin, victim = watch(router), router.join()
     victim.register(ADD)
     victim.subscribe(NEWS)
@@ -218,7 +218,7 @@ def test_registrations_are_announced_in_order(router: TestRouter) -> None:
     ]
 
 
-def test_asking_for_registrations(router: TestRouter) -> None:
+def test_meta_procedures_of_registrations(router: TestRouter) -> None:
     one, two = router.join(), router.join()
     exact = one.register(ADD, invoke="random")
     assert two.register(ADD, invoke="random") == exact
@@ -276,7 +276,7 @@ def test_subscriptions_are_announced_in_order(router: TestRouter) -> None:
     ]
 
 
-def test_asking_for_subscriptions(router: TestRouter) -> None:
+def test_meta_procedures_of_subscriptions(router: TestRouter) -> None:
     one, two = router.join(), router.join()
     exact = one.subscribe(NEWS)
     assert two.subscribe(NEWS) == exact
@@ -347,7 +347,7 @@ def test_testaments_are_flushed_by_scope(router: TestRouter) -> None:
     assert [message[4] for message in heir.take_all()] == [["detached"]]
 
 
-def test_options_of_testaments_hold(router: TestRouter) -> None:
+def test_options_of_testaments_apply(router: TestRouter) -> None:
     line, heir, other = router.join(), router.join(), router.join()
     for each in (heir, other):
         each.subscribe("com.example.gone")
@@ -375,7 +375,7 @@ def test_options_of_testaments_hold(router: TestRouter) -> None:
     ],
     ids=repr,
 )
-def test_a_testament_that_is_wrong(
+def test_an_invalid_testament(
     router: TestRouter, args: list[t.Any], kwargs: dict[str, t.Any], error: str
 ) -> None:
     line = router.join()
@@ -409,7 +409,7 @@ def test_payloads_that_cannot_be_decoded_are_an_error(router: TestRouter) -> Non
     assert line.take_last()[:5] == [ERROR, CALL, 1, {}, "wamp.error.invalid_argument"]
 
 
-def test_meta_procedures_answer_without_arguments_they_do_not_need(router: TestRouter) -> None:
+def test_meta_procedures_have_optional_arguments(router: TestRouter) -> None:
     line = router.join()
     request_id = line.call("wamp.session.count")
     assert line.take_last() == [RESULT, request_id, {}, [1]]

@@ -38,17 +38,17 @@ def events(line: Line) -> list[t.Any]:
     ("topic", "match"),
     [("", "exact"), ("a..b", "exact"), ("a b", "prefix"), ("", "prefix"), ("", "wildcard")],
 )
-def test_a_topic_that_is_none(router: TestRouter, topic: str, match: str) -> None:
+def test_an_invalid_topic(router: TestRouter, topic: str, match: str) -> None:
     assert router.join().refused(SUBSCRIBE, topic, match=match) == "wamp.error.invalid_uri"
 
 
 @pytest.mark.parametrize("options", [{"match": "x"}, {"match": 1}, {"get_retained": "yes"}])
-def test_an_option_that_is_wrong(router: TestRouter, options: t.Any) -> None:
+def test_an_invalid_option(router: TestRouter, options: t.Any) -> None:
     assert router.join().refused(SUBSCRIBE, NEWS, **options) == "wamp.error.invalid_argument"
 
 
 @pytest.mark.parametrize("topic", ["", "a..b", "a b", "wamp", "wamp.session.on_join"])
-def test_publishing_to_what_is_no_topic(router: TestRouter, topic: str) -> None:
+def test_publishing_to_an_invalid_topic(router: TestRouter, topic: str) -> None:
     line, witness = router.join(), router.join()
     witness.subscribe("wamp.session.on_join")
     line.publish(topic)
@@ -106,7 +106,7 @@ def test_only_a_subscriber_unsubscribes(router: TestRouter) -> None:
 # Acknowledgement, exclusion.
 
 
-def test_a_publication_is_acknowledged_where_that_is_asked_for(router: TestRouter) -> None:
+def test_a_publication_is_acknowledged_on_request(router: TestRouter) -> None:
     line = router.join()
     line.publish(NEWS, [1])
     line.publish(NEWS, [1], acknowledge=False)
@@ -121,7 +121,7 @@ def test_a_publication_is_acknowledged_where_that_is_asked_for(router: TestRoute
     assert len(ids) == 100
 
 
-def test_a_publisher_gets_its_own_event_where_it_wants_it(router: TestRouter) -> None:
+def test_a_publisher_gets_its_own_event_on_request(router: TestRouter) -> None:
     line = router.join()
     line.subscribe(NEWS)
     line.publish(NEWS, [1])
@@ -149,7 +149,7 @@ def test_a_publisher_gets_its_own_event_where_it_wants_it(router: TestRouter) ->
     ],
     ids=repr,
 )
-def test_a_publication_option_that_is_wrong(
+def test_an_invalid_publication_option(
     make_router: t.Callable[..., TestRouter], options: t.Any
 ) -> None:
     router = make_router(disclose=False)
@@ -217,7 +217,7 @@ def test_ids_may_be_floats(router: TestRouter, serializer: str) -> None:
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "cbor"])
-def test_an_option_that_is_undefined_is_none(router: TestRouter, serializer: str) -> None:
+def test_an_undefined_option_means_none(router: TestRouter, serializer: str) -> None:
     """So does JavaScript write those that are not given."""
     import cbor2
 
@@ -231,7 +231,7 @@ def test_an_option_that_is_undefined_is_none(router: TestRouter, serializer: str
 # Who published.
 
 
-def test_a_publisher_is_disclosed_where_it_asks_for_it(
+def test_a_publisher_is_disclosed_on_request(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     router = make_router(disclose=False)
@@ -243,7 +243,7 @@ def test_a_publisher_is_disclosed_where_it_asks_for_it(
     assert line.take_last()[3]["publisher"] == publisher.id
 
 
-def test_nobody_publishes_in_the_name_of_others(
+def test_a_session_cannot_publish_in_the_name_of_another(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     forged = {"session": 1, "authid": "root", "authrole": "admin"}
@@ -262,7 +262,9 @@ def test_nobody_publishes_in_the_name_of_others(
 # Serializers.
 
 
-def test_an_event_that_one_serializer_cannot_carry_reaches_the_others(router: TestRouter) -> None:
+def test_an_event_that_one_serializer_does_not_support_reaches_the_others(
+    router: TestRouter,
+) -> None:
     publisher = router.join(serializer="msgpack")
     json, msgpack, cbor = [router.join(serializer=name) for name in ("json", "msgpack", "cbor")]
     for line in (json, msgpack, cbor):
@@ -290,7 +292,7 @@ def test_an_event_that_one_subscriber_cannot_receive_reaches_the_others(
     assert events(large) == ["x" * 1000, "y"]
 
 
-def test_an_event_is_encoded_once_for_all_of_a_serializer(router: TestRouter) -> None:
+def test_an_event_is_encoded_once_per_serializer(router: TestRouter) -> None:
     lines = [router.join(serializer=name) for name in ("json", "json", "msgpack", "msgpack")]
     publisher = router.join()
     for line in lines:
@@ -304,7 +306,7 @@ def test_an_event_is_encoded_once_for_all_of_a_serializer(router: TestRouter) ->
 # Retained events.
 
 
-def test_the_last_retained_event_waits_for_subscribers(router: TestRouter) -> None:
+def test_a_new_subscriber_gets_the_last_retained_event(router: TestRouter) -> None:
     publisher = router.join()
     for number in range(3):
         publisher.publish(NEWS, [number], retain=number < 2)
@@ -333,7 +335,7 @@ def test_a_pattern_gets_the_retained_event_of_each_topic(router: TestRouter) -> 
     }
 
 
-def test_a_retained_event_is_only_for_who_would_have_received_it(
+def test_a_retained_event_keeps_its_receivers(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     from flask_wamp.router import Identity
@@ -359,7 +361,7 @@ def test_a_retained_event_is_only_for_who_would_have_received_it(
     assert retained(router.join(identity=Identity("bob", "admin"))) == ["new"]
 
 
-def test_retained_events_are_bounded(make_router: t.Callable[..., TestRouter]) -> None:
+def test_retained_events_are_limited(make_router: t.Callable[..., TestRouter]) -> None:
     router = make_router(max_retained=2)
     line = router.join()
     for name in ("one", "two", "one", "three"):
@@ -392,7 +394,7 @@ def recording(make_router: t.Callable[..., TestRouter]) -> TestRouter:
 GET = "wamp.subscription.get_events"
 
 
-def test_events_are_kept_without_a_subscriber(recording: TestRouter) -> None:
+def test_history_is_kept_without_a_subscriber(recording: TestRouter) -> None:
     line = recording.join()
     for number in range(5):
         recording.pass_time(1)
@@ -415,7 +417,7 @@ def test_events_are_kept_without_a_subscriber(recording: TestRouter) -> None:
     ]
 
 
-def test_crossbars_dialect_gives_the_newest_first(recording: TestRouter) -> None:
+def test_crossbars_form_of_history_returns_the_newest_first(recording: TestRouter) -> None:
     line = recording.join()
     for number in range(3):
         line.publish(NEWS, [number])
@@ -477,20 +479,20 @@ def test_filters(recording: TestRouter, filters: dict[str, t.Any], expected: lis
     ],
     ids=repr,
 )
-def test_a_filter_that_is_wrong(recording: TestRouter, filters: dict[str, t.Any]) -> None:
+def test_an_invalid_filter(recording: TestRouter, filters: dict[str, t.Any]) -> None:
     line = recording.join()
     subscription_id = line.ask("wamp.subscription.lookup", NEWS)
     assert line.ask_in_vain(GET, subscription_id, **filters) == "wamp.error.invalid_argument"
 
 
-def test_a_publication_that_is_not_kept_is_no_place(recording: TestRouter) -> None:
+def test_an_unknown_publication_is_not_a_position(recording: TestRouter) -> None:
     line = recording.join()
     line.publish(NEWS, [1])
     subscription_id = line.ask("wamp.subscription.lookup", NEWS)
     assert line.ask(GET, subscription_id, after_publication=7) == []
 
 
-def test_history_is_only_for_who_would_have_received_it(recording: TestRouter) -> None:
+def test_history_contains_only_events_for_the_session(recording: TestRouter) -> None:
     from flask_wamp.router import Identity
 
     line = recording.join()
@@ -517,7 +519,7 @@ def test_history_does_not_disclose_publishers(make_router: t.Callable[..., TestR
     assert event["details"] == {"topic": NEWS}
 
 
-def test_what_is_not_kept(recording: TestRouter) -> None:
+def test_events_that_history_does_not_keep(recording: TestRouter) -> None:
     line = recording.join()
     subscription_id = line.subscribe("com.other")
     assert line.ask_in_vain(GET, subscription_id) == "wamp.error.history_unavailable"

@@ -59,12 +59,12 @@ def called(caller: Line, callees: list[Line], uri: str = ADD) -> int:
         ("wamp..count", "wildcard"),
     ],
 )
-def test_a_procedure_that_is_none(router: TestRouter, uri: str, match: str) -> None:
+def test_an_invalid_procedure(router: TestRouter, uri: str, match: str) -> None:
     assert router.join().refused(REGISTER, uri, match=match) == "wamp.error.invalid_uri"
 
 
 @pytest.mark.parametrize("uri", ["", "a..b", "a b", "a.", "#"])
-def test_calling_what_is_no_uri(router: TestRouter, uri: str) -> None:
+def test_calling_an_invalid_uri(router: TestRouter, uri: str) -> None:
     assert router.join().ask_in_vain(uri) == "wamp.error.invalid_uri"
 
 
@@ -84,13 +84,13 @@ def test_calling_what_is_no_uri(router: TestRouter, uri: str) -> None:
     ],
     ids=repr,
 )
-def test_an_option_that_is_wrong(router: TestRouter, options: dict[str, t.Any]) -> None:
+def test_an_invalid_option(router: TestRouter, options: dict[str, t.Any]) -> None:
     line = router.join()
     assert line.refused(REGISTER, ADD, **options) == "wamp.error.invalid_argument"
     line.register(ADD)
 
 
-def test_no_pattern_stands_in_for_the_router(router: TestRouter) -> None:
+def test_no_pattern_matches_the_routers_procedures(router: TestRouter) -> None:
     line = router.join()
     line.register("w", match="prefix")
     line.register("..", match="wildcard")
@@ -152,7 +152,7 @@ def test_a_prefix_need_not_end_at_a_dot(router: TestRouter) -> None:
         assert line.ask_in_vain(uri) == "wamp.error.no_such_procedure"
 
 
-def test_patterns_are_gone_when_they_are_unregistered(router: TestRouter) -> None:
+def test_an_unregistered_pattern_matches_nothing(router: TestRouter) -> None:
     line = router.join()
     ids = [line.register(pattern, match=match) for pattern, match in SPECIFICATION]
     assert len(set(ids)) == len(ids)
@@ -195,7 +195,7 @@ def test_random_calls_go_to_all(router: TestRouter) -> None:
     assert min(counts.values()) > 60
 
 
-def test_the_turn_goes_on_when_a_callee_leaves(router: TestRouter) -> None:
+def test_roundrobin_continues_when_a_callee_leaves(router: TestRouter) -> None:
     caller, callees = router.join(), [router.join() for _ in range(3)]
     for callee in callees:
         callee.register(ADD, invoke="roundrobin")
@@ -207,7 +207,7 @@ def test_the_turn_goes_on_when_a_callee_leaves(router: TestRouter) -> None:
 
 
 @pytest.mark.parametrize("invoke", ["first", "last"])
-def test_the_stand_by_takes_over(router: TestRouter, invoke: str) -> None:
+def test_the_next_callee_takes_over(router: TestRouter, invoke: str) -> None:
     caller, callees = router.join(), [router.join() for _ in range(2)]
     for callee in callees:
         callee.register(ADD, invoke=invoke)
@@ -239,7 +239,7 @@ def test_all_callees_have_one_policy(router: TestRouter) -> None:
 
 
 @pytest.mark.parametrize("invoke", ["roundrobin", "random", "first", "last"])
-def test_calls_go_to_who_is_free(router: TestRouter, invoke: str) -> None:
+def test_calls_go_to_free_callees(router: TestRouter, invoke: str) -> None:
     caller, callees = router.join(), [router.join() for _ in range(2)]
     for callee in callees:
         callee.register(ADD, invoke=invoke, concurrency=2)
@@ -254,7 +254,7 @@ def test_calls_go_to_who_is_free(router: TestRouter, invoke: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["yield", "error", "cancel", "timeout", "caller gone", "too big"])
-def test_no_place_is_lost_however_a_call_ends(router: TestRouter, how: str) -> None:
+def test_concurrency_is_released_however_a_call_ends(router: TestRouter, how: str) -> None:
     callee, waiting = router.join(), router.join()
     caller = router.join(max_message_size=1000)
     callee.register(ADD, concurrency=1)
@@ -301,7 +301,7 @@ def test_force_reregister_takes_it_from_all(router: TestRouter) -> None:
     assert old[0].refused(REGISTER, ADD) == "wamp.error.procedure_already_exists"
 
 
-def test_force_reregister_of_ones_own_and_of_what_is_new(router: TestRouter) -> None:
+def test_force_reregister_of_own_and_new_procedures(router: TestRouter) -> None:
     line, caller = router.join(), router.join()
     first = line.register(ADD, force_reregister=True)
     line.request(REGISTER, {"force_reregister": True}, ADD)
@@ -311,7 +311,7 @@ def test_force_reregister_of_ones_own_and_of_what_is_new(router: TestRouter) -> 
     assert called(caller, [line]) == 0
 
 
-def test_a_call_in_flight_survives_being_taken_away(router: TestRouter) -> None:
+def test_a_running_call_survives_force_reregister(router: TestRouter) -> None:
     old, new, caller = router.join(), router.join(), router.join()
     old.register(ADD)
     caller.call(ADD)
@@ -382,7 +382,7 @@ def test_calls_wait_for_the_next_callee(lingering: TestRouter, how: str) -> None
     assert lingering.realms["realm1"].dealer.calls.held == 0
 
 
-def test_nobody_waits_for_longer_than_the_router_lingers(lingering: TestRouter) -> None:
+def test_calls_wait_no_longer_than_linger(lingering: TestRouter) -> None:
     old, caller = lingering.join(), lingering.join()
     old.register(ADD)
     old.lose()
@@ -409,7 +409,7 @@ def test_a_call_that_waits_can_be_canceled_and_times_out(lingering: TestRouter) 
     assert lingering.realms["realm1"].dealer.calls.held == 0
 
 
-def test_the_time_a_call_has_waited_counts(lingering: TestRouter) -> None:
+def test_the_waiting_time_of_a_call_counts(lingering: TestRouter) -> None:
     old, new, caller = lingering.join(), lingering.join(), lingering.join()
     old.register(ADD)
     old.lose()
@@ -421,7 +421,7 @@ def test_the_time_a_call_has_waited_counts(lingering: TestRouter) -> None:
     assert [message[0] for message in new.take_all()] == [INVOCATION, 69]
 
 
-def test_only_so_many_calls_wait(lingering: TestRouter) -> None:
+def test_the_number_of_waiting_calls_is_limited(lingering: TestRouter) -> None:
     old, caller = lingering.join(), lingering.join()
     old.register(ADD)
     old.lose()
@@ -430,7 +430,7 @@ def test_only_so_many_calls_wait(lingering: TestRouter) -> None:
     assert caller.take_last()[2:5] == [4, {}, "wamp.error.unavailable"]
 
 
-def test_the_meta_api_does_not_know_what_nobody_serves(lingering: TestRouter) -> None:
+def test_the_meta_api_does_not_show_procedures_without_callees(lingering: TestRouter) -> None:
     old, line = lingering.join(), lingering.join()
     line.subscribe("wamp.registration.", match="prefix")
     registration_id = old.register(ADD)
@@ -446,7 +446,7 @@ def test_the_meta_api_does_not_know_what_nobody_serves(lingering: TestRouter) ->
     assert [message[0] for message in line.take_all()] == [EVENT, EVENT]
 
 
-def test_what_is_taken_away_by_force_is_not_waited_for(lingering: TestRouter) -> None:
+def test_calls_do_not_wait_for_a_procedure_that_was_taken_over(lingering: TestRouter) -> None:
     old, new, caller = lingering.join(), lingering.join(), lingering.join()
     first = old.register(ADD)
     assert new.register(ADD, force_reregister=True) != first

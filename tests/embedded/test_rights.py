@@ -52,7 +52,7 @@ def ask(line: Line, code: int, uri: str) -> None:
     ids=repr,
 )
 @pytest.mark.parametrize("later", [False, True])
-def test_what_is_not_allowed_is_refused(
+def test_a_request_without_a_right_is_refused(
     make_router: t.Callable[..., TestRouter],
     action: str,
     code: int,
@@ -84,7 +84,7 @@ def test_what_is_not_allowed_is_refused(
     assert not line.session.registrations and not line.session.subscriptions
 
 
-def test_a_publication_that_is_not_allowed_is_refused_in_silence(
+def test_an_unacknowledged_publication_without_a_right_is_dropped(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     line = make_router(authorizer=lambda *asked: False).join()
@@ -93,7 +93,9 @@ def test_a_publication_that_is_not_allowed_is_refused_in_silence(
 
 
 @pytest.mark.parametrize("allowed", [True, Decision(True)], ids=repr)
-def test_what_is_allowed_is_done(make_router: t.Callable[..., TestRouter], allowed: t.Any) -> None:
+def test_a_request_with_a_right_is_allowed(
+    make_router: t.Callable[..., TestRouter], allowed: t.Any
+) -> None:
     line = make_router(authorizer=lambda *asked: allowed).join()
     for _, code, uri in REQUESTS[1:]:
         ask(line, code, uri)
@@ -143,7 +145,7 @@ class Promises:
         return uri
 
 
-def test_a_session_waits_in_order_and_nobody_else_does(
+def test_only_the_session_whose_authorizer_is_asked_waits(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     promises = Promises()
@@ -165,7 +167,7 @@ def test_a_session_waits_in_order_and_nobody_else_does(
     assert not promises.waiting
 
 
-def test_an_answer_for_a_session_that_is_gone_does_nothing(
+def test_an_answer_for_an_ended_session_does_nothing(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     promises = Promises()
@@ -179,7 +181,9 @@ def test_an_answer_for_a_session_that_is_gone_does_nothing(
     assert not router.realms
 
 
-def test_what_waits_is_bounded(make_router: t.Callable[..., TestRouter]) -> None:
+def test_the_number_of_waiting_messages_is_limited(
+    make_router: t.Callable[..., TestRouter],
+) -> None:
     promises = Promises()
     line = make_router(authorizer=promises, max_waiting=3).join()
     for _ in range(5):
@@ -203,7 +207,7 @@ def test_a_violation_that_has_waited_ends_the_session(
     assert line.closed is False and not promises.waiting
 
 
-def test_a_call_with_a_payload_that_is_none_ends_the_session_later_too(
+def test_a_waiting_call_with_an_invalid_payload_ends_the_session(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     promises = Promises()

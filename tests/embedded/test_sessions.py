@@ -73,7 +73,7 @@ def is_cut_off(line: Line, reason: str = VIOLATION) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in MESSAGES if name != "HELLO"])
-def test_before_hello_everything_else_is_a_violation(router: TestRouter, name: str) -> None:
+def test_other_messages_before_hello_are_a_violation(router: TestRouter, name: str) -> None:
     line = router.connect()
     line.send(*MESSAGES[name])
     assert is_cut_off(line)
@@ -103,9 +103,7 @@ ILLEGAL_WHEN_JOINED = [
 
 
 @pytest.mark.parametrize("name", ILLEGAL_WHEN_JOINED)
-def test_an_established_session_ends_for_a_violation_and_no_other_does(
-    router: TestRouter, name: str
-) -> None:
+def test_a_violation_ends_only_its_session(router: TestRouter, name: str) -> None:
     line, witness = router.join(), router.join()
     line.register("com.example.add")
     line.subscribe("com.example.news")
@@ -117,7 +115,7 @@ def test_an_established_session_ends_for_a_violation_and_no_other_does(
 
 
 @pytest.mark.parametrize("name", list(MESSAGES))
-def test_what_comes_after_the_routers_goodbye_is_ignored(router: TestRouter, name: str) -> None:
+def test_messages_after_the_routers_goodbye_are_ignored(router: TestRouter, name: str) -> None:
     line = router.join()
     line.session.disconnect()
     line.take_last()
@@ -140,7 +138,7 @@ def test_abort_is_not_answered(router: TestRouter, when: str) -> None:
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[", b"[1", b"\x91", b"null", b"[[]]"])
-def test_what_is_no_message_is_a_violation(
+def test_bytes_that_are_not_a_message_are_a_violation(
     router: TestRouter, serializer: str, data: bytes
 ) -> None:
     line = router.join(serializer=serializer)
@@ -204,7 +202,7 @@ def test_gaps_in_request_ids_may_be_allowed(make_router: t.Callable[..., TestRou
         ({"roles": ROLES, "authmethods": ["magic"]}, "wamp.error.no_matching_auth_method"),
     ],
 )
-def test_a_hello_that_is_wrong(router: TestRouter, details: t.Any, reason: str) -> None:
+def test_an_invalid_hello(router: TestRouter, details: t.Any, reason: str) -> None:
     line = router.connect()
     line.send(HELLO, "realm1", details)
     assert is_cut_off(line, reason)
@@ -222,7 +220,7 @@ def test_a_realm_is_a_uri(router: TestRouter, realm: str) -> None:
     assert is_cut_off(line, "wamp.error.invalid_uri")
 
 
-def test_only_the_realms_that_are_configured_exist(
+def test_only_configured_realms_exist(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     router = make_router(realms=("realm1",))
@@ -233,7 +231,7 @@ def test_only_the_realms_that_are_configured_exist(
     assert list(router.realms) == ["realm1"]
 
 
-def test_realms_that_clients_create_are_bounded_and_go_with_them(
+def test_dynamic_realms_are_limited_and_end_with_their_sessions(
     make_router: t.Callable[..., TestRouter],
 ) -> None:
     router = make_router(max_realms=2)
@@ -262,7 +260,7 @@ def test_a_transport_is_not_kept_after_goodbye(router: TestRouter) -> None:
     assert line.closed is False
 
 
-def test_realms_know_nothing_of_each_other(router: TestRouter) -> None:
+def test_realms_are_separate(router: TestRouter) -> None:
     one, other = router.join("realm1"), router.join("realm2")
     one.register("com.example.add")
     one.subscribe("com.example.news")
@@ -288,7 +286,7 @@ def test_a_message_over_the_limit_ends_its_session(
     assert is_cut_off(line, "wamp.error.payload_size_exceeded")
 
 
-def test_who_does_not_read_is_cut_off(make_router: t.Callable[..., TestRouter]) -> None:
+def test_a_session_that_does_not_read_is_closed(make_router: t.Callable[..., TestRouter]) -> None:
     router = make_router(max_unsent=1000)
     line, witness = router.join(), router.join()
     line.subscribe("com.example.news")
@@ -309,7 +307,7 @@ def test_who_does_not_read_is_cut_off(make_router: t.Callable[..., TestRouter]) 
         ("max_subscriptions", [SUBSCRIBE, {}, "com.example.p{}"]),
     ],
 )
-def test_what_a_session_may_hold_is_limited(
+def test_registrations_and_subscriptions_of_a_session_are_limited(
     make_router: t.Callable[..., TestRouter], limit: str, request_: list[t.Any]
 ) -> None:
     line = make_router(**{limit: 2}).join()
@@ -353,7 +351,7 @@ def test_a_session_that_is_lost_leaves_nothing(router: TestRouter) -> None:
     assert len(router.sessions) == 1
 
 
-def test_a_failure_of_the_router_ends_only_the_session_it_happens_to(
+def test_an_internal_error_ends_only_its_session(
     router: TestRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, witness = router.join(), router.join()

@@ -67,7 +67,7 @@ def is_allowed(answers: list[t.Any]) -> bool:
     return answer.allow
 
 
-def test_the_rules_of_the_app_that_has_let_it_in_count(scene: Scene) -> None:
+def test_the_rules_of_the_app_where_a_session_joined_apply(scene: Scene) -> None:
     scene.tell(SHOP, right("call", "com.shop.order"))
     scene.tell(BANK, right("call", "com.bank.balance"))
     assert is_allowed(scene.ask(SHOP, "call", "com.shop.order"))
@@ -89,7 +89,7 @@ def test_a_process_replaces_the_rules_of_its_own_app_only(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("first", [SHOP, BANK])
-def test_no_app_opens_what_is_another_one_s_own(scene: Scene, first: str) -> None:
+def test_no_app_can_allow_the_own_uris_of_another(scene: Scene, first: str) -> None:
     for app in (first, *({SHOP, BANK} - {first})):
         scene.tell(app, right("subscribe", "com.", "prefix"))
     for app, other in ((SHOP, BANK), (BANK, SHOP)):
@@ -110,7 +110,7 @@ def test_a_request_waits_for_the_rules_of_its_app(scene: Scene) -> None:
     assert len(allowed) == len(not_allowed) == 1
 
 
-def test_a_request_does_not_wait_for_ever(scene: Scene) -> None:
+def test_a_request_does_not_wait_forever(scene: Scene) -> None:
     scene.tell(SHOP)
     answers = scene.ask(BANK, "call", "com.bank.a")
     scene.now = PATIENCE + 0.1
@@ -120,7 +120,7 @@ def test_a_request_does_not_wait_for_ever(scene: Scene) -> None:
     assert len(answers) == 1
 
 
-def test_a_refusal_names_the_app_whose_rights_count(scene: Scene) -> None:
+def test_a_refusal_names_the_app_whose_rights_apply(scene: Scene) -> None:
     scene.tell(SHOP, explains=True)
     scene.tell(BANK)
     (answer,) = scene.ask(SHOP, "call", "com.bank.balance")
@@ -148,6 +148,6 @@ def test_logins_end_in_one_app(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("app", [None, 1, ["com.shop"]])
-def test_an_app_has_a_name(scene: Scene, app: t.Any) -> None:
+def test_the_name_of_an_app_must_be_text(scene: Scene, app: t.Any) -> None:
     with pytest.raises(ValueError, match="the name of an app must be"):
         scene.api.configure(app, [["wamp."]])

@@ -415,7 +415,7 @@ def check_consistency(router: Router) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_random_lives() -> None:
+def test_random_sequences_of_messages() -> None:
     run_state_machine_as_test(
         Lives,
         settings=settings(

@@ -137,7 +137,7 @@ def test_a_second_hello(club: Served, who: str, bob: Browser) -> None:
     assert bob.call("com.club.order", "tea") == "tea"
 
 
-def test_a_hello_after_goodbye_keeps_who_it_is(club: Served) -> None:
+def test_a_hello_after_goodbye_keeps_the_identity(club: Served) -> None:
     eve = Visitor(club.port, "eve")
     with eve.join() as browser:
         again: list[t.Any] = [1, "realm1", {"roles": ROLES, "authid": "bob"}]
@@ -172,7 +172,7 @@ def test_procedures_of_the_router(attacker: Browser, procedure: str) -> None:
         *("com.club.secret.", "com.club..secret", "com.club.Secret", "COM.CLUB.SECRET"),
     ],
 )
-def test_what_nobody_may_call(attacker: Browser, procedure: str) -> None:
+def test_procedures_that_no_client_may_call(attacker: Browser, procedure: str) -> None:
     arguments: list[t.Any] = [[["wamp.", "x"]], True]
     for options in ({}, FORGED, {"receive_progress": True, "timeout": 1}, {"rkey": 1}):
         with pytest.raises(Refused) as error:
@@ -251,7 +251,7 @@ PRIVATE: list[tuple[str, t.Any]] = [
 
 
 @pytest.mark.parametrize(("topic", "match"), PRIVATE)
-def test_what_is_private_cannot_be_subscribed_to(
+def test_private_topics_cannot_be_subscribed(
     club: Served, attacker: Browser, bob: Browser, topic: str, match: t.Any
 ) -> None:
     text = f"for bob, {attacker.session_id}"
@@ -297,7 +297,7 @@ def test_an_authid_with_dots_has_no_inbox(club: Served, name: str) -> None:
                 browser.subscribe(topic)
 
 
-def test_the_past_of_private_topics(club: Served, bob: Browser) -> None:
+def test_the_history_of_private_topics(club: Served, bob: Browser) -> None:
     with Visitor(club.port, "eve").join() as eve:
         subscription = eve.call("wamp.subscription.lookup", "com.club.user.bob.inbox")
         assert subscription is not None
@@ -326,7 +326,7 @@ NARROWED: list[dict[str, t.Any]] = [
 
 @pytest.mark.parametrize("options", NARROWED)
 @pytest.mark.parametrize("topic", OTHERS)
-def test_what_nobody_may_publish(
+def test_topics_that_no_client_may_publish_to(
     club: Served, attacker: Browser, bob: Browser, topic: str, options: dict[str, t.Any]
 ) -> None:
     bob.subscribe("com.club.news")
@@ -404,7 +404,7 @@ def test_answers_to_calls_of_others(
     assert bob.call("com.club.order", "tea") == "tea"
 
 
-def test_the_others_go_on(club: Served, bob: Browser) -> None:
+def test_other_sessions_continue(club: Served, bob: Browser) -> None:
     """After all that, which this module's server has seen."""
     assert bob.call("com.club.order", "tea") == "tea"
     assert club.get("/ready")["joined"]

@@ -136,7 +136,7 @@ def test_procedures_of_the_router(attacker: Attacker) -> None:
             attacker.fails(lambda browser, uri=procedure: browser.call(uri, 1))  # type: ignore[misc]
 
 
-def test_what_nobody_may_call(attacker: Attacker) -> None:
+def test_procedures_that_no_client_may_call(attacker: Attacker) -> None:
     names = ["authenticate", "authorize", "logouts", "lease.schedule", "deliver", "redeem.x"]
     procedures = [f"{OWN}.{name}" for name in names]
     procedures += [
@@ -184,7 +184,7 @@ def test_nothing_can_be_registered(attacker: Attacker) -> None:
             )
 
 
-def test_what_is_private_cannot_be_subscribed_to(club: Served, attacker: Attacker) -> None:
+def test_private_topics_cannot_be_subscribed(club: Served, attacker: Attacker) -> None:
     Visitor(club.port).get("/keep/plan")
     for (topic, match), retained in itertools.product(PRIVATE, (True, False)):
         attacker.fails(
@@ -197,7 +197,7 @@ def test_what_is_private_cannot_be_subscribed_to(club: Served, attacker: Attacke
     assert attacker.browser.events == []
 
 
-def test_what_nobody_may_publish(attacker: Attacker, bob: Browser) -> None:
+def test_topics_that_no_client_may_publish_to(attacker: Attacker, bob: Browser) -> None:
     for topic, options in itertools.product(OTHERS, NARROWED):
         attacker.fails(
             lambda browser, topic=topic, options=options: browser.ask(  # type: ignore[misc]
@@ -209,7 +209,7 @@ def test_what_nobody_may_publish(attacker: Attacker, bob: Browser) -> None:
     attacker.browser.call("com.club.whoami")
 
 
-def test_testaments_and_the_past(attacker: Attacker, bob: Browser) -> None:
+def test_testaments_and_history(attacker: Attacker, bob: Browser) -> None:
     for topic in ("com.club.user.bob.inbox", "com.club.news", "com.club.typing"):
         attacker.fails(
             lambda browser, topic=topic: browser.ask(  # type: ignore[misc]
@@ -227,7 +227,7 @@ def test_requests_and_ids_of_others(attacker: Attacker, bob: Browser) -> None:
             attacker.browser.ask(code, number)
 
 
-def test_the_others_go_on(club: Served, router: dict[str, str]) -> None:
+def test_other_sessions_continue(club: Served, router: dict[str, str]) -> None:
     """After all that, which this module's server has seen."""
     assert json.loads(router["FLASK_WAMP_ROUTER_LISTEN"])
     with Visitor(club.port, "bob").join_router() as bob:

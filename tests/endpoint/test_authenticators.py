@@ -72,7 +72,7 @@ def test_two_authenticators_are_an_error(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("realm", ["", 7, b"shop"])
-def test_a_realm_that_is_none(app: Flask, realm: t.Any) -> None:
+def test_an_invalid_realm(app: Flask, realm: t.Any) -> None:
     with pytest.raises(TypeError, match="the name of a realm"):
         FlaskWAMP(app).authenticator(realm)
 
@@ -92,7 +92,7 @@ def test_a_realm_that_is_none(app: Flask, realm: t.Any) -> None:
         (Identity("ann", "member", t.cast(t.Any, 7)), "authextra cannot be sent"),
     ],
 )
-def test_a_wrong_answer_is_a_clear_error(app: Flask, answer: t.Any, says: str) -> None:
+def test_an_invalid_return_value_is_a_clear_error(app: Flask, answer: t.Any, says: str) -> None:
     FlaskWAMP(app).authenticator(lambda request: answer)
     with pytest.raises(TypeError, match=says):
         app.test_client().post("/wamp/session")
@@ -123,7 +123,7 @@ def test_each_app_has_its_own(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("csrf_first", [True, False])
-def test_no_csrf_token_is_asked_for(app: Flask, csrf_first: bool) -> None:
+def test_no_csrf_token_is_required(app: Flask, csrf_first: bool) -> None:
     flask_wtf = pytest.importorskip("flask_wtf")
     if csrf_first:
         flask_wtf.CSRFProtect(app)
@@ -142,7 +142,7 @@ def test_no_csrf_token_is_asked_for(app: Flask, csrf_first: bool) -> None:
 @pytest.mark.parametrize(
     ("method", "provider"), [("unix", "embedded"), ("anonymous", "memory"), ("ticket", "static")]
 )
-def test_an_authenticator_cannot_make_one_of_the_app_s_processes(
+def test_an_authenticator_cannot_return_the_identity_of_the_apps_processes(
     app: Flask, method: str, provider: str
 ) -> None:
     backend = Identity("backend", "backend", {}, method, provider)

@@ -53,7 +53,7 @@ def test_the_first_answer_decides(app: Flask) -> None:
     assert ("ann", "user", "call", "com.shop.yes") in asked
 
 
-def test_it_is_not_asked_about_what_is_reserved(app: Flask) -> None:
+def test_reserved_uris_do_not_call_the_authorizer(app: Flask) -> None:
     wamp = FlaskWAMP(app)
     asked: list[str] = []
     wamp.allow("user", call="wamp.session.get")
@@ -74,7 +74,7 @@ def test_it_is_not_asked_about_what_is_reserved(app: Flask) -> None:
         wamp.settle()
 
 
-def test_a_blueprint_decides_about_its_own(app: Flask) -> None:
+def test_a_blueprints_authorizer_decides_about_its_uris(app: Flask) -> None:
     wamp = FlaskWAMP(app)
     outer = WAMPBlueprint("outer", ".outer", allow="user")
     inner = WAMPBlueprint("inner", ".inner")
@@ -133,7 +133,7 @@ def test_a_blueprint_decides_about_its_own(app: Flask) -> None:
         assert who_was_asked() == []  # it reaches what is reserved
 
 
-def test_a_blueprint_refuses_what_reaches_into_it(app: Flask) -> None:
+def test_a_blueprints_authorizer_refuses_patterns_that_overlap_its_uris(app: Flask) -> None:
     wamp = FlaskWAMP(app)
     private = WAMPBlueprint("private", ".private")
     private.authorizer(lambda identity, action, uri, options: False)
@@ -162,7 +162,7 @@ class Asked:
         return uris
 
 
-def test_answers_that_stay_the_same_are_asked_for_once(app: Flask) -> None:
+def test_cached_answers_call_the_authorizer_once(app: Flask) -> None:
     wamp = FlaskWAMP(app)
     asked = Asked()
     wamp.authorizer(cache=True)(asked)
@@ -192,7 +192,7 @@ def test_answers_that_stay_the_same_are_asked_for_once(app: Flask) -> None:
         assert asked.take() == ["ann call com.shop.yes"]
 
 
-def test_others_are_asked_every_time(app: Flask) -> None:
+def test_authorizers_without_cache_are_called_every_time(app: Flask) -> None:
     wamp = FlaskWAMP(app)
     changing, stable = Asked(), Asked()
     wamp.authorizer(changing)
@@ -205,7 +205,9 @@ def test_others_are_asked_every_time(app: Flask) -> None:
         assert changing.take() == ["ann call com.shop.table"] * 3
 
 
-def test_what_is_remembered_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_answers_is_limited(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app_api, "MOST_ANSWERS", 10)
     wamp = FlaskWAMP(app)
     wamp.authorizer(cache=True)(lambda identity, action, uri, options: True)
@@ -224,7 +226,7 @@ def test_what_is_remembered_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("cache", [None, 1, "yes", 60.0])
-def test_cache_is_yes_or_no(app: Flask, cache: t.Any) -> None:
+def test_cache_must_be_a_bool(app: Flask, cache: t.Any) -> None:
     with pytest.raises(TypeError, match="cache=True or cache=False"):
         FlaskWAMP(app).authorizer(cache=cache)
 
@@ -274,14 +276,14 @@ def test_the_app_decides(asking: Served) -> None:
 @pytest.mark.parametrize(
     "procedure", ["wamp.session.list", STATUS, "com.club.flask_wamp.authorize"]
 )
-def test_what_is_reserved_stays_so(asking: Served, procedure: str) -> None:
+def test_an_authorizer_cannot_open_reserved_uris(asking: Served, procedure: str) -> None:
     pytest.importorskip("flask_login")
     with Visitor(asking.port, "ann").join() as ann:
         refused(lambda: ann.call(procedure))
 
 
 @pytest.mark.slow
-def test_messages_keep_their_order_while_the_app_is_asked(asking: Served) -> None:
+def test_messages_keep_their_order_while_the_authorizer_runs(asking: Served) -> None:
     pytest.importorskip("flask_login")
     with Visitor(asking.port, "ann").join() as ann:
         numbers = list(range(50))

@@ -77,7 +77,7 @@ def test_a_connection_that_does_not_shake_hands_is_closed(scheme: str, sent: byt
     run(scene, ServerSettings(handshake_timeout=0.1))
 
 
-def test_a_connection_that_says_no_hello_is_closed() -> None:
+def test_a_connection_without_hello_is_closed() -> None:
     async def scene(
         server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
     ) -> None:
@@ -103,7 +103,7 @@ async def join(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
     await loop.sock_sendall(sock, bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
 
 
-def test_a_silent_websocket_is_asked_and_then_closed() -> None:
+def test_a_silent_websocket_gets_a_ping_and_is_then_closed() -> None:
     async def scene(
         server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
     ) -> None:
@@ -118,7 +118,7 @@ def test_a_silent_websocket_is_asked_and_then_closed() -> None:
     run(scene, ServerSettings(ping_interval=0.1, ping_timeout=0.1))
 
 
-def test_who_answers_pings_stays_though_the_router_has_slept() -> None:
+def test_a_connection_that_answers_pings_stays_after_the_router_was_suspended() -> None:
     async def scene(
         server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
     ) -> None:
@@ -142,7 +142,7 @@ def test_who_answers_pings_stays_though_the_router_has_slept() -> None:
     [ServerSettings(max_connections=2), ServerSettings(max_connections_per_address=2)],
     ids=["all", "per address"],
 )
-def test_connections_over_the_limit_are_refused_and_the_others_stay(limits: ServerSettings) -> None:
+def test_only_connections_over_the_limit_are_refused(limits: ServerSettings) -> None:
     async def scene(
         server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
     ) -> None:

@@ -117,7 +117,7 @@ def test_the_ticket_decides_who_it_is(club: Served, hello: dict[str, t.Any]) -> 
         }
 
 
-def test_the_id_of_the_browser_session_is_not_told(club: Served) -> None:
+def test_the_id_of_the_browser_session_is_not_sent(club: Served) -> None:
     ann = Visitor(club.port, "ann")
     with ann.join_router() as one, ann.join_router() as two:
         logins = [each.welcome["authextra"]["flask_wamp"]["login"] for each in (one, two)]
@@ -133,7 +133,7 @@ def test_another_realm_is_not_joined(club: Served) -> None:
         ann.join_with(ann.session(), realm="realm2")
 
 
-def test_who_is_not_logged_in(club: Served, node: AskingNode) -> None:
+def test_a_visitor_is_anonymous(club: Served, node: AskingNode) -> None:
     visitor = Visitor(club.port)
     how = visitor.session()
     assert how == {"url": node.browsers_url, "realm": "realm1", "authid": None, "ticket": None}
@@ -151,7 +151,9 @@ def test_a_ticket_expires(node: AskingNode, tmp_path: Path, club: Served) -> Non
             ann.join_router()
 
 
-def test_a_worker_that_has_gone(node: AskingNode, tmp_path: Path, club: Served) -> None:
+def test_a_ticket_of_a_worker_that_has_ended(
+    node: AskingNode, tmp_path: Path, club: Served
+) -> None:
     environ = {**node.environ, "FLASK_ROLE": "browser"}
     log = tmp_path / "server.log"
     with Served(["flask", "--app", "club", "run", "-p", "{port}"], "", log, **environ) as server:
@@ -165,7 +167,7 @@ def test_a_worker_that_has_gone(node: AskingNode, tmp_path: Path, club: Served) 
 # Leaving.
 
 
-def test_logging_out_ends_what_this_browser_has_opened(club: Served) -> None:
+def test_logging_out_ends_the_sessions_of_this_browser(club: Served) -> None:
     laptop, phone = Visitor(club.port, "ann"), Visitor(club.port, "ann")
     unused, other = laptop.session(), phone.session()
     with laptop.join_router() as one, laptop.join_router() as two, phone.join_router() as three:
@@ -208,7 +210,7 @@ def test_a_copy_of_an_old_cookie_does_not_join(club: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/logout", "/sign-out/eve"])
-def test_who_ignores_goodbye_may_do_nothing(club: Served, path: str) -> None:
+def test_a_client_that_ignores_goodbye_may_do_nothing(club: Served, path: str) -> None:
     eve = Visitor(club.port, "eve")
     with eve.join_router() as browser:
         browser.subscribe("com.club.news")
@@ -226,7 +228,7 @@ def test_who_ignores_goodbye_may_do_nothing(club: Served, path: str) -> None:
                     ask()
 
 
-def test_the_others_go_on(club: Served) -> None:
+def test_other_users_continue(club: Served) -> None:
     """After all that, which these workers have seen."""
     ann = Visitor(club.port, "ann")
     with ann.join_router() as browser:

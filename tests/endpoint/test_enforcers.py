@@ -123,7 +123,7 @@ def is_allowed(browser: Browser, action: str, uri: str, match: str) -> bool:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_same_is_allowed_on_both(visitor: tuple[str, Browser], action: str) -> None:
+def test_both_routers_allow_the_same(visitor: tuple[str, Browser], action: str) -> None:
     who, browser = visitor
     wrong = []
     for uri, match, allowed in cases(action, who):

@@ -175,7 +175,7 @@ def test_a_server_that_nobody_recognizes_joins_at_the_first_request(
     [["-m", "flask", "--app", "shop", "routes"], ["-c", "import shop"]],
     ids=["another command", "an import"],
 )
-def test_nothing_starts_a_router_where_nothing_is_served(
+def test_commands_that_serve_nothing_start_no_router(
     socket: Path, watcher: Watcher, command: list[str]
 ) -> None:
     environ = {**os.environ, "PYTHONPATH": str(PACKAGE), "SHOP_ROUTER_URL": f"embedded:{socket}"}
@@ -187,7 +187,9 @@ def test_nothing_starts_a_router_where_nothing_is_served(
 @pytest.mark.parametrize(
     "kind", [*(each for each in SERVERS if "gunicorn" in each), "wamp worker --workers"]
 )
-def test_a_hup_replaces_all_and_cuts_no_browser(start: Start, watcher: Watcher, kind: str) -> None:
+def test_a_hup_replaces_all_workers_and_disconnects_no_browser(
+    start: Start, watcher: Watcher, kind: str
+) -> None:
     count, command = SERVERS[kind]
     with start(*command) as server, contextlib.ExitStack() as stack:
         watcher.join()
@@ -212,9 +214,7 @@ def test_a_hup_replaces_all_and_cuts_no_browser(start: Start, watcher: Watcher, 
                 browser.call("com.shop.who")
 
 
-def test_the_reloader_restarts_the_app_and_not_the_router(
-    start: Start, watcher: Watcher, tmp_path: Path
-) -> None:
+def test_the_reloader_restarts_only_the_app(start: Start, watcher: Watcher, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(APPS / "shop.py", home)

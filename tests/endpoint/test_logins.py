@@ -72,7 +72,7 @@ def test_a_ticket_expires(serve: Serve) -> None:
             ann.join_with(ticket)
 
 
-def test_logging_out_ends_what_this_browser_has_opened(club: Served) -> None:
+def test_logging_out_ends_the_sessions_of_this_browser(club: Served) -> None:
     laptop, phone = Visitor(club.port, "ann"), Visitor(club.port, "ann")
     unused = laptop.session()
     other = phone.session()
@@ -100,14 +100,16 @@ def test_a_copy_of_an_old_cookie_does_not_join(club: Served) -> None:
         assert ann.authid == "ann"
 
 
-def test_a_cleared_session_ends_all_of_the_user_s(club: Served) -> None:
+def test_clearing_the_flask_session_before_logout_ends_all_sessions_of_the_user(
+    club: Served,
+) -> None:
     ann = Visitor(club.port, "ann")
     with ann.join() as one:
         assert ann.get("/clear") == "bye ann"
         assert one.ends() == "wamp.close.logout"
 
 
-def test_logging_in_as_somebody_else(club: Served) -> None:
+def test_logging_in_as_another_user(club: Served) -> None:
     visitor = Visitor(club.port, "ann")
     with visitor.join() as ann:
         visitor.get("/login/bob")
@@ -133,7 +135,7 @@ def test_sign_out(club: Served) -> None:
         assert again.authid == "ann"
 
 
-def test_the_browser_s_session_is_not_told(club: Served) -> None:
+def test_the_id_of_the_browser_session_is_not_sent(club: Served) -> None:
     with Visitor(club.port, "ann").join() as ann:
         assert set(ann.welcome) == {
             *("realm", "roles", "agent", "authid", "authrole", "authmethod", "authprovider"),

@@ -46,7 +46,7 @@ def ann(browser: str = "x", since: float | None = None) -> BrowserIdentity:
     return BrowserIdentity("ann", "member", browser=browser, since=since)
 
 
-def test_another_process_finds_it_in_the_store() -> None:
+def test_another_process_finds_a_logout_in_the_store() -> None:
     store = Store()
     here, there = (Logouts("club", lambda: store) for _ in range(2))
     other_app = Logouts("shop", lambda: store)
@@ -62,14 +62,14 @@ def test_another_process_finds_it_in_the_store() -> None:
     assert "ann" not in str(store) and "x" not in json.dumps(list(store.values()))
 
 
-def test_without_a_store_only_this_process_knows() -> None:
+def test_only_this_process_knows_a_logout_without_a_store() -> None:
     here, there = (Logouts("club", lambda: None) for _ in range(2))
     here.end_browser("x")
     assert here.has_ended(ann("x"))
     assert not there.has_ended(ann("x"))
 
 
-def test_the_store_keeps_for_good() -> None:
+def test_logouts_are_stored_without_expiry() -> None:
     class Cache:
         """As Flask-Caching's, which forgets after a while unless told otherwise."""
 
@@ -88,7 +88,7 @@ def test_the_store_keeps_for_good() -> None:
     assert Logouts("club", Cache).has_ended(ann("y"))
 
 
-def test_a_session_is_not_looked_up_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_not_asked_at_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     class Counting(Store):
@@ -112,7 +112,7 @@ def test_a_session_is_not_looked_up_every_time(monkeypatch: pytest.MonkeyPatch) 
     assert here.is_over(*session)
 
 
-def test_what_was_heard_counts_at_once() -> None:
+def test_a_logout_of_another_process_applies_at_once() -> None:
     here = Logouts("club", Store)
     session = ("ann", login_of("x"), 0.5)
     assert not here.is_over(*session)
@@ -120,7 +120,7 @@ def test_what_was_heard_counts_at_once() -> None:
     assert here.is_over(*session)
 
 
-def test_nobody_joins_while_the_store_fails(make_app: MakeApp) -> None:
+def test_no_client_joins_while_the_store_fails(make_app: MakeApp) -> None:
     class Broken(Store):
         def get(self, key: str, default: t.Any = None) -> t.Any:
             raise OSError("the database is down")
@@ -142,7 +142,7 @@ def test_a_store_has_get_and_set(make_app: MakeApp, store: t.Any) -> None:
     ("production", "stored", "warns"),
     [(True, False, True), (True, True, False), (False, False, False)],
 )
-def test_a_production_start_warns(
+def test_a_start_in_production_without_a_store_warns(
     make_app: MakeApp,
     caplog: pytest.LogCaptureFixture,
     production: bool,
@@ -225,7 +225,7 @@ def test_a_process_that_starts_later(
 # The page.
 
 
-def test_the_page_s_store_in_a_database(make_app: MakeApp) -> None:
+def test_the_documented_store_in_a_database(make_app: MakeApp) -> None:
     flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
     tree = publish_doctree(PAGE.read_text(encoding="utf-8"))
     (block,) = (b for b in tree.findall(nodes.literal_block) if "logouts.py" in b["names"])

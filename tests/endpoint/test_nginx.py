@@ -114,13 +114,15 @@ def test_a_browser_joins_through_nginx(nginx: str, server: Served, tmp_path: Pat
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:{app}", "null"])
-def test_another_origin_does_not(nginx: str, server: Served, tmp_path: Path, origin: str) -> None:
+def test_a_page_of_another_origin_does_not_join(
+    nginx: str, server: Served, tmp_path: Path, origin: str
+) -> None:
     with before(nginx, server.port, tmp_path) as (port, _), pytest.raises(InvalidStatus) as refused:
         Browser(f"ws://127.0.0.1:{port}/wamp", origin=origin.format(app=server.port))
     assert refused.value.response.status_code == 403
 
 
-def test_a_restart_of_gunicorn_cuts_no_browser_behind_nginx(
+def test_a_restart_of_gunicorn_behind_nginx_disconnects_no_browser(
     nginx: str, server: Served, tmp_path: Path
 ) -> None:
     with before(nginx, server.port, tmp_path) as (port, _), contextlib.ExitStack() as stack:
@@ -148,7 +150,7 @@ def test_tls_ends_in_nginx(nginx: str, server: Served, tmp_path: Path) -> None:
             assert browser.call("com.shop.add", 1, 2) == 3
 
 
-def test_tls_before_a_port_of_the_router_s_own(nginx: str, serve: Serve, tmp_path: Path) -> None:
+def test_tls_in_front_of_the_routers_own_port(nginx: str, serve: Serve, tmp_path: Path) -> None:
     pytest.importorskip("waitress")
     port, origin = free_port(), "https://shop.example"
     environ = {
@@ -168,7 +170,9 @@ def test_tls_before_a_port_of_the_router_s_own(nginx: str, serve: Serve, tmp_pat
             assert browser.call("com.shop.add", 1, 2) == 3
 
 
-def test_a_reload_of_nginx_cuts_no_browser(nginx: str, server: Served, tmp_path: Path) -> None:
+def test_a_reload_of_nginx_disconnects_no_browser(
+    nginx: str, server: Served, tmp_path: Path
+) -> None:
     with before(nginx, server.port, tmp_path) as (port, pid), contextlib.ExitStack() as stack:
         url = f"ws://127.0.0.1:{port}/wamp"
         browser = stack.enter_context(Browser(url))
@@ -179,7 +183,7 @@ def test_a_reload_of_nginx_cuts_no_browser(nginx: str, server: Served, tmp_path:
         assert browser.call("com.shop.add", 1, 2) == 3
 
 
-def test_the_address_of_a_browser_is_not_the_proxy_s() -> None:
+def test_the_address_of_a_browser_is_its_own() -> None:
     """With the lines that the page shows."""
     text = DEPLOYING.read_text(encoding="utf-8")
     found = re.search(r"    :name: proxy.py\n\n((?:    .*\n|\n)+)", text)

@@ -99,7 +99,7 @@ def test_without_principals_other_hosts_are_refused(
         assert "--principals" in log
 
 
-def test_a_program_of_this_machine_has_to_use_the_loopback_address(
+def test_a_program_on_this_machine_must_use_the_loopback_address(
     host: netns.Host, tmp_path: Path
 ) -> None:
     port = free_port()

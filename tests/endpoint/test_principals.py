@@ -111,7 +111,7 @@ def test_a_device_joins(device: AutobahnPeer, auth: dict[str, t.Any], authid: st
     ],
     ids=lambda auth: f"{auth['method']}-{auth['authid']}",
 )
-def test_nobody_else_does(device: AutobahnPeer, auth: dict[str, t.Any]) -> None:
+def test_other_clients_do_not_join(device: AutobahnPeer, auth: dict[str, t.Any]) -> None:
     pytest.importorskip("cryptography")
     with pytest.raises(RemoteError, match="wamp.error"):
         device.visit(auth, "com.club.whoami")
@@ -142,7 +142,7 @@ def test_browsers_join_as_before(club: Served) -> None:
 
 
 @pytest.mark.router
-def test_only_the_router_is_told_a_secret(join: Join, wamp_router: DevRouter) -> None:
+def test_only_the_router_gets_a_secret(join: Join, wamp_router: DevRouter) -> None:
     """In a realm whose sessions may call everything."""
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -181,19 +181,19 @@ def wamp(make_app: MakeApp) -> FlaskWAMP:
         ({"secret": SECRET, "role": "*"}, "role must be the name of a role"),
     ],
 )
-def test_a_wrong_principal(wamp: FlaskWAMP, options: dict[str, t.Any], message: str) -> None:
+def test_an_invalid_principal(wamp: FlaskWAMP, options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         wamp.principal("door", **{"role": "device", **options})
     assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize("authid", ["", None, 7])
-def test_a_wrong_authid(wamp: FlaskWAMP, authid: t.Any) -> None:
+def test_an_invalid_authid(wamp: FlaskWAMP, authid: t.Any) -> None:
     with pytest.raises(ValueError, match="the authid of a principal must be a non-empty string"):
         wamp.principal(authid, role="device", secret=SECRET)
 
 
-def test_two_of_a_kind(wamp: FlaskWAMP) -> None:
+def test_two_principals_with_the_same_authid_or_key(wamp: FlaskWAMP) -> None:
     with pytest.raises(ValueError, match="there are two principals with the authid 'printer'"):
         wamp.principal("printer", role="device", secret="other")
     wamp.principal("door", role="device", public_key=PUBLIC_KEY)
@@ -203,7 +203,7 @@ def test_two_of_a_kind(wamp: FlaskWAMP) -> None:
         wamp.principal("gate", role="device", public_key=PUBLIC_KEY.upper())
 
 
-def test_a_wrong_configuration_says_what_is_wrong(make_app: MakeApp) -> None:
+def test_the_error_of_an_invalid_configuration_says_what_is_wrong(make_app: MakeApp) -> None:
     for printer, message in (
         ({"role": "device"}, "principal 'printer': give either a secret or a public_key$"),
         (

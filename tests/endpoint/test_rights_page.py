@@ -105,7 +105,7 @@ def test_browsers_have_these_rights_only(serve: Serve, tmp_path: Path, debug: st
                     browser.subscribe(topic, **options)
 
 
-def test_a_wrong_role_or_uri_is_an_error(make_app: t.Callable[..., Flask]) -> None:
+def test_an_invalid_role_or_uri_is_an_error(make_app: t.Callable[..., Flask]) -> None:
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL="memory:", WAMP_AUTOSTART=False))
     with pytest.raises(ValueError, match="a whole part between two dots"):
         wamp.allow("user", subscribe=".user-{authid}.inbox")

@@ -82,7 +82,7 @@ def url() -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_when_it_is_ready_and_goodbye_at_the_end(
+def test_the_command_prints_that_it_is_ready_and_sends_goodbye(
     url: str, tmp_path: Path, number: int
 ) -> None:
     (tmp_path / "app.py").write_text(APP.format(url=url))
@@ -97,7 +97,9 @@ def test_it_says_when_it_is_ready_and_goodbye_at_the_end(
         assert router.rest() == ""
 
 
-def test_an_app_with_an_embedded_router_gets_one_at_the_usual_port(tmp_path: Path) -> None:
+def test_the_command_of_an_app_with_an_embedded_router_uses_the_default_port(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "app.py").write_text(APP.format(url="embedded:"))
     port = free_port()
     command = ("flask", "wamp", "router", "--port", str(port), "--realm", "other")
@@ -158,7 +160,7 @@ def test_tls(tmp_path: Path, make_app: MakeApp) -> None:
             g.wampy.wait_until_joined(10)
 
 
-def test_only_web_pages_of_the_origins_that_are_named(url: str, tmp_path: Path) -> None:
+def test_only_web_pages_of_allowed_origins_join(url: str, tmp_path: Path) -> None:
     with run(url, cwd=tmp_path, origin="http://127.0.0.1:5000") as router:
         assert "web pages of http://127.0.0.1:5000" in router.read_line()
         with Browser(url, origin="http://127.0.0.1:5000") as browser:
@@ -169,7 +171,7 @@ def test_only_web_pages_of_the_origins_that_are_named(url: str, tmp_path: Path) 
         Browser(url, origin="http://127.0.0.1:5000")
 
 
-def test_who_speaks_no_wamp_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_client_that_does_not_speak_wamp_is_refused(url: str, tmp_path: Path) -> None:
     with run(url, cwd=tmp_path):
         with pytest.raises(InvalidStatus) as refused, connect(url):
             pass
@@ -177,7 +179,7 @@ def test_who_speaks_no_wamp_is_refused(url: str, tmp_path: Path) -> None:
         assert b"missing subprotocol" in refused.value.response.body
 
 
-def test_another_path_than_the_url_says_is_not_found(url: str, tmp_path: Path) -> None:
+def test_a_path_other_than_that_of_the_url_is_not_found(url: str, tmp_path: Path) -> None:
     with run(url, cwd=tmp_path):
         with Browser(f"{url}?a=b") as browser:
             assert browser.authrole == "anonymous"
@@ -262,7 +264,7 @@ def test_principals(url: str, tmp_path: Path, make_app: MakeApp) -> None:
         ('{"principals": {}, "roles": {"x": [{"match": "exact"}]}}', "is invalid"),
     ],
 )
-def test_a_wrong_file_of_principals_is_one_line(
+def test_an_invalid_file_of_principals_is_a_one_line_error(
     url: str, tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "access.json").write_text(content)
@@ -272,7 +274,7 @@ def test_a_wrong_file_of_principals_is_one_line(
         assert router.process.wait(10) == 1
 
 
-def test_an_address_in_use_is_one_line(tmp_path: Path) -> None:
+def test_an_address_in_use_is_a_one_line_error(tmp_path: Path) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as taken:
         url = f"ws://127.0.0.1:{taken.getsockname()[1]}/ws"
         with run(url, cwd=tmp_path) as router:
@@ -280,12 +282,12 @@ def test_an_address_in_use_is_one_line(tmp_path: Path) -> None:
             assert router.process.wait(10) == 1
 
 
-def test_tls_without_a_certificate_is_one_line(tmp_path: Path) -> None:
+def test_tls_without_a_certificate_is_a_one_line_error(tmp_path: Path) -> None:
     with run(f"wss://127.0.0.1:{free_port()}/ws", cwd=tmp_path) as router:
         assert "needs a certificate: pass --tls-cert and --tls-key" in router.said
 
 
-def test_systemd_is_told(url: str, tmp_path: Path) -> None:
+def test_systemd_is_notified(url: str, tmp_path: Path) -> None:
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as listener:
         listener.bind(f"\0flask-wamp-tests-{os.getpid()}")
         listener.settimeout(20)
@@ -315,7 +317,7 @@ def test_addresses_of_this_machine(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
 
 
-def test_the_key_of_a_certificate_is_never_asked_for(tmp_path: Path) -> None:
+def test_an_encrypted_key_never_prompts_for_its_password(tmp_path: Path) -> None:
     from flask_wamp.router.process.errors import ListenError
     from flask_wamp.router.process.foreground import serve
 

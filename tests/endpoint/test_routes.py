@@ -35,12 +35,12 @@ def test_the_module_and_its_types(app: Flask) -> None:
     assert "export function connect" in types.text
 
 
-def test_how_to_join_for_somebody_unknown(app: Flask) -> None:
+def test_session_of_an_unknown_user(app: Flask) -> None:
     answer = app.test_client().post("/wamp/session")
     assert answer.json == {"url": "/wamp", "realm": "realm1", "authid": None, "ticket": None}
 
 
-def test_how_to_join_at_another_router(make_app: MakeApp) -> None:
+def test_session_at_another_router(make_app: MakeApp) -> None:
     app = make_app(WAMP_ROUTER_URL="ws://127.0.0.1:8080/ws", WAMP_REALM="shop")
     FlaskWAMP(app)
     http = app.test_client()
@@ -65,13 +65,13 @@ def test_a_port_of_the_router_s_own(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("url", ["wss://0.0.0.0:8443/ws", "tls://0.0.0.0:8443"])
-def test_the_embedded_router_has_no_certificate(make_app: MakeApp, url: str) -> None:
+def test_the_embedded_router_has_no_tls(make_app: MakeApp, url: str) -> None:
     app = make_app(WAMP_ROUTER_URL="embedded:", WAMP_ROUTER_LISTEN=[url])
     with pytest.raises(ValueError, match="WAMP_ROUTER_LISTEN.* does not support TLS"):
         FlaskWAMP(app)
 
 
-def test_browsers_join_another_router_where_the_app_says(make_app: MakeApp) -> None:
+def test_browsers_join_another_router_at_its_public_url(make_app: MakeApp) -> None:
     public = "wss://router.example/ws"
     app = make_app(WAMP_ROUTER_URL="unix:///run/router.sock", WAMP_ROUTER_LISTEN=[public])
     FlaskWAMP(app)
@@ -126,7 +126,7 @@ def test_all_origins(app: Flask) -> None:
     assert is_allowed("https://evil.example", "shop.example", ["*"])
 
 
-def test_a_plain_request_is_told_what_is_here(app: Flask) -> None:
+def test_a_plain_request_gets_an_explanation(app: Flask) -> None:
     answer = app.test_client().get("/wamp")
     assert (answer.status_code, "connect('/wamp')" in answer.text) == (426, True)
 
@@ -153,7 +153,7 @@ def test_no_endpoint(make_app: MakeApp) -> None:
     assert {http.get("/wamp").status_code, http.post("/wamp/session").status_code} == {404}
 
 
-def test_somebody_who_has_logged_in_gets_a_ticket(make_app: MakeApp) -> None:
+def test_a_logged_in_user_gets_a_ticket(make_app: MakeApp) -> None:
     flask_login = pytest.importorskip("flask_login")
     app = make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws", SECRET_KEY="x")
     FlaskWAMP(app)

@@ -66,7 +66,7 @@ def test_a_browser_joins(serve: Serve, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gunicorn gthread", "gunicorn sync", "gunicorn gevent"])
-def test_browsers_hold_nothing_in_the_server(serve: Serve, kind: str) -> None:
+def test_browsers_occupy_no_thread_of_the_server(serve: Serve, kind: str) -> None:
     with served(serve, kind) as (server, url), contextlib.ExitStack() as stack:
         fds = len(list(Path(f"/proc/{server.get('/who')['pid']}/fd").iterdir()))
         browsers = [stack.enter_context(Browser(url)) for _ in range(200)]
@@ -81,7 +81,7 @@ def test_browsers_hold_nothing_in_the_server(serve: Serve, kind: str) -> None:
         assert all(browser.call("com.shop.add", 1, 2) == 3 for browser in browsers)
 
 
-def test_a_deploy_cuts_no_browser(serve: Serve) -> None:
+def test_a_deploy_disconnects_no_browser(serve: Serve) -> None:
     with served(serve, "gunicorn gthread") as (server, url), contextlib.ExitStack() as stack:
         browsers = [stack.enter_context(Browser(url)) for _ in range(20)]
         before = {browser.call("com.shop.who")["pid"] for browser in browsers}
@@ -187,7 +187,7 @@ def test_all_origins_at_a_port_of_the_router_s_own(serve: Serve) -> None:
             assert browser.call("com.shop.add", 1, 2) == 3
 
 
-def test_the_app_starts_again_what_was_killed(serve: Serve, socket: Path) -> None:
+def test_the_app_restarts_a_killed_router(serve: Serve, socket: Path) -> None:
     import json
     import os
 

@@ -44,7 +44,7 @@ def publish(kinds: t.Sequence[Kind], times: int = 1) -> None:
     run(scene, ServerSettings())
 
 
-def test_each_gets_a_frame_of_its_kind() -> None:
+def test_each_connection_gets_a_frame_of_its_kind() -> None:
     publish([DEFLATE, None, SMALL_WINDOW] * 3, times=3)
 
 

@@ -50,7 +50,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_second_start_finds_the_first(place: Place) -> None:
+def test_a_second_start_finds_the_running_router(place: Place) -> None:
     assert not listens(place)
     pid = start(place)
     assert listens(place)
@@ -73,7 +73,7 @@ def test_ten_processes_at_once_start_one(place: Place) -> None:
     assert is_alive(int(pids.pop()))
 
 
-def test_it_is_no_child_of_ours_and_holds_nothing_of_ours(place: Place) -> None:
+def test_the_router_is_detached_from_its_starter(place: Place) -> None:
     read, write = os.pipe()
     os.set_inheritable(write, True)
     pid = start(place)
@@ -87,7 +87,7 @@ def test_it_is_no_child_of_ours_and_holds_nothing_of_ours(place: Place) -> None:
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
 
 
-def test_nobody_else_can_reach_it(place: Place) -> None:
+def test_other_users_cannot_reach_the_router(place: Place) -> None:
     start(place)
     for path in (place.socket, place.browsers):
         assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0
@@ -101,7 +101,7 @@ def test_secrets_are_in_no_command_line(place: Place) -> None:
     assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_it_may_have_as_many_connections_as_the_system_allows(place: Place) -> None:
+def test_the_router_raises_its_limit_of_open_files(place: Place) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))  # 1,024 is common
@@ -111,7 +111,7 @@ def test_it_may_have_as_many_connections_as_the_system_allows(place: Place) -> N
     assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
-def test_what_a_dead_router_left_is_no_hindrance(place: Place) -> None:
+def test_files_of_a_killed_router_do_not_prevent_a_start(place: Place) -> None:
     pid = start(place)
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not listens(place))
@@ -131,7 +131,7 @@ def test_sigterm_says_goodbye(place: Place, make_app: MakeApp) -> None:
         eventually(lambda: not is_alive(pid) and listens(place) and wamp.client.joined)
 
 
-def test_status_says_where_it_is_and_starts_none(place: Place, make_app: MakeApp) -> None:
+def test_status_shows_the_router_and_does_not_start_one(place: Place, make_app: MakeApp) -> None:
     app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}")
     wamp = FlaskWAMP(app)
     wamp.callee("com.example.f")(lambda: None)
@@ -149,7 +149,7 @@ def test_status_says_where_it_is_and_starts_none(place: Place, make_app: MakeApp
     assert "com.example.f has no callee" in found.output
 
 
-def test_it_ends_after_the_app(place: Place, make_app: MakeApp) -> None:
+def test_the_router_ends_after_the_app(place: Place, make_app: MakeApp) -> None:
     pid = start(place, grace=0.4)
     app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_AUTOSTART=False)
     wamp = FlaskWAMP(app)
@@ -179,7 +179,7 @@ def test_a_realm_that_is_not_the_app_s_does_not_exist(place: Place) -> None:
         assert browser.authrole == "anonymous"
 
 
-def test_two_apps_two_checkouts_two_realms_do_not_meet() -> None:
+def test_apps_checkouts_and_realms_have_separate_routers() -> None:
     places = [
         own_place("/srv/shop", "shop", "com.shop", "realm1"),
         own_place("/srv/shop2", "shop", "com.shop", "realm1"),
@@ -192,7 +192,7 @@ def test_two_apps_two_checkouts_two_realms_do_not_meet() -> None:
     assert places[0] == own_place("/srv/shop", "shop", "com.shop", "realm1")
 
 
-def test_two_versions_of_the_library_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_of_flask_wamp_have_separate_routers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deployment that upgrades it starts a router of its own, and the old one ends with the old workers."""
     old = own_place("/srv/shop", "shop", "com.shop", "realm1")
     monkeypatch.setattr("flask_wamp.router.process.place.__version__", "99.0")
@@ -210,7 +210,7 @@ def test_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert open_to_all not in private_folder().parents  # not private, so not used
 
 
-def test_a_socket_s_path_must_not_be_too_long() -> None:
+def test_the_path_of_a_socket_must_not_be_too_long() -> None:
     with pytest.raises(ValueError, match="too long for a unix socket"):
         place_at("/" + "x" * 200)
 

@@ -95,7 +95,7 @@ def refused() -> t.Iterator[None]:
     assert error.value.uri == REFUSED
 
 
-def test_they_call_each_other(town: Town) -> None:
+def test_two_apps_call_each_other(town: Town) -> None:
     assert isinstance(town.club.get("/ask/com.bank.ledger")["answer"], int)
     assert town.bank.get("/ask/com.club.secret") == {"answer": "secret"}
     with town.customer("ann") as ann:
@@ -114,7 +114,7 @@ def test_visitors_may_do_what_their_app_allows(town: Town) -> None:
             customer.call("com.club.whoami")
 
 
-def test_a_role_of_one_app_is_none_of_the_other(town: Town) -> None:
+def test_a_role_of_one_app_gives_no_rights_in_the_other(town: Town) -> None:
     with town.member("ann") as member, town.customer("ann") as customer:
         assert member.authid == customer.authid and member.authrole == customer.authrole
         assert customer.call("com.bank.balance")["of"] == "ann"
@@ -131,14 +131,14 @@ def test_a_role_of_one_app_is_none_of_the_other(town: Town) -> None:
                 call()
 
 
-def test_each_authorizer_is_asked_about_its_own(town: Town) -> None:
+def test_each_authorizer_decides_about_its_own_clients(town: Town) -> None:
     with town.customer("banned") as customer, town.member("banned") as member:
         with refused():
             customer.call("com.bank.balance")
         assert member.call("com.club.order", "tea") == "tea"
 
 
-def test_signing_out_of_one_app_is_not_signing_out_of_the_other(town: Town) -> None:
+def test_signing_out_of_one_app_does_not_sign_out_of_the_other(town: Town) -> None:
     with town.member("cecil") as member, town.customer("cecil") as customer:
         assert town.bank.get("/sign-out/cecil") == {"ended": 1}
         assert customer.ends() == "wamp.close.logout"
@@ -150,7 +150,7 @@ def test_signing_out_of_one_app_is_not_signing_out_of_the_other(town: Town) -> N
         assert member.ends() == "wamp.close.logout"
 
 
-def test_a_ticket_is_of_the_app_that_gave_it(town: Town) -> None:
+def test_a_ticket_belongs_to_the_app_that_issued_it(town: Town) -> None:
     ticket = Visitor(town.club.port, "ann").session()
     with Visitor(town.bank.port).join_with(ticket) as member:
         assert member.call("com.club.order", "tea") == "tea"
@@ -158,7 +158,7 @@ def test_a_ticket_is_of_the_app_that_gave_it(town: Town) -> None:
             member.call("com.bank.balance")
 
 
-def test_a_deploy_of_one_changes_nothing_for_the_other(town: Town) -> None:
+def test_a_deploy_of_one_app_does_not_affect_the_other(town: Town) -> None:
     pid = town.router()
     with town.member("ann") as member, town.customer("ann") as customer:
         for server, browser in ((town.bank, customer), (town.club, member)):
@@ -177,7 +177,7 @@ def test_a_deploy_of_one_changes_nothing_for_the_other(town: Town) -> None:
     assert town.router() == pid
 
 
-def test_both_are_back_after_the_router_was_killed(town: Town) -> None:
+def test_both_apps_join_again_after_the_router_was_killed(town: Town) -> None:
     pid = town.router()
     os.kill(pid, signal.SIGKILL)
 
@@ -196,7 +196,7 @@ def test_both_are_back_after_the_router_was_killed(town: Town) -> None:
     assert town.router() != pid
 
 
-def test_each_has_a_port_of_its_own_at_the_router(tmp_path: Path) -> None:
+def test_each_app_has_its_own_port_at_the_router(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     ports = {name: f"ws://127.0.0.1:{free_port()}/ws" for name in ("club", "bank")}
     with contextlib.ExitStack() as stack:
@@ -211,7 +211,7 @@ def test_each_has_a_port_of_its_own_at_the_router(tmp_path: Path) -> None:
                     browser.subscribe("com.club.rates")
 
 
-def test_two_apps_cannot_have_one_port(tmp_path: Path) -> None:
+def test_two_apps_cannot_share_a_port(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     url = f"ws://127.0.0.1:{free_port()}/ws"
     with contextlib.ExitStack() as stack:

@@ -14,14 +14,14 @@ from .names import BUILT_IN
 from .table import DASH, PAGE, render, without_versions
 
 
-def test_the_page_is_what_is_known() -> None:
+def test_the_page_matches_the_data() -> None:
     page = render({cell: known(cell) for cell in cells()}, {})
     assert without_versions(PAGE.read_text()) == without_versions(page), (
         "run `tox -e interop -- --write-interop`"
     )
 
 
-def test_the_tables_show_as_many_combinations_as_the_page_says() -> None:
+def test_the_tables_have_as_many_combinations_as_the_page_says() -> None:
     page = PAGE.read_text()
     works = total = 0
     for table in publish_doctree(page, str(PAGE)).findall(nodes.table):
@@ -34,7 +34,7 @@ def test_the_tables_show_as_many_combinations_as_the_page_says() -> None:
     assert f"{works} of {total} combinations work" in page
 
 
-def test_the_built_in_router_is_the_one_on_which_most_works() -> None:
+def test_most_features_work_on_the_built_in_router() -> None:
     works = collections.Counter(cell.router for cell in cells() if known(cell) is None)
     assert works.most_common(1)[0][0] == BUILT_IN
 
@@ -61,7 +61,7 @@ def shown_on_one(peer: str, text: str) -> tuple[int, int]:
     return len(tried) - len(fails), len(tried)
 
 
-def test_what_is_known_is_of_the_matrix() -> None:
+def test_the_data_belongs_to_the_matrix() -> None:
     for entry in KNOWN:
         assert set(entry.features) <= set(FEATURES), entry
         assert set(entry.transports) <= set(TRANSPORTS[entry.peer]), entry
