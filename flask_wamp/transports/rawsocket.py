@@ -5,6 +5,7 @@ Source: WAMP Advanced Profile, "RawSocket Transport".
 
 from __future__ import annotations
 
+import struct
 import typing as t
 
 from ..exceptions import ProtocolError, TransportError
@@ -17,6 +18,9 @@ MAX_UNSENT_PONGS = 1024 * 1024
 """If more bytes of pongs than this wait to be sent, the router pings and does not read: disconnect."""
 
 _MESSAGE, _PING, _PONG = range(3)
+
+#: The type of a frame in 8 bits, and its length in 24.
+_HEADER = struct.Struct(">I")
 
 #: What the answers of a router that declines mean. Source: as above, "Handshake".
 _ERRORS = {
@@ -49,6 +53,7 @@ class RawSocketFraming:
     def __init__(self, max_receive_size: int) -> None:
         self.pongs: list[bytes] = []
         self._max_receive_size = max_receive_size
+        self._max_alone = min(max_receive_size, MAX_SENT)
         self._chunks: list[bytes] = []
         self._size = 0
         self._wanted = 4
@@ -60,6 +65,10 @@ class RawSocketFraming:
 
         :raises ProtocolError: A frame has an unknown type or is too long.
         """
+        size = len(data) - 4
+        is_alone = 0 < size <= self._max_alone and data[:4] == size.to_bytes(4, "big")
+        if is_alone and not self._chunks and not self._ends_with_ping:
+            return [data[4:]]  # exactly one message, as in most cases
         is_full = len(data) >= RECEIVE_SIZE  # so more will come
         if self._ends_with_ping and data:
             self._ends_with_ping = False
@@ -80,8 +89,8 @@ class RawSocketFraming:
         at, end = 0, len(data)
         wanted = 4
         while end - at >= 4:
-            kind = data[at]
-            length = data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+            (header,) = _HEADER.unpack_from(data, at)
+            kind, length = header >> 24, header & MAX_SENT
             if kind == _PING and length == 0:
                 # Crossbar 26.10 writes the length in 32 bits: a message of 2 ** 24 bytes, which the handshake
                 # allows, begins as a PING without payload does. Another frame begins with 0, 1 or 2, and no
@@ -92,7 +101,8 @@ class RawSocketFraming:
                 self._ends_with_ping = end - at == 4
                 if end - at > 4 and data[at + 4] > _PONG:
                     kind, length = _MESSAGE, _OVER_24_BITS
-            self._check(kind, length)
+            if kind > _PONG or length > self._max_receive_size:
+                raise self._error(kind, length)
             if end - at < 4 + length:
                 wanted = 4 + length
                 break
@@ -107,14 +117,13 @@ class RawSocketFraming:
             self._chunks, self._size, self._wanted = [data[at:]], end - at, wanted
         return messages
 
-    def _check(self, kind: int, length: int) -> None:
+    def _error(self, kind: int, length: int) -> ProtocolError:
         if kind > _PONG:
-            raise ProtocolError(f"a RawSocket frame of unknown type {kind}")
-        if length > self._max_receive_size:
-            raise ProtocolError(
-                f"a message of {length} bytes is over the limit of {self._max_receive_size} bytes "
-                "(WAMP_MAX_MESSAGE_SIZE)"
-            )
+            return ProtocolError(f"a RawSocket frame of unknown type {kind}")
+        return ProtocolError(
+            f"a message of {length} bytes is over the limit of {self._max_receive_size} bytes "
+            "(WAMP_MAX_MESSAGE_SIZE)"
+        )
 
     @staticmethod
     def frame(message: bytes) -> bytes:
