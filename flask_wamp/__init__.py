@@ -1,4 +1,4 @@
-"""Flask apps that speak WAMP: routed RPC and PubSub over one connection to a router."""
+"""WAMP for Flask apps: routed RPC and PubSub over one connection to a router."""
 
 from __future__ import annotations
 

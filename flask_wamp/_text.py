@@ -1,7 +1,7 @@
-"""Text of other peers, made safe for logs and errors.
+"""Make text from other peers safe for logs and errors.
 
-URIs, error texts and identities come from whoever can reach the router. Written to a terminal or a log file
-as they are, they can move the cursor, forge a line, turn the reading direction, or fill the disk.
+Every client of the router can choose URIs, error texts and identities. If they are written to a terminal or a
+log file unchanged, they can move the cursor, forge a line, change the text direction, or fill the disk.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 import typing as t
 
 MAX_TEXT = 500
-"""Characters of one text that are shown."""
+"""The number of characters of a text that are shown."""
 
-#: Control characters (line ends and ESC among them), marks and overrides of the reading direction,
-#: separators of lines, invisible characters, and lone surrogates, which no log file can encode.
+#: Control characters, including line breaks and ESC, characters that set the text direction, line separators,
+#: invisible characters, and lone surrogates, which a log file cannot encode.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -23,10 +23,10 @@ _UNSAFE = re.compile(
 
 
 def safe_text(value: object, limit: int = MAX_TEXT) -> str:
-    """Return text to show to people: one line of printable characters, cut.
+    """Return a text that is safe to show: one line of printable characters, with a limited length.
 
-    :param value: The text; of anything else, what ``str()`` says.
-    :param limit: Characters; what is cut off is counted.
+    :param value: The text, or any other object, which is converted with ``str()``.
+    :param limit: The maximum number of characters. The text says how many were cut off.
     """
     text = value if type(value) is str else str(value)
     rest = len(text) - limit
@@ -37,17 +37,17 @@ def safe_text(value: object, limit: int = MAX_TEXT) -> str:
 
 
 def safe_repr(value: object, limit: int = MAX_TEXT) -> str:
-    """Return ``repr(value)``, cut. A long text is cut before it is quoted."""
+    """Return ``repr(value)`` with a limited length. A long text is cut before it is quoted."""
     if isinstance(value, str | bytes) and len(value) > limit:
         return f"{value[:limit]!r}... ({len(value) - limit} more)"
     return safe_text(repr(value), limit)
 
 
 def get_logger(name: str) -> SafeLogger:
-    """Return a logger whose records show the text of other peers with :func:`safe_text`.
+    """Return a logger that makes the arguments of its records safe with :func:`safe_text`.
 
     All modules of this library get their loggers here. The format and the number of arguments of a record
-    stay as they are, for tools that group records by them.
+    are not changed, because some tools group records by them.
     """
     logger = logging.getLogger(name)
     if _make_safe not in logger.filters:
@@ -58,8 +58,8 @@ def get_logger(name: str) -> SafeLogger:
 class SafeLogger:
     """A logger whose methods never raise an ``Exception``.
 
-    Log handlers and filters belong to the app, and may raise anything, as may ``sys.stderr`` when it is
-    closed. That must not end the thread that reads from the router, nor leave a step half done.
+    Log handlers and filters belong to the app and may raise any exception. A closed ``sys.stderr`` raises
+    too. That must not end the thread that reads from the router, or interrupt a step halfway.
     """
 
     __slots__ = ("_logger",)
@@ -69,7 +69,7 @@ class SafeLogger:
 
     @property
     def disabled(self) -> bool:
-        """Whether nothing is logged at all; may be changed."""
+        """Whether the logger is disabled. You may change this."""
         return self._logger.disabled
 
     @disabled.setter
@@ -77,7 +77,7 @@ class SafeLogger:
         self._logger.disabled = disabled
 
     def isEnabledFor(self, level: int) -> bool:
-        """Whether a record of this level is logged."""
+        """Return whether records of this level are logged."""
         return self._logger.isEnabledFor(level)
 
     def debug(self, message: str, *args: object, exc_info: t.Any = None) -> None:
@@ -112,8 +112,8 @@ class SafeLogger:
         self, level: int, message: str, args: tuple[object, ...], exc_info: t.Any = None
     ) -> None:
         if self._logger.isEnabledFor(level):
-            with contextlib.suppress(Exception):  # there is nowhere left to say so
-                # Three frames up is whoever logs.
+            with contextlib.suppress(Exception):  # an error of the log itself cannot be logged
+                # The caller of the public method is three frames up.
                 self._logger.log(level, message, *args, exc_info=exc_info, stacklevel=3)
 
 
@@ -128,7 +128,10 @@ _NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def _shown(value: object, with_repr: bool) -> object:
-    """Return what stands for a value in a record: text, so that a record which is kept keeps no payload."""
+    """Return a safe text for an argument of a record.
+
+    An object is replaced by its text, so that a stored record does not keep a payload in memory.
+    """
     kind = type(value)
     if kind in _NUMBERS:
         return value
@@ -137,13 +140,13 @@ def _shown(value: object, with_repr: bool) -> object:
             text = safe_text(value)
             return _Shown(text, repr(text)) if with_repr else text
         return _Shown(safe_text(value), safe_repr(value) if with_repr else "")
-    except Exception as error:  # of the value's own methods
+    except Exception as error:  # a method of the value has raised it
         text = f"<{kind.__name__} that cannot be shown: {type(error).__name__}>"
         return _Shown(text, text)
 
 
 class _Shown:
-    """An argument of a log record, as it is shown."""
+    """The texts of an argument of a log record."""
 
     __slots__ = ("_repr", "_text")
 

@@ -1,8 +1,8 @@
-"""The one import of wampy, where it is installed.
+"""Import wampy if it is installed. No other module imports it.
 
-A plain ``import wampy`` monkey-patches the process with gevent, configures the root logger, logs at
-``INFO`` and warns about eventlet (wampy 1.1.0, ``wampy/__init__.py``). We need its base classes and
-nothing of that, so the functions it would call are replaced while it is being imported.
+``import wampy`` monkey-patches the process with gevent, configures the root logger, logs at ``INFO`` and
+warns about eventlet (wampy 1.1.0, ``wampy/__init__.py``). This library only needs its base classes. So the
+functions that wampy would call are replaced during the import.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import sys
 import typing as t
 import warnings
 
-# Before wampy: the finder of its six (1.13.0) warns about what is looked up later and not found.
+# Flask is imported before wampy, because the import hook of wampy's six (1.13.0) warns about later imports
+# that fail.
 import flask  # noqa: F401
 
 
 class WampyBases(t.NamedTuple):
-    """The classes of wampy that ours derive from; plain stand-ins where it is absent."""
+    """The base classes from wampy. If wampy is not installed, these are plain classes."""
 
     client: type
     error: type[Exception]
@@ -28,23 +29,23 @@ class WampyBases(t.NamedTuple):
 
 
 class _NoBase(Exception):
-    """What our exceptions derive from, in place of wampy's, where wampy is not installed."""
+    """The base of the exceptions if wampy is not installed."""
 
 
 class _NoTimeoutBase(Exception):
-    """The same for the timeout."""
+    """The base of the timeout exception if wampy is not installed."""
 
 
 NO_WAMPY = WampyBases(client=object, error=_NoBase, timeout_error=_NoTimeoutBase)
 
 
 def _nothing(*args: t.Any, **kwargs: t.Any) -> None:
-    """Stand in for what wampy would do to the process."""
+    """Do nothing. This replaces the functions that wampy calls."""
 
 
 @contextlib.contextmanager
 def _without_side_effects() -> t.Iterator[None]:
-    """Let wampy be imported: no patching, no logging set up, no record logged."""
+    """Keep the import of wampy from patching the process, setting up logging and logging records."""
     import gevent.monkey
 
     wampy_logger = logging.getLogger("wampy")
@@ -74,7 +75,7 @@ def _without_warnings() -> t.Iterator[None]:
 
 
 def _register_at_fork(register: t.Callable[..., None]) -> t.Callable[..., None]:
-    """All but eventlet's hooks, which warn at every fork of whoever imports it (eventlet 0.40)."""
+    """Return ``os.register_at_fork`` without eventlet's hooks, which warn at every fork (eventlet 0.40)."""
 
     def registered(**hooks: t.Any) -> None:
         if not sys._getframe(1).f_globals.get("__name__", "").startswith("eventlet"):
@@ -84,15 +85,16 @@ def _register_at_fork(register: t.Callable[..., None]) -> t.Callable[..., None]:
 
 
 def load_wampy() -> WampyBases:
-    """Import wampy's base classes without letting it change the process.
+    """Import wampy's base classes without changing the process.
 
-    Where the user imported wampy already, whatever that did is theirs and stays.
+    If the app has imported wampy before, the changes by that import stay.
     """
     try:
         if "wampy" in sys.modules:
             with _without_warnings():
                 return _import()
-        if importlib.util.find_spec("wampy") is None:  # gevent is not imported for nothing
+        # Checked first, so that gevent is imported only if it is needed.
+        if importlib.util.find_spec("wampy") is None:
             return NO_WAMPY
         with _without_side_effects(), _without_warnings():
             return _import()

@@ -1,4 +1,4 @@
-"""Blueprints: groups of handlers with a prefix, hooks and error handlers of their own."""
+"""Blueprints: groups of handlers with their own prefix, hooks and error handlers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .protocol.uris import check_uri
 
 
 class WAMPBlueprint(Scaffold):
-    """A group of handlers with a URI prefix, hooks, middlewares and error handlers of its own.
+    """A group of handlers with its own URI prefix, hooks, middlewares and error handlers.
 
     ::
 
@@ -23,8 +23,8 @@ class WAMPBlueprint(Scaffold):
     You can register it before or after you add its handlers, in several apps, and in other blueprints.
 
     :param name: The name of the blueprint, for error messages.
-    :param uri_prefix: ``.users`` is relative to the prefix of what the blueprint is registered in,
-        ``com.example.users`` is absolute, and None adds nothing.
+    :param uri_prefix: ``.users`` is relative to the prefix of the app or blueprint in which it is registered.
+        ``com.example.users`` is absolute. None adds no prefix.
     :param allow: The roles that may use its handlers, unless a handler has its own ``allow``.
 
     .. versionadded:: 0.1

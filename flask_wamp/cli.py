@@ -51,24 +51,24 @@ wamp = AppGroup("wamp", help="Serve and inspect the app's WAMP procedures, and r
     "--principals",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="A JSON file that says who may join, and what each role may do.",
+    help="A JSON file that defines who may join, and what each role may do.",
 )
 @click.option(
     "--origin",
     "origins",
     metavar="ORIGIN",
     multiple=True,
-    help="Let web pages of this origin join, such as http://127.0.0.1:5000. Can be repeated.",
+    help="Allow web pages of this origin to join, such as http://127.0.0.1:5000. Can be repeated.",
 )
 @click.option("--tls-cert", metavar="FILE", help="The certificate for wss:// and tls:// URLs.")
 @click.option("--tls-key", metavar="FILE", help="The key of the certificate.")
-@click.option("--crossbar", is_flag=True, help="Run Crossbar.io instead of the router built in.")
+@click.option("--crossbar", is_flag=True, help="Run Crossbar.io instead of the built-in router.")
 @click.option(
     "--log-level",
     type=click.Choice(["error", "warn", "info", "debug"]),
     default="warn",
     show_default=True,
-    help="How much the router logs.",
+    help="The log level of the router.",
 )
 def router(
     urls: tuple[str, ...],
@@ -82,14 +82,14 @@ def router(
     crossbar: bool,
     log_level: str,
 ) -> None:
-    """Run a router for this app, in the foreground.
+    """Run a router for this app in the foreground.
 
-    It serves the app's realm. Without --principals every program of this machine may join and do
-    everything, and no web page may but those of --origin.
+    It serves the app's realm. Without --principals, every program on this machine may join and do
+    everything, and web pages may join only if their origin is allowed with --origin.
 
-    With --crossbar it is a Crossbar.io node for development. The command looks for Crossbar.io in
-    the environment variable FLASK_WAMP_CROSSBAR and on PATH. If it finds none, it builds one in
-    your cache directory first.
+    With --crossbar, the router is a Crossbar.io node for development. The command looks for
+    Crossbar.io in the environment variable FLASK_WAMP_CROSSBAR and on PATH. If it finds none, it
+    first builds one in your cache directory.
     """
     realm = realm or _setting("WAMP_REALM", "REALM") or "realm1"
     served = [_with_port(url, port) for url in urls or [_own_url()]]
@@ -97,7 +97,7 @@ def router(
         refused = {"--principals": principals, "--tls-cert": tls_cert}
         for name, value in refused.items():
             if value:
-                raise click.UsageError(f"{name} does not go with --crossbar")
+                raise click.UsageError(f"{name} cannot be combined with --crossbar")
         _run_crossbar(served, realm, keep, origins, log_level)
     else:
         _run_router(served, realm, keep, principals, origins, tls_cert, tls_key, log_level)
@@ -170,7 +170,7 @@ def _run_router(
 @click.option(
     "--gevent", is_flag=True, help="Monkey-patch with gevent, and run handlers in greenlets."
 )
-@click.option("--http", metavar="[HOST]:PORT", help="Serve HTTP too. Needs --gevent.")
+@click.option("--http", metavar="[HOST]:PORT", help="Also serve HTTP. Requires --gevent.")
 @click.option("--reload", is_flag=True, help="Restart when a file changes. For development.")
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--listen-fd", type=int, hidden=True)
@@ -184,13 +184,13 @@ def worker(
     ready_fd: int | None,
     listen_fd: int | None,
 ) -> None:
-    """Serve the app's handlers in processes of their own.
+    """Serve the app's handlers in separate processes.
 
-    On SIGTERM and Ctrl-C, the processes finish the calls they have received and end. On SIGHUP they
-    are replaced one after another. A process that dies is replaced.
+    On SIGTERM and Ctrl-C, the processes finish the calls they have received, and end. On SIGHUP,
+    they are replaced one after another. A process that dies is replaced.
     """
     if http is not None and not gevent:
-        raise click.UsageError("--http needs --gevent, because it uses gevent's HTTP server")
+        raise click.UsageError("--http requires --gevent, because it uses gevent's HTTP server")
     if ready_fd is not None:
         _work(context, ready_fd, listen_fd, reload)
     else:
@@ -201,8 +201,8 @@ def worker(
 def status() -> None:
     """Count the callees of each procedure of the app.
 
-    Joins the app's realm with the app's configuration, but serves nothing. The exit code is 1 if it
-    cannot join, or if a procedure has no callee.
+    This joins the app's realm with the app's configuration, but serves nothing. The exit code is 1
+    if it cannot join, or if a procedure has no callee.
     """
     from .client.status import callees_of
 
@@ -221,32 +221,32 @@ def status() -> None:
 
 
 def _where(url: RouterURL) -> str:
-    """Say where the router is; an embedded one is not started to be looked at."""
+    """Return where the router is. This does not start an embedded router."""
     router = state_of(current_app).own_router
     if router is None or not url.embedded:
         return url.shown
     process_id = router.process_id()
     if process_id is None:
         raise click.ClickException(
-            f"no router runs at {router.place.socket}: no process serves the app"
+            f"no router is running at {router.place.socket}, because no process serves the app"
         )
     return f"embedded:{router.place.socket}, process {process_id}"
 
 
 @wamp.command("rights")
 @click.argument("uri", required=False)
-@click.option("--as", "role", metavar="ROLE", help="Only what this role may do.")
+@click.option("--as", "role", metavar="ROLE", help="Show only what this role may do.")
 def rights(uri: str | None, role: str | None) -> None:
-    """Show who may do what from outside of the app, and which line says so.
+    """Show who may do what from outside of the app, and which line of code allows it.
 
-    With a URI, such as com.example.add or .add, explain who may call it, register it, publish and
-    subscribe to it. A dot at the end is a prefix, as in wamp.allow: who may subscribe to all of it.
+    With a URI, such as com.example.add or .add, this explains who may call, register, publish to
+    and subscribe to it. A URI with a dot at the end is a prefix, as in wamp.allow.
 
-    Connects to nothing.
+    This does not connect to a router.
     """
     from .handlers.rights_report import authorizers_table, explain, rights_table
 
-    _extension_of(current_app)  # raises where there is none
+    _extension_of(current_app)  # raises an error if there is none
     state = state_of(current_app)
     try:
         state.client.start_policy.before_serving()  # finds marked views
@@ -296,9 +296,9 @@ def _work(context: click.Context, ready_fd: int, listen_fd: int | None, reload: 
 
 
 def _setting(*names: str) -> str | None:
-    """Return the first of these configuration keys that is set.
+    """Return the value of the first of these configuration keys that is set.
 
-    Reads ``app.config`` and not the extension, because an app need not have one to run a router.
+    This reads ``app.config``, because an app without the extension can run a router too.
     """
     return next(
         (str(current_app.config[name]) for name in names if current_app.config.get(name)), None
@@ -317,7 +317,7 @@ def _warn_of_authentication() -> None:
     methods: t.Any = current_app.config.get("WAMP_AUTHMETHODS")
     if methods and "anonymous" not in methods:
         click.echo(
-            f"Note: the app cannot join this router. Its WAMP_AUTHMETHODS is {methods!r}, and a "
-            "development router supports 'anonymous' only.",
+            f"Note: the app cannot join this router. Its WAMP_AUTHMETHODS is {methods!r}, but a "
+            "development router only supports 'anonymous'.",
             err=True,
         )

@@ -6,19 +6,20 @@
     ├── ApplicationError       a peer or the router answered ERROR
     │   ├── CallCanceled       the call was canceled
     │   └── InvalidPayload     a peer sent a payload that cannot be decoded
-    ├── CallTimeout            no answer in time
+    ├── CallTimeout            there was no answer in time
     ├── NotJoined              there is no session, nothing was sent
-    ├── SessionLost            the session ended while waiting, the outcome is unknown
-    ├── NotSupported           the router does not announce what was asked of it, nothing was sent
-    ├── SerializationError     a payload that must not be sent
-    │   └── PayloadTooLarge    a message over the limit
-    ├── InvalidURI             a URI that must not be sent (also a ValueError)
-    ├── ProtocolError          the router broke the WAMP protocol
-    ├── TransportError         no connection to the router, or it broke
+    ├── SessionLost            the session ended before the answer, the outcome is unknown
+    ├── NotSupported           the router does not announce a feature, nothing was sent
+    ├── TooSlow                a stream was read too slowly
+    ├── SerializationError     the payload cannot be sent
+    │   └── PayloadTooLarge    the message is over the limit
+    ├── InvalidURI             the URI is not valid (also a ValueError)
+    ├── ProtocolError          the router violated the WAMP protocol
+    ├── TransportError         the router cannot be reached, or the connection broke
     ├── AuthenticationError    the router's challenge cannot be answered
-    └── TaskAborted            a background task did not come to its end
+    └── TaskAborted            a background task did not finish
 
-Where wampy is installed, ``WAMPError`` is a ``wampy.errors.WampyError`` and ``CallTimeout`` a
+If wampy is installed, ``WAMPError`` is a ``wampy.errors.WampyError``, and ``CallTimeout`` is a
 ``wampy.errors.WampyTimeOutError``.
 """
 
@@ -45,12 +46,12 @@ class WAMPError(_WampyError):
 
 
 class ApplicationError(WAMPError):
-    """An ERROR message. A call raises it when it is answered with one, and a handler raises it to send one.
+    """An ERROR message. A call raises it if the answer is ERROR, and a handler raises it to answer ERROR.
 
-    The first argument is the error URI: ``ApplicationError("com.example.error.sold_out", "tea")``. A
-    subclass takes only payload. Its URI is the class attribute ``uri``, or else it is made from the name of
-    the class: ``class SoldOut(ApplicationError)``, raised as ``SoldOut("tea")``, has the URI
-    ``<prefix>.error.sold_out``.
+    The first argument is the error URI: ``ApplicationError("com.example.error.sold_out", "tea")``. The
+    arguments of a subclass are only the payload. Its URI is the class attribute ``uri``. Without that, the
+    URI is made from the name of the class: ``class SoldOut(ApplicationError)``, raised as ``SoldOut("tea")``,
+    has the URI ``<prefix>.error.sold_out``.
 
     :param args: The error URI (not for subclasses), and then the positional payload.
     :param kwargs: The keyword payload.
@@ -65,11 +66,11 @@ class ApplicationError(WAMPError):
     """The keyword payload."""
 
     exposed: bool = True
-    """Whether a handler that lets it pass answers with its payload. Errors that other peers have answered
-    are not exposed: their payload may be meant for this app only. See :meth:`expose`."""
+    """Whether a handler that does not catch it answers with its payload. The errors of other peers are not
+    exposed, because their payload may be meant for this app only. See :meth:`expose`."""
 
     def __new__(cls, /, *args: t.Any, **kwargs: t.Any) -> ApplicationError:
-        # Here, for subclasses whose __init__ does not call this one.
+        # Set here for subclasses whose __init__ does not call that of this class.
         self = super().__new__(cls, *args)
         self.kwargs = {}
         return self
@@ -92,7 +93,7 @@ class ApplicationError(WAMPError):
             except ApplicationError as error:
                 raise error.expose()
 
-        Without it the caller gets only the URI, unless ``app.debug`` or ``app.testing`` is set.
+        Without this, the caller gets only the URI, unless ``app.debug`` or ``app.testing`` is set.
 
         :returns: The error itself.
 
@@ -121,12 +122,12 @@ class ApplicationError(WAMPError):
 def _rebuild(
     cls: type[ApplicationError], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
 ) -> ApplicationError:
-    """Unpickle an error: keyword arguments do not travel by themselves."""
+    """Unpickle an error. The default of ``Exception`` would lose the keyword arguments."""
     return cls(*args, **kwargs)
 
 
 class CallTimeout(WAMPError, _WampyTimeOutError):
-    """There was no answer in time. The call has been canceled, but the procedure may have run.
+    """There was no answer in time. The call was canceled, but the procedure may have run.
 
     :param procedure: The URI that was called.
     :param timeout: How many seconds the caller waited.
@@ -142,7 +143,7 @@ class CallTimeout(WAMPError, _WampyTimeOutError):
 
 
 class CallCanceled(ApplicationError):
-    """The call was canceled, or its callee left, before there was an answer. The procedure may have run."""
+    """The call was canceled, or its callee left before the answer. The procedure may have run."""
 
     uri = "wamp.error.canceled"
 
@@ -150,8 +151,8 @@ class CallCanceled(ApplicationError):
 class InvalidPayload(ApplicationError):
     """A payload from another peer cannot be decoded.
 
-    A call with such arguments is answered with this error, and such an event is dropped. None of your code
-    runs. If the result of a call has such a payload, the call raises this error.
+    A call with such arguments is answered with this error, and an event with such a payload is dropped. The
+    handler does not run. If the result of a call has such a payload, the call raises this error.
     """
 
     uri = "wamp.error.invalid_argument"
@@ -169,10 +170,10 @@ class NotJoined(WAMPError):
 
 
 class NotSupported(WAMPError):
-    """The router does not announce a feature that is needed, so nothing was sent.
+    """The router does not announce a required feature, so nothing was sent.
 
     :param feature: The feature's name in the specification.
-    :param what: What needs it.
+    :param what: The option that requires it.
     """
 
     def __init__(self, feature: str, what: str) -> None:
@@ -181,15 +182,15 @@ class NotSupported(WAMPError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.what} needs a router that announces {self.feature!r}; this one does not"
+        return f"{self.what} requires the feature {self.feature!r}, which this router does not announce"
 
 
 class SessionLost(WAMPError):
-    """The session ended before there was an answer. The router may have done what was asked for."""
+    """The session ended before the answer. The router may have carried out the request."""
 
 
 class TooSlow(WAMPError):
-    """A stream was read too slowly and has been closed. If it was a call, it has been canceled.
+    """A stream was read too slowly, so it was closed. If it was a call, it was canceled.
 
     :param procedure: The URI that was called, or the topic.
     :param waiting: How many results or events were waiting to be read.
@@ -229,13 +230,13 @@ class InvalidURI(WAMPError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{safe_repr(self.uri)} is not a valid {self.what}: parts joined by dots, none of them empty, "
-            "without spaces and '#', such as 'com.example.add'"
+            f"{safe_repr(self.uri)} is not a valid {self.what}. It must consist of parts joined by dots, "
+            "such as 'com.example.add'. Parts must not be empty, or contain spaces or '#'"
         )
 
 
 class ProtocolError(WAMPError):
-    """The router violated the WAMP protocol, or that of the transport."""
+    """The router violated the WAMP protocol, or the protocol of the transport."""
 
 
 class TransportError(WAMPError):

@@ -44,8 +44,8 @@ class FlaskWAMP(Logins):
         def add(a: int, b: int) -> int:
             return a + b
 
-    Handlers may be decorated before or after ``init_app``, and while a session is joined. One object
-    serves any number of apps, each with a connection of its own.
+    You can decorate handlers before or after ``init_app``, and while there is a session. One object serves
+    any number of apps. Each app has its own connection.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -60,7 +60,8 @@ class FlaskWAMP(Logins):
     def init_app(self, app: Flask) -> None:
         """Read the ``WAMP_*`` configuration of an app, and add ``g.wampy`` to its contexts.
 
-        :raises ValueError: A configuration key is unknown or wrong, or a URI is declared twice.
+        :raises ValueError: A configuration key is unknown, its value is not allowed, or a URI is declared
+            twice.
         :raises RuntimeError: The app already has a ``FlaskWAMP``.
         """
         if "wamp" in app.extensions:
@@ -71,9 +72,9 @@ class FlaskWAMP(Logins):
         script = servers.imported_twice(app)
         if script is not None:
             logger.warning(
-                "%s runs as a script, and another module imports it again as %r: that makes a second app, "
-                "which no server serves. Put 'wamp = FlaskWAMP()' into a module of its own that both "
-                "import, or start the app with 'flask --app %s run'",
+                "%s runs as a script, and another module imports it again as %r. This creates a second app, "
+                "which no server serves. Put 'wamp = FlaskWAMP()' into a separate module that both import, "
+                "or start the app with 'flask --app %s run'",
                 script,
                 app.import_name,
                 app.import_name,
@@ -124,7 +125,7 @@ class FlaskWAMP(Logins):
         return self._schedule
 
     def _place_job(self, job: Job, f: t.Callable[..., t.Any]) -> None:
-        """Give a new job to the current app, or to those it belongs to, as all that is declared."""
+        """Assign a new job to the current app. Without one, assign it to apps like any other declaration."""
         assert self._schedule is not None
         jobs = self._schedule.jobs
         jobs[:] = [each for each in jobs if each.owners or each.owners is None or each.is_shared]
@@ -137,7 +138,7 @@ class FlaskWAMP(Logins):
             job.is_shared = self._items.add(Item.of("a job", f, owners.add))
 
     def encoder(self, kind: type) -> ArgumentDecorator:
-        """Define how objects of a class are sent: as the return value of ``f(value)``.
+        """Define how objects of a class are sent. The return value of ``f(value)`` is sent instead.
 
         ::
 
@@ -145,15 +146,17 @@ class FlaskWAMP(Logins):
             def encode_money(money):
                 return {"amount": str(money.amount), "currency": money.currency}
 
-        It applies to results, errors, calls and events, and to subclasses. It takes precedence over the
-        encoding by this library and by the app's JSON provider. The return value is encoded in turn. You
+        It applies to results, errors, calls and events, and also to subclasses. It takes precedence over the
+        conversions of this library and of the app's JSON provider. The return value is converted, too. You
         cannot define encoders for JSON's own types (``str``, ``int``, ``dict`` and so on). To receive such
-        objects, annotate the parameter, so that pydantic creates the object.
+        objects, annotate the parameter, and pydantic creates the object.
 
         .. versionadded:: 0.1
         """
         if not isinstance(kind, type) or kind in JSON_TYPES:
-            raise TypeError(f"encoder needs a class, other than JSON's own types, and not {kind!r}")
+            raise TypeError(
+                f"encoder() requires a class that is not one of JSON's own types, not {kind!r}"
+            )
 
         def decorate(f: OneArgumentF) -> OneArgumentF:
             def apply(group: Group) -> None:
@@ -170,23 +173,23 @@ class FlaskWAMP(Logins):
     def client(self) -> Client:
         """The client of the current app, the same as ``g.wampy``.
 
-        Without an application context, it is the client of the only app that has this extension.
+        Without an application context, it is the client of the only app that uses this extension object.
 
-        :raises RuntimeError: There is no context, and no app or more than one has this extension.
+        :raises RuntimeError: There is no context, and none or several apps use this extension object.
         """
         return self._state().client
 
     def start(self) -> None:
         """Connect, and serve the app's handlers in this process.
 
-        You need it only if no server that serves the app is recognized, as in a script. Returns at once.
-        Does nothing if the process already serves the app.
+        You need this only if the app is not served by a server that is recognized, for example in a script.
+        Returns at once. Does nothing if the process already serves the app.
         """
         lifecycle.exit_at_sigterm()
         self.client.start()
 
     def stop(self) -> None:
-        """Finish calls, events and background tasks, within ``WAMP_DRAIN_TIMEOUT``, and leave the realm."""
+        """Finish calls, events and background tasks within ``WAMP_DRAIN_TIMEOUT``, and leave the realm."""
         self.client.stop()
 
     def health(self) -> dict[str, t.Any]:
@@ -194,7 +197,7 @@ class FlaskWAMP(Logins):
         return health(self.client)
 
     def health_view(self) -> tuple[dict[str, t.Any], int]:
-        """Answer :meth:`health` as JSON, with status 503 while the app is not joined. For load balancers.
+        """Return :meth:`health` as JSON for load balancers. The status is 503 while the app is not joined.
 
         ``app.add_url_rule("/wamp/health", view_func=wamp.health_view)``
         """
@@ -215,11 +218,11 @@ class FlaskWAMP(Logins):
                 app.test_client().post("/vote/tea")
                 assert inbox.get(timeout=1).args == [{"tea": 1}]
 
-        Needs ``app.testing``. The app is served while the ``with`` block runs.
+        Requires ``app.testing``. The app is served while the ``with`` block runs.
 
-        :param authid: Who it is; without this and ``authrole`` it may do everything.
-        :param authrole: The role; by default ``user``.
-        :param inline: Run handlers and background tasks in the thread of the test.
+        :param authid: The authid of the peer. Without this and ``authrole``, it may do everything.
+        :param authrole: The authrole of the peer, ``user`` by default.
+        :param inline: Whether to run handlers and background tasks in the thread of the test.
 
         .. versionadded:: 0.1
         """
@@ -228,9 +231,9 @@ class FlaskWAMP(Logins):
         return TestClient(self._state().app, authid, authrole, inline)
 
     def record(self) -> t.ContextManager[Recording]:
-        """Record what the app calls and publishes while the ``with`` block runs, and which code does.
+        """Record the app's calls and publications, and the code that makes them, during the ``with`` block.
 
-        ``with wamp.record() as seen: ...``, inside of ``with wamp.test_client()``.
+        Use ``with wamp.record() as seen: ...`` inside of ``with wamp.test_client()``.
 
         .. versionadded:: 0.1
         """
@@ -239,9 +242,9 @@ class FlaskWAMP(Logins):
         return Bench.of(self._state().app).record()
 
     def settle(self, timeout: float = 1.0) -> None:
-        """Wait, in a test, until no handler, event or background task runs or waits.
+        """Wait, in a test, until all handlers and background tasks have finished, and no event waits.
 
-        :raises AssertionError: That was not so in time. The text says what was still running.
+        :raises AssertionError: They have not finished in time. The text says what is still running.
 
         .. versionadded:: 0.1
         """
@@ -252,27 +255,29 @@ class FlaskWAMP(Logins):
     def _state(self) -> AppState:
         if has_app_context():
             app = current_app._get_current_object()  # type: ignore[attr-defined]
-            if app in self._apps:  # the proxy itself never is: it has no weak references
+            if app in self._apps:  # current_app itself cannot be in a WeakSet
                 return state_of(app)
         if len(self._apps) == 1:
             return state_of(next(iter(self._apps)))
         if not self._apps:
-            raise RuntimeError("no app yet: use FlaskWAMP(app), or call wamp.init_app(app) first")
+            raise RuntimeError(
+                "there is no app yet. Use FlaskWAMP(app), or call wamp.init_app(app) first"
+            )
         raise RuntimeError(
             "several apps have this FlaskWAMP. Use it inside 'with app.app_context():'"
         )
 
 
 class WAMP(FlaskWAMP):
-    """:class:`FlaskWAMP` under its name in flask-wamp 0.1.0, for code that was written for that.
+    """:class:`FlaskWAMP` with its name in flask-wamp 0.1.0, for code that was written for that version.
 
-    As there, it connects and serves at once, where no server was recognized that will start it, and sets the
-    defaults of the configuration keys ``CROSSBAR_URL`` and ``REALM``.
+    As in that version, it connects and serves at once, unless a server was recognized that will start it. It
+    also sets the defaults of the configuration keys ``CROSSBAR_URL`` and ``REALM``.
     """
 
     def init_app(self, app: Flask) -> None:
-        """Do as :meth:`FlaskWAMP.init_app`, and start."""
-        # The default of flask-wamp: a Crossbar.io of this machine.
+        """Initialize the app like :meth:`FlaskWAMP.init_app`, and start the client."""
+        # The default of flask-wamp is a Crossbar.io on this machine.
         if app.config.get("CROSSBAR_URL") is None:
             app.config.setdefault("WAMP_ROUTER_URL", "ws://127.0.0.1:8080/ws")
         super().init_app(app)

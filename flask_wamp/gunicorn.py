@@ -13,10 +13,10 @@ from .servers import lifecycle
 
 
 def post_worker_init(worker: t.Any) -> None:
-    """Connect in a worker that has loaded the application."""
+    """Connect in a worker process that has loaded the application."""
     lifecycle.start_all(grace=worker.cfg.graceful_timeout)
 
 
 def worker_exit(server: t.Any, worker: t.Any) -> None:
-    """Drain, and leave the realm."""
+    """Finish running handlers, and leave the realm."""
     lifecycle.stop_all()

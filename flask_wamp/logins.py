@@ -1,4 +1,4 @@
-"""Logins on the extension: who joins, and who has to leave."""
+"""The part of the extension for logins: authenticators, principals and logouts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AuthenticatorF = t.TypeVar(
 
 
 class AuthenticatorDecorator(t.Protocol):
-    """A decorator of authenticators that returns the function it was given."""
+    """A decorator for authenticators. It returns the function unchanged."""
 
     def __call__(self, f: AuthenticatorF, /) -> AuthenticatorF:
         """Decorate a function."""
 
 
 class Logins(Scaffold):
-    """What :class:`.FlaskWAMP` has for logins."""
+    """The methods of :class:`.FlaskWAMP` for logins."""
 
     def __init__(self) -> None:
         super().__init__(for_all=False)
@@ -54,12 +54,12 @@ class Logins(Scaffold):
                 user = find_user(request.headers.get("X-Api-Key"))
                 return Identity(authid=str(user.id), authrole="member") if user else None
 
-        It is called within the HTTP request that asks to join: the session, ``current_user`` and
-        decorators such as ``login_required`` work. None is an unknown sender, who joins in the role
-        ``anonymous``; ``abort(401)`` refuses to join. Without an authenticator, Flask-Login's
-        ``current_user`` joins in the role ``user``.
+        The function is called in the HTTP request with which the browser asks to join, so the session,
+        ``current_user`` and decorators such as ``login_required`` work. If it returns None, the browser joins
+        with the role ``anonymous``. With ``abort(401)``, it cannot join. Without an authenticator,
+        Flask-Login's ``current_user`` joins with the role ``user``.
 
-        :param realm: The realm it is for; by default any.
+        :param realm: The realm that the function is for. By default, it is for all realms.
         :raises ValueError: The app already has an authenticator for the realm.
 
         .. versionadded:: 0.1
@@ -67,7 +67,7 @@ class Logins(Scaffold):
         if callable(realm):
             return self._add_authenticator(realm, None)
         if realm is not None and not (isinstance(realm, str) and realm):
-            raise TypeError(f"authenticator takes the name of a realm, not {realm!r}")
+            raise TypeError(f"authenticator() takes the name of a realm, not {realm!r}")
         return lambda f: self._add_authenticator(f, realm)
 
     def _add_authenticator(self, f: AuthenticatorF, realm: str | None) -> AuthenticatorF:
@@ -94,19 +94,20 @@ class Logins(Scaffold):
         secret: str | None = None,
         public_key: str | t.Sequence[str] | None = None,
     ) -> None:
-        """Let a client join that proves who it is, such as a device.
+        """Let a client with its own credentials join, such as a device.
 
         ::
 
             wamp.principal("printer", secret=os.environ["PRINTER_SECRET"], role="device")
             wamp.principal("door", public_key="f1a9...", role="device")
 
-        It joins at the endpoint, or at a port of the router. ``WAMP_PRINCIPALS`` is the same in the
-        configuration.
+        It joins at the endpoint or at a port of the router. You can also configure principals with
+        ``WAMP_PRINCIPALS``.
 
-        :param role: What it may do is up to ``allow`` and authorizers, as for browsers.
-        :param secret: It joins by WAMP-CRA.
-        :param public_key: It joins by cryptosign, and this is its key: 64 hex digits, or a list of such keys.
+        :param role: The authrole. ``allow`` and authorizers decide what it may do, as for browsers.
+        :param secret: The secret for authentication with WAMP-CRA.
+        :param public_key: The public key for authentication with cryptosign. It consists of 64 hex digits.
+            You may also give a list of such keys.
         :raises ValueError: A value is not allowed, or another principal has the same authid or key.
 
         Source: WAMP Advanced Profile, "Challenge Response Authentication" and "Cryptosign-based
@@ -119,25 +120,26 @@ class Logins(Scaffold):
         self._items.add(Item.of(what, made, lambda group: group.principals.add(made)))
 
     def remember_logouts(self, store: Store) -> None:
-        """Remember in a store which logins have ended, beyond restarts and for all hosts.
+        """Remember ended logins in a store, so that all hosts know them, also after a restart.
 
         ::
 
             cache = Cache(app)             # of Flask-Caching, with Redis or Memcached
             wamp.remember_logouts(cache)
 
-        Without it, they are remembered in memory, and copies of old cookies may join again after a restart.
+        Without a store, they are remembered in memory. After a restart, browsers with copies of old cookies
+        may then join again.
 
         :param store: An object with ``get(key)``, which returns None for an unknown key, and
             ``set(key, value)``. Keys are text, and values are numbers. Both are called in an app context. If
-            they raise an exception, nobody can join.
-        :raises TypeError: The object has no such methods.
+            they raise an exception, browsers cannot join.
+        :raises TypeError: The object does not have these methods.
 
         .. versionadded:: 0.1
         """
         if not (callable(getattr(store, "get", None)) and callable(getattr(store, "set", None))):
             raise TypeError(
-                f"remember_logouts needs an object with get(key) and set(key, value), not {store!r:.100}"
+                f"remember_logouts() requires an object with get(key) and set(key, value), not {store!r:.100}"
             )
 
         def apply(group: Group) -> None:
@@ -146,20 +148,20 @@ class Logins(Scaffold):
         self._items.add(Item.of("the store of logouts", store, apply))
 
     def sign_out(self, authid: str) -> int:
-        """End all WAMP sessions of a user, and return how many there were.
+        """End all WAMP sessions of a user. Return how many there were.
 
-        Browsers that have logged in before cannot join again until they log in anew, and unused tickets
-        are void. Works in every process of the app. With another router than the embedded one, the app must
-        be allowed to call ``wamp.session.kill_by_authid``.
+        The user's browsers cannot join again before the user has logged in again, and unused tickets become
+        invalid. This works in every process of the app. If the router is not the embedded one, it must allow
+        the app to call ``wamp.session.kill_by_authid``.
 
         :param authid: The ``authid`` of the user's :class:`.Identity`.
-        :raises WAMPError: The router cannot be reached, or refuses.
+        :raises WAMPError: The router cannot be reached, or refuses the call.
 
         .. versionadded:: 0.1
         """
         if not isinstance(authid, str) or not authid:
             raise TypeError(
-                f"sign_out takes an authid, not {authid!r}: use text, as in the Identity"
+                f"sign_out() takes an authid, which is a non-empty text, not {authid!r}"
             )
         state = self._state()
         if state.own_router is not None:

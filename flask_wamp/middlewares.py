@@ -28,9 +28,9 @@ access_logger = get_logger("flask_wamp.access")
 class Timeout:
     """Answers ``wamp.error.timeout`` after a number of seconds.
 
-    Under gevent the handler's greenlet is ended at that time (by ``gevent.Timeout``), and in threads an
-    ``async def`` handler is canceled. Another handler in a thread cannot be ended: it goes on, its late
-    result is dropped, and a warning is logged.
+    Under gevent, ``gevent.Timeout`` then ends the handler's greenlet. In threads, an ``async def`` handler is
+    canceled. Other handlers in threads cannot be ended. Such a handler continues, its late result is dropped,
+    and a warning is logged.
 
     :param duration: Seconds.
     """
@@ -77,7 +77,7 @@ class AccessLog:
         )
 
     def configured(self, **options: t.Any) -> AccessLog:
-        """Return one with other options."""
+        """Return an access log with other options."""
         return AccessLog(**options)
 
 

@@ -1,7 +1,7 @@
-"""Signals, like those of ``flask.signals``: the sender is the app, and receivers get keyword arguments.
+"""Signals, like those of ``flask.signals``. The sender is the app, and receivers get keyword arguments.
 
-What a receiver raises is logged and changes nothing. A receiver may be ``async def``. A signal without
-receivers costs nothing.
+If a receiver raises an exception, it is logged, and nothing else changes. A receiver may be ``async def``. A
+signal without receivers costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _signals = Namespace()
 session_joined = _signals.signal(
     "session-joined",
     "The session is joined, and everything is registered. ``session_id``, ``realm``, ``details`` (of "
-    "WELCOME). Sent on a worker, in an app context: receivers may call and publish.",
+    "WELCOME). Sent on a worker, in an app context, so receivers may call and publish.",
 )
 
 session_left = _signals.signal(
@@ -29,7 +29,7 @@ session_left = _signals.signal(
 session_lost = _signals.signal(
     "session-lost",
     "The session has ended, but this process did not leave it. ``session_id``, ``realm``, ``reason`` (an "
-    "exception), ``unanswered`` (the number of requests that waited). Sent on a worker, in an app context.",
+    "exception), ``unanswered`` (the number of unanswered requests). Sent on a worker, in an app context.",
 )
 
 registration_refused = _signals.signal(
@@ -45,7 +45,7 @@ dispatch_started = _signals.signal(
 
 dispatch_finished = _signals.signal(
     "dispatch-finished",
-    "A handler has succeeded. ``message``, ``result`` (the value that is answered, after the "
+    "A handler has succeeded. ``message``, ``result`` (the result that is sent, after the "
     "``after_dispatch`` hooks). Sent in its context, before teardown.",
 )
 
@@ -56,12 +56,13 @@ dispatch_failed = _signals.signal(
 
 task_failed = _signals.signal(
     "task-failed",
-    "A background task or a scheduled job has raised. ``task`` (the function), ``error`` (an exception). "
+    "A background task or a scheduled job has failed. ``task`` (the function), ``error`` (an exception). "
     "Sent in its app context.",
 )
 
 event_dropped = _signals.signal(
     "event-dropped",
-    "Events were dropped because too many waited. ``topic``, ``realm``, ``count`` (of this subscription, "
-    "since the process started). Sent on a worker, in an app context, each time the count has doubled.",
+    "Events were dropped because too many were waiting. ``topic``, ``realm``, ``count`` (of this "
+    "subscription, since the process started). Sent on a worker, in an app context, each time the count "
+    "has doubled.",
 )

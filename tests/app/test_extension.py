@@ -189,7 +189,7 @@ def test_an_app_that_is_no_longer_used_is_forgotten() -> None:
     del app
     gc.collect()
     assert gone() is None
-    with pytest.raises(RuntimeError, match="no app yet"):
+    with pytest.raises(RuntimeError, match="there is no app yet"):
         wamp.client  # noqa: B018
 
 

@@ -138,7 +138,7 @@ def test_status_shows_the_router_and_does_not_start_one(place: Place, make_app: 
     run = app.test_cli_runner().invoke
     nobody = run(commands, ["status"])
     assert nobody.exit_code == 1
-    assert f"no router runs at {place.socket}" in nobody.output
+    assert f"no router is running at {place.socket}" in nobody.output
     assert not listens(place)
     pid = start(place)
     found = run(commands, ["status"])

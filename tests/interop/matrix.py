@@ -42,7 +42,7 @@ ROUTERS: dict[str, tuple[str, ...]] = {
 SILENCE = r"in time|still not so after|did not answer within"
 """How a wait ends for what never comes."""
 
-UNANNOUNCED = r"needs a router that announces"
+UNANNOUNCED = r"which this router does not announce"
 """How our side refuses what the router does not announce."""
 
 

@@ -114,7 +114,7 @@ def test_a_feature_is_used_where_it_is_announced(
     session = joined_session(roles=without(role, feature))
     before = copy.deepcopy(options)
     if message is None:
-        with pytest.raises(NotSupported, match=f"announces '{feature}'"):
+        with pytest.raises(NotSupported, match=f"requires the feature '{feature}'"):
             getattr(session, method)(*args)
         assert said(session) == []
         assert session.publish("com.x", [], {}, {}) == 1, "no request id is used up"

@@ -171,7 +171,10 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--http", ":5000"], "Error: --http needs --gevent, because it uses gevent's HTTP server"),
+        (
+            ["--http", ":5000"],
+            "Error: --http requires --gevent, because it uses gevent's HTTP server",
+        ),
         (["--gevent", "--http", "here"], "Error: cannot listen on here: give [HOST]:PORT"),
         (["--gevent", "--http", ":70000"], "Error: cannot listen on :70000: give [HOST]:PORT"),
         (["--gevent", "--http", "192.0.2.1:80"], "Error: cannot listen on 192.0.2.1:80: "),
