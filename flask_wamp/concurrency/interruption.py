@@ -1,7 +1,8 @@
-"""Interrupt a handler from outside after its call was canceled. This is possible only under gevent."""
+"""Raise exceptions in other greenlets: in a handler whose call was canceled, or in the main greenlet."""
 
 from __future__ import annotations
 
+import sys
 import typing as t
 
 
@@ -42,3 +43,19 @@ class Interruptible:
         running, self._greenlet = self._greenlet, None
         if running is not None:
             running.throw(HandlerInterrupted)
+
+
+def raise_in_main_greenlet(error: BaseException) -> None:
+    """Raise an error in the main greenlet. Without greenlets, raise it here. Signal handlers call this.
+
+    Python runs a signal handler in the greenlet that runs just then. If it raised there, the error would end
+    a call that is being handled instead of the process.
+    """
+    if "gevent" in sys.modules:
+        from gevent import get_hub, getcurrent
+
+        hub = get_hub()
+        if getcurrent() is not hub.parent:
+            hub.loop.run_callback(hub.parent.throw, error)
+            return
+    raise error

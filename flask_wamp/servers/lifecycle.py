@@ -20,6 +20,8 @@ from flask import Flask
 from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
+from ..concurrency.interruption import raise_in_main_greenlet
+from ..concurrency.threads import is_monkey_patched
 from ..exceptions import NotJoined
 from ..handlers import http
 from ..peer.connection import Connection
@@ -170,13 +172,16 @@ def stop_all() -> None:
 def exit_at_sigterm() -> None:
     """Let SIGTERM end a process that has a client as ``sys.exit`` does, unless the process handles it.
 
-    The default action of SIGTERM ends the process at once, and callers would lose their calls. A handler can
-    be installed in the main thread only. In any other thread this function does nothing.
+    The default action of SIGTERM ends the process at once, and callers would lose their calls. Under gevent,
+    Ctrl-C needs a handler too, see :func:`.raise_in_main_greenlet`. A handler can be installed in the main
+    thread only. In any other thread this function does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _exit)
+    if is_monkey_patched() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def is_exiting() -> bool:
@@ -190,11 +195,17 @@ def _exit(signum: int, frame: types.FrameType | None) -> None:
         return
     _exiting = True
     if _failed:
-        sys.exit(1)
-    if any(client.peer is not None and client.peer.started for client in list(_clients)):
-        sys.exit(128 + signum)
-    signal.signal(signum, signal.SIG_DFL)  # there is nothing to drain
-    os.kill(os.getpid(), signum)
+        raise_in_main_greenlet(SystemExit(1))
+    elif any(client.peer is not None and client.peer.started for client in list(_clients)):
+        raise_in_main_greenlet(SystemExit(128 + signum))
+    else:  # there is nothing to drain
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+def _interrupt(signum: int, frame: types.FrameType | None) -> None:
+    """Do what Python does at Ctrl-C, also while a greenlet runs that is not the main one."""
+    raise_in_main_greenlet(KeyboardInterrupt())
 
 
 def _at_exit() -> None:

@@ -201,6 +201,21 @@ def test_a_server_that_nobody_can_tell_joins_at_the_first_request(
         assert_drains(server, peer)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["run_simple", "pywsgi"])
+def test_a_signal_does_not_end_the_handler_that_runs_when_it_comes(
+    serve: Serve, peer: AutobahnPeer, kind: str, signum: signal.Signals
+) -> None:
+    """Python runs signal handlers in whatever greenlet runs: here, in that of the handler."""
+    if kind == "pywsgi":
+        pytest.importorskip("gevent")
+    with serve("embedded", kind, "{port}") as server:
+        assert server.get("/add/1/2") == {"sum": 3}
+        server.workers(peer)
+        assert peer.call("com.shop.end", signum, 0.2).value == 0.2
+        server.process.wait(20)
+
+
 # Forks.
 
 
