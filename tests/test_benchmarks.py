@@ -19,7 +19,7 @@ def page_of(**ours: str) -> str:
     return render("About.", {"Targets": table(TARGETS_HEADER, rows), **parts})
 
 
-def test_the_page_survives_being_split() -> None:
+def test_splitting_and_joining_the_page_changes_nothing() -> None:
     text = PAGE.read_text().partition("==\n\n")[2]
     intro, sections = split(text)
     assert render(intro, sections) == text
@@ -33,12 +33,12 @@ def test_a_part_replaces_its_section_and_its_targets() -> None:
     )
 
 
-def test_a_new_part_comes_in_its_place() -> None:
+def test_a_new_part_is_inserted_at_its_place() -> None:
     _, new = split(page_of(events="0.5 x"))
     found = merged(page_of(calls="0.9 x", more="0.8 x"), new, ["calls", "events", "more"])
     assert list(split(found)[1]) == ["Targets", "calls", "events", "more"]
 
 
-def test_what_could_not_be_measured_is_said_once() -> None:
+def test_a_missing_measurement_is_mentioned_once() -> None:
     old, new = {"Not measured": "-   a\n-   b"}, {"Not measured": "-   b\n-   c"}
     assert split(merged(render("", old), new, []))[1] == {"Not measured": "-   a\n-   b\n-   c"}

@@ -37,7 +37,7 @@ def functions(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_a_document_links_to_is_there(name: str) -> None:
+def test_the_targets_of_links_exist(name: str) -> None:
     links = [link["refuri"] for link in read(name).findall(nodes.reference) if "refuri" in link]
     here = [link.partition("#") for link in links if "://" not in link and "@" not in link]
     folder = (ROOT / name).parent
@@ -108,7 +108,7 @@ def literals(name: str) -> set[str]:
     return {literal.astext() for literal in read(name).findall(nodes.literal)}
 
 
-def test_files_that_the_architecture_names_are_there() -> None:
+def test_files_named_in_the_architecture_exist() -> None:
     files = {
         text for text in literals("docs/architecture.rst") if re.fullmatch(r"\w+/\w+\.py", text)
     }
@@ -118,7 +118,7 @@ def test_files_that_the_architecture_names_are_there() -> None:
     assert not missing
 
 
-def test_ways_are_as_long_as_the_architecture_says() -> None:
+def test_paths_have_the_lengths_given_in_the_architecture() -> None:
     """Up to a tenth: some steps depend on which thread comes first."""
     text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
     steps = [int(number) for number in re.findall(r"^.*: (\d+) steps$", text, re.MULTILINE)]

@@ -60,7 +60,7 @@ def test_the_flask_command_is_an_entry_point() -> None:
     assert command.load().name == "wamp"
 
 
-def test_the_pytest_plugin_is_an_entry_point_outside_of_the_package() -> None:
+def test_the_pytest_plugin_is_an_entry_point_outside_the_package() -> None:
     # A plugin that loads by itself is imported by every run of pytest where Flask-WAMP is installed, also
     # in projects that do not use it. So it must be a module of its own: importing a module of the package
     # would import Flask. tests/testclient/test_plugin.py measures what it imports.

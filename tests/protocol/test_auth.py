@@ -136,7 +136,7 @@ def test_scram_is_not_inferred_without_its_library(monkeypatch: pytest.MonkeyPat
         ({"authextra": {"channel_binding": "tls-unique"}}, "WAMP_AUTHEXTRA .* channel_binding"),
     ],
 )
-def test_check_names_the_config_key_at_fault(given: dict[str, t.Any], message: str) -> None:
+def test_check_names_the_wrong_configuration_key(given: dict[str, t.Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Credentials(**given).check()
 
@@ -153,7 +153,7 @@ def test_check_says_what_to_install(
         credentials.check()
 
 
-def test_repr_hides_what_is_secret() -> None:
+def test_repr_hides_secrets() -> None:
     credentials = Credentials(
         authid="peter",
         secret="hide-secret",
@@ -187,7 +187,7 @@ def test_importing_auth_imports_no_library() -> None:
 # HELLO
 
 
-def test_hello_of_nobody() -> None:
+def test_hello_without_credentials() -> None:
     assert Authentication(Credentials()).hello() == {"authmethods": ["anonymous"]}
 
 
@@ -216,7 +216,7 @@ def test_hello_has_the_public_key(cryptography: t.Any) -> None:
     assert hello["authextra"] == {"team": "a", "pubkey": PUBLIC_KEY, "channel_binding": None}
 
 
-def test_hello_has_a_nonce_of_its_own() -> None:
+def test_each_hello_has_its_own_nonce() -> None:
     first, second = (Authentication(SCRAM).hello()["authextra"]["nonce"] for _ in range(2))
     assert first != second
     assert len(base64.b64decode(first, validate=True)) >= 16
@@ -308,7 +308,7 @@ def test_argon2_vector(argon2: t.Any) -> None:
     assert raw.hex() == "ee4a8acf9d5958354fb79a95ae20692d05e42591ba49fae85eb6700e8b0ed293"
 
 
-def test_argon2_agrees_with_a_credential_of_autobahn(argon2: t.Any) -> None:
+def test_argon2_agrees_with_autobahn(argon2: t.Any) -> None:
     """A vector for ``derive_scram_credential``, of autobahn's test suite."""
     salt = bytes.fromhex("3bc3ca01dd1d501ca1c22e1c5d7d16fe")
     salted_password = auth._derive_argon2id(b"secret123", salt, {"iterations": 4096, "memory": 512})
@@ -455,7 +455,7 @@ def test_key_with_a_typo_is_not_shown(typo: str, cryptography: t.Any) -> None:
     assert raised.value.__context__ is None
 
 
-def test_key_that_became_unreadable(tmp_path: t.Any, cryptography: t.Any) -> None:
+def test_a_key_file_that_became_unreadable(tmp_path: t.Any, cryptography: t.Any) -> None:
     with pytest.raises(AuthenticationError, match="No such file"):
         Authentication(Credentials(private_key=str(tmp_path / "gone")))
 
@@ -475,7 +475,9 @@ def test_key_that_became_unreadable(tmp_path: t.Any, cryptography: t.Any) -> Non
         (Credentials(ticket="t"), "x" * 100_000),
     ],
 )
-def test_challenge_that_was_not_offered(credentials: Credentials, authmethod: str) -> None:
+def test_a_challenge_of_a_method_that_was_not_offered(
+    credentials: Credentials, authmethod: str
+) -> None:
     with pytest.raises(AuthenticationError, match="offered") as raised:
         Authentication(credentials).authenticate(authmethod, {"challenge": "c"})
     assert len(str(raised.value)) < 200
@@ -506,7 +508,7 @@ def test_bad_wampcra_challenge(changes: dict[str, t.Any], message: str) -> None:
         Authentication(PETER).authenticate("wampcra", extra)
 
 
-def test_one_challenge_is_answered() -> None:
+def test_only_one_challenge_is_answered() -> None:
     authentication = Authentication(Credentials(ticket="t"))
     assert authentication.authenticate("ticket", {}) == ("t", {})
     with pytest.raises(AuthenticationError, match="second CHALLENGE"):
@@ -549,7 +551,7 @@ def test_bad_scram_challenge(changes: dict[str, t.Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"memory": 1, "iterations": 4096}, {"salt": "AAAA"}])
-def test_what_argon2_refuses(changes: dict[str, t.Any], argon2: t.Any) -> None:
+def test_parameters_that_argon2_refuses(changes: dict[str, t.Any], argon2: t.Any) -> None:
     authentication = Authentication(SCRAM)
     extra = {**argon2_router(argon2).challenge(authentication.hello()), **changes}
     with pytest.raises(AuthenticationError, match="bad scram challenge"):

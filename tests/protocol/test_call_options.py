@@ -65,7 +65,7 @@ def test_best_effort_does_not_wait_for_an_acknowledgement() -> None:
         NOTHING.merged({"acknowledge": True}).merged({"best_effort": True})
 
 
-def test_what_is_ours_stays_here() -> None:
+def test_our_own_options_are_not_sent() -> None:
     options = NOTHING.merged({"timeout": 2.5, "cancel_mode": "kill", "best_effort": True})
     assert (options.timeout, options.cancel_mode, options.best_effort) == (2.5, "kill", True)
     assert options.publish == options.call == {}
@@ -79,13 +79,13 @@ def test_options_of_testaments() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(WRONG))
-def test_wrong_value_names_option_and_value(name: str, value: t.Any) -> None:
+def test_the_error_of_a_wrong_value_names_the_option_and_the_value(name: str, value: t.Any) -> None:
     with pytest.raises(TypeError, match=f"option {name}=.* must be ") as info:
         NOTHING.merged({name: value})
     assert repr(value) in str(info.value)
 
 
-def test_unknown_option_names_those_there_are() -> None:
+def test_the_error_of_an_unknown_option_lists_the_known_ones() -> None:
     with pytest.raises(TypeError, match=r"unknown option 'acknowlege'.*acknowledge"):
         NOTHING.merged({"acknowlege": True})
 
@@ -98,7 +98,7 @@ def test_every_option_is_tested() -> None:
     assert set(known) == {*PUBLISH, *others} == set(WRONG)
 
 
-def test_merging_keeps_what_is_not_named() -> None:
+def test_merging_keeps_other_options() -> None:
     first = NOTHING.merged({"timeout": 1, "acknowledge": True, "disclose_me": True})
     second = first.merged({"timeout": 2, "exclude_me": False})
     assert second.timeout == 2

@@ -43,7 +43,7 @@ def frame(data: bytes, *, first: bool = True, fin: bool = True) -> bytes:
     return bytes(serialized)
 
 
-def test_what_is_sent_and_received() -> None:
+def test_compressed_messages_are_sent_and_received() -> None:
     framing, server = connected()
     for size in (0, 1023, 1024, 5000):
         [read] = server.read(framing.frame(b"x" * size, binary=False))
@@ -59,7 +59,7 @@ def test_a_bomb_is_not_decompressed() -> None:
             framing.feed(frame(deflated(size)))
 
 
-def test_nor_is_one_in_many_fragments() -> None:
+def test_a_bomb_in_many_fragments_is_not_decompressed() -> None:
     framing, _ = connected()
     data = deflated(100 * MIB)
     parts = [data[at : at + 1000] for at in range(0, len(data), 1000)]
@@ -70,7 +70,7 @@ def test_nor_is_one_in_many_fragments() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 20, b"\0" * 50])
-def test_what_is_not_deflate(data: bytes) -> None:
+def test_data_that_is_not_deflate(data: bytes) -> None:
     framing, _ = connected()
     try:
         received = framing.feed(frame(data))

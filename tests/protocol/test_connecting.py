@@ -58,19 +58,21 @@ def connected(addresses: list[Address]) -> t.Any:
         return sock.getpeername()
 
 
-def test_the_first_that_answers_wins(silent: Address, refusing: Address, good: Address) -> None:
+def test_the_first_address_that_answers_is_used(
+    silent: Address, refusing: Address, good: Address
+) -> None:
     assert connected([good]) == good[1]
     assert connected([silent, good]) == good[1]
     assert connected([refusing, good]) == good[1]
     assert connected([silent, refusing, silent, good]) == good[1]
 
 
-def test_where_none_answers_the_deadline_holds(silent: Address) -> None:
+def test_the_deadline_applies_if_no_address_answers(silent: Address) -> None:
     with pytest.raises(TimeoutError):
         connect([silent, silent], deadline(0.5), ignore)
 
 
-def test_where_all_refuse_the_reason_is_told(refusing: Address) -> None:
+def test_the_error_has_the_reason_if_all_addresses_refuse(refusing: Address) -> None:
     with pytest.raises(ConnectionRefusedError):
         connect([refusing, refusing], deadline(), ignore)
 
@@ -80,12 +82,12 @@ def test_no_address_is_an_error() -> None:
         connect([], deadline(), ignore)
 
 
-def test_an_address_of_a_family_that_is_missing(good: Address) -> None:
+def test_an_address_of_an_unsupported_family(good: Address) -> None:
     unroutable = (socket.AF_INET6, ("100::1", good[1][1]))  # RFC 6666: discarded
     assert connected([unroutable, good]) == good[1]
 
 
-def test_all_sockets_but_the_winner_are_closed(silent: Address, good: Address) -> None:
+def test_all_other_sockets_are_closed(silent: Address, good: Address) -> None:
     opened: list[socket.socket] = []
     with connect([silent, silent, good], deadline(), opened.append) as sock:
         assert [each is sock for each in opened if each.fileno() >= 0] == [True]
@@ -127,14 +129,14 @@ def test_closing_a_socket_while_it_starts_to_connect_ends_the_attempt(
         connect([silent], deadline(), lambda sock: None)
 
 
-def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     v4, v6 = socket.AF_INET, socket.AF_INET6
     found = [(v6, 1, 6, "", (name, 1)) for name in "abc"] + [(v4, 1, 6, "", ("d", 1))]
     monkeypatch.setattr(connecting.socket, "getaddrinfo", lambda *args, **options: found)
     assert [address[0] for _, address in addresses_of("host", 1)] == ["a", "d", "b", "c"]
 
 
-def test_a_router_whose_first_address_is_dead_is_reached(
+def test_a_router_whose_first_address_does_not_answer_is_reached(
     silent: Address, good: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [(family, 1, 6, "", address) for family, address in (silent, good)]
@@ -143,7 +145,7 @@ def test_a_router_whose_first_address_is_dead_is_reached(
     stream.close()
 
 
-def test_an_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*args: object, **options: object) -> t.NoReturn:
         raise socket.gaierror(-2, "Name or service not known")
 

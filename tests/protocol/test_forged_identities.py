@@ -30,7 +30,7 @@ def caller(found: Entry) -> tuple[t.Any, ...]:
     return found["caller"], found["caller_authid"], found["caller_authrole"]
 
 
-def test_details_that_nobody_forwarded_are_returned_as_they_are() -> None:
+def test_details_without_forward_for_are_not_changed() -> None:
     told: Entry = {"caller": 7, "procedure": "com.example.add"}
     assert identified(told, "caller", ["link"]) is told
 
@@ -47,7 +47,7 @@ CHAINS: dict[str, tuple[list[Entry], list[str], Entry]] = {
 
 
 @pytest.mark.parametrize(("chain", "trusted", "true"), CHAINS.values(), ids=CHAINS)
-def test_the_caller_is_the_earliest_entry_that_trusted_links_vouch_for(
+def test_the_caller_is_the_earliest_entry_behind_trusted_links(
     chain: list[Entry], trusted: list[str], true: Entry
 ) -> None:
     found = identified(details(*chain), "caller", trusted)
@@ -59,7 +59,7 @@ ODD: list[t.Any] = [None, 0, "root", [], {}, [None], [ROOT, None], [ROOT, []], [
 
 
 @pytest.mark.parametrize("forward_for", ODD, ids=repr)
-def test_an_odd_chain_identifies_nobody(forward_for: t.Any) -> None:
+def test_an_invalid_chain_identifies_no_caller(forward_for: t.Any) -> None:
     told = {**details(ROOT), "forward_for": forward_for}
     assert caller(identified(told, "caller", ["link"])) == (None, None, None)
 
@@ -69,12 +69,12 @@ def test_a_role_that_cannot_be_looked_up_is_not_trusted() -> None:
     assert identified(details(ROOT, odd), "caller", frozenset(["link"]))["caller"] == 20
 
 
-def test_what_the_router_does_not_disclose_is_not_disclosed() -> None:
+def test_an_undisclosed_caller_stays_undisclosed() -> None:
     assert identified({"forward_for": [ROOT, JOE]}, "publisher") == {"forward_for": [ROOT, JOE]}
 
 
 @pytest.mark.parametrize("role", ["publisher", "callee"])
-def test_publishers_and_callees_too(role: t.Any) -> None:
+def test_the_rules_apply_to_publishers_and_callees(role: t.Any) -> None:
     told = {role: 1, f"{role}_authid": "root", f"{role}_authrole": "admin", "caller": 3}
     found = identified({**told, "forward_for": [ROOT, JOE]}, role)
     assert (found[role], found[f"{role}_authid"], found[f"{role}_authrole"]) == (7, "joe", "user")

@@ -16,7 +16,7 @@ from flask_wamp.transports.rawsocket import RawSocketFraming
 from tests.support.websocket import connected, frame
 
 
-def test_websocket_pings_that_are_never_taken() -> None:
+def test_unsent_websocket_pongs_are_limited() -> None:
     framing, _ = connected()
     pings = frame(b"x" * 125, Opcode.PING) * 500
     with pytest.raises(ProtocolError, match="pings faster"):
@@ -25,7 +25,7 @@ def test_websocket_pings_that_are_never_taken() -> None:
     assert sum(map(len, framing.control)) < 2 * 1024 * 1024
 
 
-def test_rawsocket_pings_that_are_never_taken() -> None:
+def test_unsent_rawsocket_pongs_are_limited() -> None:
     framing = RawSocketFraming(2**24)
     with pytest.raises(ProtocolError, match="pings faster"):
         for _ in range(3):
@@ -33,7 +33,7 @@ def test_rawsocket_pings_that_are_never_taken() -> None:
     assert len(framing.pongs) == 1
 
 
-def test_endless_empty_fragments_fill_no_memory() -> None:
+def test_endless_empty_fragments_use_no_memory() -> None:
     framing, _ = connected()
     framing.feed(frame(b"", fin=False))
     for _ in range(100):
@@ -43,7 +43,7 @@ def test_endless_empty_fragments_fill_no_memory() -> None:
     assert framing.feed(frame(b"b", Opcode.CONT)) == [b"ab"]
 
 
-def test_only_an_empty_message_is_left_of_empty_fragments() -> None:
+def test_empty_fragments_become_an_empty_message() -> None:
     framing, _ = connected()
     framing.feed(frame(b"", fin=False))
     assert framing.feed(frame(b"", Opcode.CONT)) == [b""]
@@ -73,7 +73,7 @@ def test_frames_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
 
 
-def test_a_trickle_does_not_move_the_deadline() -> None:
+def test_slowly_arriving_bytes_do_not_extend_the_deadline() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         stream = Stream(ours)

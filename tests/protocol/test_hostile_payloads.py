@@ -94,7 +94,7 @@ def exponential(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize("item", [*TAGGED.values(), exponential(60)], ids=[*TAGGED, "exponential"])
-def test_a_tag_is_refused_alone(item: bytes) -> None:
+def test_a_tag_invalidates_only_its_message(item: bytes) -> None:
     pytest.importorskip("cbor2")
     cbor = get_serializer("cbor")
     for payload in (b"\x81" + item, b"\x80\xa1\x61k" + item):
@@ -135,7 +135,7 @@ def is_refused_alone(message: m.Message) -> bool:
 
 
 @pytest.mark.parametrize(("serializer", "data", "payload_only"), HOSTILE.values(), ids=HOSTILE)
-def test_what_is_wrong_with_a_payload_costs_only_its_message(
+def test_an_invalid_payload_drops_only_its_message(
     serializer: str, data: bytes, payload_only: bool
 ) -> None:
     if serializer == "cbor":
@@ -172,7 +172,9 @@ def no_payloads() -> t.Iterator[t.Any]:
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), list(no_payloads()))
-def test_what_is_no_payload_costs_only_its_message(name: str, args: t.Any, kwargs: t.Any) -> None:
+def test_a_value_that_is_not_a_payload_drops_only_its_message(
+    name: str, args: t.Any, kwargs: t.Any
+) -> None:
     message = get_serializer(name).decode(encoded(name, [68, 7, 5, {}, args, kwargs]))
     assert is_refused_alone(message)
 
@@ -185,7 +187,7 @@ def encoded(name: str, elements: list[t.Any]) -> bytes:
 
 @pytest.mark.parametrize("name", ["json", "msgpack", "cbor"])
 @pytest.mark.parametrize("elements", [[None], [None, None], [[], None]], ids=repr)
-def test_null_in_place_of_a_payload_is_none(name: str, elements: list[t.Any]) -> None:
+def test_null_means_no_payload(name: str, elements: list[t.Any]) -> None:
     message = get_serializer(name).decode(encoded(name, [68, 7, 5, {}, *elements]))
     assert message == m.Invocation(7, 5, {})
 
@@ -197,7 +199,7 @@ def test_null_in_place_of_args_goes_with_keywords(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", [1, b"a", None])
-def test_odd_keys_in_details_cost_only_their_message(key: t.Any) -> None:
+def test_invalid_keys_in_details_drop_only_their_message(key: t.Any) -> None:
     message = get_serializer("msgpack").decode(encoded("msgpack", [68, 7, 5, {key: 1}, [1]]))
     assert is_refused_alone(message)
     interrupt = get_serializer("msgpack").decode(encoded("msgpack", [69, 7, {key: 1}]))
@@ -206,7 +208,7 @@ def test_odd_keys_in_details_cost_only_their_message(key: t.Any) -> None:
 
 @pytest.mark.parametrize("name", ["json", "msgpack", "cbor"])
 @pytest.mark.parametrize("details", [None, [], "x", 5], ids=repr)
-def test_details_that_are_none_break_the_protocol(name: str, details: t.Any) -> None:
+def test_invalid_details_are_a_violation(name: str, details: t.Any) -> None:
     with pytest.raises(ProtocolError):
         get_serializer(name).decode(encoded(name, [68, 7, 5, details, [1]]))
 
@@ -222,7 +224,7 @@ WELL_FORMED: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize(("serializer", "data"), WELL_FORMED.values(), ids=WELL_FORMED)
-def test_strange_but_a_message(serializer: str, data: bytes) -> None:
+def test_unusual_messages_are_accepted(serializer: str, data: bytes) -> None:
     if serializer == "cbor":
         pytest.importorskip("cbor2")
     message = get_serializer(serializer).decode(data)
@@ -244,7 +246,7 @@ HEADS: list[m.Message] = [
 
 @pytest.mark.parametrize("message", HEADS, ids=repr)
 @pytest.mark.parametrize("name", ["json", "msgpack", "cbor"])
-def test_the_head_is_read_whatever_follows(name: str, message: t.Any) -> None:
+def test_the_envelope_is_decoded_whatever_the_payload_is(name: str, message: t.Any) -> None:
     if name == "cbor":
         pytest.importorskip("cbor2")
     serializer = get_serializer(name)
@@ -261,7 +263,9 @@ def test_the_head_is_read_whatever_follows(name: str, message: t.Any) -> None:
 @pytest.mark.parametrize(
     "message", [m.Welcome(1, {"x": "x"}), m.Goodbye({"x": "x"}, "x")], ids=repr
 )
-def test_a_router_s_own_message_has_no_excuse(name: str, message: m.Message) -> None:
+def test_an_invalid_message_of_the_router_itself_is_a_violation(
+    name: str, message: m.Message
+) -> None:
     if name == "cbor":
         pytest.importorskip("cbor2")
     serializer = get_serializer(name)
@@ -274,7 +278,7 @@ def test_a_router_s_own_message_has_no_excuse(name: str, message: m.Message) -> 
 
 @pytest.mark.parametrize("here", ["json", "msgpack", "cbor"])
 @pytest.mark.parametrize("there", ["json", "msgpack", "cbor"])
-def test_a_payload_is_passed_on_in_any_format(here: str, there: str) -> None:
+def test_a_payload_is_forwarded_in_any_format(here: str, there: str) -> None:
     pytest.importorskip("cbor2")
     call = m.Call(1, {}, "com.x", [1, "two", b"\0three", None, [4.5, {"a": True}]], {"k": b"v"})
     sender = get_serializer(here)
@@ -287,7 +291,7 @@ def test_a_payload_is_passed_on_in_any_format(here: str, there: str) -> None:
     assert get_serializer(there).decode(passed_on) == m.Invocation(7, 5, {}, call.args, call.kwargs)
 
 
-def test_null_is_not_passed_on() -> None:
+def test_null_is_not_forwarded() -> None:
     for name in ("json", "msgpack"):
         received: t.Any = get_router_serializer(name).decode(
             encoded(name, [48, 1, {}, "com.x", None, {"a": 1}])
@@ -298,7 +302,7 @@ def test_null_is_not_passed_on() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"[NaN]", b'["\\ud800"]', b'{"a":1}', b"[[["])
-def test_what_another_format_cannot_carry_is_refused(payload: bytes) -> None:
+def test_a_value_that_another_format_does_not_support_is_refused(payload: bytes) -> None:
     received: t.Any = get_router_serializer("json").decode(b'[48,1,{},"com.x",%s]' % payload)
     invocation = m.Invocation(7, 5, {}, received.raw_args, received.raw_kwargs)
     with pytest.raises((SerializationError, InvalidPayload)):
@@ -306,7 +310,7 @@ def test_what_another_format_cannot_carry_is_refused(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("payload", [b'["\xff"]', b'["\xed\xa0\x80"]', b'[{"\xff":1}]'])
-def test_a_router_does_not_pass_on_text_that_is_not_utf_8(payload: bytes) -> None:
+def test_a_router_does_not_forward_text_that_is_not_utf_8(payload: bytes) -> None:
     received: t.Any = get_router_serializer("json").decode(b'[48,1,{},"com.x",%s]' % payload)
     with pytest.raises(InvalidPayload):
         received.decode_payload()
@@ -314,7 +318,7 @@ def test_a_router_does_not_pass_on_text_that_is_not_utf_8(payload: bytes) -> Non
         get_router_serializer("json").encode(m.Invocation(7, 5, {}, received.raw_args))
 
 
-def test_the_size_of_a_payload_is_told_however_deep_it_is() -> None:
+def test_the_size_of_a_deeply_nested_payload_is_computed() -> None:
     deep: list[t.Any] = []
     for _ in range(100_000):
         deep = [deep]

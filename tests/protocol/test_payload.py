@@ -128,7 +128,7 @@ def assert_exactly(value: t.Any, expected: t.Any) -> None:
             assert_exactly(item, expected_item)
 
 
-def test_dataclass_class_is_no_dataclass() -> None:
+def test_a_dataclass_type_is_not_an_instance() -> None:
     with pytest.raises(SerializationError):
         plain(Point)
 
@@ -242,7 +242,7 @@ def test_numbers_of_64_bits_are_sent(number: float) -> None:
     assert plain([number]) == [number]
 
 
-def test_deep_is_not_too_deep() -> None:
+def test_nesting_up_to_the_limit_is_sent() -> None:
     value = nested(MAX_DEPTH)
     assert plain(value) == value
 
@@ -253,7 +253,7 @@ def test_message_of_a_huge_object_is_short() -> None:
     assert len(str(info.value)) < 300
 
 
-def test_object_that_cannot_even_be_shown() -> None:
+def test_an_object_whose_repr_raises() -> None:
     class Hostile:
         def __repr__(self) -> str:
             raise RuntimeError("no")
@@ -265,7 +265,7 @@ def test_object_that_cannot_even_be_shown() -> None:
 # Types of the user's own.
 
 
-def test_default_is_asked_for_unknown_types() -> None:
+def test_default_is_called_for_unknown_types() -> None:
     def default(value: t.Any) -> t.Any:
         return {"ip": str(value), "at": dt.date(2024, 5, 6)}
 
@@ -273,14 +273,14 @@ def test_default_is_asked_for_unknown_types() -> None:
     assert plain([address], default) == [{"ip": "::1", "at": "2024-05-06"}]
 
 
-def test_default_is_not_asked_for_known_types() -> None:
+def test_default_is_not_called_for_known_types() -> None:
     def default(value: t.Any) -> t.Any:
         raise AssertionError(value)
 
     assert plain([Color.RED, {1}, b"x"], default) == ["red", [1], b"x"]
 
 
-def test_default_that_gives_up() -> None:
+def test_a_default_that_raises() -> None:
     def default(value: t.Any) -> t.Any:
         raise TypeError("no idea what that is")
 
@@ -288,6 +288,6 @@ def test_default_that_gives_up() -> None:
         plain(object(), default)
 
 
-def test_default_that_returns_what_it_got() -> None:
+def test_a_default_that_returns_its_argument() -> None:
     with pytest.raises(SerializationError, match="deep"):
         plain(object(), lambda value: value)

@@ -21,7 +21,7 @@ def test_payload_stays_equal(value: t.Any) -> None:
 
 
 @given(payloads)
-def test_payload_is_plain_once_it_is_plain(value: t.Any) -> None:
+def test_a_plain_payload_is_not_changed(value: t.Any) -> None:
     once = plain(value, binary=False)
     assert plain(once, binary=False) == once
 

@@ -68,7 +68,7 @@ def test_empty_ping_is_answered() -> None:
     assert raw.pongs == [frame(b"", PONG)]
 
 
-def test_pong_is_no_message() -> None:
+def test_a_pong_is_not_a_message() -> None:
     raw = framing()
     assert raw.feed(frame(b"life!", PONG)) == []
     assert raw.pongs == []
@@ -88,7 +88,7 @@ def test_frame_over_the_limit_is_refused_before_it_is_read(kind: int) -> None:
         raw.feed(frame(b"x" * 1001, kind)[:4])
 
 
-def test_largest_frame_there_is() -> None:
+def test_the_largest_possible_frame() -> None:
     data = b"x" * (2**24 - 1)
     assert framing().feed(frame(data)) == [data]
 

@@ -77,13 +77,17 @@ def reached(uri: str, match: str) -> set[str]:
 
 
 @given(PATTERNS, PATTERNS)
-def test_what_is_covered_reaches_no_further(own: tuple[str, str], asked: tuple[str, str]) -> None:
+def test_a_covered_pattern_matches_no_other_uris(
+    own: tuple[str, str], asked: tuple[str, str]
+) -> None:
     if covers(*own, *asked):
         assert reached(*asked) <= reached(*own)
 
 
 @given(PATTERNS, URIS.map(lambda uri: f"{uri}."))
-def test_what_reaches_into_it_overlaps(asked: tuple[str, str], beginning: str) -> None:
+def test_a_pattern_that_matches_uris_below_a_prefix_overlaps(
+    asked: tuple[str, str], beginning: str
+) -> None:
     if any(uri.startswith(beginning) for uri in reached(*asked)):
         assert overlaps(*asked, beginning)
 
@@ -114,12 +118,14 @@ def test_what_reaches_into_it_overlaps(asked: tuple[str, str], beginning: str) -
         (".", "wildcard", "com.a.b", "outside"),
     ],
 )
-def test_where_it_is(uri: str, match: str, prefix: str, place: str) -> None:
+def test_place_of_a_uri(uri: str, match: str, prefix: str, place: str) -> None:
     assert place_of(uri, match, prefix) == place
 
 
 @given(PATTERNS, URIS)
-def test_where_it_is_by_what_it_reaches(asked: tuple[str, str], prefix: str) -> None:
+def test_place_of_a_pattern_agrees_with_the_uris_that_it_matches(
+    asked: tuple[str, str], prefix: str
+) -> None:
     below = {uri for uri in reached(*asked) if uri == prefix or uri.startswith(f"{prefix}.")}
     place = place_of(*asked, prefix)
     if place == "outside":
@@ -128,14 +134,14 @@ def test_where_it_is_by_what_it_reaches(asked: tuple[str, str], prefix: str) -> 
         assert below == reached(*asked)
 
 
-def test_nothing_is_allowed_that_was_not() -> None:
+def test_no_request_is_allowed_without_a_right() -> None:
     policy = Policy([Right("member", "call", "com.a")])
     for role, action in itertools.product(["member", "guest", "anonymous", ""], ACTIONS):
         allowed = policy.find("1", role, action, "com.a") is not None
         assert allowed is (role == "member" and action == "call")
 
 
-def test_everybody_and_everybody_known() -> None:
+def test_rights_of_all_and_of_authenticated_clients() -> None:
     policy = Policy([Right("anonymous", "call", "com.open"), Right("*", "call", "com.known")])
 
     def may(role: str) -> list[bool]:
@@ -165,12 +171,12 @@ def test_rights_by_authid_and_role() -> None:
 
 
 @pytest.mark.parametrize("authid", ["", "7.inbox", ".", "a.b", "7."])
-def test_an_authid_that_is_no_part_of_a_uri_has_no_such_right(authid: str) -> None:
+def test_an_authid_that_cannot_be_part_of_a_uri_gets_no_right(authid: str) -> None:
     policy = Policy([Right("*", "subscribe", "com.user.{authid}.", "prefix")])
     assert policy.find(authid, "member", "subscribe", f"com.user.{authid}.x") is None
 
 
-def test_what_is_reserved_is_allowed_by_name_only() -> None:
+def test_reserved_uris_need_a_right_that_names_them() -> None:
     reserved = ["wamp.", "com.shop.flask_wamp."]
     wide = Policy(
         [Right("member", "subscribe", "", "prefix"), Right("member", "call", "..", "wildcard")],
@@ -199,7 +205,7 @@ def test_what_is_reserved_is_allowed_by_name_only() -> None:
     assert not may(named, "call", "wamp.session.kill")
 
 
-def test_decisions_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_decisions_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights, "MOST_REMEMBERED", 10)
     policy = Policy([Right("*", "call", "com.a.", "prefix")])
     for number in range(100):
@@ -231,7 +237,7 @@ def test_one_user_does_not_get_the_decision_of_another() -> None:
         ),
     ],
 )
-def test_a_wrong_right_is_refused(right: Right, message: str) -> None:
+def test_an_invalid_right_is_refused(right: Right, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Policy([right])
 

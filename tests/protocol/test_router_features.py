@@ -25,7 +25,7 @@ ODD_DETAILS: list[t.Any] = [
 
 
 @pytest.mark.parametrize("details", ODD_DETAILS, ids=repr)
-def test_odd_details_announce_nothing_we_use(details: t.Any) -> None:
+def test_invalid_details_announce_no_features(details: t.Any) -> None:
     assert not RouterFeatures(details).can_cancel
 
 
@@ -103,7 +103,7 @@ USES: dict[str, Uses] = {
 
 
 @pytest.mark.parametrize(("role", "feature", "method", "args", "message"), USES.values(), ids=USES)
-def test_a_feature_is_used_where_it_is_announced(
+def test_a_feature_is_used_if_it_is_announced(
     role: str, feature: str, method: str, args: tuple[t.Any, ...], message: t.Any
 ) -> None:
     session = joined_session()
@@ -134,7 +134,7 @@ def test_a_feature_is_used_where_it_is_announced(
         ("call", ("com.x", [], {}, {}, None)),
     ],
 )
-def test_what_every_router_knows_is_asked_of_every_router(method: str, args: t.Any) -> None:
+def test_features_of_every_router_need_no_announcement(method: str, args: t.Any) -> None:
     session = joined_session(roles={})
     getattr(session, method)(*args)
     assert len(said(session)) == 1

@@ -49,11 +49,11 @@ def test_unsafe_characters_are_escaped(unsafe: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["com.example.é", "名前", "a b", "emoji 🎉", ""])
-def test_what_people_write_stays(text: str) -> None:
+def test_ordinary_text_is_not_changed(text: str) -> None:
     assert safe_text(text) == text
 
 
-def test_long_text_is_cut_and_says_so() -> None:
+def test_long_text_is_truncated_and_marked() -> None:
     shown = safe_text("x" * 500_000)
     assert len(shown) < MAX_TEXT + 50
     assert shown.endswith(f"x... ({500_000 - MAX_TEXT} more characters)")
@@ -95,7 +95,7 @@ class Broken:
     __repr__ = __str__
 
 
-def test_what_cannot_be_shown_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_object_without_a_repr_does_not_raise(caplog: pytest.LogCaptureFixture) -> None:
     get_logger("flask_wamp.tests").warning("%s %r", Broken(), Broken())
     shown = "<Broken that cannot be shown: ValueError>"
     assert [record.getMessage() for record in caplog.records] == [f"{shown} {shown}"]
@@ -134,7 +134,7 @@ def test_errors_of_peers_are_short() -> None:
 
 
 @pytest.mark.parametrize("kind", [m.Abort, m.Goodbye])
-def test_last_words_are_bounded_and_safe(kind: t.Any) -> None:
+def test_the_reason_of_goodbye_is_short_and_safe(kind: t.Any) -> None:
     left = joined_session().receive(
         kind({"message": "\x1b" * 1_000_000, "more": "y" * 1_000_000}, "wamp.\n" * 100_000)
     )

@@ -74,7 +74,7 @@ def test_json_text_that_begins_with_nul(text: str, value: t.Any) -> None:
     assert json_result([{"a": text}]) == [[{"a": value}]]
 
 
-def test_json_keys_and_details_are_no_bytes() -> None:
+def test_json_keys_and_details_never_become_bytes() -> None:
     data = ENCODE["json"]([50, 1, {"x": "\0YQ=="}, [{"\0YQ==": 1}], {"\0YQ==": "\0YQ=="}])
     message = get_serializer("json").decode(data)
     assert message == m.Result(1, {"x": "\0YQ=="}, [{"\0YQ==": 1}], {"\0YQ==": b"a"})
@@ -203,7 +203,7 @@ PASSED_ON: dict[str, t.Any] = {
 
 
 @pytest.mark.parametrize(("text", "value"), PASSED_ON.items(), ids=ascii)
-def test_no_json_that_a_router_passes_on(text: str, value: t.Any) -> None:
+def test_json_that_routers_do_not_forward(text: str, value: t.Any) -> None:
     message = get_serializer("json").decode(f"[50,1,{{}},[{text}]]".encode())
     assert isinstance(message, m.Result)
     assert repr(message.args) == repr([value])
@@ -236,7 +236,7 @@ def test_bomb_of_tags() -> None:
 
 @each_serializer
 @pytest.mark.parametrize("depth", [100, 800], ids=["we", "others"])
-def test_message_nested_as_deep_as_anybody_sends_is_understood(name: str, depth: int) -> None:
+def test_a_deeply_nested_message_is_decoded(name: str, depth: int) -> None:
     value: t.Any = 1
     for _ in range(depth):
         value = [value]
@@ -253,7 +253,7 @@ def test_buffers_of_all_kinds_are_decoded(name: str) -> None:
 
 
 @each_serializer
-def test_what_was_decoded_does_not_keep_the_receive_buffer(name: str) -> None:
+def test_decoded_values_do_not_keep_the_receive_buffer(name: str) -> None:
     data = bytearray(ENCODE[name]([50, 1, {}, ["text"]]))
     message = get_serializer(name).decode(memoryview(data))
     data[:] = bytes(len(data))
@@ -262,7 +262,7 @@ def test_what_was_decoded_does_not_keep_the_receive_buffer(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["msgpack", "cbor"])
 @pytest.mark.parametrize("data", [b"[50,1,{}]", b' [2,1,{"roles":{}}]', b"[3,{},'x']"])
-def test_json_where_another_serializer_was_agreed_on_says_what_to_set(
+def test_the_error_of_json_instead_of_another_serializer_says_what_to_set(
     name: str, data: bytes
 ) -> None:
     with pytest.raises(ProtocolError, match="looks like JSON, see WAMP_SERIALIZERS"):
@@ -280,7 +280,7 @@ def test_undefined_of_msgpack_is_none() -> None:
 
 
 @pytest.mark.parametrize("extension", [(0, b"\1"), (0, b""), (1, b"\0")])
-def test_other_extensions_of_msgpack_stay_what_they_are(extension: tuple[int, bytes]) -> None:
+def test_other_msgpack_extensions_are_not_changed(extension: tuple[int, bytes]) -> None:
     given = msgspec.msgpack.Ext(*extension)
     message = get_serializer("msgpack").decode(msgspec.msgpack.encode([50, 1, {}, [given]]))
     assert isinstance(message, m.Result)

@@ -64,7 +64,7 @@ def test_challenge_is_answered() -> None:
     assert isinstance(session.receive(m.Welcome(1, {})), Joined)
 
 
-def test_challenge_that_was_not_offered_is_not_answered() -> None:
+def test_a_challenge_of_a_method_that_was_not_offered_is_not_answered() -> None:
     session = new_session(credentials=Credentials(authid="joe", secret="secret!!!"))
     session.join()
     session.outgoing.clear()
@@ -95,7 +95,7 @@ def test_abort_refuses_to_join(reason: str) -> None:
 # Leaving.
 
 
-def test_goodbye_of_ours_waits_for_the_routers() -> None:
+def test_our_goodbye_waits_for_the_routers() -> None:
     session = joined_session()
     session.leave()
     assert said(session) == [m.Goodbye({}, "wamp.close.normal")]
@@ -106,7 +106,7 @@ def test_goodbye_of_ours_waits_for_the_routers() -> None:
     assert session.outgoing == []
 
 
-def test_goodbye_of_the_routers_is_answered() -> None:
+def test_the_routers_goodbye_is_answered() -> None:
     session = joined_session()
     event = session.receive(m.Goodbye({}, "wamp.close.system_shutdown"))
     assert event == Left("wamp.close.system_shutdown", {})
@@ -122,7 +122,7 @@ def test_goodbyes_that_cross_are_enough() -> None:
     assert session.outgoing == []
 
 
-def test_abort_of_ours_ends_the_session_at_once() -> None:
+def test_our_abort_ends_the_session_at_once() -> None:
     session = joined_session()
     session.abort("wamp.error.protocol_violation", "WELCOME again")
     assert said(session) == [m.Abort({"message": "WELCOME again"}, "wamp.error.protocol_violation")]
@@ -210,7 +210,7 @@ def test_messages_of_clients_are_never_legal(state: SessionState) -> None:
             session_in(state).receive(message)
 
 
-def test_nothing_is_said_while_leaving() -> None:
+def test_no_message_is_sent_while_leaving() -> None:
     session = joined_session()
     session.register("com.example.add", {}, "target", None)
     session.receive(m.Registered(1, 7))

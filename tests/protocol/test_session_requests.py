@@ -95,7 +95,7 @@ def test_second_answer_is_ignored(request_: Request) -> None:
 
 
 @each_request
-def test_answer_to_nothing_is_ignored(request_: Request) -> None:
+def test_an_answer_to_no_request_is_ignored(request_: Request) -> None:
     session = joined_session()
     assert session.receive(request_.grant) == Ignored(request_.grant)
     assert session.registrations == {}
@@ -109,7 +109,7 @@ def test_late_answer_is_ignored(request_: Request) -> None:
     assert isinstance(session.receive(request_.grant), Ignored)
 
 
-def test_late_registration_is_given_back() -> None:
+def test_a_late_registration_is_unregistered() -> None:
     session = joined_session()
     session.forget(session.register("com.x", {}, "target", "ticket"))
     said(session)
@@ -119,7 +119,7 @@ def test_late_registration_is_given_back() -> None:
     assert session.abandon() == []
 
 
-def test_late_subscription_is_given_back() -> None:
+def test_a_late_subscription_is_unsubscribed() -> None:
     session = joined_session()
     session.forget(session.subscribe("com.x", {}, "target", "ticket"))
     said(session)
@@ -129,7 +129,7 @@ def test_late_subscription_is_given_back() -> None:
     assert session.receive(event) == Ignored(event)
 
 
-def test_late_subscription_leaves_that_of_others_alone() -> None:
+def test_a_late_subscription_that_others_share_is_kept() -> None:
     session = joined_session()
     session.subscribe("com.x", {}, "other", None)
     session.receive(m.Subscribed(1, 77))
@@ -185,7 +185,7 @@ def test_request_ids_are_sequential_over_all_kinds() -> None:
     assert [message.request_id for message in said(session)] == ids
 
 
-def test_publications_nobody_acknowledges_count_too() -> None:
+def test_unacknowledged_publications_use_request_ids_too() -> None:
     session = joined_session()
     assert session.publish("com.x", [], {}, {}) == 1
     assert session.call("com.x", [], {}, {}, None) == 2
@@ -254,7 +254,7 @@ def test_cancel_of_a_call_that_waits() -> None:
 
 
 @pytest.mark.parametrize("request_id", [1, 2])
-def test_cancel_of_a_call_that_ended_says_nothing(request_id: int) -> None:
+def test_canceling_a_call_that_has_ended_sends_nothing(request_id: int) -> None:
     session = joined_session()
     session.call("com.x", [], {}, {}, "ticket")
     session.receive(m.Result(1, {}))
@@ -266,7 +266,7 @@ def test_cancel_of_a_call_that_ended_says_nothing(request_id: int) -> None:
 # Publications.
 
 
-def test_publication_nobody_acknowledges_keeps_no_ticket() -> None:
+def test_an_unacknowledged_publication_keeps_no_ticket() -> None:
     session = joined_session()
     session.publish("com.x", [1], {"a": 2}, {"exclude_me": False})
     assert said(session) == [m.Publish(1, {"exclude_me": False}, "com.x", [1], {"a": 2})]
@@ -289,7 +289,7 @@ def test_any_request_gets_the_next_id() -> None:
 # The end.
 
 
-def test_abandon_hands_back_all_tickets_in_order() -> None:
+def test_abandon_returns_all_tickets_in_order() -> None:
     session = joined_session()
     for number, request in enumerate(REQUESTS.values()):
         request.ask(session, number)

@@ -57,7 +57,7 @@ def test_invocation_finds_its_target() -> None:
     assert registered().receive(message) == Invoked("f", message)
 
 
-def test_invocation_of_nothing_is_answered_and_ignored() -> None:
+def test_an_invocation_of_an_unknown_registration_is_answered_with_an_error() -> None:
     session = registered()
     message = m.Invocation(1, 99, {})
     assert session.receive(message) == Ignored(message)
@@ -94,7 +94,7 @@ def test_second_answer_is_refused(first: str, second: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_answer_to_no_invocation_is_refused(answer: t.Callable[[Session], bool]) -> None:
+def test_an_answer_to_no_invocation_is_refused(answer: t.Callable[[Session], bool]) -> None:
     session = registered()
     assert answer(session) is False
     assert session.outgoing == []
@@ -125,7 +125,7 @@ def test_request_ids_of_the_router_are_its_own() -> None:
     assert session.call("com.x", [], {}, {}, None) == 2
 
 
-def test_interrupt_of_what_is_in_hand() -> None:
+def test_an_interrupt_of_a_running_invocation() -> None:
     message = m.Interrupt(1, {"mode": "kill"})
     assert invoked().receive(message) == Interrupted(message)
 
@@ -136,7 +136,7 @@ def test_interrupt_leaves_the_answer_to_the_handler() -> None:
     assert session.error(1, "wamp.error.canceled", [], {}) is True
 
 
-def test_interrupt_of_nothing_is_ignored() -> None:
+def test_an_interrupt_of_no_invocation_is_ignored() -> None:
     session = invoked()
     session.yield_(1, [], {})
     message = m.Interrupt(1, {"mode": "kill"})
@@ -167,7 +167,7 @@ def test_event_finds_its_target() -> None:
     assert subscribed("f").receive(EVENT) == Delivered(("f",), EVENT)
 
 
-def test_event_of_nothing_is_ignored() -> None:
+def test_an_event_of_an_unknown_subscription_is_ignored() -> None:
     message = m.Event(9, 4711, {})
     assert subscribed("f").receive(message) == Ignored(message)
 
@@ -187,7 +187,7 @@ def test_shared_subscription_lives_until_the_last_target_is_dropped() -> None:
     assert session.receive(EVENT) == Ignored(EVENT)
 
 
-def test_dropping_a_target_nobody_knows() -> None:
+def test_dropping_an_unknown_target() -> None:
     session = joined_session()
     assert session.drop_target(8, "f") is False
     assert said(session) == []
@@ -202,7 +202,7 @@ def test_subscribing_again_while_unsubscribing() -> None:
     assert session.receive(EVENT) == Delivered(("g",), EVENT)
 
 
-def test_who_is_about_to_subscribe_keeps_the_subscription() -> None:
+def test_a_pending_subscriber_keeps_the_subscription() -> None:
     session = subscribed("f")
     session.subscribe("com.x", {"match": "prefix"}, "p", None)
     session.subscribe("com.x", {}, "g", None)
@@ -224,7 +224,7 @@ def test_target_that_subscribes_again_is_there_once() -> None:
     assert subscribed("f", "f").receive(EVENT) == Delivered(("f",), EVENT)
 
 
-def test_retained_event_is_for_who_asked_last() -> None:
+def test_a_retained_event_is_for_the_last_target_that_requested_it() -> None:
     retained = m.Event(8, 4712, {"retained": True}, ["hello"])
     session = subscribed("f", "g")
     assert session.receive(retained) == Delivered(("g",), retained)
@@ -239,14 +239,14 @@ def test_retained_event_is_for_who_asked_last() -> None:
 # Revocation. Source: WAMP Advanced Profile, "Registration Revocation".
 
 
-def test_registration_is_taken_away() -> None:
+def test_a_registration_is_revoked() -> None:
     session = registered()
     details = {"registration": 7, "reason": "wamp.error.unregistered"}
     assert session.receive(m.Unregistered(0, details)) == Revoked(("f",), details)
     assert isinstance(session.receive(m.Invocation(1, 7, {})), Ignored)
 
 
-def test_subscription_is_taken_away_from_all_targets() -> None:
+def test_a_subscription_is_revoked_for_all_targets() -> None:
     session = subscribed("f", "g")
     details = {"subscription": 8, "reason": "wamp.error.unsubscribed"}
     assert session.receive(m.Unsubscribed(0, details)) == Revoked(("f", "g"), details)
@@ -255,7 +255,7 @@ def test_subscription_is_taken_away_from_all_targets() -> None:
 
 @pytest.mark.parametrize("number", [None, 99, "7", [7], {"id": 7}])
 @pytest.mark.parametrize("kind", [m.Unregistered, m.Unsubscribed])
-def test_revocation_of_nothing_is_ignored(kind: t.Any, number: t.Any) -> None:
+def test_a_revocation_of_an_unknown_id_is_ignored(kind: t.Any, number: t.Any) -> None:
     session = registered()
     name = "registration" if kind is m.Unregistered else "subscription"
     details = {} if number is None else {name: number}

@@ -53,7 +53,7 @@ def test_paths_are_taken_as_text_and_as_paths(files: Files) -> None:
 
 @pytest.mark.parametrize("name", ["ca", "cert", "key"])
 @pytest.mark.parametrize("why", ["No such file", "Is a directory"])
-def test_the_file_that_cannot_be_read_is_named(files: Files, name: str, why: str) -> None:
+def test_the_error_names_a_file_that_cannot_be_read(files: Files, name: str, why: str) -> None:
     bad = files.ca.parent / "missing.pem" if why == "No such file" else files.ca.parent
     settings = TLSSettings(files.ca, files.cert, files.key)._replace(**{name: bad})
     with pytest.raises(ValueError, match=f"WAMP_TLS_{name.upper()} '{bad}': {why}"):
@@ -65,7 +65,7 @@ def test_a_key_without_a_certificate_is_refused(files: Files) -> None:
         TLSSettings(key=files.key).context()
 
 
-def test_files_that_are_no_pem_are_named(files: Files) -> None:
+def test_the_error_names_a_file_that_is_not_pem(files: Files) -> None:
     text = pathlib.Path(__file__)
     with pytest.raises(ValueError, match="WAMP_TLS_CA '.*test_tls_settings"):
         TLSSettings(ca=text).context()
@@ -75,7 +75,7 @@ def test_files_that_are_no_pem_are_named(files: Files) -> None:
         TLSSettings(files.ca, files.cert, text).context()
 
 
-def test_an_encrypted_key_never_asks_for_its_passphrase(files: Files) -> None:
+def test_an_encrypted_key_never_prompts_for_its_passphrase(files: Files) -> None:
     """In a process that has a terminal's input: OpenSSL would ask there, and wait."""
     lines = f"""
         from flask_wamp.transports.tls_settings import TLSSettings

@@ -123,7 +123,7 @@ def test_rawsocket_router_that_declines_everything(
         rawsocket([answer] * 3)
 
 
-def test_rawsocket_router_that_says_nothing_is_asked_once() -> None:
+def test_a_silent_rawsocket_router_is_tried_once() -> None:
     streams = [ScriptedStream(), ScriptedStream()]
     left = iter(streams)
     with pytest.raises(TransportError, match="in time"):
@@ -211,7 +211,7 @@ def test_websocket_messages_with_the_handshake() -> None:
     assert transport.receive() is None
 
 
-def test_websocket_server_that_is_no_router() -> None:
+def test_a_websocket_server_that_is_not_a_router() -> None:
     with pytest.raises(TransportError, match="does not speak WAMP"):
         websocket(chooses=[])
 
@@ -262,7 +262,7 @@ def test_websocket_ping() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: websocket()[:2], lambda: rawsocket([b"\x7f\xf2\0\0"])])
-def test_stream_is_what_ends(make: t.Any) -> None:
+def test_timeouts_and_closing_are_passed_to_the_stream(make: t.Any) -> None:
     transport, stream = make()
     stream = stream[0] if isinstance(stream, list) else stream
     transport.settimeout(5.0)

@@ -50,7 +50,7 @@ def test_uri(uri: str, match: str) -> None:
 
 
 @pytest.mark.parametrize("uri", [None, 1, b"com.example", ["com"], ("com",), {}])
-def test_uri_that_is_no_text(uri: t.Any) -> None:
+def test_a_uri_that_is_not_a_string(uri: t.Any) -> None:
     with pytest.raises(InvalidURI, match="is not a valid topic"):
         check_uri(uri, "topic")
 

@@ -95,7 +95,7 @@ def plain_types(cls: type[m.Message]) -> list[t.Any]:
 
 
 @pytest.mark.parametrize(("sample", "name"), list(samples(encrypted=True)))
-def test_an_encrypted_payload_is_carried_and_not_read(sample: Sample, name: str) -> None:
+def test_an_encrypted_payload_is_kept_undecoded(sample: Sample, name: str) -> None:
     attributes = sample["expected_attributes"]
     for data in encodings(sample, name):
         message = router_serializer(name).decode(data)

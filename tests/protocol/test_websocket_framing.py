@@ -71,14 +71,14 @@ def test_not_a_websocket_server(answer: bytes, error: type[Exception], why: str)
         new_framing().feed(answer)
 
 
-def test_server_that_chooses_what_was_not_offered() -> None:
+def test_a_server_that_chooses_a_subprotocol_that_was_not_offered() -> None:
     framing, server = new_framing(), WebSocketServer()
     answer = server.answer(take(framing)).replace(b"wamp.2.msgpack", b"wamp.2.ubjson")
     with pytest.raises(TransportError, match="no common serializer"):
         framing.feed(answer)
 
 
-def test_server_that_hangs_up_in_the_handshake() -> None:
+def test_a_server_that_closes_the_connection_in_the_handshake() -> None:
     framing = new_framing()
     framing.feed(b"HTTP/1.1 101 Switch")
     with pytest.raises(ProtocolError):
@@ -136,7 +136,7 @@ def test_ping_is_answered() -> None:
     assert (pong.opcode, pong.data) == (Opcode.PONG, b"life?")
 
 
-def test_ping_is_sent_and_its_pong_is_no_message() -> None:
+def test_a_ping_is_sent_and_its_pong_is_not_a_message() -> None:
     framing, server = connected()
     framing.ping()
     [ping] = server.read(take(framing))
@@ -172,7 +172,7 @@ def test_messages_before_a_close_are_not_lost() -> None:
     assert isinstance(framing.failure, TransportError)
 
 
-def test_end_of_the_stream_is_no_error_of_the_framing() -> None:
+def test_the_end_of_the_stream_is_not_a_framing_error() -> None:
     framing, _ = connected()
     assert framing.feed(b"") == []
 

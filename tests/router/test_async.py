@@ -63,7 +63,7 @@ def test_an_async_subscriber(wamp: FlaskWAMP, notes: Notes) -> None:
     assert notes.next() == ["tea", "com.example.news"]
 
 
-def test_async_handlers_run_side_by_side(wamp: FlaskWAMP) -> None:
+def test_async_handlers_run_concurrently(wamp: FlaskWAMP) -> None:
     both = threading.Barrier(2)
 
     @wamp.callee(URI)
@@ -75,7 +75,7 @@ def test_async_handlers_run_side_by_side(wamp: FlaskWAMP) -> None:
     assert [future.result(PATIENCE) for future in futures] == ["together"] * 2
 
 
-def test_async_handlers_keep_their_event_loops_apart(wamp: FlaskWAMP) -> None:
+def test_async_handlers_have_separate_event_loops(wamp: FlaskWAMP) -> None:
     wamp.callee("com.example.square")(lambda x: x * x)
 
     @wamp.callee(URI)

@@ -58,7 +58,7 @@ def test_over_http(app: Flask, notes: Notes) -> None:
     assert response.text == 'data: [0, "/count/1"]\n\n'
 
 
-def test_views_however_they_are_decorated(app: Flask, wamp: FlaskWAMP) -> None:
+def test_views_with_decorators_in_any_order(app: Flask, wamp: FlaskWAMP) -> None:
     def logged(f: t.Any) -> t.Any:
         @functools.wraps(f)
         def view(*args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -82,7 +82,7 @@ def test_views_however_they_are_decorated(app: Flask, wamp: FlaskWAMP) -> None:
     assert client.get("/nowhere").status_code == 404
 
 
-def test_who_leaves_closes_it(
+def test_a_client_that_leaves_closes_the_generator(
     app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer, notes: Notes
 ) -> None:
     response = app.test_client().get("/count/100000", buffered=False)
@@ -98,7 +98,7 @@ def test_who_leaves_closes_it(
     assert notes.next() == "closed"
 
 
-def test_a_cancel_while_it_waits(wamp: FlaskWAMP) -> None:
+def test_a_cancel_while_the_generator_waits(wamp: FlaskWAMP) -> None:
     notes = Notes()
 
     @wamp.callee
@@ -118,7 +118,7 @@ def test_a_cancel_while_it_waits(wamp: FlaskWAMP) -> None:
     assert notes.next() == "unwound"
 
 
-def test_one_that_fails(wamp: FlaskWAMP) -> None:
+def test_a_generator_that_fails(wamp: FlaskWAMP) -> None:
     @wamp.callee
     async def broken() -> t.AsyncIterator[int]:
         yield 1
@@ -130,7 +130,7 @@ def test_one_that_fails(wamp: FlaskWAMP) -> None:
         next(stream)
 
 
-def test_many_side_by_side(wamp: FlaskWAMP) -> None:
+def test_many_generators_run_concurrently(wamp: FlaskWAMP) -> None:
     """Each in its own event loop, and generators inside of them in theirs."""
     wamp.callee("com.example.square")(lambda x: x * x)
 
@@ -160,7 +160,7 @@ def test_many_side_by_side(wamp: FlaskWAMP) -> None:
         assert greenlet.gettrace() is None
 
 
-def test_coroutines_that_iterate_side_by_side(wamp: FlaskWAMP) -> None:
+def test_coroutines_iterate_concurrently(wamp: FlaskWAMP) -> None:
     """A generator that is begun in one loop is not closed by another that ends."""
 
     async def steps() -> t.AsyncIterator[int]:

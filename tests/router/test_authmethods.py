@@ -97,7 +97,7 @@ def test_the_right_secret_joins_and_calls(
 
 
 @pytest.mark.parametrize("config", _rows(BAD))
-def test_a_wrong_secret_is_not_joined(
+def test_a_wrong_secret_does_not_join(
     make_app: t.Callable[..., Flask],
     url: str,
     config: Config,
@@ -143,7 +143,7 @@ def test_an_unknown_principal(make_app: t.Callable[..., Flask], node: Node) -> N
         wamp.client.call("com.shop.echo")
 
 
-def test_anonymous_is_what_it_is_without_credentials(
+def test_a_client_without_credentials_is_anonymous(
     join: Join, node: Node, guest: AutobahnPeer
 ) -> None:
     procedure = guest.register("com.shop.echo")

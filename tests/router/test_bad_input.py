@@ -66,7 +66,9 @@ def wamp(request: pytest.FixtureRequest, join: Join, wamp_router: DevRouter) -> 
 
 
 @pytest.mark.parametrize(("value", "why"), BAD.values(), ids=BAD)
-def test_as_argument(wamp: FlaskWAMP, peer: AutobahnPeer, value: t.Any, why: str) -> None:
+def test_bad_values_as_arguments(
+    wamp: FlaskWAMP, peer: AutobahnPeer, value: t.Any, why: str
+) -> None:
     peer.register("com.shop.echo")
     client, session_id = wamp.client, wamp.client.session_id
     for use in (client.call, client.submit, client.publish):
@@ -79,7 +81,7 @@ def test_as_argument(wamp: FlaskWAMP, peer: AutobahnPeer, value: t.Any, why: str
 
 
 @pytest.mark.parametrize(("value", "why"), BAD.values(), ids=BAD)
-def test_as_result_and_error(
+def test_bad_values_in_results_and_errors(
     wamp: FlaskWAMP, peer: AutobahnPeer, value: t.Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     @wamp.callee("com.example.give")
@@ -186,7 +188,7 @@ def test_an_invalid_uri_cannot_be_declared(one: FlaskWAMP, peer: AutobahnPeer, u
     assert one.client.session_id == session_id
 
 
-def test_an_invalid_error_uri_is_a_defect(
+def test_an_invalid_error_uri_is_a_bug(
     one: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     @one.callee
@@ -199,7 +201,7 @@ def test_an_invalid_error_uri_is_a_defect(
     assert one.client.session_id == session_id
 
 
-def test_what_the_router_refuses_to_register_is_an_error_and_no_more(
+def test_a_refused_registration_does_not_end_the_session(
     one: FlaskWAMP, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id = one.client.session_id
@@ -235,7 +237,7 @@ UNANSWERABLE: dict[str, t.Callable[[], t.Any]] = {
 
 
 @pytest.mark.parametrize("handler", UNANSWERABLE.values(), ids=UNANSWERABLE)
-def test_a_caller_is_answered_whatever_happens(
+def test_a_caller_always_gets_an_answer(
     one: FlaskWAMP, peer: AutobahnPeer, handler: t.Callable[[], t.Any]
 ) -> None:
     one.callee("com.example.fail")(lambda: handler())
@@ -245,7 +247,7 @@ def test_a_caller_is_answered_whatever_happens(
 
 
 @pytest.mark.parametrize("kind", [LookupError, SystemExit])
-def test_a_teardown_that_fails_does_not_take_the_answer_away(
+def test_a_failing_teardown_does_not_lose_the_answer(
     join: Join,
     wamp_router: DevRouter,
     peer: AutobahnPeer,

@@ -90,7 +90,7 @@ def test_an_app_without_a_prefix(make_app: t.Callable[..., Flask], wamp_router: 
 
 
 @pytest.mark.parametrize("prefix", ["", ".", "..users", "com.", "com example", "com..shop"])
-def test_a_prefix_that_is_no_uri_is_refused(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(InvalidURI, match="URI prefix"):
         WAMPBlueprint("users", uri_prefix=prefix)
 
@@ -98,7 +98,7 @@ def test_a_prefix_that_is_no_uri_is_refused(prefix: str) -> None:
 # Handlers.
 
 
-def test_it_has_subscribers_and_included_handlers(wamp: FlaskWAMP, notes: Notes) -> None:
+def test_a_blueprint_has_subscribers_and_included_handlers(wamp: FlaskWAMP, notes: Notes) -> None:
     class Users:
         @callee(".who")
         def who(self) -> str:
@@ -139,9 +139,7 @@ def test_handlers_added_later_are_served_at_once(wamp: FlaskWAMP) -> None:
     assert answers(wamp, *uris) == uris
 
 
-def test_handlers_added_later_are_served_by_apps_to_come(
-    join: Join, wamp_router: DevRouter
-) -> None:
+def test_handlers_added_later_are_served_by_later_apps(join: Join, wamp_router: DevRouter) -> None:
     blueprint = WAMPBlueprint("users", ".users")
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -152,7 +150,7 @@ def test_handlers_added_later_are_served_by_apps_to_come(
     assert answers(wamp, "com.example.users.whoami") == ["com.example.users.whoami"]
 
 
-def test_it_is_registered_before_there_is_an_app(
+def test_a_blueprint_may_be_registered_before_init_app(
     make_app: t.Callable[..., Flask], wamp_router: DevRouter
 ) -> None:
     wamp, blueprint = FlaskWAMP(), WAMPBlueprint("users", ".users")
@@ -239,14 +237,14 @@ def test_a_blueprint_does_not_keep_an_app_alive(make_app: t.Callable[..., Flask]
 # Mistakes.
 
 
-def test_the_same_one_twice_is_refused(wamp: FlaskWAMP) -> None:
+def test_registering_a_blueprint_twice_is_refused(wamp: FlaskWAMP) -> None:
     blueprint = WAMPBlueprint("users")
     wamp.register_blueprint(blueprint)
     with pytest.raises(ValueError, match="<WAMPBlueprint 'users'> is registered here already"):
         wamp.register_blueprint(blueprint)
 
 
-def test_one_in_itself_is_refused() -> None:
+def test_registering_a_blueprint_in_itself_is_refused() -> None:
     outer, middle, inner = (WAMPBlueprint(name) for name in ("outer", "middle", "inner"))
     outer.register_blueprint(middle)
     middle.register_blueprint(inner)
@@ -256,7 +254,7 @@ def test_one_in_itself_is_refused() -> None:
 
 
 @pytest.mark.parametrize("scope", [FlaskWAMP, lambda: WAMPBlueprint("outer")])
-def test_something_else_is_refused(scope: t.Callable[[], t.Any]) -> None:
+def test_registering_something_else_is_refused(scope: t.Callable[[], t.Any]) -> None:
     for thing in (Blueprint("users", "users"), "users", WAMPBlueprint, FlaskWAMP()):
         with pytest.raises(TypeError, match="register_blueprint takes a WAMPBlueprint, not"):
             scope().register_blueprint(thing)

@@ -26,14 +26,14 @@ def agent_of(url: str) -> str:
 
 
 @pytest.mark.router
-def test_it_is_the_router_that_was_asked_for(
+def test_the_tests_run_on_the_chosen_router(
     wamp_router: DevRouter, historian: DevRouter, node: Node, on_crossbar: bool
 ) -> None:
     for url in (wamp_router.url, historian.url, node.auth_url, node.pinging_url):
         assert (agent_of(url) == "Flask-WAMP") is not on_crossbar
 
 
-def test_what_is_left_out_is_named() -> None:
+def test_skipped_tests_give_a_reason() -> None:
     module = "tests/router/test_bridge.py"
     done = run("-m", "pytest", "-p", "no:cacheprovider", "--co", "--router=embedded", module)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED

@@ -174,7 +174,7 @@ def test_events_arrive(bridge: BridgeClient, base: str) -> None:
     assert (event.args, event.kwargs) == (["tea"], {"price": 2})
 
 
-def test_the_snippet_for_those_who_come_from_wampify(base: str, wamp: FlaskWAMP) -> None:
+def test_the_snippet_for_users_of_wampify(base: str, wamp: FlaskWAMP) -> None:
     page = PAGE.with_name("coming-from-wampify.rst")
     tree = publish_doctree(page.read_text(), str(page), settings_overrides={"halt_level": 2})
     (source,) = (b.astext() for b in tree.findall(nodes.literal_block) if "bridge.py" in b["names"])
@@ -205,7 +205,7 @@ def test_wrong_credentials(base: str, credentials: dict[str, str]) -> None:
         assert not any(value in str(raised.value) for value in credentials.values())
 
 
-def test_what_a_bridge_refuses(base: str, bridge: BridgeClient) -> None:
+def test_requests_that_a_bridge_refuses(base: str, bridge: BridgeClient) -> None:
     with pytest.raises(PayloadTooLarge, match="over its limit"):
         bridge.call("com.example.echo", "x" * 60000)
     for path, why in [("nothing", "404: there is no HTTP bridge"), ("ws", "HTTP 4")]:
@@ -229,7 +229,7 @@ def test_an_old_request_is_refused(
 
 
 @pytest.mark.parametrize("name", ["options", "self", "procedure", "topic", "f"])
-def test_keywords_that_the_bridge_takes_for_itself(bridge: BridgeClient, name: str) -> None:
+def test_keywords_that_the_bridge_uses_itself(bridge: BridgeClient, name: str) -> None:
     for ask in (bridge.call, bridge.publish):
         with pytest.raises(SerializationError, match=name):
             ask("com.example.echo", **{name: 1})
@@ -279,17 +279,17 @@ def test_bad_certificates_are_refused(
     assert "signature" not in str(raised.value)
 
 
-def test_an_authority_nobody_knows(base: str) -> None:
+def test_an_unknown_certificate_authority(base: str) -> None:
     with pytest.raises(TransportError, match="was refused: .*; set ca= to a PEM file"):
         secure(base, "good").call("com.example.echo")
 
 
-def test_http_where_https_is_spoken(base: str) -> None:
+def test_http_to_a_bridge_with_tls(base: str) -> None:
     with pytest.raises((SessionLost, ProtocolError)):
         BridgeClient(f"http://127.0.0.1:{TLS['good']}/call").call("com.example.echo")
 
 
-def test_a_file_of_authorities_that_is_none(base: str, tmp_path: Path) -> None:
+def test_an_invalid_file_of_authorities(base: str, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"
     with pytest.raises(ValueError, match=r"ca='.*nothing.pem': .*No such file"):
         secure(base, "good", ca=str(nothing)).call("com.example.echo")
@@ -335,7 +335,7 @@ def test_an_event_is_kept(bridge: BridgeClient, base: str) -> None:
     assert (event.value, event.details["retained"]) == ("tea", True)
 
 
-def test_options_that_it_has_not(bridge: BridgeClient) -> None:
+def test_options_that_the_bridge_does_not_support(bridge: BridgeClient) -> None:
     for wrong in ("acknowledge", "cancel_mode", "exclude_me", "nonsense"):
         with pytest.raises(TypeError, match=f"the HTTP bridge has no option '{wrong}'"):
             bridge.with_options(**{wrong: True})

@@ -99,7 +99,7 @@ def test_an_unknown_procedure_is_an_application_error(wamp: FlaskWAMP) -> None:
     assert raised.value.uri == "wamp.error.no_such_procedure"
 
 
-def test_a_callee_that_leaves_in_the_middle_cancels_the_call(
+def test_a_callee_that_leaves_during_a_call_cancels_it(
     wamp: FlaskWAMP, wamp_router: DevRouter
 ) -> None:
     with AutobahnPeer(wamp_router.url) as other:
@@ -140,7 +140,7 @@ def test_a_call_that_takes_too_long_is_canceled_at_the_callee(
     procedure.interrupted()
 
 
-def test_an_answer_after_the_timeout_disturbs_nobody(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_an_answer_after_the_timeout_is_ignored(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     slow = peer.register("com.shop.slow", "hold")
     peer.register("com.shop.echo")
     impatient = wamp.client.with_options(timeout=0.1, cancel_mode="kill")
@@ -265,7 +265,7 @@ def test_a_stopped_client_can_start_again(wamp: FlaskWAMP, peer: AutobahnPeer) -
     assert peer.call("com.example.here").value == "here"
 
 
-def test_nothing_is_connected_before_it_is_used(
+def test_the_client_does_not_connect_before_its_first_use(
     make_app: t.Callable[..., Flask], wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     peer.register("com.shop.echo")
@@ -276,7 +276,7 @@ def test_nothing_is_connected_before_it_is_used(
     assert wamp.client.joined
 
 
-def test_nothing_is_connected_unasked_with_autostart_off(
+def test_the_client_does_not_connect_by_itself_with_autostart_off(
     make_app: t.Callable[..., Flask], wamp_router: DevRouter
 ) -> None:
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=wamp_router.url, WAMP_AUTOSTART=False))

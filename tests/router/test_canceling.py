@@ -167,7 +167,7 @@ WAYS: dict[str, t.Callable[[Chain], None]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_who_gives_up_ends_all_that_work_for_it(chain: Chain, way: str) -> None:
+def test_a_canceled_call_cancels_the_calls_of_its_handler(chain: Chain, way: str) -> None:
     WAYS[way](chain)
     chain.assert_ended()
 
@@ -211,7 +211,7 @@ def free(wamp: FlaskWAMP) -> str:
     return "com.example.free"
 
 
-def test_it_may_call_when_it_was_told(wamp: FlaskWAMP, peer: AutobahnPeer, free: str) -> None:
+def test_a_canceled_handler_may_still_call(wamp: FlaskWAMP, peer: AutobahnPeer, free: str) -> None:
     held, notes = peer.register("com.shop.slow", "hold"), Notes()
 
     @wamp.callee(URI)
@@ -229,7 +229,7 @@ def test_it_may_call_when_it_was_told(wamp: FlaskWAMP, peer: AutobahnPeer, free:
     assert notes.take(2) == ["free", ["free"]]
 
 
-def test_it_is_told_by_its_next_call(wamp: FlaskWAMP, free: str) -> None:
+def test_the_next_call_of_a_canceled_handler_raises(wamp: FlaskWAMP, free: str) -> None:
     """Or before that: a greenlet is ended while it waits."""
     notes, canceled = Notes(), threading.Event()
 
@@ -301,7 +301,7 @@ def _in_hand(wamp: FlaskWAMP) -> t.Any:
     return work
 
 
-def test_a_timeout_that_another_client_sends_is_the_router_s(
+def test_a_timeout_of_another_client_is_handled_by_the_router(
     wamp: FlaskWAMP, peer: AutobahnPeer, on_crossbar: bool
 ) -> None:
     """Crossbar takes it for seconds, and the specification for milliseconds: only the router interrupts."""

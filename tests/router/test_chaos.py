@@ -21,7 +21,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.usefixtures("wamp_router")  # there is one
 @pytest.mark.parametrize("model", ["threads", "gevent"])
-def test_what_must_not_happen_does_not(router: str, seconds: int, model: str) -> None:
+def test_the_guarantees_hold_under_chaos(router: str, seconds: int, model: str) -> None:
     options = [f"--router={router}", f"--seconds={seconds}"]
     if model == "gevent":
         pytest.importorskip("gevent")

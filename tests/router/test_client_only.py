@@ -41,7 +41,7 @@ def callees(peer: AutobahnPeer, uri: str = "com.shop.add") -> int:
 
 
 @pytest.mark.parametrize("kind", PROCESSES)
-def test_process_that_calls_serves_nothing(
+def test_a_process_that_only_calls_serves_nothing(
     wamp_router: DevRouter, peer: AutobahnPeer, kind: str
 ) -> None:
     joins = peer.subscribe("wamp.session.on_join")

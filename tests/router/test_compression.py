@@ -57,7 +57,7 @@ def test_both_directions(
     wamp.stop()
 
 
-def test_it_is_less_to_send(join: t.Callable[..., t.Any], offering: DevRouter) -> None:
+def test_compressed_messages_are_smaller(join: t.Callable[..., t.Any], offering: DevRouter) -> None:
     wamp = join(offering.url, WAMP_COMPRESSION=True)[1]
     framing = transport(wamp)._framing
     assert len(framing.frame(b"tea " * 5000, True)) < 1000
@@ -66,7 +66,7 @@ def test_it_is_less_to_send(join: t.Callable[..., t.Any], offering: DevRouter) -
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_only_where_both_want_it(
+def test_compression_needs_both_sides(
     join: t.Callable[..., t.Any], offering: DevRouter, historian: DevRouter, wanted: bool
 ) -> None:
     url = historian.url if wanted else offering.url  # ``historian`` offers none
@@ -76,7 +76,7 @@ def test_only_where_both_want_it(
     wamp.stop()
 
 
-def test_the_limits_are_those_of_what_is_not_compressed(
+def test_limits_apply_to_uncompressed_messages(
     join: t.Callable[..., t.Any], offering: DevRouter
 ) -> None:
     wamp = join(offering.url, WAMP_COMPRESSION=True, WAMP_MAX_MESSAGE_SIZE=100_000)[1]
@@ -89,6 +89,6 @@ def test_the_limits_are_those_of_what_is_not_compressed(
     wamp.stop()
 
 
-def test_it_needs_a_websocket(join: t.Callable[..., t.Any], offering: DevRouter) -> None:
+def test_compression_needs_a_websocket(join: t.Callable[..., t.Any], offering: DevRouter) -> None:
     with pytest.raises(ValueError, match="WAMP_COMPRESSION"):
         join(offering.rawsocket_url, WAMP_COMPRESSION=True)

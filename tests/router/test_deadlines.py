@@ -31,7 +31,7 @@ WAYS: dict[str, How] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_call_gets_what_is_left(wamp: FlaskWAMP, peer: AutobahnPeer, way: str) -> None:
+def test_a_call_gets_the_remaining_time(wamp: FlaskWAMP, peer: AutobahnPeer, way: str) -> None:
     held = peer.register("com.shop.slow", "hold")
     took: list[float] = []
 
@@ -50,7 +50,7 @@ def test_a_call_gets_what_is_left(wamp: FlaskWAMP, peer: AutobahnPeer, way: str)
     assert took[0] < 5  # WAMP_CALL_TIMEOUT is 10
 
 
-def test_nothing_is_left_after_the_deadline(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_a_call_after_the_deadline_fails(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     errors: list[BaseException] = []
 
     @wamp.callee(timeout=0.1)
@@ -71,7 +71,7 @@ def test_nothing_is_left_after_the_deadline(wamp: FlaskWAMP, peer: AutobahnPeer)
 
 
 @pytest.mark.parametrize("how", ["cancel", "kill"])
-def test_a_plain_handler_sees_that_nobody_waits(
+def test_a_handler_sees_that_its_call_was_canceled(
     wamp: FlaskWAMP, wamp_router: DevRouter, how: str
 ) -> None:
     seen: list[t.Any] = []
@@ -100,7 +100,7 @@ def test_a_plain_handler_sees_that_nobody_waits(
     assert wamp.client.call("com.example.fine") == "fine"
 
 
-def test_a_canceled_greenlet_does_not_take_its_worker_along(
+def test_a_canceled_greenlet_does_not_end_its_worker(
     join: t.Callable[..., t.Any], wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     _, wamp = join(wamp_router.rawsocket_url, WAMP_WORKERS=2)

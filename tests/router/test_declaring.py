@@ -33,7 +33,7 @@ def assert_no_procedure(peer: AutobahnPeer, uri: str) -> None:
 # The decorators.
 
 
-def test_what_is_decorated_before_the_join_is_registered_with_it(
+def test_functions_decorated_before_the_join_are_registered_at_the_join(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     def setup(wamp: FlaskWAMP) -> None:
@@ -48,7 +48,7 @@ def test_what_is_decorated_before_the_join_is_registered_with_it(
         assert peer.call(uri, "there").value == "hello there"
 
 
-def test_what_is_decorated_while_joined_is_registered_at_once(
+def test_functions_decorated_while_joined_are_registered_at_once(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     @wamp.callee
@@ -179,7 +179,7 @@ def test_register_and_unregister(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert peer.call("com.example.add").value == "again"
 
 
-def test_unregistering_lets_calls_in_hand_finish(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_running_calls_finish_after_unregistering(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -233,7 +233,7 @@ def test_two_subscribers_of_a_topic(
     assert len(subscription) == 1
 
 
-def test_a_subscriber_may_take_itself_off(
+def test_a_subscriber_may_unsubscribe_itself(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     def once() -> None:
@@ -268,7 +268,7 @@ def test_a_refused_decorator_is_logged_and_kept(
 
 
 @pytest.mark.parametrize("invoke", ["single", "roundrobin", "random", "first", "last"])
-def test_every_way_to_share_is_known_to_the_router(
+def test_the_router_knows_every_policy_of_sharing(
     wamp: FlaskWAMP, peer: AutobahnPeer, invoke: str
 ) -> None:
     wamp.callee("com.example.shared", invoke=invoke)(lambda: "here")
@@ -277,13 +277,13 @@ def test_every_way_to_share_is_known_to_the_router(
     assert peer.call("wamp.registration.get", registration).value["invoke"] == invoke
 
 
-def test_force_reregister_takes_a_procedure_away(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_force_reregister_takes_over_a_procedure(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     peer.register("com.example.taken")
     wamp.callee("com.example.taken", invoke="single", force_reregister=True)(lambda: "ours")
     assert peer.call("com.example.taken").value == "ours"
 
 
-def test_what_the_router_takes_away_is_noticed(
+def test_a_revoked_registration_is_noticed(
     wamp: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     wamp.callee("com.example.taken", invoke="single")(lambda: "ours")
@@ -309,7 +309,7 @@ def test_two_workers_share_the_calls(
     ]
 
 
-def test_two_apps_have_each_their_session(
+def test_two_apps_have_separate_sessions(
     make_app: t.Callable[..., Flask], wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     wamp = FlaskWAMP()

@@ -86,7 +86,7 @@ def handled(members: Members) -> collections.Counter[int]:
 # One process after the other, and side by side.
 
 
-def test_events_are_spread_and_each_is_handled_once(url: str, peer: AutobahnPeer) -> None:
+def test_each_event_is_handled_once_by_one_of_the_processes(url: str, peer: AutobahnPeer) -> None:
     with Members(url, "--topic", ".orders") as members:
         members.start(3)
         topic = f"{members.prefix}.orders"
@@ -100,7 +100,7 @@ def test_events_are_spread_and_each_is_handled_once(url: str, peer: AutobahnPeer
     assert {line["topic"] for line in members.said("handled")} == {topic}
 
 
-def test_none_is_lost_and_none_handled_twice_while_processes_come_and_go(
+def test_no_event_is_lost_or_handled_twice_while_processes_start_and_stop(
     url: str, peer: AutobahnPeer
 ) -> None:
     with Members(url, "--topic", ".orders") as members:
@@ -123,7 +123,7 @@ def test_none_is_lost_and_none_handled_twice_while_processes_come_and_go(
     assert len(members.said("stopped")) == len(members.all)
 
 
-def test_a_backlog_is_handed_over(url: str, peer: AutobahnPeer) -> None:
+def test_waiting_events_are_handed_over(url: str, peer: AutobahnPeer) -> None:
     """Far more than the window, and handlers that are slower than the drain."""
     config = ("--config", '{"WAMP_DRAIN_TIMEOUT": 1}')
     with Members(url, "--topic", ".orders", "--seconds", "0.03", *config) as members:
@@ -143,7 +143,7 @@ def test_a_backlog_is_handed_over(url: str, peer: AutobahnPeer) -> None:
     assert len(members.said("begun")) == len(published)
 
 
-def test_the_last_one_does_not_wait(url: str, peer: AutobahnPeer) -> None:
+def test_the_last_process_does_not_wait(url: str, peer: AutobahnPeer) -> None:
     with Members(url, "--topic", ".orders") as members:
         (member,) = members.start()
         wait_until_delivered(peer, f"{members.prefix}.orders")
@@ -153,7 +153,7 @@ def test_the_last_one_does_not_wait(url: str, peer: AutobahnPeer) -> None:
         assert members.said("stopped")[0]["at"] - began < 0.8
 
 
-def test_all_leave_at_the_same_time(url: str, peer: AutobahnPeer) -> None:
+def test_all_processes_leave_at_the_same_time(url: str, peer: AutobahnPeer) -> None:
     with Members(url, "--topic", ".orders", "--seconds", "0.01") as members:
         members.start(3)
         topic = f"{members.prefix}.orders"
@@ -167,7 +167,7 @@ def test_all_leave_at_the_same_time(url: str, peer: AutobahnPeer) -> None:
     assert handled(members) == dict.fromkeys(published, 1)
 
 
-def test_patterns_are_delivered_to_one(url: str, peer: AutobahnPeer) -> None:
+def test_events_of_patterns_are_delivered_to_one_process(url: str, peer: AutobahnPeer) -> None:
     with Members(url, "--topic", "com.shop..sold", "--match", "wildcard") as members:
         members.start(2)
         assert holder(peer, members, "com.shop._.sold", "wildcard") in members.all
@@ -185,7 +185,9 @@ def test_patterns_are_delivered_to_one(url: str, peer: AutobahnPeer) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_lost_when_the_one_that_forwards_is_killed(url: str, peer: AutobahnPeer) -> None:
+def test_events_that_are_lost_when_the_forwarding_process_is_killed(
+    url: str, peer: AutobahnPeer
+) -> None:
     with Members(url, "--topic", ".orders") as members:
         members.start(3)
         topic = f"{members.prefix}.orders"
@@ -203,7 +205,7 @@ def test_what_is_lost_when_the_one_that_forwards_is_killed(url: str, peer: Autob
 
 
 @pytest.mark.slow
-def test_what_is_lost_when_another_one_is_killed(url: str, peer: AutobahnPeer) -> None:
+def test_events_that_are_lost_when_another_process_is_killed(url: str, peer: AutobahnPeer) -> None:
     with Members(url, "--topic", ".orders", "--seconds", "0.005") as members:
         members.start(3)
         topic = f"{members.prefix}.orders"
@@ -224,7 +226,7 @@ def test_what_is_lost_when_another_one_is_killed(url: str, peer: AutobahnPeer) -
 # In one process.
 
 
-def test_the_handler_sees_the_event_as_it_was(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_the_handler_sees_the_original_event(join: Join, url: str, peer: AutobahnPeer) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -241,7 +243,7 @@ def test_the_handler_sees_the_event_as_it_was(join: Join, url: str, peer: Autoba
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
-def test_every_serializer_carries_it(
+def test_forwarding_works_with_every_serializer(
     join: Join, url: str, peer: AutobahnPeer, serializer: str
 ) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -255,7 +257,7 @@ def test_every_serializer_carries_it(
     assert seen.get(timeout=PATIENCE) == (2**53, b"\xff\x00", {"a": [1.5, None]})
 
 
-def test_hooks_and_errors_are_those_of_any_subscriber(
+def test_hooks_and_errors_are_the_same_as_for_any_subscriber(
     join: Join, url: str, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -278,7 +280,7 @@ def test_hooks_and_errors_are_those_of_any_subscriber(
     assert seen.empty()
 
 
-def test_one_after_another_in_each_process_unless_told_otherwise(
+def test_each_process_handles_one_event_at_a_time_by_default(
     join: Join, url: str, peer: AutobahnPeer
 ) -> None:
     gate, inside = threading.Event(), []
@@ -306,7 +308,9 @@ def test_one_after_another_in_each_process_unless_told_otherwise(
     assert [number for number in inside if number < 10] == [0, 1, 2, 3, 4]
 
 
-def test_too_many_are_dropped_and_counted(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_events_over_the_limit_are_dropped_and_counted(
+    join: Join, url: str, peer: AutobahnPeer
+) -> None:
     gate, dropped = threading.Event(), queue.SimpleQueue[t.Any]()
 
     def setup(wamp: FlaskWAMP) -> None:
@@ -326,7 +330,7 @@ def test_too_many_are_dropped_and_counted(join: Join, url: str, peer: AutobahnPe
     assert wamp.health()["topics"]["dropped"] == {"com.example.a": 1}
 
 
-def test_it_is_a_topic_of_the_app(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_a_shared_topic_is_a_topic_of_the_app(join: Join, url: str, peer: AutobahnPeer) -> None:
     _, wamp = join(url)
     wamp.subscriber(".a", delivery="one")(lambda: None)  # at run time
     wait_until_delivered(peer, "com.example.a")
@@ -342,7 +346,7 @@ def test_it_is_a_topic_of_the_app(join: Join, url: str, peer: AutobahnPeer) -> N
     )
 
 
-def test_after_a_lost_session_it_goes_on(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_delivery_continues_after_a_lost_session(join: Join, url: str, peer: AutobahnPeer) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
     _, wamp = join(url, lambda wamp: wamp.subscriber(".a", delivery="one")(seen.put))
     wait_until_delivered(peer, "com.example.a")
@@ -356,9 +360,7 @@ def test_after_a_lost_session_it_goes_on(join: Join, url: str, peer: AutobahnPee
     assert seen.get(timeout=PATIENCE) == 1
 
 
-def test_without_a_prefix_the_name_of_the_app_takes_its_place(
-    wamp_router: DevRouter, peer: AutobahnPeer
-) -> None:
+def test_the_app_name_replaces_a_missing_prefix(wamp_router: DevRouter, peer: AutobahnPeer) -> None:
     app = Flask("my-shop.web")
     app.config.update(WAMP_ROUTER_URL=wamp_router.rawsocket_url)
     wamp = FlaskWAMP(app)

@@ -51,7 +51,7 @@ def read_until(process: subprocess.Popen[str], what: str) -> str:
     return "".join(lines)
 
 
-def test_it_serves_until_ctrl_c_and_stops_everything() -> None:
+def test_the_demo_serves_until_ctrl_c_and_stops_everything() -> None:
     with demo() as process:
         output = read_until(process, "Press Ctrl-C to stop")
         page = re.search(r"Open (http://127\.0\.0\.1:\d+/) in two tabs", output)
@@ -72,7 +72,9 @@ def test_it_serves_until_ctrl_c_and_stops_everything() -> None:
 
 @pytest.mark.router
 @pytest.mark.crossbar("a demo with --crossbar")
-def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: DevRouter) -> None:
+def test_the_demo_on_crossbar_serves_until_ctrl_c_and_stops_everything(
+    wamp_router: DevRouter,
+) -> None:
     with demo("--crossbar") as process:
         output = read_until(process, "Press Ctrl-C to stop")
         url = re.search(r"ws://127\.0\.0\.1:\d+/ws", output)
@@ -94,7 +96,7 @@ def test_with_crossbar_it_serves_until_ctrl_c_and_stops_everything(wamp_router: 
 @pytest.mark.router
 @pytest.mark.crossbar("a demo with --crossbar")
 @pytest.mark.parametrize("example", ["presence", "chat"])
-def test_it_runs_other_examples_and_the_router_they_bring_along(
+def test_the_demo_runs_other_examples_with_their_own_router(
     wamp_router: DevRouter, example: str
 ) -> None:
     if example == "chat":
@@ -107,7 +109,7 @@ def test_it_runs_other_examples_and_the_router_they_bring_along(
     assert "refused" not in output
 
 
-def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
+def test_a_requested_port_in_use_is_a_one_sentence_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with demo("--port", port) as process:
@@ -121,7 +123,7 @@ def test_a_port_that_was_asked_for_and_is_in_use_is_one_sentence() -> None:
 
 @pytest.mark.router
 @pytest.mark.crossbar("a demo with --crossbar")
-def test_it_says_when_the_router_ended_and_stops_the_app(
+def test_the_demo_reports_the_end_of_the_router_and_stops_the_app(
     wamp_router: DevRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid, crossbar = tmp_path / "pid", tmp_path / "crossbar"

@@ -128,7 +128,7 @@ def test_an_autobahn_peer_joins_and_calls(wamp_router: DevRouter, kind: str) -> 
 
 
 @pytest.mark.router
-def test_it_starts_again_on_the_same_urls(make_wamp_router: MakeRouter) -> None:
+def test_a_router_restarts_on_the_same_urls(make_wamp_router: MakeRouter) -> None:
     router = make_wamp_router()
     endpoints = [local_url(url) for url in router.urls]
     first = router.pid
@@ -195,12 +195,12 @@ def test_a_web_page_of_another_site_may_not_join(make_wamp_router: MakeRouter) -
 @pytest.mark.parametrize(
     "origin", ["shop.example", "https://shop.example/path", "ftp://shop.example"]
 )
-def test_an_origin_that_is_none(origin: str) -> None:
+def test_an_invalid_origin(origin: str) -> None:
     with pytest.raises(RouterError, match="is not an origin"):
         node_config(origins=[origin])
 
 
-def test_no_url_is_said_with_its_password(tmp_path: Path) -> None:
+def test_urls_are_shown_without_passwords(tmp_path: Path) -> None:
     secret = "hush-hush"
     for url in (f"ws://joe:{secret}@example.com/ws", f"ws://joe:{secret}@127.0.0.1:8080/a//b"):
         with pytest.raises(RouterError) as info:
@@ -231,7 +231,7 @@ with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
 @pytest.mark.slow
 @linux
 @pytest.mark.router
-def test_it_dies_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
+def test_the_router_ends_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
     endpoint = local_url(free_url())
     env = environ(TMPDIR=str(tmp_path))  # nobody is left to remove its folder
     with running("-c", PARENT, endpoint.url, os.devnull, env=env) as parent:
@@ -299,12 +299,12 @@ def test_crossbar_accepts_the_configuration(
         ("unix:///" + 110 * "x", "too long"),
     ],
 )
-def test_a_url_it_cannot_serve(url: str, sentence: str) -> None:
+def test_a_url_that_the_router_cannot_serve(url: str, sentence: str) -> None:
     with pytest.raises(RouterError, match=sentence):
         node_config([url])
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_the_router_starts(tmp_path: Path) -> None:
     started = tmp_path / "started"
     crossbar = program(tmp_path / "crossbar", f"touch {started}")
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -316,7 +316,7 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> Non
     assert not started.exists()
 
 
-def test_a_preferred_port_is_taken_if_it_is_free() -> None:
+def test_a_preferred_port_is_used_if_it_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         free = free_port()
@@ -324,7 +324,7 @@ def test_a_preferred_port_is_taken_if_it_is_free() -> None:
         assert free_port(taken) != taken
 
 
-def test_a_unix_socket_in_use_is_no_leftover_one_is(tmp_path: Path) -> None:
+def test_a_stale_unix_socket_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:
     path = tmp_path / "router.sock"
     url = f"unix://{path}"
     crossbar = program(tmp_path / "crossbar", "")
@@ -339,7 +339,7 @@ def test_a_unix_socket_in_use_is_no_leftover_one_is(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_an_early_end_is_told_with_the_last_words(tmp_path: Path) -> None:
+def test_the_error_of_an_early_end_contains_the_last_output(tmp_path: Path) -> None:
     crossbar = program(tmp_path / "crossbar", 'echo "Invalid node configuration"; exit 3')
     with (
         pytest.raises(RouterError, match="Invalid node configuration"),
@@ -348,7 +348,7 @@ def test_an_early_end_is_told_with_the_last_words(tmp_path: Path) -> None:
         pass
 
 
-def test_a_router_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
+def test_a_router_that_is_not_ready_in_time_is_an_error(tmp_path: Path) -> None:
     router = DevRouter(free_url(), crossbar=program(tmp_path / "crossbar", "exec sleep 60"))
     router.start()
     with pytest.raises(RouterError, match=r"not ready on ws://.* after 0\.2 s"):
@@ -357,7 +357,7 @@ def test_a_router_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
     assert not router.running
 
 
-def test_a_router_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
+def test_a_router_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     script = 'trap "" TERM\necho deaf\nsleep 60 & wait\nsleep 60'
     router = DevRouter(
         free_url(), crossbar=program(tmp_path / "crossbar", script), log=tmp_path / "log"
@@ -451,7 +451,7 @@ def fake_python(tmp_path: Path) -> t.Callable[[str], str]:
     return make
 
 
-def test_building_tells_how_far_it_is(cache: Path, fake_python: t.Callable[[str], str]) -> None:
+def test_building_shows_its_progress(cache: Path, fake_python: t.Callable[[str], str]) -> None:
     said: list[str] = []
     crossbar = build_crossbar(said.append, python=fake_python(PIP_WORKS))
     assert crossbar == cache / "flask-wamp" / "crossbar" / "bin" / "crossbar"
@@ -523,7 +523,7 @@ exit 1
         (SOMETHING_ELSE, r"the moon is full\. \(pip's full output is in .*crossbar\.log\)"),
     ],
 )
-def test_a_failure_is_one_sentence_and_leaves_nothing(
+def test_a_failed_build_is_a_one_sentence_error_and_leaves_no_files(
     cache: Path, fake_python: t.Callable[[str], str], pip: str, sentence: str
 ) -> None:
     with pytest.raises(RouterError, match=sentence) as raised:
@@ -532,7 +532,7 @@ def test_a_failure_is_one_sentence_and_leaves_nothing(
     assert not crossbar_home().exists()
 
 
-def test_a_python_that_is_too_old_is_no_python(
+def test_a_python_that_is_too_old_is_not_used(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = program(tmp_path / "path" / "python3.11", "echo 3 9")
@@ -549,7 +549,7 @@ BUILD = "import sys, flask_wamp.crossbar as r; r.build_crossbar(python=sys.argv[
 
 
 @pytest.mark.slow
-def test_two_processes_build_it_once(
+def test_two_processes_build_crossbar_once(
     cache: Path, tmp_path: Path, fake_python: t.Callable[[str], str]
 ) -> None:
     go, builds = tmp_path / "go", tmp_path / "builds"
@@ -644,7 +644,7 @@ def test_the_command_fails_when_the_router_dies(
 
 
 @pytest.mark.slow
-def test_the_command_says_in_a_line_what_is_wrong(command: RunCommand) -> None:
+def test_errors_of_the_command_are_one_line(command: RunCommand) -> None:
     with command("ws://example.com/ws") as router:
         output, _ = router.communicate()
     assert router.returncode == 1

@@ -33,7 +33,7 @@ def test_an_invocation_knows_its_caller(wamp: FlaskWAMP, peer: AutobahnPeer) -> 
     assert peer.call("com.example.who").value == [peer.session_id, peer.authid, "anonymous"]
 
 
-def test_an_invocation_has_what_came(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_an_invocation_contains_the_message(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     @wamp.callee
     def facts(*args: t.Any, **kwargs: t.Any) -> dict[str, t.Any]:
         return {
@@ -88,7 +88,7 @@ def test_an_event_knows_its_publisher(
     assert seen.get(timeout=PATIENCE) == (peer.session_id, peer.authid, "anonymous")
 
 
-def test_an_event_has_what_came(
+def test_an_event_contains_the_message(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     @wamp.subscriber
@@ -131,7 +131,7 @@ def test_a_retained_event_says_so(
     assert seen.get(timeout=PATIENCE) == ("open", True)
 
 
-def test_a_subscriber_that_asks_for_meta_gets_wampys(
+def test_a_subscriber_with_meta_gets_that_of_wampy(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     @wamp.consume
@@ -154,7 +154,7 @@ def test_our_own_session_is_known_to_others(wamp: FlaskWAMP, peer: AutobahnPeer)
     assert topic.next().details["publisher"] == wamp.client.session_id
 
 
-def test_nobody_is_disclosed_where_the_router_does_not(
+def test_no_caller_is_disclosed_unless_the_router_does(
     join: Join, node: Node, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     _, wamp = join(node.pinging_url, WAMP_REALM=Node.DISCREET_REALM)
@@ -215,9 +215,7 @@ def test_a_forged_publisher_is_not_in_the_history(join: Join, historian: DevRout
         assert (kept.publisher, kept.publisher_authid) == (peer.session_id, peer.authid)
 
 
-def test_a_rate_limit_counts_the_callers_that_really_call(
-    wamp: FlaskWAMP, peer: AutobahnPeer
-) -> None:
+def test_a_rate_limit_counts_the_real_callers(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     wamp.middleware(RateLimit(3, period=60.0))
     wamp.callee(".limited")(lambda: "passed")
     answers = []

@@ -100,7 +100,7 @@ def page(
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.rst")), ids=lambda path: path.stem)
-def test_it_is_valid_and_so_are_its_snippets(path: Path) -> None:
+def test_snippets_are_valid_python(path: Path) -> None:
     for name, source in blocks(path.stem):
         compile(source, name or path.name, "exec")
 
@@ -264,7 +264,7 @@ def test_a_router_in_the_same_process(page: Page) -> None:
     assert page.execute("memory.py").main() == 3
 
 
-def test_the_file_of_principals_is_right(tmp_path: Path) -> None:
+def test_the_file_of_principals_is_valid(tmp_path: Path) -> None:
     tree = publish_doctree((DOCS / "router.rst").read_text())
     (source,) = (b.astext() for b in tree.findall(nodes.literal_block) if "json" in b["classes"])
     (tmp_path / "access.json").write_text(source)
@@ -421,7 +421,7 @@ on_wampify = pytest.mark.parametrize("page", ["coming-from-wampify"], indirect=T
 
 
 @on_wampify
-def test_every_snippet_has_one_beside_it(page: Page) -> None:
+def test_every_wampify_snippet_has_a_counterpart(page: Page) -> None:
     names = [name for name, _ in blocks("coming-from-wampify")]
     assert names[::2] == [None] * len(page.names)
     assert names[1::2] == page.names

@@ -65,20 +65,20 @@ def records(caplog: pytest.LogCaptureFixture) -> Records:
 # Which one.
 
 
-def test_the_handler_of_the_nearest_class_is_asked(wamp: FlaskWAMP) -> None:
+def test_the_handler_of_the_nearest_class_is_called(wamp: FlaskWAMP) -> None:
     wamp.errorhandler(Exception)(lambda error: "any")
     wamp.errorhandler(ShopError)(lambda error: f"shop: {error}")
     wamp.errorhandler(KeyError)(lambda error: "key")
     assert call(wamp, SoldOut("tea")) == "shop: tea"
 
 
-def test_the_base_class_is_asked_where_there_is_no_nearer_one(wamp: FlaskWAMP) -> None:
+def test_the_handler_of_the_base_class_is_called_without_a_nearer_one(wamp: FlaskWAMP) -> None:
     wamp.errorhandler(Exception)(lambda error: type(error).__name__)
     wamp.errorhandler(KeyError)(lambda error: "key")
     assert call(wamp, SoldOut("tea")) == "SoldOut"
 
 
-def test_blueprints_are_asked_first_from_the_innermost(wamp: FlaskWAMP) -> None:
+def test_handlers_of_inner_blueprints_come_first(wamp: FlaskWAMP) -> None:
     outer, inner = WAMPBlueprint("outer"), WAMPBlueprint("inner")
     outer.register_blueprint(inner)
     wamp.register_blueprint(outer)
@@ -97,14 +97,14 @@ def test_blueprints_are_asked_first_from_the_innermost(wamp: FlaskWAMP) -> None:
     assert answers == ["app", "outer", "outer", "inner"]
 
 
-def test_the_error_handler_of_another_blueprint_is_not_asked(wamp: FlaskWAMP) -> None:
+def test_the_error_handler_of_another_blueprint_is_not_called(wamp: FlaskWAMP) -> None:
     other = WAMPBlueprint("other")
     wamp.register_blueprint(other)
     other.errorhandler(Exception)(lambda error: "other")
     assert failure(wamp, SoldOut()).uri == "wamp.error.runtime_error"
 
 
-def test_flasks_error_handlers_are_not_asked(app: Flask, wamp: FlaskWAMP, notes: Notes) -> None:
+def test_flasks_error_handlers_are_not_called(app: Flask, wamp: FlaskWAMP, notes: Notes) -> None:
     for kind in (Exception, HTTPException, ShopError, 404):
         app.register_error_handler(kind, lambda error: notes(error) or ("flask", 200))
     wamp.callee("com.example.http", request_context=True)(lambda: abort(404))
@@ -127,7 +127,7 @@ def notes() -> Notes:
         (ApplicationError, Closed("at night"), "Closed: 'at night'"),
     ],
 )
-def test_errors_that_mean_something_to_the_caller_are_handled_too(
+def test_errors_for_the_caller_are_handled_too(
     wamp: FlaskWAMP, kind: type[Exception], error: Exception, expected: str
 ) -> None:
     wamp.errorhandler(kind)(lambda error: getattr(error, "description", None) or str(error))
@@ -175,12 +175,12 @@ def test_errorhandler_takes_a_class_of_exceptions(given: t.Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["fallback", None, {"left": 0}, 0])
-def test_what_it_returns_is_the_result(wamp: FlaskWAMP, value: t.Any) -> None:
+def test_the_return_value_of_an_error_handler_is_the_result(wamp: FlaskWAMP, value: t.Any) -> None:
     wamp.errorhandler(SoldOut)(lambda error: value)
     assert call(wamp, SoldOut()) == value
 
 
-def test_a_response_it_returns_is_one(wamp: FlaskWAMP) -> None:
+def test_an_error_handler_may_return_a_response(wamp: FlaskWAMP) -> None:
     @wamp.errorhandler(SoldOut)
     def sold_out(error: SoldOut) -> t.Any:
         response = jsonify(left=0)
@@ -200,7 +200,7 @@ def test_a_response_it_returns_is_one(wamp: FlaskWAMP) -> None:
     ],
     ids=["with a uri", "without"],
 )
-def test_it_may_return_or_raise_an_application_error(
+def test_an_error_handler_may_return_or_raise_an_application_error(
     wamp: FlaskWAMP, how: str, made: t.Callable[[], ApplicationError], uri: str
 ) -> None:
     @wamp.errorhandler(SoldOut)
@@ -213,7 +213,7 @@ def test_it_may_return_or_raise_an_application_error(
     assert (error.uri, error.args, error.kwargs) == (uri, ("tea",), {"left": 0})
 
 
-def test_it_may_raise_the_same_error_again(wamp: FlaskWAMP) -> None:
+def test_an_error_handler_may_raise_the_same_error_again(wamp: FlaskWAMP) -> None:
     @wamp.errorhandler(SoldOut)
     def sold_out(error: SoldOut) -> t.Any:
         raise error
@@ -221,13 +221,13 @@ def test_it_may_raise_the_same_error_again(wamp: FlaskWAMP) -> None:
     assert failure(wamp, SoldOut("tea")).args == ("SoldOut: tea",)
 
 
-def test_it_runs_in_the_handlers_context(app: Flask, wamp: FlaskWAMP) -> None:
+def test_an_error_handler_runs_in_the_handlers_context(app: Flask, wamp: FlaskWAMP) -> None:
     wamp.before_dispatch(lambda message: setattr(g, "user", "Ada"))
     wamp.errorhandler(SoldOut)(lambda error: [g.user, invocation.procedure])
     assert call(wamp, SoldOut()) == ["Ada", "com.example.fail"]
 
 
-def test_it_may_be_async(wamp: FlaskWAMP) -> None:
+def test_an_error_handler_may_be_async(wamp: FlaskWAMP) -> None:
     @wamp.errorhandler(SoldOut)
     async def sold_out(error: SoldOut) -> str:
         return "none left"
@@ -242,7 +242,7 @@ def test_errors_of_event_handlers_are_handled(wamp: FlaskWAMP, notes: Notes) -> 
     assert notes.next() == "tea"
 
 
-def test_what_was_handled_is_not_logged(wamp: FlaskWAMP, records: Records) -> None:
+def test_handled_errors_are_not_logged(wamp: FlaskWAMP, records: Records) -> None:
     wamp.errorhandler(SoldOut)(lambda error: "handled")
     call(wamp, SoldOut())
     assert records() == []

@@ -70,7 +70,7 @@ RAISED: dict[str, tuple[t.Callable[[], t.Any], Told]] = {
 
 
 @pytest.mark.parametrize(("make", "expected"), RAISED.values(), ids=RAISED)
-def test_what_is_raised_is_the_error(
+def test_the_raised_exception_determines_the_error(
     wamp: FlaskWAMP, peer: AutobahnPeer, make: t.Callable[[], Exception], expected: Told
 ) -> None:
     @wamp.callee("com.example.fail")
@@ -117,7 +117,9 @@ def test_abort_is_an_error(
     assert told(peer.error("com.example.fail")) == expected
 
 
-def test_abort_without_a_description_uses_werkzeugs(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_abort_without_a_description_uses_that_of_werkzeug(
+    wamp: FlaskWAMP, peer: AutobahnPeer
+) -> None:
     @wamp.callee
     def fail() -> None:
         abort(403)
@@ -200,7 +202,7 @@ def test_arguments_that_fail_validation(
     assert found["msg"]
 
 
-def test_all_that_is_wrong_is_told(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_all_invalid_arguments_are_listed(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     @wamp.callee
     def order(order: Order) -> str:
         return order.tea
@@ -245,9 +247,7 @@ def test_unvalidated_arguments_come_as_they_are(wamp: FlaskWAMP, peer: AutobahnP
     assert peer.call("com.example.double", "x").value == "xx"
 
 
-def test_a_type_error_of_the_function_itself_is_a_defect(
-    wamp: FlaskWAMP, peer: AutobahnPeer
-) -> None:
+def test_a_type_error_inside_the_function_is_a_bug(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     @wamp.callee(validate=False)
     def add(a: int) -> int:
         return a + 1
@@ -255,7 +255,7 @@ def test_a_type_error_of_the_function_itself_is_a_defect(
     assert peer.error("com.example.add", "x").uri == "wamp.error.runtime_error"
 
 
-def test_a_validation_error_inside_the_function_is_a_defect(
+def test_a_validation_error_inside_the_function_is_a_bug(
     wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     @wamp.callee
@@ -274,7 +274,7 @@ def _secret(wamp: FlaskWAMP) -> None:
         raise LookupError("the password is tea")
 
 
-def test_a_defect_says_nothing_in_production(
+def test_the_error_of_a_bug_has_no_details_in_production(
     app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.testing = False
@@ -289,7 +289,7 @@ def test_a_defect_says_nothing_in_production(
 
 
 @pytest.mark.parametrize("mode", ["debug", "testing"])
-def test_a_defect_is_told_while_developing(
+def test_the_error_of_a_bug_has_details_in_debug_mode(
     app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer, mode: str
 ) -> None:
     app.debug, app.testing = mode == "debug", mode == "testing"
@@ -298,7 +298,7 @@ def test_a_defect_is_told_while_developing(
     assert told(error) == ("wamp.error.runtime_error", ("LookupError: the password is tea",), {})
 
 
-def test_what_was_meant_to_be_raised_is_not_logged(
+def test_expected_errors_are_not_logged_as_warnings(
     wamp: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     @wamp.callee

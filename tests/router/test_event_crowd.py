@@ -87,7 +87,7 @@ def taken(server: Served) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", server.get("/taken"))
 
 
-def test_one_that_reads_nothing_is_cut_off_alone(serve: Serve, peer: AutobahnPeer) -> None:
+def test_only_a_client_that_reads_nothing_is_disconnected(serve: Serve, peer: AutobahnPeer) -> None:
     with serve(*SERVERS["worker"].split(), SHOP_EVENT_QUEUE="100") as server:
         server.workers(peer)
         crowd, stuck = Crowd(server.port, 5), Crowd(server.port, 1)

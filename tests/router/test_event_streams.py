@@ -78,7 +78,7 @@ def test_retained_events_and_a_subscriber_of_the_app(wamp: FlaskWAMP, peer: Auto
     peer.publish(topic, None, options={"retain": True})
 
 
-def test_own_events_come_where_they_are_wanted(wamp: FlaskWAMP) -> None:
+def test_own_events_arrive_with_exclude_me_off(wamp: FlaskWAMP) -> None:
     with wamp.client.events(TOPIC) as events:
         wamp.client.publish(TOPIC, 1)
         wamp.client.with_options(exclude_me=False).publish(TOPIC, 2)
@@ -112,7 +112,7 @@ def test_a_handler_that_streams_events_to_autobahn(wamp: FlaskWAMP, peer: Autoba
 
 
 @pytest.mark.slow
-def test_they_go_on_after_a_restart_of_the_router(
+def test_streams_continue_after_a_restart_of_the_router(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], make_wamp_router: MakeRouter
 ) -> None:
     router = make_wamp_router()

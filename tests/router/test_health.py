@@ -136,7 +136,7 @@ def test_reconnects_are_counted(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert health["joined_since"] >= since
 
 
-def test_calls_in_hand(wamp: FlaskWAMP, peer: AutobahnPeer, gate: Gate) -> None:
+def test_running_calls_are_counted(wamp: FlaskWAMP, peer: AutobahnPeer, gate: Gate) -> None:
     wamp.callee("com.example.wait", concurrency=1)(gate.wait)
     calls = [peer.submit("com.example.wait") for _ in range(3)]
     gate.wait_for(1)
@@ -270,7 +270,9 @@ def test_every_phase(
     assert len([r for r in caplog.records if "was refused" in r.getMessage()]) == 1
 
 
-def test_lost_nothing_is_refused(join: Join, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
+def test_no_procedure_counts_as_refused_after_a_lost_session(
+    join: Join, wamp_router: DevRouter, peer: AutobahnPeer
+) -> None:
     """What was refused in a session that is over is asked for again."""
     held = peer.register("com.example.mine", options={"invoke": "single"})
     with Forwarder(wamp_router.rawsocket_url) as line:

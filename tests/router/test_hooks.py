@@ -194,7 +194,7 @@ def test_hooks_see_the_event(wamp: FlaskWAMP, notes: Notes) -> None:
 
 
 @pytest.mark.parametrize("answer", ["early", 0, False, "", []])
-def test_what_a_before_hook_returns_is_answered(
+def test_the_return_value_of_a_before_hook_is_the_answer(
     wamp: FlaskWAMP, notes: Notes, answer: t.Any
 ) -> None:
     wamp.before_dispatch(lambda message: notes("first"))
@@ -204,7 +204,7 @@ def test_what_a_before_hook_returns_is_answered(
     assert notes.rest == ["first", "after app 2", "after app 1", "teardown app 2", "teardown app 1"]
 
 
-def test_a_before_hook_may_keep_an_event_away(wamp: FlaskWAMP, notes: Notes) -> None:
+def test_a_before_hook_may_drop_an_event(wamp: FlaskWAMP, notes: Notes) -> None:
     wamp.before_dispatch(lambda message: "seen" if message.args == ["old"] else None)
     wamp.after_dispatch(lambda message, result: notes(result))
     wamp.subscriber("com.example.news")(lambda text: text)
@@ -269,7 +269,7 @@ def test_an_after_hook_that_raises_is_answered_as_an_error(wamp: FlaskWAMP, note
     assert notes.rest[-2:] == ["teardown app 2", "teardown app 1"]
 
 
-def test_generators_run_inside_of_all_that_runs_around_a_handler(wamp: FlaskWAMP) -> None:
+def test_generators_run_inside_hooks_and_contexts(wamp: FlaskWAMP) -> None:
     wamp.after_dispatch(lambda message, result: {"counted": result})
     wamp.errorhandler(ZeroDivisionError)(lambda error: "too far")
 
@@ -338,7 +338,9 @@ def test_teardown_hooks_learn_of_errors_that_were_returned(wamp: FlaskWAMP, note
     assert notes.rest == ["com.example.error.gone"]
 
 
-def test_a_handler_whose_context_cannot_be_made_is_answered(wamp: FlaskWAMP, app: Flask) -> None:
+def test_a_caller_gets_an_error_if_the_context_cannot_be_created(
+    wamp: FlaskWAMP, app: Flask
+) -> None:
     class Broken(type(app.session_interface)):  # type: ignore[misc]
         def open_session(self, app: t.Any, request: t.Any) -> t.Any:
             raise ConnectionError("no session store")

@@ -92,7 +92,7 @@ LOST = {"surrogate": ("json", '"\\ud800"', 3), "large": ("msgpack", "9" * 30, 8)
 
 
 @pytest.mark.parametrize(("serializer", "payload", "answer"), LOST.values(), ids=LOST)
-def test_what_the_router_cannot_pass_on_never_arrives(
+def test_payloads_that_the_router_cannot_forward_never_arrive(
     join: Join,
     wamp_router: DevRouter,
     raw: ClientConnection,
@@ -126,7 +126,7 @@ def test_what_the_router_cannot_pass_on_never_arrives(
     assert wamp.client.session_id == session_id
 
 
-def test_a_tag_costs_only_its_call(join: Join, wamp_router: DevRouter) -> None:
+def test_a_tag_fails_only_its_call(join: Join, wamp_router: DevRouter) -> None:
     cbor2 = pytest.importorskip("cbor2")
     _, wamp = join(wamp_router.url, WAMP_SERIALIZERS=["cbor"])
     wamp.callee("com.example.count", validate=False)(lambda *args: len(args))

@@ -25,7 +25,7 @@ SERIALIZERS = ("msgpack", "json", "cbor")
 
 @pytest.mark.parametrize("theirs", SERIALIZERS)
 @pytest.mark.parametrize("ours", SERIALIZERS)
-def test_the_session_outlives_odd_payloads(
+def test_the_session_survives_unusual_payloads(
     join: Join, wamp_router: DevRouter, ours: str, theirs: str
 ) -> None:
     _, wamp = join(wamp_router.url, WAMP_SERIALIZERS=[ours])

@@ -66,14 +66,14 @@ def test_a_timeout_is_a_gateway_timeout(app: Flask, peer: AutobahnPeer) -> None:
     assert app.test_client().get("/").status_code == 504
 
 
-def test_a_router_that_is_not_there_is_unavailable(make_app: MakeApp) -> None:
+def test_a_missing_router_is_service_unavailable(make_app: MakeApp) -> None:
     app = make_app(WAMP_ROUTER_URL=f"ws://127.0.0.1:{free_port()}/ws")
     FlaskWAMP(app)
     add_view(app)
     assert app.test_client().get("/").status_code == 503
 
 
-def test_a_router_that_is_lost_is_unavailable(
+def test_a_lost_router_is_service_unavailable(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     procedure = peer.register("com.shop.slow", "hold")
@@ -88,7 +88,7 @@ def test_a_router_that_is_lost_is_unavailable(
         wamp.stop()
 
 
-def test_all_other_views_go_on_without_a_router(make_app: MakeApp) -> None:
+def test_other_views_work_without_a_router(make_app: MakeApp) -> None:
     app = make_app(WAMP_ROUTER_URL=f"ws://127.0.0.1:{free_port()}/ws")
     FlaskWAMP(app)
     app.add_url_rule("/", view_func=lambda: "here")
@@ -113,7 +113,7 @@ def pair(
 
 
 @pytest.mark.parametrize("kind", [ApplicationError, WAMPError, Exception])
-def test_the_apps_handler_for_the_class_or_a_base_wins(
+def test_the_apps_handler_for_the_class_or_a_base_takes_precedence(
     pair: tuple[Flask, t.Callable[[], None]], kind: type[Exception]
 ) -> None:
     app, init = pair
@@ -129,7 +129,7 @@ def test_the_apps_handler_for_the_class_or_a_base_wins(
 
 
 @pytest.mark.parametrize("what", [502, HTTPException])
-def test_the_apps_handler_for_the_status_wins(
+def test_the_apps_handler_for_the_status_takes_precedence(
     pair: tuple[Flask, t.Callable[[], None]], what: t.Any
 ) -> None:
     app, init = pair
@@ -142,7 +142,7 @@ def test_the_apps_handler_for_the_status_wins(
     assert app.test_client().get("/").text == "own page for 502"
 
 
-def test_the_most_specific_of_the_apps_handlers_wins(
+def test_the_most_specific_of_the_apps_handlers_is_called(
     pair: tuple[Flask, t.Callable[[], None]],
 ) -> None:
     app, init = pair
@@ -152,7 +152,7 @@ def test_the_most_specific_of_the_apps_handlers_wins(
     assert app.test_client().get("/").text == "wamp"
 
 
-def test_a_handler_for_another_error_does_not_count(
+def test_a_handler_for_another_error_is_not_called(
     pair: tuple[Flask, t.Callable[[], None]],
 ) -> None:
     app, init = pair
@@ -163,7 +163,9 @@ def test_a_handler_for_another_error_does_not_count(
 
 
 @pytest.mark.parametrize("kind", [ApplicationError, WAMPError, Exception])
-def test_a_blueprints_handler_wins_in_the_blueprint(app: Flask, kind: type[Exception]) -> None:
+def test_a_blueprints_handler_takes_precedence_in_the_blueprint(
+    app: Flask, kind: type[Exception]
+) -> None:
     blueprint = Blueprint("shop", __name__)
 
     @blueprint.get("/shop")
@@ -180,7 +182,7 @@ def test_a_blueprints_handler_wins_in_the_blueprint(app: Flask, kind: type[Excep
     assert app.test_client().get("/").status_code == 502
 
 
-def test_a_view_that_handles_its_errors_answers_as_it_likes(app: Flask) -> None:
+def test_a_view_may_handle_its_errors(app: Flask) -> None:
     @app.get("/careful")
     def careful() -> t.Any:
         try:
@@ -218,7 +220,7 @@ def test_each_error_has_its_status(
     assert app.test_client().get("/raise").status_code == status
 
 
-def test_other_errors_stay_what_they_are(app: Flask) -> None:
+def test_other_errors_are_not_changed(app: Flask) -> None:
     app.testing = False
 
     @app.get("/raise")

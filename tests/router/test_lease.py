@@ -87,7 +87,9 @@ def closed_router(make_wamp_router: MakeRouter) -> DevRouter:
     return make_wamp_router([url], config=config)
 
 
-def test_one_has_it_and_says_who_it_is(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_one_process_has_the_lease_and_announces_it(
+    join: Join, url: str, peer: AutobahnPeer
+) -> None:
     (_, first), (_, second) = join(url), join(url)
     one = Wanting(first)
     assert one.next() == "acquired"
@@ -99,7 +101,7 @@ def test_one_has_it_and_says_who_it_is(join: Join, url: str, peer: AutobahnPeer)
     assert two.notes.empty()
 
 
-def test_who_leaves_gives_it_up_first(join: Join, url: str) -> None:
+def test_a_process_that_leaves_releases_the_lease_first(join: Join, url: str) -> None:
     (_, first), (_, second) = join(url), join(url)
     one = Wanting(first)
     assert one.next() == "acquired"
@@ -116,7 +118,9 @@ def test_who_leaves_gives_it_up_first(join: Join, url: str) -> None:
     stopping.join(PATIENCE)
 
 
-def test_to_be_refused_is_no_error(join: Join, url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_lease_is_not_an_error(
+    join: Join, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (_, first), (_, second) = join(url), join(url)
     assert Wanting(first).next() == "acquired"
     two = Wanting(second)
@@ -126,7 +130,7 @@ def test_to_be_refused_is_no_error(join: Join, url: str, caplog: pytest.LogCaptu
     assert health["procedures"]["refused"] == health["topics"]["refused"] == {}
 
 
-def test_a_lost_session_loses_it_at_once(join: Join, url: str) -> None:
+def test_a_lost_session_loses_the_lease_at_once(join: Join, url: str) -> None:
     _, wamp = join(url)
     one = Wanting(wamp)
     assert one.next() == "acquired"
@@ -139,7 +143,9 @@ def test_a_lost_session_loses_it_at_once(join: Join, url: str) -> None:
     assert one.lease.held
 
 
-def test_who_is_robbed_of_it_wants_it_back(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_a_process_whose_lease_was_taken_requests_it_again(
+    join: Join, url: str, peer: AutobahnPeer
+) -> None:
     _, wamp = join(url)
     one = Wanting(wamp)
     assert one.next() == "acquired"
@@ -151,7 +157,7 @@ def test_who_is_robbed_of_it_wants_it_back(join: Join, url: str, peer: AutobahnP
     assert one.next() == "acquired"
 
 
-def test_the_holder_tells_the_others(join: Join, url: str) -> None:
+def test_the_holder_notifies_the_others(join: Join, url: str) -> None:
     (_, first), (_, second) = join(url), join(url)
     state = {"a": 1.5}
     one = Wanting(first, state=lambda: state, on_state=lambda state: pytest.fail("told itself"))
@@ -167,7 +173,9 @@ def test_the_holder_tells_the_others(join: Join, url: str) -> None:
     assert told.empty()
 
 
-def test_outsiders_learn_and_tell_nothing(join: Join, url: str, peer: AutobahnPeer) -> None:
+def test_outsiders_can_neither_read_nor_forge_messages(
+    join: Join, url: str, peer: AutobahnPeer
+) -> None:
     """Though they may call, publish and subscribe there."""
     signer = Signer(lambda: [b"secret"])
     (_, first), (_, second) = join(url), join(url)
@@ -194,7 +202,7 @@ def test_outsiders_learn_and_tell_nothing(join: Join, url: str, peer: AutobahnPe
     assert told.empty()
 
 
-def test_one_that_is_given_back_goes_to_another(join: Join, url: str) -> None:
+def test_a_released_lease_goes_to_another_process(join: Join, url: str) -> None:
     (_, first), (_, second) = join(url), join(url)
     one = Wanting(first)
     assert one.next() == "acquired"
@@ -207,7 +215,7 @@ def test_one_that_is_given_back_goes_to_another(join: Join, url: str) -> None:
     assert one.next() == "acquired"  # it still wants it
 
 
-def test_it_is_taken_once_more_only_where_nobody_else_has_it(join: Join, url: str) -> None:
+def test_a_lease_is_taken_again_only_if_no_other_process_has_it(join: Join, url: str) -> None:
     (_, first), (_, second) = join(url), join(url)
     one = Wanting(first)
     assert one.next() == "acquired"
@@ -221,7 +229,7 @@ def test_it_is_taken_once_more_only_where_nobody_else_has_it(join: Join, url: st
     assert not one.lease.held
 
 
-def test_without_the_meta_api_another_has_it_within_two_seconds(
+def test_another_process_gets_the_lease_without_the_meta_api(
     join: Join, closed_router: DevRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     (_, first), (_, second) = join(closed_router.rawsocket_url), join(closed_router.rawsocket_url)
@@ -238,7 +246,7 @@ def test_without_the_meta_api_another_has_it_within_two_seconds(
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-def test_who_may_not_have_it_is_told_so(
+def test_a_missing_permission_for_the_lease_is_logged(
     join: Join, closed_router: DevRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, wamp = join(closed_router.rawsocket_url)

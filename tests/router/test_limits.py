@@ -63,7 +63,7 @@ def gate() -> t.Iterator[Gate]:
 # Deadlines.
 
 
-def test_the_caller_is_told_when_the_deadline_passes(
+def test_the_caller_gets_an_error_when_the_deadline_passes(
     wamp: FlaskWAMP, peer: AutobahnPeer, gate: Gate
 ) -> None:
     @wamp.callee(timeout=0.1)
@@ -137,7 +137,7 @@ def test_the_handler_sees_that_its_caller_has_canceled(
     assert seen.wait(PATIENCE)
 
 
-def test_a_canceled_call_in_line_never_runs(
+def test_a_canceled_waiting_call_never_runs(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, gate: Gate
 ) -> None:
     _, wamp = join(wamp_router.url, WAMP_WORKERS=1)
@@ -206,7 +206,7 @@ def test_concurrency_limits_one_procedure_and_not_the_others(
     assert (gate.count, gate.most) == (6, 2)
 
 
-def test_concurrency_does_not_make_the_line_endless(
+def test_the_queue_of_a_procedure_with_concurrency_is_limited(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, gate: Gate
 ) -> None:
     _, wamp = join(wamp_router.url, WAMP_MAX_PENDING=1)
@@ -249,9 +249,7 @@ def test_events_over_the_limit_are_dropped_and_counted(
     assert "com.example.news dropped" in caplog.text
 
 
-def test_the_longest_call_does_not_keep_others_waiting(
-    wamp: FlaskWAMP, peer: AutobahnPeer, gate: Gate
-) -> None:
+def test_a_long_call_does_not_delay_others(wamp: FlaskWAMP, peer: AutobahnPeer, gate: Gate) -> None:
     @wamp.callee
     def forever() -> None:
         gate.wait()

@@ -158,7 +158,7 @@ def test_a_realm_that_is_refused_is_a_single_line(
 
 
 @pytest.mark.router
-def test_what_the_caller_is_told_is_not_logged_too(
+def test_errors_that_the_caller_gets_are_not_logged(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, log: Log
 ) -> None:
     held = peer.register("com.example.mine")
@@ -206,7 +206,7 @@ def test_a_normal_app_prints_nothing(wamp_router: DevRouter) -> None:
 
 
 @pytest.mark.router
-def test_what_goes_wrong_is_printed_in_one_line_without_any_setup() -> None:
+def test_problems_are_printed_in_one_line_without_any_setup() -> None:
     code = QUIET.replace("wait_until_joined(20)", "wait_until_joined(1)")
     done = run("-c", code, f"tcp://127.0.0.1:{free_port()}")
     first, *others = done.stderr.splitlines()
@@ -224,7 +224,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
     return router
 
 
-def test_reasons_that_take_turns_are_said_once_each(
+def test_alternating_reasons_are_logged_once_each(
     make_app: MakeApp, memory: MemoryRouter, log: Log
 ) -> None:
     wamp = FlaskWAMP(make_app(**OFTEN))
@@ -239,7 +239,7 @@ def test_reasons_that_take_turns_are_said_once_each(
     log.says("refused$", "wamp.error.not_authorized: no$", "^INFO joined")
 
 
-def test_late_and_unknown_answers_are_said_while_debugging(
+def test_late_and_unknown_answers_are_logged_in_debug_mode(
     join: Join, memory: MemoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -261,7 +261,7 @@ def test_late_and_unknown_answers_are_said_while_debugging(
     assert "secret" not in caplog.text
 
 
-def test_a_router_that_breaks_the_protocol_is_one_line(
+def test_a_protocol_violation_of_the_router_is_one_line(
     join: Join, memory: MemoryRouter, log: Log
 ) -> None:
     _, wamp = join("ws://router.in.memory/ws")

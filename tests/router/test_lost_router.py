@@ -86,7 +86,7 @@ def assert_served(peer: AutobahnPeer, name: str, seen: queue.SimpleQueue[t.Any])
     assert seen.get(timeout=PATIENCE) == (f"com.example.{name}.tea.news", "tea")
 
 
-def test_a_router_that_comes_late_is_joined(make_app: MakeApp, mortal: DevRouter) -> None:
+def test_a_router_that_starts_late_is_joined(make_app: MakeApp, mortal: DevRouter) -> None:
     apps = {}
     for name, url in zip(("ws", "tcp", "unix"), mortal.urls, strict=True):
         wamp = FlaskWAMP(make_app(name, WAMP_ROUTER_URL=url))
@@ -103,7 +103,9 @@ def test_a_router_that_comes_late_is_joined(make_app: MakeApp, mortal: DevRouter
             assert_served(peer, name, seen)
 
 
-def test_a_killed_router_fails_what_waits_and_all_is_restored(join: Join, alive: DevRouter) -> None:
+def test_waiting_calls_fail_and_registrations_return_after_the_router_was_killed(
+    join: Join, alive: DevRouter
+) -> None:
     apps = {}
     for name, url in zip(("ws", "tcp", "unix"), alive.urls, strict=True):
         _, wamp = join(url, WAMP_RECONNECT_MAX=0.2)
@@ -163,7 +165,7 @@ def _kill_in_the_middle_of_a_call(
     return lost
 
 
-def test_a_handler_whose_session_is_lost_ends_in_peace(
+def test_a_handler_whose_session_is_lost_may_finish(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     entered, leave = threading.Event(), threading.Event()
@@ -193,7 +195,7 @@ def test_a_handler_whose_session_is_lost_ends_in_peace(
         wamp.stop()
 
 
-def test_nobody_waits_for_a_session_that_is_away(join: Join, wamp_router: DevRouter) -> None:
+def test_calls_without_a_session_fail_at_once(join: Join, wamp_router: DevRouter) -> None:
     with Forwarder(wamp_router.rawsocket_url) as line:
         _, wamp = join(line.url, WAMP_CALL_TIMEOUT=30, WAMP_CONNECT_TIMEOUT=30)
         line.cut()
@@ -223,7 +225,7 @@ def test_options_are_restored_too(join: Join, wamp_router: DevRouter, peer: Auto
         wamp.stop()
 
 
-def test_what_is_declared_while_the_router_is_away_is_there_when_it_is_back(
+def test_declarations_without_a_session_are_registered_later(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     with Forwarder(wamp_router.rawsocket_url) as line:
@@ -243,7 +245,7 @@ def test_what_is_declared_while_the_router_is_away_is_there_when_it_is_back(
         wamp.stop()
 
 
-def test_a_line_that_breaks_again_and_again(
+def test_a_connection_that_breaks_repeatedly(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     with Forwarder(wamp_router.rawsocket_url) as line:
@@ -271,7 +273,7 @@ def _stopped(router: DevRouter) -> t.Iterator[None]:
 
 
 @pytest.mark.parametrize("attribute", ["url", "rawsocket_url", "unix_url"])
-def test_a_router_that_falls_silent_is_lost(join: Join, alive: DevRouter, attribute: str) -> None:
+def test_a_silent_router_counts_as_lost(join: Join, alive: DevRouter, attribute: str) -> None:
     config = {"WAMP_HEARTBEAT": 0.8, "WAMP_CONNECT_TIMEOUT": 0.3, "WAMP_CALL_TIMEOUT": 30}
     _, wamp = join(getattr(alive, attribute), **config)
     seen = serve(wamp, "here")
@@ -285,7 +287,7 @@ def test_a_router_that_falls_silent_is_lost(join: Join, alive: DevRouter, attrib
         assert_served(peer, "here", seen)
 
 
-def test_a_quiet_session_lives_on(join: Join, alive: DevRouter) -> None:
+def test_an_idle_session_is_kept(join: Join, alive: DevRouter) -> None:
     # Its heartbeat asks all the time, and is answered.
     sessions = {}
     for url in alive.urls:

@@ -54,7 +54,7 @@ def test_sessions(wamp: FlaskWAMP, meta: Meta, peer: AutobahnPeer) -> None:
     assert uri_of(meta.sessions.get, NOBODY) == "wamp.error.no_such_session"
 
 
-def test_a_router_with_a_store_knows_who_is_not_there(
+def test_a_router_with_a_store_has_subscriptions_without_subscribers(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], historian: DevRouter
 ) -> None:
     _, wamp = join(historian.rawsocket_url)
@@ -142,7 +142,7 @@ def test_subscriptions(meta: Meta, peer: AutobahnPeer) -> None:
     assert uri_of(meta.subscriptions.get, NOBODY) == "wamp.error.no_such_subscription"
 
 
-def test_a_role_without_permission_is_told_which_it_needs(
+def test_the_error_of_a_missing_permission_names_it(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], historian: DevRouter
 ) -> None:
     _, wamp = join(historian.rawsocket_url, WAMP_REALM="strict")
@@ -157,7 +157,7 @@ def test_a_role_without_permission_is_told_which_it_needs(
         assert "Add this to the permissions of the role" in raised.value.args[0]
 
 
-def test_autobahn_sees_ours(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_autobahn_sees_our_session(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert wamp.client.session_id in peer.call("wamp.session.list").value
     mine = peer.call("wamp.session.get", wamp.client.session_id).value
     assert mine["authrole"] == "anonymous"

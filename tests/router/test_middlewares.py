@@ -119,7 +119,7 @@ def test_an_object_may_have_hooks(wamp: FlaskWAMP, notes: Notes) -> None:
     assert notes.rest == [*expected, "teardown object"]
 
 
-def test_a_handler_may_have_an_object_with_hooks_of_its_own(wamp: FlaskWAMP, notes: Notes) -> None:
+def test_a_handler_may_have_its_own_object_with_hooks(wamp: FlaskWAMP, notes: Notes) -> None:
     wamp.callee("com.example.one", middlewares=[OnlyHooks(notes)])(lambda: notes("handler"))
     wamp.callee("com.example.two")(lambda: notes("handler"))
     wamp.client.call("com.example.one")
@@ -168,7 +168,7 @@ MISTAKES: dict[str, tuple[t.Any, type[Exception], str]] = {
 
 @pytest.mark.parametrize(("given", "kind", "says"), MISTAKES.values(), ids=MISTAKES)
 @pytest.mark.parametrize("when", ["start", "decoration"])
-def test_mistakes_are_told_at_the_start(
+def test_mistakes_are_errors_at_the_start(
     make_app: t.Callable[..., Flask],
     wamp_router: DevRouter,
     when: str,
@@ -196,6 +196,6 @@ async def slowly(next_: t.Any, message: t.Any) -> t.Any:
     [("x", "not a middleware"), (Timeout, "not a middleware"), (slowly, "is async")],
     ids=["text", "class", "async"],
 )
-def test_what_is_no_middleware_is_refused(given: t.Any, says: str) -> None:
+def test_a_value_that_is_not_a_middleware_is_refused(given: t.Any, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         FlaskWAMP().middleware(given)

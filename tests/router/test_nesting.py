@@ -39,9 +39,7 @@ def test_a_handler_calls_back_into_its_own_process(narrow: FlaskWAMP, peer: Auto
     assert peer.call("com.example.down", DEPTH).value == DEPTH
 
 
-def test_fifty_at_once_ten_levels_deep_on_four_workers(
-    narrow: FlaskWAMP, peer: AutobahnPeer
-) -> None:
+def test_fifty_calls_of_ten_levels_on_four_workers(narrow: FlaskWAMP, peer: AutobahnPeer) -> None:
     _down(narrow)
     calls = [peer.submit("com.example.down", DEPTH) for _ in range(50)]
     assert [call.wait().value for call in calls] == [DEPTH] * 50
@@ -90,7 +88,7 @@ def test_a_subscriber_calls_and_publishes(narrow: FlaskWAMP, peer: AutobahnPeer)
     assert [answers.next().value for _ in range(20)] == list(range(20))
 
 
-def test_an_error_ten_levels_down_comes_up(narrow: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_an_error_ten_levels_down_reaches_the_caller(narrow: FlaskWAMP, peer: AutobahnPeer) -> None:
     @narrow.callee
     def dig(levels: int) -> t.Any:
         if not levels:

@@ -42,7 +42,7 @@ def assert_not_joined(make_app: MakeApp, url: str, why: str, **config: t.Any) ->
     return wamp
 
 
-def test_nobody_listens(make_app: MakeApp) -> None:
+def test_a_port_without_a_listener(make_app: MakeApp) -> None:
     assert_not_joined(make_app, f"ws://127.0.0.1:{free_port()}/ws", "Connection refused")
 
 
@@ -110,7 +110,7 @@ IMPOSTORS: dict[str, tuple[str, bytes, str]] = {
 
 
 @pytest.mark.parametrize(("scheme", "answer", "why"), IMPOSTORS.values(), ids=IMPOSTORS)
-def test_somebody_else_listens(make_app: MakeApp, scheme: str, answer: bytes, why: str) -> None:
+def test_a_port_of_another_server(make_app: MakeApp, scheme: str, answer: bytes, why: str) -> None:
     with Impostor(answer) as server:
         path = "/ws" if scheme == "ws" else ""
         url = f"{scheme}://127.0.0.1:{server.port}{path}"
@@ -130,7 +130,7 @@ def assert_silent(make_app: MakeApp, url: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["ws://127.0.0.1:{}/ws", "tcp://127.0.0.1:{}"])
-def test_somebody_who_says_nothing(make_app: MakeApp, form: str) -> None:
+def test_a_server_that_sends_nothing(make_app: MakeApp, form: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system takes the connection
         assert_silent(make_app, form.format(silent.getsockname()[1]))
 
@@ -143,7 +143,7 @@ def test_a_rawsocket_url_for_a_websocket_port(make_app: MakeApp, wamp_router: De
 @pytest.mark.parametrize(
     "form", ["ws://127.0.0.1:{}/ws", "tcp://127.0.0.1:{}", "wss://127.0.0.1:{}/ws"]
 )
-def test_stopping_does_not_wait_for_somebody_who_says_nothing(
+def test_stopping_does_not_wait_for_a_silent_server(
     make_app: MakeApp, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -159,7 +159,7 @@ def test_stopping_does_not_wait_for_somebody_who_says_nothing(
     assert caplog.text == ""
 
 
-def test_it_goes_on_trying_and_says_so_once(
+def test_the_client_keeps_trying_and_logs_that_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
@@ -172,7 +172,7 @@ def test_it_goes_on_trying_and_says_so_once(
     assert caplog.text.count("not a RawSocket router") == 1
 
 
-def test_it_joins_the_right_router_when_the_wrong_one_has_left(
+def test_the_client_joins_the_right_router_after_the_wrong_one_has_ended(
     make_app: MakeApp, wamp_router: DevRouter
 ) -> None:
     with Impostor(b"SSH-2.0-OpenSSH_9.6\r\n") as server:

@@ -35,7 +35,7 @@ def test_events_are_handled_in_the_order_they_were_published(
     assert [seen.get(timeout=PATIENCE) for _ in range(MANY)] == list(range(MANY))
 
 
-def test_events_are_published_in_the_order_they_were_asked_for(
+def test_events_are_published_in_the_order_of_the_calls(
     wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     news = peer.subscribe("com.shop.news")
@@ -56,7 +56,7 @@ def test_events_and_calls_keep_their_order(wamp: FlaskWAMP, peer: AutobahnPeer) 
     assert [procedure.next().value for _ in range(50)] == list(range(50))
 
 
-def test_events_keep_their_order_though_their_handler_waits(
+def test_events_keep_their_order_while_their_handler_waits(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     peer.register("com.shop.echo")
@@ -70,7 +70,7 @@ def test_events_keep_their_order_though_their_handler_waits(
     assert [seen.get(timeout=PATIENCE) for _ in range(100)] == list(range(100))
 
 
-def test_two_subscriptions_run_side_by_side(
+def test_two_subscriptions_are_handled_concurrently(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     entered, leave = threading.Event(), threading.Event()
@@ -94,7 +94,7 @@ def test_two_subscriptions_run_side_by_side(
     assert seen.get(timeout=PATIENCE) == "slow"
 
 
-def test_a_slow_subscriber_does_not_hold_up_calls(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_a_slow_subscriber_does_not_delay_calls(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     @wamp.subscriber
@@ -109,7 +109,7 @@ def test_a_slow_subscriber_does_not_hold_up_calls(wamp: FlaskWAMP, peer: Autobah
     leave.set()
 
 
-def test_concurrency_gives_up_the_order(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_concurrency_does_not_keep_the_order(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     together = threading.Barrier(3)
     done = threading.Semaphore(0)
 
@@ -124,7 +124,7 @@ def test_concurrency_gives_up_the_order(wamp: FlaskWAMP, peer: AutobahnPeer) -> 
         assert done.acquire(timeout=PATIENCE)
 
 
-def test_two_functions_of_one_process_on_overlapping_topics_get_all(
+def test_two_functions_with_overlapping_topics_get_all_events(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     wamp.subscriber("com.example.tea")(lambda number: seen.put(("exact", number)))

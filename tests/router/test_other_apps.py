@@ -47,7 +47,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if "is registered by" in each.getMessage()]
 
 
-def test_two_workers_of_one_app_say_nothing_and_another_app_warns_once(
+def test_only_another_app_logs_a_warning(
     url: str, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     join_as(make_app, "shop", url)
@@ -67,7 +67,7 @@ def test_the_meta_api_names_the_app(url: str, make_app: MakeApp) -> None:
     assert details["authextra"]["flask_wamp"] == {"app": "shop"}
 
 
-def test_without_permission_it_is_silent(
+def test_there_is_no_warning_without_permission(
     historian: DevRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = historian.rawsocket_url
@@ -84,7 +84,7 @@ ACCESS = {
 }
 
 
-def test_without_permission_it_is_silent_with_principals(
+def test_there_is_no_warning_without_permission_with_principals(
     tmp_path: Path, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "access.json").write_text(json.dumps(ACCESS))

@@ -84,7 +84,7 @@ class Quick:
         ("rawsocket+msgpack", "threads", 5_000, 1_000),
     ],
 )
-def test_surplus_calls_are_refused_and_others_served(
+def test_only_calls_over_the_limit_are_refused(
     pinging: DevRouter, asker: AutobahnPeer, transport: str, kind: str, calls: int, pending: int
 ) -> None:
     url = pinging.url if transport.startswith("ws") else pinging.rawsocket_url
@@ -168,7 +168,7 @@ def test_publishing_faster_than_the_router_reads(
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
-def test_huge_results_do_not_pile_up(
+def test_large_results_do_not_accumulate(
     pinging: DevRouter, asker: AutobahnPeer, on_crossbar: bool, kind: str
 ) -> None:
     """64 of 4 MB at once: what handlers hold is there, little more."""
@@ -193,7 +193,7 @@ WRITERS = 4
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
-def test_publications_a_router_does_not_read_fill_no_memory(kind: str) -> None:
+def test_publications_that_a_router_does_not_read_are_limited(kind: str) -> None:
     """Handlers and views publish 52 MB; they wait, nothing else does, and all arrives in the end."""
     count = 100
     handlers = [f"handler{number}" for number in range(WRITERS)]
@@ -228,7 +228,7 @@ def test_publications_a_router_does_not_read_fill_no_memory(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
 @pytest.mark.parametrize(("size", "count"), [(1024, 20_000), (262_144, 400)])
-def test_results_a_router_does_not_read_fill_no_memory(kind: str, size: int, count: int) -> None:
+def test_results_that_a_router_does_not_read_are_limited(kind: str, size: int, count: int) -> None:
     """Handlers wait with results that are not taken; so their number bounds what is in line."""
     workers = 32
     config = {"WAMP_HEARTBEAT": STALLED, "WAMP_WORKERS": workers, "WAMP_MAX_PENDING": count}

@@ -54,9 +54,7 @@ def joined(
     )
 
 
-def test_the_json_provider_knows_what_is_sent(
-    app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer
-) -> None:
+def test_the_json_provider_converts_types(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     app.json = Provider(app)  # after init_app
     topic = peer.subscribe(f"{URI}.topic")
     peer.register(f"{URI}.echo")
@@ -102,7 +100,7 @@ def test_encoders_come_first(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) ->
     assert (result.args, result.kwargs) == ([["3.00", "EUR"]], {"colour": "dark"})
 
 
-def test_what_nobody_knows_is_refused(app: Flask, wamp: FlaskWAMP) -> None:
+def test_an_unknown_type_is_refused(app: Flask, wamp: FlaskWAMP) -> None:
     class Bare(JSONProvider):
         """Has no ``default``."""
 

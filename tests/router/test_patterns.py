@@ -56,7 +56,7 @@ def test_one_function_is_a_route_and_a_procedure(
     assert wamp.client.call(get) == {"id": 7, "verbose": False}
 
 
-def test_the_router_tells_the_real_procedure(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_the_router_sends_the_called_procedure(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     def real() -> str:
         return invocation.procedure
 
@@ -66,7 +66,7 @@ def test_the_router_tells_the_real_procedure(wamp: FlaskWAMP, peer: AutobahnPeer
         assert peer.call(f"com.example.{uri}").value == f"com.example.{uri}"
 
 
-def test_the_exact_one_comes_first_then_the_longest_prefix(
+def test_an_exact_procedure_comes_before_the_longest_prefix(
     wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     wamp.callee(".a.b")(lambda: "exact")
@@ -94,14 +94,14 @@ def test_autobahn_serves_a_wildcard(wamp: FlaskWAMP, peer: AutobahnPeer) -> None
     assert procedure.next().args == ["x"]
 
 
-def test_the_same_wildcard_of_somebody_else(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_the_same_wildcard_of_another_peer(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     peer.register("com.example..taken", options={"match": "wildcard"})
     with pytest.raises(ApplicationError) as raised:
         wamp.client.register(lambda x: x, ".<x>.taken", invoke="single")
     assert raised.value.uri == "wamp.error.procedure_already_exists"
 
 
-def test_a_pattern_is_there_again_after_a_reconnect(
+def test_a_pattern_is_registered_again_after_a_reconnect(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     _, wamp = join(wamp_router.rawsocket_url, WAMP_RECONNECT_MAX=0.1)
@@ -136,7 +136,7 @@ def test_events_of_a_pattern(
     assert seen.get(timeout=PATIENCE) == ("com.example.8.sold", 8, 3)
 
 
-def test_autobahn_hears_what_matches(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_autobahn_gets_matching_events(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     topic = peer.subscribe("com.example..sold", match="wildcard")
     with app.app_context():
         g.wampy.publish("com.example.7.sold", 1)

@@ -49,7 +49,7 @@ def next_of(seen: Seen, session_id: int) -> tuple[str, SessionInfo]:
             return what, session
 
 
-def test_autobahn_comes_and_goes(seen: Seen, wamp_router: DevRouter) -> None:
+def test_autobahn_joins_and_leaves(seen: Seen, wamp_router: DevRouter) -> None:
     with AutobahnPeer(wamp_router.rawsocket_url) as peer:
         what, session = next_of(seen, peer.session_id)
         assert (what, session.authid, session.authrole) == ("joined", peer.authid, "anonymous")
@@ -66,7 +66,7 @@ def test_autobahn_is_killed(seen: Seen, wamp_router: DevRouter) -> None:
         assert (what, session.authid) == ("left", peer.authid)
 
 
-def test_who_was_here_before_leaves_as_what_the_event_says(
+def test_an_earlier_session_leaves_with_the_data_of_the_event(
     wamp: FlaskWAMP, wamp_router: DevRouter, on_crossbar: bool
 ) -> None:
     seen: Seen = queue.Queue()
@@ -104,7 +104,7 @@ def test_a_cookie_is_not_kept(
             assert headers is None  # the built-in router shows headers to nobody
 
 
-def test_a_role_that_may_not_know(
+def test_a_role_without_the_right(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], historian: DevRouter
 ) -> None:
     _, wamp = join(

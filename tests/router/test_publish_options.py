@@ -58,7 +58,7 @@ def clear(peer: AutobahnPeer, topic: str) -> None:
 
 @pytest.mark.parametrize("name", ELIGIBLE)
 @pytest.mark.parametrize("exclude_me", [True, False])
-def test_an_empty_list_is_nobody(
+def test_an_empty_eligible_list_selects_no_session(
     wamp: FlaskWAMP, peer: AutobahnPeer, news: Topic, name: str, exclude_me: bool
 ) -> None:
     own: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -73,7 +73,9 @@ def test_an_empty_list_is_nobody(
 
 
 @pytest.mark.parametrize("name", ELIGIBLE)
-def test_what_it_is_to_the_router(peer: AutobahnPeer, on_crossbar: bool, name: str) -> None:
+def test_the_routers_own_meaning_of_an_empty_eligible_list(
+    peer: AutobahnPeer, on_crossbar: bool, name: str
+) -> None:
     """Nobody, as the specification says. To Crossbar it is everybody: look at CallOptions.on_the_wire."""
     news = peer.subscribe(TOPIC)
     peer.publish(TOPIC, "?", options={name: [], "exclude_me": False})
@@ -81,7 +83,7 @@ def test_what_it_is_to_the_router(peer: AutobahnPeer, on_crossbar: bool, name: s
     assert until_end(lambda: news.next().value) == (["?", "end"] if on_crossbar else ["end"])
 
 
-def test_what_nobody_gets_is_not_retained_for_anybody(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
+def test_an_event_for_no_session_is_not_retained(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
     topic = f"{TOPIC}.nobody"
     client = wamp.client.with_options(retain=True, acknowledge=True)
     client.publish(topic, "for all")
@@ -104,7 +106,7 @@ def test_a_refusal_is_silent_unless_it_is_acknowledged(
     assert wamp.client.session_id == before
 
 
-def test_a_topic_that_is_forbidden(join: Join, node: Node) -> None:
+def test_a_forbidden_topic(join: Join, node: Node) -> None:
     app, wamp = join(node.pinging_url, WAMP_REALM=Node.DISCREET_REALM)
     client = wamp.client
     assert client.publish("com.forbidden.a") is None  # silent
@@ -126,7 +128,7 @@ def test_a_topic_that_is_forbidden(join: Join, node: Node) -> None:
 # Retained events.
 
 
-def test_the_last_one_is_retained(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
+def test_the_last_event_is_retained(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
     topic = f"{TOPIC}.last"
     for number in range(3):
         wamp.client.with_options(retain=True, acknowledge=True).publish(topic, number)
@@ -134,7 +136,7 @@ def test_the_last_one_is_retained(wamp: FlaskWAMP, other: AutobahnPeer) -> None:
     assert retained(other, topic) == 2
 
 
-def test_one_for_some_sessions_is_retained_for_them(
+def test_an_event_for_some_sessions_is_retained_for_them(
     wamp: FlaskWAMP, peer: AutobahnPeer, other: AutobahnPeer
 ) -> None:
     topic = f"{TOPIC}.some"
@@ -156,7 +158,7 @@ def test_one_for_some_sessions_is_retained_for_them(
     ],
     ids=str,
 )
-def test_one_that_the_router_would_give_to_everybody_is_refused(
+def test_an_event_that_the_router_would_retain_for_all_is_refused(
     wamp: FlaskWAMP, options: dict[str, t.Any]
 ) -> None:
     for client in (wamp.client.with_options(retain=True), wamp.client):
@@ -167,7 +169,7 @@ def test_one_that_the_router_would_give_to_everybody_is_refused(
     wamp.client.with_options(retain=True).with_options(**options, retain=False)
 
 
-def test_whom_the_router_gives_it(
+def test_receivers_of_a_retained_event(
     peer: AutobahnPeer, other: AutobahnPeer, on_crossbar: bool
 ) -> None:
     """Who was eligible, as the specification says. Crossbar gives it to everybody: see _NOT_RETAINED."""
@@ -178,7 +180,7 @@ def test_whom_the_router_gives_it(
 
 
 @pytest.mark.parametrize("how", ["decorator", "subscribe"])
-def test_a_subscriber_gets_what_autobahn_had_retained(
+def test_a_subscriber_gets_a_retained_event_of_autobahn(
     wamp: FlaskWAMP, peer: AutobahnPeer, how: str
 ) -> None:
     topic = f"{TOPIC}.{how}"

@@ -75,13 +75,15 @@ def test_wampys_options_are_options(wamp: FlaskWAMP, news: Topic) -> None:
     assert news.next().details["publication"] == publication
 
 
-def test_a_refused_publication_is_raised_where_it_is_acknowledged(wamp: FlaskWAMP) -> None:
+def test_a_refused_publication_raises_if_it_is_acknowledged(wamp: FlaskWAMP) -> None:
     with pytest.raises(ApplicationError) as raised:
         wamp.client.with_options(acknowledge=True).publish("wamp.session.on_join")
     assert raised.value.uri in ("wamp.error.invalid_uri", "wamp.error.not_authorized")
 
 
-def test_a_publisher_gets_its_own_event_only_if_it_wants_to(wamp: FlaskWAMP, news: Topic) -> None:
+def test_a_publisher_gets_its_own_event_only_with_exclude_me_off(
+    wamp: FlaskWAMP, news: Topic
+) -> None:
     seen: queue.SimpleQueue[int] = queue.SimpleQueue()
     wamp.subscriber(TOPIC)(lambda number: seen.put(number))
     own = wamp.client.with_options(exclude_me=False)
@@ -91,7 +93,7 @@ def test_a_publisher_gets_its_own_event_only_if_it_wants_to(wamp: FlaskWAMP, new
     assert [seen.get(timeout=PATIENCE) for _ in range(2)] == [1, 3]
 
 
-def test_exclude_and_eligible_choose_who_gets_it(
+def test_exclude_and_eligible_choose_receivers(
     wamp: FlaskWAMP, wamp_router: DevRouter, peer: AutobahnPeer, news: Topic
 ) -> None:
     with AutobahnPeer(wamp_router.url) as other:
@@ -118,7 +120,7 @@ def test_a_retained_event_waits_for_subscribers(wamp: FlaskWAMP, peer: AutobahnP
     assert event.details["retained"] is True
 
 
-def test_options_do_not_change_the_client_they_come_from(wamp: FlaskWAMP, news: Topic) -> None:
+def test_with_options_does_not_change_the_client(wamp: FlaskWAMP, news: Topic) -> None:
     acknowledging = wamp.client.with_options(acknowledge=True)
     assert acknowledging.with_options(exclude_me=False).publish(TOPIC) is not None
     assert acknowledging.with_options(acknowledge=False).publish(TOPIC) is None
@@ -147,12 +149,12 @@ def test_wrong_options_are_a_type_error(wamp: FlaskWAMP, options: dict[str, t.An
             wamp.client.publish(topic=TOPIC, options=options)
 
 
-def test_a_publish_without_a_topic_says_so(wamp: FlaskWAMP) -> None:
+def test_a_publication_without_a_topic_is_an_error(wamp: FlaskWAMP) -> None:
     with pytest.raises(TypeError, match="needs a topic"):
         wamp.client.publish(message="hello")
 
 
-def test_disclosure_is_asked_for_and_the_router_decides(
+def test_the_router_decides_about_requested_disclosure(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], node: Node
 ) -> None:
     _, wamp = join(node.pinging_url, WAMP_REALM=Node.DISCREET_REALM)

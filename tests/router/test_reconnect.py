@@ -122,7 +122,7 @@ def flood(wamp: FlaskWAMP) -> None:
     raise AssertionError("100 MB went to a router that reads nothing")
 
 
-def test_a_frozen_router_leaves_nobody_waiting(join: Join, router: Frozen) -> None:
+def test_a_frozen_router_leaves_no_call_waiting(join: Join, router: Frozen) -> None:
     config = {"WAMP_HEARTBEAT": HEARTBEAT, "WAMP_CONNECT_TIMEOUT": 0.3, "WAMP_CALL_TIMEOUT": 60}
     _, wamp = join(router.url, **config, **router.config)
     wamp.callee("com.example.here")(lambda: "here")
@@ -174,7 +174,7 @@ def test_stopping_does_not_wait_for_a_frozen_router(join: Join, router: Frozen) 
     assert {type(error) for error in sending.errors.values()} == {NotJoined}
 
 
-def test_it_is_back_as_soon_as_the_port_opens(make_app: MakeApp) -> None:
+def test_the_client_joins_as_soon_as_the_port_opens(make_app: MakeApp) -> None:
     port = free_port()
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}"))
     wamp.start()
@@ -189,7 +189,7 @@ def test_it_is_back_as_soon_as_the_port_opens(make_app: MakeApp) -> None:
     assert lag < 3.0  # 1 s, WAMP_RECONNECT_MAX, on a machine that has nothing else to do
 
 
-def test_many_processes_do_not_come_back_at_once() -> None:
+def test_many_processes_reconnect_at_different_times() -> None:
     settings: t.Any = types.SimpleNamespace(reconnect_min=0.05, reconnect_max=1.0)
     for attempts in (0, 1, 4, 5, 100, 100_000):
         longest = min(1.0, 0.05 * 2**attempts) if attempts < 100 else 1.0

@@ -117,9 +117,7 @@ def test_session_is_empty_writable_and_forgotten(app: Flask, wamp: FlaskWAMP) ->
     assert [wamp.client.call(URI) for _ in range(2)] == [[{}, "Ada"]] * 2
 
 
-def test_g_is_fresh_and_shared_with_hooks_and_request_functions(
-    app: Flask, wamp: FlaskWAMP
-) -> None:
+def test_g_is_new_and_shared_with_hooks_and_request_functions(app: Flask, wamp: FlaskWAMP) -> None:
     app.before_request(lambda: setattr(g, "seen", [*g.get("seen", []), "before_request"]))
     wamp.before_dispatch(lambda message: g.seen.append("before_dispatch"))
     wamp.callee(URI, request_context=True)(lambda: [*g.seen, g.wampy.realm])
@@ -127,16 +125,16 @@ def test_g_is_fresh_and_shared_with_hooks_and_request_functions(
     assert [wamp.client.call(URI) for _ in range(2)] == [expected] * 2
 
 
-def test_the_invocation_is_there_too(wamp: FlaskWAMP) -> None:
+def test_the_invocation_is_available_too(wamp: FlaskWAMP) -> None:
     assert answer(wamp, lambda: invocation.procedure) == URI
 
 
-def test_without_it_there_is_no_request(wamp: FlaskWAMP) -> None:
+def test_there_is_no_request_without_request_context(wamp: FlaskWAMP) -> None:
     wamp.callee(URI)(lambda: has_request_context())
     assert wamp.client.call(URI) is False
 
 
-def test_flask_login_sees_nobody(app: Flask, wamp: FlaskWAMP) -> None:
+def test_the_user_of_flask_login_is_anonymous(app: Flask, wamp: FlaskWAMP) -> None:
     app.secret_key = "secret"
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)

@@ -108,7 +108,7 @@ CALL_RESULTS: dict[str, tuple[CallResult, list[t.Any], dict[str, t.Any]]] = {
 
 
 @pytest.mark.parametrize(("value", "args", "kwargs"), CALL_RESULTS.values(), ids=CALL_RESULTS)
-def test_a_call_result_is_what_it_says(
+def test_a_call_result_becomes_args_and_kwargs(
     wamp: FlaskWAMP,
     peer: AutobahnPeer,
     value: CallResult,
@@ -255,7 +255,7 @@ class MoneyProvider(DefaultJSONProvider):
         return DefaultJSONProvider.default(value)
 
 
-def test_the_apps_json_provider_knows_its_own_types(
+def test_the_apps_json_provider_converts_types(
     app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     app.json = MoneyProvider(app)
@@ -278,7 +278,7 @@ def test_a_generator_sends_progressive_results(wamp: FlaskWAMP, peer: AutobahnPe
     assert [call.progress() for _ in range(3)] == [0, 1, 2]
 
 
-def test_a_generator_nobody_follows_returns_all_it_yielded(
+def test_a_generator_without_progress_returns_all_items(
     wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     @wamp.callee

@@ -45,7 +45,7 @@ def test_one_of_all_processes_runs_the_jobs(wamp_router: DevRouter) -> None:
         assert min(gaps(members)) > 0.1
 
 
-def test_every_process_runs_the_jobs_where_that_is_wanted(wamp_router: DevRouter) -> None:
+def test_every_process_runs_the_jobs_with_schedule_every(wamp_router: DevRouter) -> None:
     config = ("--config", '{"WAMP_SCHEDULE": "every"}')
     with Members(wamp_router.rawsocket_url, "--job", "0.2", *config) as members:
         pids = {member.pid for member in members.start(2)}
@@ -53,7 +53,7 @@ def test_every_process_runs_the_jobs_where_that_is_wanted(wamp_router: DevRouter
             members.wait(lambda pid=pid: len(members.said("ran", pid)) > 2)  # type: ignore[misc]
 
 
-def test_who_leaves_passes_on_when_the_jobs_are_due(wamp_router: DevRouter) -> None:
+def test_a_process_that_leaves_passes_on_the_next_runs(wamp_router: DevRouter) -> None:
     with Members(wamp_router.rawsocket_url, "--job", str(INTERVAL)) as members:
         members.start(2)
         for _ in range(3):

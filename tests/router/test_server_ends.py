@@ -34,7 +34,9 @@ WAITRESS = ["waitress", "--listen", "127.0.0.1:{port}", "shop:app"]
 @pytest.mark.parametrize(
     "command", [FLASK_RUN, [*FLASK_RUN, "--debug"], ["shop", "{port}"]], ids=["run", "debug", "app"]
 )
-def test_it_says_that_it_has_joined(serve: Serve, peer: AutobahnPeer, command: list[str]) -> None:
+def test_a_server_logs_that_it_has_joined(
+    serve: Serve, peer: AutobahnPeer, command: list[str]
+) -> None:
     with serve(*command) as server:
         server.workers(peer)
         line = " * WAMP: joined realm realm1 at tcp://127.0.0.1:"
@@ -42,7 +44,7 @@ def test_it_says_that_it_has_joined(serve: Serve, peer: AutobahnPeer, command: l
         assert ", 4 procedures and topics" in server.log
 
 
-def test_it_says_that_it_has_joined_again(
+def test_a_server_logs_that_it_has_joined_again(
     serve: Serve, make_wamp_router: MakeRouter, tmp_path: Path
 ) -> None:
     router = make_wamp_router()
@@ -54,7 +56,7 @@ def test_it_says_that_it_has_joined_again(
     router.stop()
 
 
-def test_it_says_it_once_where_logging_says_it(serve: Serve, peer: AutobahnPeer) -> None:
+def test_gunicorn_does_not_print_the_join(serve: Serve, peer: AutobahnPeer) -> None:
     with serve(*GUNICORN) as server:  # no terminal of a developer's
         server.workers(peer)
         assert "* WAMP" not in server.log

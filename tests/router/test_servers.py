@@ -113,7 +113,7 @@ def test_a_script_that_starts_it(serve: Serve, peer: AutobahnPeer) -> None:
     [["-m", "flask", "--app", "shop", "routes"], ["-c", "import shop"]],
     ids=["another command", "an import"],
 )
-def test_nothing_joins_where_nothing_is_served(
+def test_commands_that_serve_nothing_do_not_join(
     wamp_router: DevRouter, peer: AutobahnPeer, command: list[str]
 ) -> None:
     joins = peer.subscribe("wamp.session.on_join")

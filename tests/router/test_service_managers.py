@@ -49,7 +49,7 @@ def systemd(tmp_path: Path) -> t.Iterator[Systemd]:
     systemd.close()
 
 
-def test_systemd_is_told_of_start_reload_and_stop(
+def test_systemd_is_notified_of_start_reload_and_stop(
     serve: Serve, peer: AutobahnPeer, systemd: Systemd
 ) -> None:
     with serve(*WORKER, "--workers", "2", NOTIFY_SOCKET=str(systemd.path)) as server:
@@ -64,7 +64,7 @@ def test_systemd_is_told_of_start_reload_and_stop(
         assert server.process.wait(20) == 0
 
 
-def test_a_systemd_that_does_not_listen_is_no_error(
+def test_a_missing_systemd_socket_is_not_an_error(
     serve: Serve, peer: AutobahnPeer, tmp_path: Path
 ) -> None:
     with serve(*WORKER, NOTIFY_SOCKET=str(tmp_path / "nobody")) as server:
@@ -84,7 +84,7 @@ def snippet(language: str, page: Path = DEPLOYING) -> str:
 
 
 @pytest.mark.parametrize(("page", "command"), [("deploying", "flask"), ("router", "gunicorn")])
-def test_the_unit_is_one(tmp_path: Path, page: str, command: str) -> None:
+def test_the_unit_is_valid(tmp_path: Path, page: str, command: str) -> None:
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed")
@@ -124,7 +124,7 @@ def test_the_first_process_of_a_container_drains(
         eventually(lambda: callees(peer) == 0)
 
 
-def test_the_commands_of_the_dockerfile_are_understood(serve: Serve) -> None:
+def test_the_commands_of_the_dockerfile_exist(serve: Serve) -> None:
     commands = [
         json.loads(line.partition("CMD ")[2])
         for line in snippet("docker").splitlines()

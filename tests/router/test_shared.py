@@ -141,7 +141,7 @@ def test_single(
     ("present", "late"),
     [(a, b) for a, b in itertools.permutations(INVOKES, 2) if "first" in (a, b)],
 )
-def test_another_policy_is_refused_and_seen(
+def test_another_policy_is_refused_and_shown_in_health(
     share: Share, theirs: AutobahnPeer, refusals: list[t.Any], present: str, late: str
 ) -> None:
     theirs.register(URI, "give", given=[["theirs"], {}], options={"invoke": present})
@@ -210,7 +210,7 @@ def test_concurrency_is_enforced_here(
 
 
 @pytest.mark.parametrize("invoke", INVOKES)
-def test_force_reregister_takes_what_is_not_shared(
+def test_force_reregister_takes_over_a_procedure_that_is_not_shared(
     share: Share, theirs: AutobahnPeer, peer: AutobahnPeer, invoke: str
 ) -> None:
     theirs.register(URI, "give", given=[["theirs"], {}])
@@ -219,7 +219,7 @@ def test_force_reregister_takes_what_is_not_shared(
     assert not refused(ours)
 
 
-def test_force_reregister_takes_what_one_shares_in_another_way(
+def test_force_reregister_takes_over_from_one_callee_with_another_policy(
     share: Share, theirs: AutobahnPeer, peer: AutobahnPeer
 ) -> None:
     theirs.register(URI, "give", given=[["theirs"], {}], options={"invoke": "roundrobin"})
@@ -227,14 +227,14 @@ def test_force_reregister_takes_what_one_shares_in_another_way(
     assert who(peer, 3) == ["ours"] * 3
 
 
-def test_workers_that_all_force_go_on_sharing(share: Share, peer: AutobahnPeer) -> None:
+def test_workers_that_all_use_force_keep_sharing(share: Share, peer: AutobahnPeer) -> None:
     for name in ("a", "b", "c"):
         share(name, force_reregister=True)
     assert sorted(who(peer, 3)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("may_ask", [True, False])
-def test_force_reregister_takes_nothing_from_several(
+def test_force_reregister_takes_over_nothing_from_several_callees(
     join: Join,
     wamp_router: DevRouter,
     share: Share,
@@ -265,7 +265,7 @@ def test_force_reregister_takes_nothing_from_several(
     assert shared[0].client.registration_map == {}
 
 
-def test_when_a_callee_dies_the_others_go_on(
+def test_the_other_callees_continue_when_one_is_killed(
     share: Share, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     share("ours")

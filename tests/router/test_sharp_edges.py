@@ -172,7 +172,7 @@ def ask_for(client: Client, uri: str, match: str) -> None:
         client.unsubscribe(uri, match)
 
 
-def test_what_is_reserved_is_refused_by_the_router(client: Client, other: Client) -> None:
+def test_the_router_refuses_reserved_uris(client: Client, other: Client) -> None:
     with unharmed(client):
         with pytest.raises(ApplicationError, match=r"wamp\.error\.invalid_uri"):
             client.register(lambda: None, "wamp.mine")
@@ -235,7 +235,7 @@ def test_bad_messages_of_wampy(client: Client, other: Client) -> None:
             client.send_message(types.SimpleNamespace(message=message))
 
 
-def test_options_of_publish_that_are_no_dictionary(client: Client, other: Client) -> None:
+def test_options_of_publish_that_are_not_a_dictionary(client: Client, other: Client) -> None:
     with unharmed(client), pytest.raises(TypeError, match="must be a dictionary"):
         client.publish(topic="com.example.x", options=5)
 
@@ -384,7 +384,7 @@ RAW: dict[str, tuple[list[t.Any], t.Any]] = {
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "cbor"])
-def test_what_other_peers_may_send_does_no_harm(
+def test_unusual_payloads_of_other_peers_do_no_harm(
     wamp: FlaskWAMP,
     client: Client,
     other: Client,
@@ -406,7 +406,7 @@ def test_what_other_peers_may_send_does_no_harm(
                 pass
 
 
-def test_nan_of_another_peer_is_an_argument_as_any_other(
+def test_nan_of_another_peer_is_an_ordinary_argument(
     wamp: FlaskWAMP, client: Client, other: Client, on_crossbar: bool
 ) -> None:
     # JSON has no NaN. Crossbar sends one in it nevertheless, which a browser cannot read; the built-in router
@@ -445,7 +445,7 @@ def stubborn(
     return client, release
 
 
-def test_a_call_nobody_answers_ends_here_and_its_late_answer_is_dropped(
+def test_the_late_answer_of_a_timed_out_call_is_dropped(
     client: Client,
     other: Client,
     stubborn: tuple[Client, threading.Event],
@@ -465,7 +465,7 @@ def test_a_call_nobody_answers_ends_here_and_its_late_answer_is_dropped(
     assert all("request_id=" in each for each in said)
 
 
-def test_a_result_that_the_router_cannot_pass_on(client: Client, other: Client) -> None:
+def test_a_result_that_the_router_cannot_forward(client: Client, other: Client) -> None:
     """Crossbar drops a CBOR date for a caller that has another serializer; with CBOR, we refuse it."""
 
     def give(work: ActiveMessage) -> Outcome:
@@ -504,7 +504,7 @@ KILLS: dict[str, t.Callable[[AutobahnPeer, dict[str, t.Any]], object]] = {
 
 
 @pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS)
-def test_a_session_that_is_killed_comes_back_with_everything(
+def test_a_killed_session_is_restored_completely(
     wamp: FlaskWAMP,
     client: Client,
     peer: AutobahnPeer,
@@ -600,9 +600,7 @@ ALLOWED = (WAMPError, TypeError, ValueError)
     suppress_health_check=list(HealthCheck),
 )
 @given(st.data())
-def test_anything_at_all(
-    wamp: FlaskWAMP, client: Client, other: Client, data: st.DataObject
-) -> None:
+def test_any_payload(wamp: FlaskWAMP, client: Client, other: Client, data: st.DataObject) -> None:
     given_value: list[t.Any] = wamp.__dict__.setdefault("_given_in_test", [])
     if not given_value:
         given_value.append(None)

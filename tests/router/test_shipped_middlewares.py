@@ -73,7 +73,7 @@ def test_timeout_answers_at_the_deadline(
     assert [r.levelname for r in caplog.records if expected in r.getMessage()] == ["WARNING"]
 
 
-def test_timeout_is_configured_and_left_out_by_name(wamp: FlaskWAMP) -> None:
+def test_timeout_is_configured_and_disabled_by_name(wamp: FlaskWAMP) -> None:
     wamp.middleware(Timeout(0.1))
     pause = threading.Event()
 
@@ -199,7 +199,7 @@ def test_rate_limit(join: Join, wamp_router: DevRouter, wamp: FlaskWAMP, per: st
     assert refused == [False, False, False, True]
 
 
-def test_rate_limit_lets_pass_again(wamp: FlaskWAMP) -> None:
+def test_rate_limit_ends_after_its_period(wamp: FlaskWAMP) -> None:
     wamp.callee("com.example.one", middlewares=[RateLimit(1, 0.2)])(lambda: None)
     assert [too_many(wamp, "com.example.one") for _ in range(2)] == [False, True]
     eventually(lambda: not too_many(wamp, "com.example.one"))
@@ -230,6 +230,6 @@ def test_rate_limit_forgets_callers_it_has_not_seen_for_long(
 @pytest.mark.parametrize(
     "options", [{"limit": 0}, {"limit": 1, "period": 0}, {"limit": 1, "per": "realm"}]
 )
-def test_rate_limit_refuses_what_makes_no_sense(options: dict[str, t.Any]) -> None:
+def test_rate_limit_refuses_invalid_arguments(options: dict[str, t.Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         RateLimit(**options)

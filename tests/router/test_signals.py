@@ -141,7 +141,7 @@ def _add_endless(wamp: FlaskWAMP) -> None:
 DISPATCH = ("dispatch_started", "dispatch_finished", "dispatch_failed")
 
 
-def test_a_call_that_ends_well(app: Flask, wamp: FlaskWAMP, listen: t.Any, notes: Notes) -> None:
+def test_a_call_that_succeeds(app: Flask, wamp: FlaskWAMP, listen: t.Any, notes: Notes) -> None:
     listen(*DISPATCH)
     wamp.callee("com.example.square")(lambda x: x * x)
     wamp.client.call("com.example.square", 3)
@@ -177,7 +177,7 @@ def test_a_call_that_returns_an_error(wamp: FlaskWAMP, listen: t.Any, notes: Not
     assert notes.rest == []
 
 
-def test_an_error_that_was_handled_ends_well(wamp: FlaskWAMP, listen: t.Any, notes: Notes) -> None:
+def test_a_handled_error_counts_as_success(wamp: FlaskWAMP, listen: t.Any, notes: Notes) -> None:
     listen("dispatch_finished", "dispatch_failed")
     wamp.errorhandler(ZeroDivisionError)(lambda error: "much")
     wamp.callee("com.example.fail")(lambda: 1 / 0)
@@ -254,7 +254,7 @@ def test_event_dropped_counts(
 # Receivers.
 
 
-def test_a_receiver_that_raises_changes_nothing(
+def test_a_receiver_that_raises_has_no_effect(
     app: Flask,
     wamp: FlaskWAMP,
     listen: t.Any,

@@ -94,7 +94,7 @@ def test_just_under_the_limit(limited: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert news.next().value == sent(JUST_UNDER)
 
 
-def test_just_over_the_limit_is_refused_and_the_session_lives_on(
+def test_a_message_just_over_the_limit_is_refused_and_the_session_stays(
     limited: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     peer.register("com.shop.echo")
@@ -137,7 +137,7 @@ def test_an_error_over_the_limit_is_another_error(limited: FlaskWAMP, peer: Auto
 
 
 @pytest.mark.parametrize("size", [JUST_OVER, 5_000_000])
-def test_a_call_over_the_limit_is_refused_and_the_session_lives_on(
+def test_a_call_over_the_limit_is_refused_and_the_session_stays(
     limited: FlaskWAMP, peer: AutobahnPeer, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
     limited.callee("com.example.size")(lambda data: len(data))

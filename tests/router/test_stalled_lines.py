@@ -21,7 +21,7 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 @pytest.mark.parametrize("attribute", ["url", "rawsocket_url"])
-def test_what_cannot_be_sent_ends_with_the_heartbeat_though_events_still_come(
+def test_a_send_that_blocks_ends_with_the_heartbeat_even_while_events_arrive(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, attribute: str
 ) -> None:
     proxy = Proxy(getattr(wamp_router, attribute))

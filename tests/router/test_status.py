@@ -35,7 +35,7 @@ def another(make_app: MakeApp, wamp_router: DevRouter) -> Flask:
     return app
 
 
-def test_it_tells_how_many_serve_what(
+def test_status_shows_the_number_of_callees(
     joined: tuple[Flask, FlaskWAMP], another: Flask, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
     joins = peer.subscribe("wamp.session.on_join")
@@ -55,7 +55,7 @@ def test_it_tells_how_many_serve_what(
     assert not another.extensions["wamp"].client.joined
 
 
-def test_a_procedure_that_nobody_serves_is_an_error(another: Flask, peer: AutobahnPeer) -> None:
+def test_a_procedure_without_callees_is_an_error(another: Flask, peer: AutobahnPeer) -> None:
     peer.register("com.example.add", options={"invoke": "roundrobin"})
     result = another.test_cli_runner().invoke(commands, ["status"])
     assert "     1 callee   com.example.add\n" in result.output
@@ -64,7 +64,7 @@ def test_a_procedure_that_nobody_serves_is_an_error(another: Flask, peer: Autoba
     assert result.exit_code == 1
 
 
-def test_a_router_that_is_not_there_is_one_line(
+def test_a_missing_router_is_a_one_line_error(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"tcp://joe:secret@127.0.0.1:{free_port()}"
@@ -80,7 +80,7 @@ def test_a_router_that_is_not_there_is_one_line(
     assert not caplog.records
 
 
-def test_an_app_without_the_extension_is_one_line() -> None:
+def test_an_app_without_the_extension_is_a_one_line_error() -> None:
     result = Flask("bare").test_cli_runner().invoke(commands, ["status"])
     assert result.output == (
         "Error: this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)\n"
@@ -88,7 +88,7 @@ def test_an_app_without_the_extension_is_one_line() -> None:
     assert result.exit_code == 1
 
 
-def test_a_realm_that_is_not_there_is_one_line(make_app: MakeApp, wamp_router: DevRouter) -> None:
+def test_a_missing_realm_is_a_one_line_error(make_app: MakeApp, wamp_router: DevRouter) -> None:
     app = make_app(WAMP_ROUTER_URL=wamp_router.rawsocket_url, WAMP_REALM="nowhere")
     declare(app)
     result = app.test_cli_runner().invoke(commands, ["status"])

@@ -33,7 +33,7 @@ def _process(url: str, role: str, kind: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
-def test_a_slow_consumer_stays_within_its_bound(wamp_router: DevRouter, kind: str) -> None:
+def test_a_slow_consumer_stays_within_its_limit(wamp_router: DevRouter, kind: str) -> None:
     if kind == "gevent":
         pytest.importorskip("gevent")
     url = wamp_router.rawsocket_url

@@ -68,7 +68,7 @@ def test_a_remote_generator_is_relayed_and_closed(app: Flask, closed: threading.
     assert closed.wait(PATIENCE)
 
 
-def test_what_relays_over_http_relays_over_wamp(
+def test_a_stream_relayed_over_http_is_relayed_over_wamp(
     app: Flask, wamp: FlaskWAMP, closed: threading.Event, peer: AutobahnPeer
 ) -> None:
     @app.get("/bare/<int:upto>")
@@ -97,7 +97,7 @@ def test_what_relays_over_http_relays_over_wamp(
     assert peer.call("com.example.unended").value == [1, 2]
 
 
-def test_what_is_no_callee_stays_as_it_is(app: Flask) -> None:
+def test_a_function_that_is_not_a_callee_is_not_changed(app: Flask) -> None:
     @app.get("/text")
     def text() -> t.Any:
         yield "a"

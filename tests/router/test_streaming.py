@@ -63,7 +63,7 @@ def test_autobahn_gets_what_a_generator_yields(line: FlaskWAMP, peer: AutobahnPe
     assert peer.call("com.example.count", 3).value == "end"
 
 
-def test_all_is_the_result_where_nobody_asked_for_progress(
+def test_the_result_contains_all_items_without_receive_progress(
     wamp: FlaskWAMP, peer: AutobahnPeer
 ) -> None:
     @wamp.callee
@@ -82,7 +82,7 @@ def test_a_stream_of_autobahn_results(line: FlaskWAMP, peer: AutobahnPeer) -> No
     assert list(stream) == []
 
 
-def test_a_last_none_only_says_that_it_is_over(wamp: FlaskWAMP) -> None:
+def test_a_final_none_is_not_an_item(wamp: FlaskWAMP) -> None:
     @wamp.callee
     def count(upto: int) -> t.Any:
         yield from range(upto)
@@ -96,7 +96,7 @@ def test_a_last_none_only_says_that_it_is_over(wamp: FlaskWAMP) -> None:
     assert list(wamp.client.stream("com.example.nothing")) == [None]
 
 
-def test_an_error_comes_after_what_was_yielded(wamp: FlaskWAMP) -> None:
+def test_an_error_follows_the_items(wamp: FlaskWAMP) -> None:
     @wamp.callee
     def broken() -> t.Any:
         yield 1
@@ -132,7 +132,7 @@ def test_a_silence_is_limited(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     procedure.interrupted()
 
 
-def test_a_slow_consumer_is_cut_off(
+def test_the_stream_of_a_slow_consumer_is_closed(
     join: t.Callable[..., tuple[Flask, FlaskWAMP]], wamp_router: DevRouter
 ) -> None:
     _, wamp = join(wamp_router.rawsocket_url, WAMP_EVENT_QUEUE=10)

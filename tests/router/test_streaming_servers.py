@@ -49,7 +49,7 @@ def leave(server: Served, path: str) -> None:
     assert b"application/x-ndjson" in come
 
 
-def test_a_client_that_goes_away(server: Served, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_a_client_that_disconnects(server: Served, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     closed = peer.subscribe("com.streams.closed")
     remote_closed = threading.Event()
 

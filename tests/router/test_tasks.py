@@ -82,7 +82,9 @@ def test_tasks_of_calls(server: Served, peer: AutobahnPeer, gate: Procedure) -> 
     gate.release()
 
 
-def test_tasks_of_requests_and_the_end(server: Served, peer: AutobahnPeer, gate: Procedure) -> None:
+def test_tasks_of_requests_and_of_the_stop(
+    server: Served, peer: AutobahnPeer, gate: Procedure
+) -> None:
     """Nothing but the task waits while it does, and the server's end waits for it."""
     tasks = []
     for executor in ("thread", "process"):
@@ -145,7 +147,7 @@ def test_a_task_of_an_event(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert told.get(timeout=PATIENCE) == ("com.example.hello", ["you"], peer.session_id)
 
 
-def test_stop_drains_tasks_before_it_leaves(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_stop_waits_for_tasks_before_leaving(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     gate = peer.register("com.example.gate", "hold")
     done = peer.subscribe("com.example.done")
 

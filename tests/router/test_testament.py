@@ -121,7 +121,7 @@ def test_a_forked_process_has_testaments_of_its_own(
     assert topics["gone"].is_quiet(), "the child has left its parent's testament"
 
 
-def test_each_session_of_a_process_leaves_one(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_each_session_of_a_process_has_a_testament(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     gone = peer.subscribe(GONE)
     wamp.client.testament(GONE, 1)
     for _ in range(2):
@@ -137,7 +137,7 @@ def test_each_session_of_a_process_leaves_one(wamp: FlaskWAMP, peer: AutobahnPee
     assert gone.is_quiet()
 
 
-def test_options_and_what_autobahn_does_the_same_way(
+def test_options_of_testaments_and_testaments_of_autobahn(
     wamp: FlaskWAMP, peer: AutobahnPeer, wamp_router: DevRouter
 ) -> None:
     gone = peer.subscribe(GONE)

@@ -43,14 +43,14 @@ def why_not_joined(make_app: MakeApp, url: str, **config: t.Any) -> str:
     return str(raised.value)
 
 
-def test_a_certificate_nobody_vouches_for_is_refused(make_app: MakeApp, url: str) -> None:
+def test_an_untrusted_certificate_is_refused(make_app: MakeApp, url: str) -> None:
     why = why_not_joined(make_app, url)
     assert url in why
     assert "certificate was refused: self-signed certificate" in why
     assert "set WAMP_TLS_CA" in why
 
 
-def test_another_authority_does_not_help(
+def test_a_certificate_of_another_authority_is_refused(
     make_app: MakeApp, url: str, tmp_path: pathlib.Path
 ) -> None:
     other = Certificate.make(tmp_path)
@@ -58,7 +58,7 @@ def test_another_authority_does_not_help(
     assert "certificate was refused" in why
 
 
-def test_the_name_in_the_certificate_counts(make_app: MakeApp, node: Node, url: str) -> None:
+def test_the_name_in_the_certificate_is_checked(make_app: MakeApp, node: Node, url: str) -> None:
     # It is for 127.0.0.1.
     other = url.replace("127.0.0.1", "localhost")
     why = why_not_joined(make_app, other, WAMP_TLS_CA=node.certificate.certificate)
@@ -68,7 +68,7 @@ def test_the_name_in_the_certificate_counts(make_app: MakeApp, node: Node, url: 
 
 
 @pytest.mark.parametrize("trust", ["ca", "anybody"])
-def test_with_trust_it_joins_and_serves(
+def test_the_client_joins_and_serves_with_a_trusted_certificate(
     join: Join, node: Node, secure_peer: AutobahnPeer, url: str, trust: str
 ) -> None:
     config: dict[str, t.Any] = {"WAMP_TLS_CA": node.certificate.certificate}
@@ -132,20 +132,20 @@ def test_events_over_tls_keep_their_order(
     assert seen == list(range(200))
 
 
-def test_tls_to_a_port_without_it(make_app: MakeApp) -> None:
+def test_tls_to_a_port_without_tls(make_app: MakeApp) -> None:
     with Impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         why = why_not_joined(make_app, f"wss://127.0.0.1:{server.port}/ws")
     assert "no TLS connection" in why
 
 
-def test_no_tls_to_a_port_with_it(make_app: MakeApp, node: Node) -> None:
+def test_no_tls_to_a_port_with_tls(make_app: MakeApp, node: Node) -> None:
     url = node.wss_url.replace("wss://", "ws://")
     why = why_not_joined(make_app, url, WAMP_CONNECT_TIMEOUT=1)
     assert "not a WebSocket router" in why or "closed" in why or "broke" in why
 
 
 @pytest.mark.parametrize("key", ["WAMP_TLS_CA", "WAMP_TLS_CERT"])
-def test_a_file_that_is_not_there_is_said_at_once(
+def test_a_missing_tls_file_is_an_error_at_once(
     make_app: MakeApp, node: Node, tmp_path: pathlib.Path, key: str
 ) -> None:
     with pytest.raises(ValueError, match=f"{key}.*No such file"):

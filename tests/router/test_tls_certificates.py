@@ -97,7 +97,7 @@ def test_a_bad_certificate_is_refused(
 
 
 @pytest.mark.parametrize("scheme", ["wss", "tls"])
-def test_the_right_certificate_is_taken(
+def test_a_valid_certificate_is_accepted(
     make_app: MakeApp, authority: Authority, scheme: str
 ) -> None:
     with TLSServer(authority.issue("router")) as server:
@@ -107,9 +107,7 @@ def test_the_right_certificate_is_taken(
 
 
 @pytest.mark.parametrize("scheme", ["wss", "tls"])
-def test_a_client_certificate_is_shown(
-    make_app: MakeApp, authority: Authority, scheme: str
-) -> None:
+def test_a_client_certificate_is_sent(make_app: MakeApp, authority: Authority, scheme: str) -> None:
     cert, key = authority.issue("shop")
     with TLSServer(authority.issue("router"), authority.path) as server:
         config = {"WAMP_TLS_CA": authority.path, "WAMP_TLS_CERT": cert, "WAMP_TLS_KEY": key}
@@ -119,7 +117,7 @@ def test_a_client_certificate_is_shown(
 
 @pytest.mark.parametrize("shown", ["none", "of another authority"])
 @pytest.mark.parametrize("scheme", ["wss", "tls"])
-def test_a_client_the_router_does_not_know_is_told_so(
+def test_the_error_of_an_unknown_client_certificate_says_so(
     make_app: MakeApp,
     authority: Authority,
     tmp_path: pathlib.Path,

@@ -64,7 +64,7 @@ def wamp(request: pytest.FixtureRequest, join: Join, wamp_router: DevRouter) -> 
     return join(getattr(wamp_router, transport), WAMP_SERIALIZERS=[serializer])[1]
 
 
-def test_a_call_to_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_a_call_from_autobahn(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     @wamp.callee(validate=False)
     def echo(*args: t.Any, **kwargs: t.Any) -> CallResult:
         return CallResult(*args, **kwargs)
@@ -74,7 +74,7 @@ def test_a_call_to_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert result.kwargs == KWARGS
 
 
-def test_a_call_from_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_a_call_to_autobahn(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     procedure = peer.register("com.shop.echo")
     result = wamp.client.call("com.shop.echo", *ARGS, **KWARGS)
     assert_same(list(result.args), ARGS)
@@ -82,7 +82,7 @@ def test_a_call_from_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert_same(procedure.next().args, ARGS)
 
 
-def test_an_event_to_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_an_event_from_autobahn(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
     @wamp.subscriber(validate=False)
@@ -95,7 +95,7 @@ def test_an_event_to_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert kwargs == KWARGS
 
 
-def test_an_event_from_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_an_event_to_autobahn(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     topic = peer.subscribe("com.shop.news")
     wamp.client.publish("com.shop.news", *ARGS, **KWARGS)
     event = topic.next()
@@ -103,7 +103,7 @@ def test_an_event_from_us(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     assert event.kwargs == KWARGS
 
 
-def test_an_error_both_ways(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
+def test_errors_in_both_directions(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
     payload = {"uri": "com.shop.sold_out", "args": ARGS, "kwargs": KWARGS}
     peer.register("com.shop.buy", "fail", error=payload)
 
@@ -120,7 +120,7 @@ def test_an_error_both_ways(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
 
 
 @pytest.mark.parametrize("names", [["json", "msgpack"], ["cbor", "json"]], ids="-".join)
-def test_the_router_takes_the_serializer_we_prefer(
+def test_the_router_chooses_the_preferred_serializer(
     join: Join, wamp_router: DevRouter, names: list[str]
 ) -> None:
     _, wamp = join(wamp_router.url, WAMP_SERIALIZERS=names)

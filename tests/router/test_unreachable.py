@@ -60,7 +60,7 @@ def far_url(
         line.cut()
 
 
-def test_an_unreachable_router_is_lost_and_found(
+def test_an_unreachable_router_is_lost_and_joined_again(
     join: Join, host: netns.Host, far_url: str, peer: AutobahnPeer
 ) -> None:
     config = {"WAMP_HEARTBEAT": 0.8, "WAMP_CONNECT_TIMEOUT": 0.5, "WAMP_CALL_TIMEOUT": 30}
@@ -86,7 +86,7 @@ def test_an_unreachable_router_is_lost_and_found(
 
 
 @pytest.mark.parametrize("form", ["ws://{}:8080/ws", "wss://{}:8080/ws", "tcp://{}:8080"])
-def test_stopping_does_not_wait_for_a_host_that_is_not_there(
+def test_stopping_does_not_wait_for_a_missing_host(
     make_app: MakeApp, host: netns.Host, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.drop()
@@ -103,7 +103,7 @@ def test_stopping_does_not_wait_for_a_host_that_is_not_there(
     assert caplog.text == ""
 
 
-def test_stopping_does_not_wait_for_a_host_that_has_vanished(
+def test_stopping_does_not_wait_for_an_unreachable_host(
     join: Join, host: netns.Host, far_url: str
 ) -> None:
     _, wamp = join(far_url, WAMP_HEARTBEAT=60, WAMP_DRAIN_TIMEOUT=0.5)

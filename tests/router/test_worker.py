@@ -36,7 +36,7 @@ def wait_for_line(server: Served, line: str, count: int = 1) -> None:
     assert server.log.count(line) >= count, server.log
 
 
-def test_it_says_when_it_is_ready_and_serves(serve: Serve, peer: AutobahnPeer) -> None:
+def test_the_worker_prints_that_it_is_ready_and_serves(serve: Serve, peer: AutobahnPeer) -> None:
     with serve(*WORKER) as server:
         wait_for_line(server, "1 worker ready\n")
         assert callees(peer) == 1
@@ -51,7 +51,7 @@ def test_it_says_when_it_is_ready_and_serves(serve: Serve, peer: AutobahnPeer) -
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_it_drains(serve: Serve, peer: AutobahnPeer, signum: signal.Signals) -> None:
+def test_the_worker_drains(serve: Serve, peer: AutobahnPeer, signum: signal.Signals) -> None:
     napping = peer.subscribe("com.shop.napping")
     with serve(*WORKER) as server:
         server.workers(peer)
@@ -107,7 +107,7 @@ def test_a_restart_that_fails_leaves_the_old_ones(
         assert callees(peer) == 1
 
 
-def test_workers_are_patched_before_anything_else(serve: Serve, peer: AutobahnPeer) -> None:
+def test_workers_are_patched_before_other_imports(serve: Serve, peer: AutobahnPeer) -> None:
     pytest.importorskip("gevent")
     with serve(*WORKER, "--gevent") as server:
         (who,) = server.workers(peer)
@@ -119,7 +119,7 @@ def test_workers_are_patched_before_anything_else(serve: Serve, peer: AutobahnPe
         assert "Traceback" not in server.log
 
 
-def test_it_serves_http_too(serve: Serve, peer: AutobahnPeer) -> None:
+def test_the_worker_serves_http_too(serve: Serve, peer: AutobahnPeer) -> None:
     pytest.importorskip("gevent")
     with serve(*WORKER, "--gevent", "--http", ":{port}", "--workers", "2") as server:
         pids = {who["pid"] for who in server.workers(peer, 2)}
@@ -130,7 +130,9 @@ def test_it_serves_http_too(serve: Serve, peer: AutobahnPeer) -> None:
         assert "Traceback" not in server.log
 
 
-def test_it_restarts_when_a_file_changes(serve: Serve, peer: AutobahnPeer, tmp_path: Path) -> None:
+def test_the_worker_restarts_when_a_file_changes(
+    serve: Serve, peer: AutobahnPeer, tmp_path: Path
+) -> None:
     extra = tmp_path / "extra.py"
     extra.write_text("from shop import app, wamp\n@wamp.callee\ndef version():\n    return 1\n")
     command = ["flask", "--app", str(extra), "wamp", "worker", "--reload"]
@@ -150,7 +152,7 @@ def test_it_restarts_when_a_file_changes(serve: Serve, peer: AutobahnPeer, tmp_p
         assert "extra.py has changed" in server.log
 
 
-def test_nothing_is_left_when_it_is_killed(serve: Serve, peer: AutobahnPeer) -> None:
+def test_no_process_is_left_when_the_worker_is_killed(serve: Serve, peer: AutobahnPeer) -> None:
     with serve(*WORKER, "--workers", "2") as server:
         workers = server.workers(peer, 2)
         server.process.kill()
@@ -181,14 +183,14 @@ def is_alive(pid: int) -> bool:
         (["--workers", "0"], "Error: Invalid value for '--workers': 0 is not in the range x>=1."),
     ],
 )
-def test_a_mistake_is_one_clear_line(serve: Serve, options: list[str], line: str) -> None:
+def test_a_mistake_is_a_one_line_error(serve: Serve, options: list[str], line: str) -> None:
     with serve(*WORKER, *options) as server:
         assert server.process.wait(30) != 0
         assert line in server.log
         assert "Traceback" not in server.log
 
 
-def test_a_port_in_use_is_one_clear_line(serve: Serve) -> None:
+def test_a_port_in_use_is_a_one_line_error(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f":{taken.getsockname()[1]}"
         with serve(*WORKER, "--gevent", "--http", address) as server:
@@ -197,21 +199,21 @@ def test_a_port_in_use_is_one_clear_line(serve: Serve) -> None:
             assert len(server.log.splitlines()) == 1
 
 
-def test_an_app_without_the_extension_is_one_clear_line(serve: Serve, tmp_path: Path) -> None:
+def test_an_app_without_the_extension_is_a_one_line_error(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "bare.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
     with serve("flask", "--app", str(tmp_path / "bare.py"), "wamp", "worker") as server:
         assert server.process.wait(30) == 1
         assert server.log == "Error: this app has no FlaskWAMP. Create one: wamp = FlaskWAMP(app)\n"
 
 
-def test_an_app_that_cannot_be_imported_is_not_tried_again(serve: Serve) -> None:
+def test_an_app_that_cannot_be_imported_is_not_restarted(serve: Serve) -> None:
     with serve("flask", "--app", "no_such_module", "wamp", "worker") as server:
         assert server.process.wait(30) == 1
         assert "Could not import 'no_such_module'." in server.log
         assert "Traceback" not in server.log
 
 
-def test_it_waits_for_a_router_that_is_not_there_yet(serve: Serve) -> None:
+def test_the_worker_waits_for_a_router_that_starts_later(serve: Serve) -> None:
     nobody = f"tcp://127.0.0.1:{free_port()}"
     with serve(*WORKER, SHOP_ROUTER_URL=nobody) as server:
         wait_for_line(server, "not joined to realm realm1 at")

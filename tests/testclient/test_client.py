@@ -12,7 +12,7 @@ from flask_wamp import ApplicationError, CallTimeout, FlaskWAMP
 from tests.testclient.conftest import Shop
 
 
-def test_an_event_that_a_post_has_caused_is_there(shop: Shop) -> None:
+def test_an_event_of_a_view_arrives(shop: Shop) -> None:
     with shop.wamp.test_client() as peer:
         inbox = peer.subscribe("com.shop.votes")
         shop.app.test_client().post("/vote/tea")
@@ -44,7 +44,7 @@ def test_an_inbox_counts_and_iterates_and_clears(shop: Shop) -> None:
         assert len(inbox) == 0
 
 
-def test_what_a_subscriber_publishes_is_there_when_the_app_has_settled(shop: Shop) -> None:
+def test_the_events_of_a_subscriber_arrive_before_settle_returns(shop: Shop) -> None:
     with shop.wamp.test_client() as peer:
         inbox = peer.subscribe(".relayed")
         for number in range(20):
@@ -53,14 +53,14 @@ def test_what_a_subscriber_publishes_is_there_when_the_app_has_settled(shop: Sho
         assert [event.args for event in inbox.all()] == [[str(number)] for number in range(20)]
 
 
-def test_background_tasks_have_run_when_the_app_has_settled(shop: Shop) -> None:
+def test_background_tasks_end_before_settle_returns(shop: Shop) -> None:
     with shop.wamp.test_client() as peer:
         inbox = peer.subscribe(".done")
         peer.call(".later", "tea")
         assert [event.args for event in inbox] == [["tea"]]
 
 
-def test_settling_names_what_still_runs(shop: Shop) -> None:
+def test_the_error_of_settle_names_what_is_still_running(shop: Shop) -> None:
     began, end = threading.Event(), threading.Event()
 
     @shop.wamp.callee(".wait")
@@ -134,7 +134,7 @@ def test_a_call_without_an_answer_says_what_is_running(shop: Shop) -> None:
         assert "The app has called: com.bank.price('tea') by com.shop.wait." in text
 
 
-def test_a_stub_that_was_not_called_says_what_was(shop: Shop) -> None:
+def test_the_error_of_a_stub_that_was_not_called_lists_other_calls(shop: Shop) -> None:
     with shop.wamp.test_client() as peer, peer.stub("com.bank.prices") as calls:
         shop.app.test_client().post("/buy/tea")
         with pytest.raises(IndexError) as caught:
@@ -155,7 +155,7 @@ def test_an_inbox_says_that_a_publisher_does_not_receive_its_own_events(shop: Sh
         assert inbox.get().args == [1]
 
 
-def test_an_unknown_procedure_is_answered_with_those_of_similar_names(shop: Shop) -> None:
+def test_the_error_of_an_unknown_procedure_suggests_similar_names(shop: Shop) -> None:
     with shop.wamp.test_client() as peer:
         with pytest.raises(ApplicationError) as caught:
             peer.call("com.shop.totals")
@@ -223,7 +223,7 @@ def test_an_empty_inbox_says_which_subscribers_have_failed(shop: Shop) -> None:
             inbox.get(timeout=0)
 
 
-def test_the_rights_of_others_hold(shop: Shop) -> None:
+def test_a_test_client_with_an_identity_has_only_its_rights(shop: Shop) -> None:
     with shop.wamp.test_client(authid="ann", authrole="member") as peer:
         assert peer.call(".total") == 0
         for forbidden in (
@@ -248,7 +248,7 @@ def test_a_role_without_a_right(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("identity", [{}, {"authid": "ann", "authrole": "member"}])
-def test_a_stub_stands_for_another_service(shop: Shop, identity: dict[str, str]) -> None:
+def test_a_stub_serves_a_procedure_of_another_service(shop: Shop, identity: dict[str, str]) -> None:
     http = shop.app.test_client()
     with shop.wamp.test_client(**identity) as peer:
         with peer.stub("com.bank.price", returns=3) as calls:
@@ -265,7 +265,7 @@ def test_a_stub_stands_for_another_service(shop: Shop, identity: dict[str, str])
             peer.call("com.bank.price", "jam")
 
 
-def test_a_stub_does_not_hide_what_the_app_registers(shop: Shop) -> None:
+def test_a_procedure_of_the_app_cannot_be_stubbed(shop: Shop) -> None:
     with (
         shop.wamp.test_client() as peer,
         pytest.raises(RuntimeError, match="cannot be stubbed: the app or a test client"),
@@ -280,7 +280,7 @@ def test_a_registered_function(shop: Shop) -> None:
         assert shop.app.test_client().post("/buy/tea").json == {"price": "TEA"}
 
 
-def test_what_the_app_sends_is_recorded(shop: Shop) -> None:
+def test_calls_and_publications_of_the_app_are_recorded(shop: Shop) -> None:
     http = shop.app.test_client()
     with shop.wamp.test_client() as peer, peer.stub("com.bank.price", returns=1):
         http.post("/vote/jam")

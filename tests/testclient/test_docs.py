@@ -74,7 +74,7 @@ def test_the_report_of_frozen_time(module: types.ModuleType) -> None:
     module.test_report()
 
 
-def test_the_text_of_an_error_is_the_one_in_the_tutorial(module: types.ModuleType) -> None:
+def test_the_texts_of_errors_are_those_in_the_tutorial(module: types.ModuleType) -> None:
     found = snippets()
     for each in ("shop.py", "test_total"):
         exec(compile(found[each], f"{PAGE}:{each}", "exec"), vars(module))

@@ -82,7 +82,7 @@ def test_no_thread_is_started(ran: Ran) -> None:
         assert set(threading.enumerate()) == before
 
 
-def test_all_that_a_test_client_does(ran: Ran) -> None:
+def test_all_methods_of_a_test_client(ran: Ran) -> None:
     http = ran.app.test_client()
     with ran.wamp.test_client(inline=True) as peer:
         assert peer.submit(".outer", 1).result(timeout=0) == 11
@@ -181,7 +181,7 @@ def test_the_exception_of_a_subscriber_reaches_the_test(ran: Ran) -> None:
         raise LookupError("what the test raises comes first")
 
 
-def test_what_ends_the_test_ends_it_in_a_handler_too(ran: Ran) -> None:
+def test_an_exception_that_ends_the_test_also_ends_it_in_a_handler(ran: Ran) -> None:
     @ran.wamp.callee(".interrupt")
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -236,7 +236,7 @@ def test_other_threads_may_call_meanwhile(ran: Ran) -> None:
     assert results == [11] * 8
 
 
-def test_an_app_that_runs_in_threads_is_started_anew(ran: Ran) -> None:
+def test_an_app_that_runs_in_threads_is_restarted(ran: Ran) -> None:
     with ran.app.app_context():
         assert g.wampy.call("com.shop.total") == 0
     assert set(ran.threads) != {threading.current_thread()}

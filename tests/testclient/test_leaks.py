@@ -62,7 +62,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("procedure", LEFT)
-def test_what_still_runs_at_the_end_is_named(slow: Slow, procedure: str) -> None:
+def test_the_error_names_what_is_still_running_at_the_end(slow: Slow, procedure: str) -> None:
     if procedure == ".wait" and is_monkey_patched():
         pytest.skip("a greenlet ends when its caller has gone")
     with (
@@ -73,7 +73,7 @@ def test_what_still_runs_at_the_end_is_named(slow: Slow, procedure: str) -> None
         assert slow.began.wait(30)
 
 
-def test_a_subscriber_that_still_runs_is_named(slow: Slow) -> None:
+def test_the_error_names_a_subscriber_that_is_still_running(slow: Slow) -> None:
     with (
         pytest.raises(LeftBehind, match=r"the handler of com\.shop\.news"),
         slow.wamp.test_client() as peer,
@@ -82,7 +82,7 @@ def test_a_subscriber_that_still_runs_is_named(slow: Slow) -> None:
         assert slow.began.wait(30)
 
 
-def test_the_error_of_the_test_comes_first(slow: Slow) -> None:
+def test_the_error_of_the_test_is_raised(slow: Slow) -> None:
     with (
         pytest.warns(LeftBehindWarning, match=r"com\.shop\.news"),
         pytest.raises(LookupError),
@@ -119,7 +119,7 @@ def test_apps_that_are_still_joined_are_stopped_and_named(slow: Slow) -> None:
     assert stop_left() == []
 
 
-def test_a_test_that_leaves_nothing_is_told_nothing(slow: Slow) -> None:
+def test_a_test_without_leftovers_gets_no_warning(slow: Slow) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with slow.wamp.test_client() as peer:

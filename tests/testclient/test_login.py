@@ -24,7 +24,7 @@ def make_app() -> tuple[Flask, FlaskWAMP]:
     return app, wamp
 
 
-def test_a_login_is_that_of_the_cookies() -> None:
+def test_login_joins_as_the_user_of_the_cookies() -> None:
     app, wamp = make_app()
 
     @app.post("/login/<name>")

@@ -61,7 +61,7 @@ def run(folder: Path, suite: str, *options: str, code: int = 0) -> str:
     return done.stdout
 
 
-def test_it_imports_nothing_of_the_package(tmp_path: Path) -> None:
+def test_the_plugin_imports_nothing_of_the_package(tmp_path: Path) -> None:
     suite = (
         "import sys\n"
         "def test(): assert not [n for n in sys.modules if n.partition('.')[0] in "
@@ -122,7 +122,7 @@ def test_of_many(for_many, n):
 """
 
 
-def test_a_test_that_leaves_an_app_joined_is_told_so(tmp_path: Path) -> None:
+def test_a_test_that_leaves_an_app_joined_gets_a_warning(tmp_path: Path) -> None:
     out = run(tmp_path, LEAKS, "-W", "default")
     assert "4 passed, 1 warning" in out
     assert "test_suite.py::test_left\n" in out

@@ -62,7 +62,7 @@ def make_project(**config: t.Any) -> Project:
     return Project(app, wamp, db, Item)
 
 
-def test_objects_of_the_test_are_seen_by_handlers() -> None:
+def test_handlers_see_objects_of_the_test() -> None:
     project = make_project(SQLALCHEMY_DATABASE_URI="sqlite:///:memory:")
     with project.app.app_context():
         assert isinstance(project.db.engine.pool, sa.pool.StaticPool)
@@ -146,7 +146,9 @@ def in_transaction(project: Project) -> t.Iterator[Project]:
 
 
 @pytest.mark.parametrize("name", ["tea", "jam"])
-def test_what_test_and_handlers_write_is_rolled_back(in_transaction: Project, name: str) -> None:
+def test_writes_of_the_test_and_of_handlers_are_rolled_back(
+    in_transaction: Project, name: str
+) -> None:
     app, wamp, db, Item = in_transaction
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Item)) == 0
@@ -158,7 +160,7 @@ def test_what_test_and_handlers_write_is_rolled_back(in_transaction: Project, na
         assert len(peer.call(".names")) == 4
 
 
-def test_nothing_of_it_has_stayed(project: Project) -> None:
+def test_no_write_of_the_previous_test_remains(project: Project) -> None:
     with project.app.app_context():
         assert project.db.session.scalars(sa.select(project.Item)).all() == []
 

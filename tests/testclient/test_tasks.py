@@ -33,7 +33,7 @@ def publish(text: str) -> None:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_what_a_task_publishes_arrives(wamp: FlaskWAMP, executor: str) -> None:
+def test_events_of_a_task_arrive(wamp: FlaskWAMP, executor: str) -> None:
     with wamp.test_client() as peer:
         done = peer.subscribe("com.shop.done")
         peer.call(".add", executor)

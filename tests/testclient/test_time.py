@@ -69,7 +69,7 @@ def make_shop(**config: t.Any) -> Shop:
 
 
 @pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
-def test_jobs_run_when_the_test_has_moved_the_time(freeze: Freeze, inline: bool) -> None:
+def test_jobs_run_after_the_test_has_moved_the_time(freeze: Freeze, inline: bool) -> None:
     with freeze("2030-01-01T05:00:00") as move:
         shop = make_shop()
         with shop.wamp.test_client(inline=inline) as peer:
@@ -125,7 +125,7 @@ def test_settling_ends_in_frozen_time(freeze: Freeze) -> None:
         shop.wamp.settle(30)
 
 
-def test_the_steady_clock_goes_on(freeze: Freeze) -> None:
+def test_the_monotonic_clock_is_not_frozen(freeze: Freeze) -> None:
     with freeze("2030-01-01") as move:
         before, real = monotonic(), time.get_clock_info("monotonic").monotonic
         threading.Event().wait(0.01)
