@@ -63,6 +63,11 @@ class Served:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
+    def restart(self) -> None:
+        """Stop the program, and start it again with an empty log."""
+        self.__exit__()
+        self.__enter__()
+
     def workers(self, peer: AutobahnPeer, count: int = 1) -> list[dict[str, t.Any]]:
         """What ``com.shop.who`` says in each of so many processes, once all serve."""
         found: dict[int, dict[str, t.Any]] = {}
