@@ -128,7 +128,7 @@ def test_an_invalid_pattern_is_refused_when_decorating(
 
     with pytest.raises(ValueError, match=why) as info:
         getattr(FlaskWAMP(), decorator)(pattern, **options)(get)
-    assert "test_patterns.test_what_is_no_pattern" in str(info.value)
+    assert "test_patterns.test_an_invalid_pattern_is_refused_when_decorating" in str(info.value)
 
 
 def test_a_pattern_of_one_part_is_refused(serve: Serve) -> None:
