@@ -9,11 +9,20 @@ if __name__ == "__main__" and sys.argv[1] == "pywsgi":
 
     monkey.patch_all()
 
+import os
+import time
 import typing as t
 
-from shop import app
+from shop import app, wamp
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import run_simple
+
+
+@wamp.callee
+def end(signum: int, seconds: float) -> float:
+    os.kill(os.getpid(), signum)
+    time.sleep(seconds)
+    return seconds
 
 
 def well(environ: t.Any, start_response: t.Any) -> list[bytes]:

@@ -54,11 +54,6 @@ def create_app() -> Flask:
         time.sleep(seconds)
         return seconds
 
-    @wamp.callee
-    def end(signum: int, seconds: float) -> float:
-        os.kill(os.getpid(), signum)
-        return nap(seconds)
-
     @app.post("/say/<text>")
     def say(text: str) -> str:
         g.wampy.publish("com.shop.said", text)
