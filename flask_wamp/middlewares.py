@@ -17,7 +17,7 @@ from ._text import get_logger
 from .concurrency.clock import monotonic
 from .concurrency.threads import is_time_limit, time_limit
 from .handlers.context import Invocation, Message
-from .handlers.hooks import Handle
+from .handlers.hooks import HandleMessage
 from .protocol import error_uris
 
 logger = get_logger("flask_wamp.middlewares")
@@ -37,7 +37,7 @@ class Timeout:
 
     duration: float
 
-    def __call__(self, next_: Handle, message: Message) -> t.Any:
+    def __call__(self, next_: HandleMessage, message: Message) -> t.Any:
         """Set the deadline and call the handler."""
         begun = monotonic()
         message.limit(self.duration)
@@ -121,7 +121,7 @@ class RateLimit:
         self._limit, self._period, self._per = limit, period, per
         self._buckets: dict[t.Any, tuple[float, float]] = {}
 
-    def __call__(self, next_: Handle, message: Message) -> t.Any:
+    def __call__(self, next_: HandleMessage, message: Message) -> t.Any:
         """Call the handler, or refuse the message."""
         if self._take(message.sender if self._per == "caller" else message.options["uri"]):
             return next_(message)

@@ -20,8 +20,8 @@ logger = get_logger("flask_wamp.dispatch")
 Before = t.Callable[[t.Any], t.Any]
 After = t.Callable[[t.Any, t.Any], t.Any]
 Teardown = t.Callable[[t.Any, "BaseException | None"], t.Any]
-Handle = t.Callable[[t.Any], t.Any]
-Middleware = t.Callable[[Handle, t.Any], t.Any]
+HandleMessage = t.Callable[[t.Any], t.Any]
+Middleware = t.Callable[[HandleMessage, t.Any], t.Any]
 ErrorHandler = t.Callable[[t.Any], t.Any]
 Sync = t.Callable[[t.Any], t.Any]
 
@@ -104,7 +104,7 @@ class Chain:
     """
 
     def __init__(
-        self, scopes: t.Sequence[Hooks], handler: Handle, middlewares: t.Any, sync: Sync
+        self, scopes: t.Sequence[Hooks], handler: HandleMessage, middlewares: t.Any, sync: Sync
     ) -> None:
         self.generation = Hooks.generation
         inward = list(scopes)
@@ -167,7 +167,7 @@ def _answered(handler: ErrorHandler, error: Exception) -> t.Any:
     return value
 
 
-def _wrapped(middleware: Middleware, next_: Handle) -> Handle:
+def _wrapped(middleware: Middleware, next_: HandleMessage) -> HandleMessage:
     return lambda message: middleware(next_, message)
 
 

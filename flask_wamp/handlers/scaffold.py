@@ -10,7 +10,7 @@ from ..protocol.meta_types import SessionInfo
 from .context import Event, Invocation
 from .groups import Group, Item, Items
 from .guarding import Guarding
-from .hooks import Handle, Hooks
+from .hooks import HandleMessage, Hooks
 from .marks import marked_members
 from .meta_events import join_spec, leave_spec
 from .registry import (
@@ -67,8 +67,8 @@ class HasTeardown(t.Protocol):
 
 MiddlewareT = t.TypeVar(
     "MiddlewareT",
-    bound=t.Callable[[Handle, Invocation], object]
-    | t.Callable[[Handle, Event], object]
+    bound=t.Callable[[HandleMessage, Invocation], object]
+    | t.Callable[[HandleMessage, Event], object]
     | HasBefore
     | HasAfter
     | HasTeardown,

@@ -11,8 +11,6 @@ import typing as t
 from ..protocol.identity import Identity
 from .later import Later
 
-Action = t.Literal["call", "register", "publish", "subscribe"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Decision:

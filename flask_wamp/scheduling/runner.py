@@ -1,9 +1,9 @@
-"""Running scheduled jobs: one thread for each app in each process.
+"""Runs scheduled jobs, on one thread for each app in each process.
 
-The thread waits until a job is due and hands it to a worker. If jobs run once for all processes, only the
-runner that holds the lease runs them. It tells the others when each job is due next, so that another process
-continues where it stopped: no job runs early, late or twice when the lease changes hands. Only a process that
-is killed in the moment in which it starts a job may not have said so; then the job runs again.
+The thread waits until a job is due, and submits it to a worker. If jobs run once for all processes, only the
+process that holds the lease runs them. It tells the others when each job is due next. So another process that
+takes over runs no job early, late or twice. There is one exception: if a process is killed at the moment in
+which it starts a job, the others may not know that, and the job runs again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .. import signals
 from .._text import get_logger
 from ..concurrency.pool import Pool
 from ..concurrency.threads import spawn
+from ..coordination.lease import LeaseState
 from ..coordination.signing import is_finite
 from ..exceptions import WAMPError
 from ..handlers import notify
@@ -33,40 +34,39 @@ from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = get_logger("flask_wamp.schedule")
 
-LeaseState = dict[str, object]
-
-#: Seconds after which a job counts as run that another process should have run, though it did not say so.
+#: Seconds after which an overdue job of another process is considered as run, even if that process did not
+#: say so.
 GRACE = 5.0
 
-#: Seconds, the longest time that another process may say is left until a job is due.
+#: The longest time, in seconds, until a job is due that is accepted from another process.
 MAX_REMAINING = 100 * 366 * 86400.0
 
-#: Seconds, the longest wait while a job is aligned to the clock, because the clock may be set meanwhile.
+#: The longest wait, in seconds, while a job is aligned to the clock, because the clock may be set meanwhile.
 MAX_WAIT = 30.0
 
 
 class JobLease(t.Protocol):
-    """What a runner needs of a :class:`.lease.Lease`."""
+    """The part of :class:`.lease.Lease` that a runner uses."""
 
     held_elsewhere: bool
-    """Whether another process holds it."""
+    """Whether another process holds the lease."""
 
     @property
     def held(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lease."""
 
     def share_state(self, state: LeaseState) -> None:
-        """Tell the other processes."""
+        """Send a state to the other processes."""
 
     def release(self) -> None:
-        """Release it for good."""
+        """Release the lease, and do not ask for it again."""
 
 
 class JobRunner:
     """Runs the jobs of one app in one process.
 
-    :param make_lease: Makes the lease that decides whether to run them; None to run them in any case.
-    :param owner: What stands for the app in :attr:`.Job.owners`.
+    :param make_lease: Makes the lease. Only its holder runs the jobs. None if each process runs them.
+    :param owner: The object that represents the app in :attr:`.Job.owners`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class JobRunner:
         self._app = app
         self._scheduler = scheduler
         self._pool = pool
-        # Two apps must not share when a job is due next: the second app has copies of the jobs.
+        # Each app has its own times for a job, so the second app has copies of the jobs.
         self._copies: dict[Job, Job] | None = {} if scheduler.runners else None
         self._running: set[Job] = set()
         self._lock = threading.Lock()
@@ -90,7 +90,7 @@ class JobRunner:
         self._stopping = False
         self._thread: threading.Thread | None = None
         for job in self._jobs():
-            if job.should_run:  # planned long ago, by a process that forked this one
+            if job.should_run:  # it was planned long ago, by the parent process
                 job._schedule_next_run()
         self._once = make_lease is not None
         self._lease: JobLease | None = None
@@ -110,29 +110,32 @@ class JobRunner:
 
     @property
     def _over(self) -> bool:
-        """Whether to end: it was stopped, or a fork has copied this greenlet. A fork copies no threads."""
+        """Whether to end.
+
+        The runner was stopped, or a fork has copied its greenlet. (Threads are not copied.)
+        """
         return self._stopping or os.getpid() != self.pid
 
     @property
     def _in_waiting(self) -> bool:
-        """Whether another process runs them."""
+        """Whether another process runs the jobs."""
         return self._lease is not None and self._lease.held_elsewhere
 
     def wake(self) -> None:
-        """Check what is due: there is a new job, or this process has got the lease."""
+        """Check which jobs are due. Called if there is a new job, or this process has acquired the lease."""
         with self._lock:
             if self._thread is None and self._own_jobs() and not self._stopping:
                 self._thread = spawn(self._run, "wamp-scheduler")
         self._bell.set()
 
     def joined(self, connection: object) -> None:
-        """Do nothing: the lease follows the sessions."""
+        """Do nothing. The lease follows the sessions."""
 
     def lost(self) -> None:
-        """Do nothing: the lease follows the sessions."""
+        """Do nothing. The lease follows the sessions."""
 
     def leave(self, deadline: float) -> None:
-        """Start no more jobs. Workers finish those that run."""
+        """Do not start more jobs. Workers finish the running jobs."""
         with self._lock:
             self._stopping = True
         self._bell.set()
@@ -167,7 +170,7 @@ class JobRunner:
 
     def _run_job(self, job: Job, original: Job) -> None:
         try:
-            result = job.run()  # type: ignore[no-untyped-call]  # hands it over, and plans anew
+            result = job.run()  # type: ignore[no-untyped-call]  # submits it, and plans it again
         except Exception:
             logger.exception("%s cannot be scheduled any more", job)
             result = schedule.CancelJob
@@ -177,13 +180,13 @@ class JobRunner:
             self._tell(original, job.remaining)
 
     def _pass_over(self) -> None:
-        """Plan overdue jobs again: the holder of the lease has run them, and could not say so."""
+        """Plan overdue jobs again. The holder of the lease has run them, but could not say so."""
         for job in self._jobs():
             if job.remaining < -GRACE:
                 job._schedule_next_run()
 
     def _delay(self) -> float | None:
-        """Return the seconds until there is something to do; None: wait for :meth:`wake`."""
+        """Return the seconds until there is something to do. None means to wait for :meth:`wake`."""
         jobs = self._jobs()
         in_charge = self.in_charge
         if not jobs or not (in_charge or self._in_waiting):
@@ -194,14 +197,14 @@ class JobRunner:
         return max(0.0, min(delay, threading.TIMEOUT_MAX))
 
     def _own_jobs(self) -> list[Job]:
-        """Return the jobs of this app, as the extension knows them."""
+        """Return the original jobs of this app."""
         return self._scheduler.jobs_of(self._owner)
 
     def _jobs(self) -> list[Job]:
         return list(self._by_original().values())
 
     def _by_original(self) -> dict[Job, Job]:
-        """Return the jobs of this runner, by the job that the extension knows."""
+        """Return the jobs of this runner by their originals."""
         jobs = self._own_jobs()
         if self._copies is None:
             return {job: job for job in jobs}
@@ -211,11 +214,11 @@ class JobRunner:
 
     # Jobs.
 
-    def hand_over(self, job: Job, function: Function) -> None:
-        """Have a worker run a job, unless the job is still running."""
+    def submit(self, job: Job, function: Function) -> None:
+        """Let a worker run a job, unless the job is still running."""
         with self._lock:
             if job in self._running:
-                logger.warning("%s is still running, and is not started again", job)
+                logger.warning("%s is still running, so it is not started again", job)
                 return
             self._running.add(job)
         if not self._pool.submit(functools.partial(self._work, job, function), force=True):
@@ -246,14 +249,15 @@ class JobRunner:
         self._tell(original, None)
         self._scheduler.cancel_job(original)
 
-    # What the processes of an app say to each other: in how many seconds each job is due; None: never.
+    # The state that the processes of an app share: the seconds until each job is due, or None for never.
 
     def _names(self) -> dict[str, Job]:
-        """Return the jobs that the extension knows, by names that are the same in all processes."""
+        """Return the original jobs by names that are the same in all processes."""
         count: collections.Counter[str] = collections.Counter()
         names = {}
         for original in self._own_jobs():
-            # A digest, because other sessions that may subscribe must not learn names of functions.
+            # A digest, because other sessions may be able to subscribe, and must not learn names of
+            # functions.
             name = f"{original.what}#{count[original.what]}".encode()
             names[hashlib.sha256(name).hexdigest()[:32]] = original
             count[original.what] += 1
@@ -271,7 +275,7 @@ class JobRunner:
                     self._lease.share_state({name: due})
 
     def _on_state(self, state: LeaseState) -> None:
-        """Take over what the process that runs the jobs has said."""
+        """Take over the times from the process that runs the jobs."""
         jobs = self._by_original()
         for name, original in self._names().items():
             due = state.get(name, ...)

@@ -1,4 +1,4 @@
-"""Scheduled jobs: ``wamp.schedule``, the whole API of the ``schedule`` library.
+"""Scheduled jobs: ``wamp.schedule``, with the API of the ``schedule`` library.
 
 The library decides when a job is due, and a :class:`.runner.JobRunner` in each process runs it.
 """
@@ -21,54 +21,54 @@ from ..handlers.coroutines import make_sync
 
 Function = t.Callable[..., t.Any]
 
-#: Seconds by which the clock may differ from the steady clock before ``next_run`` is corrected.
+#: Seconds by which the system clock may differ from the monotonic clock before ``next_run`` is corrected.
 _TOLERANCE = 0.05
 
 
 class JobRunnerInterface(t.Protocol):
-    """What runs the jobs of one app in one process."""
+    """The part of the runner that the scheduler uses. It runs the jobs of one app in one process."""
 
     pid: int
-    """The process."""
+    """The id of the process."""
 
-    def hand_over(self, job: Job, function: t.Callable[..., t.Any]) -> t.Any:
-        """Have a worker run a job's function."""
+    def submit(self, job: Job, function: t.Callable[..., t.Any]) -> t.Any:
+        """Let a worker run a job's function."""
 
     def wake(self) -> None:
-        """Look what is due."""
+        """Check which jobs are due."""
 
 
-#: The runner whose thread this is.
+#: The runner whose thread runs this code.
 current_runner: contextvars.ContextVar[JobRunnerInterface | None] = contextvars.ContextVar(
     "flask_wamp_runner", default=None
 )
 
 
 class Clock:
-    """What time it is."""
+    """The clocks of the system. Tests replace them."""
 
     def now(self) -> dt.datetime:
         """Return the local time. It can be set, and jumps when daylight saving time begins and ends."""
         return dt.datetime.now()
 
     def utc(self) -> float:
-        """Return the seconds since the epoch. They can be set, and do not jump."""
+        """Return the seconds since the epoch. This clock can be set, but has no daylight saving time."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return the seconds of the steady clock, which cannot be set."""
+        """Return the seconds of the monotonic clock, which cannot be set."""
         return monotonic()
 
 
 class Job(schedule.Job):
-    """A job whose times do not suffer from a clock that is set or jumps.
+    """A job that runs at the right time even if the system clock is set or jumps.
 
     =============================== ==================================================================
-    ``.minutes``, ``.hours``        An interval, measured by the steady clock.
-    ``.minute.at``, ``.hour.at``    Aligned to the clock, as often as that says: when daylight saving
-                                    time begins or ends, no run is left out and none is late.
-    ``.day.at``, ``.monday.at``     Local time. A time that a day does not have is late by the gap, and
-                                    one that it has twice is run at the first time.
+    ``.minutes``, ``.hours``        An interval, measured by the monotonic clock.
+    ``.minute.at``, ``.hour.at``    Aligned to the clock. When daylight saving time begins or ends, no
+                                    run is skipped, and none is late.
+    ``.day.at``, ``.monday.at``     Local time. If a day does not have this time, the run is late by the
+                                    gap. If a day has it twice, the job runs at the first time.
     =============================== ==================================================================
 
     :attr:`next_run` is local time, and follows the clock for those of the first two lines.
@@ -76,16 +76,16 @@ class Job(schedule.Job):
 
     scheduler: Scheduler
     owners: weakref.WeakSet[t.Any] | None = None
-    """What stands for the apps that run it; None: every app does."""
+    """The objects that represent the apps that run it. None means all apps."""
     is_shared = False
-    """Whether apps that are made later run it too."""
+    """Whether apps that are created later run it too."""
     _next_run: dt.datetime | None = None
     _due: float = 0.0
     _due_utc: float = 0.0
 
     @property
     def next_run(self) -> dt.datetime | None:
-        """When it is due."""
+        """When the job is due."""
         planned = self._next_run
         if planned is None or self._has_local_time:
             return planned
@@ -97,26 +97,26 @@ class Job(schedule.Job):
     def next_run(self, when: dt.datetime | None) -> None:
         self._next_run = when
         if when is not None:
-            # The base class plans from this moment, in local time: what it adds are seconds that pass.
+            # The base class adds an interval to the current local time, so the difference is the interval.
             seconds = (when - dt.datetime.now()).total_seconds()
             self._due = self.scheduler.clock.monotonic() + seconds
             self._due_utc = self.scheduler.clock.utc() + seconds
 
     @property
     def is_aligned(self) -> bool:
-        """Whether it is due at a point of the clock or of the calendar, not after an interval."""
+        """Whether the job is due at a time of the clock or calendar, and not after an interval."""
         return self.at_time is not None or self.start_day is not None
 
     @property
     def _has_local_time(self) -> bool:
-        """Whether it is due at a time of day or on a day of the week."""
+        """Whether the job is due at a time of day or on a day of the week."""
         return self.is_aligned and self.unit not in ("minutes", "hours")
 
     @property
     def remaining(self) -> float:
-        """Seconds until it is due; negative when it is late."""
+        """The seconds until the job is due. Negative if it is late."""
         clock = self.scheduler.clock
-        # A test may have moved the time that can be set: then the steady clock is no measure.
+        # A test may have moved the time, but it cannot move the monotonic clock.
         by_clock = self._has_local_time or self.scheduler.is_tested
         if self._next_run is not None and by_clock:
             return (self._next_run - clock.now()).total_seconds()
@@ -126,22 +126,22 @@ class Job(schedule.Job):
 
     @property
     def should_run(self) -> bool:
-        """Whether it is due."""
+        """Whether the job is due."""
         return self.remaining <= 0
 
     @property
     def what(self) -> str:
-        """What it is, the same in all processes of an app."""
+        """A description of the job that is the same in all processes of an app."""
         function = getattr(self.job_func, "func", None)
         name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
         when = (self.interval, self.latest, self.unit, self.start_day, self.at_time)
         return ":".join([name, *map(str, when)])
 
     def do(self, job_func: Function, *args: t.Any, **kwargs: t.Any) -> Job:
-        """Say which function to call, and begin to schedule it.
+        """Set the function to call, and start to schedule the job.
 
-        The function runs on a worker, in an app context, unless ``run_pending`` or ``run_all`` is called
-        by hand: then at once.
+        The function runs on a worker, in an app context. If you call ``run_pending`` or ``run_all`` yourself,
+        it runs at once.
         """
 
         @functools.wraps(job_func)
@@ -149,10 +149,10 @@ class Job(schedule.Job):
             function = functools.partial(job_func, *args, **kwargs)
             runner = current_runner.get()
             if runner is not None:
-                return runner.hand_over(self, function)
+                return runner.submit(self, function)
             return self.scheduler.call(function)
 
-        if not hasattr(job_func, "__name__"):  # what the base class shows
+        if not hasattr(job_func, "__name__"):  # the base class shows this name
             call.__name__ = repr(job_func)
         super().do(call, *args, **kwargs)
         self.scheduler.place(self, job_func)
@@ -161,28 +161,29 @@ class Job(schedule.Job):
 
 
 class Scheduler(schedule.Scheduler):
-    """The jobs of an extension, with the whole API of ``schedule.Scheduler``.
+    """The jobs of an extension, with the API of ``schedule.Scheduler``.
 
     ::
 
         wamp.schedule.every(10).seconds.do(job)
         wamp.schedule.every().day.at("10:30").do(report, "daily").tag("reports")
 
-    Jobs run in processes that serve the app, on workers, each in an app context of its own. An exception of a
-    job is logged and sent as ``task_failed``, and the job runs again when it is due. A job that is still
-    running is not started again. With ``WAMP_SCHEDULE="once"``, one of all processes of an app runs the jobs,
-    while it has a session; with ``"every"``, each process does, with and without a session.
+    Jobs run on workers, in the processes that serve the app. Each job has its own app context. If a job
+    raises an exception, this is logged and sent as ``task_failed``, and the job runs again when it is due. A
+    job that is still running is not started again. With ``WAMP_SCHEDULE="once"``, one of the processes of an
+    app runs the jobs, while it has a session. With ``"every"``, each process does, with and without a
+    session.
 
-    Every process has the jobs that were added in it, so add and cancel jobs where all processes do, as when a
-    module is imported. A job that cancels itself is canceled in the other processes too, if the process that
-    runs it may publish to them.
+    Each process has its own list of jobs, so add and cancel jobs in code that runs in all processes, such as
+    a module that is imported. A job that cancels itself is also canceled in the other processes, if the
+    process that runs it may publish to them.
 
-    An extension of several apps has one list of jobs for all of them. What was added before the first app
-    was made, or by a module while it is imported, is run by each app whose client is started, at times of
-    its own; ``next_run`` and ``last_run`` are those of the first one. A job that is added later belongs to
-    the current app, or without one to the app that was made last.
+    If an extension has several apps, they share one list of jobs. Jobs that are added while a module is
+    imported, or before the first app is created, are run by each app whose client is started. Each app has
+    its own times for them. ``next_run`` and ``last_run`` are those of the first app. A job that is added
+    later belongs to the current app. Without an app context, it belongs to the app that was created last.
 
-    :param place: Called with each new job and its function; says which apps run it.
+    :param place: Called with each new job and its function. Determines which apps run it.
 
     .. versionadded:: 0.1
     """
@@ -202,12 +203,15 @@ class Scheduler(schedule.Scheduler):
         self._runners: list[JobRunnerInterface] = []
 
     def every(self, interval: int = 1) -> Job:
-        """Begin a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
+        """Create a job: ``every(10).seconds``, ``every().day.at("10:30")``."""
         return Job(interval, self)
 
     @property
     def is_tested(self) -> bool:
-        """Whether an app is being tested. Then jobs follow the time of the test, which may be frozen."""
+        """Whether one of the apps is being tested.
+
+        Jobs then follow the time of the test, which may be frozen.
+        """
         return any(app.testing for app in list(self._apps))
 
     def jobs_of(self, owner: object) -> list[Job]:
@@ -215,7 +219,7 @@ class Scheduler(schedule.Scheduler):
         return [job for job in list(self.jobs) if job.owners is None or owner in job.owners]
 
     def call(self, function: Function) -> t.Any:
-        """Call a function in the context of the current app, or of each app; return the last result."""
+        """Call a function in the context of the current app, or else of each app. Return the last result."""
         apps = list(self._apps)
         if has_app_context():
             return make_sync(current_app._get_current_object(), function)()  # type: ignore[attr-defined]
@@ -227,18 +231,18 @@ class Scheduler(schedule.Scheduler):
 
     @property
     def runners(self) -> list[JobRunnerInterface]:
-        """Those of this process: a forked child has none of its parent's."""
+        """The runners of this process. A forked child does not have those of its parent."""
         return [runner for runner in list(self._runners) if runner.pid == os.getpid()]
 
     def add(self, runner: JobRunnerInterface) -> None:
-        """Have a runner woken when there is a new job."""
+        """Add a runner, which is woken when there is a new job."""
         self._runners.append(runner)
 
     def remove(self, runner: JobRunnerInterface) -> None:
-        """Forget a runner."""
+        """Remove a runner."""
         self._runners.remove(runner)
 
     def wake(self) -> None:
-        """There is something new."""
+        """Let all runners check which jobs are due."""
         for runner in self.runners:
             runner.wake()

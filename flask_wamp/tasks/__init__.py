@@ -1,1 +1,1 @@
-"""Background tasks: after the answer, on a worker or in another process."""
+"""Background tasks, which run after the answer, on a worker or in another process."""

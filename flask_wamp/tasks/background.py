@@ -20,15 +20,15 @@ from ..protocol import error_uris
 from .runner import TaskRunner
 from .task import Batch, Task, name, running
 
-#: Where an app keeps what runs its tasks.
+#: The key of the :class:`.TaskRunner` in ``app.extensions``.
 RUNNER = "wamp_tasks"
 
 EXECUTORS = ("thread", "process")
 
 _OUTSIDE = """There is no answer to wait for.
 
-background_tasks.add(f) runs f after the answer of a WAMP handler or an HTTP view, so call it while one of \
-them runs. Elsewhere, call f itself, or run it in a thread of your own."""
+background_tasks.add(f) runs f after the answer of a WAMP handler or an HTTP view, so call it inside of \
+these. Elsewhere, call f directly, or run it in your own thread."""
 
 
 class BackgroundTasks:
@@ -46,19 +46,19 @@ class BackgroundTasks:
         exception. The answer of a view is a response with a status below 400, which must have been sent
         completely.
 
-        The function runs in an app context of its own, so ``g.wampy`` is available. ``invocation`` or
-        ``event`` is still the message that was answered. There is no ``flask.request``. An exception is
-        logged and sent with the signal ``task_failed``. A task may add tasks, which run if it succeeds.
+        The function runs in its own app context, so ``g.wampy`` is available. ``invocation`` or ``event`` is
+        still the message that was answered. There is no ``flask.request``. An exception is logged and sent
+        with the signal ``task_failed``. A task may add tasks, which run if it succeeds.
 
         The tasks of one answer run one after another on a worker, in the order in which they were added.
         Tasks with ``executor="process"`` run side by side, as many as there are CPUs.
 
         :param f: The function. It may be ``async def``.
         :param executor: ``thread``, or ``process`` for a function that computes for a long time. The function
-            and its arguments are then pickled. The process imports the app. Its ``g.wampy`` has a session of
-            its own, in which nothing is registered. With the router of tests, which is in the process of the
-            test, it runs on a worker too, after it has been pickled.
-        :raises RuntimeError: There is no handler or view whose answer it could follow.
+            and its arguments are then pickled. The process imports the app. Its ``g.wampy`` has its own
+            session, in which nothing is registered. While a test client is open, the function runs on a
+            worker instead, because another process cannot reach the router of tests.
+        :raises RuntimeError: This was not called inside of a handler or view.
         :raises ApplicationError: ``wamp.error.unavailable``, because ``WAMP_MAX_PENDING`` tasks are waiting.
             In a view, this is an HTTP error with status 503.
         :raises TypeError: ``f`` is not callable, or cannot be sent to another process.
@@ -70,12 +70,14 @@ class BackgroundTasks:
                 f"{f!r} is not a function. Pass a function and its arguments separately: add(f, 1, 2)"
             )
         if executor not in EXECUTORS:
-            raise ValueError(f"executor={executor!r} is not allowed; it takes {EXECUTORS}")
+            raise ValueError(
+                f"executor={executor!r} must be one of {', '.join(map(repr, EXECUTORS))}"
+            )
         batch, runner = _batch(), _runner()
         if not runner.has_room(len(batch.tasks)):
             raise _too_many(batch, runner.limit)
         call = b""
-        # A process for tasks runs none of those that are added in it: they go back to its parent.
+        # Tasks that are added in a process for tasks are not run there, but sent to its parent.
         if executor == "process" or runner.in_task_process:
             if getattr(f, "__module__", None) == "__main__" and runner.main[1] is None:
                 raise TypeError(f"{name(f)} is defined in an interactive session, not in a module")
@@ -91,7 +93,7 @@ background_tasks = BackgroundTasks()
 
 
 def offer_tasks(app: Flask, runner: TaskRunner) -> None:
-    """Enable background tasks in an app. They cost next to nothing if there are none."""
+    """Enable background tasks in an app. They cost almost nothing if there are none."""
     app.extensions[RUNNER] = runner
     request_finished.connect(_request_finished, app)
 
@@ -115,8 +117,8 @@ def _pickled(f: t.Any, args: t.Any, kwargs: t.Any, message: Message | None) -> b
         return pickle.dumps((f, args, kwargs, message))
     except Exception as error:
         raise TypeError(
-            f"{name(f)} cannot run in another process: {error}. With executor='process' give a "
-            "function that its module has under its name, and arguments that can be pickled"
+            f"{name(f)} cannot run in another process: {error}. With executor='process', pass a function "
+            "that is an attribute of its module, and arguments that can be pickled"
         ) from error
 
 
@@ -142,7 +144,7 @@ def _batch_of_message(message: Message) -> Batch:
     return batch
 
 
-# HTTP: the last response counts, after all after-request functions and error handlers.
+# For HTTP, the final response counts, after all after-request functions and error handlers.
 
 _BATCH, _RESPONSE = "flask_wamp.tasks", "flask_wamp.response"
 
@@ -152,7 +154,7 @@ def _batch_of_request() -> Batch:
     batch: Batch | None = environ.get(_BATCH)
     if batch is None:
         batch = environ[_BATCH] = Batch(None, is_of_request=True)
-        if _RESPONSE in environ:  # it is being streamed
+        if _RESPONSE in environ:  # the response is being streamed
             _run_after(environ[_RESPONSE], batch)
     return batch
 
@@ -174,5 +176,5 @@ def _run_after(response: Response, batch: Batch) -> None:
 
 
 def _is_test_client() -> bool:
-    """Whether there is no server that closes the response. Few tests close it."""
+    """Return whether the request comes from a test client, because few tests close the response."""
     return not {"SERVER_SOFTWARE", "REMOTE_PORT"} & request.environ.keys()

@@ -1,7 +1,7 @@
 """A process that runs background tasks, and how it finds the app of its parent.
 
-:mod:`.processes` runs this file and does not import it. It imports nothing but the standard library before
-the app, because an app may monkey-patch first.
+:mod:`.processes` runs this file, and does not import it. It imports only the standard library before the app,
+because an app may monkey-patch first.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ import traceback
 import types
 import typing as t
 
-#: The name of this file in ``sys.modules`` of such a process, and of no other process.
+#: The name of this module in ``sys.modules`` of such a process. Other processes do not have it.
 NAME = "flask_wamp_task_process"
 
-#: The name of the parent's main module here, as in :mod:`multiprocessing`: what it guards with
-#: ``if __name__ == "__main__"`` is not run.
+#: The name of the parent's main module in this process, as in :mod:`multiprocessing`. So code below
+#: ``if __name__ == "__main__"`` does not run.
 MAIN = "__mp_main__"
 
-#: Seconds to end in order when the parent has gone.
+#: Seconds to end in order after the parent has ended.
 PATIENCE = 5.0
 
 _LENGTH = struct.Struct("!Q")
 
 
 Main = tuple[str | None, str | None]
-"""The main module's name, if it was run with ``-m``, and its file."""
+"""The name of the main module, if it was run with ``-m``, and the path of its file."""
 
 
 class Setup(t.NamedTuple):
-    """What a process has to know. Plain values, because it is read before anything else is imported."""
+    """The setup of a process. It has only plain values, because it is read before anything is imported."""
 
     argv: list[str]
     main: Main
     import_name: str
     """The app's ``import_name``."""
     attribute: tuple[str, str] | None
-    """The module and attribute that is the app, if there is one."""
+    """The module and attribute that contain the app, if there is one."""
     import_path: str | None
-    """Where the server finds the app, as ``module:create_app()``."""
+    """The import path with which the server finds the app, such as ``module:create_app()``."""
 
 
 class TaskEnd(t.NamedTuple):
-    """How a task ended."""
+    """The outcome of a task."""
 
     error: bytes | None
     """The pickled exception, if the task failed and the exception can be pickled."""
     traceback: str
     """Empty if the task did not fail."""
     added: list[tuple[str, bytes]]
-    """The tasks that the task has added: the executor, and what :func:`load` takes."""
+    """The tasks that the task has added. Each has an executor and the bytes for :func:`load`."""
 
 
 def describe(app: t.Any, main: Main, import_path: str | None) -> Setup:
-    """Return what another process has to know to find an app. The parent calls this."""
+    """Return the setup with which another process can find an app. The parent calls this."""
     return Setup(
         list(sys.argv),
         main,
@@ -75,7 +75,7 @@ def describe(app: t.Any, main: Main, import_path: str | None) -> Setup:
 
 
 def describe_main() -> Main:
-    """Return the parent's main module. It has no file in an interactive session, or when it has ended."""
+    """Return the parent's main module. In an interactive session, or after its end, it has no file."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
@@ -92,7 +92,7 @@ def _attribute(app: t.Any) -> tuple[str, str] | None:
     return None
 
 
-# Messages: a length of 8 bytes, and a pickle. An empty message says that a task has begun.
+# Messages consist of a length of 8 bytes, and a pickle. An empty message means that a task has started.
 
 
 def send(channel: socket.socket, data: bytes) -> None:
@@ -101,7 +101,7 @@ def send(channel: socket.socket, data: bytes) -> None:
 
 
 def receive(channel: socket.socket) -> bytes | None:
-    """Receive a message; return None if the other side has gone."""
+    """Receive a message. Return None if the other process has ended."""
     head = _receive(channel, _LENGTH.size)
     return None if head is None else _receive(channel, _LENGTH.unpack(head)[0])
 
@@ -127,16 +127,19 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(data: bytes) -> t.Any:
-    """Unpickle what the parent or a child has sent: names of its main module are found in ours."""
+    """Unpickle data from the parent or a child.
+
+    Names of its main module are looked up in that of this process.
+    """
     return _Unpickler(io.BytesIO(data)).load()
 
 
-#: The parent's main module, in a process for tasks; see :class:`Setup`.
+#: The parent's main module, in a process for tasks. See :class:`Setup`.
 _parents_main: Main | None = None
 
 
 def main_module() -> str:
-    """Return the name under which the main module of the app is loaded. Load it if it is not."""
+    """Return the name under which the main module of the app is loaded. Load it if necessary."""
     if _parents_main is None:
         return "__main__"
     if MAIN not in sys.modules:
@@ -147,7 +150,7 @@ def main_module() -> str:
 def _load_main(name: str | None, file: str | None) -> None:
     module = types.ModuleType(MAIN)
     spec = importlib.util.find_spec(name) if name not in (None, "__main__") else None
-    if spec is not None:  # python -m package.module: its relative imports need the package
+    if spec is not None:  # for python -m package.module, whose relative imports need the package
         module.__spec__, module.__package__, file = spec, spec.parent, spec.origin
     if file is None:
         raise ImportError("the main module of the app has no file")
@@ -162,20 +165,22 @@ def _load_main(name: str | None, file: str | None) -> None:
         raise
 
 
-# In the process.
+# In the process for tasks.
 
 
 def main(fd: int) -> None:
-    """Run tasks until the parent has gone.
+    """Run tasks until the parent has ended.
 
     :param fd: The socket to the parent.
     """
     global _parents_main
     os.set_inheritable(fd, False)
-    ours = [fd]  # a process that a task forks must not keep it: the parent would not notice our end
+    ours = [
+        fd
+    ]  # closed in a process that a task forks, so that the parent notices the end of this process
     os.register_at_fork(after_in_child=lambda: os.close(ours.pop()) if ours else None)
     with socket.socket(fileno=fd) as channel:
-        channel.setblocking(True)  # in the parent gevent makes it non-blocking, for both ends
+        channel.setblocking(True)  # gevent in the parent has made both ends non-blocking
         process = _Process(fd)
         received = receive(channel)
         if received is None:
@@ -190,7 +195,7 @@ def main(fd: int) -> None:
             send(channel, answer(error))
             return
         fd = channel.detach()
-    # A new object, of the class that the app's monkey-patching has put in place.
+    # Create a new object, because the app may have monkey-patched the class.
     with socket.socket(fileno=fd) as channel:
         process.serve(app, channel)
 
@@ -211,8 +216,8 @@ def _no_server() -> t.Iterator[None]:
 class _Process:
     """Runs one task after another. Ends when its parent ends, even in the middle of a task.
 
-    SIGINT is for the parent, which drains. SIGTERM, which systemd sends to all processes of a service, ends
-    it when no task is running.
+    SIGINT is ignored, because the parent handles it and drains. SIGTERM, which systemd sends to all processes
+    of a service, ends it when no task is running.
     """
 
     def __init__(self, fd: int) -> None:
@@ -220,7 +225,7 @@ class _Process:
         self._leaving = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._leave)
-        # A real thread in any case, because it starts before anything is patched. A greenlet would not run
+        # This is always a real thread, because it starts before anything is patched. A greenlet would not run
         # while a task computes.
         threading.Thread(target=self._watch, args=(fd,), name="parent", daemon=True).start()
 
@@ -248,13 +253,13 @@ class _Process:
         hangup.register(fd, 0)
         ended = threading.Event()
         hangup.poll()
-        if self._waiting:  # the main thread sees it too
+        if self._waiting:  # the main thread notices it too, and ends
             ended.wait(PATIENCE)
         os._exit(1)
 
 
 def run(app: t.Any, job: bytes) -> bytes:
-    """Run one task; return the pickled :class:`TaskEnd`."""
+    """Run one task. Return the pickled :class:`TaskEnd`."""
     from flask_wamp.tasks.task import Batch, perform
 
     added: list[t.Any] = []
@@ -293,9 +298,9 @@ def _pickled(error: BaseException | None) -> bytes | None:
 
 
 def find_app(setup: Setup) -> t.Any:
-    """Import the app, or make one as the server did.
+    """Import the app, or create it in the same way as the server.
 
-    :raises RuntimeError: There is no app; the message says what to do.
+    :raises RuntimeError: There is no app. The text says what to do.
     """
     failures: list[Exception] = []
     for find in (_by_attribute, _by_import_path, _in_module):
@@ -307,9 +312,9 @@ def find_app(setup: Setup) -> t.Any:
         if app is not None and app.import_name.replace(MAIN, "__main__") == setup.import_name:
             return app
     raise RuntimeError(
-        f"a process for background tasks cannot find the app {setup.import_name!r}: make it an "
-        "attribute of a module, give that module a factory create_app() that needs no arguments, or "
-        "set FLASK_APP to 'module:create_app(...)'"
+        f"a process for background tasks cannot find the app {setup.import_name!r}. Make it an attribute "
+        "of a module, add a factory create_app() without arguments to that module, or set FLASK_APP to "
+        "'module:create_app(...)'"
     ) from (failures[0] if failures else None)
 
 

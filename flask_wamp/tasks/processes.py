@@ -1,13 +1,14 @@
-"""Processes for background tasks that compute for long: started when needed, used again, replaced.
+"""Processes for background tasks that compute for a long time. They are started when needed, and reused.
 
-They are not forked: a copy of a process with threads may hold locks that nothing will release, and would
-have the router's socket. A new Python is started, which imports the app (:mod:`.child`). The socket to it
-waits as all sockets do, so the same lines work in threads and in greenlets.
+They are not forked, because a copy of a process with threads may contain locks that are never released, and
+would have a copy of the router's socket. Instead, a new Python is started, which imports the app
+(:mod:`.child`). The parent talks to it through a socket, so the same code works in threads and in greenlets.
 
-Why this is not ``concurrent.futures.ProcessPoolExecutor`` (tried on Python 3.11, "spawn"): a task that ends
-its process, by a crash in C or for lack of memory, fails the tasks of all others too (``BrokenProcessPool``;
-loky does the same), and when the parent is killed its children live on, because each of them holds the other
-end of the pipe that it waits for. Here only that task fails, and a child ends with its parent.
+``concurrent.futures.ProcessPoolExecutor`` is not used for these reasons (tried on Python 3.11 with "spawn").
+If a task ends its process by a crash in C or for lack of memory, all other tasks fail too
+(``BrokenProcessPool``; loky has the same problem). And if the parent is killed, its children stay alive,
+because each of them holds the other end of the pipe that it reads from. Here, only that task fails, and a
+child ends with its parent.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import sys
 import threading
 import typing as t
 
+from ..concurrency.child_processes import python_executable
 from ..concurrency.clock import monotonic
 from ..exceptions import TaskAborted
 from . import child as task_process
 from .child import Setup, TaskEnd, receive, send
 
-#: Seconds an idle process has for its end, though there is no time left.
+#: Seconds in which an idle process may end, even if the deadline has passed.
 GRACE = 1.0
 
 _BOOTSTRAP = """\
@@ -41,9 +43,9 @@ module.main({fd})
 
 
 class Processes:
-    """The child processes of one app in this process: as many as there are tasks at the same time.
+    """The child processes of one app in this process. There are as many as tasks run at the same time.
 
-    :param setup: Returns what they have to know; called at the first use.
+    :param setup: Returns the setup of the processes. Called at the first use.
     """
 
     def __init__(self, setup: t.Callable[[], Setup]) -> None:
@@ -69,14 +71,14 @@ class Processes:
             with self._lock:
                 self._children.discard(child)
             status = child.end()
-            # A process that was idle may have died long before: then the task has not begun, and goes to
-            # another one. So it does if the process got SIGTERM, as all processes of a service do, before
-            # it could handle it.
+            # A process that was idle may have died before. The task has not started then, and goes to another
+            # process. It also does if the process got SIGTERM before it could handle it, because systemd
+            # sends SIGTERM to all processes of a service.
             if child.begun or not (child.used or status == -signal.SIGTERM):
                 raise TaskAborted(f"the process that ran it {_how(status)}")
 
     def stop(self, deadline: float) -> None:
-        """End all processes: idle ones in order until ``deadline``, the others at once.
+        """End all processes. Idle ones may end in order until ``deadline``, and others are killed at once.
 
         :param deadline: A ``time.monotonic()``.
         """
@@ -93,7 +95,7 @@ class Processes:
             child.end(deadline)
 
     def forget(self) -> None:
-        """Close the copies of the sockets in a forked child, so that the parent notices their ends."""
+        """Close the sockets in a forked child, so that the parent notices when processes end."""
         for child in self._children:
             child.forget()
 
@@ -124,9 +126,9 @@ class _Child:
 
     def __init__(self, setup: bytes) -> None:
         self.used = False
-        """Whether it has ended a task before the present one."""
+        """Whether it has finished a task before the current one."""
         self.begun = False
-        """Whether it has begun the present one."""
+        """Whether it has started the current task."""
         self._setup: bytes | None = setup
         self._socket, theirs = socket.socketpair()
         try:
@@ -137,7 +139,7 @@ class _Child:
             raise
 
     def ask(self, job: bytes) -> TaskEnd | None:
-        """Run a task; return None if the process died."""
+        """Run a task. Return None if the process died."""
         self.begun = False
         try:
             if self._setup is not None:
@@ -156,15 +158,15 @@ class _Child:
         return TaskEnd(*pickle.loads(answer))
 
     def leave(self) -> None:
-        """Let an idle process end: it sees its socket closed."""
+        """Let an idle process end by closing its socket."""
         self._socket.close()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
 
     def end(self, deadline: float | None = None) -> int:
-        """Wait until it has ended, at most until a ``time.monotonic()``; return its status."""
+        """Wait until the process has ended, at most until a ``time.monotonic()``. Return its status."""
         self._socket.close()
         timeout = GRACE if deadline is None else max(0.0, deadline - monotonic())
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -192,15 +194,8 @@ def _spawn(fd: int) -> subprocess.Popen[bytes]:
         fd=fd,
     )
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
-    command = [_python(), *flags, "-c", code]
-    # In a session of its own, because Ctrl-C reaches all processes of a terminal, and the parent drains.
+    command = [python_executable(), *flags, "-c", code]
+    # It gets its own session, because Ctrl-C reaches all processes of a terminal, but only the parent drains.
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, pass_fds=[fd], start_new_session=True
     )
-
-
-def _python() -> str:
-    """Return the Python to run. In uWSGI, ``sys.executable`` is the server."""
-    if os.path.basename(sys.executable or "").startswith(("python", "pypy")):
-        return sys.executable
-    return os.path.join(sys.exec_prefix, "bin", "python3")

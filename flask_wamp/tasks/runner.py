@@ -1,4 +1,4 @@
-"""Running background tasks: on the workers of an app, or in other processes (:mod:`.processes`)."""
+"""Runs background tasks on the workers of an app, or in other processes (:mod:`.processes`)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ logger = get_logger("flask_wamp.tasks")
 
 
 class _ProcessTasks:
-    """The tasks of an app in one process that have not ended."""
+    """The unfinished tasks of an app in one process."""
 
     def __init__(self, make_processes: t.Callable[[], Processes], client: Client) -> None:
-        self.in_hand: set[Task] = set()
+        self.pending: set[Task] = set()
         self.closed = False
         self.pool = client.pool
         self.processes: Processes | None = None
@@ -48,20 +48,21 @@ class _ProcessTasks:
             return self._lane
 
     def claim(self, task: Task) -> bool:
-        """Remove a task; return False if it was removed before, so that no failure is reported twice."""
+        """Remove a task. Return False if it was removed before, so that no failure is reported twice."""
         try:
-            self.in_hand.remove(task)
+            self.pending.remove(task)
         except KeyError:
             return False
         return True
 
 
 class TaskRunner:
-    """Runs the background tasks of one app. Makes no lock and no thread before there is a task.
+    """Runs the background tasks of one app. It creates no lock and no thread before there is a task.
 
     :param client: The app's client. Tasks run on its pool, and end when it stops.
-    :param import_path: Where the server finds the app, if that is known.
-    :param in_task_process: Whether this is a process for tasks: those added here are returned to its parent.
+    :param import_path: The import path with which the server finds the app, if it is known.
+    :param in_task_process: Whether this is a process for tasks. Tasks that are added in it are returned to
+        its parent.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class TaskRunner:
         self._client = client
         self._import_path = import_path
         self.is_alone = False
-        """Whether no other process can reach the router: a test client is open. Then all tasks run here."""
+        """Whether all tasks run in this process, because others cannot reach the router of a test client."""
         self.in_task_process = in_task_process
         self.main = task_process.describe_main()
-        """Where the main module is. Looked up now, because it has no file at the end of a script."""
-        self._shifts: dict[int, _ProcessTasks] = {}
+        """The main module. It is looked up early, because it has no file at the end of a script."""
+        self._by_process: dict[int, _ProcessTasks] = {}
         """By process id, because a forked child has its own."""
 
     @property
@@ -91,58 +92,61 @@ class TaskRunner:
     @property
     def unfinished(self) -> int:
         """How many tasks of this process wait or run."""
-        shift = self._shifts.get(os.getpid())
-        return len(shift.in_hand) if shift is not None else 0
+        state = self._by_process.get(os.getpid())
+        return len(state.pending) if state is not None else 0
 
     @property
-    def in_hand(self) -> list[Task]:
+    def pending(self) -> list[Task]:
         """The tasks of this process that wait or run."""
-        shift = self._shifts.get(os.getpid())
-        return list(shift.in_hand) if shift is not None else []
+        state = self._by_process.get(os.getpid())
+        return list(state.pending) if state is not None else []
 
     def has_room(self, more: int) -> bool:
-        """Whether another task may be added, beside so many that have not started yet."""
+        """Return whether another task may be added.
+
+        :param more: How many tasks were added, but not started yet.
+        """
         return self.unfinished + more < self.limit
 
     def start(self, tasks: t.Sequence[Task]) -> None:
-        """Begin to run tasks: those for threads one after another, those for processes side by side."""
-        shift = self._shift()
-        shift.in_hand.update(tasks)
+        """Start tasks. Those for threads run one after another, and those for processes run side by side."""
+        state = self._process_tasks()
+        state.pending.update(tasks)
         here = [task for task in tasks if task.executor == "thread" or self.is_alone]
-        taken = not here or shift.pool.submit(
-            functools.partial(self._run_in_turn, shift, here), force=True
+        taken = not here or state.pool.submit(
+            functools.partial(self._run_in_turn, state, here), force=True
         )
         for task in tasks:
             if task not in here:
-                shift.lane().submit(functools.partial(self._run_elsewhere, shift, task))
-        if not taken or shift.closed:
-            self._give_up(shift, tasks, "the client was stopped")
+                state.lane().submit(functools.partial(self._run_elsewhere, state, task))
+        if not taken or state.closed:
+            self._abort(state, tasks, "the client was stopped")
 
     def stop(self, deadline: float) -> None:
-        """Report tasks that have not ended as aborted, and end the processes.
+        """Report unfinished tasks as aborted, and end the processes.
 
         :param deadline: The ``time.monotonic()`` until which idle processes may end in order.
         """
-        shift = self._shifts.pop(os.getpid(), None)
-        if shift is None:
+        state = self._by_process.pop(os.getpid(), None)
+        if state is None:
             return
-        shift.closed = True
-        self._give_up(shift, list(shift.in_hand), "WAMP_DRAIN_TIMEOUT left it no time")
-        if shift.processes is not None:
-            shift.processes.stop(deadline)
+        state.closed = True
+        self._abort(state, list(state.pending), "it did not finish within WAMP_DRAIN_TIMEOUT")
+        if state.processes is not None:
+            state.processes.stop(deadline)
 
     def forget_parents(self) -> None:
-        """Let go of the parent's processes, in a forked child."""
-        for pid, shift in self._shifts.items():
-            if pid != os.getpid() and shift.processes is not None:
-                shift.processes.forget()
+        """Forget the parent's processes in a forked child."""
+        for pid, state in self._by_process.items():
+            if pid != os.getpid() and state.processes is not None:
+                state.processes.forget()
 
-    def _shift(self) -> _ProcessTasks:
-        shift = self._shifts.get(os.getpid())
-        if shift is None:
+    def _process_tasks(self) -> _ProcessTasks:
+        state = self._by_process.get(os.getpid())
+        if state is None:
             new = _ProcessTasks(self._make_processes, self._client)
-            shift = self._shifts.setdefault(os.getpid(), new)  # one wins, without a lock
-        return shift
+            state = self._by_process.setdefault(os.getpid(), new)  # atomic, so no lock is needed
+        return state
 
     def _make_processes(self) -> Processes:
         from .processes import Processes
@@ -151,32 +155,32 @@ class TaskRunner:
 
     # On a worker.
 
-    def _run_in_turn(self, shift: _ProcessTasks, tasks: t.Sequence[Task]) -> None:
+    def _run_in_turn(self, state: _ProcessTasks, tasks: t.Sequence[Task]) -> None:
         for task in tasks:
-            if task in shift.in_hand:
-                self._run(shift, task)
+            if task in state.pending:
+                self._run(state, task)
 
-    def _run(self, shift: _ProcessTasks, task: Task) -> None:
+    def _run(self, state: _ProcessTasks, task: Task) -> None:
         task.added = Batch(task.message)
-        failed = functools.partial(self._failed, shift, task)
+        failed = functools.partial(self._failed, state, task)
         error = perform(self._app, task.function, task.args, task.kwargs, task.added, failed)
         task.added.done(error is None)
-        shift.in_hand.discard(task)
+        state.pending.discard(task)
 
-    def _run_elsewhere(self, shift: _ProcessTasks, task: Task) -> None:
-        if task not in shift.in_hand or shift.processes is None:
+    def _run_elsewhere(self, state: _ProcessTasks, task: Task) -> None:
+        if task not in state.pending or state.processes is None:
             return
         try:
-            with shift.pool.release_slot():
-                answer = shift.processes.run(task.call)
+            with state.pool.release_slot():
+                answer = state.processes.run(task.call)
             _raise_remote(answer)
             added = [self._returned(task, *returned) for returned in answer.added]
         except BaseException as error:
-            self._fail(shift, task, error)
+            self._fail(state, task, error)
             return
         if added:
             self.start(added)
-        shift.in_hand.discard(task)
+        state.pending.discard(task)
 
     def _returned(self, task: Task, executor: str, call: bytes) -> Task:
         """Return a task that another one has added in its process."""
@@ -185,25 +189,25 @@ class TaskRunner:
 
     # Errors.
 
-    def _give_up(self, shift: _ProcessTasks, tasks: t.Sequence[Task], why: str) -> None:
-        stopping = running.get()  # of the task that stops the client, if one does
+    def _abort(self, state: _ProcessTasks, tasks: t.Sequence[Task], why: str) -> None:
+        stopping = running.get()  # the batch of the task that stops the client, if a task does
         for task in tasks:
             if stopping is None or task.added is not stopping:
-                self._fail(shift, task, TaskAborted(why))
+                self._fail(state, task, TaskAborted(why))
 
-    def _fail(self, shift: _ProcessTasks, task: Task, error: BaseException) -> None:
+    def _fail(self, state: _ProcessTasks, task: Task, error: BaseException) -> None:
         with self._app.app_context(), readable(task.message):
-            self._failed(shift, task, error)
+            self._failed(state, task, error)
 
-    def _failed(self, shift: _ProcessTasks, task: Task, error: BaseException) -> None:
+    def _failed(self, state: _ProcessTasks, task: Task, error: BaseException) -> None:
         """Report an error once, in an app context."""
-        if shift.claim(task):
+        if state.claim(task):
             logger.error("%r failed", task, exc_info=error)
             notify.send(signals.task_failed, self._app, task=task.function, error=error)
 
 
 class RemoteTraceback(Exception):
-    """The cause of an error that was raised in another process. Its text is the traceback there."""
+    """The cause of an error from another process. Its text is the traceback in that process."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -214,7 +218,7 @@ class RemoteTraceback(Exception):
 
 
 def _raise_remote(answer: task_process.TaskEnd) -> None:
-    """Raise the error that was raised in another process, if any."""
+    """Raise the error from another process, if there is one."""
     if not answer.traceback:
         return
     error: BaseException | None = None

@@ -16,10 +16,10 @@ logger = get_logger("flask_wamp.tasks")
 
 
 class TaskRunnerInterface(t.Protocol):
-    """Runs tasks."""
+    """The part of :class:`.TaskRunner` that tasks use."""
 
     def start(self, tasks: t.Sequence[Task]) -> None:
-        """Begin to run tasks, and return at once."""
+        """Start tasks, and return at once."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -33,11 +33,11 @@ class Task:
     executor: str
     """``thread`` or ``process``."""
     message: Message | None
-    """The message that was answered; None for an HTTP request."""
+    """The message that was answered. None for an HTTP request."""
     call: bytes = b""
-    """Function, arguments and message, pickled, if another process needs them."""
+    """The pickled function, arguments and message, if another process needs them."""
     added: Batch | None = None
-    """The tasks that it adds itself, while it runs."""
+    """The tasks that it adds while it runs."""
 
     def __repr__(self) -> str:
         where = "an HTTP request" if self.message is None else repr(self.message)
@@ -45,7 +45,7 @@ class Task:
 
 
 def name(f: t.Any) -> str:
-    """Return the name of a function, for messages."""
+    """Return the name of a function, for logs and errors."""
     qualified = getattr(f, "__qualname__", None)
     return f"{f.__module__}.{qualified}" if qualified else repr(f)
 
@@ -53,8 +53,8 @@ def name(f: t.Any) -> str:
 class Batch:
     """The tasks of one answer, in the order in which they were added.
 
-    :param message: The message that is answered; None for an HTTP request.
-    :param is_of_request: Whether it is an HTTP request that is answered.
+    :param message: The message that is answered. None for an HTTP request.
+    :param is_of_request: Whether an HTTP request is answered.
     """
 
     def __init__(self, message: Message | None, *, is_of_request: bool = False) -> None:
@@ -77,14 +77,16 @@ class Batch:
             self.tasks = []
 
     def start(self) -> None:
-        """Run the tasks."""
+        """Start the tasks."""
         self._started = True
         tasks, self.tasks = self.tasks, []
-        for runner in {task.runner: None for task in tasks}:  # one, but for nested app contexts
+        for runner in {
+            task.runner: None for task in tasks
+        }:  # several only with nested app contexts
             runner.start([task for task in tasks if task.runner is runner])
 
 
-#: The batch of tasks that the running task adds to.
+#: The batch to which the running task adds tasks.
 running: contextvars.ContextVar[Batch | None] = contextvars.ContextVar(
     "wamp_running_task", default=None
 )
@@ -98,10 +100,10 @@ def perform(
     added: Batch,
     failed: t.Callable[[BaseException], object] = lambda error: None,
 ) -> BaseException | None:
-    """Run a function in an app context of its own; return the exception that it raised, or None.
+    """Run a function in its own app context. Return the exception that it raised, or None.
 
-    :param added: Gets the tasks that the function adds, and has the message that was answered.
-    :param failed: Called in that context with the exception.
+    :param added: The batch for tasks that the function adds. It has the message that was answered.
+    :param failed: Called with the exception in the app context.
     """
     failure = None
     context = app.app_context()

@@ -294,7 +294,7 @@ class Bench:
         return [*self._watch.handlers, *self._tasks()]
 
     def _tasks(self) -> list[str]:
-        return [name(task.function) for runner in self._runners() for task in runner.in_hand]
+        return [name(task.function) for runner in self._runners() for task in runner.pending]
 
     def _keep_tasks_here(self, is_alone: bool) -> None:
         for runner in self._runners():

@@ -270,7 +270,7 @@ def test_a_job_that_still_runs_is_not_started_again(
 
     run(lambda wamp: wamp.schedule.every(0.05).seconds.do(slow))
     calls.next()
-    eventually(lambda: "is still running, and is not started again" in caplog.text)
+    eventually(lambda: "is still running, so it is not started again" in caplog.text)
     assert calls.empty
     gate.set()
     calls.next()

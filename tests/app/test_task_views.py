@@ -236,7 +236,7 @@ def test_runs_again_after_a_stop(site: Site, told: Told) -> None:
 def test_the_error_outside_an_answer_says_what_to_do(site: Site) -> None:
     with pytest.raises(RuntimeError, match="handler or an HTTP view"):
         background_tasks.add(print)
-    with site.app.app_context(), pytest.raises(RuntimeError, match="call f itself"):
+    with site.app.app_context(), pytest.raises(RuntimeError, match="call f directly"):
         background_tasks.add(print)
 
 
