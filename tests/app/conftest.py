@@ -57,7 +57,7 @@ def lack(monkeypatch: pytest.MonkeyPatch) -> Lack:
 
 @pytest.fixture
 def reports(tmp_path: Path) -> t.Iterator[Reports]:
-    """Where other processes tell what they do."""
+    """A listener to which other processes report what they do."""
     with contextlib.closing(Reports(tmp_path)) as reports:
         yield reports
 
@@ -69,7 +69,7 @@ def told() -> Told:
 
 @pytest.fixture
 def failed() -> t.Iterator[Told]:
-    """What is sent with the signal: ``(app, task, error, whether in an app context)``."""
+    """The arguments of the signal: ``(app, task, error, whether in an app context)``."""
     told = Told()
 
     def receive(sender: Flask, task: t.Any, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""``async def`` handlers are canceled when the caller does not wait any longer, in threads and greenlets."""
+"""``async def`` handlers are canceled when the caller no longer waits, in threads and greenlets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sleeper() -> Sleeper:
 
 
 def declare(wamp: FlaskWAMP, sleeper: Sleeper, **options: t.Any) -> None:
-    """Serve the coroutine, and something that answers at once."""
+    """Serve the coroutine, and a procedure that answers at once."""
 
     @wamp.callee(".sleep", **options)
     async def sleep() -> str:
@@ -136,7 +136,7 @@ def test_an_async_hook_is_canceled(serve: Serve, router: MemoryRouter, sleeper: 
 
 
 def test_a_handler_may_catch_the_cancellation(serve: Serve, router: MemoryRouter) -> None:
-    """A task that survives being canceled ends as it likes; nobody hears of its result."""
+    """A task may catch its cancellation. Its result is then dropped."""
     ended = threading.Event()
 
     def setup(wamp: FlaskWAMP) -> None:

@@ -1,4 +1,4 @@
-"""A router that breaks the protocol is left with ABORT, and joined again; nothing else is harmed."""
+"""The client leaves a router that violates the protocol with ABORT, and joins again."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_details_of_the_wrong_type_are_ignored(
     assert router.call(ADD, 1) == 2
 
 
-# The end of a session, as the router wants it.
+# The router ends the session.
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,8 @@ def test_messages_that_arrive_together_with_welcome(make_app: t.Any, router: Mem
     wamp.start()
     router.wait_for(m.Hello)
     transport = router.transports[-1]
-    with router.together:  # the reader takes all of it at once, or does not: it must not matter
+    # The result must be the same whether the reader receives all of it at once or not.
+    with router.together:
         for message in (m.Welcome(4711, {}), m.Event(1, 2, {}), m.Invocation(5, 6, {})):
             transport.put(message)
     assert router.wait_for(m.Error).request_id == 5
@@ -260,7 +261,7 @@ def test_messages_that_arrive_together_with_welcome(make_app: t.Any, router: Mem
     router.silent = False
 
 
-# Whatever it says.
+# Any bytes.
 
 
 @settings(

@@ -1,4 +1,4 @@
-"""``g.wampy.with_options(best_effort=True).publish(...)``: no view fails because the router is away."""
+"""``g.wampy.with_options(best_effort=True).publish(...)``: no view fails because the router is down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flask_wamp.bridge`` against servers that are no bridge, lie, break off or trickle."""
+"""``flask_wamp.bridge`` against servers that are not a bridge, lie, disconnect or send slowly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECRET = "s3cr3t-s3cr3t"
 class Server:
     """Answers each request with the same bytes, and closes.
 
-    :param trickle: Sends them one by one, for ever again.
+    :param trickle: Send the bytes one by one, again and again.
     """
 
     def __init__(self, answer: bytes, trickle: bool = False) -> None:

@@ -42,7 +42,7 @@ def threads() -> t.Iterator[concurrent.futures.ThreadPoolExecutor]:
 
 Threads = concurrent.futures.ThreadPoolExecutor
 
-# Forms.
+# Ways to call.
 
 
 def test_procedure_as_text_and_as_attributes(client: Client, router: MemoryRouter) -> None:
@@ -222,7 +222,7 @@ def test_cancel_mode(client: Client, router: MemoryRouter) -> None:
     assert router.wait_for(m.Cancel).options == {"mode": "kill"}
 
 
-# Many at once.
+# Concurrent calls.
 
 
 def test_every_caller_gets_its_own_answer(

@@ -1,4 +1,4 @@
-"""Functions in place of secrets, HTTP headers and proxies, seen by what listens at the other end."""
+"""Functions for secrets, HTTP headers, and proxies, as the other end of the connection sees them."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_headers_that_a_function_returns_are_checked(make_app: MakeApp) -> None:
 
 
 class HTTPProxy:
-    """A proxy that connects whatever it is asked to, and remembers what that was."""
+    """A proxy that accepts every request to connect, and remembers it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

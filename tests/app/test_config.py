@@ -1,4 +1,4 @@
-"""The configuration: what each key takes, and what is said of what it does not take."""
+"""The configuration: the values that each key accepts, and the errors for other values."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_an_error_names_the_key_the_value_and_what_is_allowed(name: str, value: 
 
 
 def shown(name: str, value: t.Any) -> str:
-    """What of a wrong value is shown: text and numbers, and of the rest the type."""
+    """The part of a wrong value that an error shows: strings and numbers, and the type of other values."""
     if name in SECRET:
         return "..."
     if isinstance(value, list):
@@ -342,7 +342,7 @@ def test_a_secret_is_not_shown_in_a_repr() -> None:
     assert "hunter2" not in f"{client!r}{client.settings!r}{wamp!r}{client.rpc.x!r}"
 
 
-# Keys that belong together.
+# Keys that depend on each other.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Many threads send on one connection: no message waits without need, and none is left unsent."""
+"""Many threads send on one connection: no message waits unnecessarily or stays unsent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.wire import new_session
 
 
 class Transport(MemoryTransport):
-    """A transport that a test can hold up."""
+    """A transport that a test can block."""
 
     def __init__(self, router: MemoryRouter) -> None:
         super().__init__(router, "msgpack")
@@ -137,8 +137,8 @@ def test_put_does_not_wait_for_a_slow_transport(line: Line) -> None:
 
 
 def test_a_message_queued_while_the_writer_checks_its_queue_is_sent(line: Line) -> None:
-    # The writer looks for something to send and finds nothing; meanwhile somebody sees that it is
-    # at it and leaves a message to it.
+    # The writer checks its queue and finds nothing. Meanwhile another thread sees that the writer is
+    # active, and leaves a message for it.
     asked: list[threading.Thread] = []
 
     def ask() -> None:
@@ -162,7 +162,7 @@ def test_request_without_a_message_does_not_block_the_next_one(line: Line) -> No
 def test_consecutive_answers_are_sent_together(line: Line) -> None:
     line.transport.hold()
     line.pool.queue.length = 1  # as far as the connection sees
-    for text in "abc":  # the writer may have begun with the first of them, and is held up
+    for text in "abc":  # the writer may have started with the first message, and is blocked
         line.connection.answer(Session.publish, "com.x", [text], {}, {})
     line.transport.may_send.set()
     eventually(lambda: line.published() == ["a", "b", "c"])
@@ -205,7 +205,7 @@ def test_concurrent_requests_keep_request_ids_in_order(line: Line) -> None:
 
 
 def fill(line: Line) -> threading.Thread:
-    """Have more in line than may be; return who sends."""
+    """Queue more messages than the limit allows. Return the sending threads."""
     line.transport.hold()
     sender = threading.Thread(target=line.publish)
     sender.start()
@@ -257,7 +257,7 @@ def test_a_send_error_ends_the_connection(line: Line) -> None:
 
 
 def test_reader_does_not_wait_while_it_registers_everything(line: Line) -> None:
-    """It could wait for a router that waits for it, before there is a heartbeat."""
+    """Otherwise it could wait for a router that waits for it, before the heartbeat has started."""
     line.transport.hold()
     registrations: list[Declaration] = [
         Registration(f"com.x.{number}", lambda work: Failure("com.x.error"))

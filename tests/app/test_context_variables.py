@@ -1,4 +1,4 @@
-"""Each message is handled in a context of its own: context variables do not outlive it."""
+"""Each message is handled in its own context: context variables end with the message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URI = "com.example.f"
 
 
 def swap(value: str) -> str:
-    """Return what the variable was, and set it."""
+    """Set the variable, and return its previous value."""
     found = user.get()
     user.set(value)
     return found

@@ -189,7 +189,7 @@ def test_teardown_that_raises_does_not_lose_the_answer(
 def test_the_answer_is_sent_after_the_context_was_popped(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    # Whoever has the answer may rely on what teardown functions do, as committing.
+    # A caller that has the answer may rely on the work of teardown functions, such as a commit.
     torn_down: list[bool] = []
     app, _ = serve(lambda wamp: wamp.callee(".x")(lambda: None))
     app.teardown_appcontext(lambda error: torn_down.append(has_app_context()))
@@ -324,7 +324,7 @@ def test_proxies_are_unbound_after_the_handler(serve: Serve, router: MemoryRoute
     assert bound == [True, False]
 
 
-# Who sent it.
+# The sender.
 
 FORGED = [
     {"session": 1, "authid": "root", "authrole": "admin"},
@@ -343,7 +343,7 @@ def test_an_identity_is_that_of_the_sender(
         wamp.subscriber(".news")(lambda: seen.put(event.identity))
 
     serve(setup)
-    if is_forwarded:  # by a router that names the one who says it has sent it, and the link last
+    if is_forwarded:  # from a router whose forward_for ends with the link
         caller = {"caller": 1, "caller_authid": "root", "caller_authrole": "admin"}
         details = {**caller, "forward_for": FORGED}
         router.send(m.Invocation(9000, router.registration_id("com.example.who"), details))

@@ -20,7 +20,7 @@ HTTP = {"day": "Thu, 01 Jan 2026 00:00:00 GMT", "noon": "Thu, 01 Jan 2026 12:00:
 ISO = {"day": "2026-01-01", "noon": "2026-01-01T12:00:00+00:00"}
 
 FORMATS: dict[t.Any, tuple[t.Any, t.Any]] = {
-    # The setting, and what HTTP and WAMP say.
+    # The setting, and the results over HTTP and WAMP.
     None: (HTTP, ISO),
     "iso": (ISO, ISO),
     "http": (HTTP, HTTP),
@@ -28,7 +28,7 @@ FORMATS: dict[t.Any, tuple[t.Any, t.Any]] = {
 
 
 def views(app: Flask, wamp: FlaskWAMP) -> None:
-    """Serve the same on both sides, as data, as a response and as a stream."""
+    """Serve the same values over HTTP and WAMP: as data, as a response and as a stream."""
     data = {"day": DAY, "noon": NOON}
 
     @app.get("/data")
@@ -57,7 +57,7 @@ def test_both_sides(
     over_http, over_wamp = said
     assert http.get("/data").json == over_http
     assert router.call("com.example.data_") == over_wamp
-    # A response is made by the view itself, whoever asks for it.
+    # The view creates its response itself, over HTTP and WAMP.
     assert http.get("/response").json == router.call("com.example.response") == over_http
 
 
@@ -120,7 +120,7 @@ def test_a_json_provider_that_cannot_be_configured(make_app: t.Callable[..., Fla
         FlaskWAMP(app)
 
 
-# What flask.jsonify takes and WAMP does not: the log says what is wrong.
+# Values that flask.jsonify accepts and WAMP does not: the log says what is wrong.
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ def test_a_type_that_only_json_supports_gets_a_clear_error(
     assert app.test_client().get("/f").status_code == 200
     answer = router.invoke("com.example.f").result(10)
     assert answer.error == "wamp.error.runtime_error"
-    assert wrong in answer.args[0]  # while developing
+    assert wrong in answer.args[0]  # in debug mode
     assert wrong in caplog.text

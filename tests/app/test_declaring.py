@@ -127,8 +127,8 @@ def test_refused_subscription_raises_and_is_forgotten(client: Client, router: Me
 
 
 def test_subscriptions_that_share_an_id_at_the_router(serve: Serve, router: MemoryRouter) -> None:
-    # Two apps have sessions of their own; here it is one session with a topic twice, which a router
-    # answers with the same subscription.
+    # Two apps have separate sessions. Here one session has a topic twice, and a router
+    # answers with the same subscription id.
     seen: list[str] = []
     _, wamp = serve(lambda wamp: wamp.subscriber(".topic")(lambda: seen.append("first")))
     subscription_id = router.subscription_id(TOPIC)

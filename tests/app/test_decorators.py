@@ -1,4 +1,4 @@
-"""Decorators: with and without parentheses, URIs, stacking, and what they find later."""
+"""Decorators: with and without parentheses, URIs, stacking, and marked functions."""
 
 from __future__ import annotations
 

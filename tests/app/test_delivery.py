@@ -29,18 +29,18 @@ HANDOVER = f"{OWN}.handover.exact.{TOPIC}"
 
 
 class Sink:
-    """The procedure that gets the events, in the hands of the test."""
+    """The procedure that gets the forwarded events. The test answers its calls."""
 
     def __init__(self, router: MemoryRouter) -> None:
         self._held = router.hold(DELIVER)
 
     def next(self) -> tuple[int, Held]:
-        """The number in the next event that is forwarded, and its call."""
+        """Return the number in the next forwarded event, and its call."""
         held = self._held.get(timeout=TIMEOUT)
         return read_event(Signer(), DELIVER, held.message.args).args[0], held
 
     def handle(self, count: int) -> list[int]:
-        """Handle some; return their numbers."""
+        """Handle some events. Return their numbers."""
         numbers = []
         for _ in range(count):
             number, held = self.next()
@@ -65,7 +65,7 @@ def subscribe(wamp: FlaskWAMP) -> None:
 
 @pytest.fixture
 def wamp(serve: Serve, router: MemoryRouter, sink: Sink) -> FlaskWAMP:
-    """An app that forwards."""
+    """An app that forwards events."""
     _, wamp = serve(subscribe)
     eventually(lambda: TOPIC in router.topics)
     return wamp
@@ -76,7 +76,7 @@ def delivery(wamp: FlaskWAMP) -> Delivery:
     return t.cast(Delivery, declaration)
 
 
-# The line and the window.
+# The queue and the window.
 
 
 def test_no_more_events_are_forwarded_at_once_than_the_window_allows(
@@ -151,7 +151,7 @@ def test_an_event_that_cannot_be_forwarded_does_not_block_the_next_one(
 def test_values_that_only_some_serializers_support_are_forwarded(
     wamp: FlaskWAMP, router: MemoryRouter, sink: Sink
 ) -> None:
-    """What is signed is encoded by itself, whatever the router's connections speak."""
+    """Signed messages have their own encoding, independent of the connection's serializer."""
     deep: list[t.Any] = []
     for _ in range(99):
         deep = [deep]
@@ -169,7 +169,7 @@ def test_waiting_events_outlive_the_session(
     for _ in range(WINDOW):
         sink.next()
     router.drop()
-    assert sink.handle(3) == [WINDOW, WINDOW + 1, WINDOW + 2]  # those in hand: nobody knows
+    assert sink.handle(3) == [WINDOW, WINDOW + 1, WINDOW + 2]  # running ones may have been handled
     eventually(lambda: TOPIC in router.topics)
     router.publish(TOPIC, 1000)
     assert sink.handle(1) == [1000]
@@ -179,12 +179,12 @@ def test_waiting_events_outlive_the_session(
 
 
 def taken(*publications: int) -> list[bytes]:
-    """What a predecessor answers that took these since it let go."""
+    """Return the answer of a predecessor that has handled these events since it released the lease."""
     return Signer().sign_now(f"{HANDOVER}:taken", list(publications))
 
 
 def take_over(serve: Serve, router: MemoryRouter) -> Held:
-    """Have an app take over from the test; return its question."""
+    """Let an app take over from the test. Return its call to the predecessor."""
     question = router.hold(HANDOVER)
     serve(subscribe)
     return question.get(timeout=TIMEOUT)
@@ -276,7 +276,7 @@ def test_taking_over_continues_after_a_lost_session(
     serve: Serve, router: MemoryRouter, sink: Sink
 ) -> None:
     take_over(serve, router)
-    router.publish(TOPIC, 1)  # who knows whether the predecessor has it
+    router.publish(TOPIC, 1)  # the predecessor may have handled it
     question = router.hold(HANDOVER)
     router.drop()
     question.get(timeout=TIMEOUT).fail("wamp.error.no_such_procedure")
@@ -379,11 +379,11 @@ def test_member_that_unsubscribed_without_a_session_does_not_take_over(
 
 @pytest.fixture
 def callees(router: MemoryRouter) -> t.Iterator[list[int]]:
-    """How many members the app has, as the router counts them."""
+    """The number of members of the app that the router counts."""
     count = [2]
     router.register(COUNT_CALLEES, lambda number: count[0])
     yield count
-    count[0] = 1  # they are stopped one after the other
+    count[0] = 1  # the members are stopped one after the other
 
 
 @pytest.fixture
@@ -469,7 +469,7 @@ def test_a_member_that_leaves_returns_events_that_it_has_not_started(
 def test_member_without_a_registration_hands_over_too(
     serve: Serve, router: MemoryRouter, callees: list[int]
 ) -> None:
-    """The router refused it, and it forwards nevertheless: it cannot ask who else is there."""
+    """The router refused its registration. It still forwards events: it cannot ask for other members."""
     seen: queue.SimpleQueue[int] = queue.SimpleQueue()
     first: list[object] = []
 
@@ -509,7 +509,7 @@ def test_member_without_a_registration_hands_over_too(
 
 @pytest.fixture
 def signed(serve: Serve, router: MemoryRouter) -> tuple[FlaskWAMP, list[int]]:
-    """An app with a key, and what its subscriber got."""
+    """An app with a key, and the events of its subscriber."""
     router.register(COUNT_CALLEES, lambda number: 1)
     got: list[int] = []
     _, wamp = serve(
@@ -584,7 +584,7 @@ def test_outsiders_cannot_make_a_holder_hand_over(
             router.call(HANDOVER, *message)
         assert refused.value.uri == error_uris.NOT_AUTHORIZED
     router.publish(TOPIC, 1)
-    assert seen.get(timeout=TIMEOUT)[1] == 1  # it still takes them
+    assert seen.get(timeout=TIMEOUT)[1] == 1  # it still receives them
     router.refused.discard(lease)
     stopping.join(TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""What callers learn of errors: of those of inner calls, of lazy text, and of odd classes."""
+"""Errors that callers get: of inner calls, with lazy text, and of unusual classes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_payload_of_an_inner_error_is_not_relayed(
     app.testing = False
     error = failure(router)
     assert (error.uri, error.args, error.kwargs) == ("com.bank.error.failed", (), {})
-    assert "hunter2" in caplog.text  # the log of this app has it
+    assert "hunter2" in caplog.text  # this app's log contains it
 
 
 @pytest.mark.parametrize("flag", ["debug", "testing"])
@@ -139,7 +139,7 @@ def test_an_inner_cancel_is_not_relayed(serve: Serve, router: MemoryRouter) -> N
     assert (message.error, message.args) == ("wamp.error.canceled", [])
 
 
-# Subclasses whose __init__ does not call the one of ApplicationError.
+# Subclasses whose __init__ does not call ApplicationError.__init__.
 
 
 class SoldOut(ApplicationError):
@@ -189,11 +189,11 @@ def test_the_keywords_of_two_errors_are_two_dictionaries() -> None:
     assert SoldOut("tea").kwargs == {}
 
 
-# Lazy text, as flask_babel has it, and Markup.
+# Lazy text, as in flask_babel, and Markup.
 
 
 class Lazy:
-    """Text that is made when it is used."""
+    """Text that is created when it is used."""
 
     def __init__(self, text: str) -> None:
         self._text = text

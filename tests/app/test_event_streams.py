@@ -1,4 +1,4 @@
-"""Streams of events: one subscription for all of a topic, bounded, through losses and to the end."""
+"""Streams of events: one subscription per topic, limits, lost sessions, and the end of a stream."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def wamp(served: tuple[Flask, FlaskWAMP]) -> FlaskWAMP:
 
 
 def values(events: EventStream, count: int) -> list[t.Any]:
-    """The next events, each of one value."""
+    """Return the values of the next events."""
     found = []
     for _ in range(count):
         event = events.next(TIMEOUT)
@@ -57,11 +57,11 @@ def values(events: EventStream, count: int) -> list[t.Any]:
 
 
 def gone(router: MemoryRouter) -> None:
-    """Wait until nothing is subscribed to any more."""
+    """Wait until there is no subscription."""
     eventually(lambda: not router.topics)
 
 
-# What is handed out.
+# The items of a stream.
 
 
 def test_an_event_has_the_attributes_that_a_handler_sees(
@@ -142,7 +142,7 @@ def test_a_subscriber_of_the_app_is_not_affected(serve: Serve, router: MemoryRou
 
 
 def test_streams_that_open_and_close_miss_no_event(wamp: FlaskWAMP, router: MemoryRouter) -> None:
-    """Closing the last one and opening the next cross each other, in any order."""
+    """One thread closes the last stream while another opens the next one."""
 
     def come_and_go() -> None:
         try:
@@ -197,7 +197,7 @@ def test_the_retained_event_arrives_again_after_a_lost_session(
     assert [values(each, 1) for each in (*streams, plain)] == [["next"]] * 4
 
 
-# Losses and refusals.
+# Lost sessions and refusals.
 
 
 def test_a_stream_continues_after_a_lost_session(wamp: FlaskWAMP, router: MemoryRouter) -> None:
@@ -290,7 +290,7 @@ def test_named_parts_are_for_handlers(wamp: FlaskWAMP) -> None:
         wamp.client.events("com.example.<room>.note")
 
 
-# Bounds.
+# Limits.
 
 
 def test_only_the_slow_stream_is_closed(serve: Serve, router: MemoryRouter) -> None:
@@ -399,7 +399,7 @@ def test_a_stream_that_opens_meanwhile_uses_the_late_subscription(
 
 
 def pending(wamp: FlaskWAMP) -> int:
-    """How many requests of the session wait for an answer."""
+    """Return the number of pending requests of the session."""
     peer = wamp.client.peer
     assert peer is not None and peer.connection is not None
     return len(peer.connection.session._pending)
@@ -444,7 +444,7 @@ def test_stop_ends_streams_in_any_state(serve: Serve, router: MemoryRouter) -> N
 
     thread = threading.Thread(target=plain)
     thread.start()
-    answers = [router.invoke("com.example.watch") for _ in range(3)]  # on one place
+    answers = [router.invoke("com.example.watch") for _ in range(3)]  # with one slot
     assert app.test_client().get("/watch").text == "later"
     eventually(lambda: wamp.health()["streams"] == {TOPIC: 5})
     router.publish(TOPIC, 1)
@@ -647,7 +647,7 @@ def test_a_refused_topic_is_a_bad_gateway(app: Flask, lines: t.Any, router: Memo
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_response_ends_at_its_maximum_age(serve: Serve, router: MemoryRouter, busy: bool) -> None:
-    """Some servers do not notice that a client has gone, and go on to read for ever."""
+    """Some servers do not notice that a client has disconnected, and iterate forever."""
     app, wamp = serve()
     app.add_url_rule("/feed", view_func=lambda: g.wampy.events(TOPIC, keep_alive=0.05, max_age=0.3))
     response = app.test_client().get("/feed", headers={"Accept": "text/event-stream"})
@@ -656,6 +656,6 @@ def test_a_response_ends_at_its_maximum_age(serve: Serve, router: MemoryRouter, 
         received.append(part)
         if busy:
             router.publish(TOPIC, len(received))
-    assert len(received) > 2  # it has lived
+    assert len(received) > 2  # it has sent keep-alives
     eventually(lambda: TOPIC not in router.topics)
     response.close()

@@ -1,6 +1,6 @@
-"""The end of a process: what runs at ``atexit`` drains, though no thread can be started any more.
+"""The end of a process: the client drains at ``atexit``, although no thread can be started any more.
 
-Python 3.12 and later start none once the interpreter begins to end.
+Python 3.12 and later start no thread after the interpreter has begun to exit.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ def test_configuration_after_init_app_is_an_error(
     assert router.attempts == 0
 
 
-# What the extension leaves alone.
+# What the extension does not change.
 
 
 def test_globals_class_of_the_app_is_kept(serve: Serve, make_app: MakeApp) -> None:

@@ -1,4 +1,4 @@
-"""App factories: what is declared inside of one belongs to the app that it makes, and ends with it."""
+"""App factories: declarations inside a factory belong to the app that it creates, and end with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Money:
 
 @pytest.fixture(params=ORDERS)
 def create_app(request: pytest.FixtureRequest, make_app: MakeApp) -> tuple[Factory, FlaskWAMP]:
-    """A factory with an extension outside of it; it declares one of everything."""
+    """A factory whose extension is outside. It declares one of everything."""
     wamp = FlaskWAMP()
     blueprint = WAMPBlueprint("shared", uri_prefix=".shared")
 
@@ -120,7 +120,7 @@ def test_each_app_has_its_own_declarations(
         assert router.call(f"com.{name}.shared.outside") == name
         one_call = [f"before {name}", f"middleware {name}"]
         ran = [*one_call * 3, f"before {name}", f"own {name}", f"middleware {name}"]
-        ran += one_call * 2  # of the blueprint outside, and of this call
+        ran += one_call * 2  # of the blueprint outside the factory, and of this call
         assert router.call(f"com.{name}.hooks") == ran
 
 
@@ -178,7 +178,7 @@ def test_a_deleted_app_is_forgotten() -> None:
 def test_declarations_of_a_module_belong_to_every_app(
     router: MemoryRouter, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A factory that imports its views after init_app: the second time that is no news to Python.
+    # A factory that imports its views after init_app: Python does not run the module a second time.
     wamp = FlaskWAMP()
     module = types.ModuleType("imported_by_a_factory")
     module.__dict__.update(wamp=wamp, ran=[])

@@ -1,4 +1,4 @@
-"""The queue in front of the workers: in order within a kind, in turns between kinds, bounded."""
+"""The queue in front of the workers: order within a kind, turns between kinds, and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def nothing() -> None:
 
 
 def fill(queue: FairQueue, kinds: str) -> None:
-    """Append jobs that say their kind and number: "aab" is a0, a1, b0."""
+    """Append jobs that record their kind and number: "aab" is a0, a1, b0."""
     for at, kind in enumerate(kinds):
         name = f"{kind}{kinds[:at].count(kind)}"
         queue.offer(lambda name=name: name, kind)

@@ -1,4 +1,4 @@
-"""Any code of the app may raise anything: one outcome, nothing left behind, and the next message works."""
+"""Any code of the app may raise anything: each message has one outcome, and the next one works."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URI = "com.example.f"
 
 
 class Fatal(BaseException):
-    """What ``except Exception`` does not see."""
+    """An exception that ``except Exception`` does not catch."""
 
 
 def _kinds() -> list[type[BaseException]]:
@@ -41,7 +41,7 @@ def _kinds() -> list[type[BaseException]]:
 
 
 class Fault:
-    """Raises while it is armed; what it is called with does not matter."""
+    """Raises while it is armed, whatever its arguments are."""
 
     def __init__(self, kind: type[BaseException]) -> None:
         self.kind = kind
@@ -54,7 +54,7 @@ class Fault:
             raise self.kind
 
     def passes(self, value: t.Any) -> t.Any:
-        """As a hook that changes nothing."""
+        """Works as a hook that changes nothing."""
         self()
         return value
 
@@ -66,8 +66,8 @@ class Site(t.NamedTuple):
     """Code of the app that raises.
 
     :param declare: Sets it up.
-    :param harmless: Whether the caller gets its result all the same.
-    :param asked: Whether the code has to run at all.
+    :param harmless: Whether the caller gets its result anyway.
+    :param asked: Whether the code must run at all.
     """
 
     declare: Declare
@@ -87,7 +87,7 @@ def site(*, harmless: bool, asked: bool = True) -> t.Callable[[Declare], Declare
 
 
 def answer(wamp: FlaskWAMP, value: t.Any = 42, **options: t.Any) -> None:
-    """Serve a handler in which nothing is wrong."""
+    """Serve a handler that succeeds."""
     wamp.callee(URI, **options)(lambda: value)
 
 
@@ -232,7 +232,7 @@ def async_receiver(app: Flask, wamp: FlaskWAMP, fault: Fault) -> None:
 
 
 class Payload:
-    """Fails at whatever is asked of it, each in its turn."""
+    """Fails in each of its methods, one at a time."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -448,7 +448,7 @@ class FailingFilter(logging.Filter):
 
 
 def _fails(wamp: FlaskWAMP, fault: Fault) -> None:
-    """Serve a handler that fails, which is logged; and have all else fail that is logged."""
+    """Serve a handler whose error is logged, and let everything else that is logged fail too."""
 
     def f() -> int:
         if fault.armed:
@@ -464,7 +464,7 @@ def _fails(wamp: FlaskWAMP, fault: Fault) -> None:
 
 @pytest.fixture
 def cleanup() -> t.Iterator[contextlib.ExitStack]:
-    """What a site has changed outside of its app is undone."""
+    """Undo the changes that a site has made outside its app."""
     with contextlib.ExitStack() as stack:
         yield stack
 
@@ -516,7 +516,7 @@ def task_failed_receiver(app: Flask, wamp: FlaskWAMP, fault: Fault) -> None:
 
 
 class Seen:
-    """What is left behind by messages, seen from outside of their handlers."""
+    """The objects that messages leave behind, seen from outside their handlers."""
 
     def __init__(self, app: Flask, wamp: FlaskWAMP) -> None:
         self.pushed = self.torn_down = 0
@@ -569,7 +569,7 @@ def test_each_message_has_one_outcome(
     answered = [each.request_id for each in results + router.sent(m.Error)]
     assert len(answered) == len(set(answered)) == 6
     assert wamp.client.session_id == session_id
-    # Our own function is not asked where another one raised before it.
+    # Our function is not called if another one has raised before.
     unseen = 3 if where.declare is teardown_appcontext else 0
     eventually(lambda: seen.torn_down >= seen.pushed - unseen)
     assert not seen.left
@@ -634,7 +634,7 @@ def test_a_failing_credentials_function_does_not_stop_the_client(
 
 
 class Publishing(logging.Handler):
-    """Logs to WAMP, as log handlers of an app may."""
+    """A log handler that publishes, as those of an app may."""
 
     def __init__(self, wamp: FlaskWAMP) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""``force_reregister``: no procedure is taken partly, and no request waits for an answer that never comes."""
+"""``force_reregister``: no procedure is taken over partly, and no request waits forever."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def declare(wamp: FlaskWAMP, invoke: str = "single", name: str = "ours") -> None
 
 
 def theirs(invoke: str) -> t.Callable[[FlaskWAMP], t.Any]:
-    """The setup of an app that has it already."""
+    """The setup of an app that has already registered the procedure."""
     return lambda wamp: wamp.callee(URI, invoke=invoke)(lambda: "theirs")
 
 
 def tell(router: MemoryRouter, callees: int) -> None:
-    """Let the router say how many callees there are."""
+    """Let the router answer with a number of callees."""
     router.register(LOOKUP, lambda uri, options: 77)
     router.register(COUNT_CALLEES, lambda number: callees)
 
 
 def options(router: MemoryRouter) -> list[t.Any]:
-    """What REGISTER asked for, each time."""
+    """The ``force_reregister`` option of each REGISTER."""
     return [message.options for message in router.sent(m.Register)]
 
 
@@ -130,7 +130,7 @@ def test_a_procedure_that_became_free_meanwhile_is_registered(
     lookup, count = router.hold(LOOKUP), router.hold(COUNT_CALLEES)
     _, other = serve(theirs("roundrobin"))
     _, wamp = serve(WAMP_CALL_TIMEOUT=0.2)
-    declare(wamp)  # waits so long
+    declare(wamp)  # waits for WAMP_CALL_TIMEOUT
     held = lookup.get(timeout=TIMEOUT)
     other.client.unregister(URI)
     if gone == "count":
@@ -151,7 +151,7 @@ def test_a_declaration_that_was_withdrawn_meanwhile_is_not_registered(
     declare(wamp)  # is not answered in time
     wamp.client.unregister(URI)
     held.get(timeout=TIMEOUT).answer(None)
-    wamp.callee(".other")(lambda: None)  # what came before is read by now
+    wamp.callee(".other")(lambda: None)  # earlier messages have been read by now
     assert router.sent(m.Register)[-1].procedure == "com.example.other"
     assert router.call(URI) == "theirs"
 

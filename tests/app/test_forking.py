@@ -1,4 +1,4 @@
-"""After a fork the child lets go of its parent's socket, and the parent's session goes on."""
+"""After a fork the child closes its copy of the parent's socket, and the parent's session continues."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def parent(router: SocketRouter, world: str, child: str, leave: str) -> subproce
     if world == "gevent":
         pytest.importorskip("gevent")
     code = PARENT.replace("CHILD", textwrap.indent(textwrap.dedent(child), " " * 8))
-    # Python 3.12 warns of every fork with threads.
+    # Python 3.12 warns about every fork with threads.
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code.replace("LEAVE", leave), router.url, world],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A handler that is the inside of a view: the view's other decorators would not run over WAMP."""
+"""A handler below other decorators of its view: these decorators would not run over WAMP."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_free_decorator_below_a_guard_of_a_blueprints_view(
 
     blueprint.post("/secret")(secret)
     app.register_blueprint(blueprint)
-    if included:  # what is included is the view itself, guard and all
+    if included:  # the included function is the undecorated view
         wamp.include(secret.__wrapped__)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="served over WAMP without the decorators"):
         wamp.start()

@@ -1,4 +1,4 @@
-"""``g.wampy.history``: how it is asked for, and what is said where there is none."""
+"""``g.wampy.history``: the calls to the router, and the error if there is no history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client(serve: Serve) -> Client:
 
 
 def event(topic: str = TOPIC, *args: t.Any) -> dict[str, t.Any]:
-    """An event as Crossbar tells it."""
+    """An event in the form of Crossbar's history."""
     return {
         "time_ns": 1795245418595274921,
         "realm": "realm1",
@@ -39,7 +39,7 @@ def event(topic: str = TOPIC, *args: t.Any) -> dict[str, t.Any]:
 
 
 def keep(router: MemoryRouter, kept: dict[int, list[dict[str, t.Any]]]) -> None:
-    """Keep events for subscriptions: 1 is of the topic, 2 of what it begins with."""
+    """Keep events for two subscriptions: 1 to the topic, 2 to a prefix of it."""
 
     def get_events(number: int, limit: int | None) -> t.Any:
         if number not in kept:
@@ -106,7 +106,7 @@ def test_events_of_unusual_shape(client: Client, router: MemoryRouter) -> None:
 def test_a_router_that_answers_with_one_value_for_each_event(
     client: Client, router: MemoryRouter
 ) -> None:
-    """As nexus does: the oldest first, named as in messages, with keywords beside them."""
+    """The form of nexus: oldest first, with the names of messages, and keywords beside the arguments."""
     router.register("wamp.subscription.lookup", lambda uri, options=None: 1)
     held = router.hold("wamp.subscription.get_events")
     future: list[t.Any] = []

@@ -1,4 +1,4 @@
-"""Keywords of a peer that are the names of parameters of ours: they are payload like any other."""
+"""Keywords of a peer with the names of our own parameters: they are ordinary payload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller learns of a defect without debug: that there was one."""
+"""Without debug mode, a caller learns only that a bug occurred."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def live(serve: Serve) -> Live:
 
 
 class HushHushError(Exception):
-    """Not even its name is told."""
+    """Not even the name of the exception is sent."""
 
 
 def fail(*_: t.Any, **__: t.Any) -> t.Any:

@@ -1,6 +1,6 @@
-"""Peers that put odd things wherever they can: it costs only their own messages.
+"""Peers that send unusual values wherever they can: only their own messages fail.
 
-Every message that another peer can cause, with every odd value in every place that it can fill, in every
+Every message that another peer can cause, with every unusual value in every field that it controls, in every
 serializer. Afterwards the session is the same, every call was answered once, others are served, and neither
 memory nor the log have grown much.
 """
@@ -30,16 +30,16 @@ from tests.support.memory import TIMEOUT, Held, MemoryRouter
 SERIALIZERS = ("msgpack", "json", "cbor")
 
 MAX_LOG = 300_000
-"""Characters of log that a few thousand odd messages may cause."""
+"""The number of log characters that a few thousand unusual messages may cause."""
 
 MAX_GROWTH = 8_000_000
-"""Bytes that the process may grow by."""
+"""The number of bytes by which the process may grow."""
 
 FIRST = 1_000_000
 """The request ids of hostile messages begin here."""
 
 LAST = "last"
-"""The only argument of the event behind all others."""
+"""The only argument of the event that follows all others."""
 
 each_serializer = pytest.mark.parametrize("name", SERIALIZERS)
 
@@ -70,7 +70,7 @@ class Target:
         self.app, self.wamp = serve(self._declare, WAMP_CALL_TIMEOUT=TIMEOUT)
         self.app.testing = False
         self.session_id = self.wamp.client.session_id
-        for procedure in ("typed", "in_request"):  # what is imported and made at the first call
+        for procedure in ("typed", "in_request"):  # imports and objects of the first call
             router.call(f"com.example.{procedure}", "x")
         tracemalloc.start()
         self._before = self._memory()
@@ -102,7 +102,7 @@ class Target:
         return [each.request_id for each in answered if each.request_id >= FIRST]
 
     def check(self) -> None:
-        """Nothing is lost: others are served, in the same session, and nothing has piled up."""
+        """Check that others are served in the same session, and that nothing has accumulated."""
         assert self.router.call("com.example.add", 1) == 2
         assert self.wamp.client.session_id == self.session_id
         assert not self.router.sent(m.Abort)
@@ -264,7 +264,7 @@ def test_sizes_at_the_limit(
 
 
 def padded(name: str, parts: list[bytes], size: int) -> bytes:
-    """A message of exactly so many bytes, with one text in its payload."""
+    """A message of exactly this size, with one string in its payload."""
     length = size
     while len(data := array(name, [*parts, array(name, [encode(name, "x" * length)])])) != size:
         length -= len(data) - size

@@ -1,4 +1,4 @@
-"""Secrets of the configuration: in no error, no ``repr`` and no log, whatever is wrong with them."""
+"""Secrets of the configuration appear in no error, ``repr`` or log, whatever is wrong with them."""
 
 from __future__ import annotations
 

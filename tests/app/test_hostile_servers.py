@@ -1,4 +1,4 @@
-"""A server in the router's place that means harm is left in time, with a clear line and little memory."""
+"""The client leaves a hostile server in time, with a clear log line and little memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Talk = t.Callable[["Hostile"], t.Iterator[bytes]]
 
 
 class Hostile(socketserver.BaseRequestHandler):
-    """Says what its server's ``talk`` yields, until the client has enough of it."""
+    """Sends the bytes that its server's ``talk`` yields, until the client closes the connection."""
 
     server: HostileServer
 
@@ -34,9 +34,7 @@ class Hostile(socketserver.BaseRequestHandler):
         self.server.times.append(time.monotonic())
         try:
             self.request.settimeout(1)
-            with contextlib.suppress(
-                TimeoutError
-            ):  # Linux may not stop who sends to a closed socket
+            with contextlib.suppress(TimeoutError):  # Linux may accept data for a closed socket
                 for data in self.server.talk(self):
                     self.request.sendall(data)
             self.request.settimeout(None)
@@ -58,7 +56,7 @@ class Hostile(socketserver.BaseRequestHandler):
 
 
 class HostileServer(_Server):
-    """Lets every client meet ``talk``."""
+    """Answers every client with ``talk``."""
 
     def __init__(self, talk: Talk) -> None:
         super().__init__(Hostile, 0)
@@ -143,7 +141,7 @@ def raw_rubbish(client: Hostile) -> t.Iterator[bytes]:
         yield bytes(65536)
 
 
-#: What is said, the scheme, and what the log has of it.
+#: The bytes of the server, the scheme, and the log line.
 HOSTILE: dict[str, tuple[Talk, str, str]] = {
     "redirect": (redirect, "ws", "HTTP 302 Found"),
     "endless headers": (endless_headers, "ws", "not a WebSocket router"),

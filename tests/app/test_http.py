@@ -1,4 +1,4 @@
-"""WAMP errors that an HTTP view lets pass: 502, 503, 504, unless the app has its own answer."""
+"""WAMP errors that an HTTP view does not catch: 502, 503, 504, unless the app handles them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWERS: list[tuple[WAMPError, int]] = [
 
 
 class OwnError(ApplicationError):
-    """An error of the app's own."""
+    """An error class of the app."""
 
 
 def new_app() -> Flask:

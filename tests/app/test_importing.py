@@ -1,4 +1,4 @@
-"""Importing does nothing: no thread, no patching, no logging set up, nothing big imported."""
+"""Importing has no side effects: no thread, no patching, no logging setup, no large package."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ with app.app_context():
     assert not g.wampy.joined
 """
 
-#: What takes long to import, and is for a few: it waits until it is needed.
+#: Packages that are slow to import and rarely needed are imported on first use.
 BIG = {"pydantic", "websockets", "cbor2", "cryptography", "argon2", "asyncio", "pytest", "schedule"}
 
 

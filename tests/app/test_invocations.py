@@ -1,4 +1,4 @@
-"""Running invocations: side by side, bounded, nested, timed out, canceled, and how each is answered."""
+"""Running invocations: concurrent, limited, nested, timed out, canceled, and their answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answered(answer: t.Any) -> t.Any:
     return message.error if isinstance(message, m.Error) else message.args[0]
 
 
-# Side by side.
+# Concurrency.
 
 
 def test_reader_never_waits_for_a_handler(serve: Serve, router: MemoryRouter) -> None:
@@ -146,7 +146,7 @@ def test_deadline_answers_the_caller(serve: Serve, router: MemoryRouter, caplog:
     [(deadline, now)] = seen
     assert 0 < deadline - now <= 0.05
     gate.may_end.set()
-    if not is_monkey_patched():  # a thread cannot be ended: its handler is told, its result dropped
+    if not is_monkey_patched():  # a thread cannot be ended: its result is dropped
         eventually(lambda: seen[1:] == [True])
         eventually(lambda: "its result is dropped" in caplog.text)
     assert len(router.sent(m.Error)) == 1
@@ -227,7 +227,7 @@ def test_interrupt_that_comes_too_late_is_ignored(serve: Serve, router: MemoryRo
     assert router.sent(m.Error) == []
 
 
-# What is told of errors.
+# Errors that callers get.
 
 
 @pytest.mark.parametrize(("testing", "args"), [(True, ["KeyError: 'secret'"]), (False, [])])
@@ -328,7 +328,7 @@ def test_progress_is_sent_if_the_caller_requested_it(serve: Serve, router: Memor
         ([number], {"of": 3}) for number in range(3)
     ]
     with app.app_context():
-        assert g.wampy.rpc.com.example.steps() == "done"  # asked for nothing but the result
+        assert g.wampy.rpc.com.example.steps() == "done"  # without receive_progress
     assert len([each for each in router.sent(m.Yield) if each.options.get("progress")]) == 3
 
 
@@ -382,7 +382,7 @@ def test_a_flood_of_calls_to_one_procedure_does_not_delay_another(
     for answer in flood[6:]:
         assert answer.result(TIMEOUT).error == UNAVAILABLE
     full = wamp.health()["in_hand"]["waiting"]
-    answer = router.invoke("com.example.other")  # the line is full, of others
+    answer = router.invoke("com.example.other")  # the queue is full of other calls
     eventually(lambda: wamp.health()["in_hand"]["waiting"] > full)
     gate.set()
     for each in (answer, first, *flood[:6]):

@@ -1,4 +1,4 @@
-"""A peer may call its keywords anything, also what functions of the library and of Python call theirs."""
+"""Keywords of a peer may have any name, also that of a parameter of the library or of Python."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ def test_any_keyword(serve: Serve, router: MemoryRouter, name: str, validate: bo
         if name != "self":
             assert router.call(f"com.example.{each}", **kwargs) == kwargs
             continue
-        with pytest.raises(ApplicationError) as raised:  # Python cannot give it to a method
+        with pytest.raises(ApplicationError) as raised:  # Python cannot pass it to a method
             router.call(f"com.example.{each}", **kwargs)
         assert raised.value.uri == "wamp.error.invalid_argument"

@@ -1,4 +1,4 @@
-"""Answers of the router that come too late, and messages after its own GOODBYE."""
+"""Answers of the router that arrive too late, and messages after its GOODBYE."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_declaration_that_is_withdrawn_before_the_answer_is_undone(
     router.silent = True
     router.drop()
     router.wait_for(m.Hello, 2)
-    with router.together:  # what follows WELCOME finds it silent again
+    with router.together:  # it is silent again after WELCOME
         router.welcome()
         router.silent = True
     request_id = router.wait_for(m.Register, 2).request_id
@@ -57,7 +57,7 @@ def test_a_declaration_that_is_withdrawn_before_the_answer_is_undone(
 
 
 def test_messages_after_goodbye_are_not_a_violation(serve: Serve, router: MemoryRouter) -> None:
-    """Crossbar 26.10 sends the invocations it has in hand after it."""
+    """Crossbar 26.10 sends pending invocations after it."""
     _, wamp = serve()
     peer = wamp.client.peer
     assert peer is not None and peer.connection is not None

@@ -22,7 +22,7 @@ def lease_of(wamp: FlaskWAMP) -> Lease:
 
 
 class AskInBetween:
-    """A lock that has the lease asked for when its holder lets go of it: the timer may be as quick."""
+    """A lock that requests the lease when its holder releases it, as a quick timer may do."""
 
     def __init__(self, lock: threading.Lock, lease: Lease) -> None:
         self._lock, self._lease, self.asked = lock, lease, False

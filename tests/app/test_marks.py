@@ -1,4 +1,4 @@
-"""The free decorators: what an app finds, and what it says about the rest."""
+"""The free decorators: the functions that an app finds, and the warnings about others."""
 
 from __future__ import annotations
 

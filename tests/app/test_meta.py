@@ -1,4 +1,4 @@
-"""``g.wampy.meta``: what is asked, what is made of the answers, and what of odd ones."""
+"""``g.wampy.meta``: the calls to the router, and the results for usual and unusual answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def client(serve: Serve) -> Client:
 
 @pytest.fixture
 def calls(router: MemoryRouter) -> t.Callable[[], list[t.Any]]:
-    """What was asked: procedure, positional and keyword arguments."""
+    """The calls: procedure, positional and keyword arguments."""
     return lambda: [(c.procedure, c.args, c.kwargs) for c in router.sent(m.Call)]
 
 

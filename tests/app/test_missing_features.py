@@ -1,4 +1,4 @@
-"""Routers that do not announce an optional feature: it is not used, and that is said once or does no harm."""
+"""Routers that do not announce an optional feature: it is not used, which is logged once if it matters."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_missing_session_events_are_logged(
 
 
 def test_linger_counts_callees(serve: Serve, router: MemoryRouter) -> None:
-    """The tests above would pass if nothing waited at all."""
+    """Without this test, those above would pass even if no process waited at all."""
     router.register(COUNT_CALLEES, lambda number: 1)
     _, wamp = serve(shared)
     assert wamp.client.peer is not None

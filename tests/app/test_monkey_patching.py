@@ -1,4 +1,4 @@
-"""gevent may patch before our import, after it, or when the app is built: the same lines run."""
+"""gevent may patch before our import, after it, or when the app is created."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_order(order: str) -> None:
 
 @pytest.mark.parametrize("order", ["imported, then patched", "patched first"])
 def test_tls_after_patching(order: str) -> None:
-    # Patching replaces SSLContext; one that was made of the old class recurses for ever.
+    # Patching replaces SSLContext. A context of the old class then recurses forever.
     seen = script(
         ORDERS[order]
         + """

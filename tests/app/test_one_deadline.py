@@ -1,4 +1,4 @@
-"""One deadline covers a request from its entry to its answer, and nothing of it stays behind."""
+"""One deadline covers a request from its start to its answer, and leaves no pending record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def nothing_hangs(router: MemoryRouter, make_app: MakeApp) -> t.Iterator[None]:
     router.give_up()
 
 
-#: What waits for a session.
+#: Waiting for a session.
 REQUESTS: dict[str, t.Callable[[Client], object]] = {
     "call": lambda client: client.call("com.example.add", 1),
     "submit": lambda client: client.submit("com.example.add", 1),
@@ -92,7 +92,7 @@ def test_the_deadline_of_a_handler_covers_the_wait_for_a_session(
 def test_many_short_timeouts_of_a_stream_take_a_short_time(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    """Twenty times a hundredth of a second, and not twenty times a second."""
+    """It takes twenty times 0.01 seconds, not twenty times a second."""
     _, wamp = serve()
     held = router.hold("com.example.slow")
     submitted = wamp.client.with_options(timeout=10).submit("com.example.slow")
@@ -104,7 +104,7 @@ def test_many_short_timeouts_of_a_stream_take_a_short_time(
     assert submitted.result(10) == 1
 
 
-# What a request that was given up leaves behind.
+# Leftovers of a request that timed out.
 
 
 @pytest.mark.parametrize(

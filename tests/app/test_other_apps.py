@@ -1,4 +1,4 @@
-"""Two applications that share a procedure: one of them says so, and nothing else changes."""
+"""Two applications share a procedure: one of them logs a warning, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JoinAs = t.Callable[..., FlaskWAMP]
 
 @pytest.fixture
 def join_as(make_app: MakeApp) -> JoinAs:
-    """Have an app of a name join, with shared procedures."""
+    """Let an app with a name and shared procedures join."""
 
     def join_as(name: str, *uris: str, url: str = URL, **config: t.Any) -> FlaskWAMP:
         wamp = FlaskWAMP(make_app(name, WAMP_ROUTER_URL=url, **config))
@@ -39,7 +39,7 @@ def join_as(make_app: MakeApp) -> JoinAs:
 
 @pytest.fixture
 def asking(router: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> MemoryRouter:
-    """A router that announces what is needed for the question, and says that session 7 is another app's."""
+    """A router that announces the needed features, and says that session 7 belongs to another app."""
     monkeypatch.setitem(ROLES["dealer"]["features"], "session_meta_api", True)
     router.register(LIST_CALLEES, lambda number: [7])
     router.register(GET_SESSION, lambda number: about("orders"))
@@ -122,7 +122,7 @@ def test_procedures_that_are_registered_later_are_checked_too(
     asking: MemoryRouter, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app("shop", WAMP_ROUTER_URL=URL)
-    app.testing = False  # so that use joins as a client only
+    app.testing = False  # so that a use joins without serving
     wamp = FlaskWAMP(app)
     wamp.callee("com.example.add")(lambda: 1)
     asking.register("com.example.price", lambda: 3)
@@ -182,7 +182,7 @@ def test_a_session_that_has_ended_does_not_stop_the_check(
     eventually(lambda: warnings(caplog))
 
 
-# What HELLO says.
+# HELLO.
 
 
 def extras(router: MemoryRouter) -> list[t.Any]:

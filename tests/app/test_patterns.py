@@ -1,4 +1,4 @@
-"""Patterns of URIs: what is registered, and what the handler gets of the real URI."""
+"""Patterns of URIs: the registrations, and the parts of the actual URI that the handler gets."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ Handle = t.Callable[..., t.Callable[..., t.Any]]
 
 
 def errors(call: t.Callable[[], t.Any]) -> list[tuple[list[t.Any], str]]:
-    """What is wrong with the arguments of a call: where, and in what way."""
+    """Return the errors of a call's arguments: location and type."""
     with pytest.raises(ApplicationError) as info:
         call()
     assert info.value.uri == INVALID, info.value
     return [(error["loc"], error["type"]) for error in info.value.kwargs["errors"]]
 
 
-# What the router is told.
+# What is sent to the router.
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def call_with(
     kwargs: dict[str, int],
     validated: bool,
 ) -> dict[str, t.Any]:
-    """What a function got."""
+    """The arguments that a function got."""
     parts = URIArguments(Pattern.parse(pattern, None), f)
     binder = ArgumentBinder(
         callee_spec(f, pattern), f, parts, validated=validated, in_request=False
@@ -541,7 +541,9 @@ def test_events_that_do_not_fit_are_dropped_and_logged(
     def setup(wamp: FlaskWAMP) -> None:
         wamp.subscriber(".<int:item>.sold", delivery=delivery)(told.put)
 
-    router.register("wamp.registration.count_callees", lambda number: 1)  # so it leaves at once
+    router.register(
+        "wamp.registration.count_callees", lambda number: 1
+    )  # so that it leaves at once
     serve(setup)
     eventually(lambda: "com.example..sold" in router.topics)
     router.publish("com.example.x.sold")

@@ -1,4 +1,4 @@
-"""Values of which each process has its own."""
+"""Values of which each process has its own copy."""
 
 from __future__ import annotations
 

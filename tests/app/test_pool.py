@@ -1,4 +1,4 @@
-"""The pool: it is bounded, and jobs that wait for other jobs do not starve."""
+"""The pool: its limits, and jobs that wait for other jobs without starving."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 10.0
 
 @pytest.fixture
 def make_pool() -> t.Iterator[t.Callable[..., Pool]]:
-    """Make pools; they are stopped afterwards."""
+    """Create pools. They are stopped after the test."""
     pools: list[Pool] = []
 
     def make(size: int = 2, max_pending: int = 1000, **options: t.Any) -> Pool:
@@ -32,7 +32,7 @@ def make_pool() -> t.Iterator[t.Callable[..., Pool]]:
 
 
 class Gauge:
-    """Counts how many are inside at once."""
+    """Counts how many threads are inside at once."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -49,7 +49,7 @@ class Gauge:
 
 
 class Gate:
-    """A job that says it has begun, and ends when it may."""
+    """A job that signals its start, and ends on a signal."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -68,7 +68,7 @@ def workers() -> int:
 
 Make = t.Callable[..., Pool]
 
-# Places and the line.
+# Slots and the queue.
 
 
 def test_job_runs_on_a_worker_of_its_own(make_pool: Make) -> None:
@@ -155,7 +155,7 @@ def test_job_that_raises_is_logged_and_keeps_its_worker(
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [error]
 
 
-# Places given away.
+# Released slots.
 
 
 def test_a_waiting_job_releases_its_slot(make_pool: Make) -> None:
@@ -189,7 +189,7 @@ def test_a_job_takes_a_slot_before_it_continues(make_pool: Make) -> None:
     assert other.began.wait(TIMEOUT)
     answered.set()
     eventually(lambda: len(pool._returning) == 1)
-    assert not back.is_set()  # the other has the place
+    assert not back.is_set()  # the other job has the slot
     other.may_end.set()
     assert back.wait(TIMEOUT)
 
@@ -240,7 +240,7 @@ def test_fifty_jobs_nested_ten_deep_on_four_slots(make_pool: Make) -> None:
     assert all(waiter.wait(TIMEOUT * 3) for waiter in waiters)
     assert gauge.most <= 4
     eventually(lambda: pool.running == 0)
-    eventually(lambda: workers() <= 4)  # those beyond size end a moment after their last job
+    eventually(lambda: workers() <= 4)  # threads beyond the size end a moment after their last job
 
 
 def test_releasing_a_slot_twice_releases_one(make_pool: Make) -> None:
@@ -380,11 +380,11 @@ def test_stop_waits_for_jobs_that_wait(make_pool: Make) -> None:
     eventually(lambda: workers() == 0)
 
 
-# Gathered while a batch comes.
+# Gathering a batch.
 
 
 def gathered(pool: Pool, inline: InlineWorker | None, *jobs: t.Callable[[], object]) -> t.Any:
-    """Submit jobs as the reader does; return the one for the inline worker."""
+    """Submit jobs as the reader does. Return the one for the inline worker."""
 
     def submit(jobs: t.Iterable[t.Callable[[], object]]) -> None:
         for job in jobs:
@@ -453,7 +453,7 @@ def test_other_workers_run_the_jobs_behind_a_slow_job_of_an_inline_worker(make_p
     assert workers() == 0
     pool.share()
     assert gates[1].began.wait(TIMEOUT)
-    gates[0].may_end.set()  # it is watched no more, and goes on as workers do
+    gates[0].may_end.set()  # it is no longer watched, and continues as workers do
     assert gates[2].began.wait(TIMEOUT)
     for gate in gates[1:]:
         gate.may_end.set()
@@ -580,7 +580,7 @@ def test_calls_are_refused_if_all_threads_are_blocked(
     assert "all 2 threads are waiting for answers; refused 2 queued calls" in caplog.text
     for call in calls[:2]:
         call.answered.set()
-    assert other.wait(TIMEOUT)  # nobody can be told: it waits for a thread
+    assert other.wait(TIMEOUT)  # no caller could get an error: it waits for a thread
     eventually(lambda: pool.starving_since is None)
 
 
@@ -611,7 +611,7 @@ def test_the_pool_continues_when_no_more_threads_can_be_started(
         assert pool.submit(done.set) is True
     assert "cannot start another thread while 1 are running" in caplog.text
     gate.may_end.set()
-    assert done.wait(TIMEOUT)  # by the worker that there is
+    assert done.wait(TIMEOUT)  # by the existing worker
 
 
 def test_first_thread_that_cannot_be_started_is_tried_again(
@@ -646,7 +646,7 @@ def test_stop_runs_the_remaining_jobs_if_no_thread_can_be_started(
 
 
 class Log(logging.Handler):
-    """A log handler of an app's that uses the pool, as one that publishes does."""
+    """A log handler that uses the pool, as one that publishes does."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""``@wamp.on_session_join`` and ``@wamp.on_session_leave``: what handlers get, and in which order."""
+"""``@wamp.on_session_join`` and ``@wamp.on_session_leave``: the arguments of handlers and their order."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COOKIE = "session=secret-cookie"
 
 
 def joe(number: int) -> dict[str, t.Any]:
-    """What Crossbar tells of who joins."""
+    """The payload of Crossbar's ``wamp.session.on_join``."""
     transport = {"channel_framing": "websocket", "http_headers_received": {"cookie": COOKIE}}
     return {"session": number, "authid": "joe", "authrole": "user", "transport": transport}
 
 
 class Seen(list[t.Any]):
-    """What handlers saw."""
+    """The sessions that handlers saw."""
 
     def joined(self, session: SessionInfo) -> None:
         self.append(("joined", session.id, session.authid))
@@ -143,7 +143,9 @@ def test_after_a_reconnect(watched: FlaskWAMP, router: MemoryRouter, seen: Seen)
     router.drop()
     router.wait_for(m.Subscribe, 4)
     watched.client.wait_until_joined(TIMEOUT)
-    router.announce(ON_LEAVE, 4)  # might be another one: ids of lost sessions say nothing any more
+    router.announce(
+        ON_LEAVE, 4
+    )  # perhaps another session: ids from before the loss are no longer valid
     router.announce(ON_JOIN, joe(5))
     router.announce(ON_LEAVE, 5)
     eventually(lambda: len(seen) == 4)
@@ -172,7 +174,9 @@ def test_two_apps(make_app: t.Callable[..., Flask], router: MemoryRouter, seen: 
             wamp.start()
             wamp.client.wait_until_joined(TIMEOUT)
     router.announce(ON_JOIN, joe(4))
-    eventually(lambda: len(seen) == 3)  # both hear of joe, and the first app of the second one
+    eventually(
+        lambda: len(seen) == 3
+    )  # both apps learn of joe, and the first app learns of the second one
 
 
 def test_a_topic_is_refused() -> None:

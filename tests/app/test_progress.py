@@ -1,4 +1,4 @@
-"""What a caller gets of ``yield`` and ``invocation.progress``, whether it asked for progress or not."""
+"""The results of ``yield`` and ``invocation.progress``, with and without ``receive_progress``."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def returns_a_generator() -> t.Any:
     return yields_and_returns()
 
 
-#: Handler; what comes, and what last, where progress was asked for; and what where it was not.
+#: A handler; its progressive results and its result with receive_progress; its result without it.
 HANDLERS: dict[t.Callable[[], t.Any], tuple[list[t.Any], t.Any, t.Any]] = {
-    # What is reported is lost on who did not ask, and never becomes the result.
+    # Without receive_progress, reported progress is dropped, and never becomes the result.
     reports: ([1, 2], None, None),
     reports_and_returns: ([1, 2], "end", "end"),
-    # What is yielded is the result where there is no other.
+    # The yielded items are the result if there is no other.
     yields: ([1, 2], None, [1, 2]),
     yields_and_returns: ([1, 2], "end", "end"),
     yields_and_reports: (["reported", 1], None, [1]),
@@ -82,7 +82,7 @@ HANDLERS: dict[t.Callable[[], t.Any], tuple[list[t.Any], t.Any, t.Any]] = {
 
 
 def payload(message: m.Result) -> t.Any:
-    """Its only value, or all of it."""
+    """Return its only value, or all values."""
     if len(message.args) == 1 and not message.kwargs:
         return message.args[0]
     return (tuple(message.args), message.kwargs) if message.args else ()
@@ -120,7 +120,7 @@ def test_progress_after_the_end_is_dropped(serve: Serve, router: MemoryRouter) -
 def test_progress_that_cannot_be_sent_raises_in_the_handler(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    """For who did not ask nothing is done, not even that."""
+    """Without receive_progress nothing is done, not even that."""
     raised: list[Exception] = []
 
     def handler() -> None:

@@ -1,4 +1,4 @@
-"""Publications of the client: both forms, acknowledged or not, in the order in which they were asked for."""
+"""Publications of the client: both forms, acknowledged or not, in the order of the calls."""
 
 from __future__ import annotations
 

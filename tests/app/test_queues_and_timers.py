@@ -80,7 +80,7 @@ def test_a_full_queue_refuses_jobs(pool: Pool) -> None:
 
 def test_a_queue_with_too_many_bytes_refuses_jobs(pool: Pool) -> None:
     queue, gate = SerialQueue(pool, 1, 1000, max_bytes=100), Gate()
-    queue.submit(gate, size=1000)  # one that is over it alone is accepted
+    queue.submit(gate, size=1000)  # a single message over the limit is accepted
     assert gate.began.wait(TIMEOUT)
     sizes = [1000, 1]
     assert [queue.submit(lambda: None, size=size) for size in sizes] == [True, False]
@@ -206,7 +206,7 @@ def timer() -> t.Iterator[TimerThread]:
 
 def test_timer_calls_in_the_order_of_time(timer: TimerThread) -> None:
     gate, done, order, now = Gate(), threading.Event(), [], time.monotonic()
-    timer.call_at(now - 9, gate)  # the timer's only thread waits here until all are in line
+    timer.call_at(now - 9, gate)  # the timer's only thread waits here until all are scheduled
     assert gate.began.wait(TIMEOUT)
     for at in (-1, -3, -2, -3, -4):
         timer.call_at(now + at, lambda at=at: order.append(at))  # type: ignore[misc]
@@ -333,7 +333,7 @@ def test_timer_stops_by_its_own_function() -> None:
     eventually(lambda: not timer._thread.is_alive())
 
 
-# Times to wait.
+# Timeouts.
 
 
 @pytest.mark.parametrize("value", [1, 0.5, 1e9])

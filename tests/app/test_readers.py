@@ -1,4 +1,4 @@
-"""The thread that reads runs a single call itself, and another thread reads on."""
+"""The thread that reads runs a single call itself. Meanwhile another thread reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMEOUT = 10.0
 
 @pytest.fixture(autouse=True, params=["wary", "trusting"])
 def trust(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether every job is taken for slow, or for quick."""
+    """Whether every job is treated as slow, or as quick."""
     if request.param == "wary":
         monkeypatch.setattr(LeaderFollowers, "QUICK", 0)
     else:
@@ -37,7 +37,7 @@ def trust(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 class Procedures:
-    """``.quick`` says which thread it runs on, ``.slow`` too, when it may end."""
+    """``.quick`` returns the name of its thread. ``.slow`` does so when the test lets it end."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -64,9 +64,9 @@ def procedures() -> t.Iterator[Procedures]:
 
 
 def readers_rest(wamp: FlaskWAMP) -> None:
-    """Wait until nothing is in hand, what a join has to do included."""
+    """Wait until no work is running, including the work of a join."""
     eventually(lambda: wamp.health()["in_hand"]["running"] == 0)
-    time.sleep(0.05)  # and until the thread that ran it waits again: nothing tells
+    time.sleep(0.05)  # and until the thread that ran it waits again, which is not observable
 
 
 def test_lone_call_does_not_change_threads(
@@ -136,7 +136,7 @@ def test_the_answer_for_a_waiting_handler_is_read_at_once(
 def test_calls_that_arrive_with_a_slow_one_do_not_wait_for_it(
     serve: Serve, router: MemoryRouter, procedures: Procedures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LeaderFollowers, "WATCH", 0.2)  # it still looks when the calls come
+    monkeypatch.setattr(LeaderFollowers, "WATCH", 0.2)  # it still watches when the calls arrive
     _, wamp = serve(procedures.declare)
     for _ in range(5):
         readers_rest(wamp)
@@ -196,7 +196,7 @@ def test_answer_is_sent_if_no_other_answer_follows(
         procedures.declare(wamp)
         wamp.subscriber(".news")(lambda: None)
 
-    _, wamp = serve(setup, WAMP_HEARTBEAT=60)  # which would have it sent
+    _, wamp = serve(setup, WAMP_HEARTBEAT=60)  # which would send it
     for _ in range(5):
         readers_rest(wamp)
         with router.together:
@@ -216,7 +216,7 @@ def test_waiting_and_quick_handlers_alternate(
         @wamp.callee
         def ask(number: int) -> int:
             if number % 3 == 0:
-                time.sleep(0.004)  # longer than two looks
+                time.sleep(0.004)  # longer than two checks
             return t.cast(int, g.wampy.call("com.shop.echo", number)) if number % 2 else number
 
     serve(setup)
@@ -313,7 +313,9 @@ def test_call_before_broken_bytes_does_not_block_the_reader(
     for _ in range(10):
         readers_rest(wamp)
         transport = router.transports[-1]
-        router.invoke("com.example.quick")  # run or not: the session that it was for is lost
+        router.invoke(
+            "com.example.quick"
+        )  # whether it ran does not matter, because its session is lost
         transport.put_bytes(b"nonsense")
         eventually(lambda: router.transports[-1:] not in ([], [transport]))  # noqa: B023
         wamp.client.wait_until_joined(TIMEOUT)

@@ -1,4 +1,4 @@
-"""The connection is lost: waiting calls fail at once, and the next session is as the one before."""
+"""After a lost connection, waiting calls fail at once, and the next session serves the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def threads() -> t.Iterator[concurrent.futures.ThreadPoolExecutor]:
 
 Threads = concurrent.futures.ThreadPoolExecutor
 
-# Who waits.
+# Waiting calls.
 
 
 def test_waiting_calls_fail_at_once(serve: Serve, router: MemoryRouter, threads: Threads) -> None:
@@ -96,7 +96,7 @@ def test_late_answer_of_the_old_session_answers_nothing(serve: Serve, router: Me
     client.wait_until_joined(TIMEOUT)
     future = client.submit(ADD)
     new = held.get(timeout=TIMEOUT)
-    assert [call.request_id for call in router.sent(m.Call)] == [1, 1]  # ids begin anew
+    assert [call.request_id for call in router.sent(m.Call)] == [1, 1]  # ids begin at 1 again
     old.answer("of the old session")
     new.answer("of the new session")
     assert future.result(TIMEOUT) == "of the new session"
@@ -124,7 +124,7 @@ def test_invocation_of_the_old_session_is_not_answered(serve: Serve, router: Mem
     assert router.sent(m.Yield) == []
 
 
-# Afterwards.
+# The next session.
 
 
 def test_everything_is_registered_and_subscribed_again(serve: Serve, router: MemoryRouter) -> None:
@@ -248,7 +248,7 @@ def test_a_refused_declaration_is_requested_again(serve: Serve, router: MemoryRo
     assert router.call(ADD, 1) == 2
 
 
-# Signs of life.
+# The heartbeat.
 
 
 def test_a_session_with_a_silent_router_is_ended(

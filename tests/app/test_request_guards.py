@@ -1,4 +1,4 @@
-"""What guards a view over HTTP guards it over WAMP, with request_context=True."""
+"""With request_context=True, the guards of a view over HTTP also guard it over WAMP."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ URI = "com.example.f"
 
 
 def failure(router: MemoryRouter, uri: str, *args: t.Any, **kwargs: t.Any) -> ApplicationError:
-    """The error that a call is answered with."""
+    """The error that a call gets."""
     with pytest.raises(ApplicationError) as raised:
         router.call(uri, *args, **kwargs)
     return raised.value
 
 
 def where() -> list[t.Any]:
-    """What the request says of the view."""
+    """The view's data in the request."""
     rule = request.url_rule
     return [request.endpoint, request.blueprint, rule and rule.rule, request.view_args]
 
@@ -164,7 +164,7 @@ def test_an_argument_of_another_type_does_not_pass_a_guard_of_view_args(
 
 
 def login(app: Flask, **views: t.Any) -> None:
-    """Have nobody logged in."""
+    """Initialize Flask-Login without a logged-in user."""
     app.secret_key = "secret"
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)
@@ -175,7 +175,7 @@ def login(app: Flask, **views: t.Any) -> None:
 
 
 def guarded(app: Flask, wamp: FlaskWAMP) -> None:
-    """A view that only users see, on both sides."""
+    """A view for logged-in users, over HTTP and WAMP."""
 
     @app.post("/secret")
     @wamp.callee(URI, request_context=True)
@@ -224,7 +224,7 @@ def test_current_user_is_anonymous(serve: Serve, router: MemoryRouter) -> None:
     assert router.call(URI) == [True, False]
 
 
-# Redirects are no results.
+# Redirects are not results.
 
 
 def test_a_before_request_that_redirects_refuses(serve: Serve, router: MemoryRouter) -> None:
@@ -308,7 +308,7 @@ def test_any_uri_is_the_path(serve: Serve, router: MemoryRouter, part: str) -> N
 
 
 class _Newer(Flask):
-    """As Flask 3.2 is."""
+    """Behave as Flask 3.2."""
 
     seen: t.ClassVar[list[str]] = []
 
@@ -350,7 +350,7 @@ def test_methods_that_need_the_context_get_it() -> None:
 
 @pytest.mark.filterwarnings("ignore:.* has merged with:DeprecationWarning")
 def test_a_limit_by_endpoint_counts_calls(serve: Serve, router: MemoryRouter) -> None:
-    import flask_limiter  # Flask 3.2 warns of what Flask-Limiter 4.1 imports
+    import flask_limiter  # Flask 3.2 warns about an import of Flask-Limiter 4.1
 
     app, wamp = serve(RATELIMIT_STORAGE_URI="memory://")
     limiter = flask_limiter.Limiter(lambda: "everybody", app=app)

@@ -1,4 +1,4 @@
-"""``flask wamp rights``: who may do what, and which line says so."""
+"""``flask wamp rights``: the rights, and the lines of code that grant them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = "test_rights_command.py"
 
 @pytest.fixture
 def rights(make_app: MakeApp) -> t.Callable[..., list[str]]:
-    """Run the command; return its lines."""
+    """Run the command. Return its lines."""
     app = make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws")
     wamp = FlaskWAMP(app)
     wamp.allow("anonymous", subscribe=".news")

@@ -26,14 +26,14 @@ from tests.support.scripts import environment
 PATIENCE = 10.0
 
 NOWHERE = "tcp://127.0.0.1:9"
-"""No router: jobs of ``WAMP_SCHEDULE="every"`` run all the same."""
+"""There is no router: jobs of ``WAMP_SCHEDULE="every"`` run anyway."""
 
 Run = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 @pytest.fixture
 def run(make_app: t.Callable[..., Flask]) -> Run:
-    """Make an app whose client is started, without a router; ``setup(wamp)`` adds its jobs."""
+    """Create an app whose client is started without a router. ``setup(wamp)`` adds its jobs."""
 
     def run(
         setup: t.Callable[[FlaskWAMP], t.Any] = lambda wamp: None, **config: t.Any
@@ -48,7 +48,7 @@ def run(make_app: t.Callable[..., Flask]) -> Run:
 
 
 class Calls:
-    """A job that notes where it ran."""
+    """A job that records where it ran."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -467,11 +467,11 @@ def test_each_app_of_an_extension_runs_the_jobs(make_app: t.Callable[..., Flask]
         counts[seen.get(timeout=PATIENCE)] += 1
 
 
-# Clocks: the wall clock is set, the steady one goes on.
+# Clocks: the wall clock is set, and the monotonic clock continues.
 
 
 class SetClock(Clock):
-    """The wall clock, after it was set by so many seconds; and a steady clock that the test moves."""
+    """The wall clock, which was set forward or back, and a monotonic clock that the test moves."""
 
     def __init__(self) -> None:
         self.set_by = 0.0
@@ -516,7 +516,7 @@ def test_an_interval_stays_the_same_after_the_clock_is_set(jump: float) -> None:
         if second == 15:
             clock.set_by = jump
         jobs.run_pending()
-    # The library plans by its own clock, which stood still meanwhile: each run is one step later.
+    # The library schedules by its own clock, which did not move meanwhile: each run is one step later.
     assert len(ran) in (3, 4)
     assert all(9 <= late - early <= 12 for early, late in zip(ran, ran[1:], strict=False))
 
@@ -591,7 +591,7 @@ print(json.dumps({
     ids=["it begins", "it ends"],
 )
 def test_daylight_saving_time(noon_before: int, days: list[str]) -> None:
-    """In 2026, from noon of the day before, in a zone that needs no files."""
+    """Changes of 2026, from noon of the day before, in a time zone that needs no files."""
     environ = environment(TZ="CET-1CEST,M3.5.0,M10.5.0/3")
     done = subprocess.run(
         [sys.executable, "-c", DAYLIGHT_SAVING, str(noon_before)],
@@ -625,7 +625,7 @@ def test_a_next_run_stays_the_same() -> None:
     assert job.remaining == pytest.approx(3, abs=0.5)
 
 
-# One of several processes: what a runner does with a lease.
+# One of several processes: a runner with a lease.
 
 
 class HandLease:
@@ -649,7 +649,7 @@ class HandLease:
 
 
 class Process:
-    """What one of several processes has: jobs, a runner, a lease; without a network."""
+    """The parts of one of several processes: jobs, a runner, a lease, and no network."""
 
     def __init__(self) -> None:
         self.jobs = Scheduler()
@@ -731,7 +731,7 @@ def test_a_process_continues_the_schedule_of_another(process: Process, calls: Ca
 def test_next_runs_that_are_sent_to_other_processes_stay_whole_seconds(
     process: Process, calls: Calls, late: float
 ) -> None:
-    """Else a process that takes over runs it a moment early, plans it anew, and runs it twice."""
+    """Otherwise a process that takes over runs the job a moment early, and then again."""
     daily = process.jobs.every().day.at("10:30").do(calls)
     process.start()
     (name,) = process.state
@@ -793,7 +793,7 @@ def test_a_job_that_another_process_ran_is_not_run_again(process: Process, calls
     process.lease.held_elsewhere = True
     job.next_run = dt.datetime.now() - dt.timedelta(seconds=GRACE - 2)
     process.runner.wake()
-    assert job.should_run  # who had the lease may have been killed before
+    assert job.should_run  # the holder of the lease may have been killed before
     job.next_run = dt.datetime.now() - dt.timedelta(seconds=GRACE + 1)
     process.runner.wake()
     eventually(lambda: job.remaining > 5)

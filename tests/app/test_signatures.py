@@ -1,4 +1,4 @@
-"""What a payload fills: not what decorators fill, not what is the app's, and no default of the function's."""
+"""The parameters that a payload fills: not those of decorators or of the app, and no defaults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Call = t.Callable[..., t.Any]
 
 @pytest.fixture
 def handle(serve: Serve, router: MemoryRouter) -> t.Callable[..., Call]:
-    """Serve a function; return what calls it."""
+    """Serve a function. Return a function that calls it."""
 
     def handle(f: Function, **options: t.Any) -> Call:
         serve(lambda wamp: wamp.callee(".f", **options)(f))
@@ -36,7 +36,7 @@ Handle = t.Callable[..., Call]
 
 
 def errors(call: t.Callable[[], t.Any]) -> list[tuple[t.Any, str]]:
-    """Where and what is wrong with the arguments of a call."""
+    """Return the errors of a call's arguments: location and type."""
     with pytest.raises(ApplicationError) as raised:
         call()
     assert raised.value.uri == "wamp.error.invalid_argument"
@@ -55,7 +55,7 @@ def token_required(f: Function) -> Function:
 
 
 def use_kwargs(f: Function) -> Function:
-    """As webargs: what it has parsed are keywords."""
+    """A decorator like that of webargs: the parsed values are keywords."""
 
     @functools.wraps(f)
     def decorated(*args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -151,7 +151,7 @@ def test_type_error_of_the_handler_is_its_own(handle: Handle) -> None:
     assert raised.value.uri == "wamp.error.runtime_error"
 
 
-# Parameters that are the app's.
+# Parameters of the app.
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -204,7 +204,7 @@ def test_pydantic_defaults_and_mutable_defaults(handle: Handle) -> None:
     assert errors(lambda: call(0)) == [([0], "greater_than")]
 
 
-# Annotations that are text.
+# Annotations that are strings.
 
 
 def unresolvable(price: Decimal) -> None: ...

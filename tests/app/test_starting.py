@@ -1,4 +1,4 @@
-"""Where a client must not start by itself: commands, tests, imports, the reloader's parent."""
+"""Places where a client must not start by itself: commands, tests, imports, the reloader's parent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_view():
 
 
 class Listener:
-    """Counts who connects, and hangs up at once."""
+    """Counts connections, and closes each at once."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -77,7 +77,7 @@ class Listener:
                 self.count += 1
 
     def close(self) -> None:
-        """End it; whoever has connected until now is counted."""
+        """Close it. All connections until now are counted."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -133,7 +133,7 @@ def test_an_environment_variable_prevents_the_start(folder: Path, listener: List
     assert listener.count == 0
 
 
-# The first request, in servers nobody recognizes.
+# The first request, in unrecognized servers.
 
 
 def test_request_in_a_test_commands_and_shells_do_not_connect(
@@ -173,7 +173,7 @@ def test_first_request_may_call(make_app: t.Any, router: MemoryRouter) -> None:
 def test_an_event_published_in_the_first_request_reaches_the_apps_subscriber(
     make_app: t.Any, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another thread may publish before the reader does anything else with the new session."""
+    """Another thread may publish before the reader does anything with the new session."""
     published, seen = threading.Event(), queue.SimpleQueue[int]()
     watch = heartbeat.watch
 
@@ -195,7 +195,7 @@ def test_an_event_published_in_the_first_request_reaches_the_apps_subscriber(
 
 @contextlib.contextmanager
 def flask_run(**params: t.Any) -> t.Iterator[None]:
-    """As seen by an app that ``flask run`` loads."""
+    """Simulate an app that ``flask run`` loads."""
     with click.Context(run_command) as context:
         context.params.update(params)
         yield

@@ -1,4 +1,4 @@
-"""A client that was stopped holds on to nothing, and neither does one that is started again."""
+"""A stopped client keeps no objects, and neither does a restarted one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.memory import MemoryRouter
 
 
 def holds(wamp: FlaskWAMP) -> bool:
-    """Whether this one is given the events that one process handles."""
+    """Return whether this process gets the events that one process handles."""
     return any(d.subject is not d and d.subject.id for d in wamp.client.declarations)
 
 

@@ -1,4 +1,4 @@
-"""The stop: accept no more work, finish what has begun, send GOODBYE; and start again."""
+"""The stop: accept no more work, finish running work, send GOODBYE. And a new start."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_states_of_the_client(serve: Serve, router: MemoryRouter) -> None:
     assert repr(client) == "<Client 'tests' realm 'realm1' not joined>"
 
 
-# Within the time that a server leaves the process.
+# The stop ends within the server's timeout.
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_linger_and_drain_stay_below_the_servers_timeout(
     make_app: t.Any, grace: float | None, restarting: bool, linger: float, drain: float
 ) -> None:
     client = FlaskWAMP(make_app(WAMP_AUTOSTART=False)).client
-    client.start_policy.serves = False  # only what it would do
+    client.start_policy.serves = False  # only what it would send
     client.start_policy.linger, client.start_policy.linger_at_restart = 2.0, 30.0
     lifecycle.start(client, grace=grace, restarting=lambda: restarting)
     assert client.start_policy.limits(10.0) == pytest.approx((linger, drain))

@@ -1,4 +1,4 @@
-"""Items of a stream that cannot be sent end it, over WAMP and over HTTP alike; what came before is sent."""
+"""An item that cannot be sent ends its stream, over WAMP and HTTP. Earlier items are sent."""
 
 from __future__ import annotations
 

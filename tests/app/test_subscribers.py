@@ -1,4 +1,4 @@
-"""Events: what reaches a subscriber, in which order, and what is done about those that fail."""
+"""Events: the arguments of a subscriber, the order, and failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def subscribe(serve: Serve) -> t.Callable[..., t.Any]:
 
 Subscribe = t.Callable[..., FlaskWAMP]
 
-# What reaches it.
+# The arguments.
 
 
 def test_payload_reaches_the_subscriber(subscribe: Subscribe, router: MemoryRouter) -> None:
@@ -243,7 +243,7 @@ def test_subscriber_may_call_while_it_keeps_the_order(serve: Serve, router: Memo
     assert seen == [number * 2 for number in range(20)]
 
 
-# What fails.
+# Failures.
 
 
 def test_event_that_does_not_fit_is_logged_and_the_next_is_handled(

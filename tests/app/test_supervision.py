@@ -1,4 +1,4 @@
-"""Whatever the app's own code raises, the reader goes on, the peer joins again, and a stop ends."""
+"""Whatever the app's code raises, the reader continues, the peer joins again, and a stop ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK = {"WAMP_RECONNECT_MIN": 0.001, "WAMP_RECONNECT_MAX": 0.001}
 
 @contextlib.contextmanager
 def handling(emit: t.Callable[[logging.LogRecord], None]) -> t.Iterator[None]:
-    """Have a log handler of the app's while inside."""
+    """Add a log handler for the duration of the block."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -52,7 +52,7 @@ def declare(wamp: FlaskWAMP) -> None:
 
 
 def send_oversize(router: MemoryRouter) -> None:
-    """Have something logged by the reader, while it takes a message in."""
+    """Make the reader log something while it handles a message."""
     answer = router.invoke("com.example.echo", "x" * 3000).result(TIMEOUT)
     assert isinstance(answer, m.Error)
 
@@ -73,7 +73,7 @@ def test_log_handler_may_publish(serve: Serve, router: MemoryRouter) -> None:
 def test_log_handler_that_calls_does_not_block_the_reader(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    """It can't have an answer, because the thread that logs would have to read it."""
+    """It can't get an answer, because the thread that logs would have to read it."""
     _, wamp = serve(declare, WAMP_MAX_MESSAGE_SIZE=2000, WAMP_CALL_TIMEOUT=60.0)
     errors: list[Exception] = []
 
@@ -92,7 +92,7 @@ def test_log_handler_that_calls_does_not_block_the_reader(
 def test_log_handler_may_publish_while_the_session_is_lost(
     serve: Serve, router: MemoryRouter
 ) -> None:
-    """It would wait for a session that the thread that logs has to join."""
+    """It would wait for a session, which the thread that logs would have to join."""
     _, wamp = serve(declare, WAMP_CONNECT_TIMEOUT=60.0, WAMP_CALL_TIMEOUT=60.0, **QUICK)
     errors: list[Exception] = []
 
@@ -117,7 +117,7 @@ def test_log_handler_may_publish_while_the_session_is_lost(
 
 
 def fail_at(where: str, error: BaseException) -> t.ContextManager[object]:
-    """Have a handler or a filter raise something, or stderr closed."""
+    """Let a log handler or a filter raise an exception, or close stderr."""
 
     def emit(record: logging.LogRecord) -> None:
         raise error
@@ -169,7 +169,7 @@ def test_the_peer_joins_again_despite_a_failing_log_handler(
     _, wamp = serve(declare, **QUICK)
     session = wamp.client.session_id
     with fail_at(where, error):
-        router.down = True  # a failed attempt is logged, too
+        router.down = True  # a failed attempt is logged too
         attempts = router.attempts
         router.drop()
         eventually(lambda: router.attempts > attempts + 2)
@@ -222,7 +222,7 @@ def test_health_shows_a_thread_that_has_ended(serve: Serve) -> None:
 
 
 class Listener:
-    """Raises something whenever it is asked for anything."""
+    """Raises an exception in each of its methods."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -332,7 +332,7 @@ def test_a_procedure_that_cannot_be_registered_does_not_delay_others(
 
 # The stop.
 
-#: What processes ask the router when they leave, and what it answers.
+#: The calls of processes that leave, and the router's answers.
 META = {
     "wamp.session.add_testament": None,
     "wamp.session.flush_testaments": 1,
@@ -341,13 +341,13 @@ META = {
 
 
 def answer_meta(router: MemoryRouter) -> None:
-    """Have the router answer what processes ask when they leave."""
+    """Let the router answer the calls of processes that leave."""
     for procedure, answer in META.items():
         router.register(procedure, lambda *args, answer=answer, **kwargs: answer)
 
 
 class Companion:
-    """Lives and ends with the client, and fails at it."""
+    """Starts and stops with the client, and raises when it stops."""
 
     def stop(self, deadline: float) -> None:
         raise SystemExit("a companion's")
@@ -415,7 +415,7 @@ def test_a_process_that_exits_sends_goodbye() -> None:
         assert len(router.sent(m.Goodbye)) == 1
 
 
-# What waits.
+# Waiting events and calls.
 
 
 def test_the_bytes_of_waiting_events_are_limited(serve: Serve, router: MemoryRouter) -> None:
@@ -447,7 +447,7 @@ def test_the_bytes_of_waiting_events_are_limited(serve: Serve, router: MemoryRou
 def test_calls_are_refused_if_all_threads_wait(
     serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fifty handlers call into their own process, where three threads have to do for all."""
+    """Fifty handlers call their own process, which has only three threads."""
 
     def setup(wamp: FlaskWAMP) -> None:
         @wamp.callee
@@ -468,7 +468,7 @@ def test_calls_are_refused_if_all_threads_wait(
     said = [answer.result(TIMEOUT) for answer in answers]
     results = {answer.args[0] if isinstance(answer, m.Result) else answer.error for answer in said}
     assert results <= {"inner", "wamp.error.unavailable"}
-    assert wamp.client.pool.threads <= 5  # with the two that read
+    assert wamp.client.pool.threads <= 5  # including the two that read
     assert router.call("com.example.outer") == "inner"
 
 

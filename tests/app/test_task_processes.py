@@ -1,4 +1,4 @@
-"""Background tasks in other processes: what is there, what goes wrong, and how they end."""
+"""Background tasks in other processes: their context, errors, and end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def failures() -> t.Iterator[queue.SimpleQueue[BaseException]]:
 
 @pytest.fixture
 def add() -> t.Iterator[t.Callable[..., None]]:
-    """Run a function after a request to the app, in another process; the app is stopped afterwards."""
+    """Run a function after a request to the app, in another process. The app is stopped after the test."""
     yield lambda f, *args, **kwargs: add_to(task_app.app, f, *args, **kwargs)
     stop(task_app.app)
 
@@ -54,7 +54,7 @@ def wait_until_idle() -> None:
     eventually(lambda: len(processes._idle) == len(processes._children))
 
 
-# What is there.
+# The context.
 
 
 def test_runs_in_another_process_with_an_app_context(
@@ -136,7 +136,7 @@ class Module:
         self.path = path
 
     def write(self, source: str) -> t.Any:
-        """Write and import it."""
+        """Write and import the module."""
         self.path.write_text(source)
         return __import__(self.path.stem)
 
@@ -201,7 +201,7 @@ def test_app_that_cannot_be_found_says_how_to_help(
         error = failures.get(timeout=TIMEOUT)
         assert "cannot find the app 'shop_of_a_test'" in str(error)
         assert "set FLASK_APP to 'module:create_app(...)'" in str(error)
-        assert "create_app(args)" in str(error.__cause__)  # what Flask says
+        assert "create_app(args)" in str(error.__cause__)  # the error of Flask
     stop(app)
 
 
@@ -227,7 +227,7 @@ def test_a_task_process_does_not_serve_http_at_import(module: Module, reports: R
 
 
 def test_a_task_process_does_not_connect_at_import(module: Module, reports: Reports) -> None:
-    """What a script would do where it serves."""
+    """Do what a script does to serve HTTP."""
     started = """
     wamp = app.extensions["wamp"]
     wamp.callee("com.example.add")(lambda a, b: a + b)
@@ -394,7 +394,7 @@ def test_sigterm_waits_for_the_task(
 def test_sigterm_before_the_first_task_loses_nothing(
     module: Module, reports: Reports, failures: queue.SimpleQueue[BaseException]
 ) -> None:
-    """As systemd sends it to all processes of a service, one that just starts included."""
+    """systemd sends it to all processes of a service, including one that is just starting."""
     source = FACTORY.format(parameters="", more="")
     shop = module.write(source)
     app = shop.create_app()

@@ -58,7 +58,7 @@ PATCH = "from gevent import monkey; monkey.patch_all()"
 
 @pytest.fixture
 def script(tmp_path: Path, reports: Reports) -> t.Iterator[t.Callable[..., t.Any]]:
-    """Run a script, and end it."""
+    """Run a script. It is ended after the test."""
     with contextlib.ExitStack() as stack:
 
         def run(source: str, *, patch: str = "", options: t.Sequence[str] = ()) -> t.Any:
@@ -85,7 +85,7 @@ def script(tmp_path: Path, reports: Reports) -> t.Iterator[t.Callable[..., t.Any
 def test_functions_of_a_script(
     script: t.Callable[..., t.Any], reports: Reports, patch: str
 ) -> None:
-    options = ["-W", "error"] if patch else []  # gevent warns of what is imported before it patches
+    options = ["-W", "error"] if patch else []  # gevent warns about earlier imports
     process = script(
         "add_to(app, task, address, n=1, keep=False)\nwait()", patch=patch, options=options
     )
@@ -126,7 +126,7 @@ def test_exit_of_the_parent_runs_waiting_tasks(
     assert process.returncode == 0
 
 
-#: From 3.12 on Python lets nobody fork once it ends, and that is how gevent starts a process.
+#: From 3.12 on, Python does not fork while it exits, and gevent starts processes by forking.
 AT_THE_END = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="gevent cannot start a process when Python 3.12 ends"
 )
@@ -139,14 +139,14 @@ AT_THE_END = pytest.mark.skipif(
 def test_ctrl_c_runs_waiting_tasks(
     script: t.Callable[..., t.Any], reports: Reports, patch: str, begun: bool
 ) -> None:
-    """It goes to all processes of a terminal, also to one that has just been started."""
-    # Where pytest is a shell's background job, it and what it starts ignore Ctrl-C.
+    """The signal goes to all processes of a terminal, including one that has just been started."""
+    # If pytest is a background job of a shell, it and its child processes ignore Ctrl-C.
     source = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     source += "add_to(app, task, address, keep=False)\n"
     process = script(source + ("wait()" if begun else "os.killpg(0, signal.SIGINT)"), patch=patch)
     report = reports.next()
     if begun:
-        time.sleep(0.3)  # until the script waits: gevent ends the greenlet that a signal comes upon
+        time.sleep(0.3)  # until the script waits: gevent ends the greenlet that a signal interrupts
         os.killpg(process.pid, signal.SIGINT)
     report.answer()
     out, err = process.communicate(timeout=TIMEOUT)
@@ -192,7 +192,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_child_of_a_task_does_not_hide_its_end(
     script: t.Callable[..., t.Any], reports: Reports
 ) -> None:
-    """The parent sees the end of a process though a child of it lives."""
+    """The parent sees the end of a process even if a child of that process still runs."""
     source = """
 from flask_wamp.signals import task_failed
 ended = threading.Event()

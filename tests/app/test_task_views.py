@@ -1,4 +1,4 @@
-"""Background tasks on the workers of an app: after HTTP views; and what is no use of them."""
+"""Background tasks on the workers of an app: after HTTP views, and wrong uses."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Site:
         self.wamp = FlaskWAMP(app)
 
     def view(self, f: t.Callable[..., t.Any]) -> None:
-        """Make a function the view at ``/``."""
+        """Use a function as the view at ``/``."""
         self.app.add_url_rule("/", view_func=f)
 
     def get(self) -> int:
-        """Its status, asked for without a server."""
+        """Request the view without a server. Return the status."""
         return self.app.test_client().get("/").status_code
 
 
@@ -157,7 +157,7 @@ def test_a_view_called_by_a_handler_is_a_separate_request(
 
 
 def assert_nothing_runs(site: Site, told: Told) -> None:
-    """The one worker of the site takes jobs in turn."""
+    """The only worker of the site runs jobs one after another."""
     assert site.wamp.client.pool.submit(lambda: told.put("later"))
     assert told.next() == "later"
     assert told.empty()

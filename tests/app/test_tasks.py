@@ -163,7 +163,7 @@ def test_a_progressive_handler_may_add(serve: Serve, router: MemoryRouter, told:
         assert told.empty()
 
     serve(lambda wamp: wamp.callee(".count")(count))
-    assert router.call("com.example.count") is None  # what it yields has been sent already
+    assert router.call("com.example.count") is None  # its items have already been sent
     assert told.next() == "after"
 
 
@@ -322,7 +322,7 @@ def test_two_apps_at_once(make_app: MakeApp, told: Told) -> None:
     assert {told.next(), told.next()} == {"one", "two"}
 
 
-# How many.
+# Limits.
 
 
 def test_the_number_of_waiting_tasks_is_limited(

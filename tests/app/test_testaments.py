@@ -1,4 +1,4 @@
-"""``g.wampy.testament``: what the router is given, in which session, and what is withdrawn."""
+"""``g.wampy.testament``: the calls to the router, in which session, and withdrawn testaments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Calls = t.Callable[[], list[Call]]
 
 @pytest.fixture
 def calls(router: MemoryRouter) -> Calls:
-    """What the router was asked for about testaments: procedure, arguments."""
+    """The calls about testaments: procedure and arguments."""
     router.register(ADD, lambda *args, **kwargs: 1)
     router.register(FLUSH, lambda **kwargs: 1)
 
@@ -199,7 +199,7 @@ def test_stop_withdraws_testaments_of_other_scopes(
     assert calls() == [add(TOPIC, "gone"), add(TOPIC, "lost"), flush(), add(TOPIC, "gone")]
 
 
-# What does not work out.
+# Failures.
 
 
 def test_a_missing_permission_is_named(client: Client, router: MemoryRouter, calls: Calls) -> None:

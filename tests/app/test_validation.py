@@ -1,4 +1,4 @@
-"""Arguments against annotations: coerced, refused, or left alone."""
+"""Validation of arguments: converted, refused, or not changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Color(enum.Enum):
 
 @pytest.fixture
 def handle(serve: Serve, router: MemoryRouter) -> t.Callable[..., t.Any]:
-    """Register a function; return what calls it."""
+    """Register a function. Return a function that calls it."""
 
     def handle(f: t.Callable[..., t.Any], **options: t.Any) -> t.Callable[..., t.Any]:
         serve(lambda wamp: wamp.callee(".f", **options)(f))
@@ -63,7 +63,7 @@ Handle = t.Callable[..., t.Callable[..., t.Any]]
 
 
 def errors(call: t.Callable[[], t.Any]) -> list[dict[str, t.Any]]:
-    """What is wrong with the arguments of a call."""
+    """Return the errors of a call's arguments."""
     with pytest.raises(ApplicationError) as info:
         call()
     assert info.value.uri == INVALID
@@ -271,7 +271,7 @@ def test_async_handler(serve: Serve, router: MemoryRouter) -> None:
         router.call("com.example.broken")
 
 
-# What the caller is told.
+# The error that the caller gets.
 
 
 def test_every_error_has_its_location(handle: Handle) -> None:
@@ -453,7 +453,7 @@ def test_many_errors_take_little_memory(
 ) -> None:
     validate = make_validator(f)
     with pytest.raises(InvalidArgument):
-        validate((), {"xs": 1})  # makes what is made once
+        validate((), {"xs": 1})  # creates what is created only once
     tracemalloc.start()
     try:
         with pytest.raises(InvalidArgument) as raised:

@@ -1,4 +1,4 @@
-"""The API of wampy's client, with or without wampy: what wampy's own tests of its clients expect of it."""
+"""The API of wampy's client, with or without wampy, as wampy's own tests expect it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wamp(make_app: MakeApp, router: MemoryRouter) -> FlaskWAMP:
     return FlaskWAMP(make_app(WAMP_ROUTER_URL=URL, WAMP_CONNECT_TIMEOUT=60.0))
 
 
-# Life.
+# Start and stop.
 
 
 def test_with_client_starts_and_stops(wamp: FlaskWAMP, router: MemoryRouter) -> None:
@@ -57,7 +57,7 @@ def test_it_can_be_started_again(wamp: FlaskWAMP, router: MemoryRouter) -> None:
 def test_a_refused_login_is_raised_at_once(
     wamp: FlaskWAMP, router: MemoryRouter, reason: str
 ) -> None:
-    """And not after ``WAMP_CONNECT_TIMEOUT``, which is a minute here."""
+    """It does not wait for ``WAMP_CONNECT_TIMEOUT``, which is a minute here."""
     router.abort = m.Abort({"message": "who are you?"}, reason)
     with pytest.raises(NotJoined, match="who are you") as info, wamp.client:
         pass
@@ -93,7 +93,7 @@ def test_an_empty_result_means_that_nothing_was_refused(
     assert wamp.client.wait_until_joined() == {}
 
 
-# What its users look at.
+# Attributes.
 
 
 def test_attributes(make_app: MakeApp, router: MemoryRouter) -> None:
@@ -174,7 +174,7 @@ def test_reading_the_session_never_fails(wamp: FlaskWAMP, router: MemoryRouter) 
 
 @pytest.fixture
 def old_app(router: MemoryRouter) -> t.Iterator[Flask]:
-    """An app that nothing but the old names is used for, and that is not ``app.testing``."""
+    """An app that uses only the old names, without ``app.testing``."""
     app = Flask("old")
     yield app
     if "wamp" in app.extensions:

@@ -1,4 +1,4 @@
-"""Where wampy is installed, our client is one of its own, and nothing else of it happens."""
+"""If wampy is installed, our client is an instance of its client, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_modules_that_the_user_imported_are_not_changed() -> None:
     ("first", "patched"), [("import flask_wamp", False), ("import wampy", True)]
 )
 def test_wampys_client_needs_wampy_to_be_imported_first(first: str, patched: bool) -> None:
-    """docs/client.rst says so: without patching it blocks for ever."""
+    """As docs/client.rst says, it blocks forever without patching."""
     seen = script(
         f"""
         import json, warnings

@@ -1,4 +1,4 @@
-"""Which processes serve: a process that merely uses the client joins as a client only."""
+"""Processes that serve: a process that only uses the client joins without serving."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeApp = t.Callable[..., Flask]
 
 @pytest.fixture
 def shop(make_app: MakeApp, router: MemoryRouter) -> tuple[Flask, FlaskWAMP, threading.Event]:
-    """An app in a process that no server was recognized in, and whether its job has run."""
+    """An app in a process without a recognized server, and whether its job has run."""
     router.register("com.example.price", lambda: 3)
     router.register("wamp.registration.count_callees", lambda number: 1)  # no successor to wait for
     app = make_app(WAMP_ROUTER_URL="ws://router.in.memory/ws")
@@ -213,7 +213,7 @@ def test_request_after_stop_does_not_start_again(shop: Shop, router: MemoryRoute
 
 
 def test_a_stopped_client_does_not_join_without_start(shop: Shop, router: MemoryRouter) -> None:
-    """stop() ends serving: nothing of it is left for a client that starts anew."""
+    """stop() ends serving. A client that is used afterwards does not serve."""
     app, wamp, ran = shop
     wamp.start()
     wamp.client.wait_until_joined(10)

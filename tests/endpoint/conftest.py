@@ -1,4 +1,4 @@
-"""Apps with a router of their own, in real servers."""
+"""Apps with their own router, in real servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Serve = t.Callable[..., Served]
 
 
 def stop_router(socket: Path) -> None:
-    """End the embedded router of a socket, and one that an app has started since, until none is there."""
+    """Stop the embedded router of a socket, and any that an app starts meanwhile, until there is none."""
     info = Path(f"{socket}.json")
 
     def is_gone() -> bool:
@@ -39,7 +39,7 @@ def stop_router(socket: Path) -> None:
 
 @pytest.fixture
 def socket(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
-    """The socket of a router of this test's own; short, as sockets have to be."""
+    """The socket of a router for this test. Its path is short, as paths of sockets must be."""
     folder = tmp_path_factory.mktemp("r")
     folder.chmod(0o700)
     yield folder / "wamp.sock"
@@ -47,13 +47,13 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
 
 
 def embedded(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
-    """The app's own router; return the app's configuration."""
+    """Yield the app's configuration for its own router."""
     request.addfinalizer(functools.partial(stop_router, folder / "wamp.sock"))
     return {"FLASK_WAMP_ROUTER_URL": f"embedded:{folder / 'wamp.sock'}"}
 
 
 def crossbar(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
-    """Crossbar.io that asks the app; return the app's configuration."""
+    """Run Crossbar.io with the app as its authorizer. Yield the app's configuration."""
     make: MakeRouter = request.getfixturevalue("make_wamp_router")
     node = AskingNode(folder / "wamp.sock", ["member", "admin", "user", "device", "anonymous"])
     node.auth["anonymous"] = {"type": "static", "role": "anonymous"}

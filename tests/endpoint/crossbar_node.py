@@ -1,4 +1,4 @@
-"""Crossbar.io that asks the app: the configuration in ``flask-dynamic-auth.config.json``, on free ports."""
+"""Crossbar.io with the app as its authorizer: the configuration of ``flask-dynamic-auth.config.json``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flask_wamp.crossbar import free_port
 
 CONFIG = Path(__file__).with_name("flask-dynamic-auth.config.json")
 
-#: What the file calls the procedures of the app.
+#: The names of the app's procedures in the file.
 AUTHENTICATOR, AUTHORIZER = "flask.auth.ticket", "flask.auth.authorize"
 
 
 class AskingNode:
-    """The node's configuration, and what an app and its browsers have to know of it.
+    """The node's configuration, for the node, the app and its browsers.
 
-    :param socket: Where the app joins.
+    :param socket: The unix socket that the app joins.
     :param roles: The roles that the app decides about, instead of ``browser``.
     """
 

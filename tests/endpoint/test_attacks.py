@@ -1,6 +1,6 @@
-"""What a page may try that has been let in: as somebody unknown, and as a member that is called eve.
+"""Attacks of a page that has joined, as an unknown user and as a member called eve.
 
-Everything goes through a real server and the embedded router, whose app allows what ``apps/club.py`` says.
+They go through a real server and the embedded router, with the rights of ``apps/club.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 WHO = ["unknown", "eve"]
 NOT_AUTHORIZED = "wamp.error.not_authorized"
-#: What the app allows to members by its name, see ``apps/club.py``.
+#: Reserved URIs that the app allows to members by name, see ``apps/club.py``.
 ALLOWED_META = {
     "wamp.session.add_testament",
     "wamp.subscription.get_events",
@@ -68,7 +68,7 @@ def visitor(club: Served, who: str) -> Visitor:
 
 
 def refused(ask: t.Callable[[], object], uri: str = NOT_AUTHORIZED) -> None:
-    """Check that something is refused, and that the text says nothing of what is there."""
+    """Check that a request is refused, and that the text reveals nothing."""
     with pytest.raises(Refused) as error:
         ask()
     assert error.value.uri == uri
@@ -266,7 +266,7 @@ def test_private_topics_cannot_be_subscribed(
     http = Visitor(club.port)
     http.get(f"/tell/bob/{text.replace(' ', '%20')}")
     assert bob.next_event() == [text]
-    attacker.call("com.club.whoami")  # what was sent to it before is here by now
+    attacker.call("com.club.whoami")  # earlier events have arrived by now
     assert attacker.events == []
 
 
@@ -307,7 +307,7 @@ def test_the_history_of_private_topics(club: Served, bob: Browser) -> None:
 
 # Publishing.
 
-#: Topics that nobody outside may publish to.
+#: Topics that no client outside the app may publish to.
 OTHERS = [
     *("com.club.user.bob.inbox", "com.club.news", "com.club.board.x", "com.club.private.plans"),
     *("wamp.session.on_join", f"{OWN}.lease.schedule", "com.club.hello.x", "com"),
@@ -349,7 +349,7 @@ def test_the_publisher_cannot_be_forged(club: Served, attacker: Browser) -> None
 
     def heard() -> list[t.Any]:
         found: list[t.Any] = []
-        for _ in range(8):  # of whichever worker
+        for _ in range(8):  # of any worker
             found += [each for each in attacker.call("com.club.hellos") if each[2] == text]
         return found
 
@@ -375,7 +375,7 @@ def test_testaments_for_others(club: Served, bob: Browser, topic: str) -> None:
     assert bob.events == []
 
 
-# What is others'.
+# Requests and ids of other sessions.
 
 
 def test_requests_and_ids_of_others(club: Served, attacker: Browser, bob: Browser) -> None:
@@ -405,7 +405,7 @@ def test_answers_to_calls_of_others(
 
 
 def test_other_sessions_continue(club: Served, bob: Browser) -> None:
-    """After all that, which this module's server has seen."""
+    """This test runs after all other attacks on this module's server."""
     assert bob.call("com.club.order", "tea") == "tea"
     assert club.get("/ready")["joined"]
     assert "Traceback" not in club.log

@@ -1,7 +1,7 @@
-"""The same attacks as in ``test_attacks.py``, with Crossbar.io as the router, which asks the app.
+"""The same attacks as in ``test_attacks.py``, with Crossbar.io as the router.
 
-Crossbar.io tells more than the embedded router: whether a procedure exists, for example. It may also end the
-session of a client that sends something malformed. What matters here is that nothing succeeds.
+Crossbar.io reveals more than the embedded router: whether a procedure exists, for example. It may also end
+the session of a client that sends something malformed. These tests only check that no attack succeeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"
-#: What Crossbar.io answers before it asks the app.
+#: Errors of Crossbar.io before it asks the app.
 BEFORE = {
     "wamp.error.invalid_uri",
     "wamp.error.invalid_argument",
@@ -51,7 +51,7 @@ def visitor(club: Served, who: str) -> Visitor:
 
 
 class Attacker:
-    """A session that is opened again where the router has ended it."""
+    """A session that joins again if the router has ended it."""
 
     def __init__(self, club: Served, who: str) -> None:
         self._visitor = visitor(club, who)
@@ -61,7 +61,7 @@ class Attacker:
         return self._visitor.join_router()
 
     def fails(self, ask: t.Callable[[Browser], object]) -> None:
-        """Check that something is refused, or that it ends the session."""
+        """Check that a request is refused, or ends the session."""
         try:
             answer = ask(self.browser)
         except Refused as error:
@@ -87,7 +87,7 @@ def bob(club: Served) -> t.Iterator[Browser]:
             browser.subscribe(topic)
         browser.subscribe("com.club.board.", match="prefix")
         yield browser
-        browser.call("com.club.whoami")  # what was sent to it before is here by now
+        browser.call("com.club.whoami")  # earlier events have arrived by now
         assert browser.events == []
 
 
@@ -130,7 +130,7 @@ def test_another_origin(club: Served, origin: str) -> None:
 def test_procedures_of_the_router(attacker: Attacker) -> None:
     known = attacker.browser.authrole != "anonymous"
     for procedure in META_PROCEDURES:
-        # These do for everybody what their own rights do not allow, so the app refuses them.
+        # With these, clients would exceed their rights, so the app refuses them.
         unchecked = procedure in ("wamp.session.add_testament", "wamp.subscription.get_events")
         if unchecked or not (known and procedure in ALLOWED_META):
             attacker.fails(lambda browser, uri=procedure: browser.call(uri, 1))  # type: ignore[misc]
@@ -228,7 +228,7 @@ def test_requests_and_ids_of_others(attacker: Attacker, bob: Browser) -> None:
 
 
 def test_other_sessions_continue(club: Served, router: dict[str, str]) -> None:
-    """After all that, which this module's server has seen."""
+    """This test runs after all other attacks on this module's server."""
     assert json.loads(router["FLASK_WAMP_ROUTER_LISTEN"])
     with Visitor(club.port, "bob").join_router() as bob:
         assert bob.call("com.club.order", "tea") == "tea"

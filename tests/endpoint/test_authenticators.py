@@ -1,4 +1,4 @@
-"""``wamp.authenticator``: who a request comes from, without a server."""
+"""``wamp.authenticator``: the sender of a request, without a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = t.Callable[[Request], t.Any]
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
-    # Another router: joining it takes no ticket, so that nothing has to run.
+    # Another router needs no ticket to join, so no router has to run.
     return make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws", WAMP_REALM="shop", SECRET_KEY="x")
 
 

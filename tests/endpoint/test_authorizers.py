@@ -1,4 +1,4 @@
-"""``wamp.authorizer``: the app decides what the table of rights does not say."""
+"""``wamp.authorizer``: the app decides before the table of rights does."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_blueprints_authorizer_decides_about_its_uris(app: Flask) -> None:
         who_was_asked()
         peer.subscribe("com.shop.outer.inner.news")
         assert who_was_asked() == ["inner"]
-        # It reaches further than the inner one, whose True does not count. The table allows it.
+        # The pattern also matches URIs outside the inner prefix, so the inner True is ignored.
         peer.subscribe("com.shop.outer.", match="prefix")
         assert who_was_asked() == ["inner", "outer", "everywhere"]
         with pytest.raises(ApplicationError, match="not_authorized"):
@@ -147,7 +147,7 @@ def test_a_blueprints_authorizer_refuses_patterns_that_overlap_its_uris(app: Fla
 
 
 class Asked:
-    """Counts what an authorizer is asked about."""
+    """Counts the calls of an authorizer."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
@@ -179,7 +179,7 @@ def test_cached_answers_call_the_authorizer_once(app: Flask) -> None:
                     peer.call("com.shop.no")
         once = ["call com.shop.yes", "call com.shop.table", "call com.shop.no"]
         assert asked.take() == [f"{who} {what}" for who in ("ann", "bob") for what in once]
-        # Another action, and another reach, is another request.
+        # Another action or match policy is another request.
         for options in ({}, {"match": "prefix"}):
             with pytest.raises(ApplicationError, match="not_authorized"):
                 ann.subscribe("com.shop.no", **options)

@@ -1,4 +1,4 @@
-"""Connections that do nothing, or do not read: they cost the router nothing for long."""
+"""Connections that do nothing, or do not read: the router closes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Scene = t.Callable[[RouterServer, asyncio.AbstractEventLoop, dict[str, int]], t.
 
 
 def run(scene: Scene, limits: ServerSettings, settings: RouterSettings | None = None) -> None:
-    """Run a router, and something with it, on one loop."""
+    """Run a router and a coroutine on one event loop."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ async def connected(loop: asyncio.AbstractEventLoop, port: int) -> t.AsyncIterat
 
 
 async def is_cut_off(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
-    """Wait for the end of a connection, whatever comes before."""
+    """Wait for the end of a connection, whatever arrives before."""
     with contextlib.suppress(ConnectionResetError):
         while await loop.sock_recv(sock, 65536):
             pass
@@ -97,7 +97,7 @@ PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
 
 
 async def join(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-    """Shake hands and say HELLO."""
+    """Do the handshake and send HELLO."""
     hello = b'[1,"realm1",{"roles":{"caller":{}}}]'
     await loop.sock_sendall(sock, HANDSHAKE)
     await loop.sock_sendall(sock, bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
@@ -125,7 +125,7 @@ def test_a_connection_that_answers_pings_stays_after_the_router_was_suspended() 
         async with connected(loop, ports["ws"]) as sock:
             await join(loop, sock)
             for _ in range(3):
-                time.sleep(1)  # nothing runs on the loop for longer than anybody may take
+                time.sleep(1)  # the loop is suspended for longer than a ping may take
                 data = b""
                 while PING not in data:
                     more = await loop.sock_recv(sock, 65536)

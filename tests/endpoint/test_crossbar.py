@@ -1,4 +1,4 @@
-"""Crossbar.io as the enforcer: it asks the app who may join, and who may do what."""
+"""Crossbar.io with the app as its authenticator and authorizer."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_ticket_of_a_worker_that_has_ended(
         ready(server)
         ann = Visitor(server.port, "ann")
         how = ann.session()
-    with pytest.raises(Refused, match=FAILED):  # said by the workers that are there
+    with pytest.raises(Refused, match=FAILED):  # by the present workers
         ann.join_with(how)
 
 
@@ -189,7 +189,7 @@ def test_sign_out(club: Served) -> None:
         assert three.call("com.club.order", "tea") == "tea"
     with pytest.raises(Refused, match=FAILED):
         phone.join_with(unused)
-    for _ in range(8):  # the cookie is of before, on whichever worker
+    for _ in range(8):  # the old cookie, on any worker
         with pytest.raises(Refused, match=DENIED):
             phone.join_router()
     assert bob.get("/sign-out/ann") == {"ended": 0}
@@ -229,7 +229,7 @@ def test_a_client_that_ignores_goodbye_may_do_nothing(club: Served, path: str) -
 
 
 def test_other_users_continue(club: Served) -> None:
-    """After all that, which these workers have seen."""
+    """This test runs after all others on these workers."""
     ann = Visitor(club.port, "ann")
     with ann.join_router() as browser:
         assert browser.call("com.club.order", "tea") == "tea"

@@ -40,7 +40,7 @@ class Config(t.NamedTuple):
 
 @pytest.fixture
 def club(make_wamp_router: MakeRouter, tmp_path: Path, socket: Path) -> t.Iterator[Served]:
-    """The club, with the page's configuration of its router; only addresses are others."""
+    """The club, with the page's configuration of its router except for the addresses."""
     config = json.loads(block("config.json").replace("com.shop", "com.club"))
     app, browsers = config["workers"][0]["transports"]
     app["endpoint"]["path"] = str(socket)

@@ -1,7 +1,7 @@
-"""One table of cases, and two enforcers: the embedded router, and Crossbar.io that asks the app.
+"""One table of cases for both enforcers: the embedded router, and Crossbar.io with the app as its authorizer.
 
-The cases are made from the rights in ``apps/guarded.py``: action x role of the right x form of its URI x what
-is asked for x who asks. What is expected is written down here, and not computed as the library does.
+The cases come from the rights in ``apps/guarded.py``: action x role of the right x form of its URI x request
+x role of the client. The expected results are written down here, and not computed as in the library.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .visitor import Visitor
 
 pytestmark = [pytest.mark.slow, BOTH_ROUTERS]
 
-#: By the form of a right's URI: what is asked for, its ``match``, and whether the right covers it.
-#: ``ME`` is the authid of who asks.
+#: By the form of a right's URI: the requested URI, its ``match``, and whether the right covers it.
+#: ``ME`` is the authid of the client.
 FORMS: dict[str, list[tuple[str, str, bool]]] = {
     "exact": [
         ("exact.a", "exact", True),
@@ -58,14 +58,14 @@ FORMS: dict[str, list[tuple[str, str, bool]]] = {
     ],
 }
 
-#: Whose rights a visitor has.
+#: The roles whose rights a visitor has.
 HOLDS = {
     "anonymous": {"anonymous"},
     "ann": {"anonymous", "*", "member"},
     "root": {"anonymous", "*", "admin"},
 }
 
-#: What the authorizer and the table say together, for everybody.
+#: The combined decisions of the authorizer and the table, for all clients.
 ASKED = [("yes", True), ("no", False), ("none", True), ("nothing", False)]
 
 Case = tuple[str, str, bool]
@@ -73,7 +73,7 @@ CODES = {"call": 48, "register": 64, "publish": 16, "subscribe": 32}
 
 
 def cases(action: str, who: str) -> list[Case]:
-    """Return what somebody asks for: URI, ``match``, and whether it is allowed."""
+    """Return the requests of a client: URI, ``match``, and whether it is allowed."""
     made: list[Case] = []
     for role, name in NAMES.items():
         for asked in FORMS.values():
@@ -106,7 +106,7 @@ def visitor(guarded: Served, request: pytest.FixtureRequest) -> t.Iterator[tuple
 
 
 def is_allowed(browser: Browser, action: str, uri: str, match: str) -> bool:
-    """Ask the router for something; undo it where it was allowed."""
+    """Send a request to the router. Undo it if it was allowed."""
     options: dict[str, t.Any] = {} if match == "exact" else {"match": match}
     if action == "publish":
         options["acknowledge"] = True

@@ -1,4 +1,4 @@
-"""Servers on a router of the app's own: who joins it and when, what a restart leaves, and that it ends.
+"""Servers with the app's own router: which processes join and when, restarts, and its end.
 
 The router is started by the first process that serves. Each serving process joins once, and no other does.
 """
@@ -92,17 +92,17 @@ class Watcher:
         return wamp.client
 
     def sessions(self) -> int:
-        """Return how many others are joined."""
+        """Return the number of other sessions."""
         return int(self.client.call(STATUS)["sessions"]) - 1
 
     def pids(self) -> set[int]:
-        """Return the processes that answer just now."""
+        """Return the processes that answer now."""
         with contextlib.suppress(ApplicationError):
             return {self.client.call("com.shop.who")["pid"] for _ in range(10)}
         return set()
 
     def wait_for(self, count: int, without: t.Collection[int] = ()) -> set[int]:
-        """Wait until so many processes serve, and have one session each."""
+        """Wait until this many processes serve, with one session each."""
 
         def serve() -> set[int] | None:
             found = self.pids()
@@ -118,7 +118,7 @@ def watcher(make_app: MakeApp, socket: Path) -> Watcher:
 
 
 def assert_ends(server: Served, watcher: Watcher) -> None:
-    """The processes leave the router when they are told to end."""
+    """The processes leave the router when they get a signal to end."""
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(20)
     eventually(lambda: watcher.sessions() == 0, STARTS_WITHIN)

@@ -42,7 +42,7 @@ def test_a_ticket_is_for_one_session(club: Served) -> None:
     for ticket in tickets:
         with ann.join_with(ticket) as browser:
             assert (browser.authid, browser.authrole) == ("ann", "member")
-        with pytest.raises(Refused, match=FAILED):  # on whichever worker
+        with pytest.raises(Refused, match=FAILED):  # on any worker
             ann.join_with(ticket)
 
 
@@ -127,7 +127,7 @@ def test_sign_out(club: Served) -> None:
         assert three.call("com.club.order", "tea") == "tea"
     with pytest.raises(Refused, match=FAILED):
         phone.join_with(unused)
-    with pytest.raises(Refused, match=DENIED):  # the cookie is of before
+    with pytest.raises(Refused, match=DENIED):  # the old cookie
         phone.join()
     assert bob.get("/sign-out/ann") == {"ended": 0}
     phone.get("/login/ann")

@@ -71,7 +71,7 @@ def test_only_this_process_knows_a_logout_without_a_store() -> None:
 
 def test_logouts_are_stored_without_expiry() -> None:
     class Cache:
-        """As Flask-Caching's, which forgets after a while unless told otherwise."""
+        """A store like Flask-Caching's, which forgets after a while by default."""
 
         given: t.ClassVar[list[object]] = []
 
@@ -164,7 +164,7 @@ def test_a_start_in_production_without_a_store_warns(
 
 
 def old_cookie(port: int, *, everywhere: bool = False) -> str:
-    """Log ann in and out; return the cookie of before."""
+    """Log ann in and out. Return the old cookie."""
     visitor = Visitor(port, "ann")
     copied = visitor.cookie
     visitor.get("/sign-out/ann" if everywhere else "/logout")
@@ -185,10 +185,10 @@ def test_the_router_is_started_again(
     info = Path(f"{socket}.json")
     os.kill(json.loads(info.read_text())["pid"], signal.SIGTERM)
     eventually(lambda: not info.exists())
-    with serve(*COMMAND, **environ) as server:  # the whole app has been started again
+    with serve(*COMMAND, **environ) as server:  # the whole app was restarted
         ready(server)
         thief = Visitor(server.port)
-        if not stored:  # what the page says
+        if not stored:  # as the page says
             with thief.join(copied) as browser:
                 assert browser.authid == "ann"
             return

@@ -59,7 +59,7 @@ def documented() -> str:
 def before(
     nginx: str, app_port: int, folder: Path, tls: tuple[str, str] | None = None
 ) -> t.Iterator[tuple[int, int]]:
-    """Run nginx in front of an app; its port and its process."""
+    """Run nginx in front of an app. Yield its port and its process."""
     port = free_port()
     if tls is None:
         text = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", documented())
@@ -184,7 +184,7 @@ def test_a_reload_of_nginx_disconnects_no_browser(
 
 
 def test_the_address_of_a_browser_is_its_own() -> None:
-    """With the lines that the page shows."""
+    """This test uses the lines of the page."""
     text = DEPLOYING.read_text(encoding="utf-8")
     found = re.search(r"    :name: proxy.py\n\n((?:    .*\n|\n)+)", text)
     assert found is not None

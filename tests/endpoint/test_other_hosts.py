@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 MakeApp = t.Callable[..., Flask]
 
-#: An app that calls one procedure, and says what came of it.
+#: An app that calls one procedure, and prints the outcome.
 CALL = """
 import json, sys
 from flask import Flask
@@ -67,7 +67,7 @@ def host() -> t.Iterator[netns.Host]:
 
 
 def call_from(host: netns.Host, timeout: float = 20, **config: t.Any) -> str:
-    """Call from a program of the other host; return what it says."""
+    """Call from a program on the other host. Return its output."""
     code = [sys.executable, "-c", CALL, json.dumps(config), str(timeout)]
     done = subprocess.run(
         host.command(*code), capture_output=True, text=True, cwd=PACKAGE, timeout=60, check=True
@@ -106,7 +106,7 @@ def test_a_program_on_this_machine_must_use_the_loopback_address(
     with run(f"ws://0.0.0.0:{port}/ws", cwd=tmp_path):
         with Browser(f"ws://127.0.0.1:{port}/ws") as browser:
             assert browser.authrole == "anonymous"
-        # Nothing tells who has come from this address.
+        # The address does not identify the program.
         with pytest.raises((OSError, EOFError, WebSocketException)):
             Browser(f"ws://{host.near}:{port}/ws")
 

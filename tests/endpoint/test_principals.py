@@ -38,7 +38,7 @@ def cryptosign(authid: str | None, key: str, pubkey: str) -> dict[str, t.Any]:
 
 
 class CompletePeer(AutobahnPeer):
-    """Uses the Python beside Crossbar.io: it has all that autobahn needs for cryptosign."""
+    """Uses the Python of Crossbar.io, which has everything that autobahn needs for cryptosign."""
 
     def __init__(self, url: str) -> None:
         python = crossbar_python()
@@ -143,7 +143,7 @@ def test_browsers_join_as_before(club: Served) -> None:
 
 @pytest.mark.router
 def test_only_the_router_gets_a_secret(join: Join, wamp_router: DevRouter) -> None:
-    """In a realm whose sessions may call everything."""
+    """This test uses a realm whose sessions may call everything."""
 
     def setup(wamp: FlaskWAMP) -> None:
         wamp.principal("printer", secret=SECRET, role="device")
@@ -157,7 +157,7 @@ def test_only_the_router_gets_a_secret(join: Join, wamp_router: DevRouter) -> No
                 stranger.ask(48, options, "com.example.flask_wamp.authenticate", request)
 
 
-# What is accepted.
+# Validation.
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The snippets of docs/rights.rst: an app, and what browsers may do in it."""
+"""The snippets of docs/rights.rst: an app, and the rights of its browsers."""
 
 from __future__ import annotations
 

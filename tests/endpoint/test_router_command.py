@@ -147,7 +147,7 @@ def test_tls(tmp_path: Path, make_app: MakeApp) -> None:
                 large = "x" * 3_000_000
                 assert wamp.client.call("com.example.echo", large) == large
                 wamp.stop()
-        # Who does not speak TLS costs nobody but itself.
+        # A client that does not speak TLS affects only itself.
         port = int(tls.rpartition(":")[2])
         with sockets.create_connection(("127.0.0.1", port)) as plain:
             plain.sendall(b"\x7f\xf1\0\0" * 100)

@@ -1,4 +1,4 @@
-"""The endpoint's routes, without a server: what they answer to whom."""
+"""The responses of the endpoint's routes, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers join through the app's own server, and hold nothing in it."""
+"""Browsers join through the app's own server, and occupy nothing in it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_browsers_occupy_no_thread_of_the_server(serve: Serve, kind: str) -> Non
         fds = len(list(Path(f"/proc/{server.get('/who')['pid']}/fd").iterdir()))
         browsers = [stack.enter_context(Browser(url)) for _ in range(200)]
         assert len({browser.session_id for browser in browsers}) == 200
-        pids = {server.get("/who")["pid"] for _ in range(20)}  # HTTP goes on beside them
+        pids = {server.get("/who")["pid"] for _ in range(20)}  # HTTP still works
         for pid in pids:
 
             def holds_nothing(pid: int = pid) -> bool:
@@ -156,7 +156,7 @@ def test_another_client_joins_at_the_endpoint(
 
 
 def at_its_own_port(serve: Serve, origins: str) -> tuple[Served, str]:
-    """The app in a server that keeps its sockets, with a port of the router's own."""
+    """The app in a server that keeps its sockets, with a port for the router."""
     listen = f"ws://127.0.0.1:{free_port()}/ws"
     environ = {"FLASK_WAMP_ROUTER_LISTEN": listen, "FLASK_WAMP_ORIGINS": origins}
     return serve("waitress", "--listen", "127.0.0.1:{port}", "browsed:app", **environ), listen

@@ -1,4 +1,4 @@
-"""The router that an app starts: one, for this user alone, for as long as the app is there."""
+"""The router that an app starts: only one, only for this user, and only while the app runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(socket: Path) -> Place:
 
 
 def start(place: Place, **setup: t.Any) -> int:
-    """Start a router; return its process id."""
+    """Start a router. Return its process id."""
     ensure_running(place, {**SETUP, **setup}, time.monotonic() + 20)
     return int(json.loads(Path(place.info).read_text())["pid"])
 
@@ -127,7 +127,7 @@ def test_sigterm_says_goodbye(place: Place, make_app: MakeApp) -> None:
         wamp.client.wait_until_joined(10)
         pid = int(json.loads(Path(place.info).read_text())["pid"])
         os.kill(pid, signal.SIGTERM)
-        # The client joins again, and so there is a router again.
+        # The client joins again, so a router starts again.
         eventually(lambda: not is_alive(pid) and listens(place) and wamp.client.joined)
 
 
@@ -193,7 +193,7 @@ def test_apps_checkouts_and_realms_have_separate_routers() -> None:
 
 
 def test_versions_of_flask_wamp_have_separate_routers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deployment that upgrades it starts a router of its own, and the old one ends with the old workers."""
+    """An upgrade of Flask-WAMP starts a new router. The old one ends with the old workers."""
     old = own_place("/srv/shop", "shop", "com.shop", "realm1")
     monkeypatch.setattr("flask_wamp.router.process.place.__version__", "99.0")
     assert own_place("/srv/shop", "shop", "com.shop", "realm1") != old

@@ -1,4 +1,4 @@
-"""Two apps at one router: each answers for the browsers that have joined at its endpoint."""
+"""Two apps at one router: each decides about the browsers that have joined at its endpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Town(t.NamedTuple):
         return int(json.loads(Path(f"{self.socket}.json").read_text())["pid"])
 
     def customer(self, name: str | None = None) -> Browser:
-        """Join at the bank, which knows its customers by a cookie."""
+        """Join at the bank, which identifies its customers by a cookie."""
         cookie = f"customer={name}" if name else None
         return Browser(f"ws://127.0.0.1:{self.bank.port}/wamp", cookie=cookie)
 
@@ -81,7 +81,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Town]:
 
 
 def visit(url: str) -> Browser | None:
-    """Join at a port of the router, which the second app's is only after that app has joined."""
+    """Join at a port of the router. The second app's port opens when that app has joined."""
     try:
         return Browser(url)
     except ConnectionRefusedError:
@@ -239,7 +239,7 @@ def test_the_router_stays_until_the_last_one_ends(tmp_path: Path) -> None:
             member = stack.enter_context(town.member("ann"))
             customer = stack.enter_context(town.customer("ann"))
         assert member.call("com.club.order", "tea") == "tea"
-        with refused():  # there is nobody who could answer for the bank's customers
+        with refused():  # there is no process that could decide about the bank's customers
             customer.subscribe("com.bank.rates")
         assert town.router() == pid and listens(place_at(str(socket)))
         with served("bank", tmp_path) as bank:

@@ -13,9 +13,9 @@ TIMEOUT = 20.0
 
 
 class Visitor:
-    """One browser, with cookies of its own.
+    """One browser with its own cookies.
 
-    :param name: Who logs in; None: nobody.
+    :param name: The user who logs in, or None.
     """
 
     def __init__(self, port: int, name: str | None = None) -> None:
@@ -33,7 +33,7 @@ class Visitor:
             return json.loads(text) if "json" in answer.headers["Content-Type"] else text
 
     def session(self) -> dict[str, t.Any]:
-        """Ask how to join."""
+        """Request the data needed to join."""
         return t.cast("dict[str, t.Any]", self.get("/wamp/session", "POST"))
 
     @property
@@ -42,11 +42,11 @@ class Visitor:
         return "; ".join(f"{each.name}={each.value}" for each in self._jar)
 
     def join(self, cookie: str | None = None, **options: t.Any) -> Browser:
-        """Join with the cookies, or with those of somebody else."""
+        """Join with the cookies, or with those of another user."""
         return Browser(self.socket_url, cookie=cookie or self.cookie, **options)
 
     def enter(self, **options: t.Any) -> Browser:
-        """Join with cookies at the embedded router, and where the app says at another one."""
+        """Join with cookies at the embedded router, and at the URL from the app at another one."""
         return (
             self.join(**options)
             if self.session()["url"] == "/wamp"
@@ -54,7 +54,7 @@ class Visitor:
         )
 
     def join_router(self, **options: t.Any) -> Browser:
-        """Join where the app says, as ``client.js`` does: with a ticket, where there is one."""
+        """Join at the URL from the app as ``client.js`` does, with a ticket if there is one."""
         how = self.session()
         if how["ticket"] is None:
             return Browser(self._url_of(how), **options)

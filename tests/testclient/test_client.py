@@ -260,7 +260,7 @@ def test_a_stub_serves_a_procedure_of_another_service(shop: Shop, identity: dict
             assert http.post("/buy/jam").json == {"price": 3}
         with peer.stub("com.bank.price", raises=ApplicationError("com.bank.error.closed")):
             assert http.post("/buy/jam").status_code == 502
-        assert len(calls) == 1  # it was withdrawn
+        assert len(calls) == 1  # it was unregistered
         with pytest.raises(ApplicationError, match="no_such_procedure|not_authorized"):
             peer.call("com.bank.price", "jam")
 

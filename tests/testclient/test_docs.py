@@ -30,14 +30,14 @@ def snippets() -> dict[str, str]:
     return {block["names"][0]: block.astext() for block in found}
 
 
-#: Snippets of the page that a test of their own runs.
+#: Snippets of the page that separate tests run.
 OTHERS = ("test_shop.py", "test_report")
 DATABASE = ("test_names", "test_rolled_back")
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """All snippets run in one module, which they know as ``shop``."""
+    """All snippets run in one module, with the name ``shop``."""
     module = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", module)
     return module

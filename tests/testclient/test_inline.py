@@ -151,7 +151,7 @@ def test_the_exception_of_a_handler_reaches_the_test(
             cause = caught.value.__cause__
             assert isinstance(cause, ZeroDivisionError)
             assert traceback.extract_tb(cause.__traceback__)[-1].name == "fail"
-        # A view that does not handle it answers 502, and logs what the handler has raised.
+        # A view that does not handle the error answers 502, and logs the handler's exception.
         assert ran.app.test_client().post("/fail").status_code == 502
         (logged,) = [record for record in caplog.records if record.name == "flask_wamp.http"]
         assert 'raise ZeroDivisionError("no tea left")' in str(logged.exc_text)
@@ -167,7 +167,7 @@ def test_the_exception_of_a_subscriber_reaches_the_test(ran: Ran) -> None:
         with pytest.raises(ZeroDivisionError, match="tea") as caught:
             peer.publish(".broken", "tea")
         assert traceback.extract_tb(caught.tb)[-1].name == "broken"
-        assert http.post("/publish/broken").status_code == 200  # a publisher is not told
+        assert http.post("/publish/broken").status_code == 200  # a publisher gets no error
         with pytest.raises(ZeroDivisionError):
             ran.wamp.settle()
         ran.wamp.settle()  # once

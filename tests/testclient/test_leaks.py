@@ -1,4 +1,4 @@
-"""What a test leaves behind: a handler, a task, a thread, a session."""
+"""Leftovers of a test: a handler, a task, a thread, a session."""
 
 from __future__ import annotations
 

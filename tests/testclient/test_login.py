@@ -16,7 +16,7 @@ class User(flask_login.UserMixin):  # type: ignore[misc, name-defined]
 
 
 def make_app() -> tuple[Flask, FlaskWAMP]:
-    """An app whose users are whoever logs in."""
+    """An app with any user who logs in."""
     app = Flask("app")
     app.config.update(TESTING=True, SECRET_KEY="x", WAMP_ENDPOINT="/wamp")
     wamp = FlaskWAMP(app)
@@ -47,7 +47,7 @@ def test_login_joins_as_the_user_of_the_cookies() -> None:
         wamp.client.publish("com.news", 1)
         assert inbox.get().args == [1]
         with pytest.raises(ApplicationError, match="not_authorized"):
-            peer.login(app.test_client())  # nobody may not subscribe
+            peer.login(app.test_client())  # anonymous may not subscribe
         with pytest.raises(ApplicationError, match="not_authorized"):
             peer.call("com.me")
 
@@ -63,7 +63,9 @@ def test_logging_out_ends_the_session_of_the_cookies() -> None:
     laptop, phone = app.test_client(), app.test_client()
     for http in (laptop, phone):
         assert http.get("/login").text == "True"
-        assert http.get("/logout").text == "True"  # no session, no router: nothing is started
+        assert (
+            http.get("/logout").text == "True"
+        )  # without a session and a router nothing is started
         http.get("/login")
     assert not wamp.client.joined
     with wamp.test_client() as peer, wamp.test_client() as other:

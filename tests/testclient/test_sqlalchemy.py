@@ -83,7 +83,7 @@ def test_handlers_see_objects_of_the_test() -> None:
 
 
 def test_a_database_in_memory_that_belongs_to_one_thread() -> None:
-    """Without StaticPool each thread has a database of its own, as SQLAlchemy itself does it."""
+    """Without StaticPool each thread has its own database, which is SQLAlchemy's default."""
     app = Flask("shop")
     app.config.update(TESTING=True)
     wamp, engine = FlaskWAMP(app), sa.create_engine("sqlite:///:memory:")
@@ -166,7 +166,7 @@ def test_no_write_of_the_previous_test_remains(project: Project) -> None:
 
 
 def test_a_session_that_has_joined_an_external_transaction(project: Project) -> None:
-    """SQLAlchemy's recipe: the session of all contexts is the one that the test makes."""
+    """SQLAlchemy's recipe: all contexts use the session that the test creates."""
     app, wamp, db, Item = project
     with app.app_context(), db.engine.connect() as connection:
         transaction, before = connection.begin(), db.session

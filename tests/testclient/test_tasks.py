@@ -25,7 +25,7 @@ def wamp() -> t.Iterator[FlaskWAMP]:
     def add_lambda() -> None:
         background_tasks.add(lambda: None, executor="process")
 
-    yield wamp  # which does not keep the app, unlike this function
+    yield wamp  # which does not reference the app, unlike this function
 
 
 def publish(text: str) -> None:

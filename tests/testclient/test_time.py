@@ -1,4 +1,4 @@
-"""Time that a test has frozen, and what is about time in tests: schedules, shared delivery."""
+"""Frozen time in tests, schedules and shared delivery."""
 
 from __future__ import annotations
 
