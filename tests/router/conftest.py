@@ -1,8 +1,8 @@
-"""Routers, peers and apps the router tests share.
+"""Routers, peers and apps that the router tests share.
 
-``--router`` says which router that is: Crossbar.io, or the built-in one. Where the two differ, a test asks
-``on_crossbar`` what to expect, and says why. Tests of what only Crossbar.io has are marked ``crossbar``, with
-the reason. With the built-in router they are deselected, and the end of the run names the reasons.
+``--router`` chooses the router: Crossbar.io, or the built-in one. If the two differ, a test uses
+``on_crossbar`` and says why. Tests of features that only Crossbar.io has are marked ``crossbar``, with the
+reason. With the built-in router they are deselected, and the end of the run lists the reasons.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEFT_OUT = pytest.StashKey[collections.Counter[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what only Crossbar.io has, where that is not the router."""
+    """Deselect tests of features that only Crossbar.io has, unless it is the router."""
     if config.getoption("--router") == "crossbar":
         return
     reasons: dict[pytest.Item, str] = {}
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say what was left out, and why."""
+    """List the deselected tests, with reasons."""
     left_out = config.stash.get(_LEFT_OUT, collections.Counter())
     if left_out:
         terminalreporter.section("what only Crossbar.io has")
@@ -59,7 +59,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def on_crossbar(request: pytest.FixtureRequest) -> bool:
-    """Whether the router is Crossbar.io, and not the built-in one: for tests where the two differ."""
+    """Whether the router is Crossbar.io, for tests where it differs from the built-in one."""
     return bool(request.config.getoption("--router") == "crossbar")
 
 
@@ -67,7 +67,7 @@ def on_crossbar(request: pytest.FixtureRequest) -> bool:
 def make_wamp_router(
     on_crossbar: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[MakeRouter]:
-    """Start routers of the kind that ``--router`` says; they take the same options."""
+    """Start routers of the kind of ``--router``. All kinds take the same options."""
     with routers(
         tmp_path_factory.mktemp("wamp-router"), None if on_crossbar else BuiltInRouter
     ) as make:
@@ -76,14 +76,14 @@ def make_wamp_router(
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_garbage_collection() -> None:
-    """Spare the collection after each test a look at all that is imported: 60 ms, 500 times."""
+    """Exclude imported objects from the garbage collection after each test. It saves 60 ms, 500 times."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def router_class(on_crossbar: bool, make_wamp_router: MakeRouter) -> type[DevRouter]:
-    """What makes a router that does not run yet."""
+    """A function that creates a router without starting it."""
     return DevRouter if on_crossbar else BuiltInRouter
 
 
@@ -103,7 +103,7 @@ def peer(autobahn: AutobahnPeer) -> t.Iterator[AutobahnPeer]:
 
 @pytest.fixture
 def denied(on_crossbar: bool) -> str:
-    """What ABORT says of a wrong secret: the specification's URI, and Crossbar's own."""
+    """The reasons of ABORT for a wrong secret: the specification's URI, and Crossbar's own."""
     return "wamp.error.not_authorized" if on_crossbar else "wamp.error.authentication_denied"
 
 
@@ -121,13 +121,13 @@ def app(joined: Joined) -> Flask:
 
 @pytest.fixture
 def wamp(joined: Joined) -> FlaskWAMP:
-    """Its extension: what is decorated is registered at once."""
+    """Its extension. Decorated functions are registered at once."""
     return joined[1]
 
 
 @pytest.fixture(scope="session")
 def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """A node with authentication, pings, TLS, and a realm that discloses nobody."""
+    """A node with authentication, pings, TLS, and a realm that discloses no callers."""
     node = Node.make(tmp_path_factory.mktemp("certificate"))
     node.routers.append(make_wamp_router(node.urls, config=node.config))
     return node
@@ -137,7 +137,7 @@ def node(make_wamp_router: MakeRouter, tmp_path_factory: pytest.TempPathFactory)
 def historian(make_wamp_router: MakeRouter) -> DevRouter:
     """A router that keeps events of ``com.kept`` and below ``com.past``, and has a realm ``strict``.
 
-    There nobody may use the meta API.
+    No session of that realm may use the meta API.
     """
     everything = dict.fromkeys(("call", "register", "publish", "subscribe"), True)
     permission = {"uri": "com.", "match": "prefix", "allow": everything}

@@ -1,4 +1,4 @@
-"""``async def`` handlers: in threads and under gevent, alone and many at once."""
+"""``async def`` handlers: in threads and under gevent, alone and concurrently."""
 
 from __future__ import annotations
 

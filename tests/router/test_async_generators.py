@@ -1,4 +1,4 @@
-"""``async def`` generators: over WAMP and HTTP, in threads and under gevent, alone and many at once."""
+"""``async def`` generators: over WAMP and HTTP, in threads and under gevent, alone and concurrently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URI = "com.example.count"
 
 @pytest.fixture
 def notes(app: Flask, wamp: FlaskWAMP) -> Notes:
-    """What an asynchronous generator notes that is both a view and a procedure."""
+    """The notes of an asynchronous generator that is both a view and a procedure."""
     notes = Notes()
 
     @app.get("/count/<int:upto>")
@@ -131,7 +131,7 @@ def test_a_generator_that_fails(wamp: FlaskWAMP) -> None:
 
 
 def test_many_generators_run_concurrently(wamp: FlaskWAMP) -> None:
-    """Each in its own event loop, and generators inside of them in theirs."""
+    """Each runs in its own event loop, and so do generators inside."""
     wamp.callee("com.example.square")(lambda x: x * x)
 
     async def steps(loops: list[t.Any]) -> t.AsyncIterator[int]:
@@ -161,7 +161,7 @@ def test_many_generators_run_concurrently(wamp: FlaskWAMP) -> None:
 
 
 def test_coroutines_iterate_concurrently(wamp: FlaskWAMP) -> None:
-    """A generator that is begun in one loop is not closed by another that ends."""
+    """A generator that started in one loop is not closed when another loop ends."""
 
     async def steps() -> t.AsyncIterator[int]:
         for number in range(5):

@@ -73,7 +73,7 @@ def guest_session(node: Node) -> t.Iterator[AutobahnPeer]:
 
 @pytest.fixture
 def guest(guest_session: AutobahnPeer) -> t.Iterator[AutobahnPeer]:
-    """An anonymous autobahn session on the router that asks who we are."""
+    """An anonymous autobahn session on the router with authentication."""
     yield guest_session
     guest_session.reset()
 
@@ -128,7 +128,7 @@ def test_a_wrong_secret_is_logged_once(
 def test_a_method_the_router_does_not_have(
     make_app: t.Callable[..., Flask], wamp_router: DevRouter, on_crossbar: bool
 ) -> None:
-    # The specification's is the last one.
+    # The last one is that of the specification.
     uris = ["no_auth_method", "not_authorized"] if on_crossbar else ["no_matching_auth_method"]
     config = {"WAMP_AUTHMETHODS": ["ticket"], "WAMP_AUTHID": "x", "WAMP_TICKET": "x"}
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=wamp_router.url, **config))

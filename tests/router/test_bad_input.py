@@ -1,4 +1,4 @@
-"""What must not be sent, and handlers that misbehave: an error, and the session lives on."""
+"""Invalid values and handlers that misbehave: an error, and the session stays."""
 
 from __future__ import annotations
 

@@ -21,17 +21,17 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 def whoami() -> str:
-    """Answers with the URI it was called by."""
+    """Return the URI of the call."""
     return invocation.procedure
 
 
 def answers(wamp: FlaskWAMP, *uris: str) -> list[str]:
-    """What :func:`whoami` answers by each URI."""
+    """Return the answers of :func:`whoami` by URI."""
     return [wamp.client.call(uri) for uri in uris]
 
 
 def is_absent(wamp: FlaskWAMP, uri: str) -> bool:
-    """Whether nobody has registered a procedure."""
+    """Return whether a procedure has no callee."""
     with pytest.raises(ApplicationError) as raised:
         wamp.client.call(uri)
     return raised.value.uri == "wamp.error.no_such_procedure"

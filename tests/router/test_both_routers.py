@@ -1,4 +1,4 @@
-"""``--router`` itself: the tests run on the router that was asked for, and say what they leave out."""
+"""``--router`` itself: the tests run on the chosen router, and list skipped tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 
 
 def agent_of(url: str) -> str:
-    """What a router says it is."""
+    """The agent that a router announces."""
     with connect(url, subprotocols=[Subprotocol("wamp.2.json")]) as raw:
         raw.send(json.dumps([1, "realm1", {"roles": {"caller": {}}}]))
         code, _, details = json.loads(raw.recv())

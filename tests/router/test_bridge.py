@@ -1,4 +1,4 @@
-"""``flask_wamp.bridge`` against a real Crossbar that is configured as ``docs/bridge.rst`` says."""
+"""``flask_wamp.bridge`` against a real Crossbar with the configuration of ``docs/bridge.rst``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def _add_tls(transports: list[t.Any], authority: Authority) -> None:
-    """Offer the same over TLS, with good and bad certificates, each at the port in ``TLS``."""
+    """Add the same service over TLS with valid and invalid certificates, at the ports in ``TLS``."""
     for name, how in CERTIFICATES.items():
         certificate, key = authority.issue(name.replace(" ", "-"), **how)
         TLS[name] = free_port()
@@ -83,7 +83,7 @@ def base(make_wamp_router: MakeRouter, authority: Authority) -> str:
     (source,) = blocks("json")
     config = json.loads(source.replace("8080", str(port)))
     (cron,) = (r for r in config["workers"][0]["realms"][0]["roles"] if r["name"] == "cron")
-    # For the other tests; the page's own, exact ones go before it.
+    # For the other tests. The page's own exact permissions come before it.
     everything = {"call": True, "publish": True}
     cron["permissions"].append({"uri": "com.example.", "match": "prefix", "allow": everything})
     paths = config["workers"][0]["transports"][0]["paths"]
@@ -115,7 +115,7 @@ def wamp(base: str, join: t.Callable[..., t.Any]) -> FlaskWAMP:
 
 
 def setup(wamp: FlaskWAMP) -> None:
-    """What is called here."""
+    """The procedures that the tests call."""
 
     @wamp.callee(validate=False)
     def echo(*args: t.Any, **kwargs: t.Any) -> CallResult:
@@ -145,7 +145,7 @@ def test_results_are_what_the_client_returns(
         "ü": [1, 2.5, None, True, "\x01", 2**63]
     }
     assert bridge.call(uri, 1, 2, x=3) == CallResult(1, 2, x=3)
-    assert bridge.call(uri, "m", message="m", meta={}) == "m"  # as wampy's callees answer
+    assert bridge.call(uri, "m", message="m", meta={}) == "m"  # the form of wampy's callees
     assert bridge.call(uri, 1, message="m", meta={}) == CallResult(1, message="m", meta={})
     assert bridge.call(uri, dt.date(2026, 11, 21)) == "2026-11-21"
     assert bridge.call(uri, error="none") == CallResult(error="none")
@@ -239,7 +239,7 @@ def test_bytes(bridge: BridgeClient, base: str, wamp: FlaskWAMP) -> None:
     for value in (b"abc", "\0abc", [{"x": b""}]):
         with pytest.raises(SerializationError, match="Base64"):
             bridge.call("com.example.echo", value)
-    for text in ('"\0', 'a\\"\0', "a\0"):  # no bytes: NUL is not where text begins
+    for text in ('"\0', 'a\\"\0', "a\0"):  # not bytes, because the string does not begin with NUL
         assert bridge.call("com.example.echo", text) == text
     impatient = BridgeClient(f"{base}/open/call", timeout=0.5)
     with pytest.raises(CallTimeout, match="com.example.binary did not answer within 0.5 s"):

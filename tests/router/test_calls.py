@@ -1,4 +1,4 @@
-"""Calls of ours that an autobahn procedure answers."""
+"""Our calls to procedures of autobahn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.router
 
 
 def give(peer: AutobahnPeer, *args: t.Any, **kwargs: t.Any) -> None:
-    """Have ``com.shop.give`` answer that."""
+    """Let ``com.shop.give`` return the arguments."""
     peer.register("com.shop.give", "give", given=[args, kwargs])
 
 
@@ -125,7 +125,7 @@ def test_an_invalid_uri_is_not_sent(wamp: FlaskWAMP, peer: AutobahnPeer) -> None
     assert wamp.client.session_id == session_id
 
 
-# Time.
+# Timeouts.
 
 
 def test_a_call_that_takes_too_long_is_canceled_at_the_callee(
@@ -214,7 +214,7 @@ def test_callbacks_of_a_future_run_on_a_worker(wamp: FlaskWAMP, peer: AutobahnPe
     names: list[str] = []
 
     def callback(future: t.Any) -> None:
-        # A callback may wait: it does not hold up the reader.
+        # A callback may wait: it does not block the reader.
         names.append(threading.current_thread().name)
         assert wamp.client.call("com.shop.echo", 2) == 2
         called.set()
@@ -224,7 +224,7 @@ def test_callbacks_of_a_future_run_on_a_worker(wamp: FlaskWAMP, peer: AutobahnPe
     assert names[0].startswith("wamp-worker-")
 
 
-# Many at once.
+# Concurrent calls.
 
 
 def test_twenty_threads_get_their_own_answers(wamp: FlaskWAMP, peer: AutobahnPeer) -> None:

@@ -1,4 +1,4 @@
-"""Nobody wants the answer any more: all that works for it ends, over as many apps as there are."""
+"""When a caller cancels, all nested calls end, across any number of apps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ wamp.client.with_options(timeout=60).call("com.first.outer")
 
 
 class Chain:
-    """Three apps: what the caller calls in the first calls what waits in the second."""
+    """Three apps: the caller calls the first, whose handler calls a waiting handler in the second."""
 
     def __init__(self, join: t.Callable[..., tuple[Flask, FlaskWAMP]], url: str, kind: str) -> None:
         def joined() -> FlaskWAMP:
@@ -77,7 +77,7 @@ class Chain:
             _until_canceled(self.notes, "inner")
 
     def assert_ended(self) -> None:
-        """Both handlers were told, and have ended."""
+        """Check that both handlers were canceled and have ended."""
         assert sorted(self.notes.take(2)) == ["inner ended", "outer ended"]
         (error,) = self.raised
         if is_monkey_patched():
@@ -110,7 +110,7 @@ def one_chain(join: t.Callable[..., tuple[Flask, FlaskWAMP]], wamp_router: DevRo
     return Chain(join, wamp_router.rawsocket_url, "msgpack")
 
 
-# All the ways in which a caller gives up.
+# All ways in which a caller cancels.
 
 
 def _cancel(chain: Chain, **options: t.Any) -> None:
@@ -230,7 +230,7 @@ def test_a_canceled_handler_may_still_call(wamp: FlaskWAMP, peer: AutobahnPeer, 
 
 
 def test_the_next_call_of_a_canceled_handler_raises(wamp: FlaskWAMP, free: str) -> None:
-    """Or before that: a greenlet is ended while it waits."""
+    """Under gevent, the greenlet is ended earlier, while it waits."""
     notes, canceled = Notes(), threading.Event()
 
     @wamp.callee(URI)
@@ -304,7 +304,7 @@ def _in_hand(wamp: FlaskWAMP) -> t.Any:
 def test_a_timeout_of_another_client_is_handled_by_the_router(
     wamp: FlaskWAMP, peer: AutobahnPeer, on_crossbar: bool
 ) -> None:
-    """Crossbar takes it for seconds, and the specification for milliseconds: only the router interrupts."""
+    """Crossbar uses seconds, and the specification milliseconds. Only the router interrupts."""
     timeout, answer = (1, "timeout reached") if on_crossbar else (1000, "wamp.error.timeout")
     notes = Notes()
 

@@ -1,4 +1,4 @@
-"""Celery's workers: tasks call and publish, nobody takes the app's calls, all leave in order."""
+"""Celery's workers: tasks call and publish, workers serve no calls, and all of them send GOODBYE."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POOLS = {
 
 
 def run_task(folder: Path, url: str, number: int) -> None:
-    """Have a worker do a task, as a script would."""
+    """Let a worker run a task, as a script would."""
     environ = {"SHOP_ROUTER_URL": url, "REPORTS_FOLDER": str(folder), "PYTHONPATH": str(PACKAGE)}
     command = ["celery", "-A", "reports:celery", "call", "reports.report", "--args", f"[{number}]"]
     subprocess.run(
@@ -51,7 +51,7 @@ def test_celery(wamp_router: DevRouter, peer: AutobahnPeer, tmp_path: Path, pool
     command = ["celery", "-A", "reports:celery", "worker", "--loglevel", "INFO", *options]
     with Served(command, url, tmp_path / "log", REPORTS_FOLDER=str(tmp_path)) as worker:
         eventually(lambda: " ready." in worker.log or worker.process.poll(), STARTS_WITHIN)
-        peer.call("wamp.session.count")  # what the router had to say before is here now
+        peer.call("wamp.session.count")  # earlier messages of the router have arrived by now
         assert joins.is_quiet(), worker.log
         for number in (1, 2):
             run_task(tmp_path, url, number)

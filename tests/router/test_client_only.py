@@ -1,4 +1,4 @@
-"""Processes that merely use ``g.wampy`` serve nothing: commands, scripts, parents of those that serve."""
+"""Processes that only use ``g.wampy`` serve nothing: commands, scripts, parents of workers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_process_that_only_calls_serves_nothing(
     )
     assert "price: 3" in done.stdout, done.stderr
     joins.next()
-    peer.call("wamp.session.count")  # what the router had to say before is here now
+    peer.call("wamp.session.count")  # earlier messages of the router have arrived by now
     assert registers.is_quiet()
     assert subscribes.is_quiet()
 
@@ -121,7 +121,7 @@ UWSGI = {
 def test_only_workers_of_uwsgi_serve(
     serve: Serve, peer: AutobahnPeer, uwsgi: list[str], kind: str
 ) -> None:
-    """Not its master, nor its mules and spoolers, though each of them uses its client, if it may."""
+    """The master, mules and spoolers do not serve, although each uses its client if it may."""
     options, refusal = UWSGI[kind]
     if "--gevent" in options:
         pytest.importorskip("gevent")

@@ -61,7 +61,7 @@ def test_compressed_messages_are_smaller(join: t.Callable[..., t.Any], offering:
     wamp = join(offering.url, WAMP_COMPRESSION=True)[1]
     framing = transport(wamp)._framing
     assert len(framing.frame(b"tea " * 5000, True)) < 1000
-    assert len(framing.frame(b"t" * 1023, True)) == 1023 + 8  # short: as it is
+    assert len(framing.frame(b"t" * 1023, True)) == 1023 + 8  # short, so not compressed
     wamp.stop()
 
 

@@ -1,4 +1,4 @@
-"""Cancel and deadlines: what is left of its caller's time is what a handler's call gets."""
+"""Cancellation and deadlines: a handler's call gets the remaining time of the handler."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_canceled_greenlet_does_not_end_its_worker(
         time.sleep(seconds)
         return "done"
 
-    for number in range(60):  # some of them end just when they are canceled
+    for number in range(60):  # some of them end at the moment when they are canceled
         call = peer.submit("com.example.nap", 0.001 * (number % 5))
         with contextlib.suppress(RuntimeError):  # it has ended already
             call.cancel()

@@ -1,4 +1,4 @@
-"""Registering and subscribing while joined, and taking it back."""
+"""Registering and subscribing while joined, and undoing it."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_a_revoked_registration_is_noticed(
     wamp.callee("com.example.taken", invoke="single")(lambda: "ours")
     peer.register("com.example.taken", options={"force_reregister": True})
     assert peer.call("com.example.taken", "theirs").value == "theirs"
-    # Our session has read what the router said before the answer to this call.
+    # Our session has read the earlier messages of the router before the answer to this call.
     wamp.client.call("com.example.taken", "theirs")
     assert "com.example.taken was taken away by the router" in caplog.text
     assert wamp.client.registration_map == {}

@@ -1,4 +1,4 @@
-"""``delivery="one"``: each event is handled once, whoever comes and goes."""
+"""``delivery="one"``: each event is handled once, while processes start and stop."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Stream(threading.Thread):
                 self._changed.notify_all()
 
     def wait(self, more: int) -> None:
-        """Wait until so many more are published."""
+        """Wait until this many more events are published."""
         wanted = len(self.published) + more
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.published) >= wanted, PATIENCE)
@@ -73,17 +73,17 @@ def holder(peer: AutobahnPeer, members: Members, topic: str, match: str = "exact
 
 
 def wait_until_delivered(peer: AutobahnPeer, topic: str) -> None:
-    """Wait until the holder has subscribed: before that nobody gets anything."""
+    """Wait until the holder has subscribed. Earlier events would reach no process."""
     match = {"match": "exact"}
     eventually(lambda: peer.call("wamp.subscription.lookup", topic, match).value, PATIENCE)
 
 
 def handled(members: Members) -> collections.Counter[int]:
-    """How often each publication was handled."""
+    """Return how often each publication was handled."""
     return collections.Counter(line["publication"] for line in members.said("handled"))
 
 
-# One process after the other, and side by side.
+# Processes one after another, and concurrently.
 
 
 def test_each_event_is_handled_once_by_one_of_the_processes(url: str, peer: AutobahnPeer) -> None:
@@ -110,11 +110,13 @@ def test_no_event_is_lost_or_handled_twice_while_processes_start_and_stop(
         with Stream(peer, topic) as stream:
             for _ in range(3):
                 stream.wait(15)
-                members.all[holder(peer, members, topic)].terminate()  # who forwards leaves
+                members.all[
+                    holder(peer, members, topic)
+                ].terminate()  # the forwarding process leaves
                 stream.wait(15)
                 started, _ = members.start(2)
                 stream.wait(15)
-                started.terminate()  # who does not leaves
+                started.terminate()  # another process leaves
             stream.wait(max(0, 300 - len(stream.published)))
         members.wait(lambda: len(handled(members)) >= len(stream.published))
     assert len(stream.published) >= 300
@@ -124,7 +126,7 @@ def test_no_event_is_lost_or_handled_twice_while_processes_start_and_stop(
 
 
 def test_waiting_events_are_handed_over(url: str, peer: AutobahnPeer) -> None:
-    """Far more than the window, and handlers that are slower than the drain."""
+    """There are far more events than the window allows, and handlers are slower than the drain."""
     config = ("--config", '{"WAMP_DRAIN_TIMEOUT": 1}')
     with Members(url, "--topic", ".orders", "--seconds", "0.03", *config) as members:
         members.start(3)
@@ -275,7 +277,7 @@ def test_hooks_and_errors_are_the_same_as_for_any_subscriber(
     wait_until_delivered(peer, "com.example.users.gone")
     peer.publish("com.example.users.gone", 7)
     assert seen.get(timeout=PATIENCE) == ("com.example.users.gone", LookupError)
-    peer.publish("com.example.users.gone", 8)  # an error is handled too: it is not sent again
+    peer.publish("com.example.users.gone", 8)  # an event whose handler failed is not sent again
     assert seen.get(timeout=PATIENCE)[1] is LookupError
     assert seen.empty()
 

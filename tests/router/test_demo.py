@@ -1,4 +1,4 @@
-"""``examples/demo.py``: one command, a router and an app, and nothing left of both."""
+"""``examples/demo.py``: one command starts a router and an app, and stops both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def demo(*args: object) -> t.Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], what: str) -> str:
-    """Its output up to the line with this in it."""
+    """Return its output up to the line that contains a text."""
     lines: list[str] = []
     for line in t.cast(t.IO[str], process.stdout):
         lines.append(line)

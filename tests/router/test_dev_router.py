@@ -1,4 +1,4 @@
-"""The development router: found, built, configured, started, stopped, and gone in time."""
+"""The development router: found, built, configured, started and stopped in time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def environ(**more: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(*command: object, **options: t.Any) -> t.Iterator[subprocess.Popen[str]]:
-    """Run a Python of our own that can import the package; we read what it says."""
+    """Run Python code that can import the package. The test reads its output."""
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -69,7 +69,7 @@ def running(*command: object, **options: t.Any) -> t.Iterator[subprocess.Popen[s
 
 
 def said(process: subprocess.Popen[str], what: str) -> str:
-    """The next line of its output that has this in it; "" where there is none."""
+    """Return the next line of its output that contains a text, or "" if there is none."""
     assert process.stdout is not None
     return next((line for line in process.stdout if what in line), "")
 
@@ -80,7 +80,7 @@ def free_url() -> str:
 
 # A real node.
 
-#: Joins, is called by itself, and counts the sessions, for which it needs a ``wamp.`` permission.
+#: Joins, calls itself, and counts the sessions, which needs a permission for ``wamp.``.
 AUTOBAHN = """
 import json, sys
 from autobahn.asyncio.component import Component, run
@@ -233,7 +233,7 @@ with DevRouter(sys.argv[1], log=sys.argv[2]) as router:
 @pytest.mark.router
 def test_the_router_ends_with_its_parent(wamp_router: DevRouter, tmp_path: Path) -> None:
     endpoint = local_url(free_url())
-    env = environ(TMPDIR=str(tmp_path))  # nobody is left to remove its folder
+    env = environ(TMPDIR=str(tmp_path))  # no process is left to remove its folder
     with running("-c", PARENT, endpoint.url, os.devnull, env=env) as parent:
         assert said(parent, "ready")
         assert answers(endpoint)
@@ -281,7 +281,7 @@ def test_crossbar_accepts_the_configuration(
     assert check.returncode == 0, check.stdout + check.stderr
 
 
-# What it cannot serve, and when it cannot start.
+# Unsupported URLs, and failed starts.
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_stale_unix_socket_is_replaced_and_one_in_use_is_not(tmp_path: Path) -
         other.listen()
         with pytest.raises(RouterError, match="is in use by another program"):
             DevRouter(url, crossbar=crossbar).start()
-    router = DevRouter(url, crossbar=crossbar)  # the socket is still there, nobody listens
+    router = DevRouter(url, crossbar=crossbar)  # the socket still exists, but no process listens
     router.start()
     router.stop()
     assert not path.exists()
@@ -369,7 +369,7 @@ def test_a_router_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not router.running
 
 
-# Where Crossbar is.
+# Finding Crossbar.
 
 
 @pytest.fixture
@@ -420,7 +420,7 @@ def test_an_environment_without_its_marker_is_adopted_if_it_works(cache: Path) -
     assert (crossbar_home() / COMPLETE).exists()
 
 
-# How it is built.  The Python and its pip are scripts: a real build takes a minute and a network.
+# Building. Python and pip are scripts here, because a real build takes a minute and the network.
 
 FAKE_PYTHON = """
 case "$*" in
@@ -652,7 +652,7 @@ def test_errors_of_the_command_are_one_line(command: RunCommand) -> None:
     assert len(output.splitlines()) == 1
 
 
-# The fixtures, in somebody else's tests.
+# The fixtures in tests of another project.
 
 USERS_TEST = """
 pytest_plugins = ["flask_wamp.testing"]

@@ -1,4 +1,4 @@
-"""What handlers learn of who calls and publishes."""
+"""What handlers learn about callers and publishers."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_no_caller_is_disclosed_unless_the_router_does(
         assert seen.get(timeout=PATIENCE) == (None, None, None)
 
 
-# Nobody can send in another's name: Crossbar takes ``forward_for`` from every session.
+# No session can send in another's name, although Crossbar accepts ``forward_for`` from every session.
 
 FORGED: dict[str, t.Any] = {
     "forward_for": [{"session": 1, "authid": "root", "authrole": "admin"}],

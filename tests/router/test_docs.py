@@ -1,4 +1,4 @@
-"""The pages in ``docs``: valid, and every snippet of ours run."""
+"""The pages in ``docs``: they are valid, and all our snippets are run."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ class Page:
         self._snippets = {name: s.replace(old, new) for name, s in self._snippets.items()}
 
     def execute(self, *names: str) -> t.Any:
-        """Run some of them, and return their module."""
+        """Run some of the snippets, and return their module."""
         for name in names:
             exec(compile(self._snippets[name], self._file, "exec"), vars(self.module))
         return self.module
 
     def run(self, *names: str) -> FlaskWAMP:
-        """Run some of them, join, and return the extension."""
+        """Run some of the snippets, join, and return the extension."""
         wamp: FlaskWAMP = self.execute(*names).wamp
         wamp.start()
         wamp.client.wait_until_joined(PATIENCE)
@@ -124,7 +124,7 @@ def test_the_index_names_every_page_and_example() -> None:
 
 
 def uri_of_error(wamp: FlaskWAMP, uri: str, *args: t.Any, **kwargs: t.Any) -> str | None:
-    """The error a call is answered with."""
+    """The error that a call gets."""
     with pytest.raises(ApplicationError) as raised:
         wamp.client.call(f"com.example.{uri}", *args, **kwargs)
     return raised.value.uri
@@ -378,7 +378,7 @@ def test_the_health_view_of_deploying(page: Page) -> None:
         response = app.test_client().get("/wamp/health")
         return (response.status_code, response.json) == (200, wamp.health())
 
-    eventually(shows_the_health)  # not while something of the start still runs
+    eventually(shows_the_health)  # not while the start is still running
 
 
 # streaming.rst
@@ -525,7 +525,7 @@ def test_meta(page: Page, wamp_router: DevRouter, peer: AutobahnPeer) -> None:
     assert http.get("/news").status_code == 502  # the router keeps nothing
     wamp.stop()
     assert ended[0].next().args == [os.getpid()]
-    peer.call("wamp.session.count")  # whatever else there was has come by then
+    peer.call("wamp.session.count")  # all other events have arrived by then
     assert ended[1].is_quiet()
 
 

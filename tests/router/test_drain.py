@@ -1,4 +1,4 @@
-"""A server that is told to end answers first what it has in hand."""
+"""A server that gets a signal to end answers running calls first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error handlers, who is asked first, and what is logged of errors."""
+"""Error handlers, their order, and the logging of errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def call(wamp: FlaskWAMP, error: t.Any, scope: t.Any = None) -> t.Any:
 
 
 def failure(wamp: FlaskWAMP, error: t.Any, scope: t.Any = None) -> ApplicationError:
-    """The error such a call is answered with."""
+    """The error that such a call gets."""
     with pytest.raises(ApplicationError) as raised:
         call(wamp, error, scope)
     return raised.value
@@ -62,7 +62,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Records:
     return lambda: [r for r in caplog.records if r.name == "flask_wamp.dispatch"]
 
 
-# Which one.
+# The order.
 
 
 def test_the_handler_of_the_nearest_class_is_called(wamp: FlaskWAMP) -> None:
@@ -171,7 +171,7 @@ def test_errorhandler_takes_a_class_of_exceptions(given: t.Any) -> None:
         FlaskWAMP().errorhandler(given)
 
 
-# What it answers.
+# The answer.
 
 
 @pytest.mark.parametrize("value", ["fallback", None, {"left": 0}, 0])
@@ -248,7 +248,7 @@ def test_handled_errors_are_not_logged(wamp: FlaskWAMP, records: Records) -> Non
     assert records() == []
 
 
-# What is logged.
+# Logging.
 
 EXPECTED = [
     ApplicationError("org.shop.sold_out", "tea"),
@@ -271,7 +271,7 @@ def test_expected_errors_are_logged_in_a_line(
 
 @pytest.fixture
 def names_all(wamp: FlaskWAMP, notes: Notes) -> NamesAll:
-    """Whether a record says who called what, and which call that was."""
+    """Return whether a record contains the caller, the procedure and the request id."""
     wamp.teardown_dispatch(lambda message, error: notes(message.request_id))
 
     def look(record: logging.LogRecord) -> bool:

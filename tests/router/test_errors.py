@@ -1,4 +1,4 @@
-"""What handlers raise, and what autobahn gets: each row of the table."""
+"""The exceptions of handlers, and the errors that autobahn gets: each row of the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MuchTooLate(TooLate):
 
 
 class HTTPGone(ApplicationError):
-    """Its name is hard to put in snake case."""
+    """An exception whose name is hard to convert to snake case."""
 
 
 Told = tuple[str, tuple[t.Any, ...], dict[str, t.Any]]
@@ -265,7 +265,7 @@ def test_a_validation_error_inside_the_function_is_a_bug(
     assert peer.error("com.example.make", 3).uri == "wamp.error.runtime_error"
 
 
-# Defects.
+# Bugs.
 
 
 def _secret(wamp: FlaskWAMP) -> None:

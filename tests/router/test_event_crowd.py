@@ -1,4 +1,4 @@
-"""200 browsers on one topic: each gets each event, and nothing is left of them when they vanish."""
+"""200 browsers on one topic: each gets each event, and no object remains after they disconnect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVERS = {
 
 
 class Crowd:
-    """Open streams of events, read side by side."""
+    """Open streams of events, which are read concurrently."""
 
     def __init__(self, port: int, count: int) -> None:
         self.selector = selectors.DefaultSelector()
@@ -49,7 +49,7 @@ class Crowd:
             self.sockets.append(client)
 
     def read_until(self, done: t.Callable[[], bool]) -> None:
-        """Read what comes until a condition holds."""
+        """Read the streams until a condition holds."""
         deadline = time.monotonic() + SECONDS
         while not done():
             assert time.monotonic() < deadline, [len(each) for each in self.got]
@@ -70,11 +70,11 @@ class Crowd:
 
     @property
     def open(self) -> bool:
-        """Whether every stream has begun."""
+        """Return whether every stream has started."""
         return all(self.headers)
 
     def vanish(self) -> None:
-        """Be gone: every other one with a reset, as a computer that is switched off."""
+        """Disconnect, every second one with a reset, as a computer that is switched off."""
         for number, client in enumerate(self.sockets):
             if number % 2:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -125,7 +125,7 @@ def test_a_crowd(kind: str, serve: Serve, peer: AutobahnPeer) -> None:
     subscriptions = peer.subscribe("wamp.subscription.on_subscribe")
     with serve(*SERVERS[kind].split()) as server, contextlib.ExitStack() as stack:
         server.workers(peer)
-        taken(server)  # what the first request makes is there then
+        taken(server)  # the objects of the first request exist by then
         before = taken(server)
         crowd = Crowd(server.port, CLIENTS)
         stack.callback(crowd.vanish)
@@ -139,7 +139,7 @@ def test_a_crowd(kind: str, serve: Serve, peer: AutobahnPeer) -> None:
         assert all([n for n, _ in got] == list(range(EVENTS)) for got in crowd.got)
 
         crowd.vanish()
-        # No event any more: the signs of life in silence are what notices.
+        # There are no more events: keep-alives detect the disconnected clients.
         eventually(lambda: taken(server)["streams"] == {}, SECONDS)
         eventually(lambda: not subscribed(peer), SECONDS)
         eventually(lambda: taken(server)["fds"] <= before["fds"] + 1, SECONDS)

@@ -27,12 +27,12 @@ TOPIC = "com.example.stream"
 
 
 def values(events: EventStream, count: int) -> list[t.Any]:
-    """The next events, each of one value."""
+    """Return the values of the next events."""
     return [events.next(PATIENCE).args[0] for _ in range(count)]
 
 
 def subscribers(peer: AutobahnPeer, topic: str = TOPIC) -> int:
-    """How many sessions have subscribed to a topic, as the router says."""
+    """Return the number of subscribers of a topic at the router."""
     subscription = peer.call("wamp.subscription.lookup", topic).value
     try:
         count: int = peer.call("wamp.subscription.count_subscribers", subscription).value

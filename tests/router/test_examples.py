@@ -168,25 +168,25 @@ def refusal(peer: AutobahnPeer, name: str, *args: t.Any) -> RemoteError:
 def test_sqlalchemy(run: Run, peer: AutobahnPeer, database: str) -> None:
     with run("sqlalchemy", FLASK_SQLALCHEMY_DATABASE_URI=database) as server:
         wait_for(peer, server, "com.example.bank.accounts")
-        # What ended well is committed: others see it, HTTP for one.
+        # A successful transaction is committed: it is visible over HTTP, for example.
         for name in ("ada", "bob"):
             bank(peer, "open", name)
         assert bank(peer, "pay", ["ada", "bob"], 100) == 2
         assert server.get("/accounts") == {"ada": 100, "bob": 100}
 
-        # What the handler had done before it failed is rolled back.
+        # The work of a failed handler is rolled back.
         error = refusal(peer, "pay", ["ada", "bob", "nobody"], 50)
         assert error.uri == "com.example.bank.error.not_found"
         assert bank(peer, "accounts") == {"ada": 100, "bob": 100}
 
-        # A commit that fails is an error for the caller, and the next message begins anew.
+        # A failed commit is an error for the caller, and the next message has a new transaction.
         error = refusal(peer, "withdraw", "ada", 101)
         assert error.uri == "com.example.bank.error.refused"
         assert refusal(peer, "open", "bob").uri == "com.example.bank.error.refused"
         assert bank(peer, "accounts") == {"ada": 100, "bob": 100}
         bank(peer, "withdraw", "ada", 100)
 
-        # Events too.
+        # The same applies to events.
         peer.publish("com.example.bank.payday", ["ada", "nobody"], 7)
         peer.publish("com.example.bank.payday", ["ada"], 5)
         eventually(lambda: bank(peer, "accounts") == {"ada": 5, "bob": 100})

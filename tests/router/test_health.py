@@ -169,7 +169,7 @@ def test_dropped_events(join: Join, wamp_router: DevRouter, peer: AutobahnPeer, 
 
 @pytest.fixture
 def refused() -> t.Iterator[queue.SimpleQueue[tuple[Flask, dict[str, t.Any]]]]:
-    """What ``registration_refused`` said."""
+    """The payloads of ``registration_refused``."""
     said: queue.SimpleQueue[tuple[Flask, dict[str, t.Any]]] = queue.SimpleQueue()
 
     def on_refused(sender: Flask, **payload: t.Any) -> None:
@@ -215,11 +215,11 @@ def test_a_procedure_that_another_app_holds(
     assert "com.example.mine was refused" in errors[0].getMessage()
 
 
-# In each phase of a client's life.
+# Each phase of a client.
 
 
 def facts(wamp: FlaskWAMP) -> tuple[t.Any, ...]:
-    """What must go together: joined or not, what is registered, and what the view answers."""
+    """Check that the state, the registrations and the response of the view agree."""
     found, (view, status) = wamp.health(), wamp.health_view()
     assert view["joined"] is (status == 200)
     absent = [
@@ -245,7 +245,7 @@ def test_every_phase(
 
     with socket.create_server(("127.0.0.1", port)):
         wamp.start()
-        assert facts(wamp) == (False, False, 0, 0, 0)  # connecting to who says nothing
+        assert facts(wamp) == (False, False, 0, 0, 0)  # connecting to a silent server
     eventually(lambda: wamp.health()["failure"])
     assert facts(wamp) == (False, True, 0, 0, 0)
 
@@ -273,7 +273,7 @@ def test_every_phase(
 def test_no_procedure_counts_as_refused_after_a_lost_session(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer
 ) -> None:
-    """What was refused in a session that is over is asked for again."""
+    """A registration that was refused in an ended session is requested again."""
     held = peer.register("com.example.mine", options={"invoke": "single"})
     with Forwarder(wamp_router.rawsocket_url) as line:
         _, wamp = join(line.url, lambda wamp: wamp.callee("com.example.mine")(lambda: 1))

@@ -35,7 +35,7 @@ def other(historian: DevRouter) -> t.Iterator[AutobahnPeer]:
 
 
 def test_history(client: Client, other: AutobahnPeer) -> None:
-    other.publish("com.kept", 0)  # nobody is subscribed: this one is not kept
+    other.publish("com.kept", 0)  # without a subscriber this event is not kept
     other.subscribe("com.kept")
     for number in range(1, 8):
         client.with_options(acknowledge=True).publish("com.kept", number, of=7)
@@ -52,7 +52,7 @@ def test_history(client: Client, other: AutobahnPeer) -> None:
     assert before.time is not None
     assert dt.timedelta() <= last.time - before.time < dt.timedelta(minutes=1)
     assert abs(dt.datetime.now(dt.timezone.utc) - last.time) < dt.timedelta(minutes=1)
-    assert len(client.history("com.kept", limit=100)) == 5  # what the router's configuration says
+    assert len(client.history("com.kept", limit=100)) == 5  # as the router's configuration says
 
 
 def test_history_of_a_pattern(client: Client, other: AutobahnPeer) -> None:

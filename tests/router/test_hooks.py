@@ -23,7 +23,7 @@ def notes() -> Notes:
 
 
 def add_hooks(scope: t.Any, name: str, note: Notes) -> None:
-    """Two hooks of each kind that note their names."""
+    """Add two hooks of each kind that record their names."""
     for number in (1, 2):
         label = f"{name} {number}"
 
@@ -42,7 +42,7 @@ def add_hooks(scope: t.Any, name: str, note: Notes) -> None:
 
 
 def add_flasks_hooks(scope: t.Any, name: str, notes: list[str]) -> None:
-    """The same on a Flask app or blueprint."""
+    """Do the same on a Flask app or blueprint."""
     for number in (1, 2):
         label = f"{name} {number}"
 
@@ -74,7 +74,7 @@ def order_of_flask() -> list[str]:
 
 
 def dispatch(wamp: FlaskWAMP, kind: str, scope: t.Any, handler: t.Callable[[], t.Any]) -> t.Any:
-    """Have a handler of a scope called, or told of an event."""
+    """Call a handler of a scope, or publish an event for it."""
     if kind == "call":
         scope.callee("com.example.handler")(handler)
         return wamp.client.call("com.example.handler")
@@ -141,7 +141,7 @@ def test_a_hook_must_be_a_function(add: str) -> None:
         getattr(FlaskWAMP(), add)("tea")
 
 
-# What hooks see.
+# The messages that hooks see.
 
 
 def test_hooks_see_the_invocation_and_share_g_with_the_handler(
@@ -190,7 +190,7 @@ def test_hooks_see_the_event(wamp: FlaskWAMP, notes: Notes) -> None:
     assert notes.next() == ["after", "tea?"]
 
 
-# Before.
+# before_dispatch.
 
 
 @pytest.mark.parametrize("answer", ["early", 0, False, "", []])
@@ -238,7 +238,7 @@ def _square(x: float) -> float:
     return x * x
 
 
-# After.
+# after_dispatch.
 
 
 def test_after_hooks_change_the_result_one_after_another(wamp: FlaskWAMP) -> None:
@@ -289,7 +289,7 @@ def test_after_hooks_do_not_run_for_an_error(wamp: FlaskWAMP, notes: Notes) -> N
     assert notes.rest == ["before app 1", "before app 2", "teardown app 2", "teardown app 1"]
 
 
-# Teardown.
+# teardown_dispatch.
 
 
 @KINDS

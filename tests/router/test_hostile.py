@@ -1,4 +1,4 @@
-"""What a caller or publisher sends through a real router can at most fail its own call."""
+"""A caller or publisher can at most make its own call fail, whatever it sends through a real router."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON = Subprotocol("wamp.2.json")
 
 @contextlib.contextmanager
 def raw_session(url: str) -> t.Iterator[ClientConnection]:
-    """Join, and send what one likes, in JSON."""
+    """Join, and send any bytes as JSON."""
     with connect(url, subprotocols=[JSON], open_timeout=PATIENCE) as raw:
         roles = {"caller": {}, "publisher": {}}
         raw.send(json.dumps([1, "realm1", {"roles": roles}]))
@@ -44,8 +44,8 @@ def raw(wamp_router: DevRouter) -> t.Iterator[ClientConnection]:
         yield raw
 
 
-#: Crossbar 26.10 reads all of these, and passes them on. Up to Python 3.11, the built-in router cannot read
-#: the first one, and ends the session that sends it.
+#: Crossbar 26.10 decodes all of these, and forwards them. Up to Python 3.11, the built-in router cannot
+#: decode the first one, and ends the session that sends it.
 PAYLOADS = {
     "deep": "[" * 990 + "]" * 990,
     "deep bytes": "[" * 900 + '"\\u0000YQ=="' + "]" * 900,
@@ -86,8 +86,8 @@ def test_the_session_stays(
     assert wamp.client.session_id == session_id
 
 
-#: Nothing of it reaches the app. Crossbar 26.10 cannot write it for the callee, and answers nobody. The
-#: built-in router answers ABORT (3) to what is no text, and ERROR (8) to what one serializer cannot carry.
+#: These never reach the app. Crossbar 26.10 cannot encode them for the callee, and sends no answer. The
+#: built-in router answers invalid text with ABORT (3), and values that a serializer lacks with ERROR (8).
 LOST = {"surrogate": ("json", '"\\ud800"', 3), "large": ("msgpack", "9" * 30, 8)}
 
 

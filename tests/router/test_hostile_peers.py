@@ -1,4 +1,4 @@
-"""Odd payloads of another peer through Crossbar: whatever of them it passes on costs only itself."""
+"""Unusual payloads of another peer through Crossbar: each can fail only its own message."""
 
 from __future__ import annotations
 

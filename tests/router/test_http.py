@@ -1,4 +1,4 @@
-"""What an HTTP client is told when a view lets a WAMP error pass."""
+"""The response of a view that does not catch a WAMP error."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 def add_view(app: Flask, procedure: str = "com.shop.nothing", **options: t.Any) -> None:
-    """``/`` calls a procedure and lets its errors pass."""
+    """An app whose view ``/`` calls a procedure and does not catch its errors."""
 
     @app.get("/")
     def view() -> t.Any:
         return {"answer": g.wampy.with_options(**options).call(procedure)}
 
 
-# What it answers.
+# The default responses.
 
 
 def test_an_application_error_is_a_bad_gateway(
@@ -95,7 +95,7 @@ def test_other_views_work_without_a_router(make_app: MakeApp) -> None:
     assert app.test_client().get("/").text == "here"
 
 
-# What the app answers itself.
+# The app's own error handlers.
 
 
 @pytest.fixture(params=["before init_app", "after init_app"])

@@ -35,7 +35,7 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 class Wanting:
-    """Wants a lease in an app's process, and notes how it fares."""
+    """Requests a lease in an app's process, and records its changes."""
 
     def __init__(self, wamp: FlaskWAMP, uri: str = URI, **callbacks: t.Any) -> None:
         self.notes: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -76,7 +76,7 @@ def url(wamp_router: DevRouter) -> str:
 
 @pytest.fixture(scope="module")
 def closed_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """A router that permits no meta API, and nobody to have a lease called ``denied``."""
+    """A router that permits neither the meta API nor a lease called ``denied``."""
     url = f"tcp://127.0.0.1:{free_port()}"
     config = copy.deepcopy(node_config([url]))
     nothing = dict.fromkeys(("call", "register", "publish", "subscribe"), False)
@@ -167,7 +167,7 @@ def test_the_holder_notifies_the_others(join: Join, url: str) -> None:
     assert told.get(timeout=PATIENCE) == {"a": 1.5}
     one.lease.share_state({"b": None})
     assert told.get(timeout=PATIENCE) == {"b": None}
-    two.lease.share_state({"c": 1})  # not the holder: nobody hears it
+    two.lease.share_state({"c": 1})  # it is not the holder, so its state is not published
     first.stop()
     assert two.next() == "acquired"
     assert told.empty()
@@ -176,7 +176,7 @@ def test_the_holder_notifies_the_others(join: Join, url: str) -> None:
 def test_outsiders_can_neither_read_nor_forge_messages(
     join: Join, url: str, peer: AutobahnPeer
 ) -> None:
-    """Though they may call, publish and subscribe there."""
+    """They may call, publish and subscribe there."""
     signer = Signer(lambda: [b"secret"])
     (_, first), (_, second) = join(url), join(url)
     said = peer.subscribe(URI)
@@ -212,7 +212,7 @@ def test_a_released_lease_goes_to_another_process(join: Join, url: str) -> None:
     assert one.next() == "lost"
     assert two.next() == "acquired"
     second.stop()
-    assert one.next() == "acquired"  # it still wants it
+    assert one.next() == "acquired"  # it still requests the lease
 
 
 def test_a_lease_is_taken_again_only_if_no_other_process_has_it(join: Join, url: str) -> None:
@@ -268,7 +268,9 @@ def test_ten_holders_are_killed(url: str) -> None:
             successor = members.wait(lambda: members.said("acquired")[killed + 1 :])[0]  # noqa: B023
             took.append(successor["at"] - at)
             members.start()
-        assert members.said("lost") == []  # who is killed says nothing, and nobody else had it
+        assert (
+            members.said("lost") == []
+        )  # a killed process publishes nothing, and no other process had it
     print(f"taken over after {min(took):.3f} to {max(took):.3f} s")
     assert min(took) > 0  # never two at once
     assert max(took) < TAKEOVER

@@ -22,7 +22,7 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 
 class Gate:
-    """A handler waits in it until the test opens it."""
+    """A gate in which a handler waits until the test opens it."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
@@ -45,7 +45,7 @@ class Gate:
                 self._inside -= 1
 
     def wait_for(self, count: int) -> None:
-        """Wait until that many handlers have come in."""
+        """Wait until this many handlers are inside."""
         for _ in range(count):
             assert self.entered.acquire(timeout=PATIENCE)
 
@@ -161,7 +161,7 @@ def test_a_canceled_waiting_call_never_runs(
     assert ran == ["first", "third"]
 
 
-# Too many.
+# Calls over the limit.
 
 
 def test_too_many_calls_are_refused_at_once(

@@ -1,4 +1,4 @@
-"""More than can be done: of calls, events, answers; with a real router, and processes that are measured."""
+"""Overload with calls, events and answers, on a real router, with measured processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def asker(pinging: DevRouter) -> t.Iterator[AutobahnPeer]:
 
 
 class Quick:
-    """Calls another procedure again and again, through a process of its own."""
+    """Calls another procedure repeatedly, from its own process."""
 
     def __init__(self, asker: AutobahnPeer) -> None:
         self._asker = asker
@@ -157,7 +157,7 @@ def test_ten_thousand_calls_at_once(
 def test_publishing_faster_than_the_router_reads(
     pinging: DevRouter, asker: AutobahnPeer, kind: str
 ) -> None:
-    """60 MB from three handlers; calls are answered meanwhile, and nothing fills the memory."""
+    """Three handlers return 60 MB. Calls are answered meanwhile, and memory stays limited."""
     with Overloaded(pinging.url, kind) as app:
         floods = [asker.submit("com.example.flood", writer, 300, 65_536) for writer in "abc"]
         assert [asker.call("com.example.quick", n).value for n in range(5)] == list(range(5))
@@ -171,8 +171,8 @@ def test_publishing_faster_than_the_router_reads(
 def test_large_results_do_not_accumulate(
     pinging: DevRouter, asker: AutobahnPeer, on_crossbar: bool, kind: str
 ) -> None:
-    """64 of 4 MB at once: what handlers hold is there, little more."""
-    # The built-in router cuts off a caller that is slow to read when 64 MiB wait for it.
+    """64 results of 4 MB at once: memory contains those of running handlers and little more."""
+    # The built-in router disconnects a caller that reads slowly when 64 MiB wait for it.
     calls = 64 if on_crossbar else 14
     with Overloaded(pinging.rawsocket_url, kind) as app:
         with Quick(asker) as quick:
@@ -186,7 +186,7 @@ def test_large_results_do_not_accumulate(
 # A router that does not read.
 
 STALLED = 60.0
-"""Seconds until it is given up: longer than these tests take."""
+"""Seconds until the session counts as lost: longer than these tests take."""
 
 SIZE = 65_536
 WRITERS = 4
@@ -194,7 +194,7 @@ WRITERS = 4
 
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
 def test_publications_that_a_router_does_not_read_are_limited(kind: str) -> None:
-    """Handlers and views publish 52 MB; they wait, nothing else does, and all arrives in the end."""
+    """Handlers and views publish 52 MB. Only they wait, and all events arrive in the end."""
     count = 100
     handlers = [f"handler{number}" for number in range(WRITERS)]
     views = [f"view{number}" for number in range(WRITERS)]
@@ -220,7 +220,7 @@ def test_publications_that_a_router_does_not_read_are_limited(kind: str) -> None
     print(f"pongs after {router.pongs_after[0]} to {router.pongs_after[-1]} publications")
     assert stalled["published"] < 2 * WRITERS * count
     assert stalled["unsent"] <= MAX_UNSENT + 2 * WRITERS * (SIZE + 100)
-    assert router.pongs_after[-1] < 2 * WRITERS * count  # not behind all that waits
+    assert router.pongs_after[-1] < 2 * WRITERS * count  # not behind all waiting messages
     assert router.published == {writer: list(range(count)) for writer in handlers + views}
     assert state["session_id"] == stalled["session_id"]
     assert state["peak"] - app.before["rss"] < 50
@@ -229,7 +229,7 @@ def test_publications_that_a_router_does_not_read_are_limited(kind: str) -> None
 @pytest.mark.parametrize("kind", ["threads", "gevent"])
 @pytest.mark.parametrize(("size", "count"), [(1024, 20_000), (262_144, 400)])
 def test_results_that_a_router_does_not_read_are_limited(kind: str, size: int, count: int) -> None:
-    """Handlers wait with results that are not taken; so their number bounds what is in line."""
+    """Handlers wait while their results are not sent. So their number limits the waiting results."""
     workers = 32
     config = {"WAMP_HEARTBEAT": STALLED, "WAMP_WORKERS": workers, "WAMP_MAX_PENDING": count}
     with StallingRouter() as router, Overloaded(router.url, kind, **config) as app:

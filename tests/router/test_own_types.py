@@ -20,7 +20,7 @@ URI = "com.example.own"
 
 
 class Colour:
-    """Of no kind that anybody knows."""
+    """A type without any conversion."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class Shade(Colour):
 
 @dataclasses.dataclass
 class Money:
-    """Known as a dataclass, and sent in a way of the app's own."""
+    """A dataclass for which the app has its own conversion."""
 
     amount: decimal.Decimal
     currency: str

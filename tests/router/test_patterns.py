@@ -28,7 +28,7 @@ def seen() -> queue.SimpleQueue[t.Any]:
 
 
 def errors(peer: AutobahnPeer, uri: str, *args: t.Any, **kwargs: t.Any) -> list[t.Any]:
-    """Where the arguments of a call are wrong."""
+    """Return the locations of the errors in a call's arguments."""
     error = peer.error(uri, *args, **kwargs)
     assert error.uri == INVALID
     return [each["loc"] for each in error.kwargs["errors"]]

@@ -1,4 +1,4 @@
-"""Who joins and leaves a real router: autobahn, in order and without a word, and a browser's cookie."""
+"""Sessions that join and leave a real router: autobahn, with and without GOODBYE, and a browser's cookie."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Seen = queue.Queue[tuple[str, SessionInfo, t.Any]]
 
 @pytest.fixture
 def seen(wamp: FlaskWAMP) -> Seen:
-    """Who joined and left, and what the event had."""
+    """The sessions that joined and left, and the contents of the events."""
     seen: Seen = queue.Queue()
 
     @wamp.on_session_join
@@ -41,7 +41,7 @@ def seen(wamp: FlaskWAMP) -> Seen:
 
 
 def next_of(seen: Seen, session_id: int) -> tuple[str, SessionInfo]:
-    """What comes next of one session: other tests leave some, too."""
+    """Return the next item of one session. Sessions of other tests may leave too."""
     while True:
         what, session, args = seen.get(timeout=PATIENCE)
         assert args == [session]
@@ -73,7 +73,7 @@ def test_an_earlier_session_leaves_with_the_data_of_the_event(
     with AutobahnPeer(wamp_router.rawsocket_url) as peer:
         wamp.on_session_leave(lambda session: seen.put(("left", session, [session])))
     _, session = next_of(seen, peer.session_id)
-    # The specification has the authid and the role in it; Crossbar says the session's number only.
+    # In the specification it contains the authid and the role. Crossbar sends only the session id.
     who = {} if on_crossbar else {"authid": peer.authid, "authrole": "anonymous"}
     assert session == SessionInfo(
         peer.session_id, **who, details={"session": peer.session_id, **who}
@@ -101,7 +101,7 @@ def test_a_cookie_is_not_kept(
             assert headers is not None
             assert headers["cookie"] == COOKIE
         else:
-            assert headers is None  # the built-in router shows headers to nobody
+            assert headers is None  # the built-in router shows no headers
 
 
 def test_a_role_without_the_right(

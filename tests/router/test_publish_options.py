@@ -1,4 +1,4 @@
-"""What a publisher may say about its events, on the real router; and where that errs, what we do."""
+"""Options of publications on the real router, and our corrections of its mistakes."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def retained(peer: AutobahnPeer, topic: str) -> t.Any:
 
 
 def clear(peer: AutobahnPeer, topic: str) -> None:
-    """Have the router keep nothing of what was before."""
+    """Remove the retained event of an earlier test."""
     peer.publish(topic, None, options={"retain": True})
 
 
-# Nobody.
+# No receivers.
 
 
 @pytest.mark.parametrize("name", ELIGIBLE)
@@ -76,7 +76,7 @@ def test_an_empty_eligible_list_selects_no_session(
 def test_the_routers_own_meaning_of_an_empty_eligible_list(
     peer: AutobahnPeer, on_crossbar: bool, name: str
 ) -> None:
-    """Nobody, as the specification says. To Crossbar it is everybody: look at CallOptions.on_the_wire."""
+    """No session, by the specification. For Crossbar it means all sessions: see CallOptions.on_the_wire."""
     news = peer.subscribe(TOPIC)
     peer.publish(TOPIC, "?", options={name: [], "exclude_me": False})
     peer.publish(TOPIC, "end", options={"exclude_me": False})
@@ -172,7 +172,7 @@ def test_an_event_that_the_router_would_retain_for_all_is_refused(
 def test_receivers_of_a_retained_event(
     peer: AutobahnPeer, other: AutobahnPeer, on_crossbar: bool
 ) -> None:
-    """Who was eligible, as the specification says. Crossbar gives it to everybody: see _NOT_RETAINED."""
+    """The eligible sessions, by the specification. Crossbar sends it to all sessions: see _NOT_RETAINED."""
     topic = f"{TOPIC}.leak"
     peer.publish(topic, "secret", options={"retain": True, "eligible_authrole": ["admin"]})
     assert retained(other, topic) == ("secret" if on_crossbar else None)
@@ -196,7 +196,7 @@ def test_a_subscriber_gets_a_retained_event_of_autobahn(
     clear(peer, topic)
 
 
-# Of autobahn's, to us.
+# Events of autobahn.
 
 
 def test_options_of_autobahns(
@@ -221,7 +221,7 @@ def test_options_of_autobahns(
         peer.publish("wamp.session.on_join")
 
 
-# Who somebody is.
+# Identities.
 
 
 def test_roles_and_names(join: Join, node: Node) -> None:
@@ -268,7 +268,7 @@ def test_roles_and_names(join: Join, node: Node) -> None:
 
 
 def until_end(get: t.Callable[[], str]) -> list[str]:
-    """What comes, up to ``end``."""
+    """Return the values up to ``end``."""
     found = [get()]
     while found[-1] != "end":
         found.append(get())

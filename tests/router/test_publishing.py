@@ -1,4 +1,4 @@
-"""Events of ours that autobahn gets, or does not get."""
+"""Our events, and which of them autobahn gets."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_exclude_and_eligible_choose_receivers(
         client.with_options(eligible_authrole=["anonymous"]).publish(TOPIC, "both")
         client.with_options(exclude_authrole=["anonymous"]).publish(TOPIC, "none")
         client.publish(TOPIC, "the end")
-        # The next event tells what was not delivered before it.
+        # The next event shows that no earlier one was delivered.
         got = [news.next().value for _ in range(4)]
         others_got = [others.next().value for _ in range(4)]
     assert got == ["you", "not the other", "both", "the end"]
@@ -164,6 +164,6 @@ def test_the_router_decides_about_requested_disclosure(
         open_client = wamp.client.with_options(disclose_me=True)
         open_client.publish(TOPIC)
         open_client.call("com.shop.echo")
-        # Crossbar looks at the role alone; what counts is that the option does not end the session.
+        # Crossbar decides by the role alone. This test checks that the option does not end the session.
         assert news.next().details["publisher"] is None
         assert procedure.next().details["caller"] is None

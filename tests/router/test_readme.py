@@ -123,7 +123,7 @@ def test_the_factory(module: t.Any) -> None:
 
 
 def test_the_commands(tmp_path: Path) -> None:
-    """The app starts its own router; a page's calls and events go through it."""
+    """The app starts its own router, which handles the page's calls and events."""
     http = free_port()
     (tmp_path / "app.py").write_text(snippet("app.py"))
     environ = {k: v for k, v in os.environ.items() if not k.startswith("FLASK_")}
@@ -169,7 +169,7 @@ def test_the_commands(tmp_path: Path) -> None:
 
 
 def post(url: str) -> str | None:
-    """The answer; None until the app and its router are ready."""
+    """Return the answer, or None until the app and its router are ready."""
     try:
         request = urllib.request.Request(url, method="POST")
         with urllib.request.urlopen(request, timeout=10) as response:

@@ -1,4 +1,4 @@
-"""A router that freezes, ends in every way, comes late: nobody waits for ever, nothing is left behind."""
+"""A router that freezes, ends or starts late: no thread waits forever, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MakeApp = t.Callable[..., Flask]
 HEARTBEAT = 2.0
 
 SOON = 5.0
-"""Seconds within which all ends here; what would end it otherwise takes 60."""
+"""Seconds within which everything ends here. Other timeouts would take 60."""
 
 TRANSPORTS = ("ws", "wss", "tcp", "tls", "unix")
 
@@ -49,7 +49,7 @@ class Frozen:
 
     @contextlib.contextmanager
     def frozen(self) -> t.Iterator[None]:
-        """Have its worker hear and say nothing, while its sockets stay open."""
+        """Suspend its worker, while its sockets stay open."""
         for pid in self._pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -85,14 +85,14 @@ def router(request: pytest.FixtureRequest, wamp_router: DevRouter) -> Frozen:
 
 
 class Asking:
-    """Threads that ask for something, and what came of it."""
+    """Threads that send requests, and the outcomes."""
 
     def __init__(self) -> None:
         self.errors: dict[str, Exception | None] = {}
         self._threads: list[threading.Thread] = []
 
     def begin(self, name: str, ask: t.Callable[[], object]) -> None:
-        """Ask in a thread of its own."""
+        """Send a request in a separate thread."""
 
         def run() -> None:
             try:
@@ -115,7 +115,7 @@ class Asking:
 
 
 def flood(wamp: FlaskWAMP) -> None:
-    """Publish until that is refused: more than the sockets' buffers and the line take."""
+    """Publish until a publication is refused: more than the buffers of the sockets and the client hold."""
     data = b"x" * 500_000
     for _ in range(200):
         wamp.client.publish("com.shop.flood", data)
@@ -162,7 +162,9 @@ def test_stopping_does_not_wait_for_a_frozen_router(join: Join, router: Frozen) 
         for number in range(4):
             sending.begin(f"flood {number}", lambda: flood(wamp))
         connection = wamp.client.peer.connection
-        eventually(lambda: connection._unsent > 4 * 1024 * 1024)  # the line is full: they wait
+        eventually(
+            lambda: connection._unsent > 4 * 1024 * 1024
+        )  # the buffers are full, so they wait
         started = time.monotonic()
         wamp.stop()
         took = time.monotonic() - started
@@ -216,7 +218,7 @@ CALLERS = 4
 
 
 class Load:
-    """Threads that call without a pause, while a ``with`` block runs; what came of each call."""
+    """Threads that call without a pause while a ``with`` block runs, and the outcome of each call."""
 
     def __init__(self, wamps: t.Sequence[FlaskWAMP]) -> None:
         self.begun = 0

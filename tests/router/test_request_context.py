@@ -43,13 +43,13 @@ def answer(wamp: FlaskWAMP, f: t.Callable[..., t.Any], *args: t.Any, **kwargs: t
 
 
 def failure(wamp: FlaskWAMP, f: t.Callable[..., t.Any], *args: t.Any) -> ApplicationError:
-    """The error such a call is answered with."""
+    """The error that such a call gets."""
     with pytest.raises(ApplicationError) as raised:
         answer(wamp, f, *args)
     return raised.value
 
 
-# What the request says.
+# The request.
 
 PAYLOADS: dict[str, tuple[list[t.Any], dict[str, t.Any], t.Any]] = {
     "none": ([], {}, {}),
@@ -64,7 +64,7 @@ PAYLOADS: dict[str, tuple[list[t.Any], dict[str, t.Any], t.Any]] = {
 def test_the_payload_is_the_requests_json(
     wamp: FlaskWAMP, args: list[t.Any], kwargs: dict[str, t.Any], expected: t.Any
 ) -> None:
-    def handler() -> t.Any:  # as a view: without parameters, it takes all from the request
+    def handler() -> t.Any:  # it has no parameters, so it reads the request as a view does
         assert (request.get_json(), request.is_json) == (expected, True)
         return request.json
 

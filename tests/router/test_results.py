@@ -1,4 +1,4 @@
-"""What handlers return, and what autobahn gets: each row of the table."""
+"""The return values of handlers, and the results that autobahn gets: each row of the table."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_response_is_its_body(
 def view_result(
     app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer, returned: t.Any
 ) -> tuple[Received, t.Any]:
-    """What a function that is also an HTTP view answers over WAMP, and over HTTP."""
+    """Return the answers over WAMP and HTTP of a function that is also a view."""
 
     @app.get("/view")
     @wamp.callee

@@ -55,11 +55,11 @@ def test_no_call_fails(
 def test_the_last_worker_stays_for_new_ones_that_start_slowly(
     joined: tuple[Flask, FlaskWAMP], wamp_router: DevRouter, tmp_path: Path
 ) -> None:
-    """gunicorn stops the old ones at once; they know that there are others."""
+    """gunicorn stops the old workers at once, which know that there are new ones."""
     pytest.importorskip("gunicorn")
     client = joined[1].client
     url = wamp_router.rawsocket_url
-    # Within 20 s they are there on a busy machine, too.
+    # On a busy machine too, they have started within 20 s.
     config = {"ROLL_STARTS_IN": "3.5", "FLASK_WAMP_LINGER": "20"}
     with serve("gunicorn gthread", url, tmp_path / "log", **config) as served:
         wait_until_served(client)

@@ -26,13 +26,13 @@ def gaps(members: Members) -> list[float]:
 
 
 def turns(members: Members) -> list[int]:
-    """Which processes ran the job, in order, each once for all its runs in a row."""
+    """The processes that ran the job, in order. Consecutive runs of one process count once."""
     runs = sorted(members.said("ran"), key=lambda line: line["at"])
     return [pid for pid, _ in itertools.groupby(line["pid"] for line in runs)]
 
 
 def wait_for_runs(members: Members, count: int) -> dict[str, t.Any]:
-    """Wait for that many more; return the last one."""
+    """Wait for this many more runs. Return the last one."""
     wanted = len(members.said("ran")) + count
     return t.cast("dict[str, t.Any]", members.wait(lambda: members.said("ran")[wanted - 1 :])[-1])
 
@@ -58,7 +58,7 @@ def test_a_process_that_leaves_passes_on_the_next_runs(wamp_router: DevRouter) -
         members.start(2)
         for _ in range(3):
             runner = wait_for_runs(members, 1)["pid"]
-            threading.Event().wait(INTERVAL * 0.3)  # in the midst of an interval
+            threading.Event().wait(INTERVAL * 0.3)  # in the middle of an interval
             members.all[runner].terminate()
             members.start()
             assert wait_for_runs(members, 1)["pid"] != runner
@@ -75,14 +75,14 @@ def test_ten_runners_are_killed(wamp_router: DevRouter) -> None:
         wait_for_runs(members, 1)
         for number in range(10):
             runner = members.said("ran")[-1]["pid"]
-            # At each phase of an interval, but not before it could tell the others of this run.
+            # At each phase of an interval, but not before it could notify the others of this run.
             threading.Event().wait(INTERVAL * (0.1 + number * 0.09))
             members.all[runner].kill()
             members.start()
             members.wait(lambda: members.said("ran")[-1]["pid"] != runner)  # noqa: B023
     between = gaps(members)
     print(f"{len(between) + 1} runs, {min(between):.3f} to {max(between):.3f} s apart")
-    # Never two at once: nobody ran it again after another had.
+    # Never two processes at once: none ran it again after another one had.
     assert len(turns(members)) == len(set(turns(members))) == 11
     assert min(between) > INTERVAL * 0.5
     assert max(between) < INTERVAL + TAKEOVER

@@ -70,12 +70,12 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> t.Iterator[pytest.Log
 
 
 def all_that_is_shown(app: Flask, wamp: FlaskWAMP) -> list[str]:
-    """What a developer, an operator or a load balancer may see of an app that may have joined."""
+    """Everything that a developer, an operator or a load balancer may see of an app."""
     shown = [repr(wamp), repr(wamp.client), repr(wamp.client.settings), str(wamp.client.settings)]
     try:
         wamp.client.call("com.shop.nobody")
     except Exception as error:
-        shown += traceback.format_exception(error)  # what it was raised from, too
+        shown += traceback.format_exception(error)  # its cause, too
         shown += [repr(error), repr(vars(error)), repr(error.__cause__), repr(error.__context__)]
     shown += [repr(wamp.health()), repr(wamp.client.__dict__)]
     shown.append(app.test_cli_runner().invoke(commands, ["status"]).output)

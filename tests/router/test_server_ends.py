@@ -1,4 +1,4 @@
-"""How a server's start is seen, what becomes of it when it fails, and what does not cut its end short."""
+"""The output of a server's start, failed starts, and what does not shorten the drain at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "shop:app"]
 WAITRESS = ["waitress", "--listen", "127.0.0.1:{port}", "shop:app"]
 
 
-# What it says.
+# The output.
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_server_logs_that_it_has_joined_again(
 
 
 def test_gunicorn_does_not_print_the_join(serve: Serve, peer: AutobahnPeer) -> None:
-    with serve(*GUNICORN) as server:  # no terminal of a developer's
+    with serve(*GUNICORN) as server:  # without a developer's terminal
         server.workers(peer)
         assert "* WAMP" not in server.log
 
@@ -99,7 +99,7 @@ def test_uwsgi_whose_start_fails_refuses_requests(serve: Serve) -> None:
 
 
 def test_the_reloader_waits_for_a_better_start(serve: Serve) -> None:
-    """As it does where the app cannot be imported: every request shows the error."""
+    """As if the app could not be imported: every request shows the error."""
     with serve(*FLASK_RUN, "--debug", SHOP_IS_BROKEN="1") as server:
         for _ in range(2):
             with pytest.raises(urllib.error.HTTPError, match="500") as refused:
@@ -139,7 +139,7 @@ def test_a_second_signal_does_not_end_the_drain(
         napping.next()
         server.process.send_signal(first)
         gone.next()  # it drains
-        if command is FLASK_RUN or command[0] == "shop":  # a developer sees what it waits for
+        if command is FLASK_RUN or command[0] == "shop":  # the terminal shows the reason
             eventually(lambda: " * WAMP: waiting for 1 call to end, for at most " in server.log)
         server.process.send_signal(second)
         server.process.send_signal(second)

@@ -1,4 +1,4 @@
-"""Real servers: they join by themselves, before any HTTP request, and serve both."""
+"""Real servers: they join by themselves, before any HTTP request, and serve WAMP and HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.router, pytest.mark.slow]
 
 
 def assert_serves(server: Served, peer: AutobahnPeer) -> None:
-    """WAMP and HTTP, and from each to the other."""
+    """Check calls over WAMP and HTTP, and from each to the other."""
     said = peer.subscribe("com.shop.said")
     assert peer.call("com.shop.add", 1, 2).value == {"sum": 3}
     assert peer.call("com.shop.relay", 3).value == {"sum": 4}
@@ -32,7 +32,7 @@ def assert_serves(server: Served, peer: AutobahnPeer) -> None:
 
 
 def assert_ends(server: Served, peer: AutobahnPeer) -> None:
-    """It ends when it is told to, and takes its procedures with it."""
+    """Check that it ends on a signal, and unregisters its procedures."""
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(10)
     assert peer.error("com.shop.add", 1, 2).uri == "wamp.error.no_such_procedure"
@@ -123,7 +123,7 @@ def test_commands_that_serve_nothing_do_not_join(
         "SHOP_ROUTER_URL": wamp_router.rawsocket_url,
     }
     subprocess.run([sys.executable, *command], cwd=APPS, env=environ, check=True, timeout=30)
-    peer.call("wamp.session.count")  # what the router had to say before is here now
+    peer.call("wamp.session.count")  # earlier messages of the router have arrived by now
     assert joins.is_quiet()
 
 

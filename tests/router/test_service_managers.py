@@ -25,7 +25,7 @@ DEPLOYING = Path(__file__).parents[2] / "docs" / "deploying.rst"
 
 
 class Systemd:
-    """The end of NOTIFY_SOCKET that systemd has."""
+    """The systemd end of NOTIFY_SOCKET."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Systemd:
         self._socket.settimeout(30)
 
     def next(self) -> dict[str, str]:
-        """What it is told next."""
+        """Return the next notification."""
         lines = self._socket.recv(4096).decode().splitlines()
         return dict(line.split("=", 1) for line in lines)
 

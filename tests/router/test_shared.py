@@ -1,4 +1,4 @@
-"""Several callees of one procedure: who gets the calls, and who is refused."""
+"""Several callees of one procedure: which of them get calls, and which are refused."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def another(wamp_router: DevRouter) -> t.Iterator[AutobahnPeer]:
 
 @pytest.fixture
 def theirs(another: AutobahnPeer) -> t.Iterator[AutobahnPeer]:
-    """A callee that is no Flask app."""
+    """A callee that is not a Flask app."""
     yield another
     another.reset()
 
 
 @pytest.fixture
 def refusals() -> t.Iterator[list[tuple[str, str]]]:
-    """What is sent with the signal."""
+    """The payloads of the signal."""
     found: list[tuple[str, str]] = []
 
     def receive(sender: Flask, uri: str, error: t.Any, **payload: t.Any) -> None:
@@ -69,17 +69,17 @@ Share = t.Callable[..., FlaskWAMP]
 
 
 def who(peer: AutobahnPeer, count: int) -> list[str]:
-    """Who answers each of so many calls."""
+    """Return the callees of a number of calls."""
     return [peer.call(URI).value for _ in range(count)]
 
 
 def refused(wamp: FlaskWAMP) -> str:
-    """Why it is refused, as the health says."""
+    """Return the reason of the refusal in the health."""
     found: str = wamp.health()["procedures"]["refused"].get(URI, "")
     return found
 
 
-# Who gets the calls.
+# Policies.
 
 
 def share_among_three(share: Share, theirs: AutobahnPeer, invoke: str) -> list[t.Any]:
@@ -174,7 +174,7 @@ def test_callees_of_a_pattern_share_too(
 def test_concurrency_is_enforced_here(
     join: Join, wamp_router: DevRouter, peer: AutobahnPeer, invoke: str
 ) -> None:
-    """Crossbar ignores it for some policies, and forgets slots; it is not even told."""
+    """Crossbar ignores it for some policies, and loses count. So the option is not sent to it."""
     running: collections.Counter[int] = collections.Counter()
     most: collections.Counter[int] = collections.Counter()
     lock, leave = threading.Lock(), threading.Event()
@@ -206,7 +206,7 @@ def test_concurrency_is_enforced_here(
     assert most == expected
 
 
-# Taking a procedure away.
+# force_reregister.
 
 
 @pytest.mark.parametrize("invoke", INVOKES)
@@ -243,7 +243,7 @@ def test_force_reregister_takes_over_nothing_from_several_callees(
     monkeypatch: pytest.MonkeyPatch,
     may_ask: bool,
 ) -> None:
-    """Crossbar would throw out every other one, and never answer."""
+    """Crossbar would remove every second one, and never answer."""
     if not may_ask:
         monkeypatch.setattr(take_over, "LOOKUP", "com.example.nobody_tells")
     shared = [share(name) for name in ("a", "b", "c")]

@@ -1,4 +1,4 @@
-"""What Crossbar answers by closing the session, or never: nothing of it gets there, or it does no harm.
+"""Messages that Crossbar answers by closing the session, or never: they are not sent, or do no harm.
 
 Source of most: tried with Crossbar 26.10.1.
 """
@@ -64,7 +64,7 @@ def client(wamp: FlaskWAMP) -> Client:
 
 @pytest.fixture
 def other(join: Join, wamp_router: DevRouter) -> Client:
-    """Another app's client, which echoes: any keyword, which autobahn does not survive."""
+    """Another app's client with an echo procedure for any keyword, which autobahn does not support."""
     client = join(wamp_router.rawsocket_url, WAMP_SERIALIZERS=["cbor"])[1].client
     client.register(lambda *args, **kwargs: [args, kwargs], ECHO, validate=False)
     return client
@@ -72,11 +72,11 @@ def other(join: Join, wamp_router: DevRouter) -> Client:
 
 @contextlib.contextmanager
 def unharmed(client: Client) -> t.Iterator[None]:
-    """Whatever happens, the session is the same afterwards, and it works."""
+    """Check that the session is the same afterwards, and works."""
     session_id = client.session_id
     assert session_id is not None
     yield
-    # The router takes this after all that was sent before, and would not any more.
+    # The router handles this after all earlier messages, and could not if it had ended the session.
     assert client.call(ECHO, 1) == [[1], {}]
     assert client.session_id == session_id
 
@@ -129,7 +129,7 @@ def test_a_bad_uri_is_not_declared(client: Client, other: Client, match: str) ->
         assert client.declarations == []
 
 
-#: What looks strange, and may be sent: by match.
+#: Unusual URIs that may be sent, by match.
 STRANGE_URIS: list[tuple[str, str]] = [
     ("com.\U0001f600.\u200b", "exact"),
     ("com.*?,;:/\\'\"<>", "exact"),
@@ -149,7 +149,7 @@ STRANGE_URIS: list[tuple[str, str]] = [
 
 
 def test_a_strange_uri_is_answered(client: Client, other: Client) -> None:
-    """By the router, with an error at most: so it is for what is reserved."""
+    """The router answers with an error at most, as for reserved URIs."""
     client.register(lambda: None, "com.strange.x")
     for uri, match in STRANGE_URIS:
         with unharmed(client):
@@ -267,7 +267,7 @@ def deep(levels: int) -> t.Any:
     return value
 
 
-#: What comes back as it was sent; in JSON, text that begins with NUL is bytes.
+#: Values that come back unchanged. In JSON, strings that begin with NUL are bytes.
 STRANGE: dict[str, t.Any] = {
     "largest": 2**64 - 1,
     "smallest": -(2**63),
@@ -364,7 +364,7 @@ def test_progress_that_cannot_be_sent(
 
 
 def raw_publish(client: Client, topic: str, args: list[t.Any], kwargs: t.Any) -> None:
-    """Publish what we would not let pass."""
+    """Publish values that our client refuses."""
     assert client.peer is not None
     connection = client.peer.connection
     assert connection is not None
@@ -409,7 +409,7 @@ def test_unusual_payloads_of_other_peers_do_no_harm(
 def test_nan_of_another_peer_is_an_ordinary_argument(
     wamp: FlaskWAMP, client: Client, other: Client, on_crossbar: bool
 ) -> None:
-    # JSON has no NaN. Crossbar sends one in it nevertheless, which a browser cannot read; the built-in router
+    # JSON has no NaN. Crossbar sends one anyway, which a browser cannot decode. The built-in router
     # drops the event.
     is_dropped = client.settings.serializers == ["json"] and not on_crossbar
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -429,7 +429,7 @@ def test_nan_of_another_peer_is_an_ordinary_argument(
 def stubborn(
     monkeypatch: pytest.MonkeyPatch, join: Join, wamp_router: DevRouter
 ) -> tuple[Client, threading.Event]:
-    """A callee that does not know INTERRUPT, for which Crossbar leaves a CANCEL unanswered."""
+    """A callee without INTERRUPT, for which Crossbar does not answer CANCEL."""
     roles = copy.deepcopy(session_events.ROLES)
     del roles["callee"]["features"]["call_canceling"]
     release = threading.Event()
@@ -480,7 +480,7 @@ def test_a_result_that_the_router_cannot_forward(client: Client, other: Client) 
 def test_answers_that_cross_a_cancel(
     wamp: FlaskWAMP, client: Client, other: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """YIELD after INTERRUPT, RESULT after CANCEL: whoever was faster."""
+    """YIELD after INTERRUPT, RESULT after CANCEL: either may be faster."""
     wamp.callee("com.example.give")(lambda number: number)
     for caller, procedure in ((other, "com.example.give"), (client, ECHO)):
         with unharmed(client), unharmed(other):
@@ -492,7 +492,7 @@ def test_answers_that_cross_a_cancel(
                 assert len([f.result(PATIENCE) for f in futures[1::2]]) == 50
 
 
-# Sessions the router ends.
+# Sessions that the router ends.
 
 KILLS: dict[str, t.Callable[[AutobahnPeer, dict[str, t.Any]], object]] = {
     "kill": lambda peer, us: peer.call("wamp.session.kill", us["session"]),
@@ -544,7 +544,7 @@ def test_a_killed_session_is_restored_completely(
         assert "com.example.kicked: go away" in caplog.text
 
 
-# Anything at all.
+# Any payload.
 
 TEXTS = st.text(st.characters(), max_size=5) | st.sampled_from(["\0", "\0YWJj", "\ud800", "a"])
 VALUES: st.SearchStrategy[t.Any] = st.recursive(
@@ -630,7 +630,7 @@ def test_any_payload(wamp: FlaskWAMP, client: Client, other: Client, data: st.Da
 
 
 def declare_mirrors(wamp: FlaskWAMP, given_value: list[t.Any]) -> None:
-    """Procedures that answer with what is given."""
+    """Procedures that return their arguments."""
 
     @wamp.callee("com.example.mirror.result")
     def result() -> t.Any:

@@ -32,7 +32,7 @@ def notes() -> Notes:
 
 
 def failure(wamp: FlaskWAMP, *args: t.Any) -> ApplicationError:
-    """The error a call is answered with."""
+    """The error that a call gets."""
     with pytest.raises(ApplicationError) as raised:
         wamp.client.call(*args)
     return raised.value
@@ -61,7 +61,7 @@ def test_timeout_answers_at_the_deadline(
     error = failure(wamp, "com.example.slow")
     assert 0.2 <= time.monotonic() - started < 2
     assert error.uri == "wamp.error.timeout"
-    if is_monkey_patched():  # the greenlet was ended: what comes after the wait never runs
+    if is_monkey_patched():  # the greenlet was ended: the code after the wait never runs
         assert notes.until("torn down") == ["unwound", "torn down"]
         expected = "took too long and was ended"
     else:
@@ -175,7 +175,7 @@ def _six_lines(caplog: pytest.LogCaptureFixture) -> list[str] | None:
 
 
 def too_many(wamp: FlaskWAMP, uri: str) -> bool:
-    """Whether a call is refused; it must be the answer for a rate limit then."""
+    """Return whether a call is refused. The error must be that of a rate limit."""
     try:
         wamp.client.call(uri)
     except ApplicationError as error:

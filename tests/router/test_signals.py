@@ -1,4 +1,4 @@
-"""Signals: when they are sent, by whom, with what, and that receivers can break nothing."""
+"""Signals: their time, sender and payload. Receivers that fail have no effect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def listen(notes: Notes) -> t.Iterator[t.Callable[..., None]]:
-    """Note name, sender and payload of signals, from one app or from all."""
+    """Record name, sender and payload of signals of one app or of all apps."""
     connected = []
 
     def connect(*names: str, sender: Flask | None = None) -> None:
@@ -59,7 +59,7 @@ def listen(notes: Notes) -> t.Iterator[t.Callable[..., None]]:
         signal.disconnect(receive)
 
 
-# The session's life.
+# The session.
 
 
 def test_receivers_of_session_joined_call_and_publish(
@@ -96,7 +96,7 @@ def test_session_left_is_sent_when_the_client_stops(
 
 @pytest.fixture(scope="module")
 def mortal_router(make_wamp_router: MakeRouter) -> DevRouter:
-    """A router that may be killed: nobody else uses it."""
+    """A router that may be killed, because no other test uses it."""
     return make_wamp_router()
 
 
@@ -224,7 +224,7 @@ def test_they_are_sent_in_the_handlers_context_around_the_hooks(
     assert notes.take(4) == ["before, begun", "event", "finished, begun", "teardown"]
 
 
-# Events that are dropped.
+# Dropped events.
 
 
 def test_event_dropped_counts(

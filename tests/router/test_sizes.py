@@ -1,4 +1,4 @@
-"""Payloads from nothing to more than is allowed."""
+"""Payloads from empty to over the limit."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_an_error_over_the_limit_is_another_error(limited: FlaskWAMP, peer: Auto
     assert limited.client.session_id == session_id
 
 
-# From others: their limit is the router's.
+# Messages of other peers, whose limit is the router's.
 
 
 @pytest.mark.parametrize("size", [JUST_OVER, 5_000_000])

@@ -1,4 +1,4 @@
-"""A line that carries nothing in one direction: nobody waits for it longer than the heartbeat."""
+"""A connection that blocks in one direction: no thread waits for it longer than the heartbeat."""
 
 from __future__ import annotations
 

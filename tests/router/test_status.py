@@ -29,7 +29,7 @@ def declare(app: Flask) -> FlaskWAMP:
 
 @pytest.fixture
 def another(make_app: MakeApp, wamp_router: DevRouter) -> Flask:
-    """The app, as another process has it: it does not serve."""
+    """The app in another process, which does not serve."""
     app = make_app(WAMP_ROUTER_URL=wamp_router.rawsocket_url)
     declare(app)
     return app

@@ -1,4 +1,4 @@
-"""A stream that nobody reads fills no memory: neither where it is not read nor where it is made."""
+"""A stream that is not read uses limited memory in the caller and in the callee."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_a_slow_consumer_stays_within_its_limit(wamp_router: DevRouter, kind: st
             producer.wait(LIMIT)
     print(f"{kind}: the consumer took {consumed}, the producer {produced}")
     assert "com.flood.chunks" in consumed["error"]
-    # All that fits has come, in whole chunks, before it was cut off: one was taken, the others waited.
+    # All chunks that fit arrived before the stream was closed: one was read, the others waited.
     assert BOUND - 5 <= consumed["taken"] <= BOUND * 1.1 + 2
-    # What waits, and a few messages on their way.
+    # The waiting chunks, and a few messages in transit.
     assert consumed["grown"] < BOUND + 64
     assert produced["closed"]
     assert produced["grown"] < BOUND

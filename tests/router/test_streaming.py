@@ -31,7 +31,7 @@ def line(
 
 
 def _forever(wamp: FlaskWAMP) -> threading.Event:
-    """A generator that goes on until it is closed, and says that it was."""
+    """A generator that continues until it is closed, and records that."""
     closed = threading.Event()
 
     @wamp.callee
@@ -160,7 +160,7 @@ def test_one_worker_streams_from_itself(
     assert peer.call("com.example.outer").value == [0, 1, 2]
 
 
-# Nobody wants it any more.
+# The caller cancels.
 
 
 def test_a_caller_that_cancels_closes_the_generator(line: FlaskWAMP, peer: AutobahnPeer) -> None:

@@ -1,4 +1,4 @@
-"""Real HTTP servers that stream: a client that goes away ends what it was sent."""
+"""Real HTTP servers that stream: a client that disconnects ends its stream."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(request: pytest.FixtureRequest, serve: Serve) -> t.Iterator[Served]:
 
 
 def leave(server: Served, path: str) -> None:
-    """Ask for a stream, read its beginning, and go."""
+    """Request a stream, read its beginning, and disconnect."""
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         come = b""
@@ -74,7 +74,7 @@ def test_a_client_that_disconnects(server: Served, wamp: FlaskWAMP, peer: Autoba
 
 
 def test_a_client_that_reads_nothing(server: Served, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
-    """It is cut off: neither the server nor the router fills with what it does not read."""
+    """Its stream is closed: the unread data fills neither the server nor the router."""
     cut_off = threading.Event()
 
     @wamp.callee("com.example.flood")

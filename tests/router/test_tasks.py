@@ -30,7 +30,7 @@ SERVERS = {
 
 @pytest.fixture
 def gate(peer: AutobahnPeer) -> Procedure:
-    """What tasks call, and wait for."""
+    """The procedure that tasks call and wait for."""
     return peer.register("com.chores.gate", "hold")
 
 
@@ -59,7 +59,7 @@ def wait_until_it_serves(server: Served, peer: AutobahnPeer) -> None:
 
 
 def test_tasks_of_calls(server: Served, peer: AutobahnPeer, gate: Procedure) -> None:
-    """In a thread of the process that serves; in another one with a session in which nothing is served."""
+    """Tasks run in a thread of the serving process, or in another process that serves nothing."""
     parent = peer.call("com.chores.add", "thread").value
     here = gate.next()
     assert here.kwargs["pid"] == parent["pid"]
@@ -85,7 +85,7 @@ def test_tasks_of_calls(server: Served, peer: AutobahnPeer, gate: Procedure) -> 
 def test_tasks_of_requests_and_of_the_stop(
     server: Served, peer: AutobahnPeer, gate: Procedure
 ) -> None:
-    """Nothing but the task waits while it does, and the server's end waits for it."""
+    """Only the task waits, and the server's end waits for the task."""
     tasks = []
     for executor in ("thread", "process"):
         parent = server.get(f"/add/{executor}", "POST")

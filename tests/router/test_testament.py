@@ -74,7 +74,7 @@ def mortal(wamp_router: DevRouter) -> t.Iterator[Mortal]:
 
 @pytest.fixture
 def topics(peer: AutobahnPeer) -> dict[str, Topic]:
-    """What autobahn gets."""
+    """The events that autobahn gets."""
     return {name: peer.subscribe(f"com.example.{name}") for name in ("gone", "lost", "withdrawn")}
 
 
@@ -97,7 +97,7 @@ def test_a_process_leaves_in_order(
     event = topics["gone"].next()
     assert (event.args, event.kwargs) == ([process.pid], {"of": "mortal"})
     assert process.wait(PATIENCE) == 0
-    peer.call("wamp.session.count")  # whatever else there was has come by then
+    peer.call("wamp.session.count")  # all other events have arrived by then
     assert topics["gone"].is_quiet(), "it was given twice"
     assert topics["lost"].is_quiet()
     process.stdin = None

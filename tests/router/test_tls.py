@@ -1,4 +1,4 @@
-"""TLS: ``wss://`` and ``tls://``, with a router whose certificate signs itself."""
+"""TLS: ``wss://`` and ``tls://``, with a router that has a self-signed certificate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Certificates that are expired, not valid yet, self-signed or of another; and those of clients.
+"""Certificates that are expired, not yet valid, self-signed or of another authority, and those of clients.
 
-The servers here stop after the handshake: it is all that the answer depends on.
+The servers here stop after the handshake, because the result depends only on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MakeApp = t.Callable[..., Flask]
 
 
 class TLSServer(_Server):
-    """Shakes hands and hangs up; notes whom it shook hands with, or why not."""
+    """Does the handshake and closes the connection. Records the peer, or the reason of a failure."""
 
     def __init__(self, certificate: tuple[str, str], client_ca: str | None = None) -> None:
         super().__init__(_ShakeHands, 0)

@@ -1,4 +1,4 @@
-"""A router whose host is not to be reached: packets vanish, and nobody says so."""
+"""A router whose host cannot be reached: packets are dropped without an error."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 MakeApp = t.Callable[..., Flask]
 
 SOON = 5.0
-"""Seconds within which all ends here; what would end it otherwise takes 30."""
+"""Seconds within which everything ends here. Other timeouts would take 30."""
 
 
 @pytest.fixture(scope="module")
 def module_host() -> t.Iterator[netns.Host]:
-    """A host that can vanish."""
+    """A host that can become unreachable."""
     reason = netns.why_not()
     if reason is not None:
         pytest.skip(reason)
@@ -80,7 +80,7 @@ def test_an_unreachable_router_is_lost_and_joined_again(
     started = time.monotonic()
     wamp.client.wait_until_joined(PATIENCE)
     print(f"back after {time.monotonic() - started:.2f} s")
-    # The router still has the old session, which will never answer: nobody has told it.
+    # The router still has the old session, which will never answer, because it has not noticed the loss.
     assert wamp.health()["procedures"]["registered"] == 1
     wamp.stop()
 

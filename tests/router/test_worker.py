@@ -20,18 +20,18 @@ WORKER = ["flask", "--app", "shop", "wamp", "worker"]
 
 
 def callees(peer: AutobahnPeer, procedure: str = "com.shop.who") -> int:
-    """How many sessions have registered it."""
+    """Return how many sessions have registered the procedure."""
     registration = peer.call("wamp.registration.lookup", procedure).value
     if registration is None:
         return 0
     try:
         return int(peer.call("wamp.registration.count_callees", registration).value)
-    except RemoteError:  # gone in between
+    except RemoteError:  # unregistered in between
         return 0
 
 
 def wait_for_line(server: Served, line: str, count: int = 1) -> None:
-    """Wait until it has said a line so often."""
+    """Wait until it has printed a line this many times."""
     eventually(lambda: server.log.count(line) >= count or server.process.poll() is not None, 30)
     assert server.log.count(line) >= count, server.log
 
@@ -162,7 +162,7 @@ def test_no_process_is_left_when_the_worker_is_killed(serve: Serve, peer: Autoba
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, other than as a zombie nobody has waited for."""
+    """Return whether a process exists and is not a zombie."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
