@@ -95,9 +95,7 @@ class Caller(WampyAPI):
         return outcome(answer)
 
     def submit(self, procedure: str, /, *args: object, **kwargs: object) -> CallFuture:
-        """Call a remote procedure and return at once.
-
-        Waits only for a session, like :meth:`call`.
+        """Call a remote procedure and return at once. It waits only for a session, like :meth:`call`.
 
         :returns: A ``concurrent.futures.Future`` with the result or error of :meth:`call`. Its callbacks run
             on a worker. ``cancel()`` sends CANCEL.
@@ -269,9 +267,8 @@ class Caller(WampyAPI):
         """Let the router publish an event when the session of this process ends for any reason.
 
         The testament is added to this session and to every later one. To make the same testament again has no
-        effect, so you may do it in a hook or a view. It supports these options of :meth:`with_options`:
-        ``retain``, the receivers such as ``exclude`` and ``eligible``, and ``unless_stopped``. With
-        ``unless_stopped``, it is not published if the process leaves in order.
+        effect, so you may do it in a hook or a view. Of :meth:`with_options`, it supports ``retain``,
+        ``unless_stopped``, and the options that choose receivers, such as ``exclude``.
 
         :returns: A testament with a method ``remove()``.
         :raises ApplicationError: The router refused it. It is not added to later sessions either.
@@ -302,11 +299,10 @@ class Caller(WampyAPI):
             event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept. If there are more,
             the oldest are dropped, logged, and counted in ``wamp.health()``.
         :param exclude_me: Set it to False if this session should receive its own events too.
-        :param exclude: The ids of sessions that do not receive the event. ``exclude_authid`` and
-            ``exclude_authrole`` do the same by authid and authrole.
-        :param eligible: The ids of the only sessions that may receive the event. ``eligible_authid`` and
-            ``eligible_authrole`` do the same by authid and authrole. With an empty list, no session
-            receives it.
+        :param exclude: The ids of sessions that do not receive the event. There are also ``exclude_authid``
+            and ``exclude_authrole``.
+        :param eligible: The ids of the only sessions that may receive it. An empty list means none. There
+            are also ``eligible_authid`` and ``eligible_authrole``.
         :param retain: Let the router retain the event for later subscribers. You cannot combine this with the
             options that choose receivers, except for ``eligible``.
         :param disclose_me: Ask the router to disclose the caller or publisher.
@@ -397,7 +393,6 @@ def _cancel_with_handler(
 ) -> t.Callable[[], None] | None:
     """End a call if the handler that makes it is canceled.
 
-    :param work: The invocation or event of the handler. None outside of handlers.
     :returns: A function that you must call when the call has ended. None outside of handlers.
     """
     if work is None:

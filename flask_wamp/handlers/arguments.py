@@ -1,4 +1,4 @@
-"""The payload of a message becomes the arguments of its handler."""
+"""Converts the payload of a message to the arguments of its handler."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ArgumentBinder:
         self._hidden = hidden_parameters(f, spec.options["filled"])
         self._keywords = (parts.names if parts is not None else set()) | extra
         names = parameters_of(f)
-        # A view that takes its payload from the request, as views do, takes no other arguments.
+        # A view that reads its payload from the request has no other parameters.
         known = self._keywords | self._hidden
         self._takes_nothing = in_request and names is not None and known.issuperset(names)
         self._placed = bool(known) and names is not None
@@ -60,9 +60,9 @@ class ArgumentBinder:
         self._is_plain = validated and not (known or self._may_miss or self._takes_nothing)
 
     def check(self) -> None:
-        """Evaluate the annotations that are text, before the first message comes.
+        """Evaluate the annotations that are text, before the first message arrives.
 
-        :raises NameError: An annotation has an unknown name. Other mistakes raise what Python raises.
+        :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
         """
         spec = self._spec
         if not self._validated:

@@ -29,14 +29,14 @@ class PastWork:
     canceled: bool
 
     def plain(self, value: t.Any, default: t.Callable[[t.Any], t.Any] | None = None) -> t.Any:
-        """Return the value: no answer is sent from this process."""
+        """Return the value, because no answer is sent from this process."""
         return value
 
     def limit(self, seconds: float) -> None:
         """Do nothing: no answer is sent from this process."""
 
     def interruptible(self) -> None:
-        """Return None: it cannot be canceled in this process."""
+        """Return None, because the message cannot be canceled in this process."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Do nothing: the other process has sent the answer."""
@@ -251,7 +251,7 @@ class Event(_Incoming):
 
 
 Message = Invocation | Event
-"""What a hook or a middleware gets."""
+"""The type of the argument ``message`` of hooks and middlewares."""
 
 _UNBOUND = """Working outside of {0}.
 

@@ -1,4 +1,4 @@
-"""``async def`` handlers, hooks and receivers: run them as Flask runs async views, and under gevent too.
+"""Runs ``async def`` handlers, hooks and receivers as Flask runs async views, and also under gevent.
 
 Asynchronous generators, which Flask does not run, work in the same way.
 """
@@ -18,11 +18,11 @@ F = t.Callable[..., t.Any]
 
 
 def make_sync(app: Flask, f: F) -> F:
-    """Return a plain function in place of a coroutine function; other functions are returned as they are.
+    """Return a plain function that runs a coroutine function. Other functions are returned unchanged.
 
-    Each call runs in an event loop of its own: that of ``Flask.ensure_sync``, except under gevent, where
-    asgiref refuses to run a second loop while the first one waits. The coroutine is canceled when the
-    handler that it belongs to is no longer wanted.
+    Each call runs in its own event loop. This is the loop of ``Flask.ensure_sync``, except under gevent,
+    where asgiref refuses to run a second loop while the first one waits. The coroutine is canceled if its
+    handler is canceled.
 
     :raises RuntimeError: asgiref is missing: ``pip install flask[async]``.
     """
@@ -40,7 +40,9 @@ def make_sync(app: Flask, f: F) -> F:
     def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
         # Checked at every call, because a server may patch after the app has been imported.
         if replaced or not is_monkey_patched():
-            # Not as keywords: asgiref has a parameter self, and a caller's keyword may have that name.
+            # Arguments are not passed as keywords, because a caller's keyword may be named self, like a
+            # parameter
+            # of asgiref.
             return sync(args, kwargs)
         from ..concurrency.greenlet_loops import run
 
@@ -50,7 +52,7 @@ def make_sync(app: Flask, f: F) -> F:
 
 
 def iterate(source: t.AsyncGenerator[t.Any, t.Any]) -> t.Iterator[t.Any]:
-    """Iterate an asynchronous generator in an event loop of its own."""
+    """Iterate over an asynchronous generator in its own event loop."""
     from ..concurrency import event_loops
 
     if not is_monkey_patched():

@@ -17,11 +17,11 @@ Encode = t.Callable[[t.Any], t.Any]
 def use_format(
     app: Flask, name: str | bool | None, encoders: dict[type, Encode], default: Encode
 ) -> None:
-    """Make both sides write dates in one format.
+    """Use one format of dates for HTTP and WAMP.
 
-    :param name: With ``iso``, HTTP writes ISO 8601 too. With ``http``, WAMP writes dates as the JSON provider
-        does. With None or False neither changes.
-    :param encoders: The app's encoders for WAMP. An encoder of the app's own for dates is kept.
+    :param name: With ``iso``, HTTP uses ISO 8601 too. With ``http``, WAMP uses the format of the JSON
+        provider. With None or False, neither changes.
+    :param encoders: The app's encoders for WAMP. If the app has its own encoder for dates, it is kept.
     :param default: Encodes a value with the app's JSON provider.
     :raises ValueError: The JSON provider has no ``default`` to replace.
     """

@@ -73,7 +73,7 @@ class Dispatcher:
     def declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
     ) -> Registration | Subscription:
-        """Return what the client has to register or subscribe for a decorated function.
+        """Return the declaration for a decorated function.
 
         :param prefix: The prefix of a relative URI.
         :param scopes: The scopes whose hooks run around it, from the outermost to the innermost.
@@ -112,7 +112,7 @@ def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t
 
 
 class Handler:
-    """A decorated function with everything that runs around it."""
+    """A decorated function with the hooks and middlewares that run around it."""
 
     message_class: type[Invocation] | type[Event]
     current: contextvars.ContextVar[t.Any]
@@ -144,7 +144,7 @@ class Handler:
         self._chain: Chain | None = None
 
     def __call__(self, work: ActiveMessage) -> t.Any:
-        """Handle a message. Return one outcome, whatever the app's code does."""
+        """Handle a message. Return its outcome, and never raise an exception."""
         message = self.message_class(work, self._options, self._trusted_links)
         token, previous = self.current.set(message), deadlines.active_message.set(work)
         context, chain, failed = None, None, None
@@ -168,7 +168,7 @@ class Handler:
         return outcome
 
     def check(self, wrapped: Wrapped) -> None:
-        """Check, before the start, what would otherwise fail at the first message.
+        """Check, before the start, everything that would otherwise fail at the first message.
 
         :param wrapped: The functions that the app's views wrap.
         :raises ValueError: The handler configures a middleware that does not exist, or skips the decorators
@@ -180,7 +180,7 @@ class Handler:
         self.chain()
 
     def chain(self) -> Chain:
-        """Return what runs around the function now.
+        """Return the chain that runs around the function now.
 
         :raises ValueError: The handler configures a middleware that does not exist.
         """
@@ -210,7 +210,7 @@ class Handler:
         return self._arguments.call_handler(uri, received.raw_args, received.raw_kwargs)
 
     def _extra(self) -> frozenset[str]:
-        """Return the parameters that get a keyword argument from elsewhere than the payload."""
+        """Return the parameters that get a keyword argument, but not from the payload."""
         return frozenset()
 
     def _enter(self, message: t.Any) -> t.Any:
@@ -269,7 +269,7 @@ class _Callee(Handler):
     _is_view: bool | None = None
 
     def handle(self, message: t.Any) -> t.Any:
-        """Call the function. A generator runs to its end, inside everything that runs around a handler."""
+        """Call the function. A generator is run here too, inside of the hooks and middlewares."""
         value = self._call(message)
         generator = as_generator(value) if isinstance(value, STREAMS) else None
         if generator is None:
@@ -321,7 +321,7 @@ class _Subscriber(Handler):
 
 
 def _pop(context: t.Any, failed: BaseException | None, message: t.Any) -> None:
-    """Pop the context. If a teardown function raises, the answer is sent all the same."""
+    """Pop the context. If a teardown function raises, the answer is still sent."""
     try:
         context.pop(failed)
     except BaseException:

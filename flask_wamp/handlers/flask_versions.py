@@ -1,4 +1,4 @@
-"""What differs between the versions of Flask."""
+"""Differences between the versions of Flask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def call_method(app: Flask, name: str, *args: t.Any) -> t.Any:
 
 @functools.lru_cache(maxsize=64)
 def _takes_context(function: t.Callable[..., t.Any]) -> bool:
-    """Whether the first parameter after ``self`` is named or annotated as Flask 3.2 requires."""
+    """Return whether the first parameter after ``self`` is named or annotated as Flask 3.2 requires."""
     parameters = [p for name, p in inspect.signature(function).parameters.items() if name != "self"]
     if not parameters:
         return False

@@ -1,6 +1,7 @@
-"""What the app allows others: ``allow=`` of handlers, and ``wamp.allow(...)``.
+"""Grants of the app to other sessions: ``allow=`` of handlers, and ``wamp.allow(...)``.
 
-A grant is what the user has written. In an app, which knows the prefix, it becomes a :class:`.rights.Right`.
+A grant has the URI that the developer has written. In an app, which knows the prefix, it becomes a
+:class:`.rights.Right`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..protocol.rights import ACTIONS, Right
 from ..protocol.uris import resolve
 
 Roles = str | t.Sequence[str]
-"""A role or several. ``"anonymous"`` means everybody, ``"*"`` everybody who is known."""
+"""One role or several. ``"anonymous"`` means everybody, and ``"*"`` means everybody who is authenticated."""
 
 
 class Grant(t.NamedTuple):

@@ -1,4 +1,4 @@
-"""The handlers and hooks of each app, and the blueprints that nest in it."""
+"""The handlers and hooks of each app and its blueprints."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Serve = t.Callable[[Spec, t.Sequence[str], t.Sequence[Hooks]], object]
 
 
 class DeclaredAuthorizer(t.NamedTuple):
-    """A function that decides before the table of rights."""
+    """A function of the app that decides about requests before the table of rights does."""
 
     function: t.Callable[..., object]
     cache: bool
-    """Whether it answers the same whenever a session asks for the same again."""
+    """Whether its answer may be reused if a session makes the same request again."""
 
 
 class Group:
     """Handlers of one app that share a prefix, hooks and error handlers.
 
-    An app is one group; a blueprint is one group in each app and blueprint it is registered in.
+    An app is one group. A blueprint is one group in each app and blueprint in which it is registered.
 
     :param serve: Called with each handler, the prefixes and the hooks around it, from the outermost to the
         innermost.
@@ -45,17 +45,17 @@ class Group:
         self.encoders: dict[type, t.Callable[[t.Any], t.Any]] = {}
         """The encoders of classes. Only an app's group has them."""
         self.groups: dict[object, Group] = {}
-        """The groups in this one, by the key they were made for."""
+        """The groups in this one, by the blueprint that they were created for."""
         self.grants: list[Grant] = []
-        """What others may do. URIs are relative to the prefixes of this group."""
+        """The grants for other sessions. Their URIs are relative to the prefixes of this group."""
         self.authenticators: dict[str | None, t.Callable[..., object]] = {}
         """The authenticators of browsers, by realm. Only an app's group has them."""
         self.authorizers: list[DeclaredAuthorizer] = []
-        """What decides before the table of rights, below the prefixes of this group."""
+        """The functions that decide before the table of rights, below the prefixes of this group."""
         self.principals = Directory()
-        """The clients that prove who they are; an app's group has them, those of blueprints do not."""
+        """The clients with their own credentials. Only an app's group has them."""
         self.logouts: t.Any = None
-        """The store that remembers logouts; an app's group has it, those of blueprints do not."""
+        """The store that remembers logouts. Only an app's group has it."""
         self.allow = allow
         """The roles that may use handlers without ``allow=``."""
         self.sites: dict[object, int] = {}
@@ -77,10 +77,10 @@ class Group:
     def include(
         self, key: object, prefix: str | None, allow: tuple[str, ...] | None = None
     ) -> Group:
-        """Make a group in this one.
+        """Create a group in this one.
 
-        :param key: What it is made for.
-        :param prefix: Its prefix, relative to that of this group. None adds nothing.
+        :param key: The blueprint that it is created for.
+        :param prefix: Its prefix, relative to that of this group. None adds no prefix.
         :param allow: Its roles. None means those of this group.
         """
         prefixes = self._prefixes if prefix is None else (*self._prefixes, prefix)
@@ -89,14 +89,14 @@ class Group:
         return group
 
     def walk(self) -> t.Iterator[tuple[Grant, tuple[str, ...]]]:
-        """Iterate what others may do in this group and those in it, with the prefixes."""
+        """Iterate over the grants of this group and the groups in it, with their prefixes."""
         for grant in self.grants:
             yield grant, self._prefixes
         for group in list(self.groups.values()):
             yield from group.walk()
 
     def walk_authorizers(self) -> t.Iterator[tuple[DeclaredAuthorizer, tuple[str, ...]]]:
-        """Iterate the authorizers with their prefixes, the innermost group first."""
+        """Iterate over the authorizers with their prefixes, the innermost group first."""
         for group in list(self.groups.values()):
             yield from group.walk_authorizers()
         for authorizer in self.authorizers:
@@ -105,12 +105,12 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """Something that was declared: a handler, a hook, a blueprint and so on.
+    """A declaration, such as a handler, a hook or a blueprint.
 
-    :param what: A description, for messages.
+    :param what: A description, for errors.
     :param site: The line of code that declares it. A factory runs the same line for each app.
     :param apply: Adds it to a group.
-    :param is_static: It was declared while its module was imported, which happens once in a process.
+    :param is_static: Whether it was declared while its module was imported, which happens once in a process.
     """
 
     what: str
@@ -122,10 +122,10 @@ class Item:
     def of(
         cls, what: str, thing: object, apply: t.Callable[[t.Any], object], site: object = None
     ) -> Item:
-        """Describe what the user's code declares at this moment.
+        """Create the item for a declaration by the user's code that is running.
 
-        :param thing: The function or object that it declares.
-        :param site: By default the line that declares it.
+        :param thing: The function or object that is declared.
+        :param site: The default is the line that declares it.
         """
         frame = caller_frame()
         if site is None:
@@ -141,15 +141,15 @@ class Item:
 
 
 class Items:
-    """The items that were declared on an extension or blueprint, and the groups each of them belongs to.
+    """The items that were declared on an extension or blueprint, and the groups to which they belong.
 
-    An extension has a group for each app. A blueprint has a group for each place it is registered in.
+    An extension has a group for each app. A blueprint has a group for each place where it is registered.
 
-    * What is declared before there is a group belongs to all of them, and so does what a module declares
-      while it is imported, and everything that is declared on a blueprint.
-    * Everything else belongs to the group that was made last.
-    * When a line of code runs again, as in an app factory, what it declares belongs to the group that is
-      made next, if those that are there have it already.
+    * Items belong to all groups if they are declared before there is a group, or while a module is imported,
+      or on a blueprint.
+    * Other items belong to the group that was created last.
+    * If a line of code runs again, as in an app factory, and the existing groups have its item already, the
+      item belongs to the group that is created next.
 
     :param for_all: Whether everything belongs to all groups.
     """
@@ -163,9 +163,9 @@ class Items:
         self._last: weakref.ref[Group] | None = None
 
     def add(self, item: Item) -> bool:
-        """Add an item to the groups it belongs to, now or when they are made.
+        """Add an item to the groups to which it belongs, now or when they are created.
 
-        :returns: Whether it may belong to a group that is made later.
+        :returns: Whether it may belong to a group that is created later.
         """
         if self._made == 0 or self._for_all or item.is_static:
             self._share(item)
@@ -178,7 +178,7 @@ class Items:
         return False
 
     def made(self, group: Group) -> None:
-        """Add to a new group what belongs to it."""
+        """Add the items that belong to a new group."""
         items = {site: items for site, (_, items) in self._shared.items()} | self._next
         for item in [item for same in items.values() for item in same]:
             self._apply(item, group)
@@ -190,13 +190,13 @@ class Items:
     def check(self, group: Group) -> None:
         """Check a group whose app is about to start.
 
-        :raises ValueError: Something was declared for it twice.
+        :raises ValueError: An item was declared for it twice.
         """
         if self._next and self._last is not None and self._last() is group:
             twice = ", ".join(items[0].what for items in self._next.values())
             raise ValueError(
-                f"declared twice, before and after init_app: {twice}; an app factory has to call "
-                "init_app for each app, before the app starts"
+                f"declared twice, before and after init_app: {twice}. An app factory must call init_app for "
+                "each app, before the app starts"
             )
 
     def _share(self, item: Item) -> None:

@@ -82,7 +82,7 @@ class Hooks:
 
     @staticmethod
     def changed() -> None:
-        """Have all chains made again."""
+        """Discard all chains, so that they are created again."""
         Hooks.generation += 1
 
 
@@ -93,13 +93,13 @@ def middleware_name(middleware: t.Any) -> str:
 
 
 class Chain:
-    """Everything that runs around one handler.
+    """The hooks and middlewares that run around one handler.
 
-    :param scopes: From the outermost to the innermost.
+    :param scopes: The scopes, from the outermost to the innermost.
     :param handler: Calls the handler with a message.
-    :param middlewares: The handler's own: a list of middlewares, innermost; or a dictionary that
-        configures or disables those of its scopes by name.
-    :param sync: Makes plain functions of coroutine functions.
+    :param middlewares: A list of the handler's own middlewares, which are innermost. Or a dictionary that
+        configures or disables the middlewares of its scopes by name.
+    :param sync: Converts coroutine functions to plain functions.
     :raises ValueError: The handler configures a middleware that its scopes do not have.
     """
 

@@ -50,7 +50,10 @@ def answer_errors(app: Flask) -> None:
 
 
 def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t.Any] | None:
-    """Return the app's handler for a base class. Flask prefers ours, which is more specific."""
+    """Return the app's handler for a base class.
+
+    Flask would prefer the one of this module, as more specific.
+    """
     handlers = app.error_handler_spec[None][None]
     for kind in type(error).__mro__:
         handler = handlers.get(kind)
@@ -60,7 +63,7 @@ def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t
 
 
 def before_first_request(app: Flask, start: t.Callable[[], object]) -> None:
-    """Start the client with the first HTTP request, unless it has been started; not in tests."""
+    """Start the client at the first HTTP request, unless it was started before. Does nothing in tests."""
 
     def first_request() -> None:
         if not app.testing:

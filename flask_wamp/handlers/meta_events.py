@@ -63,12 +63,12 @@ class LeaveSubscription(_MetaSubscription):
 
 
 def join_spec(f: t.Callable[..., t.Any], uri: str | None, **options: t.Any) -> Spec:
-    """Record a function; see ``FlaskWAMP.on_session_join``."""
+    """Record a function. See ``FlaskWAMP.on_session_join``."""
     return _spec(JoinSubscription, ON_JOIN, f, uri, **options)
 
 
 def leave_spec(f: t.Callable[..., t.Any], uri: str | None, **options: t.Any) -> Spec:
-    """Record a function; see ``FlaskWAMP.on_session_leave``."""
+    """Record a function. See ``FlaskWAMP.on_session_leave``."""
     return _spec(LeaveSubscription, ON_LEAVE, f, uri, **options)
 
 

@@ -193,7 +193,7 @@ def callee_spec(
     localns: dict[str, t.Any] | None = None,
     **options: Unpack[CalleeOptions],
 ) -> Spec:
-    """Record a procedure; see ``FlaskWAMP.callee``."""
+    """Record a procedure. See ``FlaskWAMP.callee``."""
     return _spec(Registration, f, uri, {**options}, localns)
 
 
@@ -204,14 +204,14 @@ def subscriber_spec(
     localns: dict[str, t.Any] | None = None,
     **options: Unpack[SubscriberOptions],
 ) -> Spec:
-    """Record a subscription; see ``FlaskWAMP.subscriber``."""
+    """Record a subscription. See ``FlaskWAMP.subscriber``."""
     return _spec(Subscription, f, topic, {**options}, localns)
 
 
 def consume_spec(
     f: Function, topic: str | None, *, localns: dict[str, t.Any] | None = None, **options: object
 ) -> Spec:
-    """Record a subscription as flask-wamp did; see ``FlaskWAMP.consume``."""
+    """Record a subscription as flask-wamp did. See ``FlaskWAMP.consume``."""
     known = {name: value for name, value in options.items() if name in _SUBSCRIBER}
     spec = _spec(Subscription, f, topic, known, localns)
     return dataclasses.replace(spec, options={**spec.options, "meta": True})

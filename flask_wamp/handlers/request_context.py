@@ -1,9 +1,9 @@
-"""``request_context=True``: a handler that sees a request, as an HTTP view does.
+"""``request_context=True``: a handler has a request, like an HTTP view.
 
 The payload is the request's JSON, and the app's before and after request functions run. There is no cookie
-and no client address: ``session`` is empty, and a login extension sees an anonymous user. Where the handler
-is also an HTTP view, ``request.endpoint``, ``.blueprint`` and ``.url_rule`` are those of the view, so that
-what guards it over HTTP guards it here.
+and no client address, so ``session`` is empty, and a login extension finds an anonymous user. If the handler
+is also an HTTP view, ``request.endpoint``, ``.blueprint`` and ``.url_rule`` are those of the view. So
+functions that guard the view over HTTP also guard the handler.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class HandlerRequests:
     def push(self, message: Message) -> AppContext | RequestContext:
         """Push a request context: ``POST /<uri>`` with the payload as JSON.
 
-        ``request.get_json()`` is the keyword payload; the positional payload where there are no keywords; and
-        ``{"args": [...], "kwargs": {...}}`` where there are both.
+        ``request.get_json()`` is the keyword payload. Without keywords, it is the positional payload. With
+        both, it is ``{"args": [...], "kwargs": {...}}``.
         """
         context = self._app.request_context(_environ(self._app, message))
         try:
@@ -71,7 +71,7 @@ class HandlerRequests:
         return context
 
     def _route(self, request: flask.Request, message: Message) -> None:
-        """Replace what Flask found by the URL, which is not one of the app's, by the view."""
+        """Set the view and its rule, because Flask does not find them by this URL."""
         # None yet: views may be added at any time.
         if self._endpoint not in self._app.view_functions:
             self._endpoint = endpoint_of(self._app, self._function)
@@ -90,7 +90,7 @@ class HandlerRequests:
         return values
 
     def _rule(self, values: t.Container[str]) -> Rule | None:
-        """Return the first rule of the view whose variables the payload has; otherwise its first rule."""
+        """Return the first rule of the view whose variables the payload has, or else its first rule."""
         if self._endpoint is None:
             return None
         rules = list(self._app.url_map.iter_rules(self._endpoint))
@@ -100,7 +100,7 @@ class HandlerRequests:
     def run(self, handle: t.Callable[[Message], t.Any], message: Message) -> t.Any:
         """Run a handler between the app's before and after request functions.
 
-        :raises ApplicationError: The caller was redirected in place of being served.
+        :raises ApplicationError: A function has answered with a redirect.
         """
         app = self._app
         answer = call_method(app, "preprocess_request")
@@ -115,7 +115,7 @@ class HandlerRequests:
             if _is_redirect(answer) and _is_login(app, answer):
                 raise _not_authorized(answer)
             return answer
-        # After request functions get a response; the value stays as it is unless they change that.
+        # After request functions get a response. If they do not change it, the value is used unchanged.
         shown = self._shown(value)
         before = shown.status_code, shown.get_data()
         processed = call_method(app, "process_response", shown)
@@ -123,7 +123,10 @@ class HandlerRequests:
         return value if unchanged else processed
 
     def _shown(self, value: t.Any) -> flask.Response:
-        """Return a handler's result as a response; null for what is not data, such as a generator."""
+        """Return a handler's result as a response.
+
+        It is null for values that are not data, such as a generator.
+        """
         app = self._app
         is_view_tuple = isinstance(value, tuple) and self._endpoint is not None
         if isinstance(value, str | bytes) or is_view_tuple:
@@ -139,7 +142,8 @@ class HandlerRequests:
 
 
 def _environ(app: Flask, message: Message) -> dict[str, t.Any]:
-    # Not by werkzeug's EnvironBuilder: it takes a "?" in the path for the beginning of a query, and is slow.
+    # werkzeug's EnvironBuilder is not used, because it treats a "?" in the path as the start of a query, and
+    # is slow.
     host, scheme = _host(app), app.config["PREFERRED_URL_SCHEME"]
     name, _, port = host.partition(":")
     data = app.json.dumps(_payload(message)).encode()
@@ -166,7 +170,7 @@ def _environ(app: Flask, message: Message) -> dict[str, t.Any]:
 
 
 def _as_wsgi(text: str) -> str:
-    """Return text as WSGI has it: its bytes in UTF-8, as characters (PEP 3333)."""
+    """Return text in the form of WSGI. Each character is one byte of its UTF-8 encoding (PEP 3333)."""
     return text.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
@@ -182,7 +186,7 @@ def _host(app: Flask) -> str:
 
 
 def _payload(message: Message) -> t.Any:
-    """Return the payload as JSON has it: bytes are text, NUL and Base64."""
+    """Return the payload for JSON. Bytes become text, which is NUL and Base64."""
     if not message.args:
         payload: t.Any = message.kwargs
     elif not message.kwargs:
@@ -215,7 +219,7 @@ def _is_redirect(response: Response) -> bool:
 
 
 def _not_authorized(response: Response) -> ApplicationError:
-    """Return the error for a redirect that was made in place of running the handler."""
+    """Return the error for a redirect that has replaced the handler."""
     return ApplicationError(
         error_uris.NOT_AUTHORIZED,
         f"redirected to {response.location}",
@@ -225,7 +229,7 @@ def _not_authorized(response: Response) -> ApplicationError:
 
 
 def _is_login(app: Flask, response: Response) -> bool:
-    """Whether a redirect leads to a page where Flask-Login sends those who are not logged in."""
+    """Return whether a redirect leads to a page where Flask-Login sends those who are not logged in."""
     manager = getattr(app, "login_manager", None)
     if manager is None or response.location is None:
         return False

@@ -1,4 +1,4 @@
-"""From what a handler returns or raises to RESULT or ERROR."""
+"""Converts what a handler returns or raises to RESULT or ERROR."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Plain = t.Callable[[t.Any], t.Any]
 
 
 class Results:
-    """Turns what the handlers of one app return and raise into what is sent.
+    """Converts what the handlers of one app return and raise to outcomes.
 
-    :param prefix: ``WAMP_URI_PREFIX``; the error URIs made here are below it.
+    :param prefix: ``WAMP_URI_PREFIX``. The error URIs that are made here are below it.
     """
 
     def __init__(self, app: Flask, prefix: str | None) -> None:
@@ -54,9 +54,9 @@ class Results:
         return Success([plain(value)])
 
     def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:
-        """Return the outcome of an exception, and log it; an unexpected one with its traceback.
+        """Return the outcome of an exception, and log it. An unexpected one is logged with its traceback.
 
-        Never raises, whatever the exception's own code and the app's log handlers do.
+        This never raises, even if the exception's own code or the app's log handlers raise.
         """
         try:
             outcome = self._expected(error, plain, message)
@@ -78,7 +78,7 @@ class Results:
         for kind, make in _RAISED:
             if isinstance(error, kind):
                 outcome = make(self, error, plain)
-                # A caller gets the error; a publisher does not.
+                # A caller gets the error, but a publisher does not.
                 level = logging.WARNING if isinstance(message, Event) else logging.INFO
                 _log(level, message, "%s", _text(error))
                 return outcome
@@ -134,7 +134,7 @@ class Results:
     def _http_failure(
         self, code: int, description: t.Any, args: t.Sequence[t.Any], **details: t.Any
     ) -> Failure:
-        """:param description: Text; also lazy text and ``Markup``, or None."""
+        """:param description: A text, which may be a lazy text or ``Markup``, or None."""
         text = "" if description is None else _exact(description)
         if code in (401, 403):
             return Failure(error_uris.NOT_AUTHORIZED, args or [text])
@@ -150,16 +150,19 @@ class Results:
 
     @property
     def _shows_details(self) -> bool:
-        """Whether callers are developers, who may see all details."""
+        """Whether callers may see all details, because the app is in development."""
         return self._app.debug or self._app.testing
 
     def _detail(self, error: BaseException) -> list[str]:
-        """Return what the caller gets to know of an unexpected exception: nothing, except in development."""
+        """Return the details of an unexpected exception for the caller.
+
+        There are none, except in development.
+        """
         return [f"{type(error).__name__}: {_text(error)}"] if self._shows_details else []
 
 
 def _log(level: int, message: Message, text: str, *args: t.Any, **options: t.Any) -> None:
-    """Log what became of a message. The app's log handlers may raise; that changes no outcome."""
+    """Log the outcome of a message. If the app's log handlers raise, the outcome does not change."""
     who = message.sender or "an undisclosed session"
     report(
         functools.partial(logger.log, level, **options), f"%r from %s: {text}", message, who, *args
@@ -175,7 +178,7 @@ def _text(error: BaseException) -> str:
 
 
 def _exact(value: object) -> str:
-    """Return text as ``str`` itself: subclasses such as ``Markup`` cannot be sent."""
+    """Return text as ``str``, because subclasses such as ``Markup`` cannot be sent."""
     return str.__str__(str(value))
 
 
@@ -191,8 +194,8 @@ def _body(response: Response) -> t.Any:
 
 _Raised = t.Callable[[Results, t.Any, Plain], Outcome]
 
-#: Exceptions that a handler may raise, and what makes an ERROR of each. First match wins; others are
-#: unexpected.
+#: The exceptions that a handler may raise, and the functions that convert them to ERROR. The first match is
+#: used. Other exceptions are unexpected.
 _RAISED: tuple[tuple[type[BaseException], _Raised], ...] = (
     (ApplicationError, Results._application_error),
     (InvalidArgument, Results._invalid_argument),

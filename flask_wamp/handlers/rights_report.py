@@ -1,4 +1,4 @@
-"""Say who may do what, and which line of the app says so: ``flask wamp rights``."""
+"""Shows who may do what, and which line of the app allows it: ``flask wamp rights``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rights_table(policy: Policy, role: str | None = None) -> list[str]:
 
 
 def authorizers_table(guards: t.Sequence[object]) -> list[str]:
-    """Return lines about the authorizers, which are asked before the table counts."""
+    """Return lines about the authorizers, which decide before the table of rights."""
     if not guards:
         return []
     return ["", "These authorizers are asked first:", *(f"    {guard}" for guard in guards)]
@@ -38,7 +38,7 @@ def explain(policy: Policy, uri: str, match: str, role: str | None = None) -> li
     """Return for each role and action whether it is allowed at a URI, and by which line.
 
     :param uri: A URI, or a pattern by ``match``.
-    :param role: Only this role; None: all roles that have a right, and ``anonymous``.
+    :param role: The role to show. None means all roles that have a right, and ``anonymous``.
     """
     known = dict.fromkeys([ANONYMOUS, *sorted({right.role for right in policy.rights})])
     return [

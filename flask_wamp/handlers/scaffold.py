@@ -1,4 +1,4 @@
-"""What the extension and blueprints have in common: decorators for handlers and hooks."""
+"""The base class of the extension and blueprints, with decorators for handlers and hooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ if t.TYPE_CHECKING:
 
 T = t.TypeVar("T")
 
-# What may be decorated, for type checkers. A hook may be written for invocations, for events, or for both.
+# The types of functions that can be decorated. A hook may be written for invocations, for events, or for
+# both.
 BeforeF = t.TypeVar("BeforeF", bound=t.Callable[[Invocation], object] | t.Callable[[Event], object])
 AfterF = t.TypeVar(
     "AfterF", bound=t.Callable[[Invocation, t.Any], object] | t.Callable[[Event, t.Any], object]
@@ -48,21 +49,21 @@ class HasBefore(t.Protocol):
     """A middleware with a hook that runs before the handler."""
 
     def before_dispatch(self, message: t.Any, /) -> object:
-        """As for ``wamp.before_dispatch``."""
+        """Run before the handler, see ``wamp.before_dispatch``."""
 
 
 class HasAfter(t.Protocol):
     """A middleware with a hook that runs after the handler."""
 
     def after_dispatch(self, message: t.Any, result: t.Any, /) -> object:
-        """As for ``wamp.after_dispatch``."""
+        """Run after the handler, see ``wamp.after_dispatch``."""
 
 
 class HasTeardown(t.Protocol):
     """A middleware with a hook that runs at the end."""
 
     def teardown_dispatch(self, message: t.Any, error: BaseException | None, /) -> object:
-        """As for ``wamp.teardown_dispatch``."""
+        """Run at the end, see ``wamp.teardown_dispatch``."""
 
 
 MiddlewareT = t.TypeVar(
@@ -76,25 +77,25 @@ MiddlewareT = t.TypeVar(
 
 
 class ArgumentDecorator(t.Protocol):
-    """A decorator of functions with one argument that returns the function it was given."""
+    """A decorator for functions with one argument. It returns the function unchanged."""
 
     def __call__(self, f: OneArgumentF, /) -> OneArgumentF:
         """Decorate a function."""
 
 
 class SessionDecorator(t.Protocol):
-    """A decorator of functions that take a :class:`.SessionInfo`; returns what it was given."""
+    """A decorator for functions that take a :class:`.SessionInfo`. It returns the function unchanged."""
 
     def __call__(self, f: SessionF, /) -> SessionF:
         """Decorate a function."""
 
 
 class Scaffold(Guarding):
-    """Where handlers and hooks are added: the extension, or a blueprint."""
+    """The extension or a blueprint, to which you add handlers and hooks."""
 
     def __init__(self, *, for_all: bool) -> None:
         self._items = Items(for_all=for_all)
-        # Weak: a factory makes its blueprints anew for each app.
+        # A weak set, because an app factory creates new blueprints for each app.
         self._blueprints: weakref.WeakSet[Scaffold] = weakref.WeakSet()
 
     # Handlers.
@@ -106,30 +107,33 @@ class Scaffold(Guarding):
     def callee(self, uri: F | str | None = None, **options: Unpack[CalleeOptions]) -> F | Decorator:
         """Register a function as a procedure. Works with and without parentheses.
 
-        :param uri: ``com.example.add``, or ``.add`` relative to the prefix; by default the function's
-            name below the prefix. In ``.users.<int:user_id>.get`` a part is an argument, and the URI is a
-            wildcard. See ``docs/patterns.rst``.
-        :param match: ``exact``, ``prefix`` or ``wildcard``; by default what the URI says.
-        :param allow: The role, or list of roles, that may call it from outside of the app: ``"member"``,
-            ``"anonymous"`` for everybody, ``"*"`` for everybody who is known. By default nobody may but
-            the app's own processes.
-        :param invoke: How the router shares calls among all who register the procedure: ``roundrobin``
-            (so that the workers of an app share the work), ``single``, ``random``, ``first`` or ``last``.
+        :param uri: ``com.example.add``, or ``.add`` relative to the prefix. The default is the name of the
+            function, below the prefix. In ``.users.<int:user_id>.get``, a part is an argument, and the URI is
+            a wildcard. See ``docs/patterns.rst``.
+        :param match: ``exact``, ``prefix`` or ``wildcard``. By default, it depends on the URI.
+        :param allow: The role, or list of roles, that may call the procedure from outside of the app:
+            ``"member"``, ``"anonymous"`` for everybody, ``"*"`` for everybody who is authenticated. By
+            default, only the app's own processes may call it.
+        :param invoke: How the router distributes calls among the sessions that register the procedure:
+            ``roundrobin``, with which the workers of an app share the work, ``single``, ``random``, ``first``
+            or ``last``.
         :param concurrency: How many calls run at once in this process.
-        :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
+        :param validate: Whether pydantic checks the arguments. The default is ``WAMP_VALIDATE``.
         :param timeout: Seconds after which the caller gets ``wamp.error.timeout``.
-        :param request_context: Push a request context too, whose ``request.get_json()`` is the payload,
-            and run the app's before and after request functions.
-        :param force_reregister: Take the procedure away from a callee that does not share it in the same
-            way.
-        :param bypass: Allow the function to be wrapped by a view's decorators, which do not run for WAMP.
-            Without it that is an error at the start, because one of them may be a guard.
-        :param filled: Names of parameters that decorators below this one fill; callers cannot give them.
-        :param middlewares: A list of middlewares for this handler, or ``{"timeout": {"duration": 1}}`` to
-            configure one of the app's, ``{"timeout": False}`` to leave it out.
-        :returns: The function, unchanged: as an HTTP view it goes on working.
-        :raises ValueError: The URI or an option is not allowed, or the app has the URI already.
-        :raises TypeError: There is no such option, or it decorates a method in the body of a class.
+        :param request_context: Whether to push a request context too, in which ``request.get_json()`` is the
+            payload, and to run the app's before and after request functions.
+        :param force_reregister: Whether to take the procedure away from a callee that does not share it in
+            the same way.
+        :param bypass: Whether a view's decorators, which do not run for WAMP, may wrap the function. Without
+            this, it is an error at the start, because one of the decorators may be a guard.
+        :param filled: The names of parameters that decorators below this one fill. Callers cannot set them.
+        :param middlewares: A list of middlewares for this handler, or a dictionary.
+            ``{"timeout": {"duration": 1}}`` configures a middleware of the app, and ``{"timeout": False}``
+            disables it.
+        :returns: The unchanged function, so it still works as an HTTP view.
+        :raises ValueError: The URI or an option is not allowed, or the app has declared the URI already.
+        :raises TypeError: The name of an option is unknown, or this decorates a method in the body of a
+            class.
 
         Source: WAMP Basic Profile, "Registering a Procedure".
 
@@ -148,20 +152,22 @@ class Scaffold(Guarding):
     ) -> F | Decorator:
         """Subscribe a function to a topic. Works with and without parentheses.
 
-        :param topic: As ``uri`` of :meth:`callee`.
-        :param match: As for :meth:`callee`.
-        :param allow: Who may publish to the topic from outside of the app; as for :meth:`callee`.
-        :param validate: Whether pydantic checks the arguments; by default ``WAMP_VALIDATE``.
-        :param concurrency: How many events are handled at once; more than 1 gives up their order.
-        :param delivery: ``every`` process of the app gets each event, or ``one`` of them.
-        :param get_retained: Also get the event that the router retains; it retains none for patterns.
-        :param request_context: As for :meth:`callee`.
-        :param bypass: As for :meth:`callee`.
-        :param filled: As for :meth:`callee`.
-        :param middlewares: As for :meth:`callee`.
-        :returns: The function, unchanged.
+        :param topic: The topic, in the form of ``uri`` of :meth:`callee`.
+        :param match: See :meth:`callee`.
+        :param allow: The roles that may publish to the topic from outside of the app, see :meth:`callee`.
+        :param validate: Whether pydantic checks the arguments. The default is ``WAMP_VALIDATE``.
+        :param concurrency: How many events are handled at once. With more than 1, they lose their order.
+        :param delivery: ``every`` if each process of the app handles an event, ``one`` if one of them does.
+        :param get_retained: Whether to receive the event that the router retains. This does not work with
+            patterns.
+        :param request_context: See :meth:`callee`.
+        :param bypass: See :meth:`callee`.
+        :param filled: See :meth:`callee`.
+        :param middlewares: See :meth:`callee`.
+        :returns: The unchanged function.
         :raises ValueError: The topic or an option is not allowed.
-        :raises TypeError: There is no such option, or it decorates a method in the body of a class.
+        :raises TypeError: The name of an option is unknown, or this decorates a method in the body of a
+            class.
 
         Source: WAMP Basic Profile, "Subscribing and Unsubscribing".
 
@@ -174,10 +180,10 @@ class Scaffold(Guarding):
     @t.overload
     def consume(self, topic: str | None = None, **options: t.Any) -> Decorator: ...
     def consume(self, topic: F | str | None = None, **options: t.Any) -> F | Decorator:
-        """Subscribe a function to a topic, under the name this had in flask-wamp 0.1.0.
+        """Subscribe a function to a topic. This is the name of :meth:`subscriber` in flask-wamp 0.1.0.
 
-        Takes what :meth:`subscriber` takes, and ignores other options as flask-wamp did. A parameter
-        ``meta`` gets a dictionary with ``topic`` and ``subscription_id``, as in wampy.
+        The arguments are those of :meth:`subscriber`. Other options are ignored, as in flask-wamp. A
+        parameter ``meta`` gets a dictionary with ``topic`` and ``subscription_id``, as in wampy.
         """
         return t.cast("F | Decorator", decorator(consume_spec, topic, options, self._add_spec))
 
@@ -190,13 +196,13 @@ class Scaffold(Guarding):
     ) -> SessionF | SessionDecorator:
         """Call ``f(session)`` with a :class:`.SessionInfo` when a session joins the realm.
 
-        Runs as a subscriber does, in every process that serves, but not for the process's own session. All
-        such handlers run one after another, in the order in which sessions join and leave. A process that
-        has no session misses what happens meanwhile: ask ``g.wampy.meta.sessions`` at
-        :data:`.session_joined`.
+        It runs like a subscriber, in every process that serves, but not for the process's own session. These
+        handlers run one after another, in the order in which sessions join and leave. A process does not
+        notice sessions that join or leave while it has no session itself. To learn about them, use
+        ``g.wampy.meta.sessions`` when the signal :data:`.session_joined` is sent.
 
-        :param middlewares: As for :meth:`callee`.
-        :returns: The function, unchanged.
+        :param middlewares: See :meth:`callee`.
+        :returns: The unchanged function.
 
         Source: WAMP Advanced Profile, "Session Meta API".
 
@@ -214,7 +220,7 @@ class Scaffold(Guarding):
     ) -> SessionF | SessionDecorator:
         """Call ``f(session)`` with a :class:`.SessionInfo` when a session has left the realm.
 
-        As :meth:`on_session_join`. If the session joined before this process did, only ``session.id`` is
+        See :meth:`on_session_join`. If the session has joined before this process, only ``session.id`` is
         known.
 
         .. versionadded:: 0.1
@@ -223,16 +229,17 @@ class Scaffold(Guarding):
         return t.cast("SessionF | SessionDecorator", made)
 
     def include(self, thing: T) -> T:
-        """Serve what the free decorators marked on a module, an object's methods, or a function.
+        """Serve functions that are marked with ``flask_wamp.callee`` or ``flask_wamp.subscriber``.
 
-        :returns: What was given.
-        :raises ValueError: There is nothing marked on it.
-        :raises TypeError: It is a class; give an object.
+        :param thing: A module, an object with marked methods, or a marked function.
+        :returns: The given module, object or function.
+        :raises ValueError: It has no marked functions.
+        :raises TypeError: It is a class. Pass an object instead.
         """
         specs = marked_members(thing)
         if not specs:
             raise ValueError(
-                f"nothing in {thing!r} is marked; decorate its functions with flask_wamp.callee or "
+                f"nothing in {thing!r} is marked. Decorate its functions with flask_wamp.callee or "
                 "flask_wamp.subscriber"
             )
         for spec in specs:
@@ -242,44 +249,51 @@ class Scaffold(Guarding):
     # Hooks. ``message`` is the Invocation or Event.
 
     def before_dispatch(self, f: BeforeF) -> BeforeF:
-        """Call ``f(message)`` before the handler; a value it returns is the answer instead."""
+        """Call ``f(message)`` before the handler. If it returns a value, the handler does not run.
+
+        The value is then the answer.
+        """
         self._add_hook("before_dispatch", f, lambda hooks: hooks.before.append(f))
         return f
 
     def after_dispatch(self, f: AfterF) -> AfterF:
-        """Call ``f(message, result)`` after the handler; what it returns is the result to send.
+        """Call ``f(message, result)`` after the handler. It returns the result to send.
 
-        Runs for results of handlers, before hooks and error handlers, but not when an error is sent.
+        It is called for results of handlers, before hooks and error handlers, but not if an error is sent.
         """
         self._add_hook("after_dispatch", f, lambda hooks: hooks.after.append(f))
         return f
 
     def teardown_dispatch(self, f: TeardownF) -> TeardownF:
-        """Call ``f(message, exception_or_None)`` at the end, in any case; the last added runs first.
+        """Call ``f(message, exception_or_None)`` at the end, in any case.
 
-        The exception is the one that is sent as an error. What a teardown hook raises is logged.
+        The hook that was added last runs first.
+
+        The exception is the one that is sent as an error. If a teardown hook raises an exception, it is
+        logged.
         """
         self._add_hook("teardown_dispatch", f, lambda hooks: hooks.teardown.append(f))
         return f
 
     def middleware(self, f: MiddlewareT) -> MiddlewareT:
-        """Wrap handlers: ``f(next_, message)`` calls ``next_(message)`` and returns what that returns.
+        """Wrap handlers: ``f(next_, message)`` calls ``next_(message)`` and returns its result.
 
-        The first one added is outermost. An object may have ``before_dispatch``, ``after_dispatch`` and
-        ``teardown_dispatch`` as methods, instead of or beside being callable.
+        The middleware that was added first is outermost. An object may be callable, or have the methods
+        ``before_dispatch``, ``after_dispatch`` and ``teardown_dispatch``, or both.
         """
-        Hooks().add_middleware(f)  # raises before there is an app
+        Hooks().add_middleware(f)  # checks it, even if there is no app yet
         self._items.add(Item.of("middleware", f, lambda group: group.hooks.add_middleware(f)))
         return f
 
     def errorhandler(self, kind: type[Exception]) -> ArgumentDecorator:
         """Call ``f(error)`` for exceptions of a class that a handler raises.
 
-        What it returns is the result; an :class:`ApplicationError` that it returns or raises is the error.
-        Looked up along the MRO, the innermost blueprint first. Flask's own error handlers are not asked.
+        The return value is the result. If it returns or raises an :class:`ApplicationError`, this is the
+        error. The function is looked up along the MRO, first in the innermost blueprint. Flask's own error
+        handlers are not called.
         """
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise TypeError(f"errorhandler needs a class of exceptions, not {kind!r}")
+            raise TypeError(f"errorhandler() requires a class of exceptions, not {kind!r}")
 
         def decorate(f: OneArgumentF) -> OneArgumentF:
             self._add_hook(
@@ -292,12 +306,12 @@ class Scaffold(Guarding):
     # Blueprints.
 
     def register_blueprint(self, blueprint: Scaffold) -> None:
-        """Serve a :class:`WAMPBlueprint`: the handlers it has, and those that are added later.
+        """Serve the handlers of a :class:`WAMPBlueprint`, including those that are added later.
 
-        :raises ValueError: It is registered here already, or would be in itself.
+        :raises ValueError: It is registered here already, or it would contain itself.
         """
         if not isinstance(blueprint, Scaffold) or not hasattr(blueprint, "uri_prefix"):
-            raise TypeError(f"register_blueprint takes a WAMPBlueprint, not {blueprint!r}")
+            raise TypeError(f"register_blueprint() takes a WAMPBlueprint, not {blueprint!r}")
         prefix: str | None = blueprint.uri_prefix
         allow: tuple[str, ...] | None = getattr(blueprint, "allowed_roles", None)
         if blueprint._contains(self):
@@ -313,10 +327,10 @@ class Scaffold(Guarding):
         self._blueprints.add(blueprint)
 
     def _contains(self, other: Scaffold) -> bool:
-        """Return whether the other is this one, or a blueprint somewhere in it."""
+        """Return whether the other is this object, or a blueprint at any depth in it."""
         return other is self or any(each._contains(other) for each in list(self._blueprints))
 
-    # Where it goes.
+    # Helpers.
 
     def _add_spec(self, spec: Spec) -> None:
         item = Item.of(spec.name, spec.function, lambda group: group.add(spec), spec.site)

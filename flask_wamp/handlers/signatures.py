@@ -1,4 +1,4 @@
-"""The parameters of a handler, and those of them that a caller can set."""
+"""The parameters of a handler, and which of them a caller can set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GENERIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def caller_of(f: t.Any) -> t.Any:
-    """Return the function whose parameters the payload has to fit: that of the outermost decorator.
+    """Return the function whose parameters the payload has to fit. It is that of the outermost decorator.
 
     If a wrapper takes ``*args, **kwargs``, the function that it wraps counts.
     """
@@ -57,7 +57,7 @@ def signature_of(f: Function) -> inspect.Signature:
 
 
 def parameters_of(f: Function) -> t.Mapping[str, inspect.Parameter] | None:
-    """Return the parameters that the payload has to fit; None if they cannot be read."""
+    """Return the parameters that the payload has to fit. None if they cannot be read."""
     try:
         return signature_of(f).parameters
     except (TypeError, ValueError):
@@ -70,7 +70,7 @@ def takes_keyword(parameter: inspect.Parameter) -> bool:
 
 
 def hidden_parameters(f: Function, filled: t.Collection[str]) -> frozenset[str]:
-    """Return the names of the parameters that a caller cannot set: those with ``_``, and those filled.
+    """Return the names of the parameters that a caller cannot set. They begin with ``_``, or are filled.
 
     The ``self`` of a method that takes any keyword is one of them, because it would be given twice.
     """

@@ -1,4 +1,4 @@
-"""Generators as handlers: each item is a progressive result, or a line of an HTTP response."""
+"""Generators as handlers. Each item is a progressive result, or a line of an HTTP response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Convert = t.Callable[[t.Any], Outcome]
 
 
 def as_generator(value: t.Any) -> Generator | None:
-    """Return a handler's return value as a plain generator; None if it must not be iterated.
+    """Return a handler's return value as a plain generator. None if it must not be iterated.
 
     A generator, an asynchronous generator and the result of ``g.wampy.stream`` are iterated, also in a
     response.
@@ -114,7 +114,7 @@ def _payload(outcome: Outcome) -> t.Any:
 
 
 class _Kept:
-    """The items for a caller that gets them all at once. Their size is bounded, as that of a message is."""
+    """The items for a caller that gets them all at once. Their size is limited to that of a message."""
 
     def __init__(self, uri: str, max_bytes: int) -> None:
         self._uri = uri
@@ -122,7 +122,7 @@ class _Kept:
         self._items: list[t.Any] = []
 
     def add(self, item: t.Any) -> None:
-        """Keep an item if there is room for it. The generator may still return something shorter."""
+        """Keep an item if it is not too large. The generator may still return something shorter."""
         if self._room >= 0:
             self._room -= len(msgspec.msgpack.encode(item))
             self._items.append(item)
@@ -143,7 +143,7 @@ class _Kept:
 
 
 class Streaming:
-    """Streams what the views of one app yield, and what they get from ``g.wampy.stream``.
+    """Streams the items of generators and of ``g.wampy.stream`` in the views of one app.
 
     :param convert: Converts an item in the same way as a handler's result.
     :param own_types: The encoders of the app's own types.

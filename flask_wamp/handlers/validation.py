@@ -63,15 +63,15 @@ def _short(part: object) -> object:
 def resolved_hints(
     function: t.Callable[..., t.Any], localns: dict[str, t.Any] | None
 ) -> dict[str, t.Any]:
-    """Return the annotations of a handler's parameters, those that are text evaluated.
+    """Return the annotations of a handler's parameters. Those that are text are evaluated.
 
-    :param function: What has them, see :func:`.annotated`.
-    :param localns: Names the annotations may use, from where the function was defined.
-    :raises NameError: An annotation names what does not exist; others raise what Python raises.
+    :param function: The function that has the annotations, see :func:`.annotated`.
+    :param localns: The names that the annotations may use, from the place where the function was defined.
+    :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
     """
 
     def hinted() -> None:
-        """Has the annotations; the function's own stay as they are."""
+        """Hold a copy of the annotations, so that those of the function do not change."""
 
     hints = dict(getattr(function, "__annotations__", {}))
     hints.pop("return", None)  # often a name that is imported for type checkers only
@@ -90,14 +90,14 @@ def make_validator(
 ) -> Validate:
     """Return a function that takes ``args`` and ``kwargs`` for ``f`` and returns them validated.
 
-    Defaults are left to the function, so that a decorator below may give another one. Defaults of pydantic's,
-    and mutable ones, are passed.
+    Defaults are not passed, so that a decorator below may use other ones. Defaults of pydantic, and mutable
+    ones, are passed.
 
-    :param localns: Names the annotations may use, from where ``f`` was defined.
+    :param localns: The names that the annotations may use, from the place where ``f`` was defined.
     :param keywords: Parameters that are given by keyword, so that the others move up.
     :param hidden: Parameters that are not part of the payload.
-    :param may_miss: Accept a missing argument, because a decorator may fill it.
-    :raises NameError: An annotation names what does not exist.
+    :param may_miss: Whether to accept a missing argument, because a decorator may fill it.
+    :raises NameError: An annotation has an unknown name.
     """
     # Imported when it is first needed, because that takes longer than all the rest.
     from pydantic import ValidationError
@@ -183,7 +183,7 @@ def _names(f: t.Callable[..., t.Any]) -> tuple[str, str]:
 def _payload_signature(
     f: t.Callable[..., t.Any], keywords: t.Collection[str], hidden: t.Collection[str]
 ) -> inspect.Signature | None:
-    """Return the signature that the payload fills; None if the function has none to read."""
+    """Return the signature that the payload fills. None if the function has none to read."""
     try:
         signature = signature_of(f)
     except (TypeError, ValueError):
@@ -197,7 +197,7 @@ def _payload_signature(
 def _defaults_left_out(
     signature: inspect.Signature, hints: t.Mapping[str, t.Any], may_miss: bool
 ) -> tuple[frozenset[str], inspect.Signature]:
-    """Leave defaults to the function: pydantic sees a stand-in, which is removed again."""
+    """Do not pass defaults. pydantic gets a stand-in instead, which is removed afterwards."""
     own: set[str] = set()
     parameters = []
     for name, parameter in signature.parameters.items():
@@ -219,7 +219,7 @@ def _is_left_out(default: t.Any, may_miss: bool) -> bool:
 
 
 def _validates_default(hint: t.Any) -> bool:
-    """Whether the default is to be validated: ``Annotated[int, Field(validate_default=True)]``."""
+    """Return whether the default is to be validated: ``Annotated[int, Field(validate_default=True)]``."""
     metadata = getattr(hint, "__metadata__", ())
     return any(getattr(each, "validate_default", None) is True for each in metadata)
 
@@ -295,7 +295,7 @@ def _arguments_by_slices(
 
 
 def _errors(error: t.Any) -> list[dict[str, t.Any]]:
-    """Return what is wrong, without the input, which may be secret."""
+    """Return the errors without the input, which may be secret."""
     count = error.error_count()
     if count > _TOO_MANY:
         return [_error_count(count)]
@@ -377,7 +377,7 @@ def argument_error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
 
 
 def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:
-    """Return what is wrong with a call that raised ``TypeError``; None if it is not the arguments."""
+    """Return what is wrong with a call that raised ``TypeError``. None if it is not the arguments."""
     try:
         signature_of(f).bind(*args, **kwargs)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Handlers that are HTTP views as well, or that a view wraps."""
+"""Handlers that are also HTTP views, or that a view wraps."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ MAX_REASONS = 100
 """How many reasons of failed attempts are remembered, so that each is logged once."""
 
 
-#: Bytes of the largest message that a router may send, whatever ``WAMP_MAX_MESSAGE_SIZE`` is: Crossbar's own
-#: limit. A larger message ends the session. A message over the app's limit is read first and then refused,
-#: because otherwise any caller could end the session.
+#: The size, in bytes, of the largest message that a router may send. It is Crossbar's own limit, and does not
+#: depend on ``WAMP_MAX_MESSAGE_SIZE``. A larger message ends the session. A message over the app's limit is
+#: read and then refused, because otherwise any caller could end the session.
 RECEIVE_CEILING = 16 * 1024 * 1024
 
 
@@ -41,7 +41,7 @@ def connect(
     """Connect to the router and join the realm, within ``connect_timeout``.
 
     :param opened: Called with the stream before it is connected. If it raises, the attempt ends.
-    :param make: Makes the connection. Takes what :class:`.Connection` takes.
+    :param make: Makes the connection. The arguments are those of :class:`.Connection`.
     :raises WAMPError: The attempt failed.
     """
     deadline = monotonic() + settings.connect_timeout
@@ -64,7 +64,7 @@ def connect(
 
 
 def delay(settings: PeerSettings, attempts: int) -> float:
-    """Return the seconds before the next attempt: doubled each time, and random.
+    """Return the seconds before the next attempt. They are doubled each time, and random.
 
     :param attempts: How many attempts have failed in a row before this one.
     """
@@ -93,7 +93,7 @@ def make_session(settings: PeerSettings, transport: Transport) -> Session:
 
 
 class FailureLog:
-    """Logs why attempts to join have failed: each reason once, until a session is joined."""
+    """Logs why attempts to join have failed. Each reason is logged once, until a session is joined."""
 
     def __init__(self, settings: PeerSettings) -> None:
         self._settings = settings

@@ -47,7 +47,7 @@ class CallTicket(Waiter):
 
 
 def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -> None:
-    """Give a request up. No record of it stays, and a late answer is ignored. Does not wait.
+    """Give a request up. It is forgotten, and a late answer is ignored. Does not wait.
 
     A call is canceled. If REGISTERED or SUBSCRIBED comes late, the registration or subscription is ended.
 
@@ -69,11 +69,14 @@ def _cancel(session: Session, request_id: int, mode: str) -> None:
 
 
 def _nothing() -> None:
-    """Do nothing: the call is not sent yet, or has ended."""
+    """Do nothing, because the call is not sent yet, or has ended."""
 
 
 class _Undecoded:
-    """The RESULT of a submitted call, decoded at first use: on the thread that uses it, not on the reader."""
+    """The RESULT of a submitted call.
+
+    The first thread that uses it decodes it, so that the reader need not.
+    """
 
     __slots__ = ("_message",)
 
@@ -81,7 +84,7 @@ class _Undecoded:
         self._message = message
 
     def value(self) -> t.Any:
-        """Return what the call returned; raise ``InvalidPayload`` if the callee sent none."""
+        """Return the result of the call. Raise ``InvalidPayload`` if it cannot be decoded."""
         return outcome(self._message)
 
     def error(self) -> InvalidPayload | None:
@@ -113,7 +116,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
     ) -> None:
         """Set how to cancel the call, and a timer for its timeout.
 
-        :param leave: Called at its end.
+        :param leave: Called when the call has ended.
         """
         self._give_up = give_up
         self._leave = leave or _nothing

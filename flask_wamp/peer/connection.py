@@ -1,6 +1,7 @@
 """One connection to a router, and the session on it.
 
-This module is the receiving side, and the life of a connection. :mod:`.sending` is the other side.
+This module contains the receiving side of a connection, and how it is joined and closed. :mod:`.sending` is
+the other side.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ class Cancelable(t.Protocol):
     canceled: bool
 
     def cancel(self) -> None:
-        """End the invocation: its caller has canceled the call. Must not wait."""
+        """End the invocation, because its caller has canceled the call. Must not wait."""
 
 
 class Connection(Sender):
     """A transport with a session on it.
 
-    :param max_receive_size: Bytes. A larger message is refused, and the session goes on.
+    :param max_receive_size: Bytes. A larger message is refused, and the session continues.
     :param pool: The pool that runs handlers. A handler's slot is released while it waits for an answer.
     """
 
@@ -78,7 +79,7 @@ class Connection(Sender):
         self.last_received = monotonic()
         self.left: Left | None = None
         self.invocations: dict[int, Cancelable] = {}
-        """Invocations that are not answered yet, by request id; :class:`.Serving` fills it."""
+        """Invocations that are not answered yet, by request id. :class:`.Serving` adds them."""
         self._max_receive_size = max_receive_size
         self._on_events = on_events
         self.reading: int | None = None
@@ -200,7 +201,7 @@ class Connection(Sender):
         return events
 
     def _sort(self, event: SessionEvent, events: list[ServedEvent], notes: list[Note]) -> None:
-        """Handle the messages that are rare."""
+        """Handle the rare events."""
         if isinstance(event, Left):
             self.left = event
         elif isinstance(event, Ignored):

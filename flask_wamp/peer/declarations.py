@@ -17,14 +17,14 @@ from .listeners import MakeListener
 
 
 class Success(msgspec.Struct):
-    """The YIELD to send for an invocation that succeeded. Its payload is plain already."""
+    """The result of an invocation, to be sent as YIELD. Its payload is plain already."""
 
     args: t.Sequence[object] = ()
     kwargs: m.Details = {}
 
 
 class Failure(t.NamedTuple):
-    """The ERROR to send for an invocation that failed. Its payload is plain already."""
+    """The error of an invocation, to be sent as ERROR. Its payload is plain already."""
 
     uri: str
     args: t.Sequence[object] = ()
@@ -66,7 +66,7 @@ class ActiveMessage(t.Protocol):
         """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
 
     def interruptible(self) -> t.ContextManager[None] | None:
-        """Return a context whose code ends when the caller cancels; None if there is no such context."""
+        """Return a context whose code ends when the caller cancels. None if that is not possible."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the answer. ``well`` is True if a result was sent, not an error."""
@@ -107,7 +107,7 @@ class _Declared:
         """Called by the reader when the router ends it. It must not wait."""
 
     def release(self) -> None:
-        """Release everything that refers to a peer, after that was stopped: the declaration stays."""
+        """Release everything that refers to a peer that was stopped. The declaration itself stays."""
         self.queue = self.asked = self.refused = (
             None  # an error has the frames that it went through
         )
@@ -116,10 +116,10 @@ class _Declared:
     """Whether it was withdrawn. If the router grants it later, it is ended at once."""
 
     subject: t.Any
-    """The declaration of the app: this one, or the one that this serves."""
+    """The declaration of the app. This is the declaration itself, or the one that it serves."""
 
     make_listener: MakeListener | None = None
-    """Makes the listener that every process needs which serves it."""
+    """Makes a listener. Every process that serves the declaration needs one."""
 
     @property
     def match(self) -> str:
@@ -212,14 +212,14 @@ Served = t.Callable[[], list[Declaration]]
 
 
 def summary(declarations: list[Declaration]) -> str:
-    """Return a text for logs: how much of this is served in the current session."""
+    """Return a text for logs that says how much of this is served in the current session."""
     refused = sum(each.refused is not None for each in declarations)
     served = f"{len(declarations) - refused} procedures and topics"
     return f"{served}, {refused} refused" if refused else served
 
 
 def waiting(declarations: list[Declaration]) -> int:
-    """Return how many calls and events wait in queues of their own."""
+    """Return how many calls and events wait in the queues of declarations."""
     queues = [
         each.queue
         for declaration in declarations
@@ -229,6 +229,6 @@ def waiting(declarations: list[Declaration]) -> int:
 
 
 def key(declaration: Declaration) -> tuple[type, str, str]:
-    """Return what identifies a declaration: its kind, URI and match."""
+    """Return the kind, URI and match of a declaration, which identify it."""
     subject = declaration.subject
     return type(subject), subject.uri, subject.match

@@ -1,4 +1,4 @@
-"""The heartbeat: a connection whose router is silent for too long is closed."""
+"""The heartbeat, which closes a connection if the router is silent for too long."""
 
 from __future__ import annotations
 

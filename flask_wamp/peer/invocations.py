@@ -92,7 +92,7 @@ class ActiveInvocation:
         try:
             return self.registration.handler(self)
         except BaseException:
-            # A fault of this library, and the caller must get an answer all the same.
+            # This is a bug in this library, but the caller must get an answer.
             report(logger.exception, "the handler of %s gave no answer", self.uri)
             return Failure(error_uris.RUNTIME_ERROR)
 
@@ -107,7 +107,7 @@ class ActiveInvocation:
         self._alarm = self._timer.call_at(deadline, self.expire)
 
     def interruptible(self) -> t.ContextManager[None] | None:
-        """Return a context whose code ends when the caller cancels; None without greenlets."""
+        """Return a context whose code ends when the caller cancels. None without greenlets."""
         if self.registration.runs_if_canceled or not self.connection.pool.in_greenlets:
             return None
         self._interruptible = Interruptible()
@@ -213,21 +213,24 @@ class ActiveEvent:
         return self.connection.transport.serializer.plain(value, default)
 
     def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:
-        """Raise: an event has no results."""
+        """Raise an error, because an event has no results."""
         raise TypeError("an event has no results")
 
     def limit(self, seconds: float) -> None:
-        """Do nothing: an event has no answer that could be late."""
+        """Do nothing, because an event has no answer that could be late."""
 
     def interruptible(self) -> None:
-        """Return None: an event can't be canceled."""
+        """Return None, because an event cannot be canceled."""
 
     def when_done(self, callback: t.Callable[[bool], object]) -> None:
         """Call ``callback(well)`` after the event was handled."""
         self._callbacks = [*(self._callbacks or ()), callback]
 
     def isolated(self) -> ActiveEvent | None:
-        """Return a copy with a decoded payload of its own. None if it cannot be decoded, and is dropped."""
+        """Return a copy with its own decoded payload.
+
+        None if it cannot be decoded, and the event is dropped.
+        """
         try:
             message = self.message.isolated()
         except InvalidPayload as error:

@@ -1,4 +1,4 @@
-"""Listeners, which follow the sessions of a process, and the part of the peer that they use."""
+"""Listeners, which are notified of the sessions of a process, and the part of the peer that they use."""
 
 from __future__ import annotations
 
@@ -38,55 +38,56 @@ class PeerInterface(t.Protocol):
 
     @property
     def pid(self) -> int:
-        """The id of the process in which the peer was made."""
+        """The id of the process in which the peer was created."""
 
     @property
     def summary(self) -> str:
-        """A text for logs: how much is served in the current session."""
+        """A text for logs that says how much is served in the current session."""
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
-        """Call a short function at a ``time.monotonic()``, on the timer's thread. It must not wait."""
+        """Call a short function on the timer's thread, at a ``time.monotonic()``. It must not wait."""
 
     def listener(self, key: object) -> SessionListener | None:
-        """Return the listener with this key; None if there is none."""
+        """Return the listener with this key. None if there is none."""
 
 
 class SessionListener(t.Protocol):
-    """Follows the sessions of one process. Lives as long as the peer does.
+    """Is notified of the sessions of one process. It exists as long as the peer.
 
-    If it has a method ``extended``, that is called like :meth:`joined` when more has been registered in the
-    current session. If ``has_to_leave`` is False, :meth:`leave` is not called at the end of the process,
-    because each listener that leaves takes a worker.
+    If it has a method ``extended``, this is called like :meth:`joined` when more has been registered in the
+    current session. If it has the attribute ``has_to_leave = False``, :meth:`leave` is not called at the end
+    of the process. This saves a worker, because each listener leaves on its own worker.
     """
 
     def joined(self, connection: Connection) -> None:
-        """Take note of a new session, with everything registered. Must not wait."""
+        """Handle a new session, in which everything is registered. Must not wait."""
 
     def lost(self) -> None:
-        """Take note that the session has ended. Must not wait."""
+        """Handle the end of the session. Must not wait."""
 
     def leave(self, deadline: float) -> None:
         """Prepare for the end of the process.
 
-        :param deadline: The ``time.monotonic()`` until which to return.
+        :param deadline: The ``time.monotonic()`` at which it must have returned.
         """
 
 
 MakeListener = t.Callable[[PeerInterface], SessionListener]
 """Called with the peer, in every process that starts one."""
 
-#: How many listeners leave side by side.
+#: How many listeners leave at the same time.
 AT_ONCE = 16
 
 logger = get_logger("flask_wamp")
 
 
 class Listeners:
-    """The listeners of one peer, by key. A listener that raises does not keep the others from anything.
+    """The listeners of one peer, by key. If a listener raises an exception, the others are still called.
 
-    :param makers: Makes those that every process has, in :meth:`make`.
-    :param lock: The peer's. It is held while a listener is made and told of the session, so that the reader
-        can't lose that session in between. Listeners take their own locks, and the connection's, under it.
+    :param lock: The peer's lock. It is held while a listener is created and notified of the session, so that
+        the session cannot be lost meanwhile. Listeners may take their own locks, and the connection's, under
+        it.
+    :param makers: The functions that create the listeners of every process, see :meth:`make`.
     """
 
     def __init__(
@@ -101,12 +102,15 @@ class Listeners:
         self._listeners: dict[object, SessionListener] = {}
 
     def make(self) -> None:
-        """Make those that every process has. Requires the lock."""
+        """Create the listeners that every process has. Requires the lock."""
         for key, make in self._makers.items():
             self.add(key, make, None)
 
     def add(self, key: object, make: MakeListener, joined: Connection | None) -> None:
-        """Make a listener, once for a key; tell it of the present session. Requires the lock."""
+        """Create a listener, unless there is one with the key, and notify it of the current session.
+
+        Requires the lock.
+        """
         assert self._lock._is_owned()  # type: ignore[attr-defined]
         if key not in self._listeners:
             self._listeners[key] = listener = make(self._peer)
@@ -114,17 +118,17 @@ class Listeners:
                 self._tell_joined(listener, joined)
 
     def get(self, key: object) -> SessionListener | None:
-        """Return a listener by its key."""
+        """Return the listener with this key. None if there is none."""
         return self._listeners.get(key)
 
     def joined(self, connection: Connection) -> None:
-        """Tell all of a new session. Requires the lock."""
+        """Notify all listeners of a new session. Requires the lock."""
         assert self._lock._is_owned()  # type: ignore[attr-defined]
         for listener in list(self._listeners.values()):
             self._tell_joined(listener, connection)
 
     def extended(self, connection: Connection) -> None:
-        """Tell those that want to know it that more has been registered. Requires the lock."""
+        """Notify the listeners with ``extended`` that more has been registered. Requires the lock."""
         assert self._lock._is_owned()  # type: ignore[attr-defined]
         for listener in list(self._listeners.values()):
             extended = getattr(listener, "extended", None)
@@ -138,7 +142,7 @@ class Listeners:
             report(logger.exception, "a listener failed")
 
     def lost(self) -> None:
-        """Tell all that the session has ended."""
+        """Notify all listeners that the session has ended."""
         for listener in list(self._listeners.values()):
             try:
                 listener.lost()
@@ -146,22 +150,22 @@ class Listeners:
                 report(logger.exception, "a listener failed")
 
     def remove(self, key: object, deadline: float) -> None:
-        """Have one leave."""
+        """Let a listener leave, and remove it."""
         listener = self._listeners.get(key)
         if listener is None:
             return
         try:
             listener.leave(deadline)
         except BaseException:
-            report(logger.exception, "cannot leave in order")
+            report(logger.exception, "a listener cannot leave in order")
         self._listeners.pop(key, None)
 
     def leave(self, deadline: float) -> None:
-        """Have all leave, side by side, because each may wait for other processes.
+        """Let all listeners leave, at the same time, because each may wait for other processes.
 
-        Workers of the pool run them, and this thread waits until the deadline. From Python 3.12 on, no
-        thread can be started at the end of the interpreter: where the pool has no workers for it, this thread
-        has the listeners leave one after another.
+        They leave on workers of the pool, and this thread waits until the deadline. From Python 3.12 on, no
+        thread can be started while the interpreter ends. If the pool then has no workers, the listeners leave
+        one after another on this thread.
         """
         keys = collections.deque(
             key for key, each in self._listeners.items() if getattr(each, "has_to_leave", True)
@@ -181,7 +185,7 @@ class Listeners:
                     left.notify_all()
 
         pool = self._peer.pool
-        # One worker stays for the jobs that listeners wait for.
+        # One worker stays free for the jobs that listeners wait for.
         wanted = min(len(keys), AT_ONCE) if len(keys) > 1 else 0
         helpers = min(wanted, pool.reserve(wanted + 1) - 1) if wanted else 0
         for _ in range(helpers):

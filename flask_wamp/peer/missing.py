@@ -1,4 +1,4 @@
-"""Features that subscriptions ask for and the router does not have. Each is logged once."""
+"""Logs the features that subscriptions need and the router does not have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class MissingFeatures:
         self._logged: set[str] = set()
 
     def note(self, connection: Connection, topic: str, options: m.Details) -> None:
-        """Log what a subscription asks for in vain. Do not call it under the connection's lock."""
+        """Log the features that a subscription needs and the router does not have.
+
+        Do not call this under the connection's lock.
+        """
         for feature, effect in connection.session.features.missing_for(topic, options):
             if feature not in self._logged:
                 self._logged.add(feature)

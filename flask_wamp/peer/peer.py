@@ -1,7 +1,7 @@
 """The peer: keeps a session with the router, and serves what is declared.
 
-It connects, joins, registers and subscribes everything, reads until the session is lost, and begins again. It
-belongs to one process. After a fork the child makes its own.
+It connects, joins, registers and subscribes everything, reads until the session is lost, and starts again. It
+belongs to one process. After a fork, the child creates its own peer.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class PresentSession:
     Locks: ``_changed`` guards what :meth:`wait` waits for. The locks of listeners, of the pool and of the
     connection may be taken while it is held, and never the other way round.
 
-    :param served: Returns what is served; called at every join.
+    :param served: Returns what is served. Called at every join.
     """
 
     def __init__(self, settings: PeerSettings, served: Served) -> None:

@@ -26,7 +26,8 @@ logger = get_logger("flask_wamp")
 
 Tell = t.Callable[..., None]
 
-#: Seconds before a refused declaration is tried again: the first pause, then doubled, and the longest.
+#: Seconds before a refused declaration is tried again: the first and the longest pause. Each pause is twice
+#: as long as the one before.
 RETRY_MIN, RETRY_MAX = 0.5, 30.0
 
 #: Seconds to wait for the answers to UNREGISTER and UNSUBSCRIBE before the process leaves.
@@ -36,7 +37,7 @@ PATIENCE = 2.0
 class Registrar:
     """Registers and subscribes what this process serves, and handles the answers.
 
-    :param served: Returns what is served; called at every join.
+    :param served: Returns what is served. Called at every join.
     :param tell: Called with the name and payload of a signal to send.
     """
 
@@ -67,7 +68,7 @@ class Registrar:
         return self._ask_for_all(connection, declarations, done)
 
     def extend(self, connection: Connection, done: t.Callable[[], None]) -> None:
-        """Do the same as :meth:`restore` for what is served in addition since the session was joined."""
+        """Request everything that was declared since the session was joined, like :meth:`restore`."""
         session = connection.session
         new = [d for d in self._served() if d.asked is None or d.asked[0] is not session]
         self._ask_for_all(connection, new, done)()
@@ -112,7 +113,7 @@ class Registrar:
             declaration.id = declaration.refused = None
 
     def release(self) -> None:
-        """Release what the declarations have of the peer that was stopped, because they stay."""
+        """Release everything in the declarations that refers to the peer that was stopped."""
         for declaration in self._served():
             declaration.release()
 
@@ -210,7 +211,7 @@ class Registrar:
     def _ask_for(
         self, session: Session, declaration: Declaration, ticket: Acknowledgement
     ) -> Acknowledgement:
-        """Ask, unless another thread has asked in this session. Return the ticket that counts.
+        """Send the request, unless another thread has sent it in this session. Return the ticket that counts.
 
         This is for :meth:`.Sender.ask` and ``put``, which call it under the connection's lock.
         """

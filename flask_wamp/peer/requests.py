@@ -23,7 +23,8 @@ def request(connection: Connection, method: Method, *args: object, deadline: flo
     Releases the slot of the handler meanwhile. If there is no answer in time, the request is given up, see
     :func:`.calls.give_up`.
 
-    :param method: For example ``Session.register``; ``args`` are all its arguments but the ticket.
+    :param method: A method of the session, such as ``Session.register``.
+    :param args: The arguments of the method, without the ticket.
     :param deadline: The ``time.monotonic()`` until which to wait.
     :raises NotJoined: There is no session.
     :raises SessionLost: The session ended before the answer.
@@ -45,7 +46,7 @@ def wait_for(
     timeout: float,
     cancel: t.Callable[[], None],
 ) -> t.Any:
-    """Wait for the answer to a request, as :func:`request` does.
+    """Wait for the answer to a request, like :func:`request`.
 
     :param what: A URI, for the error.
     :param timeout: The seconds from the request to the deadline, for the error.

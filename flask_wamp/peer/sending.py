@@ -31,15 +31,15 @@ MAX_BATCH = 64 * 1024
 """Bytes of unsent messages above which an answer is sent even if more answers are to come."""
 
 MAX_UNSENT = 4 * 1024 * 1024
-"""Bytes of unsent messages above which :meth:`Connection.ask` waits: a router that does not read must not
-fill the memory."""
+"""Bytes of unsent messages above which :meth:`Connection.ask` waits, so that a router that does not read
+cannot fill the memory."""
 
 
 class Sender:
-    """A transport and the session on it, as far as they send. :class:`.Connection` adds what receives.
+    """The sending part of a connection. :class:`.Connection` adds the receiving part.
 
-    Locks: ``_lock`` guards the session and what is unsent. No other state is touched under it. Logging,
-    callbacks and the transport's I/O come after it is released.
+    Locks: ``_lock`` guards the session and the unsent messages, and nothing else. It is released before
+    logging, callbacks and the transport's I/O.
     """
 
     def __init__(self, transport: Transport, session: Session, pool: Pool) -> None:

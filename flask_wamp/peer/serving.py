@@ -54,7 +54,7 @@ class Serving:
             try:
                 self._handlers[type(event)](connection, event)
             except BaseException:
-                # From a log handler, or a fault of this library: it must not end the session.
+                # A log handler has raised it, or it is a bug in this library. It must not end the session.
                 report(logger.exception, "cannot handle %s", type(event).__name__)
 
     def _on_answered(self, connection: Connection, event: Answered) -> None:
@@ -111,7 +111,7 @@ class Serving:
             work.cancel()
 
     def _new_queue(self, declaration: Declaration) -> SerialQueue:
-        """Give a declaration its queue: it has none, or that of a peer that was stopped."""
+        """Give a declaration its queue, if it has none or that of a peer that was stopped."""
         settings = self._settings
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue

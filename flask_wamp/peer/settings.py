@@ -33,7 +33,8 @@ class PeerSettings:
     agent: str
     compression: bool = False
     open_transport: OpenTransport | None = None
-    """Connects to a router for which a URL is not enough: it has to be started, or is in this process."""
+    """Connects to a router, if a URL is not enough. The router may have to be started, or be in this process.
+    """
     app: str | None = None
     """The application's name for ``authextra`` in HELLO. None if HELLO does not name it."""
     uri_prefix: str | None = None

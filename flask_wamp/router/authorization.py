@@ -72,7 +72,7 @@ class Permission:
     disclose: bool | None = None
 
     def covers(self, uri: str, match: object) -> bool:
-        """Whether the permission covers everything that a URI or pattern may reach.
+        """Return whether the permission covers everything that a URI or pattern may reach.
 
         A permission for one topic does not allow a subscription to it as a prefix, which would reach the
         topics below it. A permission for a prefix allows a wildcard only if its beginning is in the prefix.

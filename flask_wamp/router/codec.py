@@ -189,7 +189,7 @@ class JSONCodec(Codec):
 
 
 def _has_nul_text(value: object) -> bool:
-    """Whether there is text that would be read as bytes in JSON."""
+    """Return whether there is text that would be read as bytes in JSON."""
     if isinstance(value, str):
         return value.startswith("\0")
     if isinstance(value, dict):

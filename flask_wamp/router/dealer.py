@@ -28,7 +28,7 @@ Announce = t.Callable[..., None]
 
 
 def is_reserved(uri: str) -> bool:
-    """Whether a URI belongs to the protocol: "application URIs [...] MUST NOT use wamp as a first
+    """Return whether a URI belongs to the protocol: "application URIs [...] MUST NOT use wamp as a first
     URI component"."""
     return uri == "wamp" or uri.startswith("wamp.")
 

@@ -28,7 +28,7 @@ class Realms(t.Protocol):
     """What joining needs from the router."""
 
     def has_realm(self, name: str) -> bool:
-        """Whether a realm exists or may be created."""
+        """Return whether a realm exists or may be created."""
 
     def find_realm(self, name: str) -> RealmInterface | None:
         """Return a realm. None if it does not exist and must not be created."""

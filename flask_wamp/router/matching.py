@@ -103,7 +103,7 @@ class Index(t.Generic[T]):
 
 
 def matches(pattern: str, match: str, uri: str) -> bool:
-    """Whether a URI matches a pattern."""
+    """Return whether a URI matches a pattern."""
     if match == "exact":
         return pattern == uri
     if match == "prefix":

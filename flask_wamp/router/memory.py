@@ -65,7 +65,7 @@ class MemoryRouter:
         max_message_size: int,
         **options: object,
     ) -> Transport:
-        """Connect a client that joins as the app itself; see
+        """Connect a client that joins as the app itself. See
         :func:`flask_wamp.transports.open_transport`."""
         return MemoryTransport(self._exchange(), serializers[0], max_message_size, None)
 
@@ -149,7 +149,7 @@ class _Exchange:
 
 
 class MemoryTransport:
-    """A client's end of a connection to a :class:`MemoryRouter`; see
+    """A client's end of a connection to a :class:`MemoryRouter`. See
     :class:`flask_wamp.transports.Transport`.
 
     :param identity: The identity of the client. None means the app itself.
@@ -188,7 +188,7 @@ class MemoryTransport:
     # The client's side.
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages and return them; None at the end.
+        """Wait for messages and return them. None at the end.
 
         :raises TransportError: The deadline has passed.
         """

@@ -39,7 +39,7 @@ class Receivers:
         return cls(options) if not _LISTS.isdisjoint(options) else None
 
     def include(self, session: RouterSession) -> bool:
-        """Whether a session receives it."""
+        """Return whether a session receives it."""
         identity = session.identity
         session_id, authid, authrole = session.id, identity.authid, identity.authrole
         for allowed, value in zip(self._eligible, (session_id, authid, authrole), strict=True):
@@ -97,7 +97,7 @@ class Publication(t.NamedTuple):
         return self._replace(payload=self.payload.kept(), excluded=excluded)
 
     def is_for(self, session: RouterSession) -> bool:
-        """Whether a session would have received this kept publication if it had been subscribed."""
+        """Return whether a session would have received this kept publication if it had been subscribed."""
         if self.excluded == session.id:
             return False
         return self.receivers is None or self.receivers.include(session)

@@ -82,7 +82,7 @@ class Registration:
         }
 
     def callee_of(self, session: RouterSession) -> Callee | None:
-        """Return the entry of a session; None if the session does not serve the registration."""
+        """Return the entry of a session. None if the session does not serve the registration."""
         return next((callee for callee in self.callees if callee.session is session), None)
 
     def remove(self, callee: Callee) -> None:
@@ -93,7 +93,7 @@ class Registration:
             self.turn -= 1
 
     def choose(self, random_below: t.Callable[[int], int]) -> Callee | None:
-        """Return the callee that gets the next call; None if all have as many calls as they accept."""
+        """Return the callee that gets the next call. None if all have as many calls as they accept."""
         callees = self.callees
         if len(callees) == 1:
             callee = callees[0]

@@ -80,7 +80,7 @@ class Router:
 
     @property
     def next_deadline(self) -> float | None:
-        """The time on ``clock`` at which :meth:`tick` has to be called; None if it need not be called."""
+        """The time on ``clock`` at which :meth:`tick` has to be called. None if it need not be called."""
         return self.timers.next_deadline
 
     def tick(self) -> None:
@@ -95,7 +95,7 @@ class Router:
     # What sessions call.
 
     def has_realm(self, name: str) -> bool:
-        """Whether a realm exists or may be created."""
+        """Return whether a realm exists or may be created."""
         if name in self.realms:
             return True
         return self.settings.realms is None and len(self.realms) < self.settings.max_realms
@@ -109,7 +109,7 @@ class Router:
         self.sessions.discard(session)
 
     def count(self, what: str) -> None:
-        """Count an incident; see :attr:`counters`."""
+        """Count an incident. See :attr:`counters`."""
         self.counters[what] = self.counters.get(what, 0) + 1
 
     def timestamp(self) -> str:

@@ -180,7 +180,10 @@ CROSSBAR = "scram_server_signature"
 
 
 def _proves(signature: str, credential: Credential, signed: bytes) -> bool:
-    """Whether ClientProof was made from the password: "RecoveredStoredKey = SHA256(RecoveredClientKey)"."""
+    """Return whether ClientProof was made from the password.
+
+    "RecoveredStoredKey = SHA256(RecoveredClientKey)"
+    """
     try:
         proof = base64.b64decode(signature, validate=True)
     except ValueError:

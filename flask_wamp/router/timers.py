@@ -49,7 +49,7 @@ class Timers:
 
     @property
     def next_deadline(self) -> float | None:
-        """Return when :meth:`run_due` has to be called next; None if there is no timer."""
+        """Return when :meth:`run_due` has to be called next. None if there is no timer."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heapq.heappop(heap)

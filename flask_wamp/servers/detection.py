@@ -40,7 +40,7 @@ from .server import Server, Start, at_exit
 
 
 def recognize(app: Flask) -> Server | None:
-    """Return the server that is loading the app in this process; None if none is recognized.
+    """Return the server that is loading the app in this process. None if none is recognized.
 
     ``init_app`` calls this, with the server still on the stack.
     """
@@ -59,12 +59,15 @@ def recognize(app: Flask) -> Server | None:
 
 
 def in_task_process() -> bool:
-    """Whether this process runs background tasks for another one, and serves nothing."""
+    """Return whether this process runs background tasks for another one, and serves nothing."""
     return TASK_PROCESS in sys.modules
 
 
 def in_celery() -> bool:
-    """Whether a ``celery`` command is loading the app. Its processes call and publish, and serve nothing."""
+    """Return whether a ``celery`` command is loading the app.
+
+    Its processes call and publish, and serve nothing.
+    """
     context = click.get_current_context(silent=True)
     group = context.find_root().command.callback if context is not None else None
     return getattr(group, "__module__", "").startswith("celery.")
@@ -78,7 +81,7 @@ def stop_with_celery(stop: t.Callable[[], None]) -> None:
 
 
 def app_import_path() -> str | None:
-    """Return where the server finds the app, as ``module:create_app()``; None if that is unknown.
+    """Return where the server finds the app, as ``module:create_app()``. None if that is unknown.
 
     ``init_app`` calls this, as :func:`recognize`.
     """
@@ -185,7 +188,7 @@ def _post_worker_init(worker: t.Any, start: Start) -> None:
 
 
 def _is_replaced(worker: t.Any) -> bool:
-    """Whether there are more workers than configured.
+    """Return whether there are more workers than configured.
 
     At SIGHUP the arbiter starts new workers before it stops the old ones; at its end it starts none. Only
     Linux says how many children the arbiter has.

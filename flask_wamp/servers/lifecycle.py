@@ -152,7 +152,7 @@ def _fail(app: Flask, error: Exception, *, ends: bool) -> None:
 
 
 def start_all(*, grace: float | None = None) -> None:
-    """Start all clients of this process; see :func:`start`."""
+    """Start all clients of this process. See :func:`start`."""
     for client in list(_clients):
         start(client, grace=grace)
 
@@ -185,7 +185,7 @@ def exit_at_sigterm() -> None:
 
 
 def is_exiting() -> bool:
-    """Whether SIGTERM has begun to end this process. Then waitress still waits for its requests."""
+    """Return whether SIGTERM has begun to end this process. Then waitress still waits for its requests."""
     return _exiting
 
 

@@ -50,7 +50,7 @@ def module_of(frame: types.FrameType) -> str:
 
 
 def on_stack(module: str, function: str, variable: str) -> t.Any:
-    """Return a local variable of a function that is on the stack; None if the function is not there."""
+    """Return a local variable of a function that is on the stack. None if the function is not there."""
     for frame in stack():
         if frame.f_code.co_name == function and module_of(frame).startswith(module):
             return frame.f_locals.get(variable)

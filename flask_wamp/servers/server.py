@@ -16,7 +16,7 @@ class Start(t.Protocol):
         restarting: t.Callable[[], bool] | None = None,
         ending: t.Callable[[], bool] | None = None,
     ) -> object:
-        """Start; see :func:`.lifecycle.start`."""
+        """Start. See :func:`.lifecycle.start`."""
 
 
 class Server(t.NamedTuple):

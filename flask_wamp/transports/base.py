@@ -22,17 +22,17 @@ class Transport(t.Protocol):
 
     @property
     def stuck_since(self) -> float | None:
-        """The ``time.monotonic()`` at which the system last accepted bytes; None while nothing is sent."""
+        """The ``time.monotonic()`` at which the system last accepted bytes. None while nothing is sent."""
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for bytes and return the messages that are complete, if any; None at the end.
+        """Wait for bytes and return the messages that are complete, if any. None at the end.
 
         :raises TransportError: The connection broke.
         :raises ProtocolError: The router broke a rule of this transport.
         """
 
     def pending(self) -> bool:
-        """Whether :meth:`receive` has produced something to send, such as a pong: call :meth:`send`."""
+        """Return whether :meth:`send` has to be called, for example because a pong has to be sent."""
 
     def send(self, messages: t.Sequence[bytes]) -> None:
         """Send messages, in one system call where possible. Wait until the system has accepted them.
@@ -61,7 +61,7 @@ class OverStream:
 
     @property
     def stuck_since(self) -> float | None:
-        """The ``time.monotonic()`` at which the system last accepted bytes; None while nothing is sent."""
+        """The ``time.monotonic()`` at which the system last accepted bytes. None while nothing is sent."""
         return self._stream.stuck_since
 
     def settimeout(self, deadline: float | None) -> None:

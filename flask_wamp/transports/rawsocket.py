@@ -174,12 +174,12 @@ class RawSocketTransport(OverStream):
         raise error or TransportError("no serializer to offer: see WAMP_SERIALIZERS")
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages and return them; None at the end of the connection."""
+        """Wait for messages and return them. None at the end of the connection."""
         data = self._stream.receive()
         return self._framing.feed(data) if data else None
 
     def pending(self) -> bool:
-        """Whether there is a pong or data of TLS to send."""
+        """Return whether there is a pong or data of TLS to send."""
         stream = self._stream
         return bool(self._framing.pongs or stream.rest) or (stream.answers and stream.pending())
 

@@ -63,7 +63,7 @@ class Stream:
             return data
 
     def pending(self) -> bool:
-        """Whether there are bytes left to send."""
+        """Return whether there are bytes left to send."""
         return bool(self.rest)
 
     def send(self, data: bytes) -> None:
@@ -167,7 +167,7 @@ class TLSStream(Stream):
             self._feed(super().receive())
 
     def pending(self) -> bool:
-        """Whether there are bytes to send, such as the answer to a key update of TLS."""
+        """Return whether there are bytes to send, such as the answer to a key update of TLS."""
         return bool(self._outgoing.pending) or super().pending()
 
     def send(self, data: bytes) -> None:

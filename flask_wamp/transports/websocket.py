@@ -88,7 +88,7 @@ class WebSocketFraming:
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that the router chose; None if it chose none."""
+        """The subprotocol that the router chose. None if it chose none."""
         return self._protocol.subprotocol
 
     def feed(self, data: bytes) -> list[Buffer]:
@@ -223,7 +223,7 @@ class WebSocketTransport(OverStream):
         return transport
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages and return them; None at the end of the connection."""
+        """Wait for messages and return them. None at the end of the connection."""
         if self._received:
             early, self._received = self._received, []
             return early
@@ -234,7 +234,7 @@ class WebSocketTransport(OverStream):
         return messages if data else None
 
     def pending(self) -> bool:
-        """Whether there is a pong or data of TLS to send."""
+        """Return whether there is a pong or data of TLS to send."""
         stream = self._stream
         return bool(self._framing.control or stream.rest) or (stream.answers and stream.pending())
 

@@ -449,7 +449,7 @@ def test_methods_of_an_object_are_included(serve: Serve, router: MemoryRouter) -
 def test_including_nothing_says_what_to_do(make_app: MakeApp) -> None:
     wamp = FlaskWAMP(make_app())
     for thing in (marked.unmarked, object(), threading):
-        with pytest.raises(ValueError, match=r"decorate its functions with flask_wamp\.callee"):
+        with pytest.raises(ValueError, match=r"Decorate its functions with flask_wamp\.callee"):
             wamp.include(thing)
 
 
