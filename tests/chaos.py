@@ -1,9 +1,9 @@
-"""Soak and chaos: random calls, publications and faults; says what must not have happened.
+"""Soak and chaos tests: random calls, publications and faults. Reports violations.
 
 ``python -m tests.chaos --seconds 200`` runs on three routers, one after the other. ``--router`` chooses one:
 Crossbar.io, the built-in one (``flask wamp router``), or the embedded one, which the members start. The
 router's process is killed and frozen among the faults. ``--seed`` runs the same faults and payloads again,
-though not with the same timing; ``--gevent`` makes greenlets of all threads. Exits with 1 after a violation.
+but not with the same timing. ``--gevent`` uses greenlets instead of threads. Exits with 1 after a violation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.chaos.soak import Soak
 
 
 def main() -> int:
-    """Run on a router, or on each; print the report."""
+    """Run on one router or on each. Print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="on each router")
     parser.add_argument("--router", choices=routers.NAMES, help="the only one to run on")
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--gevent", action="store_true")
     options = parser.parse_args()
     if options.router is None:
-        # A process for each: the threads and objects that one leaves behind are counted.
+        # Each has its own process, because leaked threads and objects are counted.
         command = [sys.executable, "-m", "tests.chaos", *sys.argv[1:], "--router"]
         return max(subprocess.call([*command, name]) for name in routers.NAMES)
     print(f"{options.router}, seed {options.seed}", flush=True)

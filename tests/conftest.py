@@ -1,4 +1,4 @@
-"""What all tests share: apps, clients, and a look at what a test leaves behind."""
+"""What all tests share: apps, clients, and a check for leaks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave out of garbage collections what is there already: one after each test is cheap then."""
+    """Exclude existing objects from garbage collections, so that one after each test is cheap."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
-    """Let the interpreter end as it does otherwise."""
+    """Undo that, so that the interpreter ends as usual."""
     gc.unfreeze()
 
 
 def eventually(condition: t.Callable[[], t.Any], timeout: float = 30.0) -> t.Any:
-    """Wait for a condition that nothing announces; return what it returned."""
+    """Wait until a condition is true. Return its value."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
@@ -66,7 +66,7 @@ def no_leaks() -> t.Iterator[None]:
 
 @pytest.fixture
 def make_app() -> t.Iterator[t.Callable[..., Flask]]:
-    """Make apps with configuration given by keyword; their clients are stopped afterwards."""
+    """Create apps with a configuration from keyword arguments. Their clients are stopped after the test."""
     apps: list[Flask] = []
 
     def make(name: str = "tests", **config: t.Any) -> Flask:
@@ -88,7 +88,7 @@ def make_app() -> t.Iterator[t.Callable[..., Flask]]:
 
 @pytest.fixture
 def join(make_app: t.Callable[..., Flask]) -> t.Callable[..., tuple[Flask, FlaskWAMP]]:
-    """Make an app with the extension; ``setup(wamp)`` declares its handlers, then it joins."""
+    """Create an app with the extension that joins. ``setup(wamp)`` declares its handlers before."""
 
     def joined(
         url: str, setup: t.Callable[[FlaskWAMP], t.Any] = lambda wamp: None, **config: t.Any

@@ -1,4 +1,4 @@
-"""The page of benchmarks: parts that are measured alone leave the others as they are."""
+"""The page of benchmarks: measuring one part does not change the others."""
 
 from __future__ import annotations
 

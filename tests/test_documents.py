@@ -1,4 +1,4 @@
-"""The documents: what they link to is there, and the comparison says nothing without showing it."""
+"""The documents: their links exist, and every claim of the comparison links to code."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def imported(path: Path) -> set[str]:
 
 
 def literals(name: str) -> set[str]:
-    """What a document shows as code."""
+    """Return the code blocks of a document."""
     return {literal.astext() for literal in read(name).findall(nodes.literal)}
 
 
@@ -119,7 +119,7 @@ def test_files_named_in_the_architecture_exist() -> None:
 
 
 def test_paths_have_the_lengths_given_in_the_architecture() -> None:
-    """Up to a tenth: some steps depend on which thread comes first."""
+    """The tolerance is a tenth, because some steps depend on which thread is first."""
     text = (ROOT / "docs/architecture.rst").read_text(encoding="utf-8")
     steps = [int(number) for number in re.findall(r"^.*: (\d+) steps$", text, re.MULTILINE)]
     command = [sys.executable, "-m", "benchmarks.ways", "--json"]

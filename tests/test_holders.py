@@ -1,4 +1,4 @@
-"""What the report of ``python -m tests.chaos`` says about objects that should be gone."""
+"""The report of ``python -m tests.chaos`` about leaked objects."""
 
 from __future__ import annotations
 

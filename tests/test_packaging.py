@@ -1,4 +1,4 @@
-"""What pip sees of the package."""
+"""The metadata of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, and the quickstart app as a process of its own."""
+"""A headless Chromium, and the quickstart app in a separate process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHROMIUM_FLAGS = [
 
 
 def absent(what: str) -> t.NoReturn:
-    """Skip, or fail where a browser was promised."""
+    """Skip, or fail if a browser is required."""
     if os.environ.get("FLASK_WAMP_REQUIRE_BROWSER") == "1":
         pytest.fail(f"{what}, and FLASK_WAMP_REQUIRE_BROWSER=1 asks for it", pytrace=False)
     pytest.skip(what)
@@ -43,7 +43,7 @@ def absent(what: str) -> t.NoReturn:
 
 @contextlib.contextmanager
 def chromium(profile: Path) -> t.Iterator[t.Any]:
-    """A headless Chromium with a profile, and thus cookies, of its own."""
+    """A headless Chromium with its own profile and cookies."""
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
@@ -81,7 +81,7 @@ def second_driver(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Any]
 
 @pytest.fixture
 def window(driver: t.Any) -> t.Iterator[t.Callable[[str], Page]]:
-    """Open a page in a window of its own; the window closes with the test."""
+    """Open a page in a new window. The window is closed after the test."""
     blank = driver.current_window_handle
     opened: list[str] = []
 
@@ -122,7 +122,7 @@ class Page:
         return t.cast(float, (bar["x"] + bar["width"] - button["x"]) / button["width"])
 
     def events(self) -> int:
-        """Count the events that the page shows to have received."""
+        """Return the number of received events that the page shows."""
         return len(self.element("wire").find_elements("css selector", "[data-kind=event]"))
 
     def wait(self, condition: t.Callable[[], t.Any], message: str) -> None:
@@ -172,7 +172,7 @@ class Example:
 
     @property
     def port(self) -> int:
-        """Where it listens, or did."""
+        """The port where it listens or listened."""
         return int(self.url.rpartition(":")[2])
 
     def __enter__(self: Started) -> Started:
@@ -183,7 +183,7 @@ class Example:
         self.stop()
 
     def start(self, port: int = 0) -> None:
-        # What else is FLASK_... here is meant for this test run, not for the app.
+        # Other FLASK_ variables are for this test run, not for the app.
         env = {key: value for key, value in os.environ.items() if not key.startswith("FLASK_")}
         env |= {"FLASK_WAMP_ROUTER_URL": self.router.url, "FLASK_WAMP_REALM": self.router.realm}
         env |= self.environ
@@ -241,15 +241,15 @@ class EmbeddedRouter:
         self._info = Path(f"{socket}.json")
 
     def kill(self) -> None:
-        """Kill it; the app starts it again."""
+        """Kill it. The app restarts it."""
         pid = json.loads(self._info.read_text())["pid"]
         os.kill(pid, signal.SIGKILL)
 
     def come_back(self) -> None:
-        """The app has seen to it."""
+        """Do nothing, because the app restarts it."""
 
     def stop(self) -> None:
-        """End it, at the end of a test."""
+        """Stop it at the end of a test."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
             self.kill()
 
@@ -272,7 +272,7 @@ def embedded_router() -> t.Iterator[EmbeddedRouter]:
 
 @pytest.fixture(params=["embedded", "crossbar"])
 def example_router(request: pytest.FixtureRequest) -> t.Any:
-    """The router of an example; it looks the same on both."""
+    """The router of an example, with the same interface for both routers."""
     if request.param == "embedded":
         return request.getfixturevalue("embedded_router")
     return CrossbarRouter(request.getfixturevalue("wamp_router"))
@@ -304,18 +304,18 @@ def own_crossbar(example: str, make_wamp_router: t.Any) -> t.Any:
 
 @pytest.fixture(scope="session")
 def presence_crossbar(make_wamp_router: t.Any) -> t.Any:
-    """Crossbar.io as the presence example configures it: browsers have a role of their own."""
+    """Crossbar.io as the presence example configures it: browsers have their own role."""
     return own_crossbar("presence", make_wamp_router)
 
 
 @pytest.fixture(scope="session")
 def chat_crossbar(make_wamp_router: t.Any) -> t.Any:
-    """Crossbar.io as the chat configures it: it asks the app who may join, and who may do what."""
+    """Crossbar.io as the chat configures it, with the app as its authenticator and authorizer."""
     return own_crossbar("chat", make_wamp_router)
 
 
 def router_of(request: pytest.FixtureRequest, crossbar: str) -> t.Any:
-    """The embedded router, or the Crossbar.io of an example: what the fixture's parameter says."""
+    """The embedded router, or the Crossbar.io of an example, by the parameter of the fixture."""
     if request.param == "embedded":
         return request.getfixturevalue("embedded_router")
     return CrossbarRouter(request.getfixturevalue(crossbar))

@@ -1,4 +1,4 @@
-"""``examples/chat`` in two browsers, with a user in each: each sees only what it may."""
+"""``examples/chat`` in two browsers, with a user in each. Each user sees only what is allowed."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class User:
         self.find("#send").click()
 
     def create_room(self, name: str, *, private: bool) -> str:
-        """Create a room; return its id."""
+        """Create a room. Return its id."""
         self.find("#new-room").click()
         self.find("#room-name").send_keys(name)
         if private:
@@ -340,7 +340,7 @@ def look_at_the_phone(ann: User, bob: User) -> None:
 
 
 def is_within(user: User) -> bool:
-    """Whether nothing is wider than the screen."""
+    """Return whether nothing is wider than the screen."""
     return bool(
         user.script(
             "return document.documentElement.scrollWidth <= innerWidth && visualViewport.scale === 1"

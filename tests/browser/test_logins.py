@@ -1,4 +1,4 @@
-"""A page of somebody who logs in and out, with ``client.js``: the same on both routers."""
+"""A page of a user who logs in and out, with ``client.js``, on both routers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``examples/presence`` in two tabs: who comes and goes is seen, whoever was away meanwhile."""
+"""``examples/presence`` in two tabs: they show who joins and leaves, also after an absence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Window = t.Callable[[str], "Page"]
 
 
 def people(page: Page) -> dict[str, bool]:
-    """The session ids the page shows, and whether it says that this is you."""
+    """Return the session ids that the page shows, and whether it marks each as "you"."""
     script = """
         const cards = [...document.querySelectorAll("#people li")];
         return Object.fromEntries(cards.map((card) => [card.dataset.id, "you" in card.dataset]));
@@ -30,7 +30,7 @@ def wait_for_people(page: Page, count: int) -> None:
 
 
 def leave(page: Page) -> None:
-    """Go elsewhere: the page is gone, its window is not."""
+    """Open another page in the same window."""
     page.driver.switch_to.window(page.handle)
     page.driver.get("about:blank")
 

@@ -73,7 +73,7 @@ def test_the_page_comes_back_after_a_router_restart(
     page.wait_for_bars({**totals, "tea": 1})
 
 
-# The app's own router is back before anybody can vote.
+# The app's own router is back before a user can vote.
 @pytest.mark.parametrize("example_router", ["crossbar"], indirect=True)
 def test_a_vote_without_a_router_is_not_sent(page: Page, wamp_router: t.Any) -> None:
     wamp_router.stop()
@@ -93,7 +93,7 @@ def test_the_page_waits_until_the_app_is_back(
     page.vote("tea")
     quickstart.start(quickstart.port)
     page.wait_for("connection", "connected")
-    # The embedded router keeps a call for the app that comes back; Crossbar answers that there is none.
+    # The embedded router keeps a call until the app is back. Crossbar answers that there is no procedure.
     first = 1 if isinstance(example_router, EmbeddedRouter) else 0
     page.wait_for_bars(quickstart.votes() | {"tea": first})
     page.vote("tea")

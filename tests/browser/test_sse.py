@@ -37,7 +37,7 @@ def live(page: Page) -> Page:
 
 
 def write(page: Page, who: str, text: str) -> None:
-    """Post a note as a person does."""
+    """Post a note as a user does."""
     for name, value in (("who", who), ("text", text)):
         page.element(name).clear()
         page.element(name).send_keys(value)
@@ -88,7 +88,7 @@ def test_a_closed_window_leaves_no_stream(page: Page, wall: Example) -> None:
     page.driver.get("about:blank")
 
     def is_noticed() -> bool:
-        post(wall, "anybody?")  # who writes sees that nobody reads
+        post(wall, "anybody?")  # the sender notices that the window does not read
         return streams(wall) == {}
 
     eventually(is_noticed, 30)
@@ -110,7 +110,7 @@ def test_the_page_continues_after_a_router_restart(
     wait_for_notes(page, gap, "Ada before")
     page.element("send").click()
     wait_for_notes(page, "Ada meanwhile", gap, "Ada before")
-    assert page.text("connection") == "live"  # the browser has noticed nothing
+    assert page.text("connection") == "live"  # the browser has not noticed the loss
 
 
 def is_joined(wall: Example) -> bool:

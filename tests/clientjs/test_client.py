@@ -34,7 +34,7 @@ def node() -> tuple[str, Path]:
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
-    """The module and its types, as they are served."""
+    """Write the module and its types to files, as they are served."""
     (tmp_path / "client.d.ts").write_text(client_d_ts())
     (tmp_path / "package.json").write_text('{"type": "module"}')
     path = tmp_path / "client.js"

@@ -11,11 +11,11 @@ from tests.embedded.pair import TestRouter
 
 @pytest.fixture
 def router() -> TestRouter:
-    """A router that everybody may join."""
+    """A router that every client may join."""
     return TestRouter()
 
 
 @pytest.fixture
 def make_router() -> t.Callable[..., TestRouter]:
-    """Make routers with settings, an authenticator, an authorizer."""
+    """Create routers with settings, an authenticator and an authorizer."""
     return TestRouter

@@ -1,4 +1,4 @@
-"""A client of a router in memory, made of nothing but a transport."""
+"""A client of a router in memory that uses only a transport."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ URL = parse_router_url("memory:")
 
 
 class Peer:
-    """A client that sends and takes messages as arrays."""
+    """A client that sends and receives messages as lists."""
 
     def __init__(
         self, router: MemoryRouter, identity: Identity | None = None, serializer: str = "json"

@@ -9,7 +9,7 @@ import msgspec
 from flask_wamp.router import Router, RouterSettings, TransportFacts
 from flask_wamp.router.session import RouterSession
 
-#: What a client announces here when a test says nothing else: everything.
+#: The features that a client announces here by default: all of them.
 ROLES: dict[str, t.Any] = {
     "caller": {"features": {"call_canceling": True, "progressive_call_results": True}},
     "callee": {
@@ -41,7 +41,7 @@ Message = list[t.Any]
 
 
 class TestRouter(Router):
-    """A router at a time that the test says."""
+    """A router with a clock that the test moves."""
 
     __test__ = False
 
@@ -80,7 +80,7 @@ class TestRouter(Router):
         return line
 
     def pass_time(self, seconds: float) -> None:
-        """Let time go by, as a driver would: deadline by deadline."""
+        """Let time pass as a driver would, deadline by deadline."""
         end = self.now + seconds
         while (deadline := self.next_deadline) is not None and deadline <= end:
             self.now = max(self.now, deadline)
@@ -100,7 +100,7 @@ class Line:
         self.inbox: list[Message] = []
         self.raw: list[bytes] = []
         self.closed: bool | None = None
-        """Whether the router has closed it, and then whether at once."""
+        """Whether the router has closed it, and if so, whether at once."""
         self.last_request_id = 0
         self.session: RouterSession = router.open(facts, send=self._receive, close=self._close)
 
@@ -172,22 +172,22 @@ class Line:
         return t.cast(int, subscription_id)
 
     def refused(self, code: int, uri: str, /, **options: t.Any) -> str:
-        """REGISTER or SUBSCRIBE in vain; returns the error URI."""
+        """REGISTER or SUBSCRIBE, which must fail; returns the error URI."""
         request_id = self.request(code, options, uri)
         [answer, kind, answered, _, error, *_] = self.take_last()
         assert (answer, kind, answered) == (ERROR, code, request_id)
         return t.cast(str, error)
 
     def call(self, procedure: str, /, *payload: t.Any, **options: t.Any) -> int:
-        """CALL; the payload is a list and perhaps a dictionary."""
+        """CALL; the payload is a list and optionally a dictionary."""
         return self.request(CALL, options, procedure, *payload)
 
     def publish(self, topic: str, /, *payload: t.Any, **options: t.Any) -> int:
-        """PUBLISH; the payload is a list and perhaps a dictionary."""
+        """PUBLISH; the payload is a list and optionally a dictionary."""
         return self.request(PUBLISH, options, topic, *payload)
 
     def ask(self, procedure: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Call a procedure of the router's own and return its result."""
+        """Call a procedure of the router and return its result."""
         request_id = self.call(procedure, list(args), kwargs)
         answer = self.inbox.pop()
         assert answer[:2] == [RESULT, request_id], answer

@@ -1,4 +1,4 @@
-"""Joining: who may, and how the router asks. The other side is the library's own client."""
+"""Joining: authentication by all methods. The other side is the library's own client."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def router(make_router: t.Callable[..., TestRouter]) -> TestRouter:
 
 
 def log_in(router: TestRouter, **credentials: t.Any) -> tuple[Line, Message, Authentication]:
-    """Do what a client of the library does; return the last answer."""
+    """Join as a client of the library does. Return the last answer."""
     line = router.connect()
     authentication = Authentication(Credentials(**credentials))
     line.hello(**authentication.hello())
@@ -174,7 +174,7 @@ def test_a_principal_may_have_derived_scram_values() -> None:
     authentication.verify(welcome[2]["authextra"])
 
 
-#: What Crossbar.io has of "scram-secret", see ``tests/router/auth-config.json``.
+#: The values that Crossbar.io derives from "scram-secret", see ``tests/router/auth-config.json``.
 ARGON2ID: dict[str, t.Any] = {
     "role": "backend",
     "kdf": "argon2id-13",
@@ -295,7 +295,7 @@ def test_the_error_of_an_invalid_table_says_where(table: t.Any) -> None:
     assert str(caught.value).startswith((where, "principals"))
 
 
-# Authenticators of the app's own.
+# Authenticator functions.
 
 
 def test_a_function_decides(make_router: t.Callable[..., TestRouter]) -> None:

@@ -1,4 +1,4 @@
-"""Calls: whom they go to, what is told of the caller, how they end."""
+"""Calls: their callees, the disclosure of the caller, and their end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAIN = {"caller": {}, "callee": {}}
 
 
 def pending(router: TestRouter, callee_roles: t.Any = ROLES, **options: t.Any) -> tuple[Line, Line]:
-    """Return a caller and the callee that has its call."""
+    """Return a caller and the callee of its pending call."""
     caller, callee = router.join(), router.join(roles=callee_roles)
     callee.register(ADD)
     caller.call(ADD, **options)
@@ -38,7 +38,7 @@ def pending(router: TestRouter, callee_roles: t.Any = ROLES, **options: t.Any) -
 
 
 def nothing_is_left(*lines: Line) -> bool:
-    """Whether no call is in flight."""
+    """Return whether no call is pending."""
     return not any(line.session.calls or line.session.invocations for line in lines)
 
 
@@ -235,7 +235,7 @@ def test_a_result_that_the_caller_cannot_receive_is_an_error(router: TestRouter)
     assert nothing_is_left(caller, callee)
 
 
-# Who called.
+# The caller.
 
 
 def test_a_caller_is_disclosed_on_request(
@@ -571,7 +571,7 @@ def test_a_call_continues_when_its_procedure_is_unregistered(router: TestRouter)
     ids=["date", "number", "reference"],
 )
 def test_a_cbor_tag_drops_only_its_message(router: TestRouter, tagged: bytes) -> None:
-    """A date, a number of 65 bits, a reference: no other serializer has them."""
+    """A date, a number of 65 bits, a reference: no other serializer supports them."""
     line, callee = router.join(serializer="cbor"), router.join()
     callee.register(ADD)
     line.send_bytes(b"\x85\x18\x30\x01\xa0\x6fcom.example.add\x81" + tagged)
@@ -588,7 +588,7 @@ def test_a_cbor_tag_drops_only_its_message(router: TestRouter, tagged: bytes) ->
 
 
 def test_a_cbor_bignum_is_forwarded_as_an_integer(router: TestRouter) -> None:
-    """autobahn-js sends what a Number cannot hold."""
+    """autobahn-js sends integers that a Number cannot hold in this form."""
     caller, callee = router.join(serializer="cbor"), router.join(serializer="msgpack")
     callee.register(ADD)
     caller.send_bytes(b"\x85\x18\x30\x01\xa0\x6fcom.example.add\x81\xc2\x47\x20" + bytes(6))

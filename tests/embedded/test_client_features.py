@@ -1,4 +1,4 @@
-"""What a client can ask of a router, asked of the embedded one through the whole library."""
+"""The features that a client can use, on the embedded router and through the whole library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 
 @pytest.fixture
 def app_of(join: Join) -> t.Callable[..., Flask]:
-    """Make an app that has joined its router in memory."""
+    """Create an app that has joined its router in memory."""
 
     def app_of(setup: t.Callable[[FlaskWAMP], t.Any] = lambda wamp: None, **config: t.Any) -> Flask:
         app, wamp = join("memory:", setup, **config)
@@ -72,7 +72,7 @@ def test_a_call_is_canceled(app_of: t.Callable[..., Flask]) -> None:
             try:
                 while not invocation.canceled:
                     was_canceled.wait(0.001)
-            finally:  # a greenlet is ended where it waits
+            finally:  # a greenlet is ended while it waits
                 was_canceled.set()
 
     with app_of(setup).app_context():

@@ -1,7 +1,7 @@
 """Hostile clients: whatever one of them sends, only its own session ends.
 
-Witnesses of every serializer serve a procedure and are subscribed to everything. They must go on,
-and must never be sent what their own side would take for a violation by the router.
+Witnesses of every serializer serve a procedure and are subscribed to everything. They must continue,
+and must never get a message that their own client would treat as a violation by the router.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ OPTIONS: dict[str, t.Any] = {
     "mode": "kill",
 }
 
-#: A message of each type that is right where the request id is.
+#: A valid message of each type.
 MESSAGES: list[list[t.Any]] = [
     [HELLO, "realm1", {"roles": ROLES, "authid": "x", "authmethods": ["x"], "authextra": {}}],
     [AUTHENTICATE, "x", {}],
@@ -115,7 +115,7 @@ class Witnesses:
         self.check()
 
     def check(self) -> None:
-        """Check that they have received nothing odd and are still served."""
+        """Check that they have received no invalid message and are still served."""
         for line in self.lines:
             assert line.closed is None, "an innocent session was cut off"
             serializer = get_serializer(line.serializer)
@@ -133,7 +133,7 @@ class Witnesses:
 
 
 def wrong_in_every_field() -> t.Iterator[list[t.Any]]:
-    """Every message with every field, and every option, replaced by something odd, left out, or added."""
+    """Every message with every field and option replaced by an invalid value, removed, or added."""
     for message in MESSAGES:
         for at in range(len(message)):
             yield message[:at]
@@ -169,7 +169,7 @@ def test_messages_with_each_field_invalid(router: TestRouter, serializer: str, w
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
 def test_answers_with_each_field_invalid(router: TestRouter, serializer: str) -> None:
-    """A callee that was really asked."""
+    """A callee with a real invocation."""
     caller = router.join(serializer="json")
     witnesses = Witnesses(router)
     for message in wrong_in_every_field():
@@ -199,7 +199,7 @@ def test_payloads_nested_deeply(router: TestRouter, serializer: str, depth: int)
     router.join(serializer=serializer).send_bytes(data)
     for witness in witnesses.lines:
         assert witness.closed is None
-        # What passes undecoded is for the receiver to judge; it costs that message, not the session.
+        # The receiver checks payloads that are forwarded undecoded. They fail only their message.
         for data in witness.raw:
             get_serializer(witness.serializer).decode(data)
         witness.raw.clear()

@@ -223,7 +223,7 @@ def test_the_routers_last_messages_are_read_before_the_end() -> None:
 
 
 def test_jobs_that_arrive_while_the_router_is_busy_run_afterwards() -> None:
-    """As a signal handler that stops the app does it."""
+    """A signal handler that stops the app does so."""
     router = MemoryRouter(authorizer=lambda *asked: closing() or True)
     closed: list[None] = []
     peer, other = Peer(router), Peer(router)

@@ -1,4 +1,4 @@
-"""The meta API: what the router tells of itself, and what it does when asked."""
+"""The meta API: the router's events and procedures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CREATED = "1970-01-01T00:16:40.000Z"
 
 
 def watch(router: TestRouter) -> Line:
-    """Join as somebody who is told of everything."""
+    """Join as a session that is subscribed to all meta events."""
     line = router.join()
     line.subscribe("wamp.", match="prefix")
     assert not line.inbox, "the meta API announces its own subscriptions"
@@ -33,7 +33,7 @@ def watch(router: TestRouter) -> Line:
 
 
 def told(line: Line) -> list[tuple[str, list[t.Any]]]:
-    """Take the meta events that came: what happened, and the payload."""
+    """Take the received meta events: their names and payloads."""
     return [(message[3]["topic"][5:], message[4]) for message in line.take_all()]
 
 
@@ -135,7 +135,7 @@ def test_killing_ends_sessions(router: TestRouter, name: str, argument: str | No
     }.get(name, [victim.id for victim in victims])
     for victim in victims:
         assert victim.take_last() == [GOODBYE, {"message": "bye"}, "com.kicked"]
-    # They are out at once, whether they answer or not.
+    # They are closed at once, whether they answer or not.
     assert not {victim.id for victim in victims} & set(admin.ask("wamp.session.list"))
     assert admin.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
     victims[0].request(CALL, {}, "wamp.session.count")
@@ -392,7 +392,7 @@ def test_testaments_are_limited(make_router: t.Callable[..., TestRouter]) -> Non
     assert line.ask_in_vain(name, "com.example.gone") == "wamp.error.unavailable"
 
 
-# Calling the router.
+# Calls to the router.
 
 
 def test_a_result_that_is_too_large_is_an_error(router: TestRouter) -> None:

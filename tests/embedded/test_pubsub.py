@@ -1,4 +1,4 @@
-"""Publish and subscribe: who receives what, what is kept."""
+"""Publish and subscribe: the receivers, retained events and history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEWS = "com.example.news"
 
 
 def events(line: Line) -> list[t.Any]:
-    """Take the events that came; return their first arguments."""
+    """Take the received events. Return their first arguments."""
     messages = line.take_all()
     assert all(message[0] == EVENT for message in messages), messages
     return [message[4][0] for message in messages]
@@ -204,7 +204,7 @@ def test_who_receives_an_event(
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
 def test_ids_may_be_floats(router: TestRouter, serializer: str) -> None:
-    """wampy.js writes them so in CBOR."""
+    """wampy.js encodes ids as floats in CBOR."""
     named, other = router.join(serializer=serializer), router.join(serializer=serializer)
     for line in (named, other):
         line.subscribe(NEWS)
@@ -218,7 +218,7 @@ def test_ids_may_be_floats(router: TestRouter, serializer: str) -> None:
 
 @pytest.mark.parametrize("serializer", ["msgpack", "cbor"])
 def test_an_undefined_option_means_none(router: TestRouter, serializer: str) -> None:
-    """So does JavaScript write those that are not given."""
+    """JavaScript encodes missing options in this form."""
     import cbor2
 
     undefined = cbor2.undefined if serializer == "cbor" else msgspec.msgpack.Ext(0, b"\0")
@@ -228,7 +228,7 @@ def test_an_undefined_option_means_none(router: TestRouter, serializer: str) -> 
     assert events(line) == [1]
 
 
-# Who published.
+# The publisher.
 
 
 def test_a_publisher_is_disclosed_on_request(
@@ -527,7 +527,7 @@ def test_events_that_history_does_not_keep(recording: TestRouter) -> None:
     assert line.ask_in_vain(GET) == "wamp.error.invalid_argument"
 
 
-# Taking subscriptions away.
+# Revoking subscriptions.
 
 
 def test_removing_a_subscriber(router: TestRouter) -> None:

@@ -1,4 +1,4 @@
-"""Registrations: patterns, shared ones, taking them away, waiting for a successor."""
+"""Registrations: patterns, shared ones, revocation, waiting for a successor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADD = "com.example.add"
 
 
 def called(caller: Line, callees: list[Line], uri: str = ADD) -> int:
-    """Call, and return the place of the callee that gets the call, which answers."""
+    """Call a procedure. Return the index of the callee that gets and answers the call."""
     caller.call(uri)
     [place] = [place for place, callee in enumerate(callees) if callee.inbox]
     invocation = callees[place].take_last()
@@ -99,7 +99,7 @@ def test_no_pattern_matches_the_routers_procedures(router: TestRouter) -> None:
     assert line.ask("wamp.session.count") == 1
 
 
-# Patterns. The examples are those of the specification, but for the dots at the end of prefixes: without
+# Patterns. The examples are those of the specification except for the dots at the end of prefixes: without
 # them "a1.b2.c3" is a prefix of "a1.b2.c33.d4.e5", as the specification says elsewhere.
 
 SPECIFICATION = [
@@ -278,7 +278,7 @@ def test_concurrency_is_released_however_a_call_ends(router: TestRouter, how: st
     assert waiting.ask_in_vain(ADD) == "wamp.error.unavailable"
 
 
-# Taking registrations away.
+# Revoking registrations.
 
 
 def test_force_reregister_takes_it_from_all(router: TestRouter) -> None:

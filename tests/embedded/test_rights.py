@@ -1,4 +1,4 @@
-"""Authorization: who may do what, decided at once, later, or never."""
+"""Authorization: decisions at once, later, or never."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUESTS: list[tuple[str, int, str]] = [
 
 
 def ask(line: Line, code: int, uri: str) -> None:
-    """Send a request that is answered."""
+    """Send a request that gets an answer."""
     line.request(code, {"acknowledge": True}, uri)
 
 
@@ -125,11 +125,11 @@ def test_an_authorizer_decides_about_disclosure(
     assert ("caller" in invocation[3], "publisher" in event[3]) == (expected, expected)
 
 
-# Answers that come later.
+# Later decisions.
 
 
 class Promises:
-    """An authorizer that answers when the test says so."""
+    """An authorizer whose decisions the test gives later."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[str, Later[t.Any]]] = []
@@ -220,7 +220,7 @@ def test_a_waiting_call_with_an_invalid_payload_ends_the_session(
     assert line.take_last()[2] == "wamp.error.protocol_violation"
 
 
-# What the meta API does for its callers needs their rights.
+# Procedures of the meta API need the rights of their callers.
 
 
 def only(*allowed: str) -> t.Callable[..., bool]:
@@ -263,7 +263,7 @@ ALL = frozenset({"call", "register", "publish", "subscribe"})
         (("com.shop.news", "exact"), "com.shop.news", "exact", True),
         (("com.shop.news", "exact"), "com.shop.news", None, True),
         (("com.shop.news", "exact"), "com.shop.news.internal", "exact", False),
-        # An exact permission is none for what is below.
+        # An exact permission does not cover longer URIs.
         (("com.shop.news", "exact"), "com.shop.news", "prefix", False),
         (("com.shop.news", "exact"), "com.shop.news", "wildcard", False),
         (("com.shop.", "prefix"), "com.shop.news", "exact", True),

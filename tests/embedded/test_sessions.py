@@ -1,4 +1,4 @@
-"""What is legal when, and what happens to who breaks the protocol: only that session ends."""
+"""Legal messages by state. A violation ends only its session."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MESSAGES: dict[str, list[t.Any]] = {
     "REGISTER": [REGISTER, 1, {}, "com.example.add"],
     "UNREGISTER": [UNREGISTER, 1, 1],
     "YIELD": [YIELD, 1, {}],
-    # What only a router says.
+    # Messages that only a router sends.
     "WELCOME": [2, 1, {}],
     "CHALLENGE": [4, "ticket", {}],
     "PUBLISHED": [17, 1, 1],
@@ -55,14 +55,14 @@ MESSAGES: dict[str, list[t.Any]] = {
     "UNREGISTERED": [67, 1],
     "INVOCATION": [68, 1, 1, {}],
     "INTERRUPT": [69, 1, {}],
-    # What nobody says.
+    # Messages that no peer sends.
     "unknown": [99, 1, {}],
     "empty": [],
 }
 
 
 def is_cut_off(line: Line, reason: str = VIOLATION) -> bool:
-    """Whether a client got ABORT, and nothing after it."""
+    """Return whether a client got ABORT, and nothing after it."""
     *_, abort = line.take_all()
     assert abort[0] == ABORT and abort[2] == reason, abort
     assert isinstance(abort[1]["message"], str) and abort[1]["message"]
@@ -364,7 +364,7 @@ def test_an_internal_error_ends_only_its_session(
 
 
 def test_an_event_to_a_session_that_ends_in_between(router: TestRouter) -> None:
-    """The order in which a session leaves: no event comes after UNSUBSCRIBED or GOODBYE."""
+    """Check the order of messages at the end: no event arrives after UNSUBSCRIBED or GOODBYE."""
     line, publisher = router.join(), router.join()
     line.subscribe("com.example.news")
     line.send(GOODBYE, {}, "wamp.close.close_realm")

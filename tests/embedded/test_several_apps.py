@@ -1,4 +1,4 @@
-"""Several apps at one embedded router: whose rules count, and what happens before an app has told them."""
+"""Several apps at one embedded router: which rules apply, and requests before an app has sent its rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOP, BANK = "com.shop.flask_wamp", "com.bank.flask_wamp"
 
 
 class Scene:
-    """A router without sessions, and a clock that is set."""
+    """A router without sessions, with a clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,14 +34,14 @@ class Scene:
         self.opened.append((app, url, origins))
 
     def tell(self, app: str, *grants: rights.Right, **options: t.Any) -> None:
-        """Be a process of an app that joins."""
+        """Do what a process of an app does when it joins."""
         policy = rights.Policy(grants, ("wamp.", f"{app}."))
         self.api.configure(app, rights.as_json(policy), **options)
         while self.deferred:
             self.deferred.pop()()
 
     def ask(self, app: str, action: str, uri: str) -> list[t.Any]:
-        """Ask what a member of an app may; return the answers, which may come later."""
+        """Send a request as a member of an app. Return the list of decisions, which may be filled later."""
         identity = BrowserIdentity("ann", "member", app=app)
         answer = self.api.authorize(identity, action, uri, {})
         answers: list[t.Any] = []

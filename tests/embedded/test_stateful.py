@@ -1,7 +1,7 @@
-"""Random lives of random sessions, and what has to be true whatever they do.
+"""Random sequences of messages of random sessions, and invariants.
 
-Every call is answered exactly once. Nobody gets an event twice, or one that they are not subscribed
-to. Ids of a session are never used again. Nothing is kept of sessions that have gone.
+Every call is answered exactly once. No session gets an event twice, or one that it is not subscribed
+to. Ids of a session are never reused. No record of an ended session is kept.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ POLICIES = st.sampled_from(["single", "first", "last", "roundrobin", "random"])
 
 
 class Client:
-    """A client that checks everything that it is sent."""
+    """A client that checks every message that it receives."""
 
     def __init__(self, line: Line, roles: t.Any) -> None:
         self.line = line
         self.can_be_interrupted = roles is ROLES
         self.requests: dict[int, tuple[t.Any, ...]] = {}
-        """Requests that are not answered yet, but calls."""
+        """Unanswered requests other than calls."""
         self.calls: dict[int, dict[str, t.Any]] = {}
-        """Calls that are not answered yet, and their options."""
+        """Unanswered calls, and their options."""
         self.canceled: set[int] = set()
         self.registrations: set[int] = set()
         self.subscriptions: set[int] = set()
         self.invocations: set[int] = set()
-        """Invocations that are not answered yet."""
+        """Unanswered invocations."""
         self.last_invocation = 0
         self.events: set[tuple[int, int]] = set()
         self.own: set[int] = set()
@@ -88,7 +88,7 @@ class Client:
         self.left = False
 
     def read(self) -> None:
-        """Check all that has come."""
+        """Check all received messages."""
         for message in self.line.take_all():
             self.checks[message[0]](self, message)
 
@@ -182,7 +182,7 @@ class Lives(RuleBasedStateMachine):
         roles=st.sampled_from([ROLES, PLAIN]),
     )
     def start(self, linger: float, seed: int, serializer: str, roles: t.Any) -> Client:
-        """Begin with somebody who serves everything, so that calls are in flight."""
+        """Begin with a session that serves everything, so that there are pending calls."""
         self.router = TestRouter(linger=linger, seed=seed, max_lingering_calls=3)
         self.all: list[Client] = []
         client = self.new_client(serializer, roles)
@@ -227,7 +227,7 @@ class Lives(RuleBasedStateMachine):
             return
         options = {"match": pattern[1], "invoke": invoke, "concurrency": concurrency}
         options["force_reregister"] = force
-        if force:  # those that were not announced are taken away in silence
+        if force:  # subscriptions without revocation are removed silently
             self.forget_registration(pattern)
         client.requests[client.line.last_request_id + 1] = (REGISTER,)
         client.line.request(REGISTER, options, pattern[0])
@@ -363,7 +363,7 @@ class Lives(RuleBasedStateMachine):
         check_consistency(self.router)
         for client in self.all:
             session = client.line.session
-            if client.left:  # killed: nothing is kept, whatever it still sends
+            if client.left:  # killed: no record is kept, whatever it still sends
                 assert not session.calls and not session.invocations
                 continue
             assert set(session.calls) == set(client.calls), "a call is not answered, or twice"
@@ -388,7 +388,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def check_consistency(router: Router) -> None:
-    """Check that the router's tables say the same of everything."""
+    """Check that the router's tables agree with each other."""
     for realm in router.realms.values():
         sessions = set(realm.sessions.values())
         pending = {call for session in sessions for call in session.calls.values()}

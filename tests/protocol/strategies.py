@@ -6,7 +6,7 @@ import typing as t
 
 from hypothesis import strategies as st
 
-#: Any text but what begins with NUL, which means bytes in JSON.
+#: Any text that does not begin with NUL, which means bytes in JSON.
 texts = st.text(max_size=20).filter(lambda text: not text.startswith("\0"))
 
 scalars = st.one_of(

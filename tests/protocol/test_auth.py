@@ -29,7 +29,7 @@ CRYPTOSIGN = Credentials(private_key=SEED)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """Make the library look as if it were not installed."""
+    """Simulate that the library is not installed."""
     monkeypatch.setitem(sys.modules, library, None)
 
 
@@ -44,7 +44,7 @@ def cryptography() -> t.Any:
 
 
 class ScramRouter:
-    """The router's half of scram, written after Crossbar 26.10.1, from what it would have stored."""
+    """The router's half of scram, written after Crossbar 26.10.1, from the values that it stores."""
 
     def __init__(self, authid: str, salted_password: bytes, **challenge: t.Any) -> None:
         client_key = hmac.digest(salted_password, b"Client Key", "sha256")
@@ -460,7 +460,7 @@ def test_a_key_file_that_became_unreadable(tmp_path: t.Any, cryptography: t.Any)
         Authentication(Credentials(private_key=str(tmp_path / "gone")))
 
 
-# Routers that are wrong, broken or hostile
+# Wrong, broken or hostile routers
 
 
 @pytest.mark.parametrize(
@@ -534,7 +534,7 @@ def test_only_one_challenge_is_answered() -> None:
         ({**ARGON2, "iterations": 0}, "its iterations is not an integer from 2 to"),
         ({**ARGON2, "memory": 2**18, "iterations": 17}, "from 1 to 16"),
         ({**ARGON2, "memory": 512, "iterations": 2**30}, "from 2 to 8192"),
-        # What costs too little to guess.
+        # Parameters that make guessing too cheap.
         ({"iterations": 1}, "from 4096 to 4000000"),
         ({"iterations": 4095}, "from 4096 to 4000000"),
         ({**ARGON2, "iterations": 1}, "from 2 to 8192"),

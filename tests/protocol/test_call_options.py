@@ -1,4 +1,4 @@
-"""What ``with_options`` takes, and what of it goes on the wire."""
+"""The options of ``with_options``, and those that are sent."""
 
 from __future__ import annotations
 

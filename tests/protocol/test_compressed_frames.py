@@ -1,4 +1,4 @@
-"""Compressed WebSocket messages, and those that blow up."""
+"""Compressed WebSocket messages, and compression bombs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 2**20
 
 
 def connected() -> tuple[WebSocketFraming, WebSocketServer]:
-    """A framing that takes a MiB and has agreed on compression."""
+    """A framing with a limit of 1 MiB that has agreed on compression."""
     framing = WebSocketFraming("ws://localhost/ws", ["wamp.2.json"], MIB, compression=True)
     server = WebSocketServer()
     server.protocol = ServerProtocol(
@@ -30,7 +30,7 @@ def connected() -> tuple[WebSocketFraming, WebSocketServer]:
 
 
 def deflated(size: int) -> bytes:
-    """So many zeros, as a compressed message has them."""
+    """Return this many zeros, compressed."""
     encoder = zlib.compressobj(wbits=-15)
     data = encoder.compress(bytes(size)) + encoder.flush(zlib.Z_SYNC_FLUSH)
     return data[:-4]

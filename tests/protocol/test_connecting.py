@@ -1,4 +1,4 @@
-"""Hosts with several addresses: one that does not answer takes no time from the others."""
+"""Hosts with several addresses: one that does not answer does not delay the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 
 @pytest.fixture
 def silent() -> t.Iterator[Address]:
-    """An address that takes no connection and refuses none: the queue of its socket is full."""
+    """An address that neither accepts nor refuses connections: the queue of its socket is full."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = server.getsockname()

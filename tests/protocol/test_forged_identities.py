@@ -1,4 +1,4 @@
-"""Who sent a message, where somebody claims to forward it for somebody else."""
+"""The sender of a message that another session claims to forward."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOE: Entry = {"session": 7, "authid": "joe", "authrole": "user"}
 
 
 def details(*forward_for: t.Any) -> Entry:
-    """Return details as Crossbar makes them: the first entry is said to be the caller."""
+    """Return details in Crossbar's form, where the first entry is shown as the caller."""
     first = forward_for[0] if isinstance(forward_for[0], dict) else {}
     return {
         "caller": first.get("session", 1),

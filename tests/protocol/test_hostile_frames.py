@@ -1,4 +1,4 @@
-"""Frames of a router that means harm: bounded memory, and an error that says what it did."""
+"""Frames of a hostile router: limited memory, and an error that says what it did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads that peers make to break a decoder: an error, in little memory and time, never a crash."""
+"""Payloads that are made to break a decoder: an error with little memory and time, never a crash."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ HOSTILE: dict[str, tuple[str, bytes, bool]] = {
 }
 
 
-#: What CBOR's tags make of small things, or of large ones.
+#: Values that CBOR tags make of small or large items.
 TAGGED: dict[str, bytes] = {
     "date": b"\xc0\x742013-03-21T20:04:00Z",
     "epoch": b"\xc1\x00",
@@ -86,7 +86,7 @@ TAGGED: dict[str, bytes] = {
 
 
 def exponential(levels: int) -> bytes:
-    """Lists, each of which holds the one before it twice: 2 ** levels items for who walks them."""
+    """Nested lists, each with the previous one twice: 2 ** levels items for code that traverses them."""
     shared = b"\xd8\x1c\x80"
     for number in range(levels):
         shared = b"\xd8\x1c\x82" + shared + b"\xd8\x1d\x18" + bytes([levels - number])
@@ -125,7 +125,7 @@ def test_a_bignum_of_javascript_is_an_integer(item: bytes, value: int) -> None:
 
 
 def is_refused_alone(message: m.Message) -> bool:
-    """Whether it is the INVOCATION, with a payload that raises when it is used, and repeats nothing of it."""
+    """Return whether it is the INVOCATION, with a payload whose error does not repeat it."""
     assert isinstance(message, m.Invocation)
     assert (message.request_id, message.registration_id) == (7, 5)
     with pytest.raises(InvalidPayload, match="cannot be decoded") as info:
@@ -149,7 +149,7 @@ def test_an_invalid_payload_drops_only_its_message(
     assert len(str(info.value)) < 500, "it must not repeat the payload"
 
 
-#: What some send in place of a list of arguments and a dictionary of keyword arguments.
+#: Values that some peers send in place of the list and the dictionary of arguments.
 NO_PAYLOAD: dict[str, tuple[t.Any, t.Any]] = {
     "args are bytes": (b"sealed", {}),
     "args are text": ("sealed", {}),
@@ -167,7 +167,7 @@ NO_PAYLOAD: dict[str, tuple[t.Any, t.Any]] = {
 def no_payloads() -> t.Iterator[t.Any]:
     for name in ("json", "msgpack", "cbor"):
         for what, (args, kwargs) in NO_PAYLOAD.items():
-            if name != "json" or "keys" not in what:  # JSON has text keys only
+            if name != "json" or "keys" not in what:  # JSON has only string keys
                 yield pytest.param(name, args, kwargs, id=f"{name}-{what}")
 
 
@@ -273,7 +273,7 @@ def test_an_invalid_message_of_the_router_itself_is_a_violation(
         serializer.decode(serializer.encode(message)[:-1] + b"\xff")
 
 
-# A router passes payloads on.
+# A router forwards payloads.
 
 
 @pytest.mark.parametrize("here", ["json", "msgpack", "cbor"])
@@ -324,5 +324,5 @@ def test_the_size_of_a_deeply_nested_payload_is_computed() -> None:
         deep = [deep]
     assert payload_size(Received(deep), {}) > 0
     assert payload_size(deep, {}) > 0
-    while deep:  # the interpreter's stack would not do for all of it at once
+    while deep:  # the interpreter's stack is too small to free all of it at once
         deep = deep[0]

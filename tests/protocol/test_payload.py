@@ -1,4 +1,4 @@
-"""What may be sent, and how Python's types become it."""
+"""Values that can be sent, and the conversion of Python's types."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_dataclass_type_is_not_an_instance() -> None:
         plain(Point)
 
 
-# What is clean already is not copied: it is most of what is sent.
+# Plain values are not copied, because most payloads are plain.
 
 CLEAN: list[t.Any] = [
     "text",
@@ -163,7 +163,7 @@ def test_clean_members_of_a_payload_are_not_copied() -> None:
     assert all(new is old for new, old in zip(copied, rows, strict=True))
 
 
-# Bytes, where the serializer has none. Source: WAMP, "Binary conversion of JSON Strings".
+# Bytes in serializers without bytes. Source: WAMP, "Binary conversion of JSON Strings".
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bytes_become_text_for_json(value: t.Any, expected: t.Any) -> None:
     assert plain(value, binary=False) == expected
 
 
-# What is refused, and that the message says why.
+# Refused values, and error messages with the reason.
 
 itself: list[t.Any] = []
 itself.append(itself)

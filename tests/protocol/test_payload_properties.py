@@ -1,4 +1,4 @@
-"""Whatever is made of JSON's types and bytes arrives as it was, in every serializer."""
+"""Any value of JSON's types and bytes arrives unchanged, in every serializer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy: who may do what, by whole tables of cases."""
+"""The policy, tested with complete tables of cases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ALL = [".".join(parts) for n in range(1, 5) for parts in itertools.product("abc"
 
 
 def reached(uri: str, match: str) -> set[str]:
-    """What a pattern matches, by the specification's words and not by ours."""
+    """Return the URIs that a pattern matches, computed from the specification and not from our code."""
     if match == "exact":
         return {uri}
     if match == "prefix":

@@ -1,4 +1,4 @@
-"""Optional features are used where the router announces them, and nowhere else."""
+"""Optional features are used only if the router announces them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_cancel_is_not_sent_to_a_router_that_does_not_announce_it() -> None:
         assert len([each for each in said(session) if isinstance(each, m.Cancel)]) == count
 
 
-#: A feature, what a session does with it, and what is then said; None: an error says what is missing.
+#: A feature, the request that uses it, and the message sent without it; None: an error names the feature.
 Uses = tuple[str, str, str, tuple[t.Any, ...], t.Any]
 
 USES: dict[str, Uses] = {

@@ -1,4 +1,4 @@
-"""Text of other peers in logs and errors: one line of printable characters, cut."""
+"""Text of other peers in logs and errors: one line of printable characters, truncated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask_wamp.protocol import uris
 from flask_wamp.protocol.session_events import Left
 from tests.support.wire import joined_session
 
-#: What must not reach a terminal or a line of log as it is.
+#: Characters that must not reach a terminal or a log line unescaped.
 UNSAFE = {
     "escape": "\x1b[2J",
     "nul": "\0",
@@ -103,7 +103,7 @@ def test_an_object_without_a_repr_does_not_raise(caplog: pytest.LogCaptureFixtur
 
 def test_a_record_keeps_no_payload(caplog: pytest.LogCaptureFixture) -> None:
     class Payload(list[str]):
-        """Which can be looked for."""
+        """So logs can be searched for it."""
 
     payload = Payload(["x" * 1_000_000])
     kept = weakref.ref(payload)
@@ -130,7 +130,7 @@ def test_errors_of_peers_are_short() -> None:
     assert len(str(InvalidURI(large, "topic"))) < 1000
 
 
-# What a session keeps of the router's last words.
+# The reason of GOODBYE and ABORT.
 
 
 @pytest.mark.parametrize("kind", [m.Abort, m.Goodbye])

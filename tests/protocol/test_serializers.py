@@ -1,4 +1,4 @@
-"""Messages to bytes and back: each serializer's conventions, and what it makes of garbage."""
+"""Encoding and decoding of messages: the conventions of each serializer, and invalid input."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_text_that_begins_with_nul_elsewhere(name: str) -> None:
     assert serializer.decode(serializer.encode(message)) == message
 
 
-# Text that no encoding has.
+# Text that no encoding supports.
 
 
 @each_serializer
@@ -114,7 +114,7 @@ def test_lone_surrogates_are_refused(name: str, args: list[t.Any]) -> None:
         get_serializer(name).encode(m.Yield(1, {}, args))
 
 
-# What is no message.
+# Bytes that are not a message.
 
 NOT_MESSAGES: dict[str, t.Any] = {
     "null": None,
@@ -181,7 +181,7 @@ def test_garbage(name: str, data: bytes) -> None:
 
 
 def is_refused(name: str, data: bytes) -> bool:
-    """Whether it is no message, or begins as a RESULT whose payload is none: that costs only its call."""
+    """Return whether the bytes are not a message, or are a RESULT with an invalid payload."""
     try:
         message = get_serializer(name).decode(data)
     except ProtocolError as error:
@@ -192,7 +192,7 @@ def is_refused(name: str, data: bytes) -> bool:
     return message.request_id == 1
 
 
-#: What is no JSON, and Crossbar sends all the same where a peer has sent it.
+#: Invalid JSON that Crossbar forwards if a peer has sent it.
 PASSED_ON: dict[str, t.Any] = {
     "NaN": float("nan"),
     "-Infinity": float("-inf"),

@@ -1,4 +1,4 @@
-"""Joining and leaving, and what a router may say when."""
+"""Joining and leaving, and the legal messages of a router by state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random interleavings: whatever a router answers, in whatever order, every ticket comes back once."""
+"""Random sequences: whatever a router answers, in any order, every ticket is returned once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ any_id = st.integers(0, 60)
 
 
 class Requests(RuleBasedStateMachine):
-    """A session, asked by many, and a router that answers as it likes."""
+    """A session with many requests, and a router that answers in any way."""
 
     waiting = Bundle("waiting")
     ended = Bundle("ended")

@@ -1,4 +1,4 @@
-"""What a session asks for, and the answers: calls, publications, registrations, subscriptions."""
+"""Requests of a session, and the answers: calls, publications, registrations, subscriptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACKNOWLEDGE = {"acknowledge": True}
 
 
 class Request(t.NamedTuple):
-    """One kind of request, the message it sends, and how the router grants it."""
+    """One kind of request, its message, and the router's positive answer."""
 
     ask: t.Callable[[Session, t.Any], int]
     message: m.Message

@@ -1,4 +1,4 @@
-"""What a session does for who registered and subscribed: invocations, events, revocations."""
+"""Invocations, events and revocations of a session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def registered() -> Session:
 
 
 def invoked() -> Session:
-    """The same, with invocation 1 in hand."""
+    """The same, with a running invocation 1."""
     session = registered()
     session.receive(m.Invocation(1, 7, {}, [1], {"a": 2}))
     return session
@@ -150,7 +150,7 @@ def test_unregistering_serves_until_it_is_granted() -> None:
     session.receive(m.Unregistered(2))
     assert session.registrations == {}
     assert isinstance(session.receive(m.Invocation(2, 7, {})), Ignored)
-    assert session.yield_(1, [], {}) is True  # what was in hand is answered
+    assert session.yield_(1, [], {}) is True  # the running invocation is answered
 
 
 def test_unregistering_that_is_refused_changes_nothing() -> None:
@@ -198,7 +198,7 @@ def test_subscribing_again_while_unsubscribing() -> None:
     session.drop_target(8, "f")
     session.subscribe("com.x", {}, "g", None)
     session.receive(m.Unsubscribed(2))
-    session.receive(m.Subscribed(3, 8))  # the router knew it still, for another peer
+    session.receive(m.Subscribed(3, 8))  # the subscription still existed, for another peer
     assert session.receive(EVENT) == Delivered(("g",), EVENT)
 
 
@@ -263,7 +263,7 @@ def test_a_revocation_of_an_unknown_id_is_ignored(kind: t.Any, number: t.Any) ->
     assert session.registrations == {7: "f"}
 
 
-# What is larger than this peer takes.
+# Messages over the limit of this peer.
 
 TOO_LARGE = "wamp.error.payload_size_exceeded"
 

@@ -1,4 +1,4 @@
-"""TLS files: what is wrong with one is said, with its key of the configuration, and nothing is asked for."""
+"""TLS files: errors name the configuration key and the reason, and nothing prompts for a passphrase."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_error_names_a_file_that_is_not_pem(files: Files) -> None:
 
 
 def test_an_encrypted_key_never_prompts_for_its_passphrase(files: Files) -> None:
-    """In a process that has a terminal's input: OpenSSL would ask there, and wait."""
+    """This runs in a process with a terminal, where OpenSSL would prompt and wait."""
     lines = f"""
         from flask_wamp.transports.tls_settings import TLSSettings
         TLSSettings({str(files.ca)!r}, {str(files.cert)!r}, {str(files.encrypted)!r}).context()

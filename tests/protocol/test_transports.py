@@ -1,4 +1,4 @@
-"""Transports on a scripted stream: shaking hands, what a router may decline, and the end."""
+"""Transports on a scripted stream: handshakes, refusals, and the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = t.Callable[[bytes], t.Iterable[bytes]]
 
 
 class ScriptedStream:
-    """A stream whose other end answers what is sent; empty bytes are its end."""
+    """A stream whose other end answers what is sent. Empty bytes mean its end."""
 
     def __init__(self, answer: Answer = lambda data: ()) -> None:
         self.sent = self.rest = b""
@@ -59,7 +59,7 @@ class ScriptedStream:
 def rawsocket(
     answers: list[bytes], serializers: t.Sequence[str] = ALL, max_message_size: int = SIZE
 ) -> tuple[RawSocketTransport, list[ScriptedStream]]:
-    """Open with a router that answers each handshake with the next of these."""
+    """Open a transport to a router that answers each handshake with the next item."""
     streams = [ScriptedStream(lambda data, answer=answer: [answer]) for answer in answers]  # type: ignore[misc]
     left = iter(streams)
     transport = RawSocketTransport.open(
@@ -136,7 +136,7 @@ def test_a_silent_rawsocket_router_is_tried_once() -> None:
 def test_rawsocket_is_acknowledged_at_once(
     scheme: str, asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux forgets; see :data:`flask_wamp.transports.streams.QUICKACK`."""
+    """Linux resets the option; see :data:`flask_wamp.transports.streams.QUICKACK`."""
     log: list[t.Any] = []
 
     class Socket(socket.socket):
@@ -186,7 +186,7 @@ def test_rawsocket_sends_and_receives() -> None:
 def websocket(
     after: bytes = b"", chooses: t.Sequence[str] | None = None, handshake: Answer | None = None
 ) -> tuple[WebSocketTransport, ScriptedStream, WebSocketServer]:
-    """Open with a server that sends something in one piece with its handshake."""
+    """Open a transport to a server that sends data together with its handshake."""
     server = WebSocketServer() if chooses is None else WebSocketServer(chooses)
     stream = ScriptedStream(handshake or (lambda data: [server.answer(data) + after]))
     url = parse_router_url("ws://localhost:8080/ws")

@@ -1,4 +1,4 @@
-"""URIs: what may be sent, relative ones, names from class names; and router URLs."""
+"""URIs: valid ones, relative ones, names from class names; and router URLs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask_wamp.exceptions import InvalidURI
 from flask_wamp.protocol.uris import MATCHES, check_uri, resolve, snake_case
 from flask_wamp.transports.urls import RouterURL, parse_router_url
 
-# By match: which may be sent. Source: WAMP Basic Profile, "URIs".
+# By match: whether the URI may be sent. Source: WAMP Basic Profile, "URIs".
 
 URIS: dict[str, set[str]] = {
     "com": {"exact", "prefix", "wildcard"},

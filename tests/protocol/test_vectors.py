@@ -1,10 +1,10 @@
 """The vectors of the WAMP specification: https://github.com/wamp-proto/wamp-proto, ``testsuite``.
 
-Payloads that are encrypted for a peer ("payload transparency") are carried and passed on, but not read.
+Payloads that are encrypted for a peer ("payload transparency") are kept and forwarded, but not decoded.
 
-Not used of them: the serializers we do not have (ubjson, flatbuffers); EVENT_RECEIVED (337), which is no
-message of the specification; and samples of ``options_validation``, which want a wrong type in details
-refused: we ignore what we do not understand, as the specification asks.
+Some vectors are not used: the serializers that we do not have (ubjson, flatbuffers); EVENT_RECEIVED (337),
+which is not a message of the specification; and samples of ``options_validation``, which expect that a wrong
+type in details is refused. We ignore details that we do not understand, as the specification requires.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def encodings(sample: Sample, name: str) -> list[bytes]:
 
 
 def expected(sample: Sample) -> m.Message:
-    """The message as an object of ours."""
+    """Return the message as our object."""
     attributes = dict(sample["expected_attributes"])
     attributes.pop("payload", None)
     if "roles" in attributes:

@@ -1,4 +1,4 @@
-"""WebSocket: the handshake, frames to messages, pings, and what a broken server may send."""
+"""WebSocket: the handshake, frames, pings, and invalid data of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged: a line for each join, loss and refusal; nothing else, and nothing unasked."""
+"""Logging: one line for each join, loss and refusal, nothing else, and no setup of handlers."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def some_more(attempts: list[object], count: int = 4) -> None:
 
 
 class Log:
-    """What was said, and looked at in order."""
+    """The logged lines, which a test reads in order."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
 
     def says(self, *lines: str) -> None:
-        """Wait until exactly these lines were said since the last look: a level and a pattern."""
+        """Wait until exactly these lines were logged since the last check. Each is a level and a pattern."""
         eventually(lambda: len(self._caplog.records) >= len(lines), PATIENCE)
         said = [f"{r.levelname} {r.getMessage()}" for r in self._caplog.records]
         assert len(said) == len(lines), said
@@ -105,7 +105,7 @@ def test_a_line_for_each_join_loss_and_refusal(
 
         old = wamp.client.session_id
         session = wamp.client.peer.connection.session
-        # After a join the client asks what else is registered there.
+        # After a join the client checks for other callees.
         eventually(lambda: not session._pending, PATIENCE)
         peer.call("wamp.session.kill", old, reason="com.example.kicked", message="go away")
         eventually(lambda: wamp.client.session_id not in (None, old), PATIENCE)
@@ -113,14 +113,14 @@ def test_a_line_for_each_join_loss_and_refusal(
         lost = f"^WARNING session {old} with realm realm1 at {where} is lost, 0 requests unanswered"
         log.says(f"{lost}, joining again: .*com.example.kicked: go away$", joined)
 
-    # The line breaks; nobody listens any more.
+    # The connection breaks, and the port is closed.
     held = peer.register("com.example.other")
     line.cut()
     eventually(lambda: not wamp.client.joined, PATIENCE)
     some_more(attempts)
     log.says("^WARNING session .* is lost", "^WARNING not joined to .*refused")
 
-    # What another app has taken meanwhile is refused once, not with every retry.
+    # A procedure that another app has registered meanwhile is logged once, not with every retry.
     eventually(lambda: not has_callees(peer, "com.example.mine"), PATIENCE)
     held = peer.register("com.example.mine")
     with Forwarder(f"tcp://{router}", port) as line:
@@ -272,9 +272,9 @@ def test_a_protocol_violation_of_the_router_is_one_line(
     log.says("is lost, .*: the router broke the protocol: not a WAMP message", "^INFO joined")
 
 
-# By looking at the code.
+# By reading the code.
 
-#: What is a program of its own, and not a part of an app.
+#: Modules that are programs, and not parts of an app.
 PROGRAMS = ("cli", "embedded")
 
 SOURCES = sorted(Path(flask_wamp.__file__).parent.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""A router that comes late, dies in the middle of a call, comes back, or falls silent."""
+"""A router that starts late, ends during a call, restarts, or becomes silent."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
 MakeApp = t.Callable[..., Flask]
 
 SOON = 8.0
-"""Seconds within which a loss is noticed; without noticing it, a call waits for ten."""
+"""Seconds within which a loss is noticed. Otherwise a call would wait for ten."""
 
 
 @pytest.fixture(scope="module")
 def mortal(
     router_class: type[DevRouter], tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[DevRouter]:
-    """A router of this module's own, which does not run yet."""
+    """A router for this module, not started yet."""
     with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
         urls = [
             f"ws://127.0.0.1:{free_port()}/ws",
@@ -48,14 +48,14 @@ def mortal(
 
 @pytest.fixture
 def alive(mortal: DevRouter) -> DevRouter:
-    """The same, running."""
+    """The same router, started."""
     if not mortal.running:
         mortal.restart()
     return mortal
 
 
 def serve(wamp: FlaskWAMP, name: str) -> queue.SimpleQueue[t.Any]:
-    """Declare procedures and subscriptions with options; return where the events go."""
+    """Declare procedures and subscriptions with options. Return the queue of the events."""
     seen: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
     @wamp.callee(f"com.example.{name}.here")
@@ -143,7 +143,7 @@ def test_waiting_calls_fail_and_registrations_return_after_the_router_was_killed
 def _kill_in_the_middle_of_a_call(
     wamps: list[FlaskWAMP], router: DevRouter, procedure: t.Any
 ) -> list[BaseException]:
-    """What blocking calls raise when the router is killed, and soon."""
+    """Check the errors of blocking calls when the router is killed, and that they are raised soon."""
     lost: list[BaseException] = []
 
     def call(wamp: FlaskWAMP) -> None:
@@ -263,7 +263,7 @@ def test_a_connection_that_breaks_repeatedly(
 
 @contextlib.contextmanager
 def _stopped(router: DevRouter) -> t.Iterator[None]:
-    """Have the router hear and say nothing, while its sockets stay open."""
+    """Suspend the router, while its sockets stay open."""
     assert router.pid is not None
     os.killpg(router.pid, signal.SIGSTOP)
     try:
@@ -288,7 +288,7 @@ def test_a_silent_router_counts_as_lost(join: Join, alive: DevRouter, attribute:
 
 
 def test_an_idle_session_is_kept(join: Join, alive: DevRouter) -> None:
-    # Its heartbeat asks all the time, and is answered.
+    # Its heartbeat sends pings all the time, which are answered.
     sessions = {}
     for url in alive.urls:
         _, wamp = join(url, WAMP_HEARTBEAT=0.4)
@@ -305,7 +305,7 @@ def test_the_routers_own_pings_are_answered(join: Join, node: Node) -> None:
 
 
 def assert_none_changes(sessions: dict[FlaskWAMP, int | None], seconds: float) -> None:
-    """Watch that the sessions stay what they are."""
+    """Check that the sessions stay the same."""
     with pytest.raises(AssertionError, match="still not so"):
         eventually(
             lambda: any(wamp.client.session_id != old for wamp, old in sessions.items()), seconds

@@ -1,4 +1,4 @@
-"""The meta API of a real router, with autobahn to be looked at."""
+"""The meta API of a real router, with a session of autobahn."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NOBODY = 12345
 
 @pytest.fixture
 def meta(wamp: FlaskWAMP) -> Meta:
-    """What the router knows."""
+    """The meta API of the router."""
     return wamp.client.meta
 
 
 def uri_of(f: t.Callable[..., t.Any], *args: t.Any) -> str | None:
-    """The error something fails with."""
+    """Return the error URI of a call that fails."""
     with pytest.raises(ApplicationError) as raised:
         f(*args)
     return raised.value.uri

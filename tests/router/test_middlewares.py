@@ -19,7 +19,7 @@ pytestmark = pytest.mark.router
 
 
 class Labelled:
-    """Notes its label on the way in and on the way out."""
+    """Records its label before and after the handler."""
 
     def __init__(self, note: Notes, label: str) -> None:
         self._note = note

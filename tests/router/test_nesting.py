@@ -1,4 +1,4 @@
-"""Handlers that call, into their own process too."""
+"""Handlers that call, also their own process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEPTH = 10
 
 
 def _down(wamp: FlaskWAMP) -> None:
-    """A procedure that calls itself through the router, and says how deep it got."""
+    """A procedure that calls itself through the router, and returns the depth."""
 
     @wamp.callee
     def down(levels: int) -> int:

@@ -1,4 +1,4 @@
-"""Where there is no router, or not the right one: one clear sentence, and it goes on trying."""
+"""A missing or wrong router: one clear error, and the client keeps trying."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeApp = t.Callable[..., Flask]
 
 
 def assert_not_joined(make_app: MakeApp, url: str, why: str, **config: t.Any) -> FlaskWAMP:
-    """An app pointed there says why it is not joined, at once; and stops at once."""
+    """Check that an app with this URL reports at once why it has not joined, and stops at once."""
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **{"WAMP_CONNECT_TIMEOUT": 30.0, **config}))
     started = time.monotonic()
     for use in (wamp.client.call, wamp.client.publish, wamp.client.submit):
@@ -118,7 +118,7 @@ def test_a_port_of_another_server(make_app: MakeApp, scheme: str, answer: bytes,
 
 
 def assert_silent(make_app: MakeApp, url: str) -> None:
-    """An app pointed there waits as long as it is allowed to, then says why it is not joined."""
+    """Check that an app with this URL waits for its timeout, and then reports why it has not joined."""
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=url, WAMP_CONNECT_TIMEOUT=0.2))
     started = time.monotonic()
     with pytest.raises(NotJoined, match="did not answer in time"):
@@ -131,7 +131,7 @@ def assert_silent(make_app: MakeApp, url: str) -> None:
 
 @pytest.mark.parametrize("form", ["ws://127.0.0.1:{}/ws", "tcp://127.0.0.1:{}"])
 def test_a_server_that_sends_nothing(make_app: MakeApp, form: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system takes the connection
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts the connection
         assert_silent(make_app, form.format(silent.getsockname()[1]))
 
 
@@ -152,7 +152,7 @@ def test_stopping_does_not_wait_for_a_silent_server(
         wamp.start()
         client, _ = silent.accept()
         with client:
-            assert client.recv(1)  # it has begun to speak
+            assert client.recv(1)  # it has sent its handshake
             started = time.monotonic()
             wamp.stop()
             assert time.monotonic() - started < 10
@@ -168,7 +168,7 @@ def test_the_client_keeps_trying_and_logs_that_once(
         FlaskWAMP(make_app(WAMP_ROUTER_URL=url, **config)).start()
         for _ in range(10):
             assert server.asked.acquire(timeout=PATIENCE)
-    eventually(lambda: "Connection refused" in caplog.text)  # a new reason is said
+    eventually(lambda: "Connection refused" in caplog.text)  # a new reason is logged
     assert caplog.text.count("not a RawSocket router") == 1
 
 

@@ -1,4 +1,4 @@
-"""What keeps its order, and what runs side by side."""
+"""What keeps its order, and what runs concurrently."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_concurrency_does_not_keep_the_order(wamp: FlaskWAMP, peer: AutobahnPeer
 
     @wamp.subscriber(concurrency=3)
     def news() -> None:
-        together.wait(PATIENCE)  # three of them at once, or nobody gets out
+        together.wait(PATIENCE)  # three handlers must run at once, otherwise none ends
         done.release()
 
     for _ in range(3):

@@ -52,7 +52,7 @@ def test_only_another_app_logs_a_warning(
 ) -> None:
     join_as(make_app, "shop", url)
     second = join_as(make_app, "shop", url)
-    eventually(lambda: len(look_of(second)._seen) == 2)  # itself, and the first
+    eventually(lambda: len(look_of(second)._seen) == 2)  # its own session and the first one
     assert warnings(caplog) == []
     join_as(make_app, "orders", url)
     [warning] = eventually(lambda: warnings(caplog))

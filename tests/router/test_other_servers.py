@@ -1,4 +1,4 @@
-"""Servers other than ``flask run`` and gunicorn: who joins, when, and how it ends.
+"""Servers other than ``flask run`` and gunicorn: which processes join, when, and the end.
 
 Sessions are counted by the router, before any HTTP request.
 """
@@ -22,18 +22,18 @@ pytestmark = [pytest.mark.router, pytest.mark.slow]
 
 @pytest.fixture
 def joins(peer: AutobahnPeer) -> Topic:
-    """Who joins the realm."""
+    """The sessions that join the realm."""
     return peer.subscribe("wamp.session.on_join")
 
 
 def assert_only_these_join(
     server: Served, peer: AutobahnPeer, joins: Topic, count: int
 ) -> list[dict[str, t.Any]]:
-    """So many processes serve, and nobody else has joined."""
+    """Wait until this many processes serve, and check that no other has joined."""
     workers = server.workers(peer, count)
     sessions = {joins.next().value["session"] for _ in workers}
     assert sessions == {who["session"] for who in workers}
-    peer.call("wamp.session.count")  # what the router had to say before is here now
+    peer.call("wamp.session.count")  # earlier messages of the router have arrived by now
     assert joins.is_quiet()
     return workers
 
@@ -41,7 +41,7 @@ def assert_only_these_join(
 def assert_drains(
     server: Served, peer: AutobahnPeer, signum: int = signal.SIGTERM, pid: int | None = None
 ) -> None:
-    """It answers a call in flight when it is told to end, and leaves nothing registered."""
+    """Check that a server that gets a signal answers a running call, and unregisters everything."""
     napping = peer.subscribe("com.shop.napping")
     nap = peer.submit("com.shop.nap", 0.5)
     napping.next()
@@ -206,7 +206,7 @@ def test_a_server_that_nobody_can_tell_joins_at_the_first_request(
 def test_a_signal_does_not_end_the_handler_that_runs_when_it_comes(
     serve: Serve, peer: AutobahnPeer, kind: str, signum: signal.Signals
 ) -> None:
-    """Python runs signal handlers in whatever greenlet runs: here, in that of the handler."""
+    """Python runs signal handlers in the running greenlet, which is here that of the WAMP handler."""
     if kind == "pywsgi":
         pytest.importorskip("gevent")
     with serve("embedded", kind, "{port}") as server:
@@ -223,7 +223,7 @@ def test_a_signal_does_not_end_the_handler_that_runs_when_it_comes(
 def test_a_fork_leaves_the_session_to_its_parent(
     serve: Serve, peer: AutobahnPeer, joins: Topic, how: str
 ) -> None:
-    """The child has none of the parent's socket, and a session of its own once it starts."""
+    """The child does not have the parent's socket, and gets its own session when it starts."""
     with serve("forking", how) as server:
         (who,) = assert_only_these_join(server, peer, joins, 1)
         child = peer.call("com.shop.fork", "look").value
