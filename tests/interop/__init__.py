@@ -1,4 +1,4 @@
 import pytest
 
-# What an assertion says there is compared with what a cell is known to fail with.
+# The text of a failed assertion is compared with the known failure of a cell.
 pytest.register_assert_rewrite("tests.interop.features")

@@ -1,4 +1,4 @@
-"""The peers, and what their cells came to."""
+"""The peers, and the outcomes of their cells."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> None:
-    """The apps go on from one test to the next; ``stage`` stops them."""
+    """Let the apps continue from one test to the next. ``stage`` stops them."""
 
 
 @pytest.fixture(scope="session")
 def others() -> None:
-    """Skip where the other clients are not there, or fail where they were promised."""
+    """Skip if the other clients are not installed, or fail if they are required."""
     try:
         install.node()
         install.xconn()
@@ -46,7 +46,7 @@ def stage(
     make_wamp_router: MakeRouter,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[Stage]:
-    """Routers, apps and peers. The apps are started here: one that a test starts may not outlive it."""
+    """Routers, apps and peers. The apps are started here, so that they outlive single tests."""
     routers = Routers(make_wamp_router, tmp_path_factory.mktemp("router"))
     with contextlib.closing(routers), contextlib.closing(Stage(routers)) as stage:
         for item in request.session.items:
@@ -59,7 +59,7 @@ def stage(
 
 @pytest.fixture(scope="session")
 def results(request: pytest.FixtureRequest) -> t.Iterator[Results]:
-    """What the cells came to, so far; written at the end where that is asked for."""
+    """The outcomes of the cells so far. They are written at the end on request."""
     results: Results = {}
     yield results
     if request.config.getoption("--write-interop", default=False):

@@ -1,7 +1,7 @@
 """Install the other WAMP clients in the user's cache folder: ``python -m tests.interop.install``.
 
-The clients in Node by npm, xconn in an environment of its own: it would bring a dozen packages into that
-of the tests, which does not need them. Done once, and again where what is asked for has changed.
+npm installs the clients for Node. xconn gets a separate environment, because it needs a dozen packages that
+the tests do not. This is done once, and again when the requirements change.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 OLDEST_NODE = 18
 OLDEST_PYTHON = (3, 11)
-"""What wampy.js and xconn ask for."""
+"""The requirements of wampy.js and xconn."""
 
-#: Written last, with what was installed.
+#: Written last, with the installed requirements.
 _MARKER = "complete"
 
 
 class Absent(Exception):
-    """A client is not there; says why."""
+    """A client is not installed. The message says why."""
 
 
 def node() -> tuple[str, Path]:
     """Node, and the folder of its packages.
 
-    :raises Absent: One of them is not there.
+    :raises Absent: One of them is not installed.
     """
     home = HOME / "node"
     if not _is_complete(home, PACKAGES):
@@ -45,7 +45,7 @@ def node() -> tuple[str, Path]:
 
 
 def xconn() -> Path:
-    """The Python that has xconn.
+    """The Python with xconn.
 
     :raises Absent: There is none.
     """
@@ -101,7 +101,7 @@ def _install_node(home: Path) -> None:
         raise Absent("there is no npm on PATH")
     home.mkdir(parents=True)
     shutil.copy(PACKAGES, home)
-    # No scripts: what they build makes things faster, and needs a compiler.
+    # No install scripts: they build optional extensions, which need a compiler.
     options = [
         "--ignore-scripts",
         "--no-package-lock",
@@ -122,7 +122,7 @@ def _install_xconn(home: Path) -> None:
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:
-    # What Python says of itself is meant for this one, not for another.
+    # These variables are for this Python, not for another one.
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     if done.returncode:
@@ -131,7 +131,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 
 def install() -> None:
-    """Install what is not there; two processes that ask at the same time do it once."""
+    """Install missing clients. Two processes that do so at the same time install them once."""
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

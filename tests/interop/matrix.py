@@ -1,6 +1,6 @@
-"""Who the other side is, how it is reached, and what is known not to work with it.
+"""The other clients, their connections, and the features that are known not to work with them.
 
-What is here is true: a cell that is named in :data:`KNOWN` has to fail, and in the way that is said there.
+The tests verify it: a cell in :data:`KNOWN` must fail, and in the way that is described there.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .names import (
 
 JSON, MSGPACK, CBOR = "ws+json", "ws+msgpack", "ws+cbor"
 MIXED = "ws+json/rawsocket+msgpack"
-"""The peer on the one, the app on the other: as browsers and servers are."""
+"""The transports of the peer and of the app, as with browsers and servers."""
 
-#: What each speaks of what the router and we speak.
+#: The serializers of each client that the router and we support.
 TRANSPORTS: dict[str, tuple[str, ...]] = {
     AUTOBAHN: (JSON, MSGPACK, CBOR, "rawsocket+msgpack"),
     AUTOBAHN_JS: (JSON, MSGPACK, CBOR, "rawsocket+json", MIXED),
@@ -33,17 +33,17 @@ TRANSPORTS: dict[str, tuple[str, ...]] = {
     XCONN_ROUTER: (JSON, MSGPACK, CBOR),
 }
 
-#: The routers between each and us.
+#: The routers for each client.
 ROUTERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((AUTOBAHN, AUTOBAHN_JS, WAMPY_JS, XCONN), (BUILT_IN, CROSSBAR)),
     XCONN_ROUTER: (XCONN_ROUTER,),
 }
 
 SILENCE = r"in time|still not so after|did not answer within"
-"""How a wait ends for what never comes."""
+"""The error of a wait that times out."""
 
 UNANNOUNCED = r"which this router does not announce"
-"""How our side refuses what the router does not announce."""
+"""The error of our side for a feature that the router does not announce."""
 
 
 class Cell(t.NamedTuple):
@@ -57,25 +57,25 @@ class Cell(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """Why some cells of one peer fail."""
+    """The reason why some cells of one peer fail."""
 
     peer: str
     features: tuple[str, ...]
     reason: str
-    """For the table's reader."""
+    """The reason, for readers of the table."""
     symptom: str
-    """What the failure says, as a regular expression."""
+    """A regular expression for the text of the failure."""
     transports: tuple[str, ...] = ()
-    """Where; everywhere if empty."""
+    """The transports, or all if empty."""
     routers: tuple[str, ...] = ()
-    """On which; on all if empty."""
+    """The routers, or all if empty."""
     lacks: bool = True
-    """Whether it was never meant to work; else it is a fault."""
+    """Whether the feature is not supported on purpose. Otherwise it is a bug."""
     breaks: bool = False
-    """Whether the peer's session is not to be used afterwards."""
+    """Whether the peer's session cannot be used afterwards."""
 
 
-#: Where the reasons are to be seen.
+#: The sources of the reasons.
 SOURCES = {
     AUTOBAHN_JS: "https://github.com/crossbario/autobahn-js",
     WAMPY_JS: "https://github.com/KSDaemon/wampy.js",
@@ -84,7 +84,7 @@ SOURCES = {
 }
 
 NO_INTEGER = r"cannot carry the payload"
-"""How the built-in router refuses a number that a rounded integer has become."""
+"""The error of the built-in router for a number that was an integer before rounding."""
 
 NUMBER = "JavaScript numbers are exact only up to ``2**53``."
 TEXT = "It does not convert bytes in JSON. They are strings that begin with NUL."
@@ -231,7 +231,7 @@ KNOWN: tuple[Known, ...] = (
         r"AssertionError",
     ),
     Known(XCONN, ("joins_scram",), "It does not support SCRAM.", r"has no scram"),
-    # xconn's router, between two sides that can do all of it
+    # xconn's router, between two sides that support everything
     Known(
         XCONN_ROUTER,
         ("calls_cancel", "calls_timeout", "called_interrupt"),
@@ -298,22 +298,22 @@ KNOWN: tuple[Known, ...] = (
 
 
 Results = dict[Cell, "Known | None"]
-"""What cells came to: None where they work."""
+"""The outcomes of cells. None for those that work."""
 
 
 def is_tried(cell: Cell) -> bool:
-    """Whether a cell is run. Features that take a second are tried over one transport only."""
+    """Return whether a cell is run. Features that take a second are tried over one transport only."""
     feature = FEATURES[cell.feature]
     if feature.authenticates and cell.peer == XCONN_ROUTER:
         return False
     if cell.transport == TRANSPORTS[cell.peer][0]:
         return True
-    # What the router lacks does not depend on the serializer, and takes a while.
+    # Missing features of the router do not depend on the serializer, and take a while.
     return not feature.once and not (cell.peer == XCONN_ROUTER and known(cell))
 
 
 def cells() -> list[Cell]:
-    """All that are run, peer by peer: each joins once."""
+    """All cells that are run, grouped by peer, so that each joins once."""
     every = (
         Cell(feature, peer, router, transport)
         for peer, transports in TRANSPORTS.items()
@@ -323,7 +323,7 @@ def cells() -> list[Cell]:
 
 
 def known(cell: Cell) -> Known | None:
-    """Why a cell fails; None where it works."""
+    """Return why a cell fails, or None if it works."""
     found = [
         entry
         for entry in KNOWN

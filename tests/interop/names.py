@@ -1,4 +1,4 @@
-"""The names of the other sides, and of the routers."""
+"""The names of the other clients, and of the routers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ AUTOBAHN_JS = "autobahn-js"
 WAMPY_JS = "wampy.js"
 XCONN = "xconn"
 XCONN_ROUTER = "xconn router"
-"""A side of its own, and the router of that side."""
+"""A client, and the router of the same project."""
 
 BUILT_IN = "built-in router"
 CROSSBAR = "Crossbar.io"

@@ -1,4 +1,4 @@
-"""The routers, each as a real process that is started when a cell asks for it."""
+"""The routers, each as a real process that is started when a cell needs it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Routers:
         self._urls: dict[str, URLs] = {}
 
     def url(self, router: str, transport: str) -> str:
-        """Where a router takes clients."""
+        """The URLs of a router."""
         if router not in self._urls:
             start = {
                 BUILT_IN: self._start_built_in,
@@ -49,7 +49,7 @@ class Routers:
         return self._urls[router][transport]
 
     def close(self) -> None:
-        """Stop those that no fixture stops."""
+        """Stop the routers that no fixture stops."""
         self._stack.close()
 
     def _start_built_in(self) -> URLs:
@@ -68,7 +68,7 @@ class Routers:
         config = json.loads(AUTH_CONFIG.read_text().replace('"PORT"', str(rawsocket)))
         (worker,) = config["workers"]
         (universal,) = worker["transports"]
-        # On a port that speaks both, Crossbar leaves Nagle's algorithm on: 40 ms for most cells.
+        # On a port for both transports, Crossbar does not disable Nagle's algorithm: 40 ms for most cells.
         endpoint = {**universal["endpoint"], "port": ws}
         web = {"type": "web", "endpoint": endpoint, "paths": universal.pop("websocket")}
         worker["transports"].append(web)
@@ -93,7 +93,7 @@ def _free_urls() -> URLs:
 
 
 def _principals() -> dict[str, t.Any]:
-    """The users that Crossbar has, as the built-in router's file names them."""
+    """The users of Crossbar, in the form of the built-in router's file."""
     (worker,) = json.loads(AUTH_CONFIG.read_text())["workers"]
     (transport,) = worker["transports"]
     return principals_of(transport["rawsocket"]["auth"])

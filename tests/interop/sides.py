@@ -1,4 +1,4 @@
-"""The two sides of a cell: our app, and a peer in a process of its own."""
+"""The two sides of a cell: our app, and a peer in a separate process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SAFE = 2**53 - 1
 
 
 class DriverPeer(peers.AutobahnPeer):
-    """A session of another client, by the driver that speaks autobahn_peer's lines."""
+    """A session of another client, with a driver that uses the protocol of autobahn_peer."""
 
     def __init__(self, command: t.Sequence[str], environ: dict[str, str] | None = None) -> None:
         self._open(command, {**os.environ, **(environ or {})})
 
     def command(self, do: str, kind: t.Any = peers.Reply, **arguments: t.Any) -> t.Any:
-        """Send a command; integers that JavaScript cannot hold go as text."""
+        """Send a command. Integers that JavaScript cannot represent are sent as text."""
         return super().command(do, kind, **_tagged(arguments))
 
 
@@ -45,7 +45,7 @@ def _tagged(value: t.Any) -> t.Any:
 
 
 class Ours:
-    """The app's side: registers, subscribes, calls and publishes; takes all of it back."""
+    """The app's side: registers, subscribes, calls and publishes, and undoes all of it."""
 
     def __init__(self, url: str, realm: str, serializer: str) -> None:
         self._endpoint = (url, realm, serializer)
@@ -88,7 +88,7 @@ class Ours:
 
     @contextlib.contextmanager
     def another(self) -> t.Iterator[Ours]:
-        """One more app, that may be stopped."""
+        """Another app, which may be stopped."""
         another = Ours(*self._endpoint)
         try:
             yield another
@@ -97,11 +97,11 @@ class Ours:
 
     def reset(self) -> None:
         while self._undo:
-            with contextlib.suppress(Exception):  # where the session was lost, it is gone as well
+            with contextlib.suppress(Exception):  # after a lost session, it is already gone
                 self._undo.pop()()
 
     def drop(self) -> None:
-        """Lose the connection, as if the cable were cut; it joins again."""
+        """Lose the connection as if the cable were cut, and join again."""
         peer = self.client.peer
         assert peer is not None
         assert peer.connection is not None
@@ -113,7 +113,7 @@ class Ours:
 
 
 class Events:
-    """What a subscriber of ours was told."""
+    """The events of one of our subscribers."""
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[tuple[peers.Received, int]] = queue.SimpleQueue()
@@ -135,7 +135,7 @@ class Events:
 
 
 class Held:
-    """An invocation of ours that does not end before it is interrupted."""
+    """One of our invocations, which does not end before it is interrupted."""
 
     def __init__(self) -> None:
         self.started = threading.Event()
@@ -151,7 +151,7 @@ class Held:
 
 
 class Stage:
-    """The routers, our apps and the peers, each started when a cell asks for it."""
+    """The routers, our apps and the peers, each started when a cell needs it."""
 
     def __init__(self, routers: Routers) -> None:
         self._routers = routers
@@ -161,7 +161,7 @@ class Stage:
         self._cells = itertools.count(1)
 
     def prefix(self) -> str:
-        """A URI below which nothing is yet."""
+        """Return an unused URI prefix."""
         return f"com.interop.c{next(self._cells)}"
 
     def ours(self, router: str, transport: str) -> Ours:
@@ -176,7 +176,7 @@ class Stage:
         return ours
 
     def peer(self, name: str, router: str, transport: str) -> peers.AutobahnPeer:
-        """The peer of the last cell, if it lives; a new one else."""
+        """Return the peer of the last cell if it is still running, or a new one."""
         if self._peer is not None:
             key, peer = self._peer
             if key == (name, router, transport) and peer.is_alive:
@@ -200,7 +200,7 @@ class Stage:
         url, serializer = self._endpoint(router, transport)
         arguments = [url, "realm1", serializer]
         if name in (AUTOBAHN, XCONN_ROUTER):
-            # Crossbar's Python has all that autobahn needs for cryptosign and SCRAM.
+            # Crossbar's Python has everything that autobahn needs for cryptosign and SCRAM.
             return DriverPeer([str(crossbar_python()), "-I", str(peers.SCRIPT), *arguments])
         if name == XCONN:
             return DriverPeer([str(install.xconn()), str(DRIVERS / "xconn_peer.py"), *arguments])

@@ -1,4 +1,4 @@
-"""``docs/interop.rst``, made of what the cells came to."""
+"""``docs/interop.rst``, generated from the outcomes of the cells."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ The built-in router and Crossbar.io differ in one option that no cell shows. The
 """
 
 VERSIONS = "Run with "
-"""The beginning of the sentence that no test compares."""
+"""The beginning of the sentence that tests do not compare."""
 
 NOTES = """\
 Notes
@@ -68,7 +68,7 @@ Notes
 
 
 def render(results: Results, versions: dict[str, str]) -> str:
-    """The page."""
+    """Return the page."""
     notes: dict[Known, int] = {}
     sections = [
         _section(section, list(features), results, notes)
@@ -87,7 +87,7 @@ def render(results: Results, versions: dict[str, str]) -> str:
 
 
 def without_versions(page: str) -> list[str]:
-    """The lines that do not depend on what is installed."""
+    """Return the lines that do not depend on installed versions."""
     return [line for line in page.splitlines() if not line.startswith(VERSIONS)]
 
 
@@ -99,7 +99,7 @@ def _peers() -> list[list[str]]:
 
 
 def _routers(results: Results) -> list[list[str]]:
-    """How many combinations work, by router and client."""
+    """Return the number of working combinations, by router and client."""
     return [
         [
             router,
@@ -126,7 +126,7 @@ def _section(title: str, features: list[Feature], results: Results, notes: dict[
 
 
 def _cell(name: str, peer: str, results: Results, notes: dict[Known, int]) -> str:
-    """What works, on all routers of the peer or on each."""
+    """Return what works, on all routers of the peer or on each."""
     texts = {router: _text(name, peer, router, results, notes) for router in ROUTERS[peer]}
     first, *rest = texts.values()
     if all(text == first for text in rest):
@@ -159,7 +159,7 @@ def _note(known: Known, number: int) -> str:
 
 
 def _table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
-    """A simple table; the first column is the row's name."""
+    """Return a simple table, whose first column is the row's name."""
     widths = [max(2, *map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     # In a simple table an empty first cell would join the row to the one above.

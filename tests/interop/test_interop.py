@@ -17,14 +17,14 @@ from .sides import Stage
 pytestmark = [pytest.mark.interop, pytest.mark.router]
 
 BRIEFLY = 0.4
-"""Seconds to wait for what is known never to come."""
+"""Seconds to wait for an answer that is known not to arrive."""
 
 
 def attempt(stage: Stage, cell: Cell, seconds: float, breaks: bool) -> str | None:
-    """Run a cell; return what it failed with, None where it works."""
+    """Run a cell. Return its error, or None if it works."""
     ours = stage.ours(cell.router, cell.transport)
     peer = stage.peer(cell.peer, cell.router, cell.transport)
-    # "CALL.Options.timeout|integer in milliseconds"; Crossbar counts seconds.
+    # "CALL.Options.timeout|integer in milliseconds"; Crossbar uses seconds.
     second = 1 if cell.router == CROSSBAR else 1000
     try:
         with peers.impatient(seconds):
@@ -40,7 +40,7 @@ def attempt(stage: Stage, cell: Cell, seconds: float, breaks: bool) -> str | Non
 
 
 def is_reset(peer: peers.AutobahnPeer) -> bool:
-    """Whether the peer goes on, with nothing declared."""
+    """Return whether the peer still works, with nothing declared."""
     try:
         peer.reset()
     except (OSError, RuntimeError, AssertionError):

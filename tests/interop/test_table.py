@@ -1,4 +1,4 @@
-"""``docs/interop.rst`` says what :mod:`.matrix` declares, which ``test_interop`` verifies."""
+"""``docs/interop.rst`` matches :mod:`.matrix`, which ``test_interop`` verifies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_most_features_work_on_the_built_in_router() -> None:
 
 
 def shown(peer: str, text: str) -> tuple[int, int]:
-    """How many combinations a cell shows to work, and how many to have been tried."""
+    """Return the numbers of working and of tried combinations in a cell."""
     texts = re.split("|".join(rf"(?:; )?{re.escape(router)}: " for router in ROUTERS[peer]), text)
     if len(texts) == 1:
         texts *= len(ROUTERS[peer])

@@ -1,4 +1,4 @@
-"""autobahn-python as the other side of a test, in a process of its own: it knows nothing of ours.
+"""autobahn-python as the other side of a test, in a separate process that does not use our code.
 
 Reads commands from stdin and writes what happens to stdout, both one JSON object a line. Ends when
 stdin does. ``peers.AutobahnPeer`` drives it.
@@ -16,7 +16,7 @@ import sys
 import typing as t
 import urllib.parse
 
-#: Bytes of one line: a 16 MB payload in Base64, with room to spare.
+#: The maximum size of a line: a 16 MB payload in Base64, and more.
 LONGEST_LINE = 32 * 1024 * 1024
 
 
@@ -49,11 +49,11 @@ def say(**line: t.Any) -> None:
 
 
 class Declarations:
-    """The commands that take back what was declared, whichever library it was declared with."""
+    """The commands that undo declarations, for any library."""
 
     def __init__(self) -> None:
         self._held: dict[int, list[asyncio.Event]] = {}
-        """What the calls wait for that a ``hold`` procedure holds."""
+        """The futures of calls that a ``hold`` procedure holds."""
         self._withdrawals: dict[int, t.Callable[[], t.Awaitable[object]]] = {}
         """How to unregister or unsubscribe."""
 
@@ -71,11 +71,11 @@ class Declarations:
         for declared in list(self._held):
             await self.release(id, declared)
         withdrawals = [self.withdraw(id, declared) for declared in list(self._withdrawals)]
-        await asyncio.gather(*withdrawals, return_exceptions=True)  # some are gone already
+        await asyncio.gather(*withdrawals, return_exceptions=True)  # some no longer exist
 
 
 class Commands(Declarations):
-    """What a line of stdin may ask for: one method each, the line's members are its arguments."""
+    """The commands of a line of stdin: one method each, whose arguments are the members of the line."""
 
     def __init__(self, session: t.Any, join: t.Callable[[t.Any], t.Awaitable[t.Any]]) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Commands(Declarations):
         def on_progress(*args: t.Any, **kwargs: t.Any) -> None:
             say(note=id, kind="progress", args=args, kwargs=kwargs)
 
-        # autobahn 26.10 drops its session at a progressive result when it was asked for details.
+        # autobahn 26.10 ends its session at a progressive result if details were requested.
         wanted: t.Any = {"on_progress": on_progress} if progress else {"details": True}
         wanted = CallOptions(**wanted, **options)
         future = self._session.call(uri, *args, options=wanted, **kwargs)
@@ -169,7 +169,7 @@ class Commands(Declarations):
         return int(registration.id)
 
     async def visit(self, id: int, auth: t.Any, uri: str) -> t.Any:
-        """Join as somebody else, call, and leave."""
+        """Join with another identity, call, and leave."""
         session = await self._join(auth)
         result = await session.call(uri)
         await _leave(session)
@@ -226,7 +226,7 @@ _FACTS += ("publisher", "publisher_authid", "publisher_authrole", "retained")
 
 
 def _facts(details: t.Any) -> dict[str, t.Any]:
-    """What autobahn's details of a call or an event say."""
+    """The contents of autobahn's details of a call or an event."""
     return {name: getattr(details, name) for name in _FACTS if hasattr(details, name)}
 
 
@@ -289,7 +289,7 @@ def _session_class(joined: asyncio.Future[t.Any], auth: t.Any) -> t.Any:
             joined.set_result((self, details))
 
         def onUserError(self, fail: t.Any, message: str) -> None:
-            pass  # autobahn would print it; the caller is told anyway
+            pass  # autobahn would print it, and the caller gets it anyway
 
         def onDisconnect(self) -> None:
             if self.left is not None:
@@ -305,7 +305,7 @@ def _session_class(joined: asyncio.Future[t.Any], auth: t.Any) -> t.Any:
 async def _connect(
     url: str, realm: str, serializer: str, ca: str | None, auth: t.Any = None
 ) -> t.Any:
-    """Join; return the session, and what WELCOME said."""
+    """Join. Return the session, and the details of WELCOME."""
     from autobahn.asyncio.rawsocket import WampRawSocketClientFactory
     from autobahn.asyncio.websocket import WampWebSocketClientFactory
     from autobahn.wamp.types import ComponentConfig
@@ -337,7 +337,7 @@ async def _connect(
 
 async def main(url: str, realm: str, serializer: str, ca: str | None) -> None:
     loop = asyncio.get_running_loop()
-    # autobahn answers a call that it cancels when it ends, on a connection that is no more.
+    # At its end, autobahn cancels calls and answers them on a connection that no longer exists.
     loop.set_exception_handler(lambda loop, context: None)
     stdin = asyncio.StreamReader(limit=LONGEST_LINE)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)

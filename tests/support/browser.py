@@ -1,4 +1,4 @@
-"""A browser as the app sees it: a WebSocket with cookies and an origin, and WAMP as JSON on it."""
+"""A browser as the app sees it: a WebSocket with cookies and an origin, with WAMP in JSON."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Refused(Exception):
 class Browser:
     """One session; ``with Browser("ws://127.0.0.1:5000/wamp") as browser:``.
 
-    :param ticket: What ``POST .../session`` has answered, to join with.
+    :param ticket: The response of ``POST .../session``, to join with.
     :param hello: More details of HELLO.
-    :param extensions: What to offer of WebSocket's extensions.
+    :param extensions: The WebSocket extensions to offer.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Browser:
         return t.cast("list[t.Any]", json.loads(self.socket.recv(timeout=timeout)))
 
     def ask(self, code: int, *rest: t.Any) -> list[t.Any]:
-        """Send a request and wait for its answer; events are put aside."""
+        """Send a request and wait for its answer. Events are kept."""
         self.send([code, self.next_id(), *rest])
         while True:
             message = self.receive()
@@ -130,7 +130,7 @@ class Browser:
         return t.cast("list[t.Any]", message[4] if len(message) > 4 else [])
 
     def ends(self) -> str:
-        """Wait for GOODBYE; return its reason."""
+        """Wait for GOODBYE. Return its reason."""
         while (message := self.receive())[0] != 6:
             assert message[0] == 36, message
         return str(message[2])

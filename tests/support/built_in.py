@@ -1,4 +1,4 @@
-"""The built-in router in a process of its own, in place of a Crossbar node."""
+"""The built-in router in a separate process, as a replacement of a Crossbar node."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class BuiltInRouter(DevRouter):
-    """``flask wamp router``, with what a :class:`DevRouter` has.
+    """``flask wamp router``, with the interface of a :class:`DevRouter`.
 
-    The command has one realm, and no configuration that says as much as Crossbar's. Where a test needs more
-    than URLs, ``configured_router.py`` runs the same router as the configuration of a Crossbar node says.
+    The command has one realm, and fewer options than Crossbar's configuration. If a test needs more than
+    URLs, ``configured_router.py`` runs the same router with the configuration of a Crossbar node.
 
     :param arguments: More arguments of the command.
     """

@@ -1,4 +1,4 @@
-"""An authority that signs certificates, good ones and bad ones."""
+"""An authority that signs valid and invalid certificates."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Authority:
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), False
             )
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
-            .add_extension(_usage(ca), True)  # Python 3.13 and newer ask for it
+            .add_extension(_usage(ca), True)  # Python 3.13 and newer require it
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False

@@ -1,4 +1,4 @@
-"""The built-in router as a Crossbar node's configuration says: ``configured_router.py CONFIG``.
+"""The built-in router with the configuration of a Crossbar node: ``configured_router.py CONFIG``.
 
 It reads as much of the configuration as the tests use. Clients of all transports may use every method of
 authentication that one of them has.
@@ -29,7 +29,7 @@ Config = t.Mapping[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Member(Identity):
-    """Who has joined which realm: roles of the same name differ between realms."""
+    """The realms of identities, because roles of the same name differ between realms."""
 
     realm: str = ""
 
@@ -44,7 +44,7 @@ class Authenticator:
         self._principals = Principals(table)
 
     def __call__(self, request: JoinRequest) -> Verdict | Challenge:
-        """Ask the table, and note the realm."""
+        """Authenticate by the table, and record the realm."""
         answer = self._principals(request)
         if not isinstance(answer, Challenge):
             return _in_realm(answer, request.realm)
@@ -90,7 +90,7 @@ def _member(identity: Identity, realm: str) -> Member:
 
 
 class Authorizer:
-    """Crossbar's static permissions: the one with the longest URI decides."""
+    """Crossbar's static permissions, where the one with the longest URI decides."""
 
     def __init__(self, realms: t.Sequence[Config]) -> None:
         self._permissions = {

@@ -41,7 +41,7 @@ SERVERS = {
 
 @contextlib.contextmanager
 def serve(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
-    """One of :data:`SERVERS`, with an embedded router, which goes on for some seconds after the block.
+    """Run one of :data:`SERVERS` with an embedded router, which continues for some seconds after the block.
 
     :param socket: The router's socket.
     """
@@ -65,7 +65,7 @@ def serve(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
 class Deployed:
     """A server that :func:`serve` has started.
 
-    :param url: Where browsers join.
+    :param url: The URL that browsers join.
     """
 
     def __init__(self, name: str, served: Served, url: str) -> None:
@@ -74,7 +74,7 @@ class Deployed:
         self._earlier_log = ""
         self.url = url
         self.workers = 2 if "gunicorn" in name else 1
-        """How many there are at a time."""
+        """The number of workers at a time."""
 
     def wait_until_ready(self) -> None:
         """Wait until the first worker has joined."""
@@ -85,11 +85,11 @@ class Deployed:
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """The output of the server."""
         return self._earlier_log + self._served.log
 
     def deploy(self, crowd: BrowserCrowd) -> None:
-        """Replace all workers once; wait until the old ones have ended and new ones answer the browsers."""
+        """Replace all workers once. Wait until the old ones have ended and new ones answer the browsers."""
         eventually(lambda: self._all_running(crowd), STARTS_WITHIN)
         known = crowd.pids()
         if "started" in self._name:

@@ -1,6 +1,6 @@
-"""Messages with something odd in each place that another peer can fill, in every serializer.
+"""Messages with unusual values in each field that another peer controls, in every serializer.
 
-They are put together from encoded parts, since no encoder writes what some of them hold.
+They are built from encoded parts, because no encoder produces some of the values.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import msgspec
 Parts = dict[str, bytes]
 
 DEEP = (90, 900, 20_000)
-"""Levels of nesting: what is sent, what is read, and what nobody reads."""
+"""Levels of nesting: of sent payloads, of decodable payloads, and of undecodable ones."""
 
 LARGE = 100_000
-"""Bytes of what is large: more than any buffer, and not so much that a test takes long."""
+"""The size of large values: more than any buffer, but not so much that tests are slow."""
 
 
 def encode(name: str, value: t.Any) -> bytes:
-    """Encode a value that has nothing odd."""
+    """Encode an ordinary value."""
     if name == "json":
         return json.dumps(value).encode()
     return bytes(msgspec.msgpack.encode(value) if name == "msgpack" else cbor2.dumps(value))
 
 
 def array(name: str, items: t.Sequence[bytes]) -> bytes:
-    """Put encoded items together as a list of fewer than 16."""
+    """Join encoded items to a list of fewer than 16."""
     if name == "json":
         return b"[" + b",".join(items) + b"]"
     assert len(items) < 16
@@ -38,7 +38,7 @@ def array(name: str, items: t.Sequence[bytes]) -> bytes:
 
 
 def mapping(name: str, items: t.Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Put encoded keys and values together as a dictionary of fewer than 16; keys may repeat."""
+    """Join encoded keys and values to a dictionary of fewer than 16. Keys may repeat."""
     if name == "json":
         return b"{" + b",".join(key + b":" + value for key, value in items) + b"}"
     assert len(items) < 16
@@ -48,7 +48,7 @@ def mapping(name: str, items: t.Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def odd_values(name: str, deepest: int = DEEP[-1]) -> Parts:
-    """Return encoded values, by what is odd with them.
+    """Return encoded unusual values, by name.
 
     :param deepest: Levels of nesting that are not exceeded.
     """
@@ -142,7 +142,7 @@ _OWN: dict[str, t.Callable[[bytes], Parts]] = {
     "cbor": _odd_cbor,
 }
 
-#: What details may hold that comes from another peer, or that is looked at.
+#: Details that come from another peer, or that are read.
 DETAILS = {
     "invocation": (
         "procedure",
@@ -158,18 +158,18 @@ DETAILS = {
     "interrupt": ("mode", "reason"),
 }
 
-#: What every kind of message may hold: identities passed on by links, opaque payloads, and names of ours.
+#: Details of every kind of message: forwarded identities, opaque payloads, and our own names.
 SHARED = ("forward_for", "enc_algo", "ppt_scheme", "x_custom", "")
 
 
 class Message(t.NamedTuple):
-    """A message of a router with one odd thing that another peer has brought."""
+    """A message of a router with one unusual value of another peer."""
 
     what: str
     data: bytes
 
 
-#: What an error URI may hold that some router passes on.
+#: Error URIs that some router forwards.
 ODD_URIS = ("", "x", "com..x", "com.\x1b[2J\r\n", "com.\u202e", "\0", "u" * 65536)
 
 
@@ -180,7 +180,7 @@ def messages(
     uri: str | None = None,
     details: t.Mapping[str, t.Any] = types.MappingProxyType({}),
 ) -> t.Iterator[Message]:
-    """Make a message for each odd value in each place that a peer can fill.
+    """Create a message for each unusual value in each field that a peer controls.
 
     :param head: Called for the numbers that each begins with.
     :param uri: What stands between details and payload, in ERROR.

@@ -1,4 +1,4 @@
-"""A peer that sends what no library would, over RawSocket, and comes back when the router throws it out."""
+"""A peer that sends invalid messages over RawSocket, and joins again when the router ends its session."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class HostilePeer:
     def __init__(self, address: Address, name: str, realm: str = "realm1") -> None:
         self.name = name
         self.kicked = 0
-        """How often the router has ended its session."""
+        """The number of its sessions that the router has ended."""
         self._address = address
         self._realm = realm
         self._ids = itertools.count(1)
         self._socket: socket.socket | None = None
 
     def requests(self, procedure: str, topic: str) -> t.Iterator[bytes]:
-        """Make a CALL and a PUBLISH for each odd value, in place of a payload and inside of one."""
+        """Create a CALL and a PUBLISH for each unusual value, as a payload and inside of one."""
         name = self.name
         empty, nothing = encode(name, {}), encode(name, [])
-        # Deeper ones end the process of Crossbar 26.10, where it has to encode them in CBOR.
+        # Deeper ones crash Crossbar 26.10 if it has to encode them in CBOR.
         for value in odd_values(name, deepest=DEEP[1]).values():
             payloads = (
                 [value],
@@ -53,7 +53,7 @@ class HostilePeer:
         return array(self.name, [*head, *payload])
 
     def send(self, data: bytes) -> None:
-        """Send a message, in a new session where the router has ended the last one."""
+        """Send a message, in a new session if the router has ended the last one."""
         for _ in range(2):
             sock = self._socket or self._join()
             try:
@@ -65,7 +65,7 @@ class HostilePeer:
                 self.kicked += 1
 
     def _drain(self, sock: socket.socket) -> None:
-        """Read what has come, or the router would stop to read."""
+        """Read received bytes, because otherwise the router would stop reading."""
         sock.setblocking(False)
         try:
             with contextlib.suppress(BlockingIOError):

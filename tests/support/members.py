@@ -1,4 +1,4 @@
-"""Processes of one app: each a ``support/apps/member.py``, and what they all say in one list."""
+"""Processes of one app, each a ``support/apps/member.py``, and one list of all their reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parent / "apps" / "member.py"
 ROOT = Path(__file__).parents[2]
 
 PATIENCE = 20.0
-"""Seconds to wait for what is going to happen: far more than it takes."""
+"""Seconds to wait for expected events: far more than needed."""
 
 Line = dict[str, t.Any]
 
@@ -35,19 +35,19 @@ class Member:
         self._reader.start()
 
     def kill(self) -> None:
-        """Kill it: it leaves without a word."""
+        """Kill it, without GOODBYE."""
         self.process.kill()
 
     def terminate(self) -> None:
-        """Ask it to end in order."""
+        """Let it end with GOODBYE."""
         self.process.send_signal(signal.SIGTERM)
 
     def join(self) -> int:
-        """Wait until it has ended and everything it said is noted; return its status."""
+        """Wait until it has ended and all its reports are recorded. Return its status."""
         try:
             status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGUSR1)  # it says where it hangs
+            self.process.send_signal(signal.SIGUSR1)  # it prints the stacks of its threads
             status = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None
@@ -61,16 +61,16 @@ class Member:
 
 
 class Members:
-    """The processes of an app, and all they said, in order of arrival.
+    """The processes of an app, and all their reports, in order of arrival.
 
-    :param arguments: What ``member.py`` takes.
+    :param arguments: The arguments of ``member.py``.
     """
 
     _numbers = itertools.count()
 
     def __init__(self, url: str, *arguments: str) -> None:
         self.prefix = f"com.members{next(self._numbers)}"
-        """No two tests are the same app."""
+        """Each test uses a different app."""
         self.lines: list[Line] = []
         self.all: dict[int, Member] = {}
         self._arguments = [url, "--prefix", self.prefix, *arguments]
@@ -87,7 +87,7 @@ class Members:
         return members
 
     def said(self, what: str, pid: int | None = None) -> list[Line]:
-        """All lines of a kind, of one or of all."""
+        """Return all reports of a kind, of one process or of all."""
         return [
             line for line in list(self.lines) if line["what"] == what and pid in (None, line["pid"])
         ]
@@ -98,7 +98,7 @@ class Members:
         return int(pid)
 
     def wait(self, condition: t.Callable[[], t.Any], timeout: float = PATIENCE) -> t.Any:
-        """Wait until what was said fulfils a condition; return what it returned."""
+        """Wait until the reports fulfil a condition. Return its value."""
         with self._changed:
             value = self._changed.wait_for(condition, timeout)
         assert value, f"not within {timeout} s; the last of {len(self.lines)}: {self.lines[-9:]}"
@@ -111,7 +111,7 @@ class Members:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End all that are left."""
+        """Stop all remaining processes."""
         for member in self.all.values():
             if member.process.poll() is None:
                 member.terminate()

@@ -1,8 +1,8 @@
-"""The router of ``memory:``, which tests look into, and which they can have misbehave.
+"""The router of ``memory:``, which tests can inspect and make misbehave.
 
-Sessions, routing, the meta API and the transport are the library's own. It stands in for
-``flask_wamp.transports.open_transport``, so everything above the sockets is as with any router. What a
-client sends is handled in the thread that sends it; what the router sends waits for the client's reader.
+Sessions, routing, the meta API and the transport are the library's own. It replaces
+``flask_wamp.transports.open_transport``, so everything above the sockets works as with any router. Messages
+of a client are handled in the thread that sends them. Messages of the router wait for the client's reader.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.memory_transport import MemoryTransport
 __all__ = ["TIMEOUT", "Answer", "Held", "MemoryRouter"]
 
 INSTEAD = "tests.instead."
-"""What a call is redirected to begins with this: procedures of the tests' own peer."""
+"""The prefix of redirected calls, to procedures of the tests' own peer."""
 
 JOE = Identity("joe", "user")
 
@@ -33,7 +33,7 @@ JOE = Identity("joe", "user")
 class MemoryRouter:
     """A router with a peer of the tests' own: :meth:`call`, :meth:`publish`, :meth:`register`.
 
-    :param serializer: What every line speaks; by default the client's first choice.
+    :param serializer: The serializer of every connection. The default is the client's first choice.
     """
 
     def __init__(self, serializer: str | None = None) -> None:
@@ -42,30 +42,30 @@ class MemoryRouter:
         self.down = False
         """Whether connections are refused."""
         self.silent = False
-        """Whether nothing is answered at all, not even HELLO (see :meth:`welcome`) or a ping."""
+        """Whether no message is answered, not even HELLO (see :meth:`welcome`) or a ping."""
         self.abort: m.Abort | None = None
-        """What HELLO is answered with in place of WELCOME."""
+        """The answer to HELLO in place of WELCOME."""
         self.options: m.Details = {}
         """Added to the options of :meth:`invoke` and :meth:`publish`."""
         self.disclose: bool | None = None
-        """Whether callers and publishers are named. None: as always."""
+        """Whether callers and publishers are disclosed. None for the default."""
         self.script: t.Callable[[MemoryTransport, t.Any], bool] = lambda transport, message: False
-        """Called with what a client sends. True: it is handled with that, the router has nothing of it."""
+        """Called with each message of a client. If it returns True, the router does not get the message."""
         self.refused: set[str] = set()
-        """URIs that nobody may use."""
+        """URIs that are refused to all sessions."""
         self.attempts = 0
         self.messages: list[t.Any] = []
-        """What all clients sent, in order."""
+        """The messages of all clients, in order."""
         self.transports: list[MemoryTransport] = []
-        """The lines that are up, the last one opened last."""
-        # A silent router lets clients wait, however long a test takes.
+        """The open connections, the newest last."""
+        # Clients may wait for a silent router, however long a test takes.
         settings = RouterSettings(hello_timeout=1000, trusted_links=frozenset({"user"}))
         self.core = real.MemoryRouter(settings, self._authorize)._exchange()
         self.together = self.core.lock
-        """What the router sends while this is held arrives at once."""
+        """Messages that the router sends inside this context arrive together."""
         self._changed = threading.Condition(self.core.lock)
         self.realm = "realm1"
-        """Where :meth:`call`, :meth:`publish` and so on happen."""
+        """The realm of :meth:`call`, :meth:`publish` and so on."""
         self._peers = {self.realm: MemoryPeer(self.core, self.realm, JOE)}
         self._held: dict[str, queue.Queue[Held]] = {}
         self._redirected: set[str] = set()
@@ -73,7 +73,7 @@ class MemoryRouter:
     def open(
         self, url: t.Any, *, serializers: t.Sequence[str], **options: t.Any
     ) -> MemoryTransport:
-        """Stand in for ``open_transport``."""
+        """Replace ``open_transport``."""
         with self._changed:
             self.attempts += 1
             self._changed.notify_all()
@@ -81,7 +81,7 @@ class MemoryRouter:
                 raise TransportError(f"cannot connect to {url.url}: Connection refused")
             return MemoryTransport(self, self.serializer or serializers[0])
 
-    # A peer of its own.
+    # The router's own peer.
 
     @property
     def _peer(self) -> MemoryPeer:
@@ -96,7 +96,7 @@ class MemoryRouter:
         return self._peer.session_id
 
     def call(self, uri: str, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Call a client's procedure; return its single result, or raise what it raised."""
+        """Call a client's procedure. Return its single result, or raise its error."""
         answer = self.invoke(uri, *args, **kwargs).result(TIMEOUT)
         if isinstance(answer, m.Error):
             raise ApplicationError(answer.error, *answer.args, **answer.kwargs)
@@ -110,11 +110,11 @@ class MemoryRouter:
         return self._peer.call(uri, options, list(args), kwargs)
 
     def publish(self, topic: str, /, *args: t.Any, **kwargs: t.Any) -> int:
-        """Publish an event to all who have subscribed; return the publication id."""
+        """Publish an event to all subscribers. Return the publication id."""
         return self._peer.publish(topic, self.options, list(args), kwargs)
 
     def announce(self, topic: str, /, *args: t.Any) -> None:
-        """Publish a meta event that nothing is behind."""
+        """Publish a made-up meta event."""
         self.core.run(lambda: self._realm.broker.announce(topic, *args))
 
     def retain(self, topic: str, /, *args: t.Any) -> int:
@@ -122,15 +122,15 @@ class MemoryRouter:
         return self._peer.publish(topic, {"retain": True, **self.options}, list(args), {})
 
     def register(self, uri: str, procedure: t.Callable[..., t.Any]) -> None:
-        """Offer a procedure; it must not wait, and may raise ``ApplicationError``.
+        """Register a procedure. It must not wait, and may raise ``ApplicationError``.
 
-        All calls come here, whether clients have registered the URI or the router has such a procedure.
+        It gets all calls of the URI, even if clients have registered it or the router has such a procedure.
         """
         self._redirected.add(uri)
         self._peer.serve(INSTEAD + uri, returning(self._peer, procedure))
 
     def hold(self, uri: str) -> queue.Queue[Held]:
-        """Offer a procedure, as :meth:`register` does; the test answers its calls."""
+        """Register a procedure, as :meth:`register` does. The test answers its calls."""
         if uri not in self._held:
             self._held[uri] = queue.Queue()
             self._redirected.add(uri)
@@ -155,51 +155,51 @@ class MemoryRouter:
                 transport.cut()
 
     def give_up(self) -> None:
-        """Cut all lines, and refuse new ones."""
+        """Cut all connections, and refuse new ones."""
         self.down = True
         self.drop()
 
     def welcome(self) -> None:
-        """Answer the HELLO of who connected last, after having been silent."""
+        """Answer the HELLO of the newest connection, after having been silent."""
         self.silent = False
         self.transports[-1].hear(self.sent(m.Hello)[-1])
 
     def send(self, message: m.Message) -> None:
-        """Send any message to who connected last."""
+        """Send any message on the newest connection."""
         self.transports[-1].put(message)
 
     def send_bytes(self, data: bytes) -> None:
-        """Send what is no message to who connected last."""
+        """Send bytes that are not a message on the newest connection."""
         self.transports[-1].put_bytes(data)
 
-    # What happened.
+    # The record of events.
 
     def sent(self, kind: type[m.Message]) -> list[t.Any]:
         """The messages of a kind that clients sent."""
         return [message for message in list(self.messages) if type(message) is kind]
 
     def wait_for(self, kind: type[m.Message], count: int = 1) -> t.Any:
-        """Wait until clients have sent so many messages of a kind; return the last of them."""
+        """Wait until clients have sent this many messages of a kind. Return the last one."""
         with self._changed:
             enough = self._changed.wait_for(lambda: len(self.sent(kind)) >= count, TIMEOUT)
         assert enough, f"{len(self.sent(kind))} {kind.__name__} came, not {count}"
         return self.sent(kind)[count - 1]
 
     def wait_for_attempts(self, count: int) -> None:
-        """Wait until clients have tried so often to connect."""
+        """Wait until clients have tried this often to connect."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.attempts >= count, TIMEOUT)
 
     @property
     def procedures(self) -> set[str]:
-        """What clients have registered."""
+        """The procedures that clients have registered."""
         with self.core.lock:
             uris = {each.uri for each in self._realm.dealer.by_id.values()}
         return {uri for uri in uris if not uri.startswith(INSTEAD)}
 
     @property
     def topics(self) -> set[str]:
-        """What clients have subscribed to."""
+        """The topics that clients have subscribed to."""
         with self.core.lock:
             return {each.uri for each in self._realm.broker.by_id.values()}
 
@@ -215,14 +215,14 @@ class MemoryRouter:
     def _realm(self) -> Realm:
         return self.core.core.realms[self._peer.realm]
 
-    # The other end of the lines. The core's lock is held.
+    # The other end of the connections. The core's lock is held.
 
     def begun(self, transport: MemoryTransport) -> None:
-        """Note a connection."""
+        """Record a connection."""
         self.transports.append(transport)
 
     def take(self, transport: MemoryTransport, message: m.Message) -> m.Message | None:
-        """Note a message, and return what the router's core is to handle: the message, another, or none."""
+        """Record a message. Return the message for the router's core: this one, another one, or None."""
         self.messages.append(message)
         self._changed.notify_all()
         if self.silent:
@@ -237,6 +237,6 @@ class MemoryRouter:
         return message
 
     def ended(self, transport: MemoryTransport) -> None:
-        """Note the end of a connection."""
+        """Record the end of a connection."""
         self.transports.remove(transport)
         self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A peer of the tests' own, which takes messages in the thread that sends them."""
+"""A peer of the tests, which handles messages in the thread that sends them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flask_wamp.router.memory import _Exchange
 from tests.support.wire import router_serializer
 
 TIMEOUT = 10.0
-"""Seconds after which a wait in a test has failed."""
+"""Seconds after which a wait in a test fails."""
 
-#: All that a router can do for a peer.
+#: All features of a peer.
 ROLES = {
     "caller": {"features": {"call_canceling": True, "progressive_call_results": True}},
     "callee": {"features": {"call_canceling": True, "progressive_call_results": True}},
@@ -25,12 +25,12 @@ ROLES = {
 
 
 class Answer(concurrent.futures.Future[t.Any]):
-    """What a client's procedure answers: its result is RESULT or ERROR."""
+    """The answer of a client's procedure. Its result is RESULT or ERROR."""
 
     def __init__(self, cancel: t.Callable[[str], object]) -> None:
         super().__init__()
         self.progress: list[m.Result] = []
-        """Progressive results, as they come."""
+        """Progressive results, as they arrive."""
         self.interrupt = cancel
         """Send CANCEL with this mode."""
 
@@ -52,7 +52,7 @@ class Held(t.NamedTuple):
 
 
 class MemoryPeer:
-    """A session with a router in memory; the router hands over messages without a thread."""
+    """A session with a router in memory, which delivers messages without a thread."""
 
     def __init__(self, exchange: _Exchange, realm: str, identity: Identity) -> None:
         self.realm = realm
@@ -70,7 +70,7 @@ class MemoryPeer:
         self.session_id = self._session.id
 
     def send(self, message: m.Message) -> None:
-        """Send a message; the router has handled it when this returns, unless it is handling another."""
+        """Send a message. The router has handled it when this returns, unless it is handling another one."""
         data = self._serializer.encode(message)
         self._exchange.run(lambda: self._session.receive(data))
 
@@ -90,7 +90,7 @@ class MemoryPeer:
         return published.publication_id
 
     def serve(self, uri: str, handle: t.Callable[[m.Invocation], None]) -> None:
-        """Have invocations handled in the thread that calls; register the procedure if it is not yet."""
+        """Handle invocations in the thread that calls. Register the procedure if necessary."""
         if uri not in self._registrations:
             registered: m.Registered = self._ask(lambda id: m.Register(id, {}, uri))
             self._registrations[uri] = registered.registration_id
@@ -112,7 +112,7 @@ class MemoryPeer:
         message = t.cast(t.Any, self._serializer.decode(data))
         if isinstance(message, m.Invocation):
             handle = self._procedures[message.registration_id]
-            self._exchange.run(lambda: handle(message))  # after what the router is doing now
+            self._exchange.run(lambda: handle(message))  # after the router's current message
         elif isinstance(message, m.Result) and message.details.get("progress"):
             self._answers[message.request_id].progress.append(message)
         elif getattr(message, "request_id", None) in self._answers:
@@ -124,7 +124,7 @@ class MemoryPeer:
 def returning(
     peer: MemoryPeer, function: t.Callable[..., t.Any]
 ) -> t.Callable[[m.Invocation], None]:
-    """Make a procedure of a function, which must not wait, and may raise ``ApplicationError``."""
+    """Create a procedure from a function, which must not wait, and may raise ``ApplicationError``."""
 
     def handle(invocation: m.Invocation) -> None:
         held = Held(peer, invocation)
@@ -139,5 +139,5 @@ def returning(
 
 
 def holding(peer: MemoryPeer, calls: queue.Queue[Held]) -> t.Callable[[m.Invocation], None]:
-    """Make a procedure whose calls wait in a queue."""
+    """Create a procedure whose calls wait in a queue."""
     return lambda invocation: calls.put(Held(peer, invocation))

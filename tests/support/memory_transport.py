@@ -1,4 +1,4 @@
-"""The line between a client and a :class:`~tests.support.memory.MemoryRouter`."""
+"""The connection between a client and a :class:`~tests.support.memory.MemoryRouter`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.support.wire import router_serializer
 
 
 class Exchange(t.Protocol):
-    """The other end of the line."""
+    """The other end of the connection."""
 
     core: memory._Exchange
     max_message_size: int
     silent: bool
 
     def take(self, transport: MemoryTransport, message: m.Message) -> m.Message | None:
-        """Note a message, and return what the router's core is to handle: the message, another, or none."""
+        """Record a message. Return the message for the router's core: this one, another one, or None."""
 
     def begun(self, transport: MemoryTransport) -> None:
-        """Note a connection."""
+        """Record a connection."""
 
     def ended(self, transport: MemoryTransport) -> None:
-        """Note the end of a connection."""
+        """Record the end of a connection."""
 
 
 class MemoryTransport(memory.MemoryTransport):
-    """The transport of ``memory:``, at which a test can look, and into which it can put messages."""
+    """The transport of ``memory:``, which a test can inspect, and into which it can put messages."""
 
     def __init__(self, router: Exchange, serializer: str) -> None:
         super().__init__(router.core, serializer, 2**24, None)
@@ -44,8 +44,8 @@ class MemoryTransport(memory.MemoryTransport):
     # The client calls these.
 
     def send(self, messages: t.Sequence[bytes]) -> None:
-        """Have the router handle messages, in this thread."""
-        with self._exchange.lock:  # who waits for a message sees it handled
+        """Let the router handle messages in this thread."""
+        with self._exchange.lock:  # a thread that waits for a message sees it handled
             for data in messages:
                 if self._has_ended:
                     raise TransportError("the connection broke: Broken pipe")
@@ -57,21 +57,21 @@ class MemoryTransport(memory.MemoryTransport):
                     self.hear(taken, data if taken is message else None)
 
     def hear(self, message: m.Message, data: bytes | None = None) -> None:
-        """Have the router's core handle a message."""
+        """Let the router's core handle a message."""
         super().send([self.router_serializer.encode(message) if data is None else data])
 
     def _is_of_put(self, message: m.Message) -> bool:
-        """Whether it answers an invocation that a test has put in."""
+        """Return whether a message answers an invocation of the test."""
         sent = self._session.last_invocation_id
         return isinstance(message, m.Yield | m.Error) and message.request_id > sent
 
     def _skip(self, message: m.Message) -> None:
-        """Have the core miss no request id."""
+        """Make sure that the core sees every request id."""
         if isinstance(message, REQUESTS):
             self._session.last_request_id = message.request_id
 
     def ping(self) -> None:
-        """Have the router answer, unless it is silent."""
+        """Let the router answer, unless it is silent."""
         self.pings += 1
         if not self._router.silent:
             super().ping()
@@ -79,7 +79,7 @@ class MemoryTransport(memory.MemoryTransport):
     # The router calls these.
 
     def put(self, message: t.Any) -> None:
-        """Send a message of which the core knows nothing, unless the line is cut."""
+        """Send a message that the core does not know, unless the connection is cut."""
         serializer = self.router_serializer
         if isinstance(message, m.PayloadMessage):
             args, kwargs = serializer.plain(message.args), serializer.plain(message.kwargs)
@@ -87,12 +87,12 @@ class MemoryTransport(memory.MemoryTransport):
         self.put_bytes(serializer.encode(message))
 
     def put_bytes(self, data: bytes) -> None:
-        """Send what is no message."""
+        """Send bytes that are not a message."""
         with self._exchange.lock:
             self._take(data)
 
     def cut(self) -> None:
-        """Lose the connection. What the router has sent is still received."""
+        """Lose the connection. Messages that the router has sent are still received."""
         self._exchange.run(self._lose_later)
 
     def _lose_later(self) -> None:
@@ -105,5 +105,5 @@ class MemoryTransport(memory.MemoryTransport):
         self._router.ended(self)
 
 
-#: What takes a request id.
+#: Messages with a request id.
 REQUESTS = (m.Call, m.Publish, m.Register, m.Unregister, m.Subscribe, m.Unsubscribe)

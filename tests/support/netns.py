@@ -1,7 +1,7 @@
 """A host of our own that can become unreachable: a network namespace at the end of a virtual cable.
 
-Needs root and iproute2. What listens in there is a socket of this process: it was made by a thread that
-was in the namespace for a moment.
+Needs root and iproute2. Listeners in the namespace are sockets of this process. A thread that was in the
+namespace for a moment has created them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import typing as t
 
 _CLONE_NEWNET = 0x40000000
 
-#: A link-layer address that is nobody's: packets for it are dropped where they arrive.
+#: An unused link-layer address: packets for it are dropped on arrival.
 _NOBODY = "02:00:00:00:00:01"
 
 
 def why_not() -> str | None:
-    """Why there can be no such host here; None: there can."""
+    """Return why such a host is not possible here, or None if it is."""
     if os.geteuid() != 0:
         return "a network namespace needs root"
     if shutil.which("ip") is None:
@@ -70,7 +70,7 @@ class Host:
         return ["ip", "netns", "exec", self._name, *command]
 
     def drop(self) -> None:
-        """Drop all packets from now on, in both directions, without a word to anybody."""
+        """Drop all packets from now on, in both directions, without an error."""
         self._address_to(_NOBODY, _NOBODY)
 
     def deliver(self) -> None:
@@ -78,14 +78,14 @@ class Host:
         self._address_to(*self._macs)
 
     def _address_to(self, near: str, far: str) -> None:
-        # Permanent: what the system finds out by itself it also finds gone, and says "no route to host".
+        # Permanent: the system would notice the loss of a discovered address, and report "no route to host".
         how = ("nud", "permanent", "dev")
         _ip("neigh", "replace", self.address, "lladdr", far, *how, self._name)
         self._there("neigh", "replace", self.near, "lladdr", near, *how, "far")
 
     @contextlib.contextmanager
     def inside(self) -> t.Iterator[None]:
-        """Be there; sockets made meanwhile stay there. Must not wait: it is this thread that moves."""
+        """Enter the namespace. Sockets created meanwhile stay in it. Must not wait: this thread moves."""
         with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._name}") as there:
             _move(there.fileno())
             try:

@@ -1,4 +1,4 @@
-"""A node that has what the shared router has not: authentication, pings, TLS, secrets kept."""
+"""A node with features that the shared router lacks: authentication, pings, TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUTH_CONFIG = Path(__file__).parent.parent / "router" / "auth-config.json"
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """A certificate that signs itself, for 127.0.0.1; paths of PEM files."""
+    """A self-signed certificate for 127.0.0.1, as paths of PEM files."""
 
     certificate: str
     key: str
@@ -68,17 +68,17 @@ class Node:
     """RawSocket, the same."""
 
     pinging_url: str
-    """WebSocket; clients are pinged every second, Crossbar's shortest interval."""
+    """WebSocket. The node pings clients every second, Crossbar's shortest interval."""
 
     wss_url: str
     tls_url: str
     certificate: Certificate
     config: dict[str, t.Any]
     routers: list[DevRouter] = dataclasses.field(default_factory=list)
-    """What runs it."""
+    """The router that runs it."""
 
     DISCREET_REALM = "discreet"
-    """A realm that discloses nobody, and allows nothing below ``com.forbidden.``"""
+    """A realm that discloses no callers, and allows nothing below ``com.forbidden.``"""
 
     @property
     def urls(self) -> list[str]:
@@ -93,7 +93,7 @@ class Node:
 
     @classmethod
     def make(cls, folder: Path) -> Node:
-        """Choose ports and write the configuration; starts nothing."""
+        """Choose ports and write the configuration. Nothing is started."""
         certificate = Certificate.make(folder)
         auth_port, auth_rawsocket_port = free_port(), free_port()
         pinging_url = f"ws://127.0.0.1:{free_port()}/ws"

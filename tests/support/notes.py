@@ -1,4 +1,4 @@
-"""What happened elsewhere, in order."""
+"""Records of handlers and hooks, in order."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if t.TYPE_CHECKING:
 
 
 class Notes:
-    """Handlers and hooks note what they do, tests read it: in order, waiting for what is still to come."""
+    """Handlers and hooks record what they do. Tests read the notes in order, and wait for further ones."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
 
     def __call__(self, note: t.Any) -> None:
-        """Note something."""
+        """Add a note."""
         self._queue.put(note)
 
     def next(self) -> t.Any:
@@ -36,12 +36,12 @@ class Notes:
         return notes
 
     def take(self, count: int) -> list[t.Any]:
-        """So many notes."""
+        """Return this many notes."""
         return [self.next() for _ in range(count)]
 
     @property
     def rest(self) -> list[t.Any]:
-        """The notes that are there now."""
+        """Return the present notes."""
         notes = []
         while not self._queue.empty():
             notes.append(self._queue.get())

@@ -1,4 +1,4 @@
-"""Processes that are asked for too much, and the ones that ask; tests and a benchmark use them."""
+"""Overloaded processes, and those that overload them. Tests and a benchmark use them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .scripts import ROOT, environment
 HERE = Path(__file__).parent
 
 LIMIT = 120.0
-"""Seconds for what takes ten on a machine with nothing else to do."""
+"""Seconds for work that takes ten on an idle machine."""
 
 STILL = 1.5
-"""Seconds without a change after which nothing moves: it takes milliseconds if it does."""
+"""Seconds without a change after which nothing is moving any more. Changes take milliseconds."""
 
 
 class Overloaded:
@@ -51,7 +51,7 @@ class Overloaded:
         self._process.stdout.close()
 
     def state(self) -> dict[str, t.Any]:
-        """Ask it how it is, past the router."""
+        """Return its state, without using the router."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"?")
@@ -59,7 +59,7 @@ class Overloaded:
         return t.cast("dict[str, t.Any]", json.loads(self._process.stdout.readline()))
 
     def still(self, name: str) -> dict[str, t.Any]:
-        """Wait until a number is above 0 and grows no more; return the state then."""
+        """Wait until a number is above 0 and no longer grows. Return the state then."""
         seen, since, limit = 0, time.monotonic(), time.monotonic() + LIMIT
         while True:
             state, now = self.state(), time.monotonic()
@@ -71,7 +71,7 @@ class Overloaded:
             time.sleep(0.05)
 
     def growth(self, state: dict[str, t.Any]) -> str:
-        """How its memory grew, for people."""
+        """Describe the growth of its memory, for people."""
         before, peak, now = self.before["rss"], state["peak"], state["rss"]
         return f"RSS {before:.0f} MB, at most {peak:.0f} MB (+{peak - before:.0f}), now {now:.0f}"
 

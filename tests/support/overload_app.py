@@ -1,4 +1,4 @@
-"""An app that is asked for too much, in a process of its own: so its memory means something.
+"""An overloaded app, in a separate process so that its memory can be measured.
 
 ``overload_app.py URL [threads|gevent] [JSON of configuration]``; each line of stdin is answered with what
 :class:`State` knows, also while the router takes nothing; it ends when stdin does.
@@ -42,7 +42,7 @@ _KEYS = {"rss": "VmRSS", "peak": "VmHWM"}
 
 
 class State:
-    """What has happened so far."""
+    """Counters of what has happened so far."""
 
     def __init__(self, wamp: FlaskWAMP) -> None:
         self._wamp = wamp
@@ -59,7 +59,7 @@ class State:
 
     @property
     def unsent(self) -> int:
-        """Bytes in line; what is just being sent is not."""
+        """The number of waiting bytes, without those that are being sent."""
         peer = self._wamp.client.peer
         connection = peer and peer.connection
         return sum(map(len, connection.session.outgoing)) if connection else 0
@@ -82,7 +82,7 @@ class State:
 
 
 def declare_slow(wamp: FlaskWAMP, state: State) -> None:
-    """What waits until ``.open`` is called, and what does not."""
+    """Procedures that wait until ``.open`` is called, and procedures that do not."""
 
     @wamp.callee(".slow", concurrency=8)
     def slow(number: int) -> int:
@@ -110,7 +110,7 @@ def declare_slow(wamp: FlaskWAMP, state: State) -> None:
 
 
 def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
-    """What sends more than the router reads."""
+    """Procedures and views that send more than the router reads."""
 
     @wamp.callee(".big", concurrency=64)
     def big(number: int) -> str:
@@ -122,7 +122,7 @@ def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
         return "x" * size
 
     def publish(writer: str, count: int, size: int) -> float:
-        """Publish as fast as it goes."""
+        """Publish as fast as possible."""
         started, text = time.monotonic(), "x" * size
         for number in range(count):
             g.wampy.publish("com.example.flooded", writer, number, text)
@@ -137,7 +137,7 @@ def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
 
     @wamp.callee(".flood_from_views")
     def flood_from_views(writers: list[str], count: int, size: int) -> list[int]:
-        """Have as many views do it at once."""
+        """Do that in this many views at once."""
         statuses: list[int] = []
 
         def request(writer: str) -> None:
@@ -149,11 +149,11 @@ def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
 
 
 def declare_burst(wamp: FlaskWAMP) -> None:
-    """What calls a lot itself."""
+    """Procedures that make many calls."""
 
     @wamp.callee(".burst")
     def burst(threads: int, count: int, how: str) -> dict[str, float]:
-        """Call ``.echo`` so many times at once."""
+        """Call ``.echo`` this many times at once."""
         client, right = g.wampy.with_options(timeout=10 * CALLED), []
 
         def submit() -> None:

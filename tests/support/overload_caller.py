@@ -1,4 +1,4 @@
-"""Call a procedure many times at once; say as JSON how all of the calls ended.
+"""Call a procedure many times at once. Print the outcomes of all calls as JSON.
 
 ``overload_caller.py URL PROCEDURE COUNT OPEN_AT``: the gate is opened when so many were refused.
 """
@@ -21,7 +21,7 @@ PATIENCE = 100.0
 
 
 class Refusals:
-    """Counts the calls that ended in an error, and tells when there were so many."""
+    """Counts the calls that ended with an error, and signals a number of them."""
 
     def __init__(self, enough: int) -> None:
         self._open = enough
@@ -37,7 +37,7 @@ class Refusals:
 
 
 def overload(client: Client, other: Client, procedure: str, count: int, open_at: int) -> t.Any:
-    """Call, wait until so many were refused, open the gate, wait for the rest."""
+    """Call, wait until this many were refused, open the gate, and wait for the rest."""
     ends: collections.Counter[str] = collections.Counter()
     refusals = Refusals(open_at)
     started = time.monotonic()

@@ -19,19 +19,19 @@ from .autobahn_peer import from_line, to_line
 SCRIPT = Path(__file__).with_name("autobahn_peer.py")
 
 PATIENCE = 30.0
-"""Seconds to wait for what is going to happen: far more than it takes."""
+"""Seconds to wait for expected events: far more than needed."""
 
 _bounds: list[float] = []
 
 
 def patience(wanted: float = PATIENCE) -> float:
-    """Seconds to wait at present, for what is worth so many."""
+    """The present number of seconds to wait."""
     return min([wanted, *_bounds])
 
 
 @contextlib.contextmanager
 def impatient(seconds: float) -> t.Iterator[None]:
-    """Wait no longer than so many seconds for a peer: it is known that nothing comes."""
+    """Wait no longer than this for a peer, because no answer is expected."""
     _bounds.append(seconds)
     try:
         yield
@@ -40,7 +40,7 @@ def impatient(seconds: float) -> t.Iterator[None]:
 
 
 class RemoteError(Exception):
-    """An ERROR message, as autobahn got it."""
+    """An ERROR message that autobahn received."""
 
     def __init__(self, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> None:
         super().__init__(uri, args, kwargs)
@@ -57,7 +57,7 @@ class Canceled(Exception):
 
 
 class Received(t.NamedTuple):
-    """What came in a RESULT, an EVENT or an INVOCATION."""
+    """The contents of a RESULT, an EVENT or an INVOCATION."""
 
     args: list[t.Any]
     kwargs: dict[str, t.Any]
@@ -65,7 +65,7 @@ class Received(t.NamedTuple):
 
     @property
     def value(self) -> t.Any:
-        """The payload, where it is one positional value and nothing else."""
+        """The payload, if it is exactly one positional value."""
         assert len(self.args) == 1, self
         assert not self.kwargs, self
         return self.args[0]
@@ -81,7 +81,7 @@ class Reply:
         self._notes: queue.SimpleQueue[dict[str, t.Any]] = queue.SimpleQueue()
 
     def wait(self, timeout: float = PATIENCE) -> t.Any:
-        """Return the answer, or raise what it means."""
+        """Return the answer, or raise its error."""
         line = get_line(self._lines, timeout)
         if "error" in line:
             raise RemoteError(**line["error"])
@@ -92,13 +92,13 @@ class Reply:
         return line["value"]
 
     def note(self, kind: str, timeout: float = PATIENCE) -> Received:
-        """Return the next thing that was noted, which must be of this kind."""
+        """Return the next report, which must be of this kind."""
         note = get_line(self._notes, timeout)
         assert note["kind"] == kind, note
         return Received(note.get("args", []), note.get("kwargs", {}), note.get("details", {}))
 
     def is_quiet(self) -> bool:
-        """Whether there is nothing noted that was not looked at."""
+        """Whether there are no unread reports."""
         return self._notes.empty()
 
     def take(self, line: dict[str, t.Any]) -> None:
@@ -110,7 +110,7 @@ class PendingCall(Reply):
     """A call in progress."""
 
     def wait(self, timeout: float = PATIENCE) -> Received:
-        """Return what RESULT said; raise :class:`RemoteError` for ERROR."""
+        """Return the contents of RESULT. Raise :class:`RemoteError` for ERROR."""
         return Received(**super().wait(timeout))
 
     def cancel(self, mode: str = "killnowait") -> None:
@@ -146,12 +146,12 @@ class Procedure(Reply):
         self._peer.command("release", declared=self.number).wait()
 
     def unregister(self) -> None:
-        """Take it back."""
+        """Unregister or unsubscribe."""
         self._peer.command("withdraw", declared=self.number).wait()
 
 
 class AutobahnPeer:
-    """An autobahn-python session in a process of its own. Any thread may use it.
+    """An autobahn-python session in a separate process. Any thread may use it.
 
     :param ca: The PEM file to trust, for ``wss://`` and ``tls://``.
     """
@@ -218,7 +218,7 @@ class AutobahnPeer:
         return t.cast("int | None", self.command("publish", **payload).wait())
 
     def subscribe(self, topic: str, **options: t.Any) -> Topic:
-        """Subscribe; the events are in what is returned."""
+        """Subscribe. The returned object has the events."""
         subscription = self.command("subscribe", Topic, uri=topic, options=options)
         subscription.wait()
         return subscription
@@ -226,7 +226,7 @@ class AutobahnPeer:
     def register(
         self, procedure: str, kind: str = "echo", *, options: t.Any = None, **behaviour: t.Any
     ) -> Procedure:
-        """Register a procedure; its invocations are in what is returned.
+        """Register a procedure. The returned object has the invocations.
 
         :param kind: ``echo``; ``give`` with ``given=[args, kwargs]``; ``fail`` with
             ``error={"uri", "args", "kwargs"}``; ``hold`` until released; ``progress`` with
@@ -248,11 +248,11 @@ class AutobahnPeer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has a connection still."""
+        """Whether it is still connected."""
         return not self._lost.is_set()
 
     def visit(self, auth: dict[str, t.Any] | None, procedure: str) -> Received:
-        """Join as somebody else, call a procedure without arguments, and leave."""
+        """Join with another identity, call a procedure without arguments, and leave."""
         return Received(**self.command("visit", auth=auth, uri=procedure).wait())
 
     def leave(self) -> None:
@@ -264,7 +264,7 @@ class AutobahnPeer:
         assert self._lost.wait(timeout)
 
     def command(self, do: str, kind: t.Any = Reply, **arguments: t.Any) -> t.Any:
-        """Send a command; what is returned waits for its reply."""
+        """Send a command. The returned object waits for its reply."""
         number = next(self._numbers)
         reply = self._replies[number] = kind(self, number)
         line = to_line({"id": number, "do": do, **arguments})
@@ -274,7 +274,7 @@ class AutobahnPeer:
         return reply
 
     def kill(self) -> None:
-        """Kill the process: it leaves without a word."""
+        """Kill the process, so that it leaves without GOODBYE."""
         self._process.kill()
         self._process.wait()
 
@@ -320,7 +320,7 @@ class AutobahnPeer:
 
 
 def get_line(lines: queue.SimpleQueue[t.Any], timeout: float = PATIENCE) -> t.Any:
-    """Take the next of what is waited for."""
+    """Return the next item."""
     try:
         return lines.get(timeout=patience(timeout))
     except queue.Empty:
@@ -328,7 +328,7 @@ def get_line(lines: queue.SimpleQueue[t.Any], timeout: float = PATIENCE) -> t.An
 
 
 def _python() -> str:
-    """A Python that has autobahn: ours, or else Crossbar's."""
+    """A Python with autobahn: ours, or otherwise Crossbar's."""
     if importlib.util.find_spec("autobahn"):
         return sys.executable
     python = crossbar_python()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, from Debian's packages."""
+"""A PostgreSQL server for the tests, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from flask_wamp.crossbar import free_port, spawn_bound, stop_process
 from tests.conftest import eventually
 
-#: Where Debian has what is not on ``PATH``: one folder for each version.
+#: The folders of Debian's programs that are not on ``PATH``, one for each version.
 DEBIAN = Path("/usr/lib/postgresql")
 
 USER = "postgres"
-"""Who the server runs as when we are root, which it refuses; Debian's packages create that user."""
+"""The user of the server if we are root, as which it does not run. Debian's packages create it."""
 
 
 def find_postgres() -> Path | None:
-    """The folder of ``initdb`` and ``postgres``; None where they are not installed."""
+    """The folder of ``initdb`` and ``postgres``, or None if they are not installed."""
     folders = sorted(DEBIAN.glob("*/bin"), key=lambda path: float(path.parent.name))
     on_path = shutil.which("initdb")
     if on_path:
@@ -33,13 +33,13 @@ def find_postgres() -> Path | None:
 
 @contextlib.contextmanager
 def running_postgres(programs: Path) -> t.Iterator[str]:
-    """Run a server on a free port, in a temporary folder; the URL of its database for SQLAlchemy.
+    """Run a server on a free port, in a temporary folder. Yield the URL of its database for SQLAlchemy.
 
-    :param programs: What :func:`find_postgres` returned.
+    :param programs: The result of :func:`find_postgres`.
     """
     port = free_port()
     as_user = _as_user()
-    # Not pytest's folder: nobody but its owner can enter that.
+    # Not pytest's folder, which only its owner can enter.
     with tempfile.TemporaryDirectory(prefix="flask-wamp-postgres-") as data:
         if as_user:
             shutil.chown(data, USER, USER)
@@ -68,10 +68,10 @@ def running_postgres(programs: Path) -> t.Iterator[str]:
 
 
 def _as_user() -> list[str]:
-    """What to put before a command so that it does not run as root."""
+    """Return the beginning of a command line that does not run as root."""
     if os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
     assert setpriv, "there is no setpriv"
-    # Who changes its user forgets that it was to end with its parent.
+    # Changing the user resets the flag to end with the parent.
     return [setpriv, f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--pdeathsig=TERM"]

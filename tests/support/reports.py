@@ -1,4 +1,4 @@
-"""Other processes tell a test where they are, and wait for its word."""
+"""Other processes report their progress to a test, and wait for its answer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _lines: list[socket.socket] = []
 
 
 def tell(address: str, *, keep: bool = True, **facts: t.Any) -> str:
-    """In the other process: tell the test, and wait until it says something.
+    """Send a report from another process to the test, and wait for an answer.
 
-    :param keep: Keep the line as long as the process lives.
+    :param keep: Keep the connection as long as the process lives.
     """
     channel = socket.socket(socket.AF_UNIX)
     channel.connect(address)
@@ -33,7 +33,7 @@ def tell(address: str, *, keep: bool = True, **facts: t.Any) -> str:
 
 
 class Report:
-    """What one call of :func:`tell` told; it waits until it is answered."""
+    """The report of one call of :func:`tell`, which waits for the answer."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -45,7 +45,7 @@ class Report:
         return self.facts[name]
 
     def answer(self, word: str = "go") -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._channel.sendall(f"{word}\n".encode())
 
     def wait_for_end(self) -> None:
@@ -56,13 +56,13 @@ class Report:
             return
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self._file.close()
         self._channel.close()
 
 
 class Reports:
-    """Where reports arrive; ``address`` is for :func:`tell`."""
+    """The receiver of reports. ``address`` is for :func:`tell`."""
 
     def __init__(self, folder: Path) -> None:
         self.address = str(folder / "reports.sock")
@@ -80,7 +80,7 @@ class Reports:
         return report
 
     def none_waits(self) -> bool:
-        """Whether nobody has anything to tell at this moment."""
+        """Whether there is no report now."""
         try:
             self.next(0.0)
         except (BlockingIOError, TimeoutError):

@@ -1,4 +1,4 @@
-"""Callers that do not stop calling while servers are restarted."""
+"""Callers that keep calling while servers are restarted."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ SERVERS = {
 def serve(server: str, router_url: str, log: Path, **environ: str) -> t.Iterator[Served]:
     """One of :data:`SERVERS`."""
     is_gunicorn = server.startswith("gunicorn")
-    if "max-requests" in server:  # more than a worker takes to start beside busy threads
+    if "max-requests" in server:  # longer than a worker takes to start beside busy threads
         environ["FLASK_WAMP_LINGER"] = "8"
     with Served(SERVERS[server], router_url, log, **environ) as served:
         yield served
-        if is_gunicorn:  # not stopped: its last worker would linger, in vain
+        if is_gunicorn:  # not stopped, because its last worker would linger in vain
             kill_process(served.process)
 
 
 class Callers:
-    """Threads that share one client and call without a pause; every second one the slow procedure.
+    """Threads that share one client and call without a pause. Every second one calls the slow procedure.
 
     ::
 
@@ -96,7 +96,7 @@ class Callers:
 
 
 def callees(client: Client) -> set[int]:
-    """The sessions that serve, all of them, both procedures."""
+    """The sessions that serve both procedures."""
     sessions = [_callees_of(client, procedure) for procedure in PROCEDURES]
     return sessions[0] & sessions[1]
 
@@ -105,17 +105,17 @@ def _callees_of(client: Client, procedure: str) -> set[int]:
     try:
         registration = client.call("wamp.registration.lookup", procedure)
         return set(client.call("wamp.registration.list_callees", registration) or ())
-    except ApplicationError:  # nobody has registered it, or not any more
+    except ApplicationError:  # there is no callee, or no longer
         return set()
 
 
 def wait_until_served(client: Client) -> set[int]:
-    """Wait until all workers serve; return their sessions."""
+    """Wait until all workers serve. Return their sessions."""
     return eventually(lambda: _if_complete(callees(client)), STARTS_WITHIN)  # type: ignore[no-any-return]
 
 
 def wait_until_replaced(client: Client, old: set[int]) -> set[int]:
-    """Wait until all workers have been replaced by others; return the new ones' sessions."""
+    """Wait until all workers have been replaced. Return the new sessions."""
     return eventually(  # type: ignore[no-any-return]
         lambda: _if_complete(callees(client), old), 2 * STARTS_WITHIN
     )
@@ -126,7 +126,7 @@ def _if_complete(now: set[int], old: t.AbstractSet[int] = frozenset()) -> set[in
 
 
 def restart(server: Served, client: Client, signum: int) -> None:
-    """Have all workers replaced, and wait until they are."""
+    """Replace all workers, and wait for the new ones."""
     old = wait_until_served(client)
     server.process.send_signal(signum)
     wait_until_replaced(client, old)

@@ -1,4 +1,4 @@
-"""Scripts in processes of their own, for what a process does once: import, patch, fork."""
+"""Scripts in separate processes, for actions that a process does once: import, patch, fork."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 TIMEOUT = 60.0
-"""Seconds; a process that freezes has failed."""
+"""Seconds after which a script has failed."""
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def run(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess
 
 
 def script(code: str, *, silent: bool = True, **env: str) -> t.Any:
-    """Run a script, with warnings as errors; return what it printed last, as JSON."""
+    """Run a script, with warnings as errors. Return its last line of output, as JSON."""
     done = run("-W", "error", "-c", textwrap.dedent(code), **env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or not silent

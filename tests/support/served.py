@@ -21,11 +21,11 @@ APPS = Path(__file__).with_name("apps")
 PACKAGE = Path(flask_wamp.__file__).parent.parent
 
 STARTS_WITHIN = 30.0
-"""Seconds a server may take on a busy machine."""
+"""Seconds that a server may take on a busy machine."""
 
 
 class Served:
-    """A server in a process of its own; ``with Served([...], url, log) as server:``.
+    """A server in a separate process; ``with Served([...], url, log) as server:``.
 
     :param command: A module and its arguments, or a program's path; ``{port}`` is a free port.
     """
@@ -69,7 +69,7 @@ class Served:
         self.__enter__()
 
     def workers(self, peer: AutobahnPeer, count: int = 1) -> list[dict[str, t.Any]]:
-        """What ``com.shop.who`` says in each of so many processes, once all serve."""
+        """The result of ``com.shop.who`` in each of this many processes, when all of them serve."""
         found: dict[int, dict[str, t.Any]] = {}
 
         def all_serve() -> bool:
@@ -89,7 +89,7 @@ class Served:
         return list(found.values())
 
     def get(self, path: str, method: str = "GET") -> t.Any:
-        """An HTTP request; waits until the server listens. JSON comes decoded."""
+        """Send an HTTP request. Wait until the server listens. JSON is decoded."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
 
         def answer() -> bytes | None:
@@ -106,9 +106,9 @@ class Served:
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """The output of the server."""
         return self._log.read_text(errors="replace")
 
 
 Serve = t.Callable[..., Served]
-"""What the fixture ``serve`` is: ``serve("flask", "--app", "shop", "run", ...)``."""
+"""The type of the fixture ``serve``: ``serve("flask", "--app", "shop", "run", ...)``."""

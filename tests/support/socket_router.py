@@ -15,7 +15,7 @@ SERIALIZERS = {1: "json", 2: "msgpack", 3: "cbor"}
 
 
 class SocketRouter(MemoryRouter):
-    """Listens on a port of this machine, a free one by default, while a ``with`` block runs."""
+    """Listens on a local port, a free one by default, while a ``with`` block runs."""
 
     def __init__(self, port: int = 0) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class SocketRouter(MemoryRouter):
                 self._serving[-1].start()
 
     def _serve(self, sock: socket.socket) -> None:
-        """Pass on what a client sends, in this thread, and what the router sends, in another one."""
+        """Forward the client's messages in this thread, and those of the router in another one."""
         with sock:
             transport = self._shake_hands(sock)
             self.sockets[transport] = sock

@@ -1,4 +1,4 @@
-"""What may stand in a router's place, or between it and us."""
+"""Servers in the place of a router, or between a router and a client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """A server on a thread of its own, while a ``with`` block runs."""
+    """A server in a separate thread, while a ``with`` block runs."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -38,7 +38,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class Impostor(_Server):
-    """Answers whatever comes with the same bytes, and hangs up."""
+    """Answers any request with the same bytes, and closes the connection."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__(_Answer, 0)
@@ -46,7 +46,7 @@ class Impostor(_Server):
         self.asked = threading.Semaphore(0)
         """Released for every client."""
         self.received = bytearray()
-        """What all clients have sent."""
+        """The bytes of all clients."""
 
 
 class _Answer(socketserver.BaseRequestHandler):
@@ -74,18 +74,18 @@ class Forwarder(_Server):
 
     @property
     def url(self) -> str:
-        """Where to connect instead."""
+        """The URL of the forwarder."""
         return f"tcp://{self.server_address[0]}:{self.port}"
 
     def cut(self) -> None:
-        """Break all connections, and let nobody through."""
+        """Break all connections, and refuse new ones."""
         self.passing = False
         for each in list(self.sockets):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
-        """Let everybody through again."""
+        """Accept connections again."""
         self.passing = True
 
 

@@ -1,4 +1,4 @@
-"""A router that stops reading when it is told to, for clients in other processes."""
+"""A router that stops reading on demand, for clients in other processes."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class _Framing(RawSocketFraming):
 
 
 class StallingRouter(SocketRouter):
-    """Goes on sending while it does not read; keeps no payload of what it is sent."""
+    """Continues to send while it does not read. Does not keep payloads."""
 
     def __init__(self) -> None:
         super().__init__()
-        # The system takes little for us: what is unsent is with the client.
+        # The system buffers little here, so unsent bytes wait in the client.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self._reading = threading.Event()
         self._reading.set()
         self.published: dict[str, list[int]] = {}
-        """The numbers each writer has published, as they came."""
+        """The numbers that each writer has published, in order of arrival."""
         self.pongs_after: list[int] = []
-        """For each pong: how many publications had come by then."""
+        """For each pong, the number of publications before it."""
 
     def __exit__(self, *exc_info: object) -> None:
         self.go_on()
         super().__exit__(*exc_info)
 
     def stop_reading(self) -> None:
-        """Read nothing, after what is being waited for now."""
+        """Stop reading after the current receive."""
         self._reading.clear()
 
     def go_on(self) -> None:
@@ -53,17 +53,17 @@ class StallingRouter(SocketRouter):
         self._reading.set()
 
     def ping(self) -> None:
-        """Send a ping to who connected last."""
+        """Send a ping on the newest connection."""
         with self._changed:
             self.sockets[self.transports[-1]].sendall(bytes([_PING, 0, 0, 0]))
 
     @property
     def publications(self) -> int:
-        """How many have come."""
+        """The number of received publications."""
         return sum(map(len, list(self.published.values())))
 
     def take(self, transport: MemoryTransport, message: t.Any) -> m.Message | None:
-        """Count a publication, and forget it."""
+        """Count a publication, and drop it."""
         if not isinstance(message, m.Publish):
             return super().take(transport, message)
         writer, number, _ = message.args

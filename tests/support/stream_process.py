@@ -1,4 +1,4 @@
-"""One end of a stream of large results, in a process of its own: so its memory means something.
+"""One end of a stream of large results, in a separate process so that its memory can be measured.
 
 ``stream_process.py URL produce`` serves ``com.flood.chunks`` until stdin ends, and says how much its memory
 has grown at each line of it; ``stream_process.py URL consume`` takes one result and then none until it
@@ -39,7 +39,7 @@ def say(**facts: t.Any) -> None:
 
 
 def produce(wamp: FlaskWAMP) -> None:
-    """Serve what has no end, as fast as it goes."""
+    """Serve an endless stream, as fast as possible."""
     yielded = [0]
     closed = threading.Event()
 
@@ -61,7 +61,7 @@ def produce(wamp: FlaskWAMP) -> None:
 
 
 def consume(wamp: FlaskWAMP) -> None:
-    """Take one result, wait until there is no more room, and take what is left."""
+    """Take one result, wait until the buffer is full, and take the rest."""
     before = memory("VmRSS")
     stream = wamp.client.stream("com.flood.chunks")
     assert len(next(stream)) == CHUNK

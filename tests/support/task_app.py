@@ -21,7 +21,7 @@ class Unwilling(Exception):
 
 
 class Awkward(Exception):
-    """Cannot be pickled."""
+    """An exception that cannot be pickled."""
 
     def __init__(self, reason: str, *, lock: t.Any) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class Awkward(Exception):
 
 
 def facts() -> dict[str, t.Any]:
-    """What is there in this process."""
+    """Return the state of this process."""
     return {
         "parent": os.getppid(),
         "app": current_app.name,
@@ -40,23 +40,23 @@ def facts() -> dict[str, t.Any]:
 
 
 def report(address: str, **more: t.Any) -> None:
-    """Tell what is there, wait, leave something behind."""
+    """Report the state, wait, and leave something behind."""
     tell(address, **facts(), **more)
     g.left_behind = "g is not fresh"
 
 
 def compute(address: str, n: int) -> None:
-    """Compute, and tell the result."""
+    """Compute, and report the result."""
     tell(address, result=sum(x * x for x in range(n)))
 
 
 def fail(reason: str) -> None:
-    """Raise what can be pickled."""
+    """Raise an exception that can be pickled."""
     raise Unwilling(reason)
 
 
 def fail_awkwardly() -> None:
-    """Raise what cannot be pickled."""
+    """Raise an exception that cannot be pickled."""
     raise Awkward("the reason", lock=threading.Lock())
 
 
@@ -73,12 +73,12 @@ def add_more(address: str) -> None:
 
 
 def in_parent(address: str) -> None:
-    """Tell, in a thread of its own: the test shares its process."""
+    """Report in a separate thread, because the test shares the process."""
     threading.Thread(target=tell, args=(address,), kwargs={"keep": False}).start()
 
 
 def compute_for_ever(address: str) -> None:
-    """Tell, and never end by itself."""
+    """Report, and never end by itself."""
     tell(address)
     while True:
         pass

@@ -1,4 +1,4 @@
-"""What other threads tell a test."""
+"""Values that other threads send to a test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .memory import TIMEOUT
 
 
 class Told(queue.SimpleQueue[t.Any]):
-    """What threads tell the test, in order."""
+    """The values of other threads, in order."""
 
     def next(self) -> t.Any:
-        """Wait for the next thing."""
+        """Wait for the next value."""
         return self.get(timeout=TIMEOUT)

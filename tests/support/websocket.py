@@ -15,7 +15,7 @@ SUBPROTOCOLS = ["wamp.2.msgpack", "wamp.2.json", "wamp.2.cbor"]
 
 
 class WebSocketServer:
-    """Shakes hands with a framing, then reads what it says."""
+    """Does the handshake with a framing, then reads its messages."""
 
     def __init__(self, chooses: t.Sequence[str] = SUBPROTOCOLS) -> None:
         self.protocol = ServerProtocol(
@@ -25,7 +25,7 @@ class WebSocketServer:
         self.request: Request | None = None
 
     def answer(self, handshake: bytes) -> bytes:
-        """Take in the client's handshake, return the answer to it."""
+        """Handle the client's handshake. Return the answer."""
         self.protocol.receive_data(handshake)
         [request] = self.protocol.events_received()
         assert isinstance(request, Request)
@@ -34,7 +34,7 @@ class WebSocketServer:
         return b"".join(self.protocol.data_to_send())
 
     def read(self, data: bytes) -> list[Frame]:
-        """Take in what the client sent."""
+        """Handle bytes of the client."""
         self.protocol.receive_data(data)
         assert self.protocol.parser_exc is None, self.protocol.parser_exc
         return [event for event in self.protocol.events_received() if isinstance(event, Frame)]
@@ -48,7 +48,7 @@ def frame(data: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = True) -> b
 def connected(
     max_receive_size: int = 2**24, *, path: str = "/ws"
 ) -> tuple[WebSocketFraming, WebSocketServer]:
-    """A framing that has shaken hands, and the server it did it with."""
+    """A framing after its handshake, and the server."""
     framing = WebSocketFraming(f"ws://localhost:8080{path}", SUBPROTOCOLS, max_receive_size)
     server = WebSocketServer()
     assert framing.feed(server.answer(take(framing))) == []
@@ -56,6 +56,6 @@ def connected(
 
 
 def take(framing: WebSocketFraming) -> bytes:
-    """What the framing itself wants to send."""
+    """Return the bytes that the framing itself sends."""
     data, framing.control = b"".join(framing.control), []
     return data

@@ -1,4 +1,4 @@
-"""The router's end of a session, without a wire: what the session says, decoded."""
+"""The router's end of a session without a connection: the decoded messages of the session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSION_ID = 9129137332
 
 
 def router_serializer(name: str) -> Serializer:
-    """A serializer that decodes what clients send, too."""
+    """A serializer that also decodes messages of clients."""
     classes: dict[str, t.Any] = {
         "json": JSONSerializer,
         "msgpack": MsgPackSerializer,
@@ -37,7 +37,7 @@ def new_session(
     credentials: Credentials | None = None,
     max_message_size: int = 2**24,
 ) -> Session:
-    """A session that has said nothing yet."""
+    """A session that has sent nothing yet."""
     return Session(
         get_serializer(serializer),
         "realm1",
@@ -57,7 +57,7 @@ def joined_session(*, roles: t.Any = None, **options: t.Any) -> Session:
 
 
 def said(session: Session) -> list[Message]:
-    """What the session has said since the last time."""
+    """Return the messages that the session has sent since the last call."""
     data, session.outgoing = session.outgoing, []
     decode = router_serializer(session._serializer.name).decode
     return [decode(each) for each in data]

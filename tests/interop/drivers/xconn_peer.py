@@ -38,7 +38,7 @@ AUTHENTICATORS: dict[str, t.Callable[[t.Any], t.Any]] = {
 
 
 class Commands(Declarations):
-    """What a line of stdin may ask for: one method each, the line's members are its arguments."""
+    """The commands of a line of stdin: one method each, whose arguments are the members of the line."""
 
     def __init__(self, session: t.Any, join: t.Callable[[t.Any], t.Awaitable[t.Any]]) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Commands(Declarations):
         self._withdrawals[id] = registration.unregister
 
     async def visit(self, id: int, auth: t.Any, uri: str) -> t.Any:
-        """Join as somebody else, call, and leave."""
+        """Join with another identity, call, and leave."""
         session = await self._join(auth)
         result = _payload(await session.call(uri))
         await session.leave()
@@ -105,7 +105,7 @@ class Commands(Declarations):
 
     async def leave(self, id: int) -> None:
         await self._session.leave()
-        say(lost=True)  # it does not call back where it leaves by itself
+        say(lost=True)  # it does not call back if it leaves by itself
 
     # Behaviours of procedures.
 
@@ -177,7 +177,7 @@ async def main(url: str, realm: str, serializer: str) -> None:
 if __name__ == "__main__":
     builtins.print = lambda *values, **options: (
         None
-    )  # what xconn prints would be taken for lines of ours
+    )  # output of xconn would be mistaken for our lines
     try:
         asyncio.run(main(*sys.argv[1:]))
     except Exception as error:

@@ -110,7 +110,7 @@ def called_timeout(scene: Scene) -> None:
 
 
 def procedure_works(scene: Scene) -> bool:
-    """Whether the peer goes on: a call that was given up has not cost it its session."""
+    """Check that a canceled call has not ended the peer's session."""
     scene.peer.register(scene.uri("after"))
     return bool(scene.client.call(scene.uri("after"), "more") == "more")
 

@@ -17,13 +17,13 @@ CALLS = "The peer calls the app"
 
 
 def answers(scene: Scene, f: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-    """Register a handler, and have the peer call it."""
+    """Register a handler, and let the peer call it."""
     scene.ours.callee(f, scene.uri("f"))
     return scene.peer.call(scene.uri("f"), *args, **kwargs)
 
 
 def echoed(scene: Scene, value: t.Any) -> t.Any:
-    """What comes back to the peer, after the handler has got the very same."""
+    """Return the value that comes back to the peer. Check that the handler got the same."""
     got: list[t.Any] = []
 
     def echo(value: t.Any) -> t.Any:
@@ -149,7 +149,7 @@ def calls_and_cancels(scene: Scene, mode: str) -> None:
         call.wait()
     if isinstance(caught.value, peers.RemoteError):
         assert caught.value.uri == "wamp.error.canceled"
-    assert scene.peer.error(scene.uri("f")).uri == "wamp.error.no_such_procedure"  # it goes on
+    assert scene.peer.error(scene.uri("f")).uri == "wamp.error.no_such_procedure"  # it still works
 
 
 @feature(CALLS, "``options.timeout``: the handler is interrupted", once=True)

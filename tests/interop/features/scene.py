@@ -24,11 +24,11 @@ class Scene:
     peer: peers.AutobahnPeer
     prefix: str
     second: int
-    """What ``CALL.Options.timeout`` has to be for the router to wait a second."""
+    """The ``CALL.Options.timeout`` with which the router waits one second."""
 
     @property
     def client(self) -> Client:
-        """The app's, that waits as long as the cell does."""
+        """The app's client, with the timeout of the cell."""
         return self.ours.client.with_options(timeout=peers.patience())
 
     def uri(self, name: str) -> str:
@@ -44,9 +44,9 @@ class Feature:
     title: str
     run: t.Callable[[Scene], None]
     kills: bool = False
-    """Whether the peer is gone afterwards."""
+    """Whether the peer has ended afterwards."""
     once: bool = False
-    """Whether one transport is enough: it takes a second."""
+    """Whether one transport is enough, because the feature takes a second."""
     authenticates: bool = False
     """Whether it needs a router with users."""
 
@@ -54,7 +54,7 @@ class Feature:
 def feature(
     section: str, title: str, **traits: bool
 ) -> t.Callable[[t.Callable[[Scene], None]], Feature]:
-    """Make a row of a function."""
+    """Create a row from a function."""
     return lambda run: Feature(run.__name__, section, title, run, **traits)
 
 

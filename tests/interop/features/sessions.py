@@ -25,7 +25,7 @@ CREDENTIALS: dict[str, dict[str, t.Any]] = {
 
 
 def visits(scene: Scene, name: str) -> None:
-    """Have a session with these credentials call the app, which is told who it is."""
+    """Let a session with these credentials call the app, which gets its identity."""
 
     def who() -> list[t.Any]:
         return [invocation.caller_authid, invocation.caller_authrole]

@@ -1,4 +1,4 @@
-"""What is sent to and fro."""
+"""Values in both directions."""
 
 from __future__ import annotations
 

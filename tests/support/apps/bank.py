@@ -43,7 +43,7 @@ def ledger() -> int:
 @app.get("/ask/<procedure>")
 @wamp.callee(allow="member")
 def ask(procedure: str) -> dict[str, object]:
-    """Call another app, which this app's own processes may."""
+    """Call another app. This app's own processes may do so."""
     return {"answer": g.wampy.call(procedure)}
 
 

@@ -1,4 +1,4 @@
-"""An app with a router of its own, for browsers."""
+"""An app with its own router, for browsers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ready() -> dict[str, bool]:
     return {"joined": g.wampy.joined}
 
 
-if __name__ == "__main__":  # browsed.py PORT: in a server that nobody recognizes
+if __name__ == "__main__":  # browsed.py PORT: in an unrecognized server
     from gevent.pywsgi import WSGIServer
 
     wamp.start()

@@ -30,7 +30,7 @@ def create_app(wares: str) -> Flask:
 
 
 def who() -> dict[str, t.Any]:
-    """Who serves."""
+    """Return the process id of this worker."""
     return {"pid": os.getpid(), "session": g.wampy.session_id, "sockets": sockets()}
 
 
@@ -41,7 +41,7 @@ def add(executor: str) -> dict[str, t.Any]:
 
 
 def work(number: int) -> None:
-    """Tell the test where this runs, and wait until it answers."""
+    """Tell the test in which process this runs, and wait until it answers."""
     told = {**who(), "number": number, "wares": current_app.config["WARES"]}
     if invocation:
         told.update(procedure=invocation.procedure, args=invocation.args, caller=invocation.caller)

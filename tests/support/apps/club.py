@@ -18,7 +18,7 @@ app.config.from_prefixed_env()
 wamp = FlaskWAMP(app)
 wamp.allow("anonymous", subscribe=".news", publish=".hello")
 wamp.allow("*", subscribe=[".user.{authid}.inbox", ".board."], publish=".typing")
-# Rights to ask the router are no rights to what is asked for.
+# A right to call the meta API gives no rights to the objects that it returns.
 META = ["session.add_testament", "subscription.get_events", "subscription.lookup"]
 wamp.allow("*", call=[f"wamp.{name}" for name in META])
 logins = LoginManager(app)
@@ -70,7 +70,7 @@ if app.config.get("ASKS"):
 if app.config.get("LOGOUTS"):
 
     class Logouts:
-        """Keeps them in a file, for all processes."""
+        """A store in a file, for all processes."""
 
         def get(self, key: str) -> float | None:
             with self._open() as database:
@@ -134,7 +134,7 @@ def secret() -> str:
     return "secret"
 
 
-#: What subscribers have received: publisher, role and text.
+#: The received events of subscribers: publisher, role and text.
 heard: list[tuple[str | None, str | None, str]] = []
 
 
@@ -156,7 +156,7 @@ def tell(name: str, text: str) -> str:
 
 @app.get("/keep/<text>")
 def keep(text: str) -> str:
-    """Publish retained events, to a topic that is private and to one that is not."""
+    """Publish retained events to a private and to a public topic."""
     options = g.wampy.with_options(retain=True, acknowledge=True)
     options.publish("com.club.private.plans", text)
     options.publish("com.club.news", text)

@@ -1,4 +1,4 @@
-"""``shop.py`` in servers that nobody can tell from a script: ``embedded.py run_simple|pywsgi PORT``."""
+"""``shop.py`` in servers that look like a script: ``embedded.py run_simple|pywsgi PORT``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``shop.py`` that forks when asked to: ``forking.py os.fork|multiprocessing``."""
+"""``shop.py`` with a view that forks: ``forking.py os.fork|multiprocessing``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sockets() -> set[str]:
 
 
 def in_child(task: str, parents: set[str], writer: int) -> None:
-    """Look around, tell, and go."""
+    """Report the state of the child, and exit."""
     found: dict[str, t.Any] = {"session": wamp.client.session_id}
     if task == "start":
         wamp.start()
@@ -42,7 +42,7 @@ def in_child(task: str, parents: set[str], writer: int) -> None:
 
 @wamp.callee
 def fork(task: str) -> t.Any:
-    """Fork, and return what the child has found."""
+    """Fork, and return the report of the child."""
     reader, writer = os.pipe()
     arguments = task, sockets(), writer
     if sys.argv[1] == "os.fork":

@@ -1,4 +1,4 @@
-"""An app with rights of every kind: for each action and role a URI, a prefix, a wildcard, and one's own."""
+"""An app with all kinds of rights: for each action and role a URI, a prefix, a wildcard, and ``{authid}``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMS = ["exact.a", "prefix.", "wild.<any>.end", "own.{authid}.x"]
 
 for action, role, form in itertools.product(ACTIONS, NAMES, FORMS):
     wamp.allow(role, **{action: f".{action}.{NAMES[role]}.{form}"})
-# What the authorizer refuses although the table allows it, and what it leaves to the table.
+# URIs that the authorizer refuses although the table allows them, and URIs that it leaves to the table.
 for action in ACTIONS:
     wamp.allow("anonymous", **{action: [f".{action}.asked.no", f".{action}.asked.none"]})
 

@@ -66,7 +66,7 @@ def make(options: argparse.Namespace) -> FlaskWAMP:
 
 
 class _Watcher:
-    """Wants a lease, and says how it fares."""
+    """Requests a lease, and reports its changes."""
 
     def __init__(self, peer: t.Any, uri: str) -> None:
         self.lease: Lease = Leases.of(peer).add(
@@ -98,14 +98,14 @@ def main() -> None:
     parser.add_argument("--gevent", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    faulthandler.register(signal.SIGUSR1)  # what hangs says where
+    faulthandler.register(signal.SIGUSR1)  # prints the stacks of a hanging process
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *args: stop.set())
     wamp = make(options)
     wamp.start()
     wamp.client.wait_until_joined(10)
     say("joined", session=wamp.client.session_id)
-    while not stop.wait(1.0):  # looked at again: C code that waits does not always notice a signal
+    while not stop.wait(1.0):  # checked regularly: waiting C code does not always notice a signal
         pass
     wamp.stop()
     say("stopped")

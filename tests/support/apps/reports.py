@@ -17,7 +17,7 @@ wamp = FlaskWAMP(app)
 
 @wamp.callee
 def served() -> None:
-    """What a worker of Celery's must not serve."""
+    """A procedure that a Celery worker must not serve."""
 
 
 folder = os.environ["REPORTS_FOLDER"]

@@ -19,7 +19,7 @@ wamp = FlaskWAMP(app)
 
 @app.get("/")
 def index() -> str:
-    """What counts for ``--max-requests``."""
+    """A view that counts for ``--max-requests``."""
     return "ok"
 
 

@@ -16,7 +16,7 @@ wamp = FlaskWAMP()
 
 
 def create_app() -> Flask:
-    """The factory; ``app`` is made of it."""
+    """The factory, which also creates ``app``."""
     app = Flask(__name__)
     app.config.update(
         WAMP_ROUTER_URL=os.environ["SHOP_ROUTER_URL"],
@@ -38,7 +38,7 @@ def create_app() -> Flask:
         return {
             "pid": os.getpid(),
             "patched": monkey is not None and monkey.is_module_patched("threading"),
-            # That of the process, where threads are greenlets of its only thread.
+            # That of the process if threads are greenlets of its only thread.
             "native_thread": threading.get_native_id(),
             "session": g.wampy.session_id,
         }
@@ -63,7 +63,7 @@ def create_app() -> Flask:
     def report() -> None:
         print("price:", g.wampy.call("com.shop.price"))
 
-    if os.environ.get("SHOP_IS_BROKEN"):  # which its start finds
+    if os.environ.get("SHOP_IS_BROKEN"):  # an error that the start finds
         app.add_url_rule("/same/1", "same 1", callee("com.shop.same")(lambda: "1"))
         app.add_url_rule("/same/2", "same 2", callee("com.shop.same")(lambda: "2"))
 
@@ -81,9 +81,9 @@ app = create_app() if os.environ.get("SHOP_FACTORY") is None else None
 
 if __name__ == "__main__":
     assert app is not None
-    if len(sys.argv) > 1:  # app.run(), with a port and perhaps "debug"
+    if len(sys.argv) > 1:  # app.run(), with a port and optionally "debug"
         app.run(port=int(sys.argv[1]), debug="debug" in sys.argv)
         sys.exit()
     wamp.start()
     wamp.client.wait_until_joined()
-    sys.stdin.read()  # until the test has seen enough
+    sys.stdin.read()  # until the test ends the process

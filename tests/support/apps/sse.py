@@ -1,4 +1,4 @@
-"""An app whose events many browsers watch, and what it takes of its process."""
+"""An app whose events many browsers watch, and the resources of its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app whose views stream: what they yield themselves, and what a remote procedure yields."""
+"""An app whose views stream their own items, and those of a remote procedure."""
 
 from __future__ import annotations
 

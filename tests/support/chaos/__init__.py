@@ -1,1 +1,1 @@
-"""Soak and chaos: members of an app that call and publish, lines that fail, and what has to hold."""
+"""Soak and chaos: members of an app that call and publish, connections that fail, and invariants."""

@@ -25,7 +25,7 @@ RESTART_EVERY = {True: 5.0, False: 40.0}
 
 
 class Faults:
-    """What goes wrong. Call it in the main thread: a router dies with the thread that started it.
+    """Causes faults. Call it in the main thread, because a router ends with the thread that started it.
 
     :param lines: Members, and the proxies they are behind.
     :param control: A member on a good line.
@@ -63,11 +63,11 @@ class Faults:
             self.attack: 3,
             self.restart: 5 if chosen.is_ours else 2,
         }
-        #: What no run is to go without, however short.
+        #: Faults that every run must contain, however short it is.
         self._due = [self.freeze, self.restart] if chosen.is_ours else []
 
     def next(self) -> None:
-        """Do one, and be good again afterwards."""
+        """Cause one fault, and undo it afterwards."""
         (fault,) = self._rng.choices(list(self._shares), list(self._shares.values()))
         if self._due:
             fault = self._due.pop()
@@ -120,7 +120,7 @@ class Faults:
         time.sleep(self._rng.uniform(0.5, 3.0))
 
     def leave(self, member: Member, proxy: Proxy) -> None:
-        """The member stops in the middle of everything, sometimes on a line that is bad, and starts again."""
+        """Stop a member at any time, sometimes on a bad connection, and start it again."""
         if self._rng.random() < 0.1:
             proxy.stall(self._rng.choice((UP, DOWN)))
         begun = time.monotonic()
@@ -140,7 +140,7 @@ class Faults:
                 self._control.client.call("wamp.session.kill", session_id, reason="com.chaos.kill")
 
     def attack(self, member: Member, proxy: Proxy) -> None:
-        """Send odd payloads to all: a session on a good line does not end for that."""
+        """Send unusual payloads to all members: a session on a good connection must not end."""
         session_id = self._control.client.session_id
         name = self._rng.choice(["json", "msgpack", "cbor"])
         with HostilePeer(self._address, name) as peer:
@@ -150,7 +150,7 @@ class Faults:
                     peer.send(data)
         if session_id is None or self._control.client.session_id == session_id:
             return
-        # Crossbar may have more to do with them than its heartbeat has time for.
+        # Crossbar may need more time for them than the heartbeat allows.
         if "WAMP_HEARTBEAT" not in self._control.last_loss:
             self._ledger.violation(f"odd payloads in {name} have ended session {session_id}")
 
@@ -164,7 +164,7 @@ class Faults:
             os.killpg(pid, signal.SIGCONT)
 
     def look_at_log(self) -> None:
-        """Look for errors that the router has logged: none of these faults is one of its own."""
+        """Check the router's log for errors. None of these faults is the router's own."""
         if self._log is not None and self._log.exists():
             text = self._log.read_text(errors="replace")
             if "Traceback" in text or "ERROR" in text:

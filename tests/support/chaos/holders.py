@@ -1,4 +1,4 @@
-"""Who refers to objects that should be gone: the ways to them from something that lives."""
+"""Holders of leaked objects: the chains of references to them from a living object."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import types
 import typing as t
 
 DEEPEST = 30
-"""How many references a way may have."""
+"""The maximum number of references in a chain."""
 
 MOST = 20
-"""How many objects of each class are looked at: that takes time."""
+"""The maximum number of objects of each class that are searched, because that takes time."""
 
 _ROOTS = types.ModuleType, type, threading.Thread
 
@@ -53,7 +53,7 @@ def _way_to(target: object, roots: set[int], variables: dict[int, str]) -> str:
 
 
 def _referrers(level: list[object], ways: dict[int, tuple[str, ...]]) -> list[object]:
-    """Return what is new of all that refers to the objects of a level, and note the way from there."""
+    """Return the new objects that refer to those of a level, and record their references."""
     ids = {id(each): each for each in level}
     found = []
     for each in gc.get_referrers(*level):
@@ -62,7 +62,7 @@ def _referrers(level: list[object], ways: dict[int, tuple[str, ...]]) -> list[ob
         child = next((one for one in gc.get_referents(each) if id(one) in ids), None)
         if child is not None:
             step, rest = _edge(each, child), ways[id(child)]
-            if getattr(each, "__dict__", None) is child:  # which is no step of its own
+            if getattr(each, "__dict__", None) is child:  # which is not a separate step
                 step, rest = "." + rest[0].removeprefix("dict['").removesuffix("']"), rest[1:]
             ways[id(each)] = (_name(each) + step, *rest)
             found.append(each)
@@ -86,7 +86,7 @@ def _name(thing: object) -> str:
 
 
 def _edge(holder: object, child: object) -> str:
-    """Say how one refers to the other: ``['key']`` or ``.attribute``; empty if that can't be seen."""
+    """Describe how one object refers to another: ``['key']`` or ``.attribute``; empty if unknown."""
     if isinstance(holder, dict):
         keys = (key for key, value in holder.items() if value is child)
         return f"[{next(keys, '?')!r:.60}]"

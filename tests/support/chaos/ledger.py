@@ -1,4 +1,4 @@
-"""What happened, and what of it must not have: calls, runs of handlers, publications, events."""
+"""A record of calls, runs of handlers, publications and events, and of violations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 import typing as t
 
 SLACK = 8.0
-"""Seconds a call may take above its own limit: a heartbeat, and a machine that is busy."""
+"""Seconds that a call may take beyond its own limit: a heartbeat, and time for a busy machine."""
 
 
 class Publication(t.NamedTuple):
-    """One publication; ``acknowledged`` is None where the router did not say that it has it."""
+    """One publication. ``acknowledged`` is None if the router did not acknowledge it."""
 
     begun: float
     acknowledged: float | None
@@ -24,15 +24,15 @@ class Receipt(t.NamedTuple):
     """One event, as a subscriber handled it."""
 
     key: tuple[str, int]
-    """Who published it, and the number it has there."""
+    """The publisher, and its number of the event."""
     session_id: int
-    """The subscriber's session on which it came."""
+    """The subscriber's session that received it."""
     publisher: int
     """The session that published it."""
 
 
 class Ledger:
-    """Everything members tell, and all that is wrong with it."""
+    """All reports of members, and the violations in them."""
 
     def __init__(self) -> None:
         self.violations: list[str] = []
@@ -43,23 +43,23 @@ class Ledger:
         self.joined: dict[int, float] = {}
         """When a session was known to have its subscription."""
         self.checked = 0
-        """How many acknowledged publications were looked for at a subscriber."""
+        """The number of acknowledged publications that were checked at a subscriber."""
         self._lock = threading.Lock()
         self._tokens = itertools.count(1)
         self._open: dict[int, tuple[float, str]] = {}
         self._ran: set[int] = set()
         self.jobs: dict[int, bool] = {}
-        """Events that one member handles: whether one has."""
+        """Events for one member, and whether one has handled them."""
         self._received: set[tuple[str, tuple[str, int]]] = set()
         self._highest: dict[tuple[str, int], int] = {}
         self._started = time.monotonic()
 
     def note(self, text: str) -> None:
-        """Keep it among the last things that happened."""
+        """Add an entry to the recent history."""
         self.last.append(f"{time.monotonic() - self._started:8.3f}  {text}")
 
     def violation(self, text: str) -> None:
-        """It must not have happened."""
+        """Record a violation."""
         self.note(f"VIOLATION {text}")
         self.violations.append(text)
 
@@ -67,7 +67,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def call(self, what: str, limit: float) -> t.Iterator[int]:
-        """A call from its beginning to its end, of whatever kind; gives its token."""
+        """Record a call of any kind from its start to its end. Yield its token."""
         with self._lock:
             token = next(self._tokens)
             self._open[token] = time.monotonic() + limit + SLACK, f"{what} #{token}"
@@ -80,7 +80,7 @@ class Ledger:
                 self.violation(f"{what} #{token} ended {late + SLACK:.1f} s after its limit")
 
     def ran(self, token: int, where: str) -> None:
-        """A handler has begun with a call."""
+        """Record that a handler has started a call."""
         with self._lock:
             twice = token in self._ran
             self._ran.add(token)
@@ -88,44 +88,44 @@ class Ledger:
             self.violation(f"#{token} was handled twice, now by {where}")
 
     def overdue(self) -> list[str]:
-        """Calls that should have ended and hang."""
+        """Return calls that should have ended."""
         with self._lock:
             now = time.monotonic()
             return [what for limit, what in self._open.values() if limit < now]
 
     @property
     def open(self) -> int:
-        """How many calls wait."""
+        """Return the number of waiting calls."""
         return len(self._open)
 
     # Events.
 
     def job(self) -> int:
-        """Somebody is about to publish an event that one member handles; return its number."""
+        """Record an event for one member before it is published. Return its number."""
         with self._lock:
             number = next(self._tokens)
             self.jobs[number] = False
         return number
 
     def did(self, number: int, where: str) -> None:
-        """A member handles one."""
+        """Record that a member handles such an event."""
         with self._lock:
             twice, self.jobs[number] = self.jobs[number], True
         if twice:
             self.violation(f"job #{number} was done twice, now by {where}")
 
     def publishing(self, key: tuple[str, int]) -> None:
-        """Somebody is about to publish."""
+        """Record a publication before it is sent."""
         with self._lock:
             self.publications[key] = Publication(time.monotonic(), None)
 
     def published(self, key: tuple[str, int]) -> None:
-        """The router has it."""
+        """Record that the router has acknowledged it."""
         with self._lock:
             self.publications[key] = self.publications[key]._replace(acknowledged=time.monotonic())
 
     def received(self, subscriber: str, receipt: Receipt) -> None:
-        """A subscriber was given an event: never twice, and in order of each publishing session."""
+        """Record a received event. None may arrive twice, and each publisher's must be in order."""
         key, number = receipt.key, receipt.key[1]
         stream = subscriber, receipt.publisher
         with self._lock:
@@ -140,11 +140,11 @@ class Ledger:
             self.violation(f"{subscriber} got event {key} after number {before}")
 
     def has(self, subscriber: str, key: tuple[str, int]) -> bool:
-        """Whether a subscriber was given an event."""
+        """Return whether a subscriber got an event."""
         return (subscriber, key) in self._received
 
     def settle(self) -> None:
-        """Look for every acknowledged publication at every subscriber whose line was up.
+        """Check every acknowledged publication at every subscriber whose connection was up.
 
         A session whose subscriber got an event that was published *after* the acknowledgement of
         another was up for that one too, since a line carries everything in order: no clock and no

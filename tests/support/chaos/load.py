@@ -1,4 +1,4 @@
-"""Load: callers and publishers of every member, all at random."""
+"""Load: random callers and publishers of every member."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIX = "com.chaos"
 
 LARGEST = 1_000_000
 
-#: What any call may end in, on a line that fails: its callee or the router went away.
+#: Errors of any call on a failing connection: its callee or the router has gone.
 _UNLUCKY = {"wamp.error.canceled", "wamp.error.no_such_procedure"}
 
 _TOO_LARGE = "wamp.error.payload_size_exceeded"
@@ -59,7 +59,7 @@ NEST = KINDS[4]
 
 
 class Load:
-    """All threads that call and publish; paused, they have nothing under way."""
+    """All threads that call and publish. While paused, they have no pending request."""
 
     def __init__(self, ledger: Ledger, seed: str, pause: float) -> None:
         self.ledger = ledger
@@ -82,7 +82,7 @@ class Load:
         self._running.set()
 
     def pause(self, limit: float) -> bool:
-        """Begin nothing more, and wait for what was begun; False: something hangs."""
+        """Start no new requests, and wait for the pending ones. Return False if one hangs."""
         self._running.clear()
         wait = threading.Event()
         for _ in range(int(limit * 20)):
@@ -132,7 +132,7 @@ class Load:
         way(member, kind, kind.arguments(rng), timeout, rng)
 
     def nested(self, member: Member, depth: int) -> None:
-        """The call of a handler; raises what it ends in."""
+        """Make the call of a handler. Raise its error."""
         with self.ledger.call(f"nested call of {member.name}", 5.0 + CONNECT) as token:
             result = member.client.call(f"{PREFIX}.nest", token, depth)
             self._check(NEST, token, [depth], result)
@@ -190,7 +190,7 @@ class Load:
     def _burst(
         self, member: Member, kind: Kind, args: list[t.Any], timeout: float, rng: random.Random
     ) -> None:
-        """Many calls at once."""
+        """Make many calls at once."""
         ledger, futures = self.ledger, []
         limit = 5.0 + CONNECT
         with contextlib.ExitStack() as calls:
@@ -265,7 +265,7 @@ class Load:
     def publish(
         self, member: Member, value: t.Any = None, *, acknowledge: bool = True, timeout: float = 2.0
     ) -> tuple[str, int] | None:
-        """Publish the member's next event; None: it is not known to have arrived."""
+        """Publish the member's next event. Return None if it is unknown whether it arrived."""
         with self._lock:
             number = self._numbers[member.name] = self._numbers.get(member.name, 0) + 1
         key = member.name, number

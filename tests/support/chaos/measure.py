@@ -1,4 +1,4 @@
-"""What a process holds: threads, file descriptors, memory."""
+"""Resources of a process: threads, file descriptors, memory."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _CLASSES = frozenset(
 
 
 class Held(t.NamedTuple):
-    """What this process holds, after a garbage collection."""
+    """The resources of this process after a garbage collection."""
 
     workers: int
-    """Threads of pools, which keep those they once needed."""
+    """Threads of pools, which keep their threads."""
     threads: dict[str, int]
     """The others, by name."""
     files: int
@@ -51,7 +51,7 @@ class Held(t.NamedTuple):
     """Resident memory."""
 
     objects: dict[str, int]
-    """Instances of the library's classes that stand for one session, call or event."""
+    """Instances of the library's classes that represent one session, call or event."""
 
     def __str__(self) -> str:
         count = sum(self.threads.values())
@@ -62,13 +62,13 @@ class Held(t.NamedTuple):
 
 
 def keep_one_heap() -> None:
-    """Have the C library use one heap for all threads: with one for each, memory says little."""
+    """Make the C library use one heap for all threads. With several, the memory size means little."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def held() -> Held:
-    """Look."""
+    """Measure the resources now."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -79,7 +79,7 @@ def held() -> Held:
 
 
 def counted_as(thing: object) -> str | None:
-    """Return the name by which an object is counted; None if it is not."""
+    """Return the name under which an object is counted, or None if it is not counted."""
     kind = type(thing)
     counts = kind.__module__ in _ROOMS and kind.__qualname__ in _CLASSES
     return kind.__qualname__ if counts else None

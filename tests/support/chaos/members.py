@@ -1,4 +1,4 @@
-"""A member: an app of its own with its own session, its handlers, and what it tells the ledger."""
+"""A member: an app with its own session, its handlers, and its reports to the ledger."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Planned(Exception):
 
 
 Call = t.Callable[["Member", int], t.Any]
-"""Makes a nested call, so many levels deep."""
+"""Makes a nested call of this many levels."""
 
 
 class Member:
     """One app.
 
-    :param url: Where it joins: a proxy, or the router itself.
+    :param url: The URL that it joins: of a proxy, or of the router itself.
     :param nested: Makes the calls of handlers that call.
     """
 
@@ -62,7 +62,7 @@ class Member:
     def stop(self) -> None:
         self.wamp.stop()
 
-    # What it serves.
+    # Its procedures and subscriptions.
 
     def _serve(self) -> None:
         for f, options in (
@@ -121,7 +121,7 @@ class Member:
     def _job(self, number: int) -> None:
         self.ledger.did(number, self.name)
 
-    # What it is told.
+    # Its signals.
 
     def _session_joined(self, sender: Flask, *, session_id: int, **rest: t.Any) -> None:
         self.ledger.joined[session_id] = time.monotonic()
@@ -136,10 +136,10 @@ class Member:
     def _event_dropped(self, sender: Flask, **facts: t.Any) -> None:
         self.ledger.violation(f"{self.name} dropped events: {facts}")
 
-    # How it is.
+    # Its state.
 
     def trouble(self) -> str:
-        """What is left to do, or wrong, while nobody asks for anything; empty when at rest."""
+        """Remaining work or problems while there is no load. Empty when the member is idle."""
         health = self.wamp.health()
         peer = self.client.peer
         connection = peer.connection if peer is not None else None
@@ -170,7 +170,7 @@ class Member:
 
 
 def wait_until_idle(members: t.Iterable[Member], limit: float) -> list[str]:
-    """Wait until nobody has anything to do; return who has after all."""
+    """Wait until all members are idle. Return those that are not."""
     deadline = time.monotonic() + limit
     pause = threading.Event()
     while True:

@@ -9,7 +9,7 @@ LETTERS = 'abc ÄÖ ß\u00e9 \u4e2d\u6587 \U0001f600 "\\\n\t'
 
 
 def payload(rng: random.Random, largest: int) -> t.Any:
-    """A payload of at most about so many bytes; small ones are likelier than large ones."""
+    """Return a payload of at most about this size. Small ones are more likely than large ones."""
     size = int(largest ** rng.random()) - 1
     return rng.choice((_text, _bytes, _nested, _numbers))(rng, size)
 

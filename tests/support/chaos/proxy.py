@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 UP, DOWN = "up", "down"
 """From the client to the router, and back."""
 
-#: Makes ``close`` send RST: what is under way is lost too.
+#: Makes ``close`` send RST, so that data in transit is lost too.
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -26,9 +26,9 @@ class Line:
 
     def __init__(self, proxy: Proxy, client: socket.socket, router: socket.socket) -> None:
         self.left: dict[str, int] = {}
-        """Bytes a direction may still carry; then the line is cut."""
+        """The number of bytes that a direction may still carry. Then the connection is cut."""
         self.truncated: set[str] = set()
-        """Directions that carry a part of the next piece only; then the line is closed."""
+        """Directions that carry only a part of the next piece. Then the connection is closed."""
         self._proxy = proxy
         if proxy.frail:
             self.left[random.choice((UP, DOWN))] = int(4000 ** random.random()) - 1
@@ -80,9 +80,9 @@ class Line:
 
 
 class Proxy:
-    """Listens on a port, or a unix socket, of its own and passes everything on to a router's.
+    """Listens on its own port or unix socket, and forwards everything to a router.
 
-    :param router_url: Where the router listens.
+    :param router_url: The URL of the router.
     """
 
     def __init__(self, router_url: str) -> None:
@@ -90,7 +90,7 @@ class Proxy:
         self.delay = 0.0
         """Seconds each piece is held back."""
         self.refusing = False
-        """Whether who connects is thrown out."""
+        """Whether new connections are closed."""
         self.frail = False
         """Whether new lines are cut after a few bytes: while they are joined."""
         self._router = local_url(router_url)
@@ -98,7 +98,7 @@ class Proxy:
         self.mend()
         self._listener = socket.socket(self._router.family)
         self.url = self._listen()
-        """Where its clients connect."""
+        """The URL for its clients."""
         self._thread = threading.Thread(target=self._accept, name="proxy")
         self._thread.start()
 
@@ -130,13 +130,13 @@ class Proxy:
             line.cut(reset=reset)
 
     def mend(self) -> None:
-        """Be a good line again."""
+        """Undo all faults."""
         self.delay, self.refusing, self.frail = 0.0, False, False
         for gate in self._gates.values():
             gate.set()
 
     def close(self) -> None:
-        """Cut all lines and listen no more."""
+        """Cut all connections, and stop listening."""
         self.mend()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

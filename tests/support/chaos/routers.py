@@ -22,27 +22,27 @@ NAMES = (CROSSBAR, BUILT_IN, EMBEDDED)
 
 
 class Router(t.Protocol):
-    """What faults do to a router."""
+    """The methods of a router that faults use."""
 
     @property
     def pid(self) -> int | None:
-        """The process that leads the router's process group; None where none runs."""
+        """The leader of the router's process group, or None if no router is running."""
 
     def start(self) -> None:
-        """Start it, unless it comes back by itself."""
+        """Start it, unless it restarts by itself."""
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Wait until it takes clients."""
+        """Wait until it accepts clients."""
 
     def kill(self) -> None:
-        """Kill it, without a word to its clients."""
+        """Kill it, without GOODBYE."""
 
     def stop(self) -> None:
-        """Let it say GOODBYE, and end."""
+        """Let it send GOODBYE, and end."""
 
 
 class EmbeddedRouter:
-    """The embedded router of a socket: who joins ``embedded:`` starts it, again where it was killed.
+    """The embedded router of a socket. Members that join ``embedded:`` start and restart it.
 
     :param socket: The path of its socket.
     """
@@ -52,17 +52,17 @@ class EmbeddedRouter:
 
     @property
     def url(self) -> str:
-        """What its apps have for ``WAMP_ROUTER_URL``."""
+        """The ``WAMP_ROUTER_URL`` of its apps."""
         return f"embedded:{self._place.socket}"
 
     @property
     def socket_url(self) -> str:
-        """Where it listens."""
+        """The URL where it listens."""
         return f"unix://{self._place.socket}"
 
     @property
     def log(self) -> Path:
-        """Where it logs."""
+        """The path of its log file."""
         return Path(self._place.log)
 
     @property
@@ -73,7 +73,7 @@ class EmbeddedRouter:
         return None
 
     def start(self) -> None:
-        """Do nothing: the members do."""
+        """Do nothing: the members start it."""
 
     def wait_until_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -103,22 +103,22 @@ class Chosen(t.NamedTuple):
 
     router: Router
     proxied: tuple[str, str, str]
-    """Where the members with ``json``, ``msgpack`` and ``raw`` join, by a proxy each."""
+    """The URLs of the members with ``json``, ``msgpack`` and ``raw``, each behind a proxy."""
     control: str
-    """Where the member on a good line joins."""
+    """The URL of the member on a good connection."""
     apps: tuple[str, ...]
-    """Where more members on good lines join."""
+    """The URL of further members on good connections."""
     address_url: str
-    """Its RawSocket, for who is no member."""
+    """Its RawSocket URL, for clients other than members."""
     log: Path | None
-    """Where it logs, if no error may be there. Started again, it may begin anew."""
+    """Its log file, if it must not contain errors. A restart may truncate it."""
     is_ours: bool
-    """Whether it is the library's own: it starts within a second, and what it holds is looked at."""
+    """Whether it is the library's own router: it starts within a second, and its records are checked."""
 
 
 @contextlib.contextmanager
 def running(name: str, folder: Path) -> t.Iterator[Chosen]:
-    """Run a router; an embedded one is started by the first member.
+    """Run a router. The first member starts an embedded one.
 
     :param folder: For logs and sockets.
     """

@@ -1,4 +1,4 @@
-"""One run: members, load, faults, and the look at what is left."""
+"""One run: members, load, faults, and the check for leaks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .proxy import Proxy
 from .routers import Chosen
 
 LARGEST_MESSAGE = 4_000_000, 2_000_000, 4_000_000
-"""``WAMP_MAX_MESSAGE_SIZE`` of the three members: what one sends, another may refuse."""
+"""``WAMP_MAX_MESSAGE_SIZE`` of the three members: one may refuse messages of another."""
 
 WARM_UP = 5.0
-"""Seconds of load on good lines, before anything is measured."""
+"""Seconds of load on good connections before the first measurement."""
 
 SETTLE = 60.0
-"""Seconds until all is at rest after the last fault; a refused registration is tried again late."""
+"""Seconds until all members are idle after the last fault. A refused registration is retried late."""
 
 GROWTH = 80.0
 """Megabytes by which the memory may grow, the ledger included. 20 were measured."""
@@ -78,16 +78,16 @@ class Soak:
 
     @property
     def members(self) -> list[Member]:
-        """Those that are not behind proxies, and those that are; the first one starts an embedded router."""
+        """The members without and with a proxy. The first one starts an embedded router."""
         return [self.control, *self._apps, *self._lines]
 
     @property
     def violations(self) -> list[str]:
-        """All that was wrong."""
+        """All violations."""
         return self.ledger.violations
 
     def run(self) -> None:
-        """Run, and leave nothing behind."""
+        """Run, and clean up."""
         keep_one_heap()
         with _watching(self.ledger):
             try:
@@ -134,14 +134,14 @@ class Soak:
         self._compare()
 
     def _rest(self, when: str) -> None:
-        """Stop the load, and wait until nobody has anything in hand."""
+        """Stop the load, and wait until all members are idle."""
         if not self.load.pause(SETTLE):
             self.ledger.violation(f"{when}: {self.ledger.open} calls hang")
         for trouble in wait_until_idle(self.members, SETTLE):
             self.ledger.violation(f"{when}: {trouble}")
 
     def _publish_to_all(self) -> None:
-        """Everybody is a live subscriber now; this also bears witness for all that came before."""
+        """Publish once more: all subscribers are joined now, which also confirms earlier events."""
         keys = [self.load.publish(member, timeout=5.0) for member in self.members]
         if None in keys:
             self.ledger.violation("a publication was not acknowledged on a good line")
@@ -172,7 +172,7 @@ class Soak:
             time.sleep(0.1)
 
     def _trouble_of_the_router(self) -> str:
-        """What the router holds of those who have gone; empty if nothing."""
+        """Return the router's records of ended sessions. Empty if there are none."""
         count, members = self.control.client.call("wamp.session.count"), len(self.members)
         if count != members:
             return f"the router has {count} sessions of {members} members"
@@ -182,16 +182,16 @@ class Soak:
         return ""
 
     def _router_files(self) -> int:
-        """How many file descriptors the router's process has."""
+        """Return the number of file descriptors of the router's process."""
         pid = self._router.pid
         assert pid is not None
         return len(os.listdir(f"/proc/{pid}/fd"))
 
     def _held_at_last(self) -> Held:
-        """Timers let go of what they hold within the longest of all limits."""
+        """Wait for the longest timeout, after which timers release their objects."""
         deadline = time.monotonic() + SLACK
         while _more((now := held()).objects, self._before.objects) and time.monotonic() < deadline:
-            time.sleep(0.5)  # a heartbeat may be under way, too
+            time.sleep(0.5)  # a heartbeat may be pending too
         return now
 
     @property
@@ -217,14 +217,14 @@ class Soak:
             self.ledger.violation(f"{before.megabytes:.0f} MB, now {after.megabytes:.0f} MB")
 
     def _ways_to(self, more: t.Container[str]) -> list[str]:
-        """Who holds the objects of which there are too many; those that should be there are among them."""
+        """Return the holders of classes with too many objects. Legitimate objects are among them."""
         peers = [peer for member in self.members if (peer := member.client.peer) is not None]
         connections = [each for peer in peers if (each := peer.connection) is not None]
         living = [*peers, *connections, *(each.session for each in connections)]
         return ways_to(lambda thing: counted_as(thing) in more, living)
 
     def report(self) -> str:
-        """What was done, in a few lines."""
+        """Return a summary of the run."""
         ledger = self.ledger
         lines = [
             f"seed {self._seed}, {self._seconds:g} s",
@@ -252,7 +252,7 @@ def _counts(counter: t.Counter[str]) -> str:
 
 
 class _Defects(logging.Handler):
-    """Takes what the library logs with a traceback, and nobody raised on purpose."""
+    """Collects logged tracebacks of errors that no handler raised on purpose."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(logging.WARNING)
@@ -271,7 +271,7 @@ class _Defects(logging.Handler):
 
 @contextlib.contextmanager
 def _watching(ledger: Ledger) -> t.Iterator[None]:
-    """Take note of what is logged, and of threads that end in an exception."""
+    """Record logged errors, and threads that end with an exception."""
     logger, handler, hook = logging.getLogger("flask_wamp"), _Defects(ledger), threading.excepthook
 
     def failed(args: t.Any) -> None:
