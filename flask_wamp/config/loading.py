@@ -124,9 +124,13 @@ def _shown(name: str, value: object) -> str:
 def _check_known(config: t.Mapping[str, object]) -> None:
     for name in config:
         if name.startswith("WAMP_") and name not in BY_NAME and not name.startswith(_NOT_OURS):
+            import difflib
+
             shown = _shown(name, config[name])
+            close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.8)
+            hint = f"did you mean {close[0]}? The keys" if close else "the keys"
             raise ValueError(
-                f"unknown configuration key {name}={shown}; the keys are {', '.join(BY_NAME)}"
+                f"unknown configuration key {name}={shown}; {hint} are {', '.join(BY_NAME)}"
             )
 
 

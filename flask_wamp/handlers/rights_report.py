@@ -15,6 +15,9 @@ def rights_table(policy: Policy, role: str | None = None) -> list[str]:
     for right in sorted(policy.rights, key=lambda right: (right.role, right.uri, right.action)):
         if role is None or right.role in roles_of(role):
             rows.append((right.role, right.action, _pattern(right), right.source))
+    if len(rows) == 1:
+        whom = f"the role {role}" if role is not None else "clients other than the app's processes"
+        return [f"No rights are granted to {whom}. Grant some with allow= or wamp.allow()."]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -213,9 +213,15 @@ Served = t.Callable[[], list[Declaration]]
 
 def summary(declarations: list[Declaration]) -> str:
     """Return a text for logs that says how much of this is served in the current session."""
-    refused = sum(each.refused is not None for each in declarations)
-    served = f"{len(declarations) - refused} procedures and topics"
-    return f"{served}, {refused} refused" if refused else served
+    served = [each for each in declarations if each.refused is None]
+    procedures = sum(isinstance(each, Registration) for each in served)
+    shown = f"{_counted(procedures, 'procedure')} and {_counted(len(served) - procedures, 'topic')}"
+    refused = len(declarations) - len(served)
+    return f"{shown}, {refused} refused" if refused else shown
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def waiting(declarations: list[Declaration]) -> int:

@@ -296,6 +296,13 @@ def test_the_error_of_an_unknown_key_lists_the_known_keys(name: str) -> None:
     assert all(key.name in str(info.value) for key in KEYS)
 
 
+def test_the_error_of_a_misspelled_key_names_the_similar_one() -> None:
+    with pytest.raises(ValueError, match=r"did you mean WAMP_CALL_TIMEOUT\? The keys are"):
+        init(WAMP_CALL_TIMOUT=3)
+    with pytest.raises(ValueError, match="'x'; the keys are"):
+        init(WAMP_ELEPHANT="x")
+
+
 def test_other_keys_are_left_alone() -> None:
     init(WAMPUM=1, MY_WAMP_REALM=2, SECRET_KEY="x", wamp_url=3)
 

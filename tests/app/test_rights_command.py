@@ -166,3 +166,14 @@ def test_authorizers_are_named(make_app: MakeApp) -> None:
     assert "may_report" in run("com.")
     assert "may_report" not in run(".other")
     assert "everywhere: " in run(".other")
+
+
+def test_an_app_without_rights_reads_how_to_grant_some(make_app: MakeApp) -> None:
+    app = make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws")
+    FlaskWAMP(app)
+    output = app.test_cli_runner().invoke(commands, ["rights"]).output
+    assert output.startswith(
+        "No rights are granted to clients other than the app's processes. Grant"
+    )
+    output = app.test_cli_runner().invoke(commands, ["rights", "--as", "member"]).output
+    assert output.startswith("No rights are granted to the role member.")
