@@ -185,7 +185,7 @@ def test_a_private_message_is_for_one_person(ann, bob, eve):
         assert room not in [each["id"] for each in eves.call(".start")["rooms"]]
 
 
-def test_a_private_room_is_for_those_who_are_invited(ann, bob, eve):
+def test_a_private_room_is_for_invited_users(ann, bob, eve):
     with page(ann) as anns, page(bob) as bobs, page(eve) as eves:
         room = anns.call(".room.create", "plans", private=True)["id"]
         topic = f".room.{room}"
@@ -209,7 +209,7 @@ def test_a_private_room_is_for_those_who_are_invited(ann, bob, eve):
         assert heard.all() == []
 
 
-def test_a_public_room_is_for_everybody_who_enters(ann, bob):
+def test_a_public_room_is_for_all_users_who_enter(ann, bob):
     with page(ann) as anns, page(bob) as bobs:
         everyone = bobs.subscribe(".everyone")
         room = anns.call(".room.create", "lunch")
@@ -223,7 +223,7 @@ def test_a_public_room_is_for_everybody_who_enters(ann, bob):
 # Who is there.
 
 
-def test_who_is_online(ann, bob):
+def test_users_who_are_online_are_shown(ann, bob):
     with page(ann) as anns:
         everyone = anns.subscribe(".everyone")
         assert anns.call(".start")["online"] == [1]
@@ -235,7 +235,7 @@ def test_who_is_online(ann, bob):
         assert everyone.get(timeout=1).kwargs == {"people": [1]}
 
 
-def test_who_is_typing_is_told_and_not_stored(ann, bob):
+def test_typing_is_sent_and_not_stored(ann, bob):
     with page(ann) as anns, page(bob) as bobs:
         heard = bobs.subscribe(f".room.{GENERAL}")
         anns.call(".typing", GENERAL)
@@ -247,7 +247,7 @@ def test_who_is_typing_is_told_and_not_stored(ann, bob):
 # What pages must not do.
 
 
-def test_nobody_gets_anything_without_a_login(app, ann):
+def test_no_visitor_gets_anything_without_a_login(app, ann):
     with page(app.test_client()) as stranger:
         for name in ("start", "history", "say", "direct", "room.create"):
             with refused():
@@ -290,7 +290,7 @@ NONSENSE = [
 ]
 
 
-def test_nonsense_is_an_error_for_who_sends_it(ann):
+def test_invalid_messages_are_errors_for_their_sender(ann):
     with page(ann) as anns:
         for arguments in NONSENSE:
             with refused("invalid_argument"):

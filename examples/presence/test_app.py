@@ -31,7 +31,7 @@ def test_a_page_sees_another_one_come_and_go():
         wait_for(changed, {page.session_id})
 
 
-def test_the_page_says_how_many_are_there():
+def test_the_page_shows_the_number_of_sessions():
     with wamp.test_client(authrole="anonymous") as page:
         wamp.settle(timeout=5)
         assert 'data-testid="count">1<' in app.test_client().get("/").text
@@ -45,7 +45,7 @@ def test_other_programs_are_not_shown():
         assert program.call("com.example.presence.who") == []
 
 
-def test_a_page_cannot_ask_the_router():
+def test_a_page_cannot_call_the_meta_api():
     with (
         wamp.test_client(authrole="anonymous") as page,
         pytest.raises(ApplicationError, match="not_authorized"),

@@ -24,12 +24,12 @@ def peer():
         db.drop_all()
 
 
-def test_what_ends_well_is_committed(peer):
+def test_a_successful_handler_commits(peer):
     assert peer.call("com.example.bank.pay", ["ada", "bob"], 100) == 2
     assert app.test_client().get("/accounts").json == {"ada": 100, "bob": 100}
 
 
-def test_what_fails_is_rolled_back(peer):
+def test_a_failed_handler_rolls_back(peer):
     with pytest.raises(ApplicationError, match="not_found"):
         peer.call("com.example.bank.pay", ["ada", "nobody"], 50)
     assert peer.call("com.example.bank.accounts") == {"ada": 0, "bob": 0}

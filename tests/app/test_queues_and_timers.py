@@ -58,7 +58,7 @@ def test_queue_runs_no_more_than_its_concurrency(pool: Pool) -> None:
     assert gauge.most == 2
 
 
-def test_queues_run_side_by_side(pool: Pool) -> None:
+def test_queues_run_concurrently(pool: Pool) -> None:
     first, second = SerialQueue(pool, 1, 10), SerialQueue(pool, 1, 10)
     gate, done = Gate(), threading.Event()
     first.submit(gate)

@@ -571,7 +571,7 @@ def test_a_float_is_a_finite_number(number: float) -> None:
         assert make_validator(f)((payload,), {})
 
 
-def test_a_default_is_validated_if_its_field_says_so() -> None:
+def test_a_default_is_validated_if_its_field_requires_it() -> None:
     def f(
         x: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 42,
         y: Annotated[int, pydantic.Field(validate_default=True, ge=10)] = 3,

@@ -62,7 +62,7 @@ def test_an_event_reaches_all_subscribers_but_its_publisher(router: TestRouter) 
         ]
 
 
-def test_shutting_down_says_goodbye_and_closes_each_transport(router: TestRouter) -> None:
+def test_shutting_down_sends_goodbye_and_closes_each_transport(router: TestRouter) -> None:
     polite, deaf = router.join(), router.join()
     router.shut_down()
     for line in (polite, deaf):

@@ -103,7 +103,7 @@ def test_part_of_a_ticket(club: Served) -> None:
         {"authextra": {"flask_wamp": {"login": "x", "since": 9e99}, "role": "backend"}},
     ],
 )
-def test_the_ticket_decides_who_it_is(club: Served, hello: dict[str, t.Any]) -> None:
+def test_the_ticket_determines_the_identity(club: Served, hello: dict[str, t.Any]) -> None:
     ann = Visitor(club.port, "ann")
     with ann.join_with(ann.session(), hello=hello) as browser:
         assert (browser.authid, browser.authrole) == ("ann", "browser")

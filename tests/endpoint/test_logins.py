@@ -46,7 +46,7 @@ def test_a_ticket_is_for_one_session(club: Served) -> None:
             ann.join_with(ticket)
 
 
-def test_the_ticket_decides_who_it_is(club: Served) -> None:
+def test_the_ticket_determines_the_identity(club: Served) -> None:
     ticket = {**Visitor(club.port, "ann").session(), "authid": "bob"}
     with Visitor(club.port).join_with(ticket) as browser:
         assert browser.authid == "ann"

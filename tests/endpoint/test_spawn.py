@@ -119,7 +119,7 @@ def test_files_of_a_killed_router_do_not_prevent_a_start(place: Place) -> None:
     assert start(place) != pid
 
 
-def test_sigterm_says_goodbye(place: Place, make_app: MakeApp) -> None:
+def test_sigterm_sends_goodbye(place: Place, make_app: MakeApp) -> None:
     app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_AUTOSTART=False)
     wamp = FlaskWAMP(app)
     wamp.start()

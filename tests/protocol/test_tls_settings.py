@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(pathlib.Path(authority.path), cert, key, encrypted)
 
 
-def test_paths_are_taken_as_text_and_as_paths(files: Files) -> None:
+def test_paths_are_accepted_as_strings_and_as_paths(files: Files) -> None:
     TLSSettings(files.ca, files.cert, files.key).context()
     TLSSettings(str(files.ca), str(files.cert), str(files.key)).context()
 

@@ -119,7 +119,7 @@ def test_an_event_of_a_pattern_has_the_real_topic(
     assert seen.get(timeout=PATIENCE) == "com.example.tea.news"
 
 
-def test_a_retained_event_says_so(
+def test_a_retained_event_is_marked(
     wamp: FlaskWAMP, peer: AutobahnPeer, seen: queue.SimpleQueue[t.Any]
 ) -> None:
     peer.publish("com.example.status", "open", options={"retain": True})

@@ -81,7 +81,7 @@ def test_before_it_was_started(make_app: MakeApp) -> None:
         assert health[key] is None
 
 
-def test_not_joined_says_why(make_app: MakeApp) -> None:
+def test_health_shows_why_the_client_has_not_joined(make_app: MakeApp) -> None:
     port = free_port()
     wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}"))
     wamp.start()

@@ -283,7 +283,7 @@ SOURCES = sorted(Path(flask_wamp.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_loggers_are_ours_and_nobody_sets_up_logging(path: Path) -> None:
+def test_loggers_are_ours_and_no_module_sets_up_logging(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue

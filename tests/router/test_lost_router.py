@@ -312,7 +312,7 @@ def assert_none_changes(sessions: dict[FlaskWAMP, int | None], seconds: float) -
         )
 
 
-def test_a_router_that_says_goodbye_is_left_and_joined_again(
+def test_the_client_joins_again_after_the_routers_goodbye(
     join: Join, alive: DevRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, wamp = join(alive.url)
