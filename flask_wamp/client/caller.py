@@ -189,12 +189,12 @@ class Caller(WampyAPI):
             self._state.publications.publish(topic, args, kwargs, options)
             return None
         if not options.publish.get("acknowledge"):
-            connection = self._state.connection or self._state.connected(self._waits_until())[0]
+            connection = self._state.connection or self._state.connected(self._deadline())[0]
             sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
             wire = options.on_the_wire(connection.session.session_id)
             connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
             return None
-        deadline = self._waits_until()
+        deadline = self._deadline()
         connection, _ = self._state.connected(deadline)
         sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         wire = options.on_the_wire(connection.session.session_id)
@@ -250,7 +250,7 @@ class Caller(WampyAPI):
                 f"{topic!r} has named parts, which only handlers may have. "
                 'Leave these parts empty and set match="wildcard"'
             )
-        deadline = self._waits_until()
+        deadline = self._deadline()
         hub = self._state.event_hub(deadline)
         return hub.open(
             topic,
@@ -279,7 +279,7 @@ class Caller(WampyAPI):
 
         .. versionadded:: 0.1
         """
-        timeout = self._waits_until() - monotonic()
+        timeout = self._deadline() - monotonic()
         return self._state.testaments.add(
             self._topic(topic), args, kwargs, self._options, timeout=timeout
         )
@@ -345,7 +345,7 @@ class Caller(WampyAPI):
         :raises TypeError: The message has another type, or the value of an option is not allowed.
         """
         typed = sendable(message)
-        connection, _ = self._state.connected(self._waits_until())
+        connection, _ = self._state.connected(self._deadline())
         typed.args, typed.kwargs = payload(connection.transport, typed.args, typed.kwargs)
         connection.ask(Session.send_message, typed)
 
@@ -371,12 +371,12 @@ class Caller(WampyAPI):
         timeout = self._options.timeout
         return self.settings.call_timeout if timeout is None else timeout
 
-    def _waits_until(self) -> float:
+    def _deadline(self) -> float:
         """Return the deadline of a request that is not a call. Inside a handler, its deadline limits it."""
         deadline, limit = monotonic() + self._timeout, inherited_deadline()
         return deadline if limit is None else min(deadline, limit)
 
-    def _await(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
+    def _wait_for_answer(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
         """Wait for the answer to a request that is not a call."""
         timeout = deadline - monotonic()
         with peer.pool.release_slot():

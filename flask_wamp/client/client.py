@@ -111,7 +111,7 @@ class Client(Caller):
             return
         try:
             answer = peer.registrar.declare(declaration, connection, once=at_run_time)
-            self._await(peer, answer, declaration.uri, self._waits_until())
+            self._wait_for_answer(peer, answer, declaration.uri, self._deadline())
         except WAMPError as error:
             if at_run_time:
                 self._state.declarations.discard(key(declaration))
@@ -138,7 +138,7 @@ class Client(Caller):
             return
         answer = withdraw(peer.connection, declaration)
         if answer is not None:
-            self._await(peer, answer, uri, self._waits_until())
+            self._wait_for_answer(peer, answer, uri, self._deadline())
 
     # Starting and stopping.
 

@@ -24,7 +24,7 @@ from .stream_buffer import size_of
 
 logger = get_logger("flask_wamp")
 
-LOOK = 0.5
+CHECK_INTERVAL = 0.5
 """Seconds between two checks, while streams are open, whether the server is about to end the process."""
 
 
@@ -361,9 +361,9 @@ class EventHub:
             if self._watching:
                 return
             self._watching = True
-        self._look(ending)
+        self._check_ending(ending)
 
-    def _look(self, ending: t.Callable[[], bool]) -> None:
+    def _check_ending(self, ending: t.Callable[[], bool]) -> None:
         if ending():
             self.leave(0.0)
             return
@@ -371,4 +371,6 @@ class EventHub:
             self._watching = bool(self._subscriptions)
             if not self._watching:
                 return
-        self._peer.call_at(monotonic() + LOOK, functools.partial(self._look, ending))
+        self._peer.call_at(
+            monotonic() + CHECK_INTERVAL, functools.partial(self._check_ending, ending)
+        )

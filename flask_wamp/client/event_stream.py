@@ -18,7 +18,7 @@ from .stream_buffer import StreamBuffer
 
 logger = get_logger("flask_wamp")
 
-LOOK = 0.25
+CHECK_INTERVAL = 0.25
 """Seconds between two checks whether the handler that waits for an event was canceled."""
 
 MakeItem = t.Callable[[ActiveEvent], object]
@@ -156,7 +156,7 @@ class EventStream:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._work.canceled:
             left = _left(deadline)
-            shared = self._wait(LOOK if left is None else min(LOOK, left))
+            shared = self._wait(CHECK_INTERVAL if left is None else min(CHECK_INTERVAL, left))
             if shared is not None or self._buffer.over or left == 0.0:
                 return shared
         self.close()

@@ -98,8 +98,8 @@ class Testaments:
 
     def __init__(self, present_peer: t.Callable[[], Peer | None]) -> None:
         self._present_peer = present_peer
-        self._keeper: TestamentSync | None = None
-        self.wills: dict[tuple[object, ...], Testament] = {}
+        self._sync: TestamentSync | None = None
+        self.by_key: dict[tuple[object, ...], Testament] = {}
 
     def add(
         self,
@@ -111,7 +111,7 @@ class Testaments:
         timeout: float,
     ) -> Testament:
         """Add a testament to the current session and all later ones. See :meth:`.Caller.testament`."""
-        will = Testament(
+        testament = Testament(
             topic,
             args,
             kwargs,
@@ -120,57 +120,57 @@ class Testaments:
             _on_the_wire=options.on_the_wire,
             _withdraw=self._remove,
         )
-        if will.key not in self.wills and len(self.wills) >= MOST:
+        if testament.key not in self.by_key and len(self.by_key) >= MOST:
             raise RuntimeError(
                 f"this process has {MOST} testaments already. Make them once for each process, not in each "
                 "request, and remove() those that you no longer need"
             )
-        will = self.wills.setdefault(will.key, will)  # atomic, so no lock is needed
-        keeper = self._current_keeper()
-        if keeper is not None:
+        testament = self.by_key.setdefault(testament.key, testament)  # atomic, so no lock is needed
+        sync = self._current_sync()
+        if sync is not None:
             try:
-                keeper.give(will, timeout)
+                sync.add(testament, timeout)
             except BaseException:
-                self.wills.pop(will.key, None)
+                self.by_key.pop(testament.key, None)
                 raise
-        return will
+        return testament
 
     def flush(self) -> int:
         """Withdraw all testaments of this process. Return how many there were."""
-        gone, self.wills = list(self.wills.values()), {}
-        keeper = self._current_keeper()
-        if keeper is not None and gone:
-            keeper.take_back({will.scope for will in gone})
+        gone, self.by_key = list(self.by_key.values()), {}
+        sync = self._current_sync()
+        if sync is not None and gone:
+            sync.withdraw({testament.scope for testament in gone})
         return len(gone)
 
     def add_listener(self, peer: Peer) -> None:
         """Add the testaments to every session of a peer that has been started."""
-        if self.wills:
-            peer.add_listener(TestamentSync, self._make_keeper)
+        if self.by_key:
+            peer.add_listener(TestamentSync, self._make_sync)
 
     def forget(self) -> None:
         """Forget the testaments in the child after a fork. They belong to the session of the parent."""
-        if self._keeper is not None:
-            self._keeper = None
-            self.wills = {}
+        if self._sync is not None:
+            self._sync = None
+            self.by_key = {}
 
-    def _remove(self, will: Testament) -> None:
-        if self.wills.pop(will.key, None) is not None:
-            keeper = self._current_keeper()
-            if keeper is not None:
-                keeper.take_back({will.scope})
+    def _remove(self, testament: Testament) -> None:
+        if self.by_key.pop(testament.key, None) is not None:
+            sync = self._current_sync()
+            if sync is not None:
+                sync.withdraw({testament.scope})
 
-    def _current_keeper(self) -> TestamentSync | None:
+    def _current_sync(self) -> TestamentSync | None:
         peer = self._present_peer()
         if peer is None or not peer.started:
             return None
         self.add_listener(peer)
-        keeper = self._keeper
-        return keeper if keeper is not None and keeper.peer is peer else None
+        sync = self._sync
+        return sync if sync is not None and sync.peer is peer else None
 
-    def _make_keeper(self, peer: PeerInterface) -> TestamentSync:
-        self._keeper = TestamentSync(self, peer)
-        return self._keeper
+    def _make_sync(self, peer: PeerInterface) -> TestamentSync:
+        self._sync = TestamentSync(self, peer)
+        return self._sync
 
 
 class _TestamentTicket:
@@ -211,50 +211,52 @@ class TestamentSync:
         # Held while requests are sent, but not while their answers are awaited.
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._given: list[tuple[Testament, _TestamentTicket]] = []
+        self._added: list[tuple[Testament, _TestamentTicket]] = []
 
     def joined(self, connection: Connection) -> None:
         """Add all testaments to a new session. Does not wait."""
         with self._lock:
             if connection is self._connection:
                 return
-            self._connection, self._given = connection, []
-            unsendable = self._give_rest()
+            self._connection, self._added = connection, []
+            unsendable = self._add_missing()
         _log(unsendable)
 
     def lost(self) -> None:
         """Forget which testaments the session had."""
         with self._lock:
-            self._connection, self._given = None, []
+            self._connection, self._added = None, []
 
     def leave(self, deadline: float) -> None:
         """Withdraw the testaments with ``unless_stopped``."""
-        wills = list(self._testaments.wills.values())
-        scopes = {will.scope for will in wills if will.unless_stopped}
+        testaments = list(self._testaments.by_key.values())
+        scopes = {testament.scope for testament in testaments if testament.unless_stopped}
         if not scopes:
             return
         try:
             timeout = min(deadline - monotonic(), 2.0)
-            self.take_back(scopes, timeout=timeout, keep=[w for w in wills if not w.unless_stopped])
+            self.withdraw(
+                scopes, timeout=timeout, keep=[w for w in testaments if not w.unless_stopped]
+            )
         except WAMPError as error:
             logger.warning("cannot withdraw the testaments: %s", error)
 
-    def give(self, will: Testament, timeout: float) -> None:
+    def add(self, testament: Testament, timeout: float) -> None:
         """Add one testament, and wait for the answer. If there is no session, it is added to the next one."""
         try:
             with self._lock:
                 if self._connection is None:
                     return
-                answer = self._answer_to(will) or self._put(self._connection, will)
+                answer = self._answer_to(testament) or self._put(self._connection, testament)
             self._wait(answer, ADD, timeout)
         except (NotJoined, SessionLost):
             return
         except WAMPError:
             with self._lock:
-                self._given = [each for each in self._given if each[0] != will]
+                self._added = [each for each in self._added if each[0] != testament]
             raise
 
-    def take_back(
+    def withdraw(
         self,
         scopes: t.Iterable[str],
         *,
@@ -273,40 +275,42 @@ class TestamentSync:
             for scope in sorted(scopes):
                 answers.append(flushed := _TestamentTicket())
                 self._ask(connection, FLUSH, [], {"scope": scope}, flushed)
-                self._given = [each for each in self._given if each[0].scope != scope]
-            unsendable = self._give_rest(keep)
+                self._added = [each for each in self._added if each[0].scope != scope]
+            unsendable = self._add_missing(keep)
         _log(unsendable)
         for answer in answers:
             self._wait(answer, FLUSH, timeout)
 
-    def _give_rest(self, wills: t.Sequence[Testament] | None = None) -> list[str]:
+    def _add_missing(self, testaments: t.Sequence[Testament] | None = None) -> list[str]:
         """Send the testaments that this session does not have. Return why some cannot be sent.
 
         Requires the lock. Does not wait.
         """
         assert self._lock.locked()
         unsendable = []
-        for will in list(self._testaments.wills.values()) if wills is None else wills:
-            if self._connection is None or self._answer_to(will) is not None:
+        for testament in (
+            list(self._testaments.by_key.values()) if testaments is None else testaments
+        ):
+            if self._connection is None or self._answer_to(testament) is not None:
                 continue
             try:
-                self._put(self._connection, will)
+                self._put(self._connection, testament)
             except NotJoined:
                 break  # the session has ended, and they are added to the next one
             except WAMPError as error:
-                unsendable.append(f"{will.topic} cannot be sent: {error}")
+                unsendable.append(f"{testament.topic} cannot be sent: {error}")
         return unsendable
 
-    def _put(self, connection: Connection, will: Testament) -> _TestamentTicket:
+    def _put(self, connection: Connection, testament: Testament) -> _TestamentTicket:
         assert self._lock.locked()
-        args, kwargs = payload(connection.transport, will.args, will.kwargs)
-        answer = _TestamentTicket(will.topic)
-        publish = will.publish_options(connection.session.session_id)
+        args, kwargs = payload(connection.transport, testament.args, testament.kwargs)
+        answer = _TestamentTicket(testament.topic)
+        publish = testament.publish_options(connection.session.session_id)
         options: dict[str, object] = {"publish_options": publish} if publish else {}
-        if will.scope != "destroyed":
-            options["scope"] = will.scope
-        self._ask(connection, ADD, [will.topic, args, kwargs], options, answer)
-        self._given.append((will, answer))
+        if testament.scope != "destroyed":
+            options["scope"] = testament.scope
+        self._ask(connection, ADD, [testament.topic, args, kwargs], options, answer)
+        self._added.append((testament, answer))
         return answer
 
     def _ask(
@@ -320,8 +324,8 @@ class TestamentSync:
         request_id = connection.put(Session.call, procedure, args, kwargs, {}, answer)
         answer.forget = functools.partial(give_up, connection, request_id)
 
-    def _answer_to(self, will: Testament) -> _TestamentTicket | None:
-        return next((answer for other, answer in self._given if other == will), None)
+    def _answer_to(self, testament: Testament) -> _TestamentTicket | None:
+        return next((answer for other, answer in self._added if other == testament), None)
 
     def _wait(self, answer: _TestamentTicket, procedure: str, timeout: float | None) -> None:
         limit = self.peer.settings.call_timeout if timeout is None else timeout

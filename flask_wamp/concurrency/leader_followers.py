@@ -86,9 +86,9 @@ class LeaderFollowers(t.Generic[E]):
         self._flush = flush
         self._baton = threading.Lock()
         """Held by the thread that reads. It is free while that thread runs quick jobs."""
-        self._bells = (threading.Lock(), threading.Lock())
+        self._wake_locks = (threading.Lock(), threading.Lock())
         """One lock for each thread. Releasing it wakes the thread and gives it the baton."""
-        for lock in (self._baton, *self._bells):
+        for lock in (self._baton, *self._wake_locks):
             lock.acquire()
         self._idle = [True, True]
         self._watching = False
@@ -111,9 +111,9 @@ class LeaderFollowers(t.Generic[E]):
                 threads.append(spawn(take_turns, f"wamp-worker-reader-{me + 1}"))
         except RuntimeError:  # the system cannot start another thread
             self._over.set()
-            self._bells[0].release()
+            self._wake_locks[0].release()
             raise
-        self._ring(0)
+        self._give_baton(0)
         self._over.wait()
         for thread, idle in zip(threads, self._idle, strict=True):
             if idle:  # otherwise a handler still runs in it
@@ -131,7 +131,7 @@ class LeaderFollowers(t.Generic[E]):
                 self._error = error
                 self._end(me)
             if self._over.is_set():
-                self._bells[1 - me].release()
+                self._wake_locks[1 - me].release()
                 return
 
     def _await_turn(self, me: int) -> bool:
@@ -139,7 +139,7 @@ class LeaderFollowers(t.Generic[E]):
         seen = None
         self._watching = self._is_trusted
         self._idle[me] = True
-        while not self._bells[me].acquire(timeout=self.WATCH if self._watching else -1):
+        while not self._wake_locks[me].acquire(timeout=self.WATCH if self._watching else -1):
             if self._between != seen:
                 seen = self._between
                 continue
@@ -167,7 +167,7 @@ class LeaderFollowers(t.Generic[E]):
             between = self._offer(me)
         if not between:
             self._share()
-            self._ring(1 - me)
+            self._give_baton(1 - me)
         begun = monotonic()
         count = inline.run(job)
         quick = monotonic() - begun < self.QUICK * count
@@ -199,7 +199,7 @@ class LeaderFollowers(t.Generic[E]):
         """Let the other thread read now, because the job waits for a message."""
         if self._runner == me and self._baton.acquire(blocking=False):
             self._share()
-            self._ring(1 - me)
+            self._give_baton(1 - me)
 
     def _share(self) -> None:
         """Let other workers run the queued jobs, and send the answers that were held back."""
@@ -211,6 +211,6 @@ class LeaderFollowers(t.Generic[E]):
         self._idle[me] = True
         self._over.set()
 
-    def _ring(self, other: int) -> None:
+    def _give_baton(self, other: int) -> None:
         self._idle[other] = False
-        self._bells[other].release()
+        self._wake_locks[other].release()

@@ -34,7 +34,7 @@ class Worker:
     """One thread, the lock that wakes it, and a context. Each of its jobs runs in a copy of this context."""
 
     __slots__ = (
-        "_bell",
+        "_wake_lock",
         "away",
         "before_waiting",
         "context",
@@ -57,12 +57,12 @@ class Worker:
         self.dismissed = False
         self.context = contextvars.Context()
         self.context.run(current_worker.set, self)
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._wake_lock = threading.Lock()
+        self._wake_lock.acquire()
 
     def wake(self) -> None:
         """Wake an idle worker, which has got a slot, to look for a job."""
-        self._bell.release()
+        self._wake_lock.release()
 
     def run(self) -> None:
         next_job, context, yields = self.pool.next_job, self.context, is_monkey_patched()
@@ -78,7 +78,7 @@ class Worker:
                 if yields and in_a_row % self.TURN == 0:
                     time.sleep(0)
             if not self.dismissed:
-                self._bell.acquire()
+                self._wake_lock.acquire()
         self.pool.discard(self)
 
 

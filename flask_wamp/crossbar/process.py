@@ -147,7 +147,7 @@ class DevRouter:
         for endpoint in self._endpoints:
             while not ports.answers(endpoint):
                 if self.wait(0.05) is not None:
-                    raise RouterError(f"Crossbar ended before it was ready; {self.last_words()}")
+                    raise RouterError(f"Crossbar ended before it was ready; {self.log_tail()}")
                 if time.monotonic() > deadline:
                     raise RouterError(
                         f"Crossbar is not ready on {endpoint.shown} after {timeout:g} s"
@@ -178,7 +178,7 @@ class DevRouter:
         self.start()
         self.wait_until_ready(timeout)
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """Return the last lines of the log, for an error if Crossbar has ended unexpectedly."""
         if not isinstance(self.log, Path):
             return "see its log above"

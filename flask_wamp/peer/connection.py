@@ -129,7 +129,7 @@ class Connection(Sender):
         except WAMPError as error:
             reason = self._error or error
         finally:
-            self._send_last_words()
+            self._send_final_messages()
             self.close()
             if writer is not None:
                 writer.join(1.0)

@@ -32,9 +32,9 @@ class _Heartbeat:
 
     def start(self) -> None:
         """Check again after a quarter of the limit."""
-        self._look_after(self._limit / 4)
+        self._check_after(self._limit / 4)
 
-    def _look_after(self, delay: float) -> None:
+    def _check_after(self, delay: float) -> None:
         self._timer.call_at(monotonic() + delay, self._look)
 
     def _look(self) -> None:
@@ -50,7 +50,7 @@ class _Heartbeat:
                 connection.close(SessionLost("the router reads nothing (WAMP_HEARTBEAT)"))
                 return
             self._asked_at = 0.0
-            self._look_after(min(left, self._limit / 4))
+            self._check_after(min(left, self._limit / 4))
             return
         if self._asked_at > connection.last_received:
             if now - self._asked_at >= self._limit * 0.2:

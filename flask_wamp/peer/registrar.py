@@ -197,7 +197,7 @@ class Registrar:
         self._note_missing(connection, declaration)
         return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
 
-    def take_back(self, connection: Connection, declaration: Declaration) -> None:
+    def withdraw_granted(self, connection: Connection, declaration: Declaration) -> None:
         """End a registration or subscription that was granted after it was withdrawn."""
         number, declaration.id = declaration.id, None
         if number is None:

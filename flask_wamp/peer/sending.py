@@ -224,7 +224,7 @@ class Sender:
                 report(logger.exception, "the writer failed")
                 self.close(SessionLost(f"the writer failed: {error!r}"))
 
-    def _send_last_words(self) -> None:
+    def _send_final_messages(self) -> None:
         """Send GOODBYE or ABORT, if the transport accepts it within half a second."""
         if not self._closing and (self.session.outgoing or self.transport.pending()):
             self.transport.settimeout(monotonic() + 0.5)

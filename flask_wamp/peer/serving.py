@@ -65,7 +65,7 @@ class Serving:
         if ticket is not None:
             ticket.resolve(message)
             if isinstance(ticket, Acknowledgement) and ticket.declaration.unwanted:
-                self._registrar.take_back(connection, ticket.declaration)
+                self._registrar.withdraw_granted(connection, ticket.declaration)
 
     def _on_invoked(self, connection: Connection, event: Invoked) -> None:
         invocation = ActiveInvocation(connection, event.target, event.message, self._timer)

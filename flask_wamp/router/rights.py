@@ -45,9 +45,11 @@ def authorize(
         _fail(session, message)
         return
     if isinstance(answer, Later):
-        waiting = session.stop()
+        waiting = session.pause()
         answer.then(
-            lambda later: session.go_on(waiting, lambda: _decided(session, message, proceed, later))
+            lambda later: session.resume(
+                waiting, lambda: _decided(session, message, proceed, later)
+            )
         )
     else:
         _decided(session, message, proceed, answer)

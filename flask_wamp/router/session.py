@@ -57,7 +57,7 @@ class RouterSession:
         "_legal",
         "_max_message_size",
         "realm_name",
-        "_stopped",
+        "_paused",
         "_strict",
         "app",
         "calls",
@@ -97,7 +97,7 @@ class RouterSession:
         self._max_message_size = router.settings.max_message_size
         self._strict = router.settings.sequential_request_ids
         self._deadline: Timer | None = None
-        self._stopped: collections.deque[bytes] | None = None
+        self._paused: collections.deque[bytes] | None = None
         self._reset()
         self._wait_at_most(router.settings.hello_timeout, "no HELLO in time")
 
@@ -129,7 +129,7 @@ class RouterSession:
 
         :param data: The bytes must not change afterwards, as a part of a reused buffer would.
         """
-        if self._stopped is not None:
+        if self._paused is not None:
             self._receive_later(data)
             return
         try:
@@ -189,7 +189,7 @@ class RouterSession:
         self._leave_realm(quietly)
         self.state = RouterSessionState.SHUTTING_DOWN
         self._legal = _SHUTTING_DOWN
-        self._stopped = None
+        self._paused = None
         self.send(self.encode((6, {} if message is None else {"message": message}, reason)))
         self._wait_at_most(self._router.settings.goodbye_timeout, None)
 
@@ -246,19 +246,19 @@ class RouterSession:
 
     # Waiting for the authorizer.
 
-    def stop(self) -> collections.deque[bytes]:
-        """Hold back all further messages until :meth:`go_on` is called with what this returns."""
-        self._stopped = waiting = collections.deque[bytes]()
+    def pause(self) -> collections.deque[bytes]:
+        """Hold back all further messages until :meth:`resume` is called with the return value."""
+        self._paused = waiting = collections.deque[bytes]()
         return waiting
 
-    def go_on(self, waiting: collections.deque[bytes], first: t.Callable[[], None]) -> None:
-        """Finish what the session has stopped for. Then handle the messages that have come since.
+    def resume(self, waiting: collections.deque[bytes], first: t.Callable[[], None]) -> None:
+        """Call a function, and then handle the messages that have arrived since :meth:`pause`.
 
         Does nothing if the session has ended meanwhile.
         """
-        if self._stopped is not waiting:
+        if self._paused is not waiting:
             return
-        self._stopped = None
+        self._paused = None
         try:
             first()
         except ProtocolError as error:
@@ -268,15 +268,15 @@ class RouterSession:
         self._catch_up(waiting)
 
     def _catch_up(self, waiting: collections.deque[bytes]) -> None:
-        while waiting and self._stopped is None:
+        while waiting and self._paused is None:
             self.receive(waiting.popleft())
-        if self._stopped is not None:
-            self._stopped.extend(waiting)
+        if self._paused is not None:
+            self._paused.extend(waiting)
 
     def _receive_later(self, data: bytes) -> None:
-        assert self._stopped is not None
-        if len(self._stopped) < self._router.settings.max_waiting:
-            self._stopped.append(data)
+        assert self._paused is not None
+        if len(self._paused) < self._router.settings.max_waiting:
+            self._paused.append(data)
         else:
             self.abort(error_uris.UNAVAILABLE, "too many messages while the authorizer was asked")
 
@@ -332,7 +332,7 @@ class RouterSession:
         self._leave_realm(False)
         self.state = RouterSessionState.CLOSED
         self._legal = _CLOSED
-        self._stopped = None
+        self._paused = None
         self.challenge = None
         self._router.ended(self)
 

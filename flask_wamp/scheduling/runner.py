@@ -86,7 +86,7 @@ class JobRunner:
         self._copies: dict[Job, Job] | None = {} if scheduler.runners else None
         self._running: set[Job] = set()
         self._lock = threading.Lock()
-        self._bell = threading.Event()
+        self._wake_event = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         for job in self._jobs():
@@ -102,14 +102,14 @@ class JobRunner:
         self.wake()
 
     @property
-    def in_charge(self) -> bool:
+    def is_active(self) -> bool:
         """Whether this process runs the jobs now."""
-        if self._over or not self._once:
-            return not self._over
+        if self._ended or not self._once:
+            return not self._ended
         return self._lease is not None and self._lease.held
 
     @property
-    def _over(self) -> bool:
+    def _ended(self) -> bool:
         """Whether to end.
 
         The runner was stopped, or a fork has copied its greenlet. (Threads are not copied.)
@@ -117,7 +117,7 @@ class JobRunner:
         return self._stopping or os.getpid() != self.pid
 
     @property
-    def _in_waiting(self) -> bool:
+    def _is_standby(self) -> bool:
         """Whether another process runs the jobs."""
         return self._lease is not None and self._lease.held_elsewhere
 
@@ -126,7 +126,7 @@ class JobRunner:
         with self._lock:
             if self._thread is None and self._own_jobs() and not self._stopping:
                 self._thread = spawn(self._run, "wamp-scheduler")
-        self._bell.set()
+        self._wake_event.set()
 
     def joined(self, connection: object) -> None:
         """Do nothing. The lease follows the sessions."""
@@ -138,7 +138,7 @@ class JobRunner:
         """Do not start more jobs. Workers finish the running jobs."""
         with self._lock:
             self._stopping = True
-        self._bell.set()
+        self._wake_event.set()
         self._scheduler.remove(self)
         if self._lease is not None:
             with contextlib.suppress(WAMPError):  # the session has ended, and the lease with it
@@ -150,21 +150,21 @@ class JobRunner:
 
     def _run(self) -> None:
         current_runner.set(self)
-        while not self._over:
+        while not self._ended:
             try:
-                if self.in_charge:
+                if self.is_active:
                     self._run_due()
-                elif self._in_waiting:
-                    self._pass_over()
+                elif self._is_standby:
+                    self._replan_overdue()
             except Exception:
                 logger.exception("the scheduler failed")
-            self._bell.wait(self._delay())
-            self._bell.clear()
+            self._wake_event.wait(self._delay())
+            self._wake_event.clear()
 
     def _run_due(self) -> None:
         due = [(job, original) for original, job in self._by_original().items() if job.should_run]
         for job, original in sorted(due):
-            if not self.in_charge:
+            if not self.is_active:
                 return
             self._run_job(job, original)
 
@@ -179,7 +179,7 @@ class JobRunner:
         else:
             self._tell(original, job.remaining)
 
-    def _pass_over(self) -> None:
+    def _replan_overdue(self) -> None:
         """Plan overdue jobs again. The holder of the lease has run them, but could not say so."""
         for job in self._jobs():
             if job.remaining < -GRACE:
@@ -188,10 +188,10 @@ class JobRunner:
     def _delay(self) -> float | None:
         """Return the seconds until there is something to do. None means to wait for :meth:`wake`."""
         jobs = self._jobs()
-        in_charge = self.in_charge
-        if not jobs or not (in_charge or self._in_waiting):
+        is_active = self.is_active
+        if not jobs or not (is_active or self._is_standby):
             return None
-        delay = min(job.remaining for job in jobs) + (0 if in_charge else GRACE)
+        delay = min(job.remaining for job in jobs) + (0 if is_active else GRACE)
         if any(job.is_aligned for job in jobs):
             delay = min(delay, MAX_WAIT)
         return max(0.0, min(delay, threading.TIMEOUT_MAX))

@@ -292,7 +292,7 @@ class InlineConnection(Connection):
         """Close the connection, and report the reason to the peer."""
         if isinstance(reason, ProtocolError):
             self._complain(reason)
-        self._send_last_words()
+        self._send_final_messages()
         self._loop.remove(self)
         self.close()
         self._ended(self, reason)

@@ -16,7 +16,7 @@ from ..concurrency.clock import monotonic
 ATTEMPT_DELAY = 0.25
 """Seconds until the next address is tried, if none has answered. Source: RFC 8305, section 5."""
 
-LOOK = 0.1
+CHECK_INTERVAL = 0.1
 """Seconds between two checks whether another thread has closed the sockets."""
 
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
@@ -78,7 +78,11 @@ class _Attempts:
             elif now >= deadline:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             elif self._wait(
-                min(LOOK, deadline - now, max(0.0, next_at - now) if waiting else LOOK)
+                min(
+                    CHECK_INTERVAL,
+                    deadline - now,
+                    max(0.0, next_at - now) if waiting else CHECK_INTERVAL,
+                )
             ):
                 next_at = now  # one has failed: try the next one at once
         self._connected.setblocking(True)

@@ -58,7 +58,7 @@ async def is_cut_off(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bo
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "LOOK", 0.02)
+    monkeypatch.setattr(server_module, "CHECK_INTERVAL", 0.02)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "tcp"])

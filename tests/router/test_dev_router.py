@@ -363,7 +363,7 @@ def test_a_router_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         free_url(), crossbar=program(tmp_path / "crossbar", script), log=tmp_path / "log"
     )
     router.start()
-    while "deaf" not in router.last_words():
+    while "deaf" not in router.log_tail():
         assert router.wait(0.05) is None
     router.stop(timeout=0.2)
     assert not router.running

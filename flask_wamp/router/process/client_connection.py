@@ -85,7 +85,7 @@ class ServerInterface(t.Protocol):
     def forget(self, connection: ClientConnection) -> None:
         """Remove a closed connection."""
 
-    def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
+    def log_violation(self, facts: TransportFacts, error: WAMPError) -> None:
         """Log a connection that broke the rules of its transport."""
 
 
@@ -183,7 +183,7 @@ class ClientConnection:
 
     def _refuse(self, error: WAMPError) -> None:
         """End a connection that breaks the rules of its transport."""
-        self._server.log_refusal(self._facts, error)
+        self._server.log_violation(self._facts, error)
         self.close()
 
     # Writing. The messages of one turn of the loop leave with one system call.

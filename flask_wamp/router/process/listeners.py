@@ -142,7 +142,7 @@ class Listener:
         if self._own_user and not is_own_user(sock):
             return False
         if self._loopback_only and address and not is_loopback(address):
-            self._server.log_refused(
+            self._server.log_rejected(
                 "%s is another machine. Without principals, only programs on this machine may join: "
                 "pass a file of principals with --principals",
                 address,

@@ -73,7 +73,7 @@ class RawSocketConnection(ClientConnection):
         raise ProtocolError(why)
 
     def _refuse(self, error: WAMPError) -> None:
-        self._server.log_refusal(self._facts, error)
+        self._server.log_violation(self._facts, error)
         self.end()
 
     def send(self, message: bytes) -> None:

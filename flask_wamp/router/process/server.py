@@ -22,7 +22,7 @@ from .client_connection import NO_FRAME, ClientConnection
 logger = get_logger("flask_wamp.router")
 
 #: Seconds between two checks for idle clients.
-LOOK = 5.0
+CHECK_INTERVAL = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +70,12 @@ class RouterServer:
         self.connections: set[ClientConnection] = set()
         self.dirty: list[ClientConnection] = []
         self.last_frame = NO_FRAME
-        self._logged_refused = float("-inf")
+        self._logged_rejected = float("-inf")
         self._addresses: collections.Counter[str] = collections.Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
-        self._refused = 0
-        self._watch = self.loop.call_later(LOOK, self._look)
+        self._violations = 0
+        self._watch = self.loop.call_later(CHECK_INTERVAL, self._check_connections)
 
     @property
     def serializers(self) -> tuple[str, ...]:
@@ -103,10 +103,10 @@ class RouterServer:
         """Return whether one more connection from an address is within the limits."""
         settings = self.settings
         if len(self.connections) >= settings.max_connections:
-            self.log_refused("%d connections are open", len(self.connections))
+            self.log_rejected("%d connections are open", len(self.connections))
             return False
         if address and self._addresses[address] >= settings.max_connections_per_address:
-            self.log_refused("%d connections from %s are open", self._addresses[address], address)
+            self.log_rejected("%d connections from %s are open", self._addresses[address], address)
             return False
         return True
 
@@ -176,20 +176,21 @@ class RouterServer:
         self.router.tick()
         self.flush()
 
-    def _look(self) -> None:
+    def _check_connections(self) -> None:
         """Send pings to idle clients, and close the connections of those that did not answer."""
         self._watch = self.loop.call_later(
-            min(LOOK, self.settings.ping_interval or LOOK), self._look
+            min(CHECK_INTERVAL, self.settings.ping_interval or CHECK_INTERVAL),
+            self._check_connections,
         )
         now = self.loop.time()
         for connection in list(self.connections):
             if connection.has_session:
-                self._look_after(connection, now)
+                self._check_connection(connection, now)
             elif connection.opened + self.settings.handshake_timeout < now:
                 connection.close()
         self.flush()
 
-    def _look_after(self, connection: ClientConnection, now: float) -> None:
+    def _check_connection(self, connection: ClientConnection, now: float) -> None:
         interval, patience = self.settings.ping_interval, self.settings.ping_timeout
         if not (interval and connection.pings):
             return
@@ -203,23 +204,23 @@ class RouterServer:
 
     # Logging. Clients cannot cause an unlimited number of warnings.
 
-    def log_refusal(self, facts: TransportFacts, error: WAMPError) -> None:
+    def log_violation(self, facts: TransportFacts, error: WAMPError) -> None:
         """Log a connection that broke the rules. Most of them are logged at the level DEBUG."""
-        self._refused += 1
-        level = logging.WARNING if self._refused & (self._refused - 1) == 0 else logging.DEBUG
+        self._violations += 1
+        level = logging.WARNING if self._violations & (self._violations - 1) == 0 else logging.DEBUG
         logger.log(
             level,
             "closed a connection from %s: %s (%d such connections so far)",
             facts.details.get("peer", "?"),
             error,
-            self._refused,
+            self._violations,
         )
 
-    def log_refused(self, text: str, *args: object) -> None:
+    def log_rejected(self, text: str, *args: object) -> None:
         """Log why a connection is not accepted, at most every 10 seconds."""
         now = monotonic()
-        if now > self._logged_refused + 10.0:
-            self._logged_refused = now
+        if now > self._logged_rejected + 10.0:
+            self._logged_rejected = now
             logger.warning(f"refused a connection: {text}", *args)
 
     # The end.

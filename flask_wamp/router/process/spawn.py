@@ -18,7 +18,7 @@ from ...exceptions import TransportError
 from .place import Place
 
 #: Seconds between two checks whether the router listens.
-LOOK = 0.005
+CHECK_INTERVAL = 0.005
 
 #: The program of the new process. It detaches from its parent, and runs the router. It needs neither wampy
 #: nor Flask, but the package's own ``__init__`` would import them.
@@ -82,7 +82,7 @@ def _locked(path: str, deadline: float) -> t.Iterator[None]:
                     raise TransportError(
                         "another process is starting the embedded router and takes too long"
                     ) from None
-                time.sleep(LOOK)
+                time.sleep(CHECK_INTERVAL)
             else:
                 break
         yield
@@ -126,11 +126,11 @@ def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 def _wait(place: Place, deadline: float) -> None:
     while not listens(place):
         if monotonic() > deadline:
-            raise TransportError(f"the embedded router did not start in time{_last_words(place)}")
-        time.sleep(LOOK)
+            raise TransportError(f"the embedded router did not start in time{_log_tail(place)}")
+        time.sleep(CHECK_INTERVAL)
 
 
-def _last_words(place: Place) -> str:
+def _log_tail(place: Place) -> str:
     with contextlib.suppress(OSError), open(place.log, errors="replace") as log:
         lines = log.read()[-2000:].strip().splitlines()
         if lines:

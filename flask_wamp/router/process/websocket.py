@@ -147,7 +147,7 @@ class WebSocketConnection(ClientConnection):
                 self.write(data)
 
     def _refuse(self, error: WAMPError) -> None:
-        self._server.log_refusal(self._facts, error)
+        self._server.log_violation(self._facts, error)
         self._write_control()  # the close frame with the reason
         self.end()
 
