@@ -98,7 +98,7 @@ def with_crossbar(example: str, port: int | None, *, check: bool = False) -> Non
 
 
 def credentials(config: dict[str, t.Any] | None) -> dict[str, str]:
-    """Return the environment variables with which the app joins as its configuration of the router says."""
+    """Return the environment variables with which the app joins according to its router configuration."""
     if config is None:
         return {}
     (path,) = config["workers"][0]["transports"][0]["paths"].values()

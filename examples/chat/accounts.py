@@ -1,6 +1,6 @@
 """Register, log in and log out: ordinary views, with CSRF tokens by Flask-WTF.
 
-The views do nothing for WAMP. The browser joins as Flask-Login's ``current_user``, and ``logout_user`` ends
+The views contain no WAMP code. The browser joins as Flask-Login's ``current_user``, and ``logout_user`` ends
 the WAMP sessions of that login, in all tabs.
 """
 
@@ -28,7 +28,7 @@ wamp.remember_logouts(Logouts())
 
 
 def tidy(name: str | None) -> str:
-    """Return a name without what makes two names look the same: wide letters and extra spaces."""
+    """Return a normalized name, without wide letters and extra spaces, so that no two names look the same."""
     return " ".join(unicodedata.normalize("NFKC", name or "").split())
 
 

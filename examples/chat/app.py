@@ -25,7 +25,7 @@ CONTENT_SECURITY_POLICY = (
 def create_app(**config: t.Any) -> Flask:
     """Create the application.
 
-    :param config: Wins over the environment, such as ``FLASK_WAMP_ROUTER_URL``.
+    :param config: Takes precedence over the environment, such as ``FLASK_WAMP_ROUTER_URL``.
     """
     app = Flask(__name__, instance_path=str(Path(__file__).with_name("instance")))
     app.config.update(
@@ -66,7 +66,7 @@ def protect(response: Response) -> Response:
 
 
 def create_tables() -> None:
-    """Create what is missing. ``db.create_all`` fails if several processes start at the same moment."""
+    """Create missing tables. ``db.create_all`` fails if several processes start at the same moment."""
     with db.engine.begin() as connection:
         for table in db.metadata.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -75,7 +75,7 @@ def create_tables() -> None:
 
 
 def stored_key(folder: Path) -> str:
-    """Return the key that signs the cookies. The first process makes one up."""
+    """Return the key that signs the cookies. The first process generates it."""
     path = folder / "secret_key"
     if not path.exists():
         folder.mkdir(exist_ok=True)

@@ -1,14 +1,14 @@
-"""Rooms and messages: what pages may call, and what they are told.
+"""Rooms and messages: the procedures and topics for pages.
 
 ============================= ==========================================================================
 topic                         who may subscribe
 ============================= ==========================================================================
 ``.everyone``                 every user
-``.user.{authid}.inbox``      this user; private messages among others
+``.user.{authid}.inbox``      this user, for private messages and more
 ``.room.<id>``                the members of the room
 ============================= ==========================================================================
 
-An event is the name of what has happened and keyword arguments. Only the application may publish.
+An event has a name as its argument, and keyword arguments. Only the application may publish.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PREFIX = "com.example.chat"
 PAGE = 50  # messages that are fetched at once
 ROOM_TOPIC = re.compile(re.escape(PREFIX) + r"\.room\.([0-9]{1,9})")
 
-# Bounds for what pages send. Line breaks and tabs are the only control characters in a text.
+# Limits of messages from pages. Line breaks and tabs are the only control characters in a text.
 Id = t.Annotated[int, Field(ge=1, lt=2**31)]
 Text = t.Annotated[
     str,
@@ -43,7 +43,7 @@ Text = t.Annotated[
         pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$",
     ),
 ]
-RoomName = t.Annotated[  # with something to see in it
+RoomName = t.Annotated[  # with at least one visible character
     str,
     StringConstraints(
         strip_whitespace=True, max_length=40, pattern=r"^\P{Cc}*[^\p{C}\p{Z}]\P{Cc}*$"
@@ -53,9 +53,9 @@ Token = t.Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]
 
 Reply = dict[str, t.Any]
 
-# Who may what.
+# Rights.
 
-chat = WAMPBlueprint("chat", allow="user")  # whoever is logged in may call what is below
+chat = WAMPBlueprint("chat", allow="user")  # logged-in users may call the procedures below
 chat.middleware(RateLimit(40, 10))
 wamp.register_blueprint(chat)
 wamp.allow("user", subscribe=[".everyone", ".user.{authid}.inbox"])
@@ -63,7 +63,7 @@ wamp.allow("user", subscribe=[".everyone", ".user.{authid}.inbox"])
 
 @wamp.authorizer
 def may(identity: Identity, action: str, uri: str, options: dict[str, t.Any]) -> bool | None:
-    """Let members subscribe to their rooms. A table of rights cannot say who is a member."""
+    """Let members subscribe to their rooms. A table of rights cannot express membership."""
     topic = ROOM_TOPIC.fullmatch(uri)
     if topic is None or action != "subscribe":
         return None
@@ -74,25 +74,25 @@ def may(identity: Identity, action: str, uri: str, options: dict[str, t.Any]) ->
 
 @chat.before_dispatch
 def find_user(message: Invocation | Event) -> None:
-    """Find out who calls. The router says so, and not the page."""
+    """Find the user who calls. The identity comes from the router, not from the page."""
     user = load_user(message.identity.authid) if message.identity else None
     g.user = user or abort(401, "You are not logged in.")
 
 
 def my_room(room_id: int) -> Room:
-    """Return a room of the caller. Whether there are others is none of their business."""
+    """Return a room of the caller. Other rooms look as if they did not exist."""
     room = db.session.get(Room, room_id)
     if room is None or g.user.id not in room.member_ids:
         abort(404, "You are in no such room.")
     return room
 
 
-# What pages call.
+# Procedures for pages.
 
 
 @chat.callee
 def start() -> Reply:
-    """Return all that a page shows, when it opens and when it has been away."""
+    """Return everything that a page shows. It calls this when it opens, and when it is back after a loss."""
     mine = db.select(Member.room_id).filter_by(user_id=g.user.id)
     rooms = db.select(Room).where((Room.kind == PUBLIC) | Room.id.in_(mine))
     return {
@@ -128,9 +128,9 @@ def history(room_id: Id, before: Id | None = None) -> list[Reply]:
 
 @chat.callee
 def say(room_id: Id, text: Text, token: Token) -> Reply:
-    """Store a message and pass it on.
+    """Store a message and publish it.
 
-    A page that does not know whether its message has arrived says it again, with the same token.
+    A page that does not know whether its message has arrived sends it again, with the same token.
     """
     room = my_room(room_id)
     message = Message(room_id=room.id, author_id=g.user.id, text=text, token=token)
@@ -147,13 +147,13 @@ def say(room_id: Id, text: Text, token: Token) -> Reply:
 
 @chat.callee
 def typing(room_id: Id) -> None:
-    """Tell the others that the caller is typing. This is not stored."""
+    """Publish that the caller is typing. This is not stored."""
     tell(my_room(room_id), "typing", room=room_id, person=g.user.id)
 
 
 @chat.callee
 def read(room_id: Id, up_to: Id) -> None:
-    """Store which message the caller has seen last, and tell the caller's other tabs."""
+    """Store which message the caller has seen last, and notify the caller's other tabs."""
     my_room(room_id)
     member = db.session.get_one(Member, (room_id, g.user.id))
     newest = db.session.scalar(db.select(func.max(Message.id)).filter_by(room_id=room_id)) or 0
@@ -164,7 +164,7 @@ def read(room_id: Id, up_to: Id) -> None:
 
 @chat.callee(".room.create")
 def create_room(name: RoomName, private: bool = False) -> Reply:
-    """Create a room and enter it. A public room that is there already is entered."""
+    """Create a room and enter it. Enter an existing public room instead of creating it."""
     if private:
         room = Room(kind=PRIVATE, name=name, members=[])
         db.session.add(room)
@@ -201,14 +201,14 @@ def invite(room_id: Id, person: Id) -> Reply:
 
 @chat.callee
 def direct(person: Id) -> Reply:
-    """Return the caller's private conversation with somebody."""
+    """Return the caller's private conversation with another user."""
     if person == g.user.id or db.session.get(User, person) is None:
         abort(404, "There is no such person.")
     return Room.direct(g.user.id, person).to_dict()
 
 
 def changed(room: Room, change: t.Callable[[int], None], user_id: int) -> Reply:
-    """Let somebody in or out, and tell everyone whom it concerns."""
+    """Add a user to a room or remove one, and notify all users concerned."""
     try:
         change(user_id)
         db.session.commit()
@@ -218,14 +218,14 @@ def changed(room: Room, change: t.Callable[[int], None], user_id: int) -> Reply:
     return room.to_dict()
 
 
-# What pages are told.
+# Events for pages.
 
 
 def tell(room: Room, what: str, /, **data: t.Any) -> None:
-    """Tell the members of a room.
+    """Publish an event to the members of a room.
 
-    The router asked ``may`` when they subscribed, and does not ask again. So name the members: whoever has
-    left since then, and is still subscribed, gets nothing.
+    The router called ``may`` when they subscribed, and does not call it again. So the event names the
+    members: users who have left since then, and are still subscribed, get nothing.
     """
     if room.kind == DIRECT:
         tell_users(room.member_ids, what, **data)
@@ -235,7 +235,7 @@ def tell(room: Room, what: str, /, **data: t.Any) -> None:
 
 
 def announce(room: Room, *user_ids: int) -> None:
-    """Tell what a room looks like now: everyone, or the members of a private one and these users."""
+    """Publish the state of a room: to everyone, or to the members of a private room and these users."""
     if room.kind == PUBLIC:
         tell_everyone("room", room=room.to_dict())
     else:
@@ -252,7 +252,7 @@ def tell_everyone(what: str, /, **data: t.Any) -> None:
 
 
 def publish(topic: str, what: str, data: dict[str, t.Any], **options: t.Any) -> None:
-    """Publish an event. Pages fetch what they have missed when they are back."""
+    """Publish an event. Pages that are not joined fetch the data when they are back."""
     try:
         g.wampy.with_options(**options).publish(topic, what, **data)
     except NotJoined:

@@ -1,6 +1,7 @@
 """Who is online: every user with a session at the router.
 
-The router tells each process of the application who joins and leaves. A process that was away looks around.
+Each process of the application gets an event when a session joins or leaves. After a loss, it lists all
+sessions.
 """
 
 from __future__ import annotations
@@ -65,5 +66,5 @@ def went(session: SessionInfo) -> None:
 
 
 def tell(here: Presence) -> None:
-    """Tell every page. If the application has several processes, all of them tell the same."""
+    """Publish to all pages. If the application has several processes, all of them publish the same."""
     g.wampy.publish(".everyone", "online", people=here.user_ids())

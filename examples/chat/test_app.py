@@ -39,7 +39,7 @@ def app(make_app):
     app = make_app()
     yield app
     with app.app_context():
-        wamp.stop()  # who registers or logs in has the app join
+        wamp.stop()  # registering or logging in makes the app join
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_private_room_is_for_invited_users(ann, bob, eve):
         with refused():
             eves.subscribe(topic)
 
-        # Whoever has left hears nothing, subscribed or not.
+        # A user who has left gets no events, subscribed or not.
         bobs.call(".room.leave", room)
         heard.clear()
         say(anns, room, "among us")
@@ -220,7 +220,7 @@ def test_a_public_room_is_for_all_users_who_enter(ann, bob):
         say(bobs, room["id"], "soup?")
 
 
-# Who is there.
+# Presence.
 
 
 def test_users_who_are_online_are_shown(ann, bob):
@@ -244,7 +244,7 @@ def test_typing_is_sent_and_not_stored(ann, bob):
         assert bobs.call(".history", GENERAL) == []
 
 
-# What pages must not do.
+# Requests that pages may not make.
 
 
 def test_no_visitor_gets_anything_without_a_login(app, ann):

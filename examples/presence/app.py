@@ -39,7 +39,7 @@ def who() -> list[dict]:
 
 @session_joined.connect_via(app)
 def look_around(sender, **extra):
-    """Ask who is there, because this process did not learn who came and went while it had no session."""
+    """List all sessions, because this process missed events while it had no session."""
     with lock:  # came() and went() wait until this list is complete
         people.clear()
         for session in g.wampy.meta.sessions.all(VISITORS):
@@ -69,6 +69,6 @@ def tell_every_page():
 
 
 def person(session: SessionInfo) -> dict:
-    """Return what the pages may know about a session: a name that is made from its id."""
+    """Return the public data of a session: a name that is derived from its id."""
     name = f"{FIRST[session.id % 10]} {LAST[session.id // 10 % 10]}"
     return {"id": session.id, "name": name, "hue": session.id // 100 % 360}

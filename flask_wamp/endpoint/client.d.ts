@@ -1,59 +1,59 @@
 /** A WAMP client for browsers and Node. Served by the app as `<WAMP_ENDPOINT>/client.js`. */
 
-/** What JSON has, and bytes: they travel as text that begins with a NUL. */
+/** The types of JSON, and bytes, which are sent as a string that begins with NUL. */
 export type Value = null | boolean | number | string | Uint8Array | Value[] | { [key: string]: Value };
 export type Args = readonly unknown[];
 export type Kwargs = Readonly<Record<string, unknown>>;
 export type State = "joining" | "joined" | "lost" | "closed";
 
-/** The root of the errors below. */
+/** The base class of the errors below. */
 export class WampError extends Error {}
 /** There is no session, so nothing was sent. */
 export class NotJoined extends WampError {}
 /** The session ended before the answer. The router may have done what you asked for. */
 export class SessionLost extends WampError {}
-/** No answer came in time. The call was canceled where the router can do that. */
+/** There was no answer in time. The call has been canceled if the router supports that. */
 export class CallTimeout extends WampError {}
 /** The callee or the router answered ERROR. Throw one in a procedure to answer with it. */
 export class ApplicationError extends WampError {
   constructor(uri: string, args?: Args, kwargs?: Kwargs);
   readonly uri: string;
-  // Payloads of others: you know their shape.
+  // The payload of the other side.
   readonly args: any[];
   readonly kwargs: Record<string, any>;
 }
-/** A result that is not exactly one positional value. Return one in a procedure to answer so. */
+/** A result that is not exactly one positional value. Return one in a procedure to send such a result. */
 export class CallResult {
   constructor(args?: Args, kwargs?: Kwargs);
   readonly args: any[];
   readonly kwargs: Record<string, any>;
 }
 
-/** All times are milliseconds. */
+/** All times are in milliseconds. */
 export interface Options {
-  /** Called at each change, with the reason of a loss. */
+  /** Called at each change of the state, with the reason of a loss. */
   onState?: (state: State, reason?: string) => void;
   /** Leaves the realm when it is aborted. */
   signal?: AbortSignal;
-  /** How long to wait for an answer; 10,000. */
+  /** How long to wait for an answer. Default: 10,000. */
   timeout?: number;
-  /** The pause before the first attempt to reconnect; 100. It doubles up to `maxDelay`, 3,000. */
+  /** The pause before the first attempt to reconnect. Default: 100. It doubles up to `maxDelay`, 3,000. */
   minDelay?: number;
   maxDelay?: number;
-  /** After how long a silence to ask whether the router is there; 30,000. 0: never. */
+  /** The silence of the router after which the connection is checked. Default: 30,000. 0 turns this off. */
   heartbeat?: number;
   /** More headers for `POST <endpoint>/session`, a CSRF token for example. */
   headers?: Record<string, string>;
-  /** For a router's own `ws:` or `wss:` URL, where no app says how to join. */
+  /** Only for a router's own `ws:` or `wss:` URL, without an app. */
   realm?: string;
   authid?: string;
   ticket?: string;
 }
 
 export interface CallOptions {
-  /** How long to wait for the result; that of `connect`, or for ever in `stream`. `Infinity`: for ever. */
+  /** How long to wait for the result. Default: that of `connect`; none in `stream`. `Infinity`: no timeout. */
   timeout?: number;
-  /** Cancels the call when it is aborted; the promise rejects with `signal.reason`. */
+  /** Cancels the call when it is aborted. The promise then rejects with `signal.reason`. */
   signal?: AbortSignal;
   disclose_me?: boolean;
 }
@@ -88,7 +88,7 @@ export interface InvocationDetails {
   caller?: number;
   caller_authid?: string;
   caller_authrole?: string;
-  /** Send a progressive result, if the caller asked for them. */
+  /** Send a progressive result, if the caller requested them. */
   progress(args?: Args, kwargs?: Kwargs): void;
   /** Aborted when the caller cancels, or the session ends. */
   signal: AbortSignal;
@@ -105,12 +105,12 @@ export type Procedure = (
 /**
  * Join the realm of an app, by the path of its `WAMP_ENDPOINT`, or of a router, by its URL.
  *
- * Resolves when joined. Rejects with an ApplicationError when the app or the router refuses, with
- * `signal.reason` when it is aborted; waits for an app that is not there yet.
+ * Resolves when joined. Rejects with an ApplicationError if the app or the router refuses, and with
+ * `signal.reason` if it is aborted. Keeps trying while the app is not running.
  */
 export function connect(where?: string | URL, options?: Options): Promise<Wamp>;
 
-/** A session, and those that follow it when it is lost. */
+/** A client that joins again when its session is lost. */
 export class Wamp {
   constructor(where?: string | URL, options?: Options);
   readonly state: State;
@@ -122,11 +122,11 @@ export class Wamp {
   /** Why the last attempt to join was refused. */
   readonly refused?: ApplicationError | null;
 
-  /** Begin to join. `connect` does it for you. */
+  /** Start to join. `connect` does this for you. */
   open(): void;
-  /** Leave the realm and stay away. Pending calls reject with SessionLost. */
+  /** Leave the realm, and do not join again. Pending calls reject with SessionLost. */
   close(): void;
-  /** Have a function called at each change of state; call what it returns to end that. */
+  /** Call a function at each change of the state. Returns a function that ends this. */
   onState(listener: (state: State, reason?: string) => void): () => void;
 
   /** Call a procedure. Resolves with its one positional value, or a CallResult. */
@@ -136,7 +136,7 @@ export class Wamp {
     kwargs?: Kwargs,
     options?: CallOptions & { onProgress?: (args?: any[], kwargs?: Record<string, any>) => void },
   ): Promise<Result>;
-  /** Call a procedure; iterate its progressive results, then its result unless that is null. */
+  /** Call a procedure. Iterates its progressive results, then its result unless that is null. */
   stream<Item = any>(
     procedure: string,
     args?: Args,
@@ -144,7 +144,7 @@ export class Wamp {
     options?: CallOptions,
   ): AsyncGenerator<Item, void, void>;
 
-  /** Publish an event. Resolves at once; with `acknowledge`, with the publication id. */
+  /** Publish an event. Resolves at once, or with `acknowledge`, with the publication id. */
   publish(
     topic: string,
     args: Args | undefined,
@@ -154,10 +154,10 @@ export class Wamp {
   publish(topic: string, args?: Args, kwargs?: Kwargs, options?: PublishOptions): Promise<void>;
 
   /**
-   * Have a function called with each event, now and after each reconnect.
+   * Subscribe to a topic, and call a function with each event, also after each reconnect.
    *
-   * Resolves with a function that ends it when the router has answered, rejects when it refuses; it is
-   * asked again in the next session all the same.
+   * Resolves with a function that ends the subscription. Rejects if the router refuses, and is then not
+   * requested again.
    */
   subscribe(
     topic: string,
@@ -165,7 +165,7 @@ export class Wamp {
     options?: { match?: Match; get_retained?: boolean },
   ): Promise<() => Promise<void>>;
 
-  /** Answer calls with what a function returns, resolves with or throws. As `subscribe` otherwise. */
+  /** Register a function. What it returns, resolves with or throws is the answer. Otherwise like `subscribe`. */
   register(
     procedure: string,
     handler: Procedure,

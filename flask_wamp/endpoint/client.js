@@ -1,5 +1,5 @@
 /**
- * A WAMP client for browsers and Node: no dependency, nothing to build. Types: client.d.ts.
+ * A WAMP client for browsers and Node, without dependencies or a build step. Types: client.d.ts.
  *
  *     import { connect } from "/wamp/client.js";
  *     const wamp = await connect("/wamp");
@@ -41,7 +41,7 @@ const role = {
 const ROLES = { caller: role, callee: role, publisher: role, subscriber: role };
 const AWAKE = ["online", "pageshow"];
 
-// WAMP carries bytes in JSON as text: a NUL, then Base64. Half of a surrogate pair is no text for a router.
+// In JSON, WAMP encodes bytes as a string: NUL, then Base64. Routers refuse half of a surrogate pair.
 const encode = (message) =>
   JSON.stringify(message, (_, value) =>
     value instanceof Uint8Array
@@ -77,10 +77,10 @@ export class Wamp {
   state = "joining";
   session = null;
   #listeners = new Set();
-  #attempt = null; // the attempt to join that counts, or the session that came of it
+  #attempt = null; // the current attempt to join, or the session that it led to
   #failures = 0;
   #pending = new Map(); // request id -> { end, progress }
-  #kept = new Set(); // subscriptions and registrations, which outlive a session
+  #kept = new Set(); // subscriptions and registrations, which are restored in the next session
   #running = new Map(); // invocation id -> AbortController
   #where;
   #options;
@@ -171,13 +171,13 @@ export class Wamp {
       socket.onopen = ifLive(() => this.#hello(how));
       socket.onmessage = ifLive(({ data }) => this.#receive(decode(data), how));
       socket.onclose = ifLive(({ code, reason }) => this.#lost(reason || `code ${code}`));
-      socket.onerror = () => {}; // what follows is onclose
+      socket.onerror = () => {}; // onclose follows
     } catch (error) {
       ifLive(() => this.#lost(error.message, error.uri && error))();
     }
   }
 
-  // A ticket joins once, so each attempt asks the app again where and how to join.
+  // A ticket is valid once, so each attempt asks the app again where and how to join.
   async #ticket() {
     const { realm = "realm1", authid, ticket, headers } = this.#options;
     const base = new URL(this.#where, globalThis.location?.href);
@@ -190,7 +190,7 @@ export class Wamp {
     const how = await answer.json();
     const url = new URL(how.url, base);
     url.protocol = url.protocol.replace("http", "ws");
-    // A router that knows nothing of the app's tickets lets everybody in as anonymous, or nobody.
+    // A router that does not accept the app's tickets may accept anonymous.
     return { ...how, url, methods: ["ticket", "anonymous"] };
   }
 
@@ -214,10 +214,10 @@ export class Wamp {
     const attempt = (this.#attempt = {});
     this.refused = refused;
     this.#end("lost", reason);
-    if (attempt !== this.#attempt) return; // a listener has closed it
+    if (attempt !== this.#attempt) return; // a listener has closed the client
     const { minDelay, maxDelay } = this.#options;
     const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures++);
-    // Jittered, so that a router that comes back does not meet all pages at the same moment.
+    // Random, so that not all pages reconnect at the same moment after a restart of the router.
     this.#timer = setTimeout(() => this.#join(), delay * (0.5 + Math.random() / 2));
   }
 
@@ -236,7 +236,7 @@ export class Wamp {
     for (const listener of [...this.#listeners]) listener(state, reason);
   }
 
-  // A connection can die in silence, so ask for something harmless after a quiet time.
+  // A connection can break without a notice, so send a harmless request after a silence.
   #probe(quiet) {
     if (!this.session || Date.now() - this.#heard < quiet) return;
     this.#request([SUBSCRIBE + UNDO, 2 ** 53]).catch((error) => {
@@ -274,10 +274,10 @@ export class Wamp {
     else this.#pending.get(first)?.end(parts.slice(1)); // RESULT, SUBSCRIBED, REGISTERED ...
   }
 
-  // The ids of a session have no gaps, so one counts when its message has been sent.
+  // Request ids have no gaps, so an id is used only when its message has been sent.
   #ask([code, ...rest]) {
     if (!this.session) throw new NotJoined(`not joined: ${this.state}`);
-    // The router would end the session.
+    // The router would end the session for these mistakes.
     const [options, uri, args = [], kwargs = {}] = rest;
     const objects = [options, kwargs].every((it) => Object(it) === it && !Array.isArray(it));
     if (rest.length > 1 && !(typeof uri === "string" && Array.isArray(args) && objects))
@@ -325,16 +325,16 @@ export class Wamp {
       kept.resolve(() => this.#withdraw(kept));
       kept.reject = null;
     } catch (error) {
-      if (error instanceof SessionLost) return; // the next session asks again
+      if (error instanceof SessionLost) return; // the next session sends the request again
       console.warn(`WAMP: ${kept.uri} was refused:`, error);
-      // The caller has nothing with which to withdraw what was never granted.
+      // The caller has no function to withdraw it, so it must not be requested again.
       if (kept.reject && this.#kept.delete(kept)) kept.reject(error);
     }
   }
 
   async #withdraw(kept) {
     this.#kept.delete(kept);
-    // Two subscriptions to one topic have one id. The router forgets it with the last of them.
+    // Two subscriptions to one topic have the same id. Unsubscribe only with the last of them.
     const shared = [...this.#kept].some(({ code, id }) => code === kept.code && id === kept.id);
     if (this.session && kept.id && !shared) await this.#request([kept.code + UNDO, kept.id]);
   }
