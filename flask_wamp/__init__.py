@@ -1,4 +1,4 @@
-"""WAMP for Flask apps: routed RPC and PubSub over one connection to a router."""
+"""WAMP for Flask apps: RPC and PubSub over one connection to a router."""
 
 from __future__ import annotations
 

@@ -72,13 +72,10 @@ def test_every_snippet_is_run() -> None:
     ]
 
 
-def test_the_lines_that_matter_and_the_client(
-    module: t.Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_application(module: t.Any, caplog: pytest.LogCaptureFixture) -> None:
     run(module, snippet("app.py"))
     module.wamp.start()
     module.wamp.client.wait_until_joined(5)
-    run(module, snippet("client.py"))
     http = module.app.test_client()
     assert http.get("/add/3/4").json == {"sum": 7}
     assert http.post("/greet/you").json == {"sum": 3}
@@ -153,6 +150,8 @@ def test_the_commands(tmp_path: Path) -> None:
             assert page.next_event() == ["Ada says hello"]
             post(url)
             assert page.next_event() == ["you says hello"]
+            assert printed_by_client(tmp_path, environ) == snippet_results()
+            assert page.next_event() == ["Ada says hello"]
             for refused in (
                 lambda: page.subscribe("com.example.hello"),
                 lambda: page.publish("com.example.news"),
@@ -166,6 +165,23 @@ def test_the_commands(tmp_path: Path) -> None:
     expected = re.search(r"/greet/you\n    (.*)\n", README)
     assert expected and answer == expected.group(1)
     assert "hello you, from session " in log.read_text()
+
+
+def snippet_results() -> list[str]:
+    """What the comments of ``client.py`` say it prints."""
+    return re.findall(r"^ +print\(.*# .*?({.*})$", snippet("client.py"), flags=re.M)
+
+
+def printed_by_client(folder: Path, environ: dict[str, str]) -> list[str]:
+    """Run ``client.py`` beside the served app."""
+    (folder / "client.py").write_text(snippet("client.py"))
+    command = [sys.executable, "client.py"]
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    return done.stdout.splitlines()
 
 
 def post(url: str) -> str | None:
