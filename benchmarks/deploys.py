@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.endpoint.conftest import stop_router
 from tests.support.browser_crowd import BrowserCrowd, many_open_files
-from tests.support.deploys import SERVERS, serve
+from tests.support.deploys import SERVERS, deployed
 
 PAUSE = 0.5
 """Seconds between two calls of one browser."""
@@ -30,7 +30,7 @@ def measure(name: str, browsers: int, deploys: int) -> BrowserCrowd:
     with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
         socket = Path(folder, "a.sock")
         try:
-            with serve(name, socket, Path(folder, "log")) as server:
+            with deployed(name, socket, Path(folder, "log")) as server:
                 began = time.monotonic()
                 with BrowserCrowd(server.url, browsers, pause=PAUSE) as crowd:
                     for _ in range(deploys):

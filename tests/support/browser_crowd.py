@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import json
 import resource
 import threading
@@ -17,6 +18,9 @@ from websockets.typing import Subprotocol
 from .served import STARTS_WITHIN
 
 HELLO = [1, "realm1", {"roles": {"caller": {}}}]
+
+PROCEDURE = "com.shop.who"
+"""Returns a dictionary with the ``pid`` of the process that answers, in ``apps/browsed.py``."""
 
 OTHER_FILES = 200
 """How many files this process opens besides the browsers' sockets, at most."""
@@ -47,7 +51,7 @@ def many_open_files(count: int) -> t.Iterator[None]:
 
 
 class BrowserCrowd:
-    """Anonymous browsers that each call a procedure again and again, one call at a time.
+    """Anonymous browsers that each call :data:`PROCEDURE` again and again, one call at a time.
 
     ::
 
@@ -57,15 +61,11 @@ class BrowserCrowd:
     The block begins when all are joined. After the block, each browser calls once more.
 
     :param pause: Seconds between the answer to a browser's call and its next call.
-    :param procedure: Its result is a dictionary with the ``pid`` that answers, as that of ``browsed.py``.
     """
 
-    def __init__(
-        self, url: str, count: int, *, pause: float, procedure: str = "com.shop.who"
-    ) -> None:
+    def __init__(self, url: str, count: int, *, pause: float) -> None:
         self._url = url
         self._count = count
-        self._procedure = procedure
         self._pause = pause
         self._lock = threading.Lock()
         self._all_joined = threading.Event()
@@ -113,18 +113,26 @@ class BrowserCrowd:
     async def _browse_all(self) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
         try:
-            sockets = await asyncio.gather(*(self._join(gate) for _ in range(self._count)))
+            found = await asyncio.gather(*(self._join(gate) for _ in range(self._count)))
         finally:
             self._all_joined.set()
-        tasks = [asyncio.ensure_future(self._browse(socket)) for socket in sockets if socket]
+        sockets = [socket for socket in found if socket is not None]
+        if len(sockets) == self._count:
+            await self._call_from_all(sockets)
+        await asyncio.gather(*(socket.close() for socket in sockets))
+
+    async def _call_from_all(self, sockets: list[ClientConnection]) -> None:
+        tasks = [
+            asyncio.ensure_future(self._browse(socket, self._pause * number / self._count))
+            for number, socket in enumerate(sockets)
+        ]
         while not self._ended:
             await asyncio.sleep(0.05)
-        _, unanswered = await asyncio.wait(tasks, timeout=self._pause + LAST_CALL_WITHIN)
+        _, unanswered = await asyncio.wait(tasks, timeout=2 * self._pause + LAST_CALL_WITHIN)
         for task in unanswered:
             self.failed += 1
             self.errors["no answer"] += 1
             task.cancel()
-        await asyncio.gather(*(socket.close() for socket in sockets if socket))
 
     async def _join(self, gate: asyncio.Semaphore) -> ClientConnection | None:
         async with gate:
@@ -146,7 +154,8 @@ class BrowserCrowd:
         self.joined += 1
         return socket
 
-    async def _browse(self, socket: ClientConnection) -> None:
+    async def _browse(self, socket: ClientConnection, delay: float) -> None:
+        await asyncio.sleep(delay)  # so that they do not all call at the same time
         try:
             await self._call_until_ended(socket)
         except Exception as error:
@@ -154,16 +163,16 @@ class BrowserCrowd:
             self.errors[f"lost: {error!r}"] += 1
 
     async def _call_until_ended(self, socket: ClientConnection) -> None:
-        number, is_last = 0, False
-        while not is_last:
-            await asyncio.sleep(self._pause)
+        for number in itertools.count(1):
             is_last = self._ended
-            number += 1
             begun = time.monotonic()
-            await socket.send(json.dumps([48, number, {}, self._procedure]))
+            await socket.send(json.dumps([48, number, {}, PROCEDURE]))
             answer = json.loads(await socket.recv())
             self.slowest = max(self.slowest, time.monotonic() - begun)
             self._count_answer(number, answer)
+            if is_last:
+                return
+            await asyncio.sleep(self._pause)
 
     def _count_answer(self, number: int, answer: list[t.Any]) -> None:
         if answer[:2] == [50, number]:

@@ -40,7 +40,7 @@ SERVERS = {
 
 
 @contextlib.contextmanager
-def serve(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
+def deployed(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
     """Run one of :data:`SERVERS` with an embedded router, which continues for some seconds after the block.
 
     :param socket: The router's socket.
@@ -63,7 +63,7 @@ def serve(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
 
 
 class Deployed:
-    """A server that :func:`serve` has started.
+    """A server that :func:`deployed` has started.
 
     :param url: The URL that browsers join.
     """
