@@ -1,4 +1,4 @@
-/** The chat: what it knows, what the app tells it, and what the user does. */
+/** The chat: its data, the events of the app, and the actions of the user. */
 
 import { ApplicationError, Wamp } from "/wamp/client.js";
 import { closeDrawer } from "./drawer.js";
@@ -7,18 +7,18 @@ import { Outbox, explain } from "./outbox.js";
 import { byName, direct, isMine, login, me, people, prefix, rooms, state, take, typists, unread } from "./state.js";
 import { Messages, find, setFace, setText, showCandidates } from "./view.js";
 
-const RETRY = 1000; // milliseconds between two looks for an app that is not there
-const SLOW = 1000; // milliseconds after which we say that we wait for the app
+const RETRY = 1000; // milliseconds between two attempts to reach the app
+const SLOW = 1000; // milliseconds after which the page shows that it waits for the app
 const PAGE = 50; // messages that the app sends at once
-const TYPING = 3000; // milliseconds between two times that we say so
-const STILL_TYPING = 5000; // milliseconds for which we believe others
+const TYPING = 3000; // milliseconds between two notices that the user is typing
+const STILL_TYPING = 5000; // milliseconds for which others count as typing
 const NOTICE = 6000; // milliseconds that a notice stays
 const LOGGED_OUT = "wamp.close.logout";
 const DENIED = /authentication_denied|not_authorized/;
 
 const history = new Map(); // by room: { messages, isFresh, isComplete }
 const drafts = new Map(); // by room
-const subscriptions = new Map(); // by room: a promise of the function that ends it
+const subscriptions = new Map(); // by room: a promise of the function that ends the subscription
 let retry = null;
 let notice = null;
 let saidTyping = 0;
@@ -47,12 +47,12 @@ function onState(now, reason) {
   else leave(); // the login has ended, or another user has logged in
 }
 
-/** Go to the login page, unless the browser is on its way there. */
+/** Go to the login page, unless the browser is already loading it. */
 function leave() {
   if (!isLeaving) location.replace(login);
 }
 
-/** Fetch everything: nobody has told us what has happened while we were away. */
+/** Fetch everything, because events were missed while there was no session. */
 async function refresh() {
   clearTimeout(retry);
   const slow = setTimeout(showConnection, SLOW, "waiting");
@@ -93,7 +93,7 @@ async function listen() {
 
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
-// What the app tells us.
+// Events of the app.
 
 function receive([what], data) {
   events[what]?.(data);
@@ -103,7 +103,7 @@ const events = {
   said({ message }) {
     const { room, author } = message;
     stopTyping(room, author);
-    if (!rooms.has(room)) return refresh(); // somebody's first private message
+    if (!rooms.has(room)) return refresh(); // the first private message of another user
     if (history.get(room)?.messages.some(({ id }) => id === message.id)) return;
     if (history.has(room)) merge(room, [message]);
     if (room === state.current && !document.hidden) markRead();
@@ -139,7 +139,7 @@ const events = {
     showLists();
   },
 
-  // A process of the app has ended. Perhaps there are others.
+  // A process of the app has ended. There may be others.
   away() {
     refresh();
   },
@@ -150,7 +150,7 @@ const events = {
   },
 };
 
-/** Add messages to those of a room, in order, each once. */
+/** Add messages to those of a room, in order and without duplicates. */
 function merge(room, more) {
   const known = history.get(room);
   const all = new Map([...known.messages, ...more].map((message) => [message.id, message]));
@@ -163,7 +163,7 @@ function stopTyping(room, person) {
   showTyping();
 }
 
-// Which room is shown. The address says it, so that links, "back" and reloading work.
+// The room that is shown. It is in the address, so that links, "back" and reloading work.
 
 /** Show the room of the address: #room-3, or #person-7 for a private conversation. */
 async function route() {
@@ -222,10 +222,10 @@ function markRead() {
   const last = history.get(state.current)?.messages.at(-1);
   if (!last || document.hidden || wamp.session === null) return;
   if (unread.delete(state.current)) showLists();
-  if (last.author !== me) call("read", state.current, last.id).catch(() => {}); // the next time then
+  if (last.author !== me) call("read", state.current, last.id).catch(() => {}); // the next message sends it again
 }
 
-// What the page shows.
+// Display.
 
 function showAll() {
   showLists();
@@ -254,7 +254,7 @@ function tell(text) {
   notice = setTimeout(setText, NOTICE, find("notice"), "");
 }
 
-/** Do what the user has asked for, and say why if it did not work. */
+/** Run an action of the user, and show the reason if it fails. */
 async function attempt(action) {
   try {
     return await action();
@@ -265,7 +265,7 @@ async function attempt(action) {
   }
 }
 
-// What the user does.
+// Actions of the user.
 
 function showSend() {
   find("send").disabled = find("text").disabled || !find("text").value.trim();
@@ -283,12 +283,12 @@ find("text").addEventListener("input", () => {
   fit();
   if (!find("text").value.trim() || wamp.session === null || Date.now() - saidTyping < TYPING) return;
   saidTyping = Date.now();
-  call("typing", state.current).catch(() => {}); // it does not matter
+  call("typing", state.current).catch(() => {}); // errors do not matter here
 });
 
 find("text").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  if (isTouch()) return; // there, Enter makes a new line
+  if (isTouch()) return; // Enter inserts a new line there
   event.preventDefault();
   find("composer").requestSubmit();
 });
@@ -304,7 +304,7 @@ find("composer").addEventListener("submit", (event) => {
   outbox.add(state.current, text);
 });
 
-// On touch screens a click takes the focus, and the keyboard goes.
+// On touch screens, a click moves the focus and hides the keyboard.
 find("send").addEventListener("pointerdown", (event) => event.preventDefault());
 
 find("messages").addEventListener("click", ({ target }) => {
@@ -372,7 +372,7 @@ for (const button of document.querySelectorAll("[data-close]")) {
 }
 
 find("logout").form.addEventListener("submit", () => {
-  isLeaving = true; // else the end of the session would interrupt the request
+  isLeaving = true; // otherwise the end of the session would interrupt the request
   sessionStorage.clear();
 });
 
@@ -391,7 +391,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) markRead();
 });
 
-// A browser may keep a page that was left, connection and all, in case somebody goes back to it.
+// A browser may keep a page with its connection after the user has left it, for the "back" button.
 addEventListener("pagehide", () => wamp.close());
 addEventListener("pageshow", () => wamp.open());
 

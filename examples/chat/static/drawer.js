@@ -24,7 +24,7 @@ find("drawer").addEventListener("click", ({ target }) => {
 addEventListener("keydown", ({ key }) => key === "Escape" && closeDrawer());
 matchMedia("(min-width: 48rem)").addEventListener("change", closeDrawer);
 
-// The keyboard of a phone makes the visible part smaller; some browsers do not tell the page's layout.
+// The keyboard of a phone makes the visible part smaller. Some browsers do not adapt the layout.
 visualViewport?.addEventListener("resize", () => {
   document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
   scrollTo(0, 0);

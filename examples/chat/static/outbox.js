@@ -1,18 +1,18 @@
 /**
- * Messages on their way. Each waits until the app has stored it, also over a lost connection or a reload of the
- * page. It is sent again with the same token, so that the app stores it once.
+ * Messages that are being sent. Each is kept until the app has stored it, even if the connection is lost or the
+ * page is reloaded. It is sent again with the same token, so that the app stores it once.
  */
 
 import { ApplicationError, SessionLost } from "/wamp/client.js";
 
 const RETRY = 2000; // milliseconds
-const LOSSES = 5; // how often a message may be on its way when the connection is lost
+const LOSSES = 5; // how many lost connections a message may see while it is being sent
 
-/** What may be different in a moment: no process of the app is there to allow or answer the call, or it is busy. */
+/** Errors that may be temporary: no process of the app can allow or answer the call, or it is busy. */
 const LATER =
   /no_such_procedure|not_authorized|authorization_failed|unavailable|too_many_requests|timeout|canceled/;
 
-/** Say what the app has against it. */
+/** Return why the app refused a message. */
 export const explain = ({ uri, kwargs }) => kwargs.description ?? kwargs.errors?.[0]?.msg ?? uri;
 
 export class Outbox {
@@ -43,7 +43,7 @@ export class Outbox {
     this.send();
   }
 
-  /** Send what waits, one after the other. Call it whenever there is a chance that it works. */
+  /** Send waiting messages, one after another. Call it whenever sending may work. */
   async send() {
     if (this.#isSending) return;
     clearTimeout(this.#timer);

@@ -1,4 +1,4 @@
-/** What the page knows. */
+/** The data of the page. */
 
 export const { prefix, login } = document.body.dataset;
 export const me = Number(document.body.dataset.me);
@@ -6,9 +6,9 @@ export const people = new Map();
 export const rooms = new Map();
 export const unread = new Map(); // by room
 export const typists = new Map(); // by room: person => timer
-export const state = { online: new Set(), current: null }; // who is there, and the id of the room that is shown
+export const state = { online: new Set(), current: null }; // users who are online, and the id of the room that is shown
 
-/** Take what the app answers to "start". */
+/** Store the app's answer to "start". */
 export function take(start) {
   people.clear();
   rooms.clear();
@@ -22,6 +22,6 @@ export function take(start) {
 export const byName = (a, b) => a.name.localeCompare(b.name);
 export const isMine = (room) => room?.members.includes(me);
 
-/** Find the private conversation with somebody. */
+/** Find the private conversation with another user. */
 export const direct = (person) =>
   [...rooms.values()].find((room) => room.kind === "direct" && room.members.includes(person));

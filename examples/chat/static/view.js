@@ -1,4 +1,4 @@
-/** What the page shows. It gets everything as text, and never as HTML. */
+/** The display of the page. It inserts everything as text, never as HTML. */
 
 const GROUP = 300; // seconds within which messages of one author stay together
 const NEAR = 80; // pixels from the end that count as the end
@@ -6,7 +6,7 @@ const NEAR = 80; // pixels from the end that count as the end
 export const find = (id) => document.getElementById(id);
 const copy = (id) => find(id).content.firstElementChild.cloneNode(true);
 
-/** Set text, unless it is there already: screen readers read out what is set. */
+/** Set a text if it has changed, because screen readers read out every text that is set. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -79,7 +79,7 @@ function dayOf(seconds) {
 }
 
 /**
- * The messages of one room. What stays keeps its element, so that nothing jumps and nothing is read out twice.
+ * The messages of one room. A message keeps its element, so that nothing jumps or is read out twice.
  */
 export class Messages {
   #list = find("messages");
@@ -94,7 +94,7 @@ export class Messages {
       this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR;
       if (this.#isAtEnd) find("latest").hidden = true;
     });
-    // A keyboard comes up, or the text that is being written gets longer.
+    // The keyboard appears, or the text field grows.
     new ResizeObserver(() => this.#isAtEnd && this.toEnd()).observe(this.#scroller);
   }
 
@@ -114,7 +114,7 @@ export class Messages {
     const isMine = last?.dataset.key !== before && last && "mine" in last.dataset;
     if (this.#isAtEnd || isMine) this.toEnd();
     else if (first !== firstElementChild?.dataset.key) {
-      // Older ones were put on top: what is in view stays there.
+      // Older messages were inserted at the top. The visible ones keep their place.
       this.#scroller.scrollTop = scrollTop + this.#scroller.scrollHeight - scrollHeight;
     } else if (last?.dataset.key !== before) find("latest").hidden = false;
   }
