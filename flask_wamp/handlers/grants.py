@@ -13,11 +13,11 @@ from ..protocol.rights import ACTIONS, Right
 from ..protocol.uris import resolve
 
 Roles = str | t.Sequence[str]
-"""One role or several. ``"anonymous"`` means everybody, and ``"*"`` means everybody who is authenticated."""
+"""One role or several. ``"anonymous"`` means all clients, and ``"*"`` means all authenticated clients."""
 
 
 class Grant(t.NamedTuple):
-    """Says that a role may do something. The URI may be relative."""
+    """Gives a role the right to an action at a URI. The URI may be relative."""
 
     role: str
     action: str

@@ -259,7 +259,7 @@ class Peer(PresentSession):
         return found
 
     def _opened(self, stream: Stream) -> None:
-        """Note the stream, so that :meth:`stop` need not wait for a router that says nothing."""
+        """Note the stream, so that :meth:`stop` need not wait for a silent router."""
         self._opening = stream
         if self._stopping.is_set():
             raise NotJoined("the client was stopped")
@@ -270,7 +270,7 @@ class Peer(PresentSession):
         :returns: A function to call without the lock. None if the peer is stopping, or the session has ended.
         """
         with self._changed:
-            # stop() has looked for a session already, and there was none.
+            # stop() has already checked for a session, and there was none.
             if self._stopping.is_set():
                 connection.close()
                 return None

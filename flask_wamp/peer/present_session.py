@@ -13,10 +13,10 @@ from .settings import PeerSettings
 
 
 class PresentSession:
-    """The current session, or why there is none. :class:`.Peer` adds what joins and serves.
+    """The current session, or the reason why there is none. :class:`.Peer` adds joining and serving.
 
-    Locks: ``_changed`` guards what :meth:`wait` waits for. The locks of listeners, of the pool and of the
-    connection may be taken while it is held, and never the other way round.
+    Locks: ``_changed`` guards the state for which :meth:`wait` waits. The locks of listeners, of the pool and
+    of the connection may be taken while it is held, and never the other way round.
 
     :param served: Returns what is served. Called at every join.
     """
@@ -60,7 +60,7 @@ class PresentSession:
             return self.connection is not None or self.failure is not None
 
         if threading.current_thread() is self._reader:
-            timeout = 0.0  # this thread is the one that joins, so a log handler of the app asks
+            timeout = 0.0  # this is the thread that joins: a log handler of the app has called
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection

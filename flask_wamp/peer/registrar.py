@@ -155,7 +155,7 @@ class Registrar:
     def _ask_again(self, declaration: Declaration, session: object) -> None:
         connection = self._connection
         if connection is None or connection.session is not session or declaration.id is not None:
-            return  # a new session has asked for it, or an answer came late
+            return  # a new session has requested it, or a late answer has arrived
         if declaration in self._served():
             declaration.asked = None
             answer = Acknowledgement(declaration, self._refused)
@@ -303,9 +303,9 @@ class Acknowledgement(Waiter):
 
 
 def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
-    """Send UNREGISTER or UNSUBSCRIBE. Wait for what is returned, unless that is None."""
-    # Before its id is looked at. The reader sets the id first, and then looks at this: so one of the two
-    # withdraws it.
+    """Send UNREGISTER or UNSUBSCRIBE. The caller waits for the returned waiter, if there is one."""
+    # Set before the id is read. The reader sets the id first, and then reads this flag. So one of the two
+    # threads withdraws it.
     declaration.unwanted = True
     if declaration.id is None:
         declaration.asked = None

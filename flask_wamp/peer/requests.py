@@ -29,7 +29,7 @@ def request(connection: Connection, method: Method, *args: object, deadline: flo
     :raises NotJoined: There is no session.
     :raises SessionLost: The session ended before the answer.
     :raises CallTimeout: There was no answer in time.
-    :raises RuntimeError: This thread is the reader, so a log handler of the app asks.
+    :raises RuntimeError: This thread is the reader: a log handler of the app has called.
     """
     waiter = Waiter()
     timeout = deadline - monotonic()

@@ -21,7 +21,7 @@ Details = t.Mapping[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class JoinRequest:
-    """What HELLO asks for. Everything in it is a claim of the client's, and none of it is proven."""
+    """The request of HELLO. Its contents are claims of the client, and are not verified."""
 
     realm: str
     session_id: int
@@ -77,7 +77,7 @@ class Authenticator(t.Protocol):
 
 
 def everybody(request: JoinRequest) -> Verdict:
-    """Let everybody join as ``anonymous``. This is the authenticator of a router that was given none."""
+    """Let all clients join as ``anonymous``. This is the default authenticator of a router."""
     if "anonymous" not in request.authmethods:
         return Refusal(
             error_uris.NO_MATCHING_AUTH_METHOD,

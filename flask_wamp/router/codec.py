@@ -338,7 +338,7 @@ class Payload:
         return cls(codec, tuple(map(codec.dump, parts)))
 
     def kept(self) -> Payload:
-        """Return a copy to keep, which does not keep the message that it came in."""
+        """Return a copy, which does not keep the bytes of the whole message in memory."""
         return Payload(self.codec, tuple(part.copy() for part in self.raw))
 
     def wire(self, codec: Codec) -> RawPayload:

@@ -118,11 +118,11 @@ class JoinHandler:
         self._ask(session, lambda: challenge.verify(message.signature, message.extra))
 
     def _ask(self, session: RouterSession, question: t.Callable[[], object]) -> None:
-        """Ask the authenticator, and continue with its answer when it comes."""
+        """Ask the authenticator, and continue when it has answered."""
         session_id = session.id
 
         def answered(answer: object) -> None:
-            # Another session may have begun on the transport meanwhile, or the transport may be closed.
+            # Meanwhile another session may have begun on the transport, or the transport may be closed.
             if session.id == session_id and session.state is RouterSessionState.AUTHENTICATING:
                 self._answered(session, answer)
 
@@ -171,7 +171,7 @@ class JoinHandler:
             logger.error("the identity of %r cannot be sent: %s", identity.authid, error)
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
             return
-        # Not looked up before, so that only an authenticated client can create a realm.
+        # Looked up only now, so that only an authenticated client can create a realm.
         realm = self._realms.find_realm(session.realm_name)
         if realm is None:
             session.abort(

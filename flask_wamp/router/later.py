@@ -1,4 +1,4 @@
-"""An answer that comes later."""
+"""Answers that are given later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = t.TypeVar("T")
 class Later(t.Generic[T]):
     """The return value of an authenticator or authorizer that cannot answer at once.
 
-    The router goes on with other sessions. It continues with this one when :meth:`resolve` is called, which
+    The router continues with other sessions, and with this one when :meth:`resolve` is called, which
     must happen in the router's thread. If the session has ended by then, the answer is ignored.
     """
 

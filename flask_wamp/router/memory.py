@@ -213,7 +213,7 @@ class MemoryTransport:
     def ready(self) -> bool:
         """Return whether :meth:`receive` returns at once, for threads that do not wait in it.
 
-        The router's timeouts are looked after here, as they are there.
+        It handles the router's timeouts, as :meth:`receive` does.
         """
         exchange = self._exchange
         with exchange.lock:
@@ -256,7 +256,7 @@ class MemoryTransport:
 
     def close(self) -> None:
         """Close the connection. A thread that is in :meth:`receive` returns at once."""
-        if self._pid == os.getpid():  # otherwise the lock is the parent's, and may be held for ever
+        if self._pid == os.getpid():  # else the lock is the parent's, and may be held forever
             self._exchange.run(self._lose)
 
     def forget(self) -> None:

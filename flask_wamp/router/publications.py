@@ -28,7 +28,7 @@ class Receivers:
         self._exclude = _sets(options, "exclude")
         self._eligible = _sets(options, "eligible")
         self.by_session = options.get("exclude") is not None or options.get("eligible") is not None
-        """Whether sessions are named, which says nothing about later sessions."""
+        """Whether the options contain session ids, which do not apply to later sessions."""
 
     @classmethod
     def parse(cls, options: Details) -> Receivers | None:

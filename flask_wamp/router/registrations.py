@@ -66,7 +66,7 @@ class Registration:
         self.callees: list[Callee] = []
         self.turn = 0
         self.held: collections.deque[t.Any] = collections.deque()
-        """Calls that wait for a callee, while there is none."""
+        """Calls that wait while there is no callee."""
         self.vacancy: Timer | None = None
         """The time until which calls wait. None if there are callees."""
 

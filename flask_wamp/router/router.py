@@ -25,8 +25,8 @@ class Router:
 
     :param clock: Returns seconds of a monotonic clock, as ``time.monotonic`` does.
     :param wall_clock: Returns nanoseconds since 1970, as ``time.time_ns`` does.
-    :param authenticator: Decides who may join. Without one everybody may, as ``anonymous``.
-    :param authorizer: Decides who may do what. Without one everybody may do everything.
+    :param authenticator: Decides who may join. By default, all clients join as ``anonymous``.
+    :param authorizer: Decides about requests. By default, all clients may do everything.
     :param nonce: Returns random bytes that cannot be guessed.
     :param seed: Makes ids and random choices reproducible.
     """

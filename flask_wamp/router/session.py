@@ -1,8 +1,8 @@
 """A client's session, from the router's side.
 
 A state machine without I/O. The transport calls :meth:`RouterSession.receive` with each message and
-:meth:`RouterSession.lost` when the connection is gone. The session calls ``send`` and ``close``. The requests
-of an established session are handled by the realm that it has joined.
+:meth:`RouterSession.lost` when the connection is lost. The session calls ``send`` and ``close``. The realm
+that an established session has joined handles its requests.
 
 Source: WAMP Basic Profile, "Sessions" and "Protocol Errors".
 """
@@ -159,7 +159,7 @@ class RouterSession:
             self._failed()
 
     def lost(self) -> None:
-        """Note that the connection is gone."""
+        """Note that the connection is lost."""
         self._end()
 
     def report_unsent(self, size: int) -> None:

@@ -38,7 +38,7 @@ LINGER, LINGER_AT_RESTART = 2.0, 30.0
 #: Whether SIGTERM has begun to end this process. Set in a signal handler, where no lock may be taken.
 _exiting = False
 
-#: Whether this process ends because a client cannot serve. Its exit code says so.
+#: Whether this process ends because a client cannot serve. Its exit code is then 1.
 _failed = False
 
 #: All clients of this process, for forks and for the end.
@@ -46,7 +46,7 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def manage(client: Client, app: Flask, autostart: str | bool, linger: float | None) -> None:
-    """Have a client start by itself as ``WAMP_AUTOSTART`` says, and end with the process.
+    """Start a client by itself according to ``WAMP_AUTOSTART``, and stop it with the process.
 
     A client that *serves* registers and subscribes what the app declares, and runs its jobs. It serves if a
     recognized server serves the app in this process. If no server was recognized, it serves from the first

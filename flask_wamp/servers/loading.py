@@ -31,7 +31,7 @@ def after_loading(start: Start) -> None:
 
 
 def is_loaded() -> t.Callable[[], bool]:
-    """Return a function that says whether the application that is being loaded now has been loaded."""
+    """Return a function that returns whether the application that is now being loaded has been loaded."""
     frame = _outermost_user_frame()
     return lambda: frame is None or not _is_running(frame)
 

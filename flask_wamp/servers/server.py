@@ -29,9 +29,9 @@ class Server(t.NamedTuple):
     """Whether the server replaces processes one by one while others serve."""
 
     is_loaded: t.Callable[[], bool] | None = None
-    """Returns whether the application has been loaded, if a thread of its own waits for that to start.
+    """Returns whether the application has been loaded. Set if a separate thread waits for that to start.
 
-    The first HTTP request may come before that thread has looked.
+    The first HTTP request may arrive before that thread has checked.
     """
 
     announces: bool = False

@@ -194,7 +194,7 @@ class Supervisor:
         systemd.ready(outcome)
 
     def _restarted(self) -> str:
-        """Restart the workers; return a line that says how that went."""
+        """Restart the workers. Return a line with the outcome."""
         for at, old in enumerate(self._workers):
             new = self._spawn()
             if not self._becomes_ready(new):

@@ -1,4 +1,4 @@
-"""``flask wamp worker``: a process that serves handlers, and HTTP only when asked to.
+"""``flask wamp worker``: a process that serves handlers, and HTTP only with ``--http``.
 
 This runs in each worker process; :mod:`.supervisor` starts them.
 """

@@ -67,11 +67,11 @@ class TLSSettings(t.NamedTuple):
 
 
 class _EncryptedKeyError(Exception):
-    """OpenSSL asks for a passphrase."""
+    """OpenSSL has asked for a passphrase."""
 
 
 def _refuse_passphrase() -> t.NoReturn:
-    # Without this, OpenSSL asks on the terminal, and a server waits for ever.
+    # Without this, OpenSSL would prompt on the terminal, and a server would wait forever.
     raise _EncryptedKeyError
 
 

@@ -28,7 +28,7 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 #: no hierarchy, so no configuration of logging enables it.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
-#: Each message is compressed by itself, in both directions. So the size of one message tells nothing about
+#: Each message is compressed separately, in both directions. So the size of one message reveals nothing about
 #: the secrets of another, and a connection keeps no window in memory.
 _DEFLATE = ClientPerMessageDeflateFactory(
     server_no_context_takeover=True,
