@@ -10,7 +10,7 @@ import typing as t
 
 from ..protocol.patterns import Pattern
 from ..protocol.rights import ACTIONS, Right
-from ..protocol.uris import resolve
+from ..protocol.uris import is_valid_uri, resolve
 
 Roles = str | t.Sequence[str]
 """One role or several. ``"anonymous"`` means all clients, and ``"*"`` means all authenticated clients."""
@@ -47,10 +47,17 @@ def grants(roles: Roles, source: str, **actions: str | t.Sequence[str] | None) -
         for uri in [uris] if isinstance(uris, str) else uris or ():
             if not isinstance(uri, str) or not uri:
                 raise ValueError(f"{action}={uri!r} must be a URI, or a list of URIs")
+            _check(action, uri)
             made += [Grant(role, action, uri, source) for role in names]
     for grant in made:
         grant.right(None)  # raises before there is an app
     return made
+
+
+def _check(action: str, uri: str) -> None:
+    found, match = parse_uri(resolve(uri, "com.example"))
+    if not is_valid_uri(found, match):
+        raise ValueError(f"{action}={uri!r} is not a URI, because it contains a space, # or NUL")
 
 
 def as_roles(roles: object) -> tuple[str, ...]:

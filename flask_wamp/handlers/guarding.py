@@ -35,11 +35,12 @@ class Guarding:
     def allow(
         self,
         roles: Roles,
-        *,
+        *others: t.NoReturn,
         call: str | t.Sequence[str] | None = None,
         publish: str | t.Sequence[str] | None = None,
         subscribe: str | t.Sequence[str] | None = None,
         register: str | t.Sequence[str] | None = None,
+        **unknown: t.NoReturn,
     ) -> None:
         """Give rights to roles. The router refuses what no right allows.
 
@@ -62,6 +63,12 @@ class Guarding:
 
         .. versionadded:: 0.1
         """
+        if others or unknown:
+            given = [*map(repr, others), *(f"{name}=" for name in unknown)]
+            raise TypeError(
+                f"allow takes roles, and call=, publish=, subscribe= or register=, not {', '.join(given)}. "
+                "For example: allow('anonymous', subscribe='.news')"
+            )
         source = location_of_call()
         made = grants(
             roles, source, call=call, publish=publish, subscribe=subscribe, register=register

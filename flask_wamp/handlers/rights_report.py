@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..protocol.rights import ACTIONS, ANONYMOUS, KNOWN, Policy, Right
+from ..protocol.rights import ACTIONS, ANONYMOUS, KNOWN, Policy, Right, roles_of
 
 _HEADER = ("role", "action", "uri", "because of")
 
@@ -32,11 +32,6 @@ def authorizers_table(guards: t.Sequence[object]) -> list[str]:
     return ["", "These authorizers are asked first:", *(f"    {guard}" for guard in guards)]
 
 
-def roles_of(role: str) -> tuple[str, ...]:
-    """Return the roles whose rights a session in a role has."""
-    return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)
-
-
 def explain(policy: Policy, uri: str, match: str, role: str | None = None) -> list[str]:
     """Return for each role and action whether it is allowed at a URI, and by which line.
 
@@ -62,7 +57,8 @@ def _explain(policy: Policy, role: str, action: str, uri: str, match: str) -> st
         if right is not None:
             condition = f", if the authid is {authid!r}" if authid and right.is_template else ""
             return f"{what % ''}{condition}: {right.source}"
-    return f"{what % 'not '}: nothing allows it. Add wamp.allow({role!r}, {action}={uri!r})"
+    hint = policy.similar(role, action, uri) or "."
+    return f"{what % 'not '}: nothing allows it{hint} Add wamp.allow({role!r}, {action}={uri!r})"
 
 
 _NAMES: t.Final = {ANONYMOUS: "everybody (anonymous)", KNOWN: "everybody who is known (*)"}

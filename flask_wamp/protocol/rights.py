@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .identity import Identity
+from .similar import did_you_mean
 from .uris import MATCHES
 
 Action = t.Literal["call", "register", "publish", "subscribe"]
@@ -130,9 +131,13 @@ class Policy:
             return self.find(identity.authid, identity.authrole, action, uri, match) is not None
         return answer
 
+    def similar(self, role: str, action: str, uri: str) -> str:
+        """Return a hint such as ``"; did you mean x?"`` if a role may do this at a similar URI, or ``""``."""
+        rights = (right for right in self.rights if right.action == action)
+        return did_you_mean(uri, [right.uri for right in rights if right.role in roles_of(role)])
+
     def _find(self, authid: str, role: str, action: str, uri: str, match: str) -> Right | None:
-        roles = [role, ANONYMOUS] if role == ANONYMOUS else [role, KNOWN, ANONYMOUS]
-        for each in dict.fromkeys(roles):
+        for each in dict.fromkeys(roles_of(role)):
             for right in self._by_role.get((each, action), ()):
                 own = right.uri_for(authid, role)
                 if (
@@ -158,14 +163,36 @@ class Policy:
         )
 
 
-def missing_line(role: str, action: str, uri: str, match: str) -> str:
-    """Return an error message with the line to add to the app so that the request is allowed."""
+def roles_of(role: str) -> tuple[str, ...]:
+    """Return the roles whose rights a session in a role has."""
+    return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)
+
+
+def why_refused(policy: Policy, role: str, action: str, uri: str, match: str) -> str:
+    """Return an error message that says what to change in the app or in the client, for developers."""
+    to = " to" if action in ("publish", "subscribe") else ""
     pattern = "" if match == "exact" else f" (match={match!r})"
-    verb = f"{action} to" if action in ("publish", "subscribe") else action
+    refused = f"the role {role!r} may not {action}{to} {uri!r}{pattern}"
+    if match == "exact" and uri.startswith("."):
+        return f"{refused}: a client has no prefix. It has to send the whole URI, such as 'com.example{uri}'"
+    if match == "prefix" and not uri.endswith("."):
+        return (
+            f"{refused}, because this prefix also matches other names, such as '{uri}x'. Put a dot at its "
+            f"end: {action}{to} {uri + '.'!r}, and add wamp.allow({role!r}, {action}={uri + '.'!r})"
+        )
+    hint = policy.similar(role, action, uri) if match == "exact" else ""
+    decorator = _DECORATORS.get(action, "")
     return (
-        f"the role {role!r} may not {verb} {uri!r}{pattern}: nothing allows it. Add "
-        f"wamp.allow({role!r}, {action}={uri!r}), or allow= to the decorator of the handler"
+        f"{refused}: nothing allows it{hint or '.'} {'Otherwise, add' if hint else 'Add'} "
+        f"wamp.allow({role!r}, {action}={uri!r}){decorator}"
     )
+
+
+#: The decorators whose ``allow=`` gives a right.
+_DECORATORS = {
+    "call": ", or allow= to @wamp.callee",
+    "publish": ", or allow= to @wamp.subscriber",
+}
 
 
 def match_of(action: str, options: t.Mapping[str, t.Any]) -> str | None:

@@ -19,6 +19,7 @@ from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.logins import NO_TICKET, SIGNED_OUT, EndedLogins, Tickets
 from ..protocol.messages import Call
+from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .asking import Asker, Defer
 from .authentication import Verdict, anonymous
@@ -150,7 +151,7 @@ class AppAPI:
             return ALLOWED
         match = rights.match_of(action, options)
         if match is None:
-            return REFUSED
+            return Decision(False, message=f"match must be one of {', '.join(MATCHES)}")
         rules = self._rules.get(self._app_of(identity))
         if rules is None:
             return self._authorize_later(identity, action, uri, options)
@@ -227,7 +228,7 @@ class AppAPI:
         if answer is False or not rules.explains:
             return REFUSED
         # Only in debug mode and in tests: otherwise clients could find out the names of roles and URIs.
-        line = rights.missing_line(identity.authrole, action, uri, match)
+        line = rights.why_refused(rules.policy, identity.authrole, action, uri, match)
         if len(self._rules) > 1:
             name = self._app_of(identity).rpartition(".")[0]
             line = (

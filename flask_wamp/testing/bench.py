@@ -22,6 +22,7 @@ from ..handlers.validation import InvalidArgument
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.peer import Peer
+from ..protocol.similar import listed
 from ..tasks.runner import TaskRunner
 from ..tasks.task import name
 from .explaining import explain_errors
@@ -29,7 +30,6 @@ from .inline import InlinePeer, Loop
 from .leftovers import KEY, Watch
 from .light import LightPeer
 from .recording import Recorder, Recording
-from .similar import listed
 
 PAUSE = 0.001
 MAX_ERRORS = 100

@@ -8,7 +8,7 @@ from ..peer.connection import Connection
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
-from .similar import did_you_mean, listed
+from ..protocol.similar import did_you_mean, listed
 
 
 class CallsTicket(t.Protocol):

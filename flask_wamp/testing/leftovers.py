@@ -14,8 +14,8 @@ from ..app_state import apps, state_of
 from ..concurrency.clock import monotonic
 from ..exceptions import TaskAborted
 from ..handlers.context import Message
+from ..protocol.similar import listed
 from ..tasks.task import name
-from .similar import listed
 
 KEY = "wamp_test_bench"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import typing as t
 
 from ..exceptions import CallTimeout
+from ..protocol.similar import did_you_mean, listed
 from .inbox import Inbox
 from .recording import Recording
-from .similar import did_you_mean, listed
 
 
 class Facts(t.Protocol):

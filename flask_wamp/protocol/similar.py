@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import typing as t
 
 SHOWN = 8
@@ -18,6 +17,8 @@ def did_you_mean(name: str, known: t.Iterable[str]) -> str:
 
 def _resemblance(one: str, other: str) -> float:
     """Compare two URIs without their common prefix, because most URIs of an app begin alike."""
+    import difflib  # only errors need it
+
     parts, others = one.split("."), other.split(".")
     while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
         del parts[0], others[0]

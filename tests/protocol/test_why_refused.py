@@ -1,0 +1,83 @@
+"""What developers read when a client was refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_wamp.protocol.rights import Policy, Right, why_refused
+
+POLICY = Policy(
+    [
+        Right("anonymous", "call", "com.example.add"),
+        Right("*", "call", "com.example.orders"),
+        Right("anonymous", "subscribe", "com.example.news"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "uri", "match", "hint"),
+    [
+        (
+            "anonymous",
+            "call",
+            "com.example.ad",
+            "exact",
+            "nothing allows it; did you mean com.example.add? Otherwise, add "
+            "wamp.allow('anonymous', call='com.example.ad'), or allow= to @wamp.callee",
+        ),
+        (
+            "member",
+            "call",
+            "com.example.order",
+            "exact",
+            "did you mean com.example.orders? Otherwise, add wamp.allow('member', ",
+        ),
+        (
+            "anonymous",
+            "call",
+            "com.example.order",
+            "exact",
+            "nothing allows it. Add wamp.allow('anonymous', call='com.example.order'), or allow=",
+        ),
+        (
+            "anonymous",
+            "publish",
+            "com.example.hello",
+            "exact",
+            "Add wamp.allow('anonymous', publish='com.example.hello'), or allow= to @wamp.subscriber",
+        ),
+        (
+            "anonymous",
+            "call",
+            ".add",
+            "exact",
+            "has to send the whole URI, such as 'com.example.add'",
+        ),
+        (
+            "anonymous",
+            "subscribe",
+            "com.example.news",
+            "prefix",
+            "also matches other names, such as 'com.example.newsx'. Put a dot at its end: subscribe to "
+            "'com.example.news.', and add wamp.allow('anonymous', subscribe='com.example.news.')",
+        ),
+    ],
+)
+def test_the_reason_says_what_to_change(
+    role: str, action: str, uri: str, match: str, hint: str
+) -> None:
+    why = why_refused(POLICY, role, action, uri, match)
+    assert why.startswith(f"the role {role!r} may not {action}") and repr(uri) in why
+    assert hint in why
+
+
+@pytest.mark.parametrize("action", ["subscribe", "register"])
+def test_the_line_is_enough_if_no_decorator_gives_the_right(action: str) -> None:
+    why = why_refused(POLICY, "member", action, "com.example.other", "exact")
+    assert why.endswith(f"Add wamp.allow('member', {action}='com.example.other')")
+
+
+def test_the_line_for_a_prefix_allows_it() -> None:
+    right = Right("anonymous", "subscribe", "com.example.news.", "prefix")
+    assert Policy([right]).find("", "anonymous", "subscribe", "com.example.news.", "prefix")
