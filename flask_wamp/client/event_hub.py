@@ -118,7 +118,7 @@ class EventHub:
 
     @classmethod
     def of(cls, peer: PeerInterface) -> EventHub | None:
-        """Return the hub of a process. None before its client has started."""
+        """Return the hub of a process. None before its client has started, and when it stops."""
         return t.cast("EventHub | None", peer.listener(cls))
 
     @property

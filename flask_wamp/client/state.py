@@ -299,7 +299,10 @@ class ClientState:
         if peer.connection is None and peer.failure is None:
             with contextlib.suppress(NotJoined):
                 peer.wait(self._patience(deadline))
-        return t.cast(EventHub, EventHub.of(peer))
+        hub = EventHub.of(peer)
+        if hub is None:  # the peer is stopping, and its listeners have left
+            raise NotJoined("the client is being stopped")
+        return hub
 
     def _patience(self, deadline: float) -> float:
         """Return the seconds to wait for a session. This is slightly more than one attempt to join takes."""

@@ -20,6 +20,7 @@ from flask_wamp import (
     background_tasks,
     invocation,
 )
+from flask_wamp.client.event_hub import EventHub
 from flask_wamp.client.event_stream import EventStream
 from flask_wamp.exceptions import PayloadTooLarge
 from flask_wamp.protocol import messages as m
@@ -493,6 +494,30 @@ def test_a_stream_ends_when_the_server_stops(wamp: FlaskWAMP, router: MemoryRout
     assert list(events) == []
     with pytest.raises(NotJoined):
         wamp.client.events(TOPIC)
+
+
+def test_no_stream_is_opened_while_the_client_stops(serve: Serve, router: MemoryRouter) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def slow() -> bool:
+            began.set()
+            return may_end.wait(TIMEOUT)
+
+    _, wamp = serve(setup)
+    peer = wamp.client.peer
+    assert peer is not None
+    call = router.invoke("com.example.slow")
+    assert began.wait(TIMEOUT)
+    stopping = threading.Thread(target=wamp.stop)
+    stopping.start()
+    eventually(lambda: EventHub.of(peer) is None)
+    with pytest.raises(NotJoined, match="being stopped"):
+        wamp.client.events(TOPIC)
+    may_end.set()
+    stopping.join(TIMEOUT)
+    assert isinstance(call.result(TIMEOUT), m.Result)
 
 
 # Over HTTP.
