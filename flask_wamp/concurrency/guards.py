@@ -17,6 +17,19 @@ def report(log: t.Callable[..., object], message: str, *args: object) -> None:
         log(message, *args)
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """Remove the tracebacks of an error and of its causes, and return it.
+
+    The app may keep an error for long. A traceback refers to the functions that the error went through, and
+    so to their connection, its peer, and the messages they had just read.
+    """
+    chain = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [e for e in (each.__cause__, each.__context__) if e is not None and e not in chain]
+    return error
+
+
 def guarded(
     log: t.Callable[..., object], message: str, function: t.Callable[..., object], *args: object
 ) -> None:

@@ -15,7 +15,7 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency.clock import monotonic
-from ..concurrency.guards import guarded, report
+from ..concurrency.guards import guarded, report, without_frames
 from ..concurrency.leader_followers import read_all
 from ..concurrency.threads import spawn
 from ..concurrency.timer_thread import TimerHandle, TimerThread
@@ -315,7 +315,7 @@ class Peer(PresentSession):
             guarded(logger.exception, "cannot close the connection", connection.close)
             reason = error
         if os.getpid() == self.pid:
-            self._lost(connection, joined, reason)
+            self._lost(connection, joined, without_frames(reason))
 
     def _read_all(self) -> ReadAll:
         return functools.partial(read_all, self.pool)

@@ -8,7 +8,8 @@ import weakref
 
 import pytest
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import FlaskWAMP, SessionLost
+from flask_wamp.exceptions import TransportError
 from flask_wamp.protocol.uris import COUNT_CALLEES
 from tests.app.conftest import Serve
 from tests.conftest import eventually
@@ -71,7 +72,20 @@ def submit(router: MemoryRouter, wamp: FlaskWAMP) -> object:
     return future
 
 
-@pytest.mark.parametrize("use", [call_limited, receive, deliver, publish, lose_the_router, submit])
+def lose_a_call(router: MemoryRouter, wamp: FlaskWAMP) -> object:
+    router.hold("com.example.held")
+    future = wamp.client.submit("com.example.held")
+    router.give_up()
+    error = future.exception()
+    assert isinstance(error, SessionLost)
+    assert isinstance(error.__cause__, TransportError)
+    return error
+
+
+USES = [call_limited, receive, deliver, publish, lose_the_router, submit, lose_a_call]
+
+
+@pytest.mark.parametrize("use", USES)
 def test_a_client_that_was_stopped_holds_on_to_nothing(
     router: MemoryRouter, serve: Serve, use: t.Callable[[MemoryRouter, FlaskWAMP], object]
 ) -> None:
