@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import types
 import unittest
@@ -11,7 +13,8 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-PAGE = Path(__file__).parents[2] / "docs" / "testing.rst"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "testing.rst"
 TUTORIAL = (
     "shop.py",
     "test_total",
@@ -34,13 +37,45 @@ def snippets() -> dict[str, str]:
 OTHERS = ("test_shop.py", "test_report")
 DATABASE = ("test_names", "test_rolled_back")
 
+#: The snippets that a reader writes into each file, and the packages that the page says to install for it.
+FILES = {
+    "test_votes.py": ([name for name in TUTORIAL[1:] if name not in DATABASE], []),
+    "test_database.py": (DATABASE, ["flask_sqlalchemy"]),
+    "test_report.py": (["test_report"], ["time_machine"]),
+    "test_shop.py": (["test_shop.py"], []),
+}
+
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """All snippets run in one module, with the name ``shop``."""
     module = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", module)
+    monkeypatch.setitem(sys.modules, "test_votes", module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_the_files_of_a_reader(name: str, tmp_path: Path) -> None:
+    """Each file, written as the page says, passes without the packages of the other files."""
+    found = snippets()
+    for file, (names, packages) in FILES.items():
+        (tmp_path / file).write_text("\n".join(found[each] for each in names))
+        if file == name:
+            for package in packages:
+                pytest.importorskip(package)
+                assert f"pip install {package.replace('_', '-')}" in PAGE.read_text()
+    (tmp_path / "shop.py").write_text(found["shop.py"])
+    # As in setup.cfg: wampy's plugin does not import, and pytest-asyncio warns.
+    without = ["-p", "no:pytest_wampy", "-p", "no:asyncio", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *without, name]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
 
 
 @pytest.mark.parametrize("name", TUTORIAL[1:])
