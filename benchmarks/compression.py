@@ -1,4 +1,4 @@
-"""What ``WAMP_COMPRESSION`` saves and costs: ``python benchmarks/compression.py``, no router needed.
+"""The effect and cost of ``WAMP_COMPRESSION``: ``python benchmarks/compression.py``. It needs no router.
 
 For several messages: bytes on the wire, and the CPU time that sending one and receiving one take, with and
 without. Compression pays where ``bytes saved / bandwidth`` is more than the time it takes.
@@ -26,7 +26,7 @@ MAX = 16 * 1024 * 1024
 
 
 def pair(compression: bool) -> tuple[WebSocketFraming, ServerProtocol]:
-    """A client that has shaken hands, and its server."""
+    """Return a client after its handshake, and its server."""
     client = WebSocketFraming("ws://localhost/ws", ["wamp.2.json"], MAX, compression)
     server = ServerProtocol(
         subprotocols=[Subprotocol("wamp.2.json")], extensions=[ServerPerMessageDeflateFactory()]
@@ -40,7 +40,7 @@ def pair(compression: bool) -> tuple[WebSocketFraming, ServerProtocol]:
 
 
 def rows(count: int) -> bytes:
-    """JSON as a table's rows make it."""
+    """Return JSON of rows of a table."""
     chance = random.Random(7)
     made = [
         {"id": number, "name": f"tea {number % 40}", "price": round(chance.random() * 50, 2)}
@@ -59,7 +59,7 @@ MESSAGES = {
 
 
 def measure(run: t.Callable[[], object]) -> float:
-    """Milliseconds of CPU, the best of some runs."""
+    """Return milliseconds of CPU time, the best of several runs."""
     times = []
     end = time.perf_counter() + 0.5
     while time.perf_counter() < end:

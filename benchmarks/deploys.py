@@ -26,7 +26,7 @@ ROW = "{:<35}{:>9}{:>9}{:>6}{:>9}{:>7}{:>9}{:>7}"
 
 
 def measure(name: str, browsers: int, deploys: int) -> BrowserCrowd:
-    """Deploy to one kind of server so often while browsers call."""
+    """Deploy to one kind of server this many times while browsers call."""
     with tempfile.TemporaryDirectory(prefix="wamp-") as folder:
         socket = Path(folder, "a.sock")
         try:
@@ -46,7 +46,7 @@ def measure(name: str, browsers: int, deploys: int) -> BrowserCrowd:
 
 
 def main() -> int:
-    """Print a row for each server; the exit code is 1 where a WebSocket was lost or a call failed."""
+    """Print a row for each server. The exit code is 1 if a WebSocket was lost or a call failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only servers with this in their name")
     parser.add_argument("--browsers", type=int, default=1000)

@@ -1,4 +1,4 @@
-"""What hooks, middlewares and signals cost a call: microseconds of dispatch, without a network.
+"""The cost of hooks, middlewares and signals per call: microseconds of dispatch, without a network.
 
 ``python benchmarks/hooks.py``. Lines are measured in turn, over and over, and the best round of each
 counts.
@@ -22,7 +22,7 @@ Dispatch = t.Callable[[], object]
 
 
 class Work:
-    """An invocation in hand that nobody waits for."""
+    """A running invocation without a caller."""
 
     uri = "com.example.add"
     message = messages.Invocation(1, 1, {}, [1, 2], {})
@@ -66,7 +66,7 @@ def receive(sender: Flask, **payload: object) -> None:
 
 
 def make(setup: t.Callable[[Flask, FlaskWAMP], None]) -> Dispatch:
-    """What dispatches one call in an app of its own."""
+    """Return a function that dispatches one call in its own app."""
     app = Flask(setup.__name__)
     wamp = FlaskWAMP(app)
     wamp.callee("com.example.add")(add)
@@ -92,7 +92,7 @@ def main() -> None:
     """Measure, and print a table."""
     lines = {f.__name__: make(f) for f in (nothing, hooks, middleware, shipped)}
     best = dict.fromkeys([*lines, "again", "receivers"], float("inf"))
-    lines["again"] = make(nothing)  # how much the same thing differs from itself
+    lines["again"] = make(nothing)  # the noise: the same configuration measured twice
     for _ in range(ROUNDS):
         for name, dispatch in lines.items():
             best[name] = min(best[name], seconds(dispatch))

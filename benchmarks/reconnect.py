@@ -1,4 +1,4 @@
-"""Take the router away from many processes at once, and show how they come back.
+"""Stop the router of many processes, and measure how they reconnect.
 
 ::
 
@@ -34,12 +34,12 @@ from tests.support.socket_router import SocketRouter
 
 ROW = "{:>10}{:>11}{:>9}{:>9}{:>9}{:>9}{:>8}{:>11}"
 
-#: Seconds within which all are back; else something is wrong.
+#: Seconds within which all processes must be back.
 PATIENCE = 30.0
 
 
 class Router(SocketRouter):
-    """Notes when who connects."""
+    """Records the times of connections."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -51,7 +51,7 @@ class Router(SocketRouter):
         super()._serve(sock)
 
     def wait_until_back(self, count: int, arrivals: int) -> None:
-        """Wait until so many have registered, after so many connections."""
+        """Wait until this many processes have registered, after this many connections."""
         deadline = time.monotonic() + PATIENCE
         while len(self.arrivals) < arrivals or len(self.procedures) < count:
             if time.monotonic() > deadline:
@@ -60,7 +60,7 @@ class Router(SocketRouter):
 
 
 def keep_session(port: int, number: int) -> t.NoReturn:
-    """Be one of the processes, until SIGTERM."""
+    """Run as one of the processes, until SIGTERM."""
     app = Flask(f"process {number}")
     app.config.update(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}", WAMP_AUTOSTART=False)
     wamp = FlaskWAMP(app)
@@ -71,7 +71,7 @@ def keep_session(port: int, number: int) -> t.NoReturn:
 
 
 def fork(port: int, count: int) -> list[int]:
-    """Start the processes; before there is a thread here."""
+    """Start the processes, before this process has any thread."""
     pids = []
     for number in range(count):
         pid = os.fork()
@@ -83,7 +83,7 @@ def fork(port: int, count: int) -> list[int]:
 
 
 def heap(arrivals: list[float], window: float = 0.05) -> int:
-    """The most that came within a window."""
+    """Return the maximum number of connections within a window."""
     return max(sum(first <= each < first + window for each in arrivals) for first in arrivals)
 
 

@@ -1,4 +1,4 @@
-"""What a right costs a call, in microseconds: ``python -m benchmarks.rights``.
+"""The cost of a right per call, in microseconds: ``python -m benchmarks.rights``.
 
 The first lines are the core of the embedded router, without I/O: how much longer a call takes than one that
 needs no right. The last lines are calls of a browser through a real embedded router, one at a time: how long
@@ -27,7 +27,7 @@ from flask_wamp.router.app_api import AppAPI
 ROUNDS = 40
 ADD = "com.example.add"
 
-#: What a policy may say besides; none of it allows the call.
+#: Other rights of a policy, which do not allow the call.
 OTHERS = [Right(f"role{n % 7}", "call", f"com.example.other.{n}.") for n in range(200)]
 
 POLICIES: dict[str, t.Sequence[Right]] = {
@@ -72,7 +72,7 @@ class Core:
         return next(names)
 
     def round(self, count: int) -> float:
-        """Return the seconds that a call takes."""
+        """Return the duration of a call in seconds."""
         encode = ENCODE["msgpack"]
         numbers = [next(self.last) for _ in range(count)]
         calls = [encode([48, number, {}, ADD, [1, 2]]) for number in numbers]
@@ -105,7 +105,7 @@ def in_the_core(count: int) -> None:
 def make_app(url: str, listen: str, authorizer: bool | None) -> Flask:
     """Return an app whose router listens at a port, too.
 
-    :param authorizer: Its ``cache``; None: there is none.
+    :param authorizer: The ``cache`` of its authorizer, or None for no authorizer.
     """
     app = Flask("rights")
     app.config.update(WAMP_ROUTER_URL=url, WAMP_ROUTER_LISTEN=listen)
@@ -139,7 +139,7 @@ def through_a_router(count: int) -> None:
 
 
 def one_by_one(port: int, count: int) -> float:
-    """Return the median of what a call of an anonymous client takes, in microseconds."""
+    """Return the median duration of a call of an anonymous client, in microseconds."""
     app = Flask("caller")
     app.config.update(WAMP_ROUTER_URL=f"tcp://127.0.0.1:{port}", WAMP_ENDPOINT=None)
     wamp = FlaskWAMP(app)

@@ -1,4 +1,4 @@
-"""Restart every kind of server five times under load, and count the calls that fail: there are none.
+"""Restart every kind of server five times under load, and count failed calls. There should be none.
 
 ::
 
@@ -40,7 +40,7 @@ ROW = "{:<27}{:>9}{:>9}{:>9}{:>9}{:>11}"
 
 
 def measure(server: str, wamp: FlaskWAMP, url: str, log: Path, restarts: int) -> Callers:
-    """Restart one server so often while it is called."""
+    """Restart one server this many times while it is called."""
     client = wamp.client
     with serve(server, url, log) as served:
         wait_until_served(client)
@@ -61,7 +61,7 @@ def measure(server: str, wamp: FlaskWAMP, url: str, log: Path, restarts: int) ->
 
 
 def main() -> int:
-    """Print a row for each server; the exit code is 1 where a call has failed."""
+    """Print a row for each server. The exit code is 1 if a call has failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only servers with this in their name")
     parser.add_argument("--restarts", type=int, default=5)

@@ -1,4 +1,4 @@
-"""What the core of the embedded router costs, without I/O: ``python -m benchmarks.router_core``.
+"""The cost of the core of the embedded router, without I/O: ``python -m benchmarks.router_core``.
 
 A call is CALL in, INVOCATION out, YIELD in, RESULT out, all as bytes. An event is PUBLISH in, EVENT out to a
 number of subscribers. Prints the median and the best of several rounds.
@@ -25,7 +25,7 @@ ENCODE: dict[str, t.Callable[[t.Any], bytes]] = {
 
 
 class Client:
-    """A session that has joined, and keeps nothing of what it is sent but the last message."""
+    """A session that has joined, and keeps only the last message that it gets."""
 
     def __init__(self, router: Router, serializer: str) -> None:
         self.encode = ENCODE[serializer]
@@ -49,7 +49,7 @@ def make_router() -> Router:
 
 
 def call(serializer: str, other: str, count: int) -> float:
-    """Return the seconds that a call takes."""
+    """Return the duration of a call in seconds."""
     router = make_router()
     caller, callee = Client(router, serializer), Client(router, other)
     callee.send(64, 1, {}, "com.example.add")
@@ -69,7 +69,7 @@ def call(serializer: str, other: str, count: int) -> float:
 
 
 def event(serializer: str, others: t.Sequence[str], subscribers: int, count: int) -> float:
-    """Return the seconds that an event takes for each subscriber."""
+    """Return the duration of an event per subscriber in seconds."""
     router = make_router()
     publisher = Client(router, serializer)
     clients = [
@@ -91,7 +91,7 @@ def event(serializer: str, others: t.Sequence[str], subscribers: int, count: int
 
 
 def report(what: str, measure: t.Callable[[], float]) -> None:
-    """Print what something costs."""
+    """Print the cost of an operation."""
     taken = [measure() for _ in range(ROUNDS)]
     middle, best = statistics.median(taken) * 1e6, min(taken) * 1e6
     print(f"{what:44} {middle:8.2f} us  (best {best:.2f})")

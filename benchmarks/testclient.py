@@ -1,4 +1,4 @@
-"""What a test with ``wamp.test_client()`` costs, in milliseconds.
+"""The cost of a test with ``wamp.test_client()``, in milliseconds.
 
 ``python -m benchmarks.testclient``. With Flask-SocketIO installed, its test client does the same beside it:
 an app, connect, one event that is acknowledged, disconnect. The tests alternate. ``python -m benchmarks.suite
@@ -31,7 +31,7 @@ def ours_inline() -> None:
 
 
 def make() -> tuple[Flask, FlaskWAMP]:
-    """Make the app, which its extension alone does not keep."""
+    """Create the app. The caller must keep it, because its extension alone does not."""
     app = Flask("app")
     app.testing = True
     wamp = FlaskWAMP(app)
@@ -49,7 +49,7 @@ def _call(wamp: FlaskWAMP, inline: bool) -> None:
 
 
 def with_one_app(count: int, inline: bool = False) -> float:
-    """Join, call and stop with the same app; return the seconds of so many tests."""
+    """Join, call and stop with the same app. Return the seconds of this many tests."""
     _app, wamp = make()
     _call(wamp, inline)
     begun = time.perf_counter()

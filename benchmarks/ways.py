@@ -1,4 +1,4 @@
-"""Count the steps of the four ways: how often each changes from one module to another.
+"""Count the steps of the four paths: how often each goes from one module into another.
 
 ``python -m benchmarks.ways`` prints a number for each way; ``--show`` prints the ways too, and ``--json``
 the numbers alone. ``docs/architecture.rst`` describes the ways:
@@ -37,10 +37,10 @@ from tests.support.socket_router import SocketRouter
 
 PACKAGE = "flask_wamp."
 
-#: What the router does not announce.
+#: A feature that the router does not announce.
 LACKING = "session_meta_api"
 
-#: Seconds of silence after which a way has come to its end.
+#: Seconds of silence after which a path has ended.
 SILENCE = 0.05
 
 #: Calls before those that are counted, and calls that are counted: the median is shown.
@@ -60,7 +60,7 @@ class Step(t.NamedTuple):
 
 
 class Counter:
-    """Note the steps of all threads of the client."""
+    """Record the steps of all threads of the client."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
@@ -77,7 +77,7 @@ class Counter:
         sys.setprofile(None)
 
     def count(self, way: t.Callable[[], object]) -> list[Step]:
-        """Go a way, wait until nothing more happens, and return its steps."""
+        """Run a path, wait until nothing more happens, and return its steps."""
         self._steps, self._last = [], time.monotonic()
         self._counting = True
         way()
@@ -140,7 +140,7 @@ def make_app(url: str) -> tuple[Flask, FlaskWAMP]:
 
 
 def go() -> dict[str, list[Step]]:
-    """Go the four ways, and return their steps."""
+    """Run the four paths, and return their steps."""
     del ROLES["dealer"]["features"][LACKING]
     ways: dict[str, list[Step]] = {}
 

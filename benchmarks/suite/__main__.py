@@ -41,7 +41,7 @@ ours divided by that of the other client: the median of the ratios of all rounds
 better for ours, and for a rate, more than 1. CPU time is that of the client's whole process.
 ``tox -e bench -- --write`` writes this page, and with ``--only h`` one part of it."""
 
-#: What a reader has to know about a part.
+#: Remarks for readers about a part.
 ABOUT = {
     "h": """\
 Here "ours" is the built-in router, and the others are servers in its place. The caller and the callee use

@@ -10,11 +10,11 @@ from .stand_in import ADD, StandIn
 
 IN_FLIGHT = (1, 64, 1000)
 WARM_UP = 0.3
-"""Part of a measurement that is thrown away: caches fill, workers start."""
+"""The part of a measurement that is discarded, while caches fill and workers start."""
 
 
 def measure(results: Results, plan: Plan, parts: str) -> None:
-    """All transports, all clients that speak them, round by round."""
+    """Measure all transports and all clients that support them, round by round."""
     for transport in plan.transports:
         line = [who for who in EVERYBODY if transport in who.transports]
         for who, turn in plan.turns([*line, AGAIN] if transport == BEST else line):

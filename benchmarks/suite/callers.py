@@ -7,7 +7,7 @@ from .contestants import ASYNCIO, BEST, GEVENT, OURS, TWISTED, WAMPY, XCONN
 from .plan import Plan
 from .results import Measured, Results
 
-#: Role, how many threads or coroutines, what it is called.
+#: Role, number of threads or coroutines, and name.
 ROLES = (
     ("call", 1, "calls, 1 thread"),
     ("call", 32, "calls, 32 threads"),
@@ -17,7 +17,7 @@ ROLES = (
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """The fastest transport, and the one all have in common."""
+    """The fastest transport, and the one that all clients support."""
     for transport in (BEST,) if plan.quick else ("ws+json", BEST):
         for who, turn in plan.turns((OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY)):
             if transport not in who.transports:
@@ -25,7 +25,7 @@ def measure(results: Results, plan: Plan) -> None:
             results.say(f"  {transport}, {turn}")
             for role, count, what in ROLES:
                 if role not in who.roles or (who is WAMPY and count > 1):
-                    continue  # two threads of one wampy client get each other's results
+                    continue  # two threads of one wampy client would get each other's results
                 try:
                     with contestants.joined(who, transport, role, count) as router:
                         router.answer(plan.seconds / 2)

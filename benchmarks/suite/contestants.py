@@ -1,4 +1,4 @@
-"""Who takes part, and on which transports."""
+"""The clients that take part, and their transports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEST = "RawSocket+msgpack"
 
 
 class Contestant(t.NamedTuple):
-    """A client program, and what it can do."""
+    """A client program, and its features."""
 
     name: str
     program: str
@@ -47,9 +47,9 @@ WAMPY = Contestant(
     environ={"PYTHONPATH": os.environ.get("BENCH_WAMPY", "")},
 )
 FLOOR = Contestant("bare loop", "floor", transports=(BEST,), roles=("serve", "events"))
-"""A send for each answer: what the target is about."""
+"""One send per answer, for the target."""
 BATCHING = FLOOR._replace(name="bare loop, batching", extra=("batch",))
-"""One send for all answers to one receive: less is not possible in Python."""
+"""One send for all answers to one receive, the minimum that is possible in Python."""
 
 EVERYBODY = (OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY, FLOOR, BATCHING)
 
@@ -58,7 +58,7 @@ EVERYBODY = (OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY, FLOOR, BATCHING)
 def joined(
     who: Contestant, transport: str, role: str, count: int = 1, connections: int = 1
 ) -> t.Iterator[StandIn]:
-    """A client in a process of its own, joined to a stand-in router."""
+    """A client in a separate process, joined to a stand-in router."""
     framing, serializer = TRANSPORTS[transport]
     with StandIn(framing) as router, run(who, router.url, serializer, role, count) as process:
         for _ in range(connections):

@@ -24,13 +24,13 @@ IN_FLIGHT = (1, 64)
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """A router of our own, all transports, and both kinds of gunicorn worker."""
+    """A separate router, all transports, and both kinds of gunicorn worker."""
     if find_crossbar() is None:
         results.fail("part e", RouterError("no Crossbar: python -m flask_wamp.crossbar --build"))
         return
     urls = [f"ws://127.0.0.1:{free_port()}/ws", f"tcp://127.0.0.1:{free_port()}"]
     with DevRouter(urls, log=lambda line: None, log_level="error") as router:
-        # The router, which is the limit, has our core for itself; we join the client on the other.
+        # The router, which is the limit, has our core for itself. This process moves to the client's core.
         os.sched_setaffinity(0, machine.THEIRS)
         try:
             _transports(results, plan, router)
@@ -73,7 +73,7 @@ def _calls(
 
 
 class Caller:
-    """Calls through the router, and costs little: our transport, and plain lists for messages."""
+    """Calls through the router at low cost, with our transport and plain lists as messages."""
 
     def __init__(self, url: str, serializer: str) -> None:
         self._codec = CODECS[serializer]
@@ -110,7 +110,7 @@ class Caller:
         return [CALL, self._request_id, {}, ADD, [1, 2]]
 
     def wait_for_callee(self) -> None:
-        """Until the procedure is registered."""
+        """Wait until the procedure is registered."""
         stop = time.monotonic() + TIMEOUT
         while time.monotonic() < stop:
             self._send(self._call())
@@ -120,7 +120,7 @@ class Caller:
         raise ValueError("the callee did not come")
 
     def keep_in_flight(self, in_flight: int, seconds: float) -> int:
-        """Call again at each answer; return how many were answered."""
+        """Call again at each answer. Return the number of answers."""
         stop = time.perf_counter() + seconds
         self._send(*(self._call() for _ in range(in_flight)))
         count, left = 0, in_flight

@@ -1,4 +1,4 @@
-"""Many WebSockets in one process, which count the events they get, and cost little."""
+"""Many WebSockets in one process, which count their events at low cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing as t
 from .stand_in import TIMEOUT, TOPIC
 
 MARK = "bench-event"
-"""What counts as an event."""
+"""The bytes that count as an event."""
 
 _PING, _PONG = b"\x89\x00", b"\x8a\x80\x00\x00\x00\x00"
 
@@ -24,9 +24,9 @@ class Dialect(t.NamedTuple):
     path: str
     subprotocol: str
     steps: tuple[tuple[str, bytes], ...]
-    """What to say, and what has to come then."""
+    """A message to send, and the bytes of the expected answer."""
     publication: t.Callable[[int], str]
-    """Makes the message, given how many it is, from 1 on."""
+    """Creates the message, given its number, from 1 on."""
 
 
 def _wamp(path: str) -> Dialect:
@@ -60,7 +60,7 @@ def frame(text: str) -> bytes:
 
 
 class Crowd:
-    """So many clients; the last one publishes, and the others subscribe.
+    """A number of clients. The last one publishes, and the others subscribe.
 
     :param port: Of this machine.
     """
@@ -77,7 +77,7 @@ class Crowd:
                 sock = self._join(port, number)
                 self._tails[sock.fileno()] = b""
                 self._poll.register(sock.fileno(), select.EPOLLIN)
-                if not number % 500:  # what has joined long ago may get a ping
+                if not number % 500:  # clients that have joined long ago may get a ping
                     for each, _ in self._poll.poll(0):
                         self._count(each)
             self._publisher = self._join(port, subscribers)
@@ -98,7 +98,7 @@ class Crowd:
         self._poll.close()
 
     def _join(self, port: int, number: int) -> socket.socket:
-        # From several addresses, because a router takes so many connections only from each.
+        # From several addresses, because a router limits the connections from one address.
         source = (f"127.0.0.{2 + number // 4000}", 0)
         address = ("127.0.0.1", port)
         sock = socket.create_connection(address, TIMEOUT, source_address=source)
@@ -132,7 +132,7 @@ class Crowd:
         self._publisher.sendall(frame(self._dialect.publication(self._sent)))
 
     def keep_in_flight(self, in_flight: int, seconds: float) -> tuple[int, float]:
-        """Publish again whenever all have got an event; return how many events came, and the seconds."""
+        """Publish again whenever all have received an event. Return the number of events, and the seconds."""
         begun = time.perf_counter()
         got = sent = 0
         while True:

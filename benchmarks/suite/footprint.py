@@ -1,4 +1,4 @@
-"""Part g: memory, import time, start to joined, and what it costs when nothing happens."""
+"""Part g: memory, import time, start to joined, and the cost while idle."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _imports(results: Results, plan: Plan) -> None:
 
 def _import_ms(first: str, then: str) -> float:
     command = [sys.executable, "-W", "ignore", "-c", _IMPORT.format(first, then)]
-    # With compiled modules, which the first round writes, whatever the developer's shell says.
+    # With compiled modules, which the first round writes, whatever the environment is.
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, capture_output=True, check=True, cwd=machine.ROOT, env=environ)
     return float(done.stdout)

@@ -1,6 +1,6 @@
-"""The router's side of RawSocket and WebSocket, as cheap as Python gets: one class each.
+"""The router's side of RawSocket and WebSocket at the lowest cost, with one class each.
 
-A server's frames are not masked, so a message framed once can be sent again and again.
+A server's frames are not masked, so a framed message can be sent repeatedly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Line:
 
     codec: Codec
     scheme: str
-    #: What a client of the stand-in connects to after ``scheme://127.0.0.1:port``.
+    #: The part of the stand-in's URL after ``scheme://127.0.0.1:port``.
     path = ""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -62,7 +62,7 @@ class Line:
         self.sock.sendall(b"".join(self.frame(self.codec.encode(each)) for each in messages))
 
     def split(self, data: bytes) -> tuple[list[t.Any], bytes]:
-        """Take whole payloads off the front; return them and the rest."""
+        """Split off complete payloads. Return them and the rest."""
         raise NotImplementedError
 
     def frame(self, payload: bytes) -> bytes:
@@ -76,7 +76,7 @@ class RawSocketLine(Line):
     scheme = "tcp"
 
     def shake_hands(self) -> None:
-        """Take the serializer that is offered."""
+        """Accept the offered serializer."""
         offer = self.sock.recv(4)
         self.codec = CODECS[{1: "json", 2: "msgpack"}[offer[1] & 15]]
         self.sock.sendall(bytes([0x7F, 0xF0 | offer[1] & 15, 0, 0]))
@@ -99,13 +99,13 @@ class RawSocketLine(Line):
 
 
 class WebSocketLine(Line):
-    """WebSocket, as far as well-behaved clients go: no fragments, pings answered."""
+    """WebSocket for well-behaved clients: no fragments, and answers to pings."""
 
     scheme = "ws"
     path = "/ws"
 
     def shake_hands(self) -> None:
-        """Answer the upgrade with the first serializer we know."""
+        """Answer the upgrade with the first known serializer."""
         request = b""
         while b"\r\n\r\n" not in request:
             request += self.sock.recv(4096)

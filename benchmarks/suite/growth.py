@@ -33,12 +33,12 @@ def measure(results: Results, plan: Plan) -> None:
 
 
 def payload(size: int) -> Measured:
-    """The cost of a call with a payload of so many bytes, both ways."""
+    """The cost of a call with a payload of this size in both directions."""
     return Measured("f", "CPU per call", "us", f"payload of {size:,} bytes")
 
 
 def per_byte(size: int) -> Measured:
-    """The same, by the byte."""
+    """The same per byte."""
     return Measured("f", "CPU per byte", "ns", f"payload of {size:,} bytes")
 
 
@@ -93,14 +93,14 @@ def _scattered(router: StandIn, topics: int, events: int = 5000) -> float:
     )
     cpu = machine.cpu(router.pid)
     line.sock.sendall(data)
-    while True:  # nobody says when they are done: they are when they rest
+    while True:  # nothing reports their end: they are done when they are idle
         before = machine.cpu(router.pid)
         time.sleep(0.1)
         if machine.cpu(router.pid) - before < 0.001:
             return (before - cpu) / events * 1e6
 
 
-# Fairness: a quick procedure, one call at a time, beside something that takes its time.
+# Fairness: a quick procedure, one call at a time, beside slow work.
 
 
 def _fairness(results: Results, plan: Plan, who: Contestant, router: StandIn) -> None:
@@ -128,7 +128,7 @@ def _add_latency(results: Results, who: Contestant, setting: str, took: list[flo
 def _beside(
     router: StandIn, other: t.Callable[[], bytes] | None, others: int, seconds: float
 ) -> list[float]:
-    """Microseconds of quick calls while so many others are in flight."""
+    """Return microseconds of quick calls while this many others are in flight."""
     quick = router.invocation(ADD, 1, 2)
     send, clock = router.line.sock.sendall, time.perf_counter
     took, started, stop = [], clock(), clock() + seconds

@@ -1,4 +1,4 @@
-"""Part h: many WebSockets that joined at the app's endpoint and then say nothing."""
+"""Part h: many WebSockets that join at the app's endpoint and then are idle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def memory(count: int = WEBSOCKETS) -> Measured:
 
 
 def files(count: int = WEBSOCKETS) -> Measured:
-    """What the WebSockets keep open in the app's processes."""
+    """The file descriptors that the WebSockets keep open in the app's processes."""
     return memory(count)._replace(what="open files in the workers", unit="")
 
 
 def last(count: int = WEBSOCKETS) -> Measured:
-    """When the last one has an event, from the request that publishes it."""
+    """The time from the request that publishes an event until the last one has it."""
     return memory(count)._replace(what="an event to all", unit="s")
 
 
@@ -63,7 +63,9 @@ def _once(results: Results, count: int) -> None:
         environ["FLASK_WAMP_ROUTER_URL"] = url
         with machine.running(command, pin=False, stderr=subprocess.DEVNULL, **environ) as gunicorn:
             machine.wait_for_port(port, time.monotonic() + TIMEOUT)
-            crowd.Crowd(port, crowd.ENDPOINT, 50).close()  # all that is opened once, is
+            crowd.Crowd(
+                port, crowd.ENDPOINT, 50
+            ).close()  # files that are opened once are open by now
             time.sleep(1)
             _measure(results, count, port, gunicorn.pid, router_pid(url.partition(":")[2]))
             gunicorn.send_signal(signal.SIGTERM)

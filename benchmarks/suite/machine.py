@@ -1,4 +1,4 @@
-"""Processes and cores: start a client on one core, keep ourselves on the other, read its CPU time."""
+"""Processes and cores: start a client on one core, keep this process on the other, read CPU times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def threads(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> float:
-    """MB a process has in memory, what it shares with others included."""
+    """Return the MB of a process in memory, including shared memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -61,7 +61,7 @@ def running(
     stderr: int | None = None,
     **environ: str,
 ) -> t.Iterator[subprocess.Popen[bytes]]:
-    """A Python program in a process of its own, ended with the block.
+    """A Python program in a separate process, which ends with the block.
 
     :param pin: Whether it runs on the core that is not ours.
     """
@@ -95,6 +95,6 @@ def wait_for_port(port: int, deadline: float) -> None:
 
 
 def percentile(values: t.Sequence[float], share: float) -> float:
-    """The value below which ``share`` of them are."""
+    """Return the value below which this share of the values is."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

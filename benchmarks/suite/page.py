@@ -1,4 +1,4 @@
-"""docs/benchmarks.rst: parts that are measured alone replace their sections, and leave the others."""
+"""docs/benchmarks.rst: parts that are measured alone replace only their own sections."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def merged(page: str, sections: Sections, titles: t.Sequence[str]) -> str:
 
 
 def _newer_rows(old: str, new: str) -> str:
-    """The rows of two tables of targets; of those about the same, the new one."""
+    """Merge the rows of two tables of targets. New rows replace old ones."""
     rows = {tuple(row[:2]): row for row in (*_rows(old), *_rows(new))}
     return table(TARGETS_HEADER, list(rows.values()))
 

@@ -1,4 +1,4 @@
-"""How long to measure, and how often."""
+"""Durations and numbers of measurements."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Plan(t.NamedTuple):
 
     @property
     def transports(self) -> tuple[str, ...]:
-        """All, or those that the targets are about."""
+        """All measurements, or only those of targets."""
         return ("ws+json", BEST) if self.quick else tuple(TRANSPORTS)
 
     def turns(self, everybody: t.Sequence[Contestant]) -> t.Iterator[tuple[Contestant, str]]:
-        """A B C, A B C, ...: who is next in each round, and what to print."""
+        """A B C, A B C, ...: the order in each round, and the output."""
         for n in range(self.rounds):
             for who in everybody:
                 yield who, f"round {n + 1}: {who.name}"

@@ -1,4 +1,4 @@
-"""What was measured: medians, the noise beside them, ratios round by round, targets met or not."""
+"""The results: medians, noise, ratios of rounds, and targets that are met or missed."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ class Measured(t.NamedTuple):
 
 
 class Target(t.NamedTuple):
-    """Ours must be at most so many times another; ``against`` None: so much of the unit."""
+    """Our value must be at most this many times another. If ``against`` is None, at most this many units."""
 
     measured: Measured
     against: str | None
     limit: float
     who: str = OURS
     at_least: bool = False
-    """Whether more is better."""
+    """Whether larger values are better."""
 
     def is_met(self, value: float) -> bool:
-        """Whether ours is on the right side of the limit."""
+        """Return whether our value meets the limit."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclasses.dataclass
 class Results:
-    """Values by what was measured and by client, one for each round."""
+    """Values by measurement and client, one for each round."""
 
     say: t.Callable[[str], object]
     values: dict[Measured, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
     failures: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, measured: Measured, who: str, value: float) -> None:
-        """Note a value of this round."""
+        """Record a value of this round."""
         self.values.setdefault(measured, {}).setdefault(who, []).append(value)
 
     def fail(self, what: str, error: BaseException) -> None:
-        """Note that something could not be measured; the rest goes on."""
+        """Record that something could not be measured. The other measurements continue."""
         message = f"{what}: {type(error).__name__}: {error}"
         self.say(f"  failed: {message}")
         self.failures.append(message)
 
     def ratio(self, measured: Measured, against: str, who: str = OURS) -> float | None:
-        """Ours to theirs: the median of the rounds' ratios, as a round's noise hits both."""
+        """Return the median of the rounds' ratios, because the noise of a round affects both values."""
         by_client = self.values.get(measured, {})
         pairs = list(zip(by_client.get(who, ()), by_client.get(against, ()), strict=False))
         ratios = [ours / theirs for ours, theirs in pairs if theirs]
@@ -109,7 +109,7 @@ TARGETS_HEADER = ["target", "against", "must be", "ours", ""]
 
 
 def spread(values: t.Sequence[float]) -> str:
-    """The machine's noise: from the lowest round to the highest, in percent of the median."""
+    """Return the noise of the machine: the range of the rounds, in percent of the median."""
     middle = statistics.median(values)
     if len(values) < 2 or not middle:
         return "-"
@@ -117,7 +117,7 @@ def spread(values: t.Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """Return a number with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"

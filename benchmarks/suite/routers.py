@@ -1,4 +1,4 @@
-"""Part h: the built-in router beside others, and beside Flask-SocketIO where it sends events to browsers."""
+"""Part h: the built-in router, other routers, and Flask-SocketIO for events to browsers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PUBLICATIONS = (1, 10)
 
 
 def calls(transport: str) -> Measured:
-    """How many calls go through."""
+    """The number of calls per second."""
     return Measured("h", "calls", "/s", f"{transport}, {IN_FLIGHT} in flight")
 
 
 def calls_per_core(transport: str) -> Measured:
-    """How many calls the router can do in a second of CPU time."""
+    """The number of calls per second of the router's CPU time."""
     return calls(transport)._replace(what="calls per core of the router")
 
 
@@ -39,18 +39,18 @@ def latency(transport: str) -> Measured:
 
 
 def events(in_flight: int) -> Measured:
-    """How many events are delivered."""
+    """The number of delivered events per second."""
     setting = f"{SUBSCRIBERS} WebSockets, {in_flight} published at once"
     return Measured("h", "events", "/s", setting)
 
 
 def events_per_core(in_flight: int) -> Measured:
-    """How many events the server can deliver in a second of CPU time."""
+    """The number of events per second of the server's CPU time."""
     return events(in_flight)._replace(what="events per core of the server")
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """Everything, round by round. All servers run meanwhile, and those that nobody asks are idle."""
+    """Measure everything, round by round. All servers run meanwhile, and the unused ones are idle."""
     os.sched_setaffinity(0, machine.OURS | machine.THEIRS)
     try:
         with contextlib.ExitStack() as stack:
@@ -93,7 +93,7 @@ def _failures(results: Results, what: str) -> t.Iterator[None]:
         results.fail(what, error)
 
 
-# Calls: a caller and a callee of ours, and the router; they share the cores.
+# Calls: our caller and callee, and the router, which share the cores.
 
 
 def _calls(

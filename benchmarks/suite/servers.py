@@ -1,4 +1,4 @@
-"""Routers, and what else sends events to browsers: each in processes of its own, until its block ends."""
+"""Routers and other servers of events, each in separate processes until its block ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SOCKETIO = machine.CLIENTS / "socketio_app.py"
 
 
 class Running(t.NamedTuple):
-    """A server that takes connections."""
+    """A server that accepts connections."""
 
     urls: t.Mapping[str, str]
     """By scheme: ``ws``, ``tcp``, ``unix``."""

@@ -1,4 +1,4 @@
-"""A stand-in for the router: one client, messages encoded beforehand, nothing else between the two."""
+"""A stand-in for the router: one client, and messages that are encoded in advance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALL, RESULT, REGISTER, REGISTERED, INVOCATION, YIELD, ERROR = 48, 50, 64, 65, 6
 
 ADD, ECHO, TOPIC, DONE = "com.bench.add", "com.bench.echo", "com.bench.topic", "com.bench.done"
 EVENTS_A_MARK = 1000
-"""After so many events the subscriber says how many it has had."""
+"""The number of events after which the subscriber reports its count."""
 
 TIMEOUT = 30.0
 """Seconds of silence after which a client has failed."""
@@ -27,7 +27,7 @@ _FEATURES = {"roles": {"broker": {"features": {}}, "dealer": {"features": {}}}}
 
 
 class Window(t.NamedTuple):
-    """What was measured: messages, wall seconds, CPU seconds of the client."""
+    """A measurement: messages, elapsed seconds, CPU seconds of the client."""
 
     count: int
     wall: float
@@ -76,10 +76,10 @@ class StandIn:
         self.serve_until(lambda: bool(self.joined))
 
     joined = 0.0
-    """When it had joined."""
+    """The time when it had joined."""
 
     def serve_until(self, done: t.Callable[[], bool]) -> None:
-        """Answer what a session asks of a router."""
+        """Answer requests of a session."""
         while not done():
             replies = [reply for m in self.line.receive() if (reply := self._answer(m))]
             if replies:
@@ -102,7 +102,7 @@ class StandIn:
         return None
 
     def wait_for(self, registrations: int = 0, subscriptions: int = 0) -> None:
-        """Serve until the client has registered and subscribed so often."""
+        """Serve until the client has this many registrations and subscriptions."""
         self.serve_until(
             lambda: (
                 len(self.registrations) >= registrations
@@ -113,7 +113,7 @@ class StandIn:
     # As a dealer.
 
     def invocation(self, procedure: str, *args: t.Any) -> t.Callable[[], bytes]:
-        """What makes the next INVOCATION, framed."""
+        """Return a function that creates the next INVOCATION, framed."""
         encode = self.line.codec.encode
         message = [INVOCATION, _FIRST_ID, self.registrations[procedure], {}, list(args)]
         framed = self.line.frame(encode(message))
@@ -128,7 +128,7 @@ class StandIn:
     def keep_in_flight(
         self, make: t.Callable[[], bytes], in_flight: int, seconds: float, expect: t.Any
     ) -> Window:
-        """Invoke again at each answer; then let all answers come in."""
+        """Invoke again at each answer, and finally wait for all answers."""
         send = self.line.sock.sendall
         send(b"".join([make() for _ in range(in_flight)]))
         count = 0
@@ -144,7 +144,7 @@ class StandIn:
         return window
 
     def yields(self, expect: t.Any = None) -> list[list[t.Any]]:
-        """Wait for messages and return those that answer; others, heartbeats, are answered here."""
+        """Wait for messages and return the answers. Heartbeats are answered here."""
         answers = []
         for m in self.line.receive():
             if m[0] == YIELD and (expect is None or m[3] == expect):
@@ -176,7 +176,7 @@ class StandIn:
     # As a broker.
 
     def events(self, seconds: float) -> Window:
-        """Stream events; the subscriber counts them in order and says so at each mark."""
+        """Stream events. The subscriber counts them in order and reports at each mark."""
         frame, encode = self.line.frame, self.line.codec.encode
         subscription = self.subscriptions[TOPIC]
         marks = [
@@ -216,7 +216,7 @@ class StandIn:
     # As the router of a caller or publisher.
 
     def answer(self, seconds: float) -> Window:
-        """Answer what a client calls and publishes, and count it."""
+        """Answer the calls and publications of a client, and count them."""
         send, receive, encode = self.line.sock.sendall, self.line.receive, self.line.codec.encode
         frame = self.line.frame
         count = 0
@@ -238,7 +238,7 @@ class StandIn:
         return Window(count, now - started, machine.cpu(self.pid) - cpu)
 
     def idle(self, seconds: float) -> float:
-        """Share of a core that the client needs while nothing happens, in percent."""
+        """Return the share of a core that the client needs while idle, in percent."""
         stop = time.perf_counter() + seconds
         cpu, started = machine.cpu(self.pid), time.perf_counter()
         while (left := stop - time.perf_counter()) > 0:

@@ -32,11 +32,11 @@ Start = tuple[float, float]
 """Elapsed seconds, and seconds of CPU time."""
 
 TRIES = 3
-"""Of the starts in a round, the quickest counts: what else runs on the machine only adds to it."""
+"""The quickest start of a round is used, because other programs on the machine only add time."""
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """Start each some times in a round, after one start that fills the caches."""
+    """Start each several times in a round, after one start that fills the caches."""
     command, run = (READY, CPU_READY), (JOINED, CPU_JOINED)
     ours = [(command, OURS, _command), (run, OURS, _run)]
     others = [(command, server.name, _starts(server)) for server in (CROSSBAR, XCONN)]
@@ -91,7 +91,7 @@ def _shop(url: str, *command: str) -> t.Any:
 
 @contextlib.contextmanager
 def embedded() -> t.Iterator[str]:
-    """A URL for an embedded router of an app's own, which ends with the block."""
+    """A URL for an app's embedded router, which ends with the block."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/wamp.sock"
         try:

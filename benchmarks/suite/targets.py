@@ -1,4 +1,4 @@
-"""What ours must reach."""
+"""The targets for Flask-WAMP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TARGETS = (
     Target(MORE_IN_FLIGHT, None, 1.5),
     Target(LARGER, None, 1.5),
     Target(LARGEST, None, 1.5),
-    # What the router nexus reached against Crossbar is in the two rows of each transport below these.
+    # The results of the router nexus against Crossbar are in the two rows of each transport below these.
     Target(routers.calls_per_core(BEST), CROSSBAR.name, 4, at_least=True),
     Target(routers.calls_per_core("ws+json"), CROSSBAR.name, 4, at_least=True),
     Target(routers.latency("unix+msgpack"), CROSSBAR.name, 0.55),
@@ -49,12 +49,12 @@ TARGETS = (
     Target(tests.MANY, None, 2),
 )
 
-#: Ours against ours: how far from 1 is noise.
+#: Our own value twice: the distance from 1 is noise.
 NOISE = (cpu_of_a_call(BEST), latency(BEST), cpu_of_an_event(BEST))
 
 
 def derive(results: Results) -> None:
-    """How growth is linear: one size beside another, round by round."""
+    """Linear growth: one size compared with another, round by round."""
     for measured, many, few in (
         (MORE_IN_FLIGHT, in_flight(10_000), in_flight(1000)),
         (LARGER, per_byte(MB), per_byte(100_000)),
@@ -67,6 +67,6 @@ def derive(results: Results) -> None:
 
 
 def noise(results: Results) -> list[str]:
-    """A sentence for each thing that ours was measured twice at."""
+    """Return a sentence for each value of ours that was measured twice."""
     ratios = ((each, results.ratio(each, AGAIN.name)) for each in NOISE)
     return [f"{each.what}, {each.setting}: {r:.2f}" for each, r in ratios if r is not None]

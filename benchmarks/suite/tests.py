@@ -1,4 +1,4 @@
-"""Part i: what a test with a test client costs."""
+"""Part i: the cost of a test with a test client."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Watch:
         return [f"{message.uri} in {thread}" for message, thread in list(self._running.values())]
 
     def begin(self) -> None:
-        """Start to watch. Threads that are already running are ignored."""
+        """Start watching. Threads that are already running are ignored."""
         self._before = set(threading.enumerate())
         self._aborted.clear()
         self._running.clear()
@@ -63,7 +63,7 @@ class Watch:
             signal.connect(receiver, sender=self._app)
 
     def end(self) -> list[str]:
-        """Stop to watch, and return what is still running although the app has been stopped."""
+        """Stop watching, and return what is still running although the app has been stopped."""
         for signal, receiver in self._receivers:
             signal.disconnect(receiver, sender=self._app)
         left = [f"the handler of {each}" for each in self.handlers]

@@ -1,4 +1,4 @@
-"""What autobahn does on asyncio and on Twisted alike, bare: no validation, no context, no hooks."""
+"""What autobahn does on both asyncio and Twisted, without validation, contexts or hooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(a: int, b: int) -> int:
 
 
 def serving(session: t.Any, sleep: Sleep) -> None:
-    """Procedures and a subscriber; what it returns has to be awaited."""
+    """Add procedures and a subscriber. The returned object must be awaited."""
     had = 0
 
     async def busy(ms: float) -> float:
@@ -58,7 +58,7 @@ async def play(session: t.Any, sleep: Sleep, spawn: t.Callable[[t.Any], object])
 
 
 async def forever(session: t.Any, sleep: Sleep) -> None:
-    """Do it over and over."""
+    """Repeat a request without a pause."""
     acknowledge = PublishOptions(acknowledge=True)
     n = 0
     while True:
@@ -70,4 +70,4 @@ async def forever(session: t.Any, sleep: Sleep) -> None:
             session.publish("com.bench.topic", 1)
             n += 1
             if n % 100 == 0:
-                await sleep(0)  # or nothing is ever written
+                await sleep(0)  # otherwise nothing would be written

@@ -1,7 +1,7 @@
 """The floor: a blocking loop over a socket with msgspec, no dispatch, no thread.
 
-``floor.py URL msgpack ROLE 1 [batch]``: it answers each message by itself, or all that one receive
-brought with one send.
+``floor.py URL msgpack ROLE 1 [batch]``: it answers each message separately, or all messages of one receive
+with one send.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def frame(message: t.Any) -> bytes:
 
 
 def answer(m: t.Any) -> bytes:
-    """What a message is answered with."""
+    """Return the answer to a message."""
     global had
     if m[0] == 68:
         return frame([70, m[1], {}, [m[4][0] + m[4][1]] if m[2] == 1 else m[4]])

@@ -1,4 +1,4 @@
-"""Flask-WAMP with everything on: Flask app, app context, validation, a before and an after hook.
+"""Flask-WAMP with all features: Flask app, app context, validation, a before and an after hook.
 
 ``ours.py URL SERIALIZER ROLE COUNT [gevent]``.
 """
@@ -75,7 +75,7 @@ def serve(wamp: FlaskWAMP) -> None:
 
 
 def in_threads(work: t.Callable[[], object]) -> None:
-    """Do it over and over in so many threads."""
+    """Repeat a request without a pause in this many threads."""
 
     def forever() -> None:
         while True:

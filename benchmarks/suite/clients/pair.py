@@ -1,6 +1,6 @@
 """Caller or callee, with nothing but a Flask app around it. ``pair.py ROLE URL SERIALIZER SECONDS``.
 
-The caller reads how many calls to keep in flight, a line each, and prints what it has measured.
+The caller reads lines with the number of calls to keep in flight, and prints the measurements.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROCEDURE = "com.bench.add"
 
 
 def one_by_one(client: Client) -> dict[str, float]:
-    """Call again and again; return the median in microseconds."""
+    """Call repeatedly. Return the median in microseconds."""
     took = []
     stop = time.perf_counter() + SECONDS
     while (begun := time.perf_counter()) < stop:
@@ -31,7 +31,7 @@ def one_by_one(client: Client) -> dict[str, float]:
 
 
 def side_by_side(client: Client, in_flight: int) -> dict[str, float]:
-    """Keep calls in flight; return how many were answered, in how many seconds."""
+    """Keep calls in flight. Return the number of answers, and the seconds."""
     waiting = collections.deque(client.submit(PROCEDURE, 1, 2) for _ in range(in_flight))
     calls, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < SECONDS:

@@ -29,5 +29,5 @@ def publish() -> str:
 
 @session_joined.connect_via(app)
 def say(sender: object, **payload: object) -> None:
-    """Tell the benchmark."""
+    """Report to the benchmark."""
     print("joined", flush=True)

@@ -1,4 +1,4 @@
-"""A Flask-SocketIO app on gevent, which sends to everybody what one client says. ``socketio_app.py PORT``."""
+"""A Flask-SocketIO app on gevent, which broadcasts the messages of clients. ``socketio_app.py PORT``."""
 
 from __future__ import annotations
 

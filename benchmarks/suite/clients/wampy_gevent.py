@@ -7,11 +7,11 @@ import sys
 import time
 import typing as t
 
-from wampy.peers.clients import Client  # patches the process, as its users get it
+from wampy.peers.clients import Client  # patches the process, as for its users
 from wampy.roles.callee import callee
 
 URL, ROLE = sys.argv[1], sys.argv[3]
-logging.disable(logging.WARNING)  # it logs each payload; that is not what is measured
+logging.disable(logging.WARNING)  # it logs each payload, which should not be measured
 
 
 class Bench(Client):  # type: ignore[misc]

@@ -41,7 +41,7 @@ def busy(invocation: Invocation) -> Result:
 
 
 def forever(work: t.Callable[[], object]) -> None:
-    """Do it over and over."""
+    """Repeat a request without a pause."""
     while True:
         work()
 
