@@ -256,4 +256,4 @@ def publish(topic: str, what: str, data: dict[str, t.Any], **options: t.Any) -> 
     try:
         g.wampy.with_options(**options).publish(topic, what, **data)
     except NotJoined:
-        current_app.logger.warning("no router: nobody is told of %r on %s", what, topic)
+        current_app.logger.warning("no router: the event %r of %s is not published", what, topic)

@@ -112,7 +112,7 @@ class Scaffold(Guarding):
             a wildcard. See ``docs/patterns.rst``.
         :param match: ``exact``, ``prefix`` or ``wildcard``. By default, it depends on the URI.
         :param allow: The role, or list of roles, that may call the procedure from outside of the app:
-            ``"member"``, ``"anonymous"`` for everybody, ``"*"`` for everybody who is authenticated. By
+            ``"member"``, ``"anonymous"`` for all clients, ``"*"`` for all authenticated clients. By
             default, only the app's own processes may call it.
         :param invoke: How the router distributes calls among the sessions that register the procedure:
             ``roundrobin``, with which the workers of an app share the work, ``single``, ``random``, ``first``

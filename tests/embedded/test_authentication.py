@@ -107,7 +107,7 @@ def test_other_clients_do_not_join(
     line, abort, _ = log_in(router, authid=authid, authmethods=(method,), **credentials)
     assert abort == [ABORT, {"message": "the answer to the challenge is wrong"}, DENIED]
     assert line.closed is False
-    assert not router.realms, "a realm was made for somebody who was refused"
+    assert not router.realms, "a realm was created for a refused client"
     assert router.next_deadline is None
 
 

@@ -64,7 +64,7 @@ LEFT = {
 @pytest.mark.parametrize("procedure", LEFT)
 def test_the_error_names_what_is_still_running_at_the_end(slow: Slow, procedure: str) -> None:
     if procedure == ".wait" and is_monkey_patched():
-        pytest.skip("a greenlet ends when its caller has gone")
+        pytest.skip("a greenlet ends when its caller leaves")
     with (
         pytest.raises(LeftBehind, match=f"the test has left running: .*{LEFT[procedure]}"),
         slow.wamp.test_client() as peer,

@@ -154,7 +154,7 @@ class Member:
         if missing:
             return f"not served: {missing}"
         if health["in_hand"] != {"running": 0, "waiting": 0}:
-            return f"in hand: {health['in_hand']}"
+            return f"unfinished: {health['in_hand']}"
         session = connection.session
         waiting = [p for p in session._pending.values() if p.ticket is not None]
         lanes = [

@@ -205,7 +205,7 @@ class Soak:
         more = _more(after.objects, before.objects)
         if more:
             ways = "\n".join(self._ways_to(more))
-            self.ledger.violation(f"objects that nobody needs: {more}, held by\n{ways}")
+            self.ledger.violation(f"leaked objects: {more}, held by\n{ways}")
         if after.threads != before.threads:
             self.ledger.violation(f"threads were {before.threads}, are {after.threads}")
         most = sum(member.client.pool.size for member in self.members)
