@@ -32,7 +32,6 @@ DEPLOYS = {
     "gunicorn gthread, HUP, no linger": 2,
     "gunicorn gthread, max-requests": 3,  # while they join, workers are replaced five times more
     "wamp worker, HUP": 5,
-    "wamp worker, stopped and started": 1,
 }
 
 
