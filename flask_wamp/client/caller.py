@@ -14,10 +14,7 @@ from ..concurrency.deadlines import (
     inherited_deadline,
     time_left,
 )
-from ..concurrency.threads import Waiter
-from ..exceptions import CallTimeout
 from ..peer.calls import CallFuture, CallTicket, Ticket, give_up, stop
-from ..peer.peer import Peer
 from ..peer.requests import request, wait_for
 from ..peer.sending import payload
 from ..peer.settings import PeerSettings
@@ -36,6 +33,8 @@ from .state import ClientState
 from .stream_buffer import StreamBuffer
 from .testaments import Testament
 from .wampy_api import WampyAPI, sendable
+
+__tracebackhide__ = True  # pytest leaves out the frames of this module
 
 if t.TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -375,17 +374,6 @@ class Caller(WampyAPI):
         """Return the deadline of a request that is not a call. Inside a handler, its deadline limits it."""
         deadline, limit = monotonic() + self._timeout, inherited_deadline()
         return deadline if limit is None else min(deadline, limit)
-
-    def _wait_for_answer(self, peer: Peer, waiter: Waiter, uri: str, deadline: float) -> t.Any:
-        """Wait for the answer to a request that is not a call."""
-        timeout = deadline - monotonic()
-        with peer.pool.release_slot():
-            answered = waiter.wait(timeout)
-        if not answered:
-            raise CallTimeout(uri, max(0.0, timeout))
-        if waiter.error is not None:
-            raise waiter.error
-        return outcome(waiter.value) if isinstance(waiter.value, m.Error) else waiter.value
 
 
 def _cancel_with_handler(

@@ -11,12 +11,15 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
+from ..concurrency.threads import Waiter
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
 from ..peer.listeners import MakeListener
 from ..peer.peer import Notify, Peer
 from ..peer.registrar import withdraw
 from ..peer.settings import PeerSettings
+from ..protocol import messages as m
+from ..protocol.call_result import outcome
 from ..protocol.patterns import as_declared
 from .caller import Caller
 from .state import ClientState, Closeable, MakeEvent, StartPolicy
@@ -111,7 +114,7 @@ class Client(Caller):
             return
         try:
             answer = peer.registrar.declare(declaration, connection, once=at_run_time)
-            self._wait_for_answer(peer, answer, declaration.uri, self._deadline())
+            _wait_for_answer(peer, answer, declaration.uri, self._deadline())
         except WAMPError as error:
             if at_run_time:
                 self._state.declarations.discard(key(declaration))
@@ -138,7 +141,7 @@ class Client(Caller):
             return
         answer = withdraw(peer.connection, declaration)
         if answer is not None:
-            self._wait_for_answer(peer, answer, uri, self._deadline())
+            _wait_for_answer(peer, answer, uri, self._deadline())
 
     # Starting and stopping.
 
@@ -266,3 +269,19 @@ class Client(Caller):
     def __repr__(self) -> str:
         state = f"session {self.session_id}" if self.joined else "not joined"
         return f"<{type(self).__name__} {self.name!r} realm {self.realm!r} {state}>"
+
+
+def _wait_for_answer(peer: Peer, waiter: Waiter, uri: str, deadline: float) -> None:
+    """Wait for the answer to a REGISTER, SUBSCRIBE or their opposites.
+
+    :raises WAMPError: It is ERROR, or did not come in time.
+    """
+    timeout = deadline - monotonic()
+    with peer.pool.release_slot():
+        answered = waiter.wait(timeout)
+    if not answered:
+        raise CallTimeout(uri, max(0.0, timeout))
+    if waiter.error is not None:
+        raise waiter.error
+    if isinstance(waiter.value, m.Error):
+        outcome(waiter.value)  # raises

@@ -18,6 +18,8 @@ from .validation import (
     resolved_hints,
 )
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 Call = t.Callable[..., t.Any]
 Arguments = tuple[t.Sequence[t.Any], dict[str, t.Any]]
 

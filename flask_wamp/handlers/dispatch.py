@@ -37,6 +37,8 @@ from .streaming import STREAMS, Streaming, as_generator, exhaust
 from .validation import URIArguments
 from .views import Wrapped, check_guards
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 logger = get_logger("flask_wamp.dispatch")
 
 

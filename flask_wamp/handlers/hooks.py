@@ -15,6 +15,8 @@ from ..exceptions import ApplicationError
 from ..protocol.uris import snake_case
 from .context import Message
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 logger = get_logger("flask_wamp.dispatch")
 
 Before = t.Callable[[t.Any], t.Any]

@@ -78,9 +78,10 @@ class Results:
         for kind, make in _RAISED:
             if isinstance(error, kind):
                 outcome = make(self, error, plain)
-                # A caller gets the error, but a publisher does not.
-                level = logging.WARNING if isinstance(message, Event) else logging.INFO
-                _log(level, message, "%s", _text(error))
+                if isinstance(message, Event):  # a caller gets the error, but a publisher does not
+                    _log(logging.WARNING, message, "was not handled: %s", _text(error))
+                else:
+                    _log(logging.INFO, message, "was answered with an error: %s", _text(error))
                 return outcome
         return None
 

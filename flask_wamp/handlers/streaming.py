@@ -24,6 +24,8 @@ from ..protocol.payload import OwnTypes, plain
 from .context import Invocation
 from .coroutines import iterate
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 

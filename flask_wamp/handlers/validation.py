@@ -19,6 +19,8 @@ from ..protocol import error_uris
 from ..protocol.patterns import Pattern
 from .signatures import annotated, parameters_of, signature_of, takes_keyword
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 MAX_ERRORS = 100
 """The number of errors that are answered. One more says how many are left out."""
 

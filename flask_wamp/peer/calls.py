@@ -17,6 +17,8 @@ from ..protocol.raw_payload import payload_size
 from ..protocol.session import Session
 from .connection import Connection
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 MAX_DECODED_BY_READER = 16 * 1024
 """Bytes of an ERROR's payload above which a worker decodes it for a future."""
 

@@ -13,6 +13,8 @@ from ..exceptions import CallTimeout
 from .calls import give_up
 from .connection import Connection
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 Method = t.Callable[..., int]
 """A method of the session that takes a ticket as its last argument, and returns the request id."""
 

@@ -8,6 +8,8 @@ from ..exceptions import ApplicationError, CallCanceled, InvalidPayload
 from . import error_uris
 from . import messages as m
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 
 class CallResult:
     """A result with several positional values, or with keyword values.

@@ -216,7 +216,8 @@ class Bench:
             self.loop.interrupt = error
         if isinstance(message, Event):
             self.failures.append(f"{message.uri}: {error!r}")
-            if self.loop is not None and self.propagates and not isinstance(error, EXPECTED):
+            on_purpose = isinstance(error, EXPECTED) and not isinstance(error, InvalidArgument)
+            if self.loop is not None and self.propagates and not on_purpose:
                 self.unraised.append(error)
         token = message.received.details.get("transaction_hash")
         if isinstance(token, str) and self.propagates:

@@ -27,6 +27,8 @@ from .recording import Recording
 from .reports import empty_inbox, no_answer, not_called
 from .stubs import StubbedCalls, registration, stub
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 if t.TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 

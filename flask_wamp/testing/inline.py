@@ -30,6 +30,8 @@ from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..router.memory import MemoryTransport
 
+__tracebackhide__ = True  # pytest leaves out the frames of this module
+
 logger = get_logger("flask_wamp")
 
 #: Seconds between two attempts to read, while a thread waits for another thread.

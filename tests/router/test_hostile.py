@@ -106,13 +106,13 @@ def test_payloads_that_the_router_cannot_forward_never_arrive(
     wamp.callee("com.example.count", validate=False)(lambda *args: len(args))
     session_id = wamp.client.session_id
     arrived: list[bytes] = []
-    receive = Connection._receive
+    take = Connection._take
 
-    def spy(self: Connection, data: t.Any, *rest: t.Any) -> t.Any:
-        arrived.append(bytes(data))
-        return receive(self, data, *rest)
+    def spy(self: Connection, messages: t.Sequence[bytes]) -> t.Any:
+        arrived.extend(map(bytes, messages))
+        return take(self, messages)
 
-    monkeypatch.setattr(Connection, "_receive", spy)
+    monkeypatch.setattr(Connection, "_take", spy)
     raw.send(f'[48,1,{{}},"com.example.count",[{payload}]]')
     if not on_crossbar:
         assert json.loads(raw.recv(PATIENCE))[0] == answer

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask, g, has_request_context
 
 from flask_wamp import ApplicationError, FlaskWAMP, TooSlow, background_tasks
+from flask_wamp.handlers.validation import InvalidArgument
 from tests.testclient.conftest import Shop
 
 
@@ -260,3 +261,13 @@ def test_another_router_is_refused() -> None:
     app.config.update(TESTING=True, WAMP_ROUTER_URL="ws://127.0.0.1:1/ws")
     with pytest.raises(RuntimeError, match="inline=True needs the router in memory"):
         FlaskWAMP(app).test_client(inline=True).__enter__()
+
+
+def test_arguments_that_do_not_fit_a_subscriber_fail_the_test(ran: Ran) -> None:
+    @ran.wamp.subscriber(".typed")
+    def typed(count: int) -> None: ...
+
+    with ran.wamp.test_client(inline=True) as peer:
+        peer.publish(".typed", 3)
+        with pytest.raises(InvalidArgument, match="count|valid integer"):
+            peer.publish(".typed", "three")

@@ -261,3 +261,17 @@ def test_several_workers_of_xdist_on_crossbar(tmp_path: Path, wamp_router: objec
     assert "1 passed, 1 skipped" in run(
         tmp_path, SUITE, "-p", "xdist", "-n", "2", "--wamp=crossbar"
     )
+
+
+def test_tracebacks_leave_out_the_library(tmp_path: Path) -> None:
+    suite = SUITE.partition("def test_echo")[0] + (
+        "@pytest.mark.parametrize('inline', [False, True])\n"
+        "@pytest.mark.parametrize('call', [('.nothing',), ('.echo',)])\n"
+        "def test_wrong(app, inline, call):\n"
+        "    with app.extensions['wamp'].test_client(inline=inline) as peer:\n"
+        "        peer.call(*call)\n"
+    )
+    output = run(tmp_path, suite, code=1)
+    assert "4 failed" in output and "com.shop.nothing is not registered" in output
+    assert "peer.call(*call)" in output
+    assert "flask_wamp/" not in output
