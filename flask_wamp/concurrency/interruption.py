@@ -45,17 +45,24 @@ class Interruptible:
             running.throw(HandlerInterrupted)
 
 
+_waiting: t.Any = None
+"""gevent's callback that raises an error in the main greenlet. ``pending`` until it runs."""
+
+
 def raise_in_main_greenlet(error: BaseException) -> None:
     """Raise an error in the main greenlet. Without greenlets, raise it here. Signal handlers call this.
 
     Python runs a signal handler in the greenlet that runs just then. If it raised there, the error would end
-    a call that is being handled instead of the process.
+    a call that is being handled instead of the process. While an error waits to be raised, others are
+    dropped, because a second one would interrupt the end that the first one begins.
     """
+    global _waiting
     if "gevent" in sys.modules:
         from gevent import get_hub, getcurrent
 
         hub = get_hub()
         if getcurrent() is not hub.parent:
-            hub.loop.run_callback(hub.parent.throw, error)
+            if _waiting is None or not _waiting.pending:
+                _waiting = hub.loop.run_callback(hub.parent.throw, error)
             return
     raise error

@@ -133,3 +133,31 @@ print(json.dumps([context.minimum_version.name for context in contexts]))
 """
     )
     assert seen == ["TLSv1_2", "TLSv1_2"]
+
+
+def test_a_signal_is_raised_once_in_the_main_greenlet() -> None:
+    seen = script(
+        PATCH
+        + IMPORT
+        + BUILD
+        + """
+import gevent, json, os, signal
+
+def interrupt():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException as error:
+        seen.append(f"{error!r} in another greenlet")
+
+seen = []
+gevent.spawn(interrupt)
+for _ in range(2):
+    try:
+        gevent.sleep(0.2)
+    except BaseException as error:
+        seen.append(repr(error))
+print(json.dumps(seen))
+"""
+    )
+    assert seen == ["KeyboardInterrupt()"]
