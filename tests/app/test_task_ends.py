@@ -111,7 +111,7 @@ def test_stop_waits_no_longer_than_the_limit(
     def running() -> None:
         told.put("begun")
         gate.wait(TIMEOUT)
-        raise ValueError("this error must not reach the caller again")
+        raise ValueError("this error must not be reported a second time")
 
     def waiting() -> None:
         told.put("waiting ran")

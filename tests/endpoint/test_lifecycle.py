@@ -157,7 +157,7 @@ def test_uwsgi(start: Start, watcher: Watcher, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pywsgi", "run_simple"])
-def test_a_server_that_nobody_recognizes_joins_at_the_first_request(
+def test_an_unrecognized_server_joins_at_the_first_request(
     start: Start, watcher: Watcher, kind: str
 ) -> None:
     if kind == "pywsgi":

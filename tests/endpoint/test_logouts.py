@@ -134,7 +134,9 @@ def test_no_client_joins_while_the_store_fails(make_app: MakeApp) -> None:
 
 @pytest.mark.parametrize("store", [None, 7, {}, object(), "redis://"])
 def test_a_store_has_get_and_set(make_app: MakeApp, store: t.Any) -> None:
-    with pytest.raises(TypeError, match=r"needs an object with get\(key\) and set\(key, value\)"):
+    with pytest.raises(
+        TypeError, match=r"requires an object with get\(key\) and set\(key, value\)"
+    ):
         FlaskWAMP(make_app()).remember_logouts(store)
 
 

@@ -445,7 +445,7 @@ def test_every_wampify_snippet_has_a_counterpart(page: Page) -> None:
 
 
 @on_wampify
-def test_what_wampify_has(page: Page, peer: AutobahnPeer) -> None:
+def test_the_snippets_for_users_of_wampify(page: Page, peer: AutobahnPeer) -> None:
     peer.register("com.counter.increment")
     page.replace('"duration": 1}', '"duration": 30}')  # a machine may be busy
     wamp = page.run(*page.names[:9])
@@ -475,7 +475,7 @@ def test_sqlalchemy(page: Page) -> None:
 
 
 @on_wampify
-def test_what_autobahn_has(page: Page, peer: AutobahnPeer) -> None:
+def test_the_snippets_for_users_of_autobahn(page: Page, peer: AutobahnPeer) -> None:
     up, length = peer.subscribe("com.example.up"), peer.subscribe("com.example.length")
     page.replace("timeout=1,", "timeout=30,")
     wamp = page.run("app.py", "autobahn.py")

@@ -185,7 +185,7 @@ def test_app_run_with_the_reloader(serve: Serve, peer: AutobahnPeer, joins: Topi
 
 
 @pytest.mark.parametrize("kind", ["run_simple", "pywsgi"])
-def test_a_server_that_nobody_can_tell_joins_at_the_first_request(
+def test_an_unrecognized_server_joins_at_the_first_request(
     serve: Serve, peer: AutobahnPeer, joins: Topic, kind: str
 ) -> None:
     if kind == "pywsgi":
