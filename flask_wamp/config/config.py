@@ -34,7 +34,7 @@ class Config:
         return self._values[name]
 
     def is_default(self, name: str) -> bool:
-        """Return whether the app says nothing about a key."""
+        """Return whether the app has not set a key."""
         return name not in self._given
 
     def settings(
@@ -45,9 +45,8 @@ class Config:
     ) -> PeerSettings:
         """Return the settings of the client.
 
-        :param call: Calls the functions that the configuration has in place of values.
-
-        :raises ValueError: Two keys contradict each other. The message names them.
+        :param call: Calls the functions that are configured instead of values.
+        :raises ValueError: Two keys contradict each other. The text names them.
         """
         value = self._values
         credentials = Credentials(
@@ -97,7 +96,7 @@ class Config:
     def _open_transport(
         self, url: RouterURL, call: t.Callable[[t.Callable[[], object]], object]
     ) -> OpenTransport | None:
-        """Return what connects, if it needs to know more than the URL and the TLS settings."""
+        """Return a function that connects with headers or a proxy. None if neither is configured."""
         headers, proxy = self["WAMP_HEADERS"], self["WAMP_PROXY"]
         if headers is None and proxy is None:
             return None
@@ -118,7 +117,7 @@ class Config:
 
 
 def _calling(call: t.Callable[[t.Callable[[], object]], object], value: t.Any) -> t.Any:
-    """Return a value, or a function that calls the function in its place."""
+    """Return a value. If it is a function, return a function that calls it with ``call``."""
     return functools.partial(call, value) if callable(value) else value
 
 
@@ -128,7 +127,7 @@ def _current_headers(
     try:
         return read_headers(call(headers) if callable(headers) else headers)
     except Exception as error:
-        # Not chained: a ValueError says nothing more, and another may show a token.
+        # Not chained, because the text of the error may contain a token.
         why = type(error).__name__
     raise TransportError(f"the function in WAMP_HEADERS failed or returned no headers: {why}")
 

@@ -34,22 +34,22 @@ from .values import (
 
 
 def show_value(value: object) -> str:
-    """Return text and numbers as they are, and of any other value only its type."""
+    """Return the ``repr`` of text and numbers. For any other value, return only its type."""
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     return f"<{type(value).__name__}>"
 
 
 def hide(value: object) -> str:
-    """Return dots in place of a secret."""
+    """Return dots instead of a secret."""
     return "..."
 
 
 class Key(t.NamedTuple):
     """One configuration key.
 
-    ``read`` takes a value as it is in ``app.config`` and returns it as the library uses it. It raises
-    ``ValueError`` for a value that is not allowed.
+    ``read`` converts a value of ``app.config`` to the form that the library uses. It raises ``ValueError`` if
+    the value is not allowed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Reading and checking ``app.config``."""
+"""Reads and checks ``app.config``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ logger = get_logger("flask_wamp")
 #: Keys of flask-wamp 0.1.0, and the keys that replace them.
 _FALLBACKS = {"CROSSBAR_URL": "WAMP_ROUTER_URL", "REALM": "WAMP_REALM"}
 
-#: Prefixes of keys that are not configuration: environment variables of our commands and tests, which
-#: ``app.config.from_prefixed_env()`` also reads.
+#: Prefixes of keys that are not configuration. They are environment variables of this library's commands and
+#: tests, which ``app.config.from_prefixed_env()`` also reads.
 _NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_", "WAMP_TESTING_")
 
 
 def load_config(config: t.Mapping[str, t.Any]) -> Config:
     """Read and check ``app.config``.
 
-    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The message names the
-        key, the value, and what is allowed.
+    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The text names the key, the
+        value, and the allowed values.
     """
     config = _with_environment(config)
     _check_known(config)
@@ -50,17 +50,17 @@ def _is_given(name: str, config: t.Mapping[str, object]) -> bool:
 
 
 def snapshot(config: t.Mapping[str, object]) -> dict[str, object]:
-    """Return what a configuration has for this library now, to compare later."""
+    """Return a copy of the configuration of this library, for :func:`check_unchanged`."""
     ours = {name: value for name, value in config.items() if name.startswith("WAMP_")}
     ours.update({name: config[name] for name in ("CROSSBAR_URL", "REALM") if name in config})
     return {name: copy.copy(value) for name, value in ours.items()}
 
 
 def check_unchanged(before: t.Mapping[str, object], config: t.Mapping[str, object]) -> None:
-    """Look whether a configuration was changed after it was read.
+    """Check that a configuration was not changed after it was read.
 
-    :param before: What :func:`snapshot` returned.
-    :raises RuntimeError: It was, and the change has no effect.
+    :param before: The copy that :func:`snapshot` has returned.
+    :raises RuntimeError: It was changed, and the change has no effect.
     """
     now = snapshot(config)
     changed = sorted(
@@ -68,8 +68,8 @@ def check_unchanged(before: t.Mapping[str, object], config: t.Mapping[str, objec
     )
     if changed:
         raise RuntimeError(
-            f"{', '.join(changed)} in app.config was changed after FlaskWAMP had read it, and that has no "
-            "effect: change it before FlaskWAMP(app), or wamp.init_app(app)"
+            f"{', '.join(changed)} in app.config was changed after FlaskWAMP had read it, which has no "
+            "effect. Change it before FlaskWAMP(app) or wamp.init_app(app)"
         )
 
 
@@ -155,7 +155,7 @@ def _with_environment(config: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
     """Let environment variables override keys.
 
     ``FLASK_WAMP_AUTOSTART`` is for commands and tests that must not connect. ``FLASK_WAMP_TESTING_URL`` and
-    ``FLASK_WAMP_TESTING_REALM`` are for ``pytest --wamp=...``: the router of apps that name none.
+    ``FLASK_WAMP_TESTING_REALM`` are for ``pytest --wamp=...``. They apply to apps that do not set a router.
     """
     url = os.environ.get("FLASK_WAMP_TESTING_URL")
     if url and not _is_given("WAMP_ROUTER_URL", config):

@@ -1,6 +1,7 @@
-"""What the configuration keys accept: each function reads a value of ``app.config``.
+"""Functions that read and check the values of configuration keys.
 
-A function returns the value as the library uses it, and raises ``ValueError`` if the value is not allowed.
+Each function converts a value of ``app.config`` to the form that the library uses. It raises ``ValueError``
+if the value is not allowed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ T = t.TypeVar("T")
 
 
 def read_text(value: object) -> str:
-    """Accept text that is not empty; a whole number counts as its digits."""
+    """Accept text that is not empty, and a whole number, which becomes text."""
     if type(value) is int:  # a ticket of digits in an environment variable
         return str(value)
     if not isinstance(value, str) or not value:
@@ -31,7 +32,7 @@ def read_text(value: object) -> str:
 
 
 def read_file(value: object) -> str:
-    """Accept a path: text or an ``os.PathLike``."""
+    """Accept a path as text or as an ``os.PathLike``."""
     return read_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
@@ -85,18 +86,21 @@ def choice(*choices: str) -> t.Callable[[object], str | bool]:
 
 
 class Explained(ValueError):
-    """A value that is not allowed, with a text for people that does not contain the value."""
+    """An error about a value that is not allowed.
+
+    Its text is for the user, and does not contain the value.
+    """
 
 
 def read_url(value: object) -> str:
     """Accept the URL of a router.
 
-    :raises Explained: It asks for a router that the app starts on another host.
+    :raises Explained: It is the URL of an embedded router on another host, which the app cannot start.
     """
     if isinstance(value, str) and _ELSEWHERE.match(value):
         raise Explained(
-            "The router that the application starts is for the processes of one host. For several hosts run "
-            "Crossbar.io, or `flask wamp router --principals`, and name its URL, such as "
+            "The router that the application starts is for the processes of one host. For several hosts, run "
+            "Crossbar.io or `flask wamp router --principals`, and set WAMP_ROUTER_URL to its URL, such as "
             "wss://router.example/ws"
         )
     return parse_router_url(value).url
@@ -170,7 +174,10 @@ def or_function(
 
 
 def read_headers(value: object) -> dict[str, str]:
-    """HTTP headers. Source: RFC 9110, section 5; RFC 6455, section 4.1, has those of the handshake."""
+    """Accept HTTP headers, except for those of the WebSocket handshake.
+
+    Source: RFC 9110, section 5; RFC 6455, section 4.1.
+    """
     headers = t.cast("dict[str, str]", read_mapping(value))
     for name, text in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(text, str)):

@@ -358,7 +358,7 @@ class RouterSession:
     def _check_request_id(self, request_id: int) -> None:
         expected = self.last_request_id + 1
         if self._strict or not 0 < request_id <= 2**53 or request_id in self.calls:
-            raise ProtocolError(f"request id {request_id} where {expected} comes next")
+            raise ProtocolError(f"received request id {request_id}, but {expected} comes next")
 
     def _wait_at_most(self, timeout: float, why: str | None) -> None:
         """Close the transport after some time, with ABORT if there is a reason to send."""

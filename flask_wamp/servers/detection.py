@@ -117,7 +117,7 @@ def _flask_run() -> Server | None:
     reloads = get_debug_flag() if reload is None else reload
     if _is_parent(reloads):
         return Server(_never)
-    # Under the reloader the process stays, as it does where the import fails: the next change may mend it.
+    # Under the reloader, the process stays alive, because the next change may fix the error.
     return Server(after_loading, is_loaded=is_loaded(), announces=True, ends_by_signal=not reloads)
 
 
@@ -157,7 +157,7 @@ def _gunicorn_worker() -> Server | None:
 
 
 def _gunicorn_arbiter() -> Server | None:
-    """``--preload``: the arbiter imports the application and forks workers later."""
+    """Recognize gunicorn with ``--preload``. Its arbiter imports the application, and forks workers later."""
     if on_stack("gunicorn.arbiter", "setup", "self") is None:
         return None
     return Server(_in_forked_workers, restarts_workers=True)
@@ -190,8 +190,8 @@ def _post_worker_init(worker: t.Any, start: Start) -> None:
 def _is_replaced(worker: t.Any) -> bool:
     """Return whether there are more workers than configured.
 
-    At SIGHUP the arbiter starts new workers before it stops the old ones; at its end it starts none. Only
-    Linux says how many children the arbiter has.
+    At SIGHUP, the arbiter starts new workers before it stops the old ones. When it ends, it starts none. The
+    number of its children is known only on Linux.
     """
     try:
         children = Path(f"/proc/{worker.ppid}/task/{worker.ppid}/children").read_text()
@@ -224,7 +224,7 @@ def _uvicorn() -> Server | None:
         shutdown = server.shutdown
 
         async def shutdown_and_stop(*args: t.Any, **kwargs: t.Any) -> None:
-            import asyncio  # uvicorn has imported it; for others it would be a long import for nothing
+            import asyncio  # imported late, because it is slow to import, and uvicorn has imported it already
 
             await shutdown(*args, **kwargs)
             await asyncio.get_running_loop().run_in_executor(None, lambda: at_exit.stop())

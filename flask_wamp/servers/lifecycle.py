@@ -31,8 +31,8 @@ from .server import Server, at_exit
 
 logger = get_logger("flask_wamp")
 
-#: Seconds for which the last callee waits for its successor, in servers that restart workers: if it is
-#: unknown whether there will be one, and if one has been started.
+#: Seconds for which the last callee waits for its successor, in servers that restart workers. The first is
+#: for the case that a successor may not come, and the second for the case that one was started.
 LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
 #: Whether SIGTERM has begun to end this process. Set in a signal handler, where no lock may be taken.
@@ -116,8 +116,8 @@ def start(
 ) -> None:
     """Start a client in a process that serves.
 
-    :param unattended: Whether no caller would see an error, as on a thread of its own. Then an error ends
-        the process. If the process cannot be ended from inside, it refuses all HTTP requests.
+    :param unattended: Whether no caller would see an error, for example on a separate thread. An error then
+        ends the process. If the process cannot be ended from inside, it refuses all HTTP requests.
     :param grace: The seconds that the server gives the process to end. The drain takes less.
     :param restarting: Returns whether successors were started, when the process is about to end.
     :param ending: Returns whether the process is about to end, while the server waits for active requests.
@@ -142,7 +142,10 @@ def _start_announced(client: Client, app: Flask) -> None:
 
 
 def _fail(app: Flask, error: Exception, *, ends: bool) -> None:
-    """Refuse all HTTP requests, and end the process if possible: it would look well and serve nothing."""
+    """Refuse all HTTP requests, and end the process if possible.
+
+    It would look healthy, but serve no calls.
+    """
     global _failed
     logger.critical("%s cannot be served: %s", app.name, error, exc_info=error)
     http.refuse_requests(app, error)
@@ -158,7 +161,7 @@ def start_all(*, grace: float | None = None) -> None:
 
 
 def stop_all() -> None:
-    """Stop all clients of this process. If one fails to stop, stop the others all the same."""
+    """Stop all clients of this process. If one fails to stop, the others are still stopped."""
     for client in list(_clients):
         try:
             client.stop()
@@ -224,7 +227,7 @@ _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal
 
 @contextlib.contextmanager
 def _undisturbed() -> t.Iterator[None]:
-    """Let no further signal interrupt the drain, which has a time limit of its own.
+    """Ignore further signals during the drain, which has its own time limit.
 
     Handlers written in Python, such as Python's for SIGINT and gunicorn's for SIGQUIT, raise exceptions,
     which would end what runs at exit.
@@ -281,7 +284,7 @@ def _after_fork() -> None:
 
 
 class Announcement:
-    """Prints a line when a session has joined, and when the end waits for calls, in development servers.
+    """Prints a line in development servers when a session has joined, or the process waits for calls to end.
 
     A logger shows INFO only if logging was set up, and Flask's own lines are visible without that.
     """
@@ -296,10 +299,10 @@ class Announcement:
         self._peer.pool.submit(functools.partial(self._say, again), force=True)
 
     def lost(self) -> None:
-        """Do nothing: the loss is logged as a warning."""
+        """Do nothing, because the loss is logged as a warning."""
 
     def leave(self, deadline: float) -> None:
-        """Print what the end waits for: without that, Ctrl-C would seem to have no effect."""
+        """Print how many calls the process waits for. Otherwise, Ctrl-C would seem to have no effect."""
         connection = self._peer.connection
         count = len(connection.invocations) if connection is not None else 0
         if count:

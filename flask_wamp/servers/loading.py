@@ -1,4 +1,4 @@
-"""Find out when an application has been loaded, from the frames on the stack."""
+"""Finds out when an application has been loaded, from the frames on the stack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_loaded() -> t.Callable[[], bool]:
 
 
 def stack() -> t.Iterator[types.FrameType]:
-    """Iterate the frames of this thread, the innermost first."""
+    """Iterate over the frames of this thread, the innermost first."""
     frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         yield frame
@@ -45,7 +45,7 @@ def stack() -> t.Iterator[types.FrameType]:
 
 
 def module_of(frame: types.FrameType) -> str:
-    """Return the name of the module that a frame runs code of."""
+    """Return the name of the module whose code a frame runs."""
     return str(frame.f_globals.get("__name__", ""))
 
 
@@ -96,5 +96,5 @@ def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> No
 
 
 def in_thread(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:
-    """Call a function when ``ready()`` is true, on a thread of its own."""
+    """Call a function on a separate thread when ``ready()`` is true."""
     poll(ready, then, name="wamp-gate", interval=INTERVAL)

@@ -1,4 +1,4 @@
-"""The supervisor of ``flask wamp worker``: it starts workers, replaces those that die, and restarts them.
+"""The supervisor of ``flask wamp worker``. It starts workers, replaces those that die, and restarts them.
 
 It does not import the app, so that ``--gevent`` can patch in the workers before anything else is imported.
 """
@@ -20,11 +20,11 @@ from ..concurrency import systemd
 from ..concurrency.child_processes import spawn_bound, stop_process
 from ..concurrency.self_pipe import SelfPipe
 
-#: The code that starts a worker under ``--gevent``: it patches before anything is imported.
+#: The code that starts a worker with ``--gevent``. It patches before anything else is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"
 
-#: Seconds: how long a new worker may take before a rolling restart is given up, and how long a worker must
-#: have lived for its death not to be counted as another one in a row.
+#: Seconds. If a new worker takes longer than the first value, a rolling restart ends. If a worker dies that
+#: has run longer than the second value, its death does not increase the pause before the next worker.
 READY_TIMEOUT, HEALTHY_AFTER = 60.0, 10.0
 
 BACKOFF_MIN, BACKOFF_MAX = 0.5, 30.0
@@ -73,7 +73,7 @@ class _Worker:
 class Supervisor:
     """Keeps a number of workers alive.
 
-    :param arguments: The arguments of ``flask``; workers get the same.
+    :param arguments: The arguments of ``flask``. Workers get the same arguments.
     :param count: How many workers there are.
     :param gevent: Whether workers are monkey-patched first.
     :param http: A listening socket that they share.
@@ -199,7 +199,7 @@ class Supervisor:
             new = self._spawn()
             if not self._becomes_ready(new):
                 self._stop([new])
-                return "the new worker does not get ready, the old ones stay"
+                return "the new worker did not become ready, so the old ones stay"
             self._workers[at] = new
             self._stop([old])
         return f"{self._workers_text} restarted"

@@ -1,7 +1,7 @@
-"""uWSGI: the client starts in its workers.
+"""uWSGI. The client starts in its workers.
 
-Python does not notice uWSGI's forks, so state is kept by process id. Mules and spoolers are forked as workers
-are, and serve no requests.
+Python does not notice uWSGI's forks, so state is kept by process id. Mules and spoolers are forked like
+workers, but serve no requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def recognize() -> Server | None:
 
     def arrange(start: Start) -> None:
         def begin() -> None:
-            # Mules and spoolers are forked as workers are, and serve no requests.
+            # Mules and spoolers have no worker id. They serve no requests.
             if uwsgi.worker_id() > 0:
                 start(grace=grace, unattended=True)
 
@@ -44,7 +44,7 @@ def recognize() -> Server | None:
         has_greenlets = "gevent" in uwsgi.opt
         wait = in_greenlet if has_greenlets else in_thread
         begin_when_loaded = functools.partial(wait, is_loaded(), begin)
-        if preforks:  # what the hook calls is done before the first request
+        if preforks:  # the hook runs before the first request
             _chain(uwsgi, "post_fork_hook", begin_when_loaded if has_greenlets else begin)
         else:
             begin_when_loaded()

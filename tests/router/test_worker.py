@@ -98,7 +98,7 @@ def test_a_restart_that_fails_leaves_the_old_ones(
         wait_for_line(server, "1 worker ready\n")
         extra.write_text("from shop import no_such_app\n")
         server.process.send_signal(signal.SIGHUP)
-        wait_for_line(server, "the new worker does not get ready, the old ones stay\n")
+        wait_for_line(server, "the new worker did not become ready, so the old ones stay\n")
         assert callees(peer) == 1
         assert peer.call("com.shop.relay", 3).value == {"sum": 4}
         extra.write_text("from shop import app\n")
