@@ -14,7 +14,12 @@ export class NotJoined extends WampError {}
 export class SessionLost extends WampError {}
 /** There was no answer in time. The call has been canceled if the router supports that. */
 export class CallTimeout extends WampError {}
-/** The callee or the router answered ERROR. Throw one in a procedure to answer with it. */
+/**
+ * The callee or the router answered ERROR. Throw one in a procedure to answer with it.
+ *
+ * The `message` has the procedure or topic, the error URI, and the first text in `args`, or else what
+ * `kwargs.errors` says about wrong arguments.
+ */
 export class ApplicationError extends WampError {
   constructor(uri: string, args?: Args, kwargs?: Kwargs);
   readonly uri: string;
@@ -29,7 +34,7 @@ export class CallResult {
   readonly kwargs: Record<string, any>;
 }
 
-/** All times are in milliseconds. */
+/** All times are in milliseconds. An option that does not exist is a TypeError, here and in the methods. */
 export interface Options {
   /** Called at each change of the state, with the reason of a loss. */
   onState?: (state: State, reason?: string) => void;
@@ -44,7 +49,7 @@ export interface Options {
   heartbeat?: number;
   /** More headers for `POST <endpoint>/session`, a CSRF token for example. */
   headers?: Record<string, string>;
-  /** Only for a router's own `ws:` or `wss:` URL, without an app. */
+  /** Only for a router's own `ws:` or `wss:` URL, without an app. Default: "realm1". */
   realm?: string;
   authid?: string;
   ticket?: string;
@@ -129,7 +134,7 @@ export class Wamp {
   /** Call a function at each change of the state. Returns a function that ends this. */
   onState(listener: (state: State, reason?: string) => void): () => void;
 
-  /** Call a procedure. Resolves with its one positional value, or a CallResult. */
+  /** Call a procedure, by its whole URI. Resolves with its one positional value, or a CallResult. */
   call<Result = any>(
     procedure: string,
     args?: Args,

@@ -6,6 +6,7 @@
  *     const sum = await wamp.call("com.shop.add", [1, 2]);
  *     await wamp.subscribe("com.shop.news", (args, kwargs) => show(...args));
  */
+const isText = (value) => typeof value === "string";
 export class WampError extends Error {
   get name() {
     return this.constructor.name;
@@ -15,8 +16,13 @@ export class NotJoined extends WampError {}
 export class SessionLost extends WampError {}
 export class CallTimeout extends WampError {}
 export class ApplicationError extends WampError {
-  constructor(uri, args = [], kwargs = {}) {
-    super([uri, ...args].join(": "));
+  // `asked` names the procedure or the topic of the request.
+  constructor(uri, args = [], kwargs = {}, asked = "") {
+    const errors = [kwargs?.errors]
+      .flat()
+      .flatMap((it) => (isText(it?.msg) ? [it.loc, it.msg].flat().join(": ") : []));
+    const text = args.find(isText) ?? errors.join("; ");
+    super(asked + uri + (text && ` (${text})`));
     Object.assign(this, { uri, args, kwargs });
   }
 }
@@ -26,9 +32,9 @@ export class CallResult {
   }
 }
 
-const HELLO = 1, WELCOME = 2, ABORT = 3, CHALLENGE = 4, AUTHENTICATE = 5, GOODBYE = 6, ERROR = 8;
-const PUBLISH = 16, SUBSCRIBE = 32, EVENT = 36, CALL = 48, CANCEL = 49;
-const RESULT = 50, REGISTER = 64, INVOCATION = 68, INTERRUPT = 69, YIELD = 70;
+const HELLO = 1, WELCOME = 2, ABORT = 3, CHALLENGE = 4, AUTHENTICATE = 5, GOODBYE = 6, ERROR = 8,
+  PUBLISH = 16, SUBSCRIBE = 32, EVENT = 36, CALL = 48, CANCEL = 49,
+  RESULT = 50, REGISTER = 64, INVOCATION = 68, INTERRUPT = 69, YIELD = 70;
 const UNDO = 2; // from SUBSCRIBE to UNSUBSCRIBE, REGISTER to UNREGISTER
 const role = {
   features: {
@@ -39,23 +45,45 @@ const role = {
   },
 };
 const ROLES = { caller: role, callee: role, publisher: role, subscriber: role };
-const AWAKE = ["online", "pageshow"];
+// The options that a page may pass, by the message to which they belong. HELLO: those of connect.
+const OPTIONS = {
+  [HELLO]: "onState signal timeout minDelay maxDelay heartbeat headers realm authid ticket",
+  [CALL]: "timeout signal disclose_me onProgress",
+  [PUBLISH]:
+    "acknowledge exclude_me exclude exclude_authid exclude_authrole eligible eligible_authid eligible_authrole disclose_me retain",
+  [SUBSCRIBE]: "match get_retained",
+  [REGISTER]: "match invoke concurrency force_reregister",
+};
 
 // In JSON, WAMP encodes bytes as a string: NUL, then Base64. Routers refuse half of a surrogate pair.
 const encode = (message) =>
   JSON.stringify(message, (_, value) =>
     value instanceof Uint8Array
-      ? `\0${btoa(value.reduce((text, byte) => text + String.fromCharCode(byte), ""))}`
+      ? "\0" + btoa(value.reduce((text, byte) => text + String.fromCharCode(byte), ""))
       : value?.toWellFormed?.() ?? value,
   );
 const decode = (data) =>
   JSON.parse(data, (_, value) =>
-    typeof value === "string" && value[0] === "\0"
+    isText(value) && value[0] === "\0"
       ? Uint8Array.from(atob(value.slice(1)), (char) => char.charCodeAt(0))
       : value,
   );
+const listen = (verb, wake) =>
+  ["online", "pageshow"].forEach((name) => globalThis[`${verb}EventListener`]?.(name, wake));
 const toResult = (args = [], kwargs = {}) =>
   args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
+
+// A router ends a session that sends arguments of a wrong form. A misspelt option would do nothing.
+function check(code, options, uri, args = [], kwargs = {}) {
+  const isNoObject = (it) => Object(it) !== it || Array.isArray(it);
+  if (!isText(uri) || !Array.isArray(args) || isNoObject(options) || isNoObject(kwargs))
+    throw new TypeError("pass a URI, a list, an object and options");
+  if (uri[0] === "." && options.match !== "wildcard")
+    throw new TypeError(`'${uri}': a page has no prefix; use the whole URI, such as com.example${uri}`);
+  const names = OPTIONS[code];
+  for (const name in options)
+    if (!names.split(" ").includes(name)) throw new TypeError(`no option '${name}', only ${names}`);
+}
 
 export function connect(where, options = {}) {
   return new Promise((resolve, reject) => {
@@ -79,19 +107,20 @@ export class Wamp {
   #listeners = new Set();
   #attempt = null; // the current attempt to join, or the session that it led to
   #failures = 0;
-  #pending = new Map(); // request id -> { end, progress }
+  #pending = new Map(); // request id -> { uri, end, progress }
   #kept = new Set(); // subscriptions and registrations, which are restored in the next session
   #running = new Map(); // invocation id -> AbortController
   #where;
   #options;
   #socket;
-  #features;
+  #cancels;
   #lastId;
   #heard;
   #timer;
   #beat;
 
   constructor(where = "/wamp", options = {}) {
+    check(HELLO, options, "");
     this.#where = where;
     this.#options = { timeout: 1e4, minDelay: 100, maxDelay: 3e3, heartbeat: 3e4, ...options };
     if (options.onState) this.onState(options.onState);
@@ -104,18 +133,20 @@ export class Wamp {
 
   open() {
     if (this.#attempt) return;
-    AWAKE.forEach((name) => globalThis.addEventListener?.(name, this.#wake));
+    listen("add", this.#wake);
     this.#join();
   }
 
   close() {
-    AWAKE.forEach((name) => globalThis.removeEventListener?.(name, this.#wake));
+    listen("remove", this.#wake);
     if (this.session) this.#send([GOODBYE, {}, "wamp.close.close_realm"]);
     this.#attempt = null;
-    this.#end("closed", "closed");
+    this.#end("closed");
   }
 
-  async call(procedure, args = [], kwargs = {}, { timeout, signal, onProgress, ...wire } = {}) {
+  async call(procedure, args = [], kwargs = {}, options = {}) {
+    check(CALL, options, procedure, args, kwargs);
+    const { timeout, signal, onProgress, ...wire } = options;
     if (onProgress) wire.receive_progress = true;
     const message = [CALL, wire, procedure, args, kwargs];
     const [, ...result] = await this.#request(message, timeout, signal, onProgress);
@@ -128,11 +159,14 @@ export class Wamp {
     let wake, done;
     const put = (item) => (items.push(item), wake?.());
     const end = () => ((done = true), wake?.());
-    const onProgress = (...result) => put(toResult(...result));
     const abort = () => left.abort(signal.reason);
-    signal?.aborted ? abort() : signal?.addEventListener("abort", abort);
-    const how = { ...options, signal: left.signal, timeout, onProgress };
-    const call = this.call(procedure, args, kwargs, how);
+    signal?.aborted ? abort() : signal?.addEventListener("abort", abort, { signal: left.signal });
+    const call = this.call(procedure, args, kwargs, {
+      ...options,
+      signal: left.signal,
+      timeout,
+      onProgress: (...result) => put(toResult(...result)),
+    });
     call.then((last) => last == null || put(last)).then(end, end);
     try {
       for (;;) {
@@ -141,12 +175,12 @@ export class Wamp {
         await new Promise((resolve) => (wake = resolve));
       }
     } finally {
-      signal?.removeEventListener("abort", abort);
       left.abort();
     }
   }
 
   async publish(topic, args = [], kwargs = {}, options = {}) {
+    check(PUBLISH, options, topic, args, kwargs);
     const message = [PUBLISH, options, topic, args, kwargs];
     return options.acknowledge ? (await this.#request(message))[0] : void this.#ask(message);
   }
@@ -182,11 +216,20 @@ export class Wamp {
     const { realm = "realm1", authid, ticket, headers } = this.#options;
     const base = new URL(this.#where, globalThis.location?.href);
     if (base.protocol.startsWith("ws")) return { url: base, realm, authid, ticket };
-    const ask = { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: "{}" };
-    const answer = await fetch(`${base.href.replace(/\/$/, "")}/session`, ask);
-    const text = `the app answered ${answer.status}`;
-    if (answer.status >= 500) throw new Error(text);
-    if (!answer.ok) throw new ApplicationError("wamp.error.not_authorized", [text]);
+    const path = base.pathname.replace(/\/$/, "");
+    base.pathname = `${path}/session`;
+    const answer = await fetch(base, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: "{}",
+    });
+    const { ok, status } = answer;
+    if (!ok) {
+      const hint = /40[45]/.test(status) ? `: is ${path || "/"} the app's WAMP_ENDPOINT?` : "";
+      const message = `POST ${base.pathname} answered ${status}${hint}`;
+      if (status >= 500) throw new Error(message);
+      throw Object.assign(new ApplicationError("wamp.error.not_authorized", [message]), { message });
+    }
     const how = await answer.json();
     const url = new URL(how.url, base);
     url.protocol = url.protocol.replace("http", "ws");
@@ -203,7 +246,7 @@ export class Wamp {
     clearTimeout(this.#timer);
     Object.assign(this, { session, authid, authrole, realm, refused: null });
     this.#lastId = this.#failures = 0;
-    this.#features = roles?.dealer?.features ?? {};
+    this.#cancels = roles?.dealer?.features?.call_canceling;
     const { heartbeat } = this.#options;
     if (heartbeat) this.#beat = setInterval(() => this.#probe(heartbeat), heartbeat);
     await Promise.all([...this.#kept].map((entry) => this.#announce(entry)));
@@ -218,15 +261,16 @@ export class Wamp {
     const { minDelay, maxDelay } = this.#options;
     const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures++);
     // Random, so that not all pages reconnect at the same moment after a restart of the router.
-    this.#timer = setTimeout(() => this.#join(), delay * (0.5 + Math.random() / 2));
+    this.#timer = setTimeout(() => this.#join(), (delay * (1 + Math.random())) / 2);
   }
 
-  #end(state, reason) {
+  #end(state, reason = state) {
     clearTimeout(this.#timer);
     clearInterval(this.#beat);
     this.session = null;
     this.#socket?.close();
-    for (const { end } of [...this.#pending.values()]) end(new SessionLost(reason));
+    for (const { uri, end } of this.#pending.values())
+      end(new SessionLost(`${uri}: session lost (${reason})`));
     for (const call of this.#running.values()) call.abort();
     this.#change(state, reason);
   }
@@ -240,7 +284,7 @@ export class Wamp {
   #probe(quiet) {
     if (!this.session || Date.now() - this.#heard < quiet) return;
     this.#request([SUBSCRIBE + UNDO, 2 ** 53]).catch((error) => {
-      if (error instanceof CallTimeout) this.#lost("the router does not answer");
+      if (error instanceof CallTimeout) this.#lost(error.message);
     });
   }
 
@@ -255,33 +299,28 @@ export class Wamp {
   }
 
   #receive([code, ...parts], how) {
-    const [first, second] = parts;
+    const [first, second, , uri, args, kwargs] = parts;
+    const asked = this.#pending.get(code === ERROR ? second : first);
     this.#heard = Date.now();
     if (code === WELCOME) this.#joined(first, second, how);
     else if (code === CHALLENGE) this.#send([AUTHENTICATE, how.ticket ?? "", {}]);
     else if (code === ABORT) {
-      const why = first.message ? `${second}: ${first.message}` : second;
-      this.#lost(why, new ApplicationError(second, [first.message]));
-    }
-    else if (code === GOODBYE) {
+      const refused = new ApplicationError(second, [first.message]);
+      this.#lost(refused.message, refused);
+    } else if (code === GOODBYE) {
       this.#send([GOODBYE, {}, "wamp.close.goodbye_and_out"]);
       this.#lost(second);
     } else if (code === EVENT) this.#event(...parts);
     else if (code === INVOCATION) this.#invocation(...parts);
     else if (code === INTERRUPT) this.#running.get(first)?.abort();
-    else if (code === ERROR) this.#pending.get(second)?.end(new ApplicationError(...parts.slice(3)));
-    else if (code === RESULT && second.progress) this.#pending.get(first)?.progress?.(...parts.slice(2));
-    else this.#pending.get(first)?.end(parts.slice(1)); // RESULT, SUBSCRIBED, REGISTERED ...
+    else if (code === ERROR) asked?.end(new ApplicationError(uri, args, kwargs, `${asked.uri}: `));
+    else if (code === RESULT && second.progress) asked?.progress?.(...parts.slice(2));
+    else asked?.end(parts.slice(1)); // RESULT, SUBSCRIBED, REGISTERED ...
   }
 
   // Request ids have no gaps, so an id is used only when its message has been sent.
   #ask([code, ...rest]) {
-    if (!this.session) throw new NotJoined(`not joined: ${this.state}`);
-    // The router would end the session for these mistakes.
-    const [options, uri, args = [], kwargs = {}] = rest;
-    const objects = [options, kwargs].every((it) => Object(it) === it && !Array.isArray(it));
-    if (rest.length > 1 && !(typeof uri === "string" && Array.isArray(args) && objects))
-      throw new TypeError("pass a URI, a list, an object and options");
+    if (!this.session) throw new NotJoined(`${rest[1]}: not joined (${this.state})`);
     this.#send([code, this.#lastId + 1, ...rest]);
     return ++this.#lastId;
   }
@@ -289,29 +328,30 @@ export class Wamp {
   async #request(message, timeout = this.#options.timeout, signal, progress) {
     signal?.throwIfAborted();
     const id = this.#ask(message);
+    const [code, , uri = "router"] = message;
     return new Promise((resolve, reject) => {
-      const settle = (f, value) => {
+      const end = (answer, settle = answer instanceof Error ? reject : resolve) => {
         clearTimeout(timer);
         signal?.removeEventListener("abort", abort);
         this.#pending.delete(id);
-        f(value);
+        settle(answer);
       };
       const giveUp = (reason) => {
-        settle(reject, reason);
-        if (message[0] === CALL && this.#features.call_canceling)
-          this.#send([CANCEL, id, { mode: "killnowait" }]);
+        end(reason, reject);
+        if (code === CALL && this.#cancels) this.#send([CANCEL, id, { mode: "killnowait" }]);
       };
       const abort = () => giveUp(signal.reason);
-      const late = () => giveUp(new CallTimeout(`no answer in ${timeout} ms`));
-      const timer = timeout < 2 ** 31 && setTimeout(late, timeout);
+      const timer =
+        timeout < 2 ** 31 &&
+        setTimeout(() => giveUp(new CallTimeout(`${uri}: no answer in ${timeout} ms`)), timeout);
       signal?.addEventListener("abort", abort);
-      const end = (answer) => settle(answer instanceof Error ? reject : resolve, answer);
-      this.#pending.set(id, { end, progress });
+      this.#pending.set(id, { uri, end, progress });
     });
   }
 
   #keep(code, uri, handler, options = {}) {
     return new Promise((resolve, reject) => {
+      check(code, options, uri);
       const kept = { code, uri, handler, options, resolve, reject };
       this.#kept.add(kept);
       if (this.session) this.#announce(kept);
@@ -326,7 +366,7 @@ export class Wamp {
       kept.reject = null;
     } catch (error) {
       if (error instanceof SessionLost) return; // the next session sends the request again
-      console.warn(`WAMP: ${kept.uri} was refused:`, error);
+      console.warn("WAMP:", error);
       // The caller has no function to withdraw it, so it must not be requested again.
       if (kept.reject && this.#kept.delete(kept)) kept.reject(error);
     }
@@ -340,7 +380,7 @@ export class Wamp {
   }
 
   #event(subscription, publication, details, args = [], kwargs = {}) {
-    for (const { code, id, uri, handler } of [...this.#kept]) {
+    for (const { code, id, uri, handler } of this.#kept) {
       if (code !== SUBSCRIBE || id !== subscription) continue;
       try {
         handler(args, kwargs, { topic: uri, publication, ...details });

@@ -55,9 +55,11 @@ def test_the_snippets_of_the_page(
             await unregister();
             wamp.close();
             other.close();
-            return {{ sum, same, three, left, numbers, received, answer,
+            return {{ sum, same, three, left, message, numbers, received, answer,
                       reversed: [...reversed], states, state: wamp.state }};"""
         )
+    message = got.pop("message")
+    assert message.startswith("com.shop.add: wamp.error.invalid_argument (1: Input should be ")
     assert got == {
         "sum": 3,
         "same": 3,

@@ -84,6 +84,38 @@ test("errors are objects with uri, args and kwargs", async () => {
   await assert.rejects(wamp.call(name()), { uri: "wamp.error.no_such_procedure" });
 });
 
+test("the message of an error says what was asked and what is wrong", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, ([thrown]) => {
+    throw new ApplicationError(...thrown);
+  });
+  const message = (...thrown) => wamp.call(uri, [thrown]).catch((error) => error.message);
+  const wrong = "wamp.error.invalid_argument";
+  const errors = [
+    { loc: [1], msg: "Input should be a valid integer", type: "int_parsing", input: "secret" },
+    { loc: [0, "tea"], msg: "Field required", type: "missing" },
+    { loc: [], msg: "Too many positional arguments", type: "signature" },
+  ];
+  assert.equal(
+    await message(wrong, [], { errors }),
+    `${uri}: ${wrong} (1: Input should be a valid integer; 0: tea: Field required; Too many positional arguments)`,
+  );
+  const soldOut = "com.example.error.sold_out";
+  assert.equal(await message(soldOut, [5, "tea", "cup"], { left: 0 }), `${uri}: ${soldOut} (tea)`);
+  assert.equal(await message(soldOut, [5, null]), `${uri}: ${soldOut}`);
+  for (const odd of [null, "text", 5, { a: 1 }, [null, "text", {}, { msg: 5 }, [[]]]])
+    assert.equal(await message(soldOut, [], { errors: odd }), `${uri}: ${soldOut}`);
+  assert.equal(new ApplicationError(soldOut).message, soldOut);
+});
+
+test("an error of the router names the procedure, and repeats no arguments", async () => {
+  const wamp = await join();
+  const uri = name();
+  await assert.rejects(wamp.call(uri, ["secret"], { key: "secret" }), ({ message }) =>
+    message.startsWith(`${uri}: wamp.error.no_such_procedure`) && !message.includes("secret"));
+});
+
 test("a procedure that throws something else answers runtime_error and says no more", async () => {
   const wamp = await join();
   const uri = name();
@@ -187,7 +219,9 @@ test("an AbortSignal cancels a call, at the callee too", async () => {
 test("a call that takes too long is canceled", async () => {
   const [caller, callee] = [await join(), await join()];
   const { uri, end } = await endless(callee);
-  await assert.rejects(caller.call(uri, [], {}, { timeout: 50 }), CallTimeout);
+  const call = caller.call(uri, ["secret"], {}, { timeout: 50 });
+  await assert.rejects(call, { name: "CallTimeout", message: `${uri}: no answer in 50 ms` });
+  await assert.rejects(call, CallTimeout);
   assert.equal(await end, "aborted");
 });
 
@@ -242,8 +276,9 @@ test("what was refused is not asked for again after a loss", async () => {
   const { warn } = console;
   console.warn = () => {};
   try {
-    await assert.rejects(refused.register(uri, () => "taken"), {
-      uri: "wamp.error.procedure_already_exists",
+    await assert.rejects(refused.register(uri, () => "taken"), (error) => {
+      assert.equal(error.uri, "wamp.error.procedure_already_exists");
+      return error.message.startsWith(`${uri}: wamp.error.procedure_already_exists`);
     });
   } finally {
     console.warn = warn;
@@ -263,9 +298,11 @@ test("waiting calls fail when the session is lost, and calls without one at once
   const lost = next(caller, "lost");
   cut(caller);
   await assert.rejects(call, SessionLost);
+  await assert.rejects(call, (error) => error.message.startsWith(`${uri}: session lost (`));
   await lost;
   await assert.rejects(caller.call(uri), NotJoined);
-  await assert.rejects(caller.publish(name()), NotJoined);
+  const topic = name();
+  await assert.rejects(caller.publish(topic), { name: "NotJoined", message: `${topic}: not joined (lost)` });
 });
 
 test("arguments of a wrong form are refused here, and the session stays", async () => {
@@ -284,6 +321,54 @@ test("arguments of a wrong form are refused here, and the session stays", async 
   assert.equal(wamp.session, session);
 });
 
+test("a URI without its prefix is refused here, and the message says what to use", async () => {
+  const wamp = await join();
+  const wanted = (error) => {
+    assert.ok(error instanceof TypeError, `${error} is no TypeError`);
+    return error.message === "'.add': a page has no prefix; use the whole URI, such as com.example.add";
+  };
+  await assert.rejects(wamp.call(".add", [1, 2]), wanted);
+  await assert.rejects(wamp.stream(".add").next(), wanted);
+  await assert.rejects(wamp.publish(".add"), wanted);
+  await assert.rejects(wamp.subscribe(".add", () => {}), wanted);
+  await assert.rejects(wamp.subscribe(".add", () => {}, { match: "prefix" }), wanted);
+  await assert.rejects(wamp.register(".add", () => {}), wanted);
+  wamp.close();
+  await assert.rejects(wamp.call(".add"), wanted);
+});
+
+test("a wildcard pattern may begin with a dot: the router decides", async () => {
+  const wamp = await join();
+  const { warn } = console;
+  console.warn = () => {};
+  try {
+    const outcome = await wamp.subscribe(`.${name()}`, () => {}, { match: "wildcard" }).catch((error) => error);
+    assert.ok(typeof outcome === "function" || outcome.uri === "wamp.error.not_authorized", `${outcome}`);
+  } finally {
+    console.warn = warn;
+  }
+});
+
+test("an option that does not exist is refused, and the message names those that do", async () => {
+  const wamp = await join();
+  const uri = name();
+  const wanted = (wrong, ...some) => (error) => {
+    assert.ok(error instanceof TypeError, `${error} is no TypeError`);
+    assert.ok(error.message.startsWith(`no option '${wrong}', only `), error.message);
+    return some.every((option) => error.message.split(" ").includes(option));
+  };
+  const timeOut = wanted("timeOut", "timeout", "signal", "onProgress", "disclose_me");
+  await assert.rejects(wamp.call(uri, [], {}, { timeOut: 5 }), timeOut);
+  await assert.rejects(wamp.stream(uri, [], {}, { timeOut: 5 }).next(), timeOut);
+  await assert.rejects(wamp.publish(uri, [], {}, { ack: true }), wanted("ack", "acknowledge", "retain"));
+  await assert.rejects(wamp.subscribe(uri, () => {}, { invoke: "last" }), wanted("invoke", "match"));
+  await assert.rejects(wamp.register(uri, () => {}, { policy: "last" }), wanted("policy", "invoke"));
+  await assert.rejects(connect(url, { onstate() {} }), wanted("onstate", "onState", "realm"));
+  await assert.rejects((async () => new Wamp(url, { onstate() {} }))(), wanted("onstate", "onState"));
+  await wamp.publish(uri, [], {}, { exclude: [1], eligible_authrole: ["user"], exclude_authid: ["ann"], retain: false });
+  await wamp.publish(uri, [], {}, { acknowledge: true });
+});
+
 test("closing is final", async () => {
   const wamp = await join();
   const closed = next(wamp, "closed");
@@ -295,7 +380,10 @@ test("closing is final", async () => {
 
 test("connect rejects when the router or the app refuses", async () => {
   if (url.startsWith("/")) {
-    await assert.rejects(connect(`${url}/nowhere`), { uri: "wamp.error.not_authorized" });
+    await assert.rejects(connect(`${url}/nowhere`), {
+      uri: "wamp.error.not_authorized",
+      message: `POST ${url}/nowhere/session answered 404: is ${url}/nowhere the app's WAMP_ENDPOINT?`,
+    });
     return;
   }
   await assert.rejects(connect(url, { realm: "no_such_realm" }), (error) => {
