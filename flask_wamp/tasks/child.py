@@ -245,8 +245,10 @@ class _Process:
 
     def _leave(self, signum: int, frame: types.FrameType | None) -> None:
         self._leaving = True
-        if self._waiting:
-            sys.exit()
+        if self._waiting:  # in serve(), so the app and this package are imported
+            from flask_wamp.concurrency.interruption import raise_in_main_greenlet
+
+            raise_in_main_greenlet(SystemExit())
 
     def _watch(self, fd: int) -> None:
         hangup = select.poll()
