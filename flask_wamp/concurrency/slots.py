@@ -58,6 +58,8 @@ class Slots(abc.ABC):
         self._workers: set[Worker] = set()
         self._away = 0
         """How many workers have released their slot while they wait."""
+        self._awaiting: dict[Worker, Waiter] = {}
+        """The answers that workers wait for."""
         self._numbers = itertools.count(1)
         self._cannot_start: int | None = None
         """How many threads were running when the system could not start another. None after it is logged."""
@@ -81,6 +83,11 @@ class Slots(abc.ABC):
     def threads(self) -> int:
         """How many workers there are, including those of waiting jobs."""
         return len(self._workers)
+
+    @property
+    def resuming(self) -> int:
+        """The number of jobs whose answer has arrived, but whose thread has not taken a slot again."""
+        return sum(waiter.is_answered for waiter in list(self._awaiting.values()))
 
     @property
     def idle(self) -> int:
@@ -131,8 +138,12 @@ class Slots(abc.ABC):
         worker = current_worker.get()
         if worker is None or worker.pool is not self:
             return waiter.wait(timeout)
-        with _Released(self, worker):
-            return waiter.wait(timeout)
+        self._awaiting[worker] = waiter
+        try:
+            with _Released(self, worker):
+                return waiter.wait(timeout)
+        finally:
+            self._awaiting.pop(worker, None)
 
     # Called under the lock.
 

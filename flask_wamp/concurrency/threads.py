@@ -94,6 +94,11 @@ class Waiter:
         self.error = error
         self._wake()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether an answer or an error was set."""
+        return self.value is not None or self.error is not None
+
     def wait(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds. Return whether an answer or an error was set."""
         return self._lock.acquire(timeout=max(0.0, timeout))

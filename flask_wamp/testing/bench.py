@@ -311,7 +311,7 @@ class Bench:
             peer = client.peer
             if peer is None:
                 continue
-            running, waiting = peer.pool.running, peer.waiting
+            running, waiting = peer.pool.running + peer.pool.resuming, peer.waiting
             if running or waiting:
                 names = self._watch.handlers if client is self.client else []
                 which = f" ({listed(names)})" if names else ""

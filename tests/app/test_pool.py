@@ -158,6 +158,37 @@ def test_job_that_raises_is_logged_and_keeps_its_worker(
 # Released slots.
 
 
+class SlowWaiter(Waiter):
+    """Lets its thread go on only some time after the answer has arrived."""
+
+    __slots__ = ("go_on",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def wait(self, timeout: float) -> bool:
+        return super().wait(timeout) and self.go_on.wait(timeout)
+
+
+def test_a_job_whose_answer_has_arrived_is_resuming(make_pool: Make) -> None:
+    pool, waiter, waited = make_pool(), SlowWaiter(), threading.Event()
+
+    def job() -> None:
+        pool.wait(waiter, TIMEOUT)
+        waited.set()
+
+    pool.submit(job)
+    eventually(lambda: pool._awaiting)
+    eventually(lambda: not pool.running)
+    assert pool.resuming == 0
+    waiter.resolve("answer")
+    assert (pool.running, pool.resuming) == (0, 1)
+    waiter.go_on.set()
+    assert waited.wait(TIMEOUT)
+    eventually(lambda: (pool.running, pool.resuming, pool._awaiting) == (0, 0, {}))
+
+
 def test_a_waiting_job_releases_its_slot(make_pool: Make) -> None:
     pool = make_pool(size=1)
     inner, outer = threading.Event(), threading.Event()

@@ -151,5 +151,7 @@ def test_the_snippets_have_no_type_errors(page: str, tmp_path: Path) -> None:
     assert snippets
     path = tmp_path / "snippets.py"
     text = "\n".join(map(textwrap.dedent, snippets))
-    path.write_text(text.replace("from app import app\n", ""))  # the app of the page is in this file
+    path.write_text(
+        text.replace("from app import app\n", "")
+    )  # the app of the page is in this file
     assert_no_errors(path, tmp_path)
