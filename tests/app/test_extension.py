@@ -262,7 +262,7 @@ def test_configuration_after_init_app_is_an_error(
     app.config[name] = "late"
     with pytest.raises(RuntimeError, match=f"{name} in app.config was changed after") as raised:
         wamp.start()
-    assert "before FlaskWAMP(app), or wamp.init_app(app)" in str(raised.value)
+    assert "before FlaskWAMP(app) or wamp.init_app(app)" in str(raised.value)
     with app.app_context(), pytest.raises(RuntimeError, match=name):
         g.wampy.call("com.example.add")
     assert router.attempts == 0
