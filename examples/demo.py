@@ -169,7 +169,7 @@ def wait_until_one_ends(router: DevRouter, app: App) -> None:
     while os.getppid() == parent:
         check_runs(app, 0.5)
         if not router.running:
-            raise RouterError(f"Crossbar.io ended by itself, {router.last_words()}")
+            raise RouterError(f"Crossbar.io ended by itself, {router.log_tail()}")
 
 
 def check_runs(app: App, timeout: float) -> None:

@@ -7,6 +7,7 @@ import threading
 import typing as t
 
 from flask_wamp.protocol import messages as m
+from flask_wamp.protocol.serializers import Buffer
 from flask_wamp.transports.rawsocket import RawSocketFraming
 from tests.support.memory_transport import MemoryTransport
 from tests.support.socket_router import SocketRouter
@@ -21,9 +22,13 @@ class _Framing(RawSocketFraming):
         super().__init__(2**24)
         self.seen = 0
 
-    def _check(self, kind: int, length: int) -> None:
-        self.seen += kind == _PONG
-        super()._check(kind, length)
+    def _frames(self, data: bytes, is_full: bool) -> list[Buffer]:
+        at = 0
+        while at + 4 <= len(data):
+            end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+            self.seen += data[at] == _PONG and end <= len(data)
+            at = end
+        return super()._frames(data, is_full)
 
 
 class StallingRouter(SocketRouter):
