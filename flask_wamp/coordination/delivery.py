@@ -15,7 +15,8 @@ events, and returns those that it has not begun to handle. If it is the process 
 2.  The successor subscribes, holds the events that arrive, and calls that procedure.
 3.  The old process stops accepting events. It answers which events it has accepted since it released the
     lease.
-4.  The successor skips these events. The old process forwards the rest of its queue before it ends.
+4.  The successor skips these events. The old process forwards the rest of its queue before it ends. If
+    all other processes have left by then, it handles the rest itself.
 
 **Events are lost if a process is killed** or loses its session. If it is the process that forwards, these
 events are lost: those in its queue, those on their way to it, and those that are published before another
@@ -35,6 +36,7 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency.clock import monotonic
+from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Subscription, Success
@@ -106,10 +108,13 @@ class Delivery(Registration):
         if self.pass_on is not None:
             self.pass_on(event)
             return Success()
-        connection = t.cast(ActiveInvocation, work).connection
+        self.handle(t.cast(ActiveInvocation, work).connection, event)
+        return Success()
+
+    def handle(self, connection: Connection, event: m.Event) -> None:
+        """Run the handlers of an event. A worker calls this."""
         for member in self.subscription.receivers(event):
             ActiveEvent(connection, member, event)()
-        return Success()
 
 
 class SharedDelivery:
@@ -124,7 +129,9 @@ class SharedDelivery:
         delivery.subscription.take = None  # a peer that was stopped may have set it
         self._delivery = delivery
         self._peer = peer
-        self._forwarder = Forwarder(peer, delivery.uri, delivery.subscription, delivery.signer)
+        self._forwarder = Forwarder(
+            peer, delivery.uri, delivery.subscription, delivery.signer, self._handle_here
+        )
         self._connection: Connection | None = None
         self._subscribed = False
         self._handed_over = threading.Event()
@@ -284,6 +291,20 @@ class SharedDelivery:
         if answer is not None:
             answer.wait(1.0)
         self._forwarder.lift_window()
+
+    def _handle_here(self, event: m.Event) -> bool:
+        """Handle an event in this process, because no other one is left. The reader calls this."""
+        connection = self._connection
+        if connection is None:
+            return False
+        job = functools.partial(self._delivery.handle, connection, event)
+        delivery, pool = self._delivery, self._peer.pool
+        if delivery.concurrency is None:
+            return pool.submit(job, force=True)
+        if delivery.queue is None:
+            limit = self._peer.settings.event_queue
+            delivery.queue = SerialQueue(pool, delivery.concurrency, limit)
+        return delivery.queue.submit(job)
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
         deadline = monotonic() + self._peer.settings.call_timeout

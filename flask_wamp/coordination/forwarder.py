@@ -48,12 +48,19 @@ class Forwarder:
     :param procedure: The procedure to call.
     :param subscription: The subscription that the events belong to.
     :param signer: Signs the events.
+    :param handle_here: Lets this process handle an event on a worker. Returns False if it cannot.
     """
 
     def __init__(
-        self, peer: PeerInterface, procedure: str, subscription: Subscription, signer: Signer
+        self,
+        peer: PeerInterface,
+        procedure: str,
+        subscription: Subscription,
+        signer: Signer,
+        handle_here: t.Callable[[m.Event], bool],
     ) -> None:
         self._signer = signer
+        self._handle_here = handle_here
         self.unknown = 0
         """How many events were forwarded, but never answered because the process had ended."""
         self._peer = peer
@@ -66,10 +73,15 @@ class Forwarder:
         self._queue: collections.deque[m.Event] = collections.deque()
         self._held: list[m.Event] | None = None
         self._unanswered = 0
+        self._refused = 0
+        """How many of the unanswered events were refused, and wait to be forwarded again."""
+        self._forwarded_at = 0.0
+        """The ``time.monotonic()`` of the last event that was forwarded."""
         self._window: float = WINDOW
         self._taking = False
         self._taken: list[int] | None = None
         self._skip: frozenset[int] = frozenset()
+        self._leaving = False
         self._finished = False
 
     # The session.
@@ -124,25 +136,29 @@ class Forwarder:
             return list(self._taken or ())
 
     def lift_window(self) -> None:
-        """Forward the whole queue at once, regardless of the window."""
+        """Forward the whole queue at once, regardless of the window, because this process leaves."""
         with self._lock:
             self._window = float("inf")
+            self._leaving = True
         self._pump()
 
     def finish(self, deadline: float) -> None:
         """Wait until all events have been forwarded and no refusals are expected, at most until ``deadline``.
 
-        A process that has received an event handles it, even if its answer does not reach this process.
+        A process that has received an event handles it, even if its answer does not reach this process. If
+        all other processes leave too, this process handles the events that they have refused.
 
         :param deadline: A ``time.monotonic()``.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._queue, max(0, deadline - monotonic()))
-            timeout = min(SETTLE, deadline - monotonic())
-            self._changed.wait_for(
-                lambda: not self._queue and not self._unanswered, max(0, timeout)
-            )
-            left, self._finished = len(self._queue), True
+            self._leaving = True
+            while (now := monotonic()) < deadline:
+                waiting = len(self._queue) + self._refused
+                until = deadline if waiting else min(deadline, self._forwarded_at + SETTLE)
+                if not self._unanswered and not waiting or now >= until:
+                    break
+                self._changed.wait(until - now)
+            left, self._finished = len(self._queue) + self._refused, True
         if left:
             logger.error(
                 "%d events of %s are lost: no process accepted them in time", left, self._topic
@@ -182,6 +198,7 @@ class Forwarder:
                     return
                 event = self._queue.popleft()
                 self._unanswered += 1
+                self._forwarded_at = monotonic()
             self._forward(event)
 
     def _forward(self, event: m.Event, attempt: int = 1) -> None:
@@ -211,15 +228,29 @@ class Forwarder:
 
     def answered(self, event: m.Event, message: object, attempt: int) -> None:
         """Handle the answer of the process that an event was forwarded to."""
-        if not isinstance(message, m.Error):
+        if not isinstance(message, m.Error) or self._handles_rest(message.error, event):
             self._done()
         elif message.error in _NOT_BEGUN:
             # Each event has its own pause, so that a refusal does not delay other events.
             pause = min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(attempt - 1, 10))
-            again = functools.partial(self._forward, event, attempt + 1)
+            again = functools.partial(self._forward_again, event, attempt + 1)
+            with self._changed:
+                self._refused += 1
+                self._changed.notify_all()
             self._peer.call_at(monotonic() + pause * random.uniform(0.5, 1.0), again)
         else:
             self.outcome_unknown(message.error)
+
+    def _handles_rest(self, error: str, event: m.Event) -> bool:
+        """Handle an event here if this process is leaving and all others have left. Return False if not."""
+        is_last = self._leaving and error == error_uris.NO_SUCH_PROCEDURE
+        return is_last and self._handle_here(event)
+
+    def _forward_again(self, event: m.Event, attempt: int) -> None:
+        with self._lock:
+            self._refused -= 1
+            self._forwarded_at = monotonic()
+        self._forward(event, attempt)
 
     def outcome_unknown(self, why: object) -> None:
         """Count an event that may or may not have been handled. It is not forwarded again."""

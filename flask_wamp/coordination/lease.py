@@ -265,12 +265,15 @@ class Lease:
             self.held_elsewhere = (
                 error is not None and error.error == error_uris.PROCEDURE_ALREADY_EXISTS
             )
+            acquired = self._wanted and registered is not None
             if self._wanted:
                 self._id = registered
+            if acquired:  # counted in the same step, so that stop_asking() waits for the callback
+                self._active_callbacks += 1
         if error is not None:
             self._refused(connection, error)
-        elif self.held:
-            self._call_back(self._on_acquired)
+        elif acquired:
+            self._callbacks.submit(functools.partial(self._run_callback, self._on_acquired))
         elif registered is not None:  # release() was called in the meantime
             with contextlib.suppress(NotJoined):
                 connection.put(Session.unregister, registered, CallbackTicket(nothing))

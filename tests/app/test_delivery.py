@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import queue
 import threading
 import time
@@ -613,3 +614,26 @@ def test_patterns_become_different_parts_of_uris() -> None:
     assert len(set(parts)) == len(patterns)
     assert as_parts("com.my_shop.on_order") == "com.my_shop.on_order"
     assert all(all(part.split(".")) for part in parts)
+
+
+@pytest.mark.parametrize("first", [error_uris.NO_SUCH_PROCEDURE, error_uris.UNAVAILABLE])
+def test_the_last_process_handles_what_no_other_one_accepts(
+    serve: Serve, router: MemoryRouter, sink: Sink, first: str
+) -> None:
+    handled: list[int] = []
+
+    def declare(wamp: FlaskWAMP) -> None:
+        wamp.subscriber(".a", delivery="one")(lambda number: handled.append(number))
+
+    _, wamp = serve(declare)
+    eventually(lambda: TOPIC in router.topics)
+    router.publish(TOPIC, 1)
+    call = sink.next()[1]
+    leaving = threading.Thread(target=wamp.stop)
+    leaving.start()
+    eventually(lambda: TOPIC not in router.topics)
+    call.fail(first)  # UNAVAILABLE: by a process that is leaving too
+    while leaving.is_alive():
+        with contextlib.suppress(queue.Empty):
+            sink._held.get(timeout=0.05).fail(error_uris.NO_SUCH_PROCEDURE)
+    assert handled == [1]
