@@ -208,11 +208,14 @@ class ClientConnection:
             while out:
                 data = out[0] if len(out) == 1 else self._joined()
                 sent = self._sock.send(data)
+                if sent == self._unsent:  # all of it, as in most cases
+                    self._unsent = 0
+                    out.clear()
+                    break
                 self._unsent -= sent
                 if sent < len(data):
-                    out[0] = memoryview(data)[
-                        sent:
-                    ]  # not a copy: copying the rest each time would take quadratic time
+                    # Not a copy: copying the rest each time would take quadratic time.
+                    out[0] = memoryview(data)[sent:]
                     break
                 del out[0]
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
