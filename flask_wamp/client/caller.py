@@ -187,16 +187,15 @@ class Caller(WampyAPI):
         if options.best_effort:
             self._state.publications.publish(topic, args, kwargs, options)
             return None
-        if not options.publish.get("acknowledge"):
-            connection = self._state.connection or self._state.connected(self._deadline())[0]
-            sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
-            wire = options.on_the_wire(connection.session.session_id)
-            connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
-            return None
-        deadline = self._deadline()
-        connection, _ = self._state.connected(deadline)
+        deadline = self._deadline() if options.publish.get("acknowledge") else None
+        connection = self._state.connection
+        if connection is None:
+            connection, _ = self._state.connected(deadline or self._deadline())
         sent_args, sent_kwargs = payload(connection.transport, args, kwargs)
         wire = options.on_the_wire(connection.session.session_id)
+        if deadline is None:
+            connection.ask(Session.publish, topic, sent_args, sent_kwargs, wire)
+            return None
         answer = request(
             connection, Session.publish, topic, sent_args, sent_kwargs, wire, deadline=deadline
         )
@@ -356,14 +355,10 @@ class Caller(WampyAPI):
         return uri
 
     def _procedure(self, uri: str) -> str:
-        if isinstance(uri, str) and uri[:1] == ".":
-            uri = self._absolute(uri)
-        return check_uri(uri, "procedure")
+        return check_uri(self._absolute(uri), "procedure")
 
     def _topic(self, uri: str, match: str = "exact") -> str:
-        if isinstance(uri, str) and uri[:1] == ".":
-            uri = self._absolute(uri)
-        return check_uri(uri, "topic", match)
+        return check_uri(self._absolute(uri), "topic", match)
 
     @property
     def _timeout(self) -> float:

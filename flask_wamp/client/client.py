@@ -277,9 +277,7 @@ def _wait_for_answer(peer: Peer, waiter: Waiter, uri: str, deadline: float) -> N
     :raises WAMPError: It is ERROR, or did not come in time.
     """
     timeout = deadline - monotonic()
-    with peer.pool.release_slot():
-        answered = waiter.wait(timeout)
-    if not answered:
+    if not peer.pool.wait(waiter, timeout):
         raise CallTimeout(uri, max(0.0, timeout))
     if waiter.error is not None:
         raise waiter.error

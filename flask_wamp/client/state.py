@@ -201,7 +201,7 @@ class ClientState:
     @property
     def connection(self) -> Connection | None:
         """The session's connection. None while there is no session, and before :meth:`start`."""
-        peer = self._peers.get(os.getpid())
+        peer = self.peer
         return None if peer is None else peer.connection
 
     @property
