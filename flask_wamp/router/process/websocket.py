@@ -132,16 +132,7 @@ class WebSocketConnection(ClientConnection):
         if last.message is not message or last.framing != self._framing:
             last = LastFrame(message, self._framing, self._frame(message))
             self._server.last_frame = last
-        if self._is_closed:
-            return
-        frame = (
-            last.frame
-        )  # from here on as write(), which would be one more call for each receiver
-        self._out.append(frame)
-        self._unsent += len(frame)
-        if not self._is_dirty:
-            self._is_dirty = True
-            self._server.dirty.append(self)
+        self.write(last.frame)
 
     def _frame(self, message: bytes) -> bytes:
         opcode, window_bits = self._framing
