@@ -10,6 +10,7 @@ import typing as t
 import warnings
 
 from .._text import get_logger
+from ..protocol.similar import did_you_mean
 from ..transports import show_url
 from .config import Config
 from .keys import BY_NAME, KEYS, Key, hide
@@ -124,14 +125,10 @@ def _shown(name: str, value: object) -> str:
 def _check_known(config: t.Mapping[str, object]) -> None:
     for name in config:
         if name.startswith("WAMP_") and name not in BY_NAME and not name.startswith(_NOT_OURS):
-            import difflib
-
             shown = _shown(name, config[name])
-            close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.8)
-            hint = f"did you mean {close[0]}? The keys" if close else "the keys"
-            raise ValueError(
-                f"unknown configuration key {name}={shown}; {hint} are {', '.join(BY_NAME)}"
-            )
+            hint = did_you_mean(name, BY_NAME, least=0.8, most=1)
+            keys = f"{hint} The keys are" if hint else "; the keys are"
+            raise ValueError(f"unknown configuration key {name}={shown}{keys} {', '.join(BY_NAME)}")
 
 
 def _stacklevel() -> int:

@@ -8,11 +8,17 @@ SHOWN = 8
 """The number of items that a message lists."""
 
 
-def did_you_mean(name: str, known: t.Iterable[str]) -> str:
-    """Return ``"; did you mean x?"``, or ``""`` if nothing resembles the name."""
+def did_you_mean(name: str, known: t.Iterable[str], *, least: float = 0.7, most: int = 3) -> str:
+    """Return ``"; did you mean x?"``, or ``""`` if nothing resembles the name.
+
+    :param least: How much a name must resemble it, from 0 to 1.
+    :param most: The number of names to show.
+    """
     ratios = {each: _resemblance(name, each) for each in set(known) - {name}}
-    close = sorted((each for each in ratios if ratios[each] >= 0.7), key=lambda each: -ratios[each])
-    return f"; did you mean {' or '.join(close[:3])}?" if close else ""
+    close = sorted(
+        (each for each in ratios if ratios[each] >= least), key=lambda each: -ratios[each]
+    )
+    return f"; did you mean {' or '.join(close[:most])}?" if close else ""
 
 
 def _resemblance(one: str, other: str) -> float:
