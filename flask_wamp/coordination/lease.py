@@ -193,12 +193,19 @@ class Lease:
             self._wanted = False
             return self._callbacks_done.wait_for(lambda: not self._active_callbacks, timeout)
 
-    def _call_back(self, callback: t.Callable[[], object]) -> None:
-        """Call a callback on a worker, after the previous callbacks."""
+    def _count(self, callback: t.Callable[[], object]) -> bool:
+        """Let :meth:`stop_asking` wait for a callback. Return False if there is none.
+
+        Do this in the same step as what the callback is about. Otherwise, stop_asking() could come between.
+        """
+        assert self._lock.locked()
         if callback is nothing:
-            return
-        with self._lock:
-            self._active_callbacks += 1
+            return False
+        self._active_callbacks += 1
+        return True
+
+    def _call_back(self, callback: t.Callable[[], object]) -> None:
+        """Call a callback that :meth:`_count` has counted, on a worker and after the previous callbacks."""
         self._callbacks.submit(functools.partial(self._run_callback, callback))
 
     def _run_callback(self, callback: t.Callable[[], object]) -> None:
@@ -268,12 +275,12 @@ class Lease:
             acquired = self._wanted and registered is not None
             if self._wanted:
                 self._id = registered
-            if acquired:  # counted in the same step, so that stop_asking() waits for the callback
-                self._active_callbacks += 1
+            counted = acquired and self._count(self._on_acquired)
         if error is not None:
             self._refused(connection, error)
         elif acquired:
-            self._callbacks.submit(functools.partial(self._run_callback, self._on_acquired))
+            if counted:
+                self._call_back(self._on_acquired)
         elif registered is not None:  # release() was called in the meantime
             with contextlib.suppress(NotJoined):
                 connection.put(Session.unregister, registered, CallbackTicket(nothing))
@@ -312,7 +319,8 @@ class Lease:
             connection = self._connection
             if lost:
                 self._connection = None
-        if number is not None:
+            counted = number is not None and self._count(self._on_lost)
+        if counted:
             self._call_back(self._on_lost)
         return connection, number
 
@@ -357,7 +365,10 @@ class Lease:
             logger.debug("a message to %s is ignored: %s", self.uri, error)
             return
         if isinstance(state, dict):
-            self._call_back(functools.partial(on_state, state))
+            callback = functools.partial(on_state, state)
+            with self._lock:
+                self._count(callback)
+            self._call_back(callback)
 
 
 def unused(work: ActiveMessage) -> bool:
