@@ -163,3 +163,8 @@ class _Shown:
 
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an ``s`` in the plural."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

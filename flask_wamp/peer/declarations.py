@@ -10,6 +10,7 @@ import typing as t
 
 import msgspec
 
+from .._text import counted
 from ..concurrency.serial_queue import SerialQueue
 from ..protocol import messages as m
 from ..protocol.payload import Default
@@ -215,13 +216,9 @@ def summary(declarations: list[Declaration]) -> str:
     """Return a text for logs that says how much of this is served in the current session."""
     served = [each for each in declarations if each.refused is None]
     procedures = sum(isinstance(each, Registration) for each in served)
-    shown = f"{_counted(procedures, 'procedure')} and {_counted(len(served) - procedures, 'topic')}"
+    shown = f"{counted(procedures, 'procedure')} and {counted(len(served) - procedures, 'topic')}"
     refused = len(declarations) - len(served)
     return f"{shown}, {refused} refused" if refused else shown
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def waiting(declarations: list[Declaration]) -> int:

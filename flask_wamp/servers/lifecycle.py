@@ -17,7 +17,7 @@ import weakref
 import click
 from flask import Flask
 
-from .._text import get_logger
+from .._text import counted, get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
 from ..concurrency.interruption import raise_in_main_greenlet
@@ -306,9 +306,11 @@ class Announcement:
         connection = self._peer.connection
         count = len(connection.invocations) if connection is not None else 0
         if count:
-            calls = "1 call" if count == 1 else f"{count} calls"
             left = max(0.0, deadline - monotonic())
-            click.echo(f" * WAMP: waiting for {calls} to end, for at most {left:.0f} s", err=True)
+            click.echo(
+                f" * WAMP: waiting for {counted(count, 'call')} to end, for at most {left:.0f} s",
+                err=True,
+            )
 
     def _say(self, again: str) -> None:
         if logger.isEnabledFor(logging.INFO):
