@@ -36,7 +36,6 @@ import typing as t
 
 from .._text import get_logger
 from ..concurrency.clock import monotonic
-from ..concurrency.serial_queue import SerialQueue
 from ..exceptions import InvalidPayload, WAMPError
 from ..peer.connection import Connection
 from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Subscription, Success
@@ -45,6 +44,7 @@ from ..peer.listeners import MakeListener, PeerInterface
 from ..peer.registrar import withdraw
 from ..peer.requests import request
 from ..peer.sending import payload
+from ..peer.serving import serial_queue
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -298,13 +298,10 @@ class SharedDelivery:
         if connection is None:
             return False
         job = functools.partial(self._delivery.handle, connection, event)
-        delivery, pool = self._delivery, self._peer.pool
-        if delivery.concurrency is None:
-            return pool.submit(job, force=True)
-        if delivery.queue is None:
-            limit = self._peer.settings.event_queue
-            delivery.queue = SerialQueue(pool, delivery.concurrency, limit)
-        return delivery.queue.submit(job)
+        peer = self._peer
+        if self._delivery.concurrency is None:
+            return peer.pool.submit(job, force=True)
+        return serial_queue(self._delivery, peer.pool, peer.settings).submit(job)
 
     def _request(self, connection: Connection, method: t.Any, *args: t.Any) -> t.Any:
         deadline = monotonic() + self._peer.settings.call_timeout

@@ -72,9 +72,7 @@ class Serving:
         if event.target.concurrency is None:
             accepted = self._pool.submit(invocation, kind=event.target, size=event.size)
         else:
-            queue = event.target.queue
-            if queue is None or queue.pool is not self._pool:
-                queue = self._new_queue(event.target)
+            queue = serial_queue(event.target, self._pool, self._settings)
             accepted = queue.submit(invocation, size=event.size)
         if not accepted:
             invocation.refuse()
@@ -87,9 +85,7 @@ class Serving:
                     self._dropped(subscription)
                 continue
             for member in subscription.receivers(message):
-                queue = member.queue
-                if queue is None or queue.pool is not self._pool:
-                    queue = self._new_queue(member)
+                queue = serial_queue(member, self._pool, self._settings)
                 work = ActiveEvent(connection, member, message)
                 if not queue.submit(work, size=event.size):
                     self._dropped(member)
@@ -110,12 +106,17 @@ class Serving:
         if work is not None:
             work.cancel()
 
-    def _new_queue(self, declaration: Declaration) -> SerialQueue:
-        """Give a declaration its queue, if it has none or that of a peer that was stopped."""
-        settings = self._settings
+
+def serial_queue(declaration: Declaration, pool: Pool, settings: PeerSettings) -> SerialQueue:
+    """Return the queue of a declaration of which only some calls or events may run at once.
+
+    Create it if there is none, or only that of a peer that was stopped.
+    """
+    queue = declaration.queue
+    if queue is None or queue.pool is not pool:
         is_call = isinstance(declaration, Registration)
         limit = settings.max_pending if is_call else settings.event_queue
         at_once = declaration.concurrency or 1
-        queue = SerialQueue(self._pool, at_once, limit, settings.max_waiting_bytes)
+        queue = SerialQueue(pool, at_once, limit, settings.max_waiting_bytes)
         declaration.queue = queue
-        return queue
+    return queue
