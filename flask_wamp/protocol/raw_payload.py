@@ -25,6 +25,8 @@ Decode = t.Callable[[t.Any], object]
 
 Raw = msgspec.Raw
 
+T = t.TypeVar("T")
+
 
 def from_extension(code: int, data: memoryview) -> object:
     """Return the value of a MessagePack extension. ``msgspec`` calls this.
@@ -95,7 +97,7 @@ class LooseJSON:
         """Return the element. None if it does not exist."""
         elements = json.loads(f"[{self.data.decode()}]")
         value = elements[self.index] if self.index < len(elements) else None
-        return bytes_from_json(value) if b"\\u0000" in self.data else value
+        return bytes_from_json(value) if _NUL in self.data else value
 
 
 class Received:
@@ -117,13 +119,7 @@ def decode_args(raw: object) -> list[object]:
     :raises InvalidPayload: It cannot be decoded, or is not a list.
     """
     if type(raw) is Raw:
-        try:
-            if memoryview(raw)[0] >= 0x80:
-                return _ARGS_FROM_MSGPACK(raw) or []
-            args = _ARGS_FROM_JSON(raw) or []
-            return t.cast("Arguments", bytes_from_json(args)) if _NUL in bytes(raw) else args
-        except Exception as error:  # msgspec has several, Unicode and recursion errors among them
-            raise _invalid(str(error)) from None
+        return _decoded(raw, _ARGS_FROM_JSON, _ARGS_FROM_MSGPACK) or []
     if type(raw) is list or type(raw) is tuple:
         return t.cast("list[object]", raw)
     value = _odd(raw)
@@ -141,13 +137,7 @@ def decode_kwargs(raw: object) -> dict[str, object]:
     :raises InvalidPayload: It cannot be decoded, or is not a dictionary with text keys.
     """
     if type(raw) is Raw:
-        try:
-            if memoryview(raw)[0] >= 0x80:
-                return _KWARGS_FROM_MSGPACK(raw) or {}
-            kwargs = _KWARGS_FROM_JSON(raw) or {}
-            return t.cast("Keywords", bytes_from_json(kwargs)) if _NUL in bytes(raw) else kwargs
-        except Exception as error:
-            raise _invalid(str(error)) from None
+        return _decoded(raw, _KWARGS_FROM_JSON, _KWARGS_FROM_MSGPACK) or {}
     if type(raw) is dict:
         return raw
     value = _odd(raw)
@@ -225,6 +215,18 @@ def bytes_from_json(value: object) -> object:
     if isinstance(value, list):
         return [bytes_from_json(item) for item in value]
     return value
+
+
+def _decoded(
+    raw: msgspec.Raw, from_json: t.Callable[[t.Any], T], from_msgpack: t.Callable[[t.Any], T]
+) -> T:
+    try:
+        if memoryview(raw)[0] >= 0x80:
+            return from_msgpack(raw)
+        value = from_json(raw)
+        return t.cast("T", bytes_from_json(value)) if _NUL in bytes(raw) else value
+    except Exception as error:  # msgspec has several, Unicode and recursion errors among them
+        raise _invalid(str(error)) from None
 
 
 def _odd(raw: object) -> object:
