@@ -89,8 +89,7 @@ class Sender:
         with self._lock:
             if self._unsent > MAX_UNSENT and self._sending:
                 self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
-            if self._closing or session.state not in _OPEN:
-                raise _ended()
+            self._check_open()
             result = request(session, *args, **kwargs)
             if self._sending:  # that thread sends this message too
                 self._unsent += len(session.outgoing[-1]) if session.outgoing else 0
@@ -113,8 +112,7 @@ class Sender:
         if self.pool.queue.length and self._unsent < MAX_BATCH:
             session = self.session
             with self._lock:
-                if self._closing or session.state not in _OPEN:
-                    raise _ended()
+                self._check_open()
                 answered = request(session, *args, **kwargs)
                 if session.outgoing:
                     self._unsent += len(session.outgoing[-1])
@@ -145,8 +143,7 @@ class Sender:
     ) -> T:
         """Do the same as :meth:`ask`, for threads that must not wait: the writer sends the message."""
         with self._lock:
-            if self._closing or self.session.state not in _OPEN:
-                raise _ended()
+            self._check_open()
             result = request(self.session, *args, **kwargs)
         self._nudge.set()
         return result
@@ -160,6 +157,11 @@ class Sender:
         """Send a ping. Does not wait."""
         self.transport.ping()
         self._nudge.set()
+
+    def _check_open(self) -> None:
+        assert self._lock.locked()
+        if self._closing or self.session.state not in _OPEN:
+            raise NotJoined("the session has ended")
 
     # Sending.
 
@@ -229,10 +231,6 @@ class Sender:
         if not self._closing and (self.session.outgoing or self.transport.pending()):
             self.transport.settimeout(monotonic() + 0.5)
             self._send_rest()
-
-
-def _ended() -> NotJoined:
-    return NotJoined("the session has ended")
 
 
 def payload(
