@@ -12,6 +12,7 @@ import pytest
 
 from flask_wamp.crossbar import free_port
 from flask_wamp.router import Router, RouterSettings
+from flask_wamp.router.process import event_loop
 from flask_wamp.router.process import server as server_module
 from flask_wamp.router.process.listeners import Listener
 from flask_wamp.router.process.server import RouterServer, ServerSettings
@@ -21,7 +22,7 @@ Scene = t.Callable[[RouterServer, asyncio.AbstractEventLoop, dict[str, int]], t.
 
 
 def run(scene: Scene, limits: ServerSettings, settings: RouterSettings | None = None) -> None:
-    """Run a router and a coroutine on one event loop."""
+    """Run a router and a coroutine on the event loop of the router's process."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -37,7 +38,7 @@ def run(scene: Scene, limits: ServerSettings, settings: RouterSettings | None = 
                 listener.close()
             await server.stop(1)
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    event_loop.run(asyncio.wait_for(main(), 30))
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ from flask_wamp.protocol.identity import Identity
 from flask_wamp.router import Decision, KeptEvents, Permission, Router, RouterSettings
 from flask_wamp.router.authentication import Challenge, JoinRequest, Mutual, Refusal, Verdict
 from flask_wamp.router.principals import Principals
+from flask_wamp.router.process import event_loop
 from flask_wamp.router.process.listeners import Listener
 from flask_wamp.router.process.server import RouterServer, ServerSettings
 from flask_wamp.transports.urls import parse_router_url
@@ -193,4 +194,4 @@ async def run(config: Config) -> None:
 
 if __name__ == "__main__":
     with open(sys.argv[1], "rb") as file:
-        asyncio.run(run(json.load(file)))
+        event_loop.run(run(json.load(file)))

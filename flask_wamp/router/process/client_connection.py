@@ -13,6 +13,7 @@ from websockets.frames import Opcode
 from ...exceptions import WAMPError
 from ..facts import TransportFacts
 from ..session import RouterSession
+from .event_loop import Watcher
 
 #: The number of bytes to receive at a time. Many small messages arrive with one system call.
 RECEIVE_SIZE = 65536
@@ -45,6 +46,7 @@ class ServerInterface(t.Protocol):
     """The methods of the router's process that a connection uses."""
 
     loop: asyncio.AbstractEventLoop
+    watcher: Watcher
     dirty: list[ClientConnection]
     """Connections that have bytes to send at the end of this turn of the loop."""
     last_frame: LastFrame
@@ -123,7 +125,7 @@ class ClientConnection:
         self._is_writing = False
         self._is_ending = False
         self._is_closed = False
-        server.loop.add_reader(sock, self._readable)
+        server.watcher.add(sock, self)
 
     @property
     def has_session(self) -> bool:
@@ -137,7 +139,8 @@ class ClientConnection:
 
     # Reading.
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
+        """Handle the bytes that have arrived. The watcher calls this."""
         try:
             data = self._receive()
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -247,12 +250,10 @@ class ClientConnection:
         if wanted is self._is_writing:
             return
         self._is_writing = wanted
-        if wanted:
-            self._server.loop.add_writer(self._sock, self._writable)
-        else:
-            self._server.loop.remove_writer(self._sock)
+        self._server.watcher.watch_writing(self._sock, self, wanted)
 
-    def _writable(self) -> None:
+    def writable(self) -> None:
+        """Send bytes that wait. The watcher calls this."""
         self.flush()
 
     # The end.
@@ -284,9 +285,7 @@ class ClientConnection:
         if self._is_closed:
             return
         self._is_closed = True
-        loop = self._server.loop
-        loop.remove_reader(self._sock)
-        self._watch_writing(False)
+        self._server.watcher.remove(self._sock)
         self._sock.close()
         self._out.clear()
         self._unsent = 0

@@ -17,6 +17,7 @@ from ..._text import get_logger
 from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, RouterSettings
 from ..app_api import BACKEND, AppAPI
+from . import event_loop
 from .errors import ListenError
 from .listeners import Listener
 from .place import Place
@@ -54,7 +55,7 @@ def main() -> None:
             os.unlink(place.info)
         allow_many_files()
         try:
-            asyncio.run(_run(place, setup))
+            event_loop.run(_run(place, setup))
         except KeyboardInterrupt:
             pass
         finally:
@@ -91,6 +92,7 @@ async def _run(place: Place, setup: dict[str, t.Any]) -> None:
     watch = asyncio.ensure_future(_watch(apps, setup.get("grace", GRACE), ended))
     await ended.wait()
     watch.cancel()
+    await asyncio.wait([watch])
     for listener in (apps, browsers, ports):
         listener.close()
     await server.stop(STOP_TIMEOUT)

@@ -22,6 +22,7 @@ from .. import (
 )
 from ..authentication import everybody
 from ..principals import Principals
+from . import event_loop
 from .errors import ListenError
 from .listeners import Listener
 from .server import RouterServer, allow_many_files
@@ -117,7 +118,7 @@ def serve(
     )
     settings = RouterSettings(realms=(realm,), history=kept)
     allow_many_files()
-    asyncio.run(_run(parsed, settings, access or Access(), origins, tls, say))
+    event_loop.run(_run(parsed, settings, access or Access(), origins, tls, say))
 
 
 def _tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:

@@ -18,6 +18,7 @@ from .. import Router
 from ..facts import TransportFacts
 from ..session import RouterSession
 from .client_connection import NO_FRAME, ClientConnection
+from .event_loop import watcher_of
 
 logger = get_logger("flask_wamp.router")
 
@@ -64,6 +65,7 @@ class RouterServer:
 
     def __init__(self, router: Router, settings: ServerSettings | None = None) -> None:
         self.loop = asyncio.get_running_loop()
+        self.watcher = watcher_of(self.loop)
         self.router = router
         self.settings = settings or ServerSettings()
         self._serializers = tuple(available(self.settings.serializers))
