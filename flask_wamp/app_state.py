@@ -7,6 +7,7 @@ import functools
 import typing as t
 import weakref
 
+from blinker import NamedSignal
 from flask import Flask
 
 from . import signals
@@ -75,7 +76,7 @@ class AppState:
             settings if self.own_router is None else self.own_router.settings(settings),
             callee=self._maker(callee_spec),
             subscriber=self._maker(subscriber_spec),
-            notify=self._notify,
+            prepare_signal=self._prepare_signal,
             event=functools.partial(Event, options={}, trusted_links=trusted_links),
             name=app.name,
         )
@@ -284,12 +285,16 @@ class AppState:
         with self.app.app_context():
             return function()
 
-    def _notify(self, name: str, **payload: t.Any) -> None:
-        """Send a signal of the client in an app context."""
+    def _prepare_signal(self, name: str, **payload: t.Any) -> t.Callable[[], None] | None:
+        """Return the function that sends a signal of the client. None if the signal has no receivers."""
         signal = getattr(signals, name)
-        if signal.has_receivers_for(self.app):
-            with self.app.app_context():
-                notify.send(signal, self.app, realm=self.client.realm, **payload)
+        if not signal.has_receivers_for(self.app):
+            return None
+        return functools.partial(self._send_signal, signal, payload)
+
+    def _send_signal(self, signal: NamedSignal, payload: dict[str, t.Any]) -> None:
+        with self.app.app_context():
+            notify.send(signal, self.app, realm=self.client.realm, **payload)
 
 
 def _meets_others(config: Config, settings: PeerSettings) -> bool:

@@ -15,8 +15,8 @@ from ..concurrency.threads import Waiter
 from ..exceptions import ApplicationError, CallTimeout, NotJoined, WAMPError
 from ..peer.declarations import Declaration, Registration, Subscription, key
 from ..peer.listeners import MakeListener
-from ..peer.peer import Notify, Peer
-from ..peer.registrar import withdraw
+from ..peer.peer import Peer
+from ..peer.registrar import PrepareSignal, withdraw
 from ..peer.settings import PeerSettings
 from ..protocol import messages as m
 from ..protocol.call_result import outcome
@@ -39,7 +39,7 @@ class Client(Caller):
 
     :param callee: ``callee(f, uri, **options)`` makes a ``Registration`` for :meth:`register`.
     :param subscriber: ``subscriber(f, topic, **options)`` makes a ``Subscription`` for :meth:`subscribe`.
-    :param notify: Called with the name and payload of each signal, on a worker. None if there are no signals.
+    :param prepare_signal: Returns the function that sends a signal, or None if it has no receivers.
     :param event: Makes the event that :meth:`events` yields.
     """
 
@@ -49,11 +49,11 @@ class Client(Caller):
         *,
         callee: Adapt,
         subscriber: Adapt,
-        notify: Notify | None = None,
+        prepare_signal: PrepareSignal = lambda name, **payload: None,
         event: MakeEvent = lambda work: work,
         name: str = "flask-wamp",
     ) -> None:
-        super().__init__(ClientState(settings, notify, event))
+        super().__init__(ClientState(settings, prepare_signal, event))
         self._callee = callee
         self._subscriber = subscriber
         self._name = name
@@ -215,7 +215,7 @@ class Client(Caller):
         self._state.only_call()
 
     def add_listener(self, make: MakeListener) -> None:
-        """Add a listener to the sessions of every process that serves."""
+        """Add a listener to the sessions of every process that serves, unless it was added before."""
         self._state.add_listener(make)
 
     def forget_parents(self) -> None:

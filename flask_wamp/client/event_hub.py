@@ -118,7 +118,7 @@ class EventHub:
 
     @classmethod
     def of(cls, peer: PeerInterface) -> EventHub | None:
-        """Return the hub of a process. None before its client has started, and when it stops."""
+        """Return the hub of a process. None before its first stream is opened, and when its client stops."""
         return t.cast("EventHub | None", peer.listener(cls))
 
     @property

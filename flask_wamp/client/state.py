@@ -14,7 +14,6 @@ from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
 from ..concurrency.per_process import PerProcess
 from ..concurrency.pool import Pool
-from ..coordination.leases import Leases
 from ..coordination.linger import Linger
 from ..coordination.other_apps import OtherApps
 from ..exceptions import NotJoined
@@ -22,7 +21,8 @@ from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Subscription, key
 from ..peer.invocations import ActiveEvent
 from ..peer.listeners import MakeListener
-from ..peer.peer import Notify, Peer
+from ..peer.peer import Peer
+from ..peer.registrar import PrepareSignal
 from ..peer.settings import PeerSettings
 from .event_hub import EventHub
 from .publications import Publications
@@ -169,12 +169,12 @@ def _share_events(present: Declaration, other: Declaration) -> bool:
 class ClientState:
     """The state that all views of one client share. No lock is made before ``start()``.
 
-    :param notify: Called with the name and payload of each signal, on a worker.
+    :param prepare_signal: Returns the function that sends a signal, or None if it has no receivers.
     :param make_event: Makes the event that an event stream yields from an :class:`.ActiveEvent`.
     """
 
     def __init__(
-        self, settings: PeerSettings, notify: Notify | None, make_event: MakeEvent
+        self, settings: PeerSettings, prepare_signal: PrepareSignal, make_event: MakeEvent
     ) -> None:
         self.make_event = make_event
         self.settings = settings
@@ -183,7 +183,7 @@ class ClientState:
         self.closeables: list[Closeable] = []
         self.testaments = Testaments(lambda: self.peer)
         self.publications = Publications(settings, self.started)
-        self._notify = notify
+        self._prepare_signal = prepare_signal
         self._peers: dict[int, Peer] = {}  # by process id, so that a forked child has none
         # Reentrant, because a warning about a declaration may be logged by a log handler that publishes.
         self._starting_lock = PerProcess[t.ContextManager[object]](lambda: threading.RLock())
@@ -257,7 +257,8 @@ class ClientState:
             peer = self._make_peer()
             self.ever_started = True
             peer.start()
-            self.testaments.add_listener(peer)
+            if self.testaments.by_key:
+                self.testaments.add_listener(peer)
         return peer
 
     def _raise_failure(self) -> None:
@@ -299,6 +300,7 @@ class ClientState:
         if peer.connection is None and peer.failure is None:
             with contextlib.suppress(NotJoined):
                 peer.wait(self._patience(deadline))
+        peer.add_listener(EventHub, EventHub)
         hub = EventHub.of(peer)
         if hub is None:  # the peer is stopping, and its listeners have left
             raise NotJoined("the client is being stopped")
@@ -342,8 +344,9 @@ class ClientState:
         self.declarations.clear()
 
     def add_listener(self, make: MakeListener) -> None:
-        """Add a listener to the sessions of every process that serves."""
-        self._listeners.append(make)
+        """Add a listener to the sessions of every process that serves, unless it was added before."""
+        if make not in self._listeners:
+            self._listeners.append(make)
         peer = self.peer
         if peer is not None and peer.started and self.declarations.all_served:
             peer.add_listener(make, make)
@@ -374,12 +377,9 @@ class ClientState:
         peer = self.peer
         if peer is None:
             served = self.declarations.served
-            listeners: dict[object, MakeListener] = {
-                Leases: Leases,
-                EventHub: EventHub,
-            }
+            listeners: dict[object, MakeListener] = {}
             if self.settings.app is not None:
                 listeners[OtherApps] = functools.partial(OtherApps, served)
-            new = self.policy.make_peer(self.settings, served, self._notify, listeners)
+            new = self.policy.make_peer(self.settings, served, self._prepare_signal, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # atomic, so no lock is needed
         return peer

@@ -145,8 +145,7 @@ class Testaments:
 
     def add_listener(self, peer: Peer) -> None:
         """Add the testaments to every session of a peer that has been started."""
-        if self.by_key:
-            peer.add_listener(TestamentSync, self._make_sync)
+        peer.add_listener(TestamentSync, self._make_sync)
 
     def forget(self) -> None:
         """Forget the testaments in the child after a fork. They belong to the session of the parent."""
@@ -164,7 +163,8 @@ class Testaments:
         peer = self._present_peer()
         if peer is None or not peer.started:
             return None
-        self.add_listener(peer)
+        if self.by_key:
+            self.add_listener(peer)
         sync = self._sync
         return sync if sync is not None and sync.peer is peer else None
 

@@ -38,8 +38,8 @@ class Leases:
 
     @classmethod
     def of(cls, peer: PeerInterface) -> Leases:
-        """Return the leases of a peer that has started."""
-        return t.cast(Leases, peer.listener(cls))
+        """Return the leases of a peer that has started. They follow its sessions from the first use on."""
+        return t.cast(Leases, peer.ensure_listener(cls, cls))
 
     def add(self, uri: str, **callbacks: t.Any) -> Lease:
         """Create a lease and ask for it. The arguments are those of :class:`Lease`."""

@@ -50,6 +50,9 @@ class PeerInterface(t.Protocol):
     def listener(self, key: object) -> SessionListener | None:
         """Return the listener with this key. None if there is none."""
 
+    def ensure_listener(self, key: object, make: MakeListener) -> SessionListener:
+        """Return the listener with this key. Create it if there is none, also while the peer is stopping."""
+
 
 class SessionListener(t.Protocol):
     """Is notified of the sessions of one process. It exists as long as the peer.
@@ -87,7 +90,7 @@ class Listeners:
     :param lock: The peer's lock. It is held while a listener is created and notified of the session, so that
         the session cannot be lost meanwhile. Listeners may take their own locks, and the connection's, under
         it.
-    :param makers: The functions that create the listeners of every process, see :meth:`make`.
+    :param makers: Create the listeners of every process, by key, before the first session.
     """
 
     def __init__(
@@ -101,21 +104,18 @@ class Listeners:
         self._makers = makers
         self._listeners: dict[object, SessionListener] = {}
 
-    def make(self) -> None:
-        """Create the listeners that every process has. Requires the lock."""
-        for key, make in self._makers.items():
-            self.add(key, make, None)
-
-    def add(self, key: object, make: MakeListener, joined: Connection | None) -> None:
+    def add(self, key: object, make: MakeListener, joined: Connection | None) -> SessionListener:
         """Create a listener, unless there is one with the key, and notify it of the current session.
 
-        Requires the lock.
+        Requires the lock. Returns the listener with this key.
         """
         assert self._lock._is_owned()  # type: ignore[attr-defined]
-        if key not in self._listeners:
+        listener = self._listeners.get(key)
+        if listener is None:
             self._listeners[key] = listener = make(self._peer)
             if joined is not None:
                 self._tell_joined(listener, joined)
+        return listener
 
     def get(self, key: object) -> SessionListener | None:
         """Return the listener with this key. None if there is none."""
@@ -124,6 +124,8 @@ class Listeners:
     def joined(self, connection: Connection) -> None:
         """Notify all listeners of a new session. Requires the lock."""
         assert self._lock._is_owned()  # type: ignore[attr-defined]
+        for key, make in self._makers.items():
+            self.add(key, make, None)
         for listener in list(self._listeners.values()):
             self._tell_joined(listener, connection)
 
@@ -186,7 +188,7 @@ class Listeners:
 
         pool = self._peer.pool
         # One worker stays free for the jobs that listeners wait for.
-        wanted = min(len(keys), AT_ONCE) if len(keys) > 1 else 0
+        wanted = min(len(keys), AT_ONCE)
         helpers = min(wanted, pool.reserve(wanted + 1) - 1) if wanted else 0
         for _ in range(helpers):
             pool.submit(leave_some, force=True)

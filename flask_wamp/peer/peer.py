@@ -29,13 +29,11 @@ from .connection import Connection, ReadAll
 from .declarations import Declaration, Served, summary, waiting
 from .listeners import Listeners, MakeListener, SessionListener
 from .present_session import PresentSession
-from .registrar import Registrar
+from .registrar import PrepareSignal, Registrar
 from .serving import Serving
 from .settings import PeerSettings
 
 logger = get_logger("flask_wamp")
-
-Notify = t.Callable[..., None]
 
 #: Seconds for GOODBYE and its answer, after the time for running handlers.
 LAST_WORDS = 1.0
@@ -47,9 +45,8 @@ class Peer(PresentSession):
     If anything raises in the reader's thread, even a log handler of the app's, the peer joins again.
 
     :param served: Returns what is served. It is called at every join.
-    :param notify: Called with the name and payload of each signal, on a worker. None means no signals.
-    :param listeners: Makes the listeners that follow the sessions of this process, by key. :meth:`start`
-        calls them.
+    :param prepare_signal: Returns the function that sends a signal, or None if it has no receivers.
+    :param listeners: Makes the listeners that every process has, by key, before its first session.
     """
 
     make_connection = Connection
@@ -58,11 +55,11 @@ class Peer(PresentSession):
         self,
         settings: PeerSettings,
         served: Served,
-        notify: Notify | None,
+        prepare_signal: PrepareSignal,
         listeners: t.Mapping[object, MakeListener] = types.MappingProxyType({}),
     ) -> None:
         super().__init__(settings, served)
-        self._notify = notify
+        self._prepare_signal = prepare_signal
         self.pid = os.getpid()
         self.started = False
         self.lost = 0
@@ -84,7 +81,6 @@ class Peer(PresentSession):
             self._timer = timer
             self.registrar = Registrar(settings, self._served, timer, tell)
             self._serving = Serving(settings, self.registrar, self.pool, timer, tell)
-            self._listeners.make()
             self._begin()
             self.started = True
 
@@ -108,23 +104,27 @@ class Peer(PresentSession):
         self._stopping.set()
         deadline = monotonic() + drain
         connection, session_id = self.connection, self.session_id
-        steps: tuple[t.Callable[[], object], ...] = (
+        steps: list[t.Callable[[], object]] = [
             functools.partial(self._prepare_stop, connection, deadline),
             functools.partial(self._listeners.leave, deadline),
-            functools.partial(self._withdraw_all, connection, deadline),
-            *([withdrawn] if withdrawn is not None else []),
-            lambda: self.pool.stop(max(0.0, deadline - monotonic())),
-            functools.partial(self._leave, connection),
-            self._end_threads,
-        )
+        ]
+        if connection is not None:
+            steps.append(functools.partial(self.registrar.withdraw_all, connection, deadline))
+        if withdrawn is not None:
+            steps.append(withdrawn)
+        steps.append(lambda: self.pool.stop(max(0.0, deadline - monotonic())))
+        if connection is not None:
+            steps.append(functools.partial(self._leave, connection))
+        steps.append(self._end_threads)
         for step in steps:
             try:
                 step()
             except BaseException:
                 report(logger.exception, "a step of the stop failed; the next one follows")
-        if session_id is not None and self._notify is not None:
-            tell = functools.partial(self._notify, "session_left", session_id=session_id)
-            guarded(logger.exception, "a receiver of session_left failed", tell)
+        if session_id is not None:
+            send = self._prepare_signal("session_left", session_id=session_id)
+            if send is not None:
+                guarded(logger.exception, "a receiver of session_left failed", send)
 
     def _prepare_stop(self, connection: Connection | None, deadline: float) -> None:
         with self._changed:
@@ -132,13 +132,7 @@ class Peer(PresentSession):
         if connection is not None:  # a router that does not read would block threads that send
             self._timer.call_at(deadline + LAST_WORDS, connection.close)
 
-    def _withdraw_all(self, connection: Connection | None, deadline: float) -> None:
-        if connection is not None:
-            self.registrar.withdraw_all(connection, deadline)
-
-    def _leave(self, connection: Connection | None) -> None:
-        if connection is None:
-            return
+    def _leave(self, connection: Connection) -> None:
         try:
             connection.ask(Session.leave)
         except NotJoined:
@@ -183,14 +177,14 @@ class Peer(PresentSession):
         except WAMPError as error:  # the session has ended: the next one serves everything
             logger.debug("not served in this session: %s", error)
 
-    def _extended(self, connection: Connection) -> None:
+    def _extended(self, connection: Connection, declarations: list[Declaration]) -> None:
         with self._changed:
             if self._extending is connection:
                 self._extending = None
             self._changed.notify_all()
             if self.connection is connection:
                 self._listeners.extended(connection)
-        self._add_listeners_of(self._served())
+        self._add_listeners_of(declarations)
 
     def add_listener(self, key: object, make: MakeListener) -> None:
         """Let a listener follow the sessions of this process.
@@ -199,14 +193,19 @@ class Peer(PresentSession):
         """
         with self._changed:
             if not self._stopping.is_set():
-                self._listeners.add(key, make, self.connection if self._ready else None)
+                self.ensure_listener(key, make)
+
+    def ensure_listener(self, key: object, make: MakeListener) -> SessionListener:
+        """Return the listener with this key. Create it if there is none, also while the peer is stopping."""
+        with self._changed:
+            return self._listeners.add(key, make, self.connection if self._ready else None)
 
     def remove_listener(self, key: object, deadline: float) -> None:
         """Let a listener leave, until a ``time.monotonic()``."""
         self._listeners.remove(key, deadline)
 
     def listener(self, key: object) -> SessionListener | None:
-        """Return the listener with this key; None before :meth:`start`."""
+        """Return the listener with this key. None if there is none."""
         return self._listeners.get(key)
 
     # The reader's thread.
@@ -320,14 +319,15 @@ class Peer(PresentSession):
     def _read_all(self) -> ReadAll:
         return functools.partial(read_all, self.pool)
 
-    def _is_ready(self, connection: Connection, joined: Joined) -> None:
-        served = self._served()
+    def _is_ready(
+        self, connection: Connection, joined: Joined, declarations: list[Declaration]
+    ) -> None:
         logger.info(
             "joined realm %s at %s as session %s: %s",
             self.settings.realm,
             self.settings.router_url.shown,
             self.session_id,
-            summary(served),
+            summary(declarations),
         )
         with self._changed:
             if self.connection is not connection:  # it was lost while the last answer was missing
@@ -335,7 +335,7 @@ class Peer(PresentSession):
             self._ready = True
             self._changed.notify_all()
             self._listeners.joined(connection)
-        self._add_listeners_of(served)
+        self._add_listeners_of(declarations)
         self._tell("session_joined", session_id=joined.session_id, details=joined.details)
 
     def _add_listeners_of(self, declarations: list[Declaration]) -> None:
@@ -345,8 +345,9 @@ class Peer(PresentSession):
 
     def _tell(self, name: str, **payload: object) -> None:
         """Send a signal from a worker, because receivers may do anything."""
-        if self._notify is not None:
-            self.pool.submit(functools.partial(self._notify, name, **payload), force=True)
+        send = self._prepare_signal(name, **payload)
+        if send is not None:
+            self.pool.submit(send, force=True)
 
     def _lost(self, connection: Connection, joined: Joined, reason: BaseException) -> None:
         """Clean up after a session. Whatever fails here, the next attempt to join follows."""
@@ -391,8 +392,6 @@ class Peer(PresentSession):
     def waiting(self) -> int:
         """How many calls and events wait."""
         return self.pool.pending + waiting(self._served())
-
-    # After a fork.
 
     def forget(self) -> None:
         """Close the copy of the parent's socket, in a child, and send nothing to the router."""

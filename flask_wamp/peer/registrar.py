@@ -25,6 +25,14 @@ from .settings import PeerSettings
 logger = get_logger("flask_wamp")
 
 Tell = t.Callable[..., None]
+"""Called with the name and payload of a signal to send."""
+
+PrepareSignal = t.Callable[..., t.Callable[[], None] | None]
+"""Called with the name and payload of a signal. Returns the function that sends it. Returns None if it has no
+receivers, so that no worker runs for nothing."""
+
+Done = t.Callable[[list[Declaration]], None]
+"""Called with the declarations that were requested, when the router has answered them all, or not in time."""
 
 #: Seconds before a refused declaration is tried again: the first and the longest pause. Each pause is twice
 #: as long as the one before.
@@ -53,7 +61,7 @@ class Registrar:
 
     # In every session.
 
-    def restore(self, connection: Connection, done: t.Callable[[], None]) -> t.Callable[[], None]:
+    def restore(self, connection: Connection, done: Done) -> t.Callable[[], None]:
         """Request everything at once in a new session, and return without waiting for the answers.
 
         :param done: Called when all are answered, or ``WAMP_CALL_TIMEOUT`` has passed.
@@ -67,16 +75,17 @@ class Registrar:
             declaration.refusals = 0
         return self._ask_for_all(connection, declarations, done)
 
-    def extend(self, connection: Connection, done: t.Callable[[], None]) -> None:
+    def extend(self, connection: Connection, done: Done) -> None:
         """Request everything that was declared since the session was joined, like :meth:`restore`."""
         session = connection.session
         new = [d for d in self._served() if d.asked is None or d.asked[0] is not session]
         self._ask_for_all(connection, new, done)()
 
     def _ask_for_all(
-        self, connection: Connection, declarations: list[Declaration], done: t.Callable[[], None]
+        self, connection: Connection, declarations: list[Declaration], done: Done
     ) -> t.Callable[[], None]:
-        restoring = Restoring(declarations, done)
+        all_answered = functools.partial(done, declarations)
+        restoring = Restoring(declarations, all_answered)
         settled: list[Declaration] = []
         failed: list[tuple[Declaration, WAMPError]] = []
 
@@ -101,7 +110,7 @@ class Registrar:
                 restoring.answered(declaration)
 
         if not declarations:
-            return done
+            return all_answered
         # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
         connection.put(ask)
         return follow_up
