@@ -83,7 +83,8 @@ class AppState:
         self.client.start_policy.before_serving = self._before_serving
         self.config_read = snapshot(app.config)
         self.other_router = None if self.own_router is not None else self._other_router(signer)
-        self.client.add_listener(self.router.listener)
+        if self.own_router is not None:
+            self.client.add_listener(self.own_router.listener)
         self._session_events = SessionEvents()
         self._handler_rights: list[Right] = []
         self._policy: tuple[int, Policy] | None = None
@@ -111,7 +112,6 @@ class AppState:
             signer,
             self.rights,
             self._ask,
-            self._uses_logins,
             self.logouts,
             self.group.principals,
         )
@@ -155,23 +155,16 @@ class AppState:
         """Return the URI of the procedure that calls the app's authorizers, or ``""`` if there are none."""
         return f"{self.dispatcher.own_prefix}.authorize" if self.guards() else ""
 
-    def _uses_logins(self) -> bool:
-        """Return whether the app decides who may join or what clients may do."""
-        group = self.group
-        return bool(
-            group.authenticators
-            or group.principals
-            or self.guards()
-            or self._handler_rights
-            or has_login_manager(self.app)
-            or any(group.walk())
-        )
+    def _serve_asked(self, *, uses_logins: bool) -> None:
+        """Serve the procedures that the router calls.
 
-    def _serve_asked(self) -> None:
-        """Serve the procedures that the router calls."""
+        :param uses_logins: Whether the app decides who may join or what clients may do.
+        """
         procedures: t.Mapping[str, t.Callable[..., object]] = {}
         if self.other_router is not None:
-            procedures = self.other_router.procedures()
+            if uses_logins:
+                self.other_router.follow_sessions()
+                procedures = self.other_router.procedures()
         elif self._authorizer():
             procedures = {self._authorizer(): self._ask_for_router}
         for uri, function in procedures.items():
@@ -227,8 +220,12 @@ class AppState:
         for spec in marked_views(self.app):
             if _key(spec) not in self._served:  # wamp.include() may have served it
                 self.group.add(spec)
-        self._serve_asked()
-        self._warn_of_logouts()
+        has_manager = has_login_manager(self.app)
+        self._serve_asked(
+            uses_logins=has_manager or bool(self._handler_rights) or self.group.decides
+        )
+        if has_manager or self.group.authenticators:
+            self._warn_of_logouts()
         wrapped = wrapped_by_views(self.app)
         for declaration in self.client.declarations:
             for each in getattr(declaration.subject, "members", (declaration.subject,)):
@@ -242,8 +239,7 @@ class AppState:
 
     def _warn_of_logouts(self) -> None:
         """Warn in production if logouts are forgotten at a restart."""
-        has_logins = has_login_manager(self.app) or self.group.authenticators
-        if has_logins and self.group.logouts is None and not (self.app.debug or self.app.testing):
+        if self.group.logouts is None and not (self.app.debug or self.app.testing):
             logger.warning(
                 "logouts are remembered in memory only, so after a restart, copies of old cookies may join "
                 "again. Call wamp.remember_logouts() with a cache or a database, see docs/logins.rst"

@@ -42,7 +42,6 @@ class OtherRouter:
     :param signer: Signs the messages between the processes of the app.
     :param policy: Returns the app's rights.
     :param ask: Asks the app's authorizers.
-    :param uses_logins: Returns whether the app decides who may join or what clients may do.
     :param authenticator: The URI of the authenticator procedure.
     :param authorizer: The URI of the authorizer procedure.
     """
@@ -58,7 +57,6 @@ class OtherRouter:
         principals: Directory,
         policy: t.Callable[[], rights.Policy],
         ask: Ask,
-        uses_logins: t.Callable[[], bool],
         trusted_links: t.Collection[str],
         authenticator: str,
         authorizer: str,
@@ -67,7 +65,6 @@ class OtherRouter:
         self._client = client
         self._own = own
         self._signer = signer
-        self._uses_logins = uses_logins
         self._uris = authenticator, authorizer
         self._tickets = Tickets(monotonic)
         self._lock = PerProcess(lambda: threading.Lock())
@@ -90,21 +87,17 @@ class OtherRouter:
     # Procedures and topics of the processes.
 
     def procedures(self) -> dict[str, t.Callable[..., object]]:
-        """Return the procedures that the router calls, by URI. Empty if the app does not use logins."""
-        if not self._uses_logins():
-            return {}
+        """Return the procedures that the router calls, by URI."""
         authenticator, authorizer = self._uris
         return {authenticator: self._auth.authenticate, authorizer: self._auth.authorize}
 
-    def listener(self, peer: PeerInterface) -> _Listener:
-        """Create the listener that redeems tickets and receives logouts in each session."""
+    def follow_sessions(self) -> None:
+        """Redeem tickets and receive logouts in each session of a process that serves, from now on."""
+        self._client.add_listener(self._make_listener)
+
+    def _make_listener(self, peer: PeerInterface) -> _Listener:
         self._listener = _Listener(self, peer)
         return self._listener
-
-    @property
-    def uses_logins(self) -> bool:
-        """Whether the app decides who may join or what clients may do."""
-        return self._uses_logins()
 
     @property
     def redeem_uri(self) -> str:
@@ -120,6 +113,8 @@ class OtherRouter:
 
     def ticket(self, identity: BrowserIdentity, max_age: float) -> str | None:
         """Return a ticket that lets a browser join once, or None if this process may not redeem tickets."""
+        if self._listener is None:
+            self.follow_sessions()  # the app may have set up its logins after the start
         if not self._may_redeem():
             return None
         with self._lock():
@@ -135,7 +130,7 @@ class OtherRouter:
     def _may_redeem(self) -> bool:
         """Wait until the router has answered the registration. Return False if it refused."""
         if self._client.peer is None or self._listener is None:
-            return True  # the app has not started yet; the registration follows when it starts
+            return True  # it does not serve yet; the registration follows when it starts to
         with contextlib.suppress(NotJoined):
             self._client.wait_until_joined()
         return self._listener.may_redeem(self._client.settings.connect_timeout)
@@ -210,9 +205,6 @@ class _Listener:
         """Register the procedure and subscribe to the topic, in a new session."""
         self._router.joined()
         self._answered.clear()
-        if not self._router.uses_logins:
-            self._answered.set()
-            return
         uri, topic = self._router.redeem_uri, self._router.logouts_uri
         registration = Registration(uri, self._redeem)
         subscription = Subscription(topic, unused, options={})

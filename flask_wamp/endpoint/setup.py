@@ -85,7 +85,6 @@ def other_router(
     signer: Signer,
     policy: t.Callable[[], Policy],
     ask: Ask,
-    uses_logins: t.Callable[[], bool],
     logouts: Logouts,
     principals: Directory,
 ) -> OtherRouter:
@@ -100,7 +99,6 @@ def other_router(
         signer=signer,
         policy=policy,
         ask=ask,
-        uses_logins=uses_logins,
         logouts=logouts,
         principals=principals,
         trusted_links=config["WAMP_TRUSTED_LINKS"] or (),

@@ -88,6 +88,18 @@ class Group:
         group = self.groups[key] = Group(self._serve, prefixes, self._scopes, allow)
         return group
 
+    @property
+    def decides(self) -> bool:
+        """Whether this group or one in it decides who may join, or what clients may do.
+
+        The ``allow=`` of its handlers does not count.
+        """
+        return (
+            bool(self.authenticators or self.authorizers or self.grants or self.principals)
+            # list() copies at once, because other threads may add groups meanwhile.
+            or any(group.decides for group in list(self.groups.values()))
+        )
+
     def walk(self) -> t.Iterator[tuple[Grant, tuple[str, ...]]]:
         """Iterate over the grants of this group and the groups in it, with their prefixes."""
         for grant in self.grants:
