@@ -317,7 +317,7 @@ class Announcement:
             return  # the peer has logged it
         settings, summary = self._peer.settings, self._peer.summary
         click.echo(
-            f" * WAMP: joined realm {settings.realm} at {settings.router_url.shown}{again}, "
-            f"{summary}",
+            f" * WAMP: joined realm {settings.realm}{again} with {summary}, "
+            f"at {settings.router_url.shown}",
             err=True,
         )

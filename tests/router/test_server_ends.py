@@ -39,9 +39,8 @@ def test_a_server_logs_that_it_has_joined(
 ) -> None:
     with serve(*command) as server:
         server.workers(peer)
-        line = " * WAMP: joined realm realm1 at tcp://127.0.0.1:"
+        line = " * WAMP: joined realm realm1 with 4 procedures and 0 topics, at tcp://127.0.0.1:"
         eventually(lambda: server.log.count(line) == 1)
-        assert ", 4 procedures and 0 topics" in server.log
 
 
 def test_a_server_logs_that_it_has_joined_again(
@@ -51,7 +50,7 @@ def test_a_server_logs_that_it_has_joined_again(
     with serve(*FLASK_RUN, SHOP_ROUTER_URL=router.rawsocket_url) as server:
         eventually(lambda: " * WAMP: joined realm" in server.log)
         router.restart()
-        eventually(lambda: " again, 4 procedures and 0 topics" in server.log)
+        eventually(lambda: " again with 4 procedures and 0 topics, at " in server.log)
         assert " is lost, " in server.log
     router.stop()
 
