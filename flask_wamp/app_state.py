@@ -24,7 +24,7 @@ from .handlers import notify
 from .handlers.authorizers import Guard, Verdict, ask_guards
 from .handlers.context import Event
 from .handlers.dates import use_format
-from .handlers.dispatch import Dispatcher, Handler
+from .handlers.dispatch import Dispatcher, check_handlers
 from .handlers.grants import as_roles
 from .handlers.groups import Group, Items
 from .handlers.hooks import Hooks
@@ -32,7 +32,6 @@ from .handlers.marks import marked_views, served, take_unserved
 from .handlers.meta_events import SessionEvents
 from .handlers.registry import Spec, callee_spec, location, subscriber_spec
 from .handlers.signatures import underlying
-from .handlers.views import wrapped_by_views
 from .peer.declarations import Declaration, Registration
 from .protocol.payload import OwnTypes
 from .protocol.rights import Policy, Right
@@ -197,7 +196,7 @@ class AppState:
     ) -> Declaration:
         declaration = self.dispatcher.declaration(spec, prefix, scopes)
         if self.client.joined:  # otherwise at the start, when the app has added all its middlewares
-            t.cast(Handler, declaration.subject.handler).check(wrapped_by_views(self.app))
+            check_handlers(self.app, [declaration.subject.handler])
         return declaration
 
     def manage(self) -> None:
@@ -226,10 +225,12 @@ class AppState:
         )
         if has_manager or self.group.authenticators:
             self._warn_of_logouts()
-        wrapped = wrapped_by_views(self.app)
-        for declaration in self.client.declarations:
-            for each in getattr(declaration.subject, "members", (declaration.subject,)):
-                t.cast(Handler, each.handler).check(wrapped)
+        handlers = [
+            each.handler
+            for declaration in self.client.declarations
+            for each in getattr(declaration.subject, "members", (declaration.subject,))
+        ]
+        check_handlers(self.app, handlers)
         for name in take_unserved(apps):
             logger.warning(
                 "%s is marked with flask_wamp.callee or flask_wamp.subscriber, but it is not served: it "

@@ -61,11 +61,7 @@ class ArgumentBinder:
         self._validate: Validate | None = None
         self._is_plain = validated and not (known or self._may_miss or self._takes_nothing)
 
-    def check(self) -> None:
-        """Evaluate the annotations that are text, before the first message arrives.
-
-        :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
-        """
+    def _check_annotations(self) -> None:
         spec = self._spec
         if not self._validated:
             return
@@ -166,6 +162,15 @@ class ArgumentBinder:
 
     def __repr__(self) -> str:
         return f"<ArgumentBinder of {full_name(self._spec.function)}>"
+
+
+def check_annotations(handlers: t.Iterable[ArgumentBinder]) -> None:
+    """Evaluate the annotations that are text, before the first message arrives.
+
+    :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
+    """
+    for each in handlers:
+        each._check_annotations()
 
 
 _TWICE = "Got multiple values for argument", "multiple_argument_values"

@@ -25,7 +25,7 @@ from ..protocol.patterns import Pattern
 from ..protocol.payload import OwnTypes, is_plain
 from ..protocol.uris import own_prefix
 from . import notify
-from .arguments import ArgumentBinder
+from .arguments import ArgumentBinder, check_annotations
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
@@ -35,7 +35,7 @@ from .results import Results
 from .signatures import parameters_of
 from .streaming import STREAMS, Streaming, as_generator, exhaust
 from .validation import URIArguments
-from .views import Wrapped, check_guards
+from .views import check_guards
 
 __tracebackhide__ = True  # pytest leaves out the frames of this module
 
@@ -113,6 +113,23 @@ def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t
     return wire
 
 
+def check_handlers(app: Flask, handlers: t.Iterable[object]) -> None:
+    """Check, before the start, everything that would otherwise fail at the first message.
+
+    :param handlers: A :class:`Handler`, or an object that has some as its ``handlers``.
+    :raises ValueError: A handler configures a middleware that does not exist, or skips the decorators of its
+        view.
+    :raises NameError: An annotation has an unknown name.
+    """
+    checked: list[Handler] = []
+    for handler in handlers:
+        checked.extend(getattr(handler, "handlers", [handler]))
+    check_guards(app, [handler.spec for handler in checked])
+    check_annotations([handler.arguments for handler in checked])
+    for handler in checked:
+        handler.chain()
+
+
 class Handler:
     """A decorated function with the hooks and middlewares that run around it."""
 
@@ -126,7 +143,7 @@ class Handler:
         self._app = dispatcher.app
         self._results = dispatcher.results
         self._trusted_links = dispatcher.trusted_links
-        self._spec = spec
+        self.spec = spec
         self._options = spec.options
         self._scopes = scopes
         parts = URIArguments(pattern, spec.function) if pattern.parts else None
@@ -135,7 +152,7 @@ class Handler:
         self._requests: HandlerRequests | None = None
         if in_request:
             self._requests = HandlerRequests(self._app, spec.function, self._parts)
-        self._arguments = ArgumentBinder(
+        self.arguments = ArgumentBinder(
             spec,
             make_sync(dispatcher.app, spec.function),
             self._parts,
@@ -169,18 +186,6 @@ class Handler:
             _pop(context, failed, message)
         return outcome
 
-    def check(self, wrapped: Wrapped) -> None:
-        """Check, before the start, everything that would otherwise fail at the first message.
-
-        :param wrapped: The functions that the app's views wrap.
-        :raises ValueError: The handler configures a middleware that does not exist, or skips the decorators
-            of its view.
-        :raises NameError: An annotation has an unknown name.
-        """
-        check_guards(self._spec, wrapped)
-        self._arguments.check()
-        self.chain()
-
     def chain(self) -> Chain:
         """Return the chain that runs around the function now.
 
@@ -197,7 +202,7 @@ class Handler:
             sync = functools.partial(make_sync, self._app)
             return Chain(self._scopes, self.handle, middlewares, sync)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self._spec.name}: {error}") from error
+            raise type(error)(f"{self.spec.name}: {error}") from error
 
     def handle(self, message: t.Any) -> t.Any:
         """Validate the payload and call the function.
@@ -209,7 +214,7 @@ class Handler:
     def _call(self, message: t.Any) -> t.Any:
         received = message.received  # its payload is decoded before the handler runs
         uri = "" if self._parts is None else message.uri  # only its parts are needed
-        return self._arguments.call_handler(uri, received.raw_args, received.raw_kwargs)
+        return self.arguments.call_handler(uri, received.raw_args, received.raw_kwargs)
 
     def _extra(self) -> frozenset[str]:
         """Return the parameters that get a keyword argument, but not from the payload."""
@@ -284,7 +289,7 @@ class _Callee(Handler):
         if is_plain(value):
             return Success([value])
         if self._is_view is None:
-            self._is_view = endpoint_of(self._app, self._spec.function) is not None
+            self._is_view = endpoint_of(self._app, self.spec.function) is not None
         return self._results.returned(value, work.plain, is_view=self._is_view)
 
 
@@ -297,7 +302,7 @@ class _Subscriber(Handler):
 
     def _extra(self) -> frozenset[str]:
         """Return ``meta`` for functions that were written for wampy. Others get it from the payload."""
-        names = parameters_of(self._spec.function) or ()
+        names = parameters_of(self.spec.function) or ()
         is_part = self._parts is not None and "meta" in self._parts.names
         self._takes_meta = bool(self._options.get("meta")) and "meta" in names and not is_part
         return frozenset({"meta"} if self._takes_meta else ())
@@ -317,7 +322,7 @@ class _Subscriber(Handler):
             return self._call(message)
         # A keyword meta of the publisher's is ignored, because it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
-        return self._arguments.call_handler(
+        return self.arguments.call_handler(
             message.uri, message.args, {**message.kwargs, "meta": meta}
         )
 

@@ -19,7 +19,6 @@ from ..peer.declarations import ActiveMessage, Declaration, EventHandler, Subscr
 from ..peer.handler_options import Middlewares
 from ..protocol.meta_types import SessionInfo
 from .registry import Spec, subscriber_spec
-from .views import Wrapped
 
 if t.TYPE_CHECKING:
     from ..peer.invocations import ActiveEvent
@@ -162,8 +161,3 @@ class _SessionHandlers:
         work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)
-
-    def check(self, wrapped: Wrapped) -> None:
-        """Check each handler before the start."""
-        for handler in self.handlers:
-            handler.check(wrapped)  # type: ignore[attr-defined]

@@ -10,12 +10,22 @@ from flask import Flask
 
 from .registry import Function, Spec, full_name, location
 
-Wrapped = t.Mapping[int, Function]
-"""Views by the ``id`` of each function that they wrap."""
+
+def check_guards(app: Flask, handlers: t.Iterable[Spec]) -> None:
+    """Refuse handlers that skip decorators of their HTTP view.
+
+    :raises ValueError: A view of the app wraps one of them, and ``bypass=True`` was not given.
+    """
+    wrapped = _wrapped_by_views(app)
+    for spec in handlers:
+        _check_guards(spec, wrapped)
 
 
-def wrapped_by_views(app: Flask) -> Wrapped:
-    """Find the functions that an app's views wrap: those below their other decorators."""
+def _wrapped_by_views(app: Flask) -> dict[int, Function]:
+    """Find the functions that an app's views wrap: those below their other decorators.
+
+    :returns: The views by the ``id`` of each function that they wrap.
+    """
     found: dict[int, Function] = {}
     for view in list(app.view_functions.values()):
         for inner in _inside(view):
@@ -23,11 +33,7 @@ def wrapped_by_views(app: Flask) -> Wrapped:
     return found
 
 
-def check_guards(spec: Spec, wrapped: Wrapped) -> None:
-    """Refuse a handler that skips decorators of its HTTP view.
-
-    :raises ValueError: A view wraps it, and ``bypass=True`` was not given.
-    """
+def _check_guards(spec: Spec, wrapped: t.Mapping[int, Function]) -> None:
     f = spec.function
     view = wrapped.get(id(getattr(f, "__func__", f)))
     if view is None or view is f or spec.options["bypass"]:
