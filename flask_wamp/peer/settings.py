@@ -42,10 +42,12 @@ class PeerSettings:
     default: t.Callable[[t.Any], t.Any] | None = None
     """Encodes the app's own types."""
 
-    @property
-    def max_waiting_bytes(self) -> int:
-        """Bytes that the messages of waiting calls may have, and those of each subscription's waiting events.
+    max_waiting_bytes: int = dataclasses.field(init=False)
+    """Bytes that the messages of waiting calls may have, and those of each subscription's waiting events.
 
-        Calls above this limit are refused, and events dropped, as if too many waited.
-        """
-        return max(MIN_WAITING_BYTES, 4 * self.max_message_size)
+    Calls above this limit are refused, and events dropped, as if too many waited.
+    """
+
+    def __post_init__(self) -> None:
+        waiting = max(MIN_WAITING_BYTES, 4 * self.max_message_size)
+        vars(self).update(max_waiting_bytes=waiting)  # because the class is frozen

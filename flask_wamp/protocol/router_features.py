@@ -34,26 +34,14 @@ class RouterFeatures:
     def __init__(self, details: Details) -> None:
         self.dealer = _announced(details, "dealer")
         self.broker = _announced(details, "broker")
-
-    @property
-    def can_cancel(self) -> bool:
+        self.can_cancel = "call_canceling" in self.dealer
         """Whether CANCEL may be sent. Some routers without this feature end the session."""
-        return "call_canceling" in self.dealer
-
-    @property
-    def can_share(self) -> bool:
+        self.can_share = "shared_registration" in self.dealer
         """Whether several sessions can register one procedure."""
-        return "shared_registration" in self.dealer
-
-    @property
-    def has_registration_meta_api(self) -> bool:
+        self.has_registration_meta_api = "registration_meta_api" in self.dealer
         """Whether the router may be asked about registrations."""
-        return "registration_meta_api" in self.dealer
-
-    @property
-    def has_callee_meta_api(self) -> bool:
+        self.has_callee_meta_api = self.dealer >= {"registration_meta_api", "session_meta_api"}
         """Whether the router may be asked which sessions have registered a procedure, and about them."""
-        return self.has_registration_meta_api and "session_meta_api" in self.dealer
 
     def for_call(self, options: Details) -> Details:
         """Return the options of a CALL.

@@ -38,10 +38,29 @@ class RouterURL:
     path: str
     """The request target of a WebSocket with its query, or the path of a Unix socket, otherwise ``/``."""
 
-    @functools.cached_property
-    def shown(self) -> str:
-        """The URL for logs and errors: without user, password and query."""
-        return _without_secrets(self.url)
+    shown: str = dataclasses.field(init=False, compare=False)
+    """The URL for logs and errors: without user, password and query."""
+    websocket: bool = dataclasses.field(init=False, compare=False)
+    """Whether peers speak WebSocket there."""
+    secure: bool = dataclasses.field(init=False, compare=False)
+    """Whether peers speak TLS there."""
+    unix: bool = dataclasses.field(init=False, compare=False)
+    """Whether :attr:`path` is a socket in the file system."""
+    embedded: bool = dataclasses.field(init=False, compare=False)
+    """Whether this is the app's own router. :attr:`path` is empty if the app chooses the path."""
+    memory: bool = dataclasses.field(init=False, compare=False)
+    """Whether the router is in this process."""
+
+    def __post_init__(self) -> None:
+        scheme = self.scheme
+        vars(self).update(  # because the class is frozen
+            shown=_without_secrets(self.url),
+            websocket=scheme in ("ws", "wss"),
+            secure=scheme in ("wss", "tls"),
+            unix=scheme in ("unix", "embedded"),
+            embedded=scheme == "embedded",
+            memory=scheme == "memory",
+        )
 
     def __repr__(self) -> str:
         return f"<RouterURL {self.shown}>"
@@ -57,31 +76,6 @@ class RouterURL:
         if self.memory:
             return "memory"
         return "websocket" if self.websocket else "rawsocket"
-
-    @functools.cached_property
-    def websocket(self) -> bool:
-        """Whether peers speak WebSocket there."""
-        return self.scheme in ("ws", "wss")
-
-    @functools.cached_property
-    def secure(self) -> bool:
-        """Whether peers speak TLS there."""
-        return self.scheme in ("wss", "tls")
-
-    @functools.cached_property
-    def unix(self) -> bool:
-        """Whether :attr:`path` is a socket in the file system."""
-        return self.scheme in ("unix", "embedded")
-
-    @functools.cached_property
-    def embedded(self) -> bool:
-        """Whether this is the app's own router. :attr:`path` is empty if the app chooses the path."""
-        return self.scheme == "embedded"
-
-    @functools.cached_property
-    def memory(self) -> bool:
-        """Whether the router is in this process."""
-        return self.scheme == "memory"
 
     @functools.cached_property
     def local(self) -> bool:
