@@ -105,13 +105,15 @@ class Connection(Sender):
                 # Without the lock: no other thread knows this connection yet, and CHALLENGE may lead to
                 # an app's own code.
                 event = self.session.receive(self.transport.serializer.decode(data))
-                self._send_rest()
                 if isinstance(event, Left):
                     raise NotJoined(why_left(event), event.reason)
                 if isinstance(event, Joined):
                     self.transport.settimeout(None)
                     self._early = messages[at + 1 :]
+                    if self.transport.pending():
+                        self._nudge.set()  # the writer, which starts next, sends it
                     return event
+                self._send_rest()
 
     def run(self, read_all: ReadAll) -> Exception:
         """Receive messages until the session ends, and return the reason.

@@ -1,11 +1,10 @@
-"""The interface of a transport, and the part that all transports share."""
+"""The interface of a transport."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ..protocol.serializers import Buffer, Serializer
-from .streams import Stream
 
 
 class Transport(t.Protocol):
@@ -51,27 +50,3 @@ class Transport(t.Protocol):
 
     def forget(self) -> None:
         """Close this process's copy of the socket, in a forked child. The parent's connection stays open."""
-
-
-class OverStream:
-    """The part that all transports over a byte stream share."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    @property
-    def stuck_since(self) -> float | None:
-        """The ``time.monotonic()`` at which the system last accepted bytes. None while nothing is sent."""
-        return self._stream.stuck_since
-
-    def settimeout(self, deadline: float | None) -> None:
-        """Let receiving and sending fail at this ``time.monotonic()``. None means never."""
-        self._stream.settimeout(deadline)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def forget(self) -> None:
-        """Close this process's copy of the socket. The connection stays open."""
-        self._stream.forget()

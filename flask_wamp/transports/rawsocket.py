@@ -10,8 +10,7 @@ import typing as t
 
 from ..exceptions import ProtocolError, TransportError
 from ..protocol.serializers import Buffer, Serializer, get_serializer
-from .base import OverStream
-from .streams import RECEIVE_SIZE, Stream
+from .streams import RECEIVE_SIZE, OverStream, Stream
 
 _MAGIC = 0x7F
 MAX_UNSENT_PONGS = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Byte streams: TCP, Unix sockets, and TLS over them.
+"""Byte streams: TCP, Unix sockets, and TLS over them. And the part that all transports over them share.
 
 TLS runs over memory buffers. Two threads must not read and write one OpenSSL connection at once, and a lock
 must not be held while the network is slow.
@@ -15,7 +15,7 @@ import typing as t
 
 from ..concurrency.clock import monotonic
 from ..exceptions import TransportError
-from .connecting import addresses_of, connect
+from .connecting import connect_to
 from .tls_settings import TLSSettings
 from .urls import RouterURL
 
@@ -200,6 +200,30 @@ class TLSStream(Stream):
         return b"".join(parts)
 
 
+class OverStream:
+    """The part that all transports over a byte stream share."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def stuck_since(self) -> float | None:
+        """The ``time.monotonic()`` at which the system last accepted bytes. None while nothing is sent."""
+        return self._stream.stuck_since
+
+    def settimeout(self, deadline: float | None) -> None:
+        """Let receiving and sending fail at this ``time.monotonic()``. None means never."""
+        self._stream.settimeout(deadline)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket. The connection stays open."""
+        self._stream.forget()
+
+
 def open_stream(
     url: RouterURL,
     settings: TLSSettings,
@@ -248,8 +272,7 @@ def _context(settings: TLSSettings) -> ssl.SSLContext:
 def _connect(url: RouterURL, deadline: float, opened: t.Callable[[Stream], None]) -> socket.socket:
     if url.unix:
         return _connect_unix(url.path, deadline, opened)
-    addresses = addresses_of(url.host, url.port)
-    sock = connect(addresses, deadline, lambda sock: opened(Stream(sock)))
+    sock = connect_to(url.host, url.port, deadline, lambda sock: opened(Stream(sock)))
     # Answers are small, and a caller waits for each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

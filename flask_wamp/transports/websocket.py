@@ -18,8 +18,7 @@ from websockets.uri import parse_uri
 from .._text import safe_text
 from ..exceptions import ProtocolError, TransportError, WAMPError
 from ..protocol.serializers import Buffer, Serializer, get_serializer
-from .base import OverStream
-from .streams import Stream
+from .streams import OverStream, Stream
 from .urls import RouterURL
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
