@@ -193,7 +193,7 @@ class Client(Caller):
             subscribed. Refused declarations are logged, listed in ``wamp.health()``, and tried again.
         :raises NotJoined: There was no session in time. The text says how the last attempt ended.
         """
-        return self._wait(self.settings.connect_timeout if timeout is None else timeout)
+        return self._state.wait(self.settings.connect_timeout if timeout is None else timeout)
 
     def __enter__(self) -> Self:
         """Start the client, and wait until everything is registered.
@@ -201,14 +201,8 @@ class Client(Caller):
         :raises NotJoined: The router refused the login, or there was no session in time.
         """
         self.start()
-        self._wait(self.settings.connect_timeout, refusable=True)
+        self._state.wait(self.settings.connect_timeout, refusable=True)
         return self
-
-    def _wait(self, timeout: float, *, refusable: bool = False) -> dict[str, Exception]:
-        peer = self._state.start_peer()
-        peer.wait(timeout, ready=True, refusable=refusable)
-        served = self._state.declarations.served()
-        return {d.uri: d.refused for d in served if d.refused is not None}
 
     def only_call(self) -> None:
         """Connect on first use only, and serve only what is registered or subscribed at run time."""

@@ -14,7 +14,7 @@ from ..peer.connection import Connection
 from ..peer.declarations import Subscription
 from ..peer.invocations import ActiveEvent
 from ..peer.listeners import PeerInterface
-from ..peer.missing import MissingFeatures
+from ..peer.missing import log_missing
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.call_result import remote_error
@@ -114,7 +114,8 @@ class EventHub:
         self._changed = threading.Condition()
         self._ended = False
         self._watching = False
-        self._missing = MissingFeatures()
+        self._logged_missing: set[str] = set()
+        """The missing features of the router that were logged in this process."""
 
     @classmethod
     def of(cls, peer: PeerInterface) -> EventHub | None:
@@ -238,7 +239,9 @@ class EventHub:
         options = subscription.options
         if buffers:
             options = {**options, "get_retained": True}
-        self._missing.note(connection, subscription.uri, options)
+        missing = connection.session.features.missing_for(subscription.uri, options)
+        if missing:
+            log_missing(missing, subscription.uri, self._logged_missing)
         ticket = _Subscribe(self, subscription, connection, buffers)
         send = connection.ask if wait else connection.put
         try:

@@ -12,7 +12,6 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
-from ..concurrency.per_process import PerProcess
 from ..concurrency.pool import Pool
 from ..coordination.linger import Linger
 from ..coordination.other_apps import OtherApps
@@ -186,7 +185,7 @@ class ClientState:
         self._prepare_signal = prepare_signal
         self._peers: dict[int, Peer] = {}  # by process id, so that a forked child has none
         # Reentrant, because a warning about a declaration may be logged by a log handler that publishes.
-        self._starting_lock = PerProcess[t.ContextManager[object]](lambda: threading.RLock())
+        self._starting: dict[int, t.ContextManager[object]] = {}  # a lock by process id
         self._failures: dict[int, Exception] = {}  # by process id, why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
@@ -227,12 +226,22 @@ class ClientState:
 
     def start_peer(self) -> Peer:
         """Begin to connect, and return at once. Does nothing if the peer was started already."""
-        if self.policy.serves and self.policy.serves_on_first_use():
+        policy = self.policy
+        if policy.serves and not self.declarations.all_served and policy.serves_on_first_use():
             return self._serve()
         return self._connect()
 
+    def wait(self, timeout: float, *, refusable: bool = False) -> dict[str, Exception]:
+        """Begin to connect, and wait until the router has answered all requests, like :meth:`.Peer.wait`.
+
+        :returns: The errors of refused declarations, by URI.
+        """
+        self.start_peer().wait(timeout, ready=True, refusable=refusable)
+        served = self.declarations.served()
+        return {each.uri: each.refused for each in served if each.refused is not None}
+
     def _serve(self) -> Peer:
-        with self._starting_lock():
+        with self._starting.setdefault(os.getpid(), threading.RLock()):
             started = self.peer if not self.declarations.all_served else None
             if not self.declarations.all_served:
                 self._raise_failure()

@@ -67,6 +67,8 @@ class Slots(abc.ABC):
         """The ``time.monotonic()`` since which jobs have been waiting without any free thread."""
         self.on_starving: t.Callable[[], None] = lambda: None
         """Called, perhaps often, when the pool may be starving. It must schedule ``refuse_starving``."""
+        self.is_check_scheduled = False
+        """Whether ``refuse_starving`` is scheduled."""
 
     @property
     def pending(self) -> int:

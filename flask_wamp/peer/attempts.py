@@ -1,15 +1,12 @@
-"""Attempts to join: connect once, decide when to try again, and log why an attempt failed."""
+"""Attempts to join: connect once, and decide when to try again."""
 
 from __future__ import annotations
 
 import random
 import typing as t
 
-from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.pool import Pool
-from ..exceptions import AuthenticationError, NotJoined
-from ..protocol import error_uris
 from ..protocol.auth import Authentication
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
@@ -17,13 +14,7 @@ from ..transports import Stream, Transport, open_transport
 from .connection import Connection, OnEvents
 from .settings import PeerSettings
 
-logger = get_logger("flask_wamp")
-
 C = t.TypeVar("C", bound=Connection)
-
-MAX_REASONS = 100
-"""How many reasons of failed attempts are remembered, so that each is logged once."""
-
 
 #: The size, in bytes, of the largest message that a router may send. It is Crossbar's own limit, and does not
 #: depend on ``WAMP_MAX_MESSAGE_SIZE``. A larger message ends the session. A message over the app's limit is
@@ -72,13 +63,6 @@ def delay(settings: PeerSettings, attempts: int) -> float:
     return min(seconds, settings.reconnect_max) * random.uniform(0.5, 1.0)
 
 
-def is_login_refused(failure: BaseException | None) -> bool:
-    """Return whether the router refused the credentials, so that another attempt is unlikely to help soon."""
-    return isinstance(failure, AuthenticationError) or (
-        isinstance(failure, NotJoined) and failure.reason in error_uris.LOGIN_REFUSED
-    )
-
-
 def make_session(settings: PeerSettings, transport: Transport) -> Session:
     """Return a session that has not joined yet, for a transport that has agreed on a serializer."""
     if settings.default is not None:
@@ -90,35 +74,3 @@ def make_session(settings: PeerSettings, transport: Transport) -> Session:
         agent=settings.agent,
         max_message_size=min(settings.max_message_size, transport.max_send_size),
     )
-
-
-class FailureLog:
-    """Logs why attempts to join have failed. Each reason is logged once, until a session is joined."""
-
-    def __init__(self, settings: PeerSettings) -> None:
-        self._settings = settings
-        self._reasons: set[str] = set()
-
-    @property
-    def where(self) -> str:
-        """The realm and the router, for messages."""
-        return f"realm {self._settings.realm} at {self._settings.router_url.shown}"
-
-    def add(self, error: Exception) -> None:
-        """Log why an attempt has failed."""
-        reason = str(error)
-        if reason in self._reasons:
-            return
-        if len(self._reasons) >= MAX_REASONS:  # a router may have a new one each time
-            self._reasons.clear()
-        self._reasons.add(reason)
-        logger.warning(
-            "not joined to realm %s at %s, trying again: %s",
-            self._settings.realm,
-            self._settings.router_url.shown,
-            error,
-        )
-
-    def clear(self) -> None:
-        """Forget the reasons, because a session was joined."""
-        self._reasons.clear()

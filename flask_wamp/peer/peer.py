@@ -7,6 +7,7 @@ belongs to one process. After a fork, the child creates its own peer.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 import time
@@ -23,7 +24,7 @@ from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.session import Session
 from ..protocol.session_events import Joined
 from ..transports import Stream
-from . import heartbeat, starvation
+from . import heartbeat
 from .attempts import connect, delay
 from .connection import Connection, ReadAll
 from .declarations import Declaration, Served, summary, waiting
@@ -32,6 +33,7 @@ from .present_session import PresentSession
 from .registrar import PrepareSignal, Registrar
 from .serving import Serving
 from .settings import PeerSettings
+from .starvation import check_soon
 
 logger = get_logger("flask_wamp")
 
@@ -89,7 +91,8 @@ class Peer(PresentSession):
 
     def _begin(self) -> None:
         """Start the thread that joins and reads."""
-        starvation.watch(self.pool, self._timer, self._stopping)
+        starving = functools.partial(check_soon, self.pool, self._timer, self._stopping)
+        self.pool.on_starving = starving
         self._reader = spawn(self._run, "wamp-reader")
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] | None = None) -> None:
@@ -284,8 +287,9 @@ class Peer(PresentSession):
             self.connection = connection
             self.session_id = joined.session_id
             self.joined_at = time.time()
-            self.failure = None
-            self._failures.clear()
+            if self.failure is not None:
+                self.failure = None
+                self._failures.clear()
             self._changed.notify_all()
             return follow_up
 
@@ -322,13 +326,10 @@ class Peer(PresentSession):
     def _is_ready(
         self, connection: Connection, joined: Joined, declarations: list[Declaration]
     ) -> None:
-        logger.info(
-            "joined realm %s at %s as session %s: %s",
-            self.settings.realm,
-            self.settings.router_url.shown,
-            self.session_id,
-            summary(declarations),
-        )
+        if logger.isEnabledFor(logging.INFO):
+            realm, url = self.settings.realm, self.settings.router_url.shown
+            text = "joined realm %s at %s as session %s: %s"
+            logger.info(text, realm, url, self.session_id, summary(declarations))
         with self._changed:
             if self.connection is not connection:  # it was lost while the last answer was missing
                 return

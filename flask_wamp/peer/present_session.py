@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 
+from .._text import get_logger
 from ..concurrency.pool import Pool
-from ..exceptions import NotJoined
-from .attempts import FailureLog, is_login_refused
+from ..exceptions import AuthenticationError, NotJoined
+from ..protocol import error_uris
 from .connection import Connection
 from .declarations import Served
 from .settings import PeerSettings
+
+logger = get_logger("flask_wamp")
+
+MAX_REASONS = 100
+"""How many reasons of failed attempts are remembered, so that each is logged once."""
 
 
 class PresentSession:
@@ -91,3 +97,42 @@ class PresentSession:
             with self._changed:
                 self.failure = error
                 self._changed.notify_all()
+
+
+class FailureLog:
+    """Logs why attempts to join have failed. Each reason is logged once, until a session is joined."""
+
+    def __init__(self, settings: PeerSettings) -> None:
+        self._settings = settings
+        self._reasons: set[str] = set()
+
+    @property
+    def where(self) -> str:
+        """The realm and the router, for messages."""
+        return f"realm {self._settings.realm} at {self._settings.router_url.shown}"
+
+    def add(self, error: Exception) -> None:
+        """Log why an attempt has failed."""
+        reason = str(error)
+        if reason in self._reasons:
+            return
+        if len(self._reasons) >= MAX_REASONS:  # a router may have a new one each time
+            self._reasons.clear()
+        self._reasons.add(reason)
+        logger.warning(
+            "not joined to realm %s at %s, trying again: %s",
+            self._settings.realm,
+            self._settings.router_url.shown,
+            error,
+        )
+
+    def clear(self) -> None:
+        """Forget the reasons, because a session was joined."""
+        self._reasons.clear()
+
+
+def is_login_refused(failure: BaseException | None) -> bool:
+    """Return whether the router refused the credentials, so that another attempt is unlikely to help soon."""
+    return isinstance(failure, AuthenticationError) or (
+        isinstance(failure, NotJoined) and failure.reason in error_uris.LOGIN_REFUSED
+    )

@@ -18,7 +18,7 @@ from ..protocol.session import Session
 from ..protocol.session_events import Revoked
 from .connection import Connection
 from .declarations import Declaration, Registration, Served, Subscription
-from .missing import MissingFeatures
+from .missing import log_missing
 from .reregister import ForceReregister
 from .settings import PeerSettings
 
@@ -56,7 +56,8 @@ class Registrar:
         self._served = served
         self._timer = timer
         self._tell = tell
-        self._missing = MissingFeatures()
+        self._logged_missing: set[str] = set()
+        """The missing features of the router that were logged in this process."""
         self._connection: Connection | None = None
 
     # In every session.
@@ -128,7 +129,10 @@ class Registrar:
 
     def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
         if isinstance(declaration, Subscription):
-            self._missing.note(connection, declaration.uri, declaration.wire_options)
+            topic, features = declaration.uri, connection.session.features
+            missing = features.missing_for(topic, declaration.wire_options)
+            if missing:
+                log_missing(missing, topic, self._logged_missing)
 
     def _give_up(self, connection: Connection, restoring: Restoring) -> None:
         if connection is not self._connection or connection.closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 
 from ..concurrency.clock import monotonic
@@ -15,30 +16,21 @@ PATIENCE = 2.0
 INTERVAL = 0.5
 
 
-def watch(pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
-    """Check a pool on the timer's thread while jobs wait and no thread is free.
+def check_soon(pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
+    """Check a pool on the timer's thread, again and again while jobs wait and no thread is free.
 
-    :param stopping: No check is started once this event is set.
+    This is the pool's ``on_starving``, so it is called often.
+
+    :param stopping: No check is scheduled once this event is set.
     """
-    pool.on_starving = _Starvation(pool, timer, stopping).check_soon
+    if not pool.is_check_scheduled and not stopping.is_set():
+        pool.is_check_scheduled = True
+        check = functools.partial(_check, pool, timer, stopping)
+        timer.call_at(monotonic() + INTERVAL, check)
 
 
-class _Starvation:
-    """The checks of one pool."""
-
-    def __init__(self, pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
-        self._pool = pool
-        self._timer = timer
-        self._stopping = stopping
-        self._scheduled = False
-
-    def check_soon(self) -> None:
-        if not self._scheduled and not self._stopping.is_set():
-            self._scheduled = True
-            self._timer.call_at(monotonic() + INTERVAL, self._check)
-
-    def _check(self) -> None:
-        self._scheduled = False
-        self._pool.refuse_starving(PATIENCE)
-        if self._pool.starving_since is not None:
-            self.check_soon()
+def _check(pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
+    pool.is_check_scheduled = False
+    pool.refuse_starving(PATIENCE)
+    if pool.starving_since is not None:
+        check_soon(pool, timer, stopping)
