@@ -92,7 +92,6 @@ class FlaskWAMP(Logins):
             import_path=servers.app_import_path(),
             in_task_process=servers.in_task_process(),
         )
-        state.client.closeables.append(runner)
         offer_tasks(app, runner)
         http.answer_errors(app)
         add_endpoint(

@@ -78,17 +78,16 @@ class Publications:
         if dropped:
             self._drop(dropped, "too many are waiting for a session (WAMP_EVENT_QUEUE)")
 
-    def release(self) -> None:
-        """Release the queue of a peer that was stopped. It is empty."""
-        self._queue = None
-
     def forget(self) -> None:
         """Forget the queue in the child after a fork. The parent sends the events."""
         self._queue, self.dropped = None, 0
 
     def _make_queue(self, peer: PeerInterface) -> PublicationQueue:
-        self._queue = PublicationQueue(peer, self._drop)
+        self._queue = PublicationQueue(peer, self._drop, self._release)
         return self._queue
+
+    def _release(self) -> None:
+        self._queue = None
 
     def _drop(self, count: int, why: str) -> None:
         before, self.dropped = self.dropped, self.dropped + count
@@ -101,11 +100,18 @@ class PublicationQueue:
     """The events that wait for a session, in order. It is a listener of the peer's sessions.
 
     :param drop: Called with the number of events that cannot be sent, and the reason.
+    :param release: Called when the process leaves, because the queue takes no more events then.
     """
 
-    def __init__(self, peer: PeerInterface, drop: t.Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        peer: PeerInterface,
+        drop: t.Callable[[int, str], None],
+        release: t.Callable[[], None],
+    ) -> None:
         self.peer = peer
         self._drop = drop
+        self._release = release
         self._max_items = peer.settings.event_queue
         self._max_bytes = 4 * peer.settings.max_message_size
         self._bytes = 0
@@ -147,6 +153,7 @@ class PublicationQueue:
             waiting, self._bytes = len(self._items), 0
             self._items.clear()
             self._connection = None
+        self._release()
         if waiting:
             self._drop(waiting, "the client was stopped before it joined")
 

@@ -336,9 +336,10 @@ class ClientState:
             leaving = way_out.release
         deadline = monotonic() + drain
         peer.stop(drain, withdrawn=leaving)
+        for declaration in self.declarations.served():
+            declaration.release()
         self._peers.pop(os.getpid(), None)
         self.declarations.serve_all(False)
-        self.publications.release()
         for companion in self.closeables:
             guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
 

@@ -176,7 +176,8 @@ class Pool(Slots):
         finished = self._drain(timeout)
         with self._lock:
             self._stopping = True
-            self.queue.clear()
+            if self.queue.length:
+                self.queue.clear()
             idle, self._idle = self._idle, []
             threads = [worker.thread for worker in idle]
         for worker in idle:

@@ -154,7 +154,6 @@ class Peer(PresentSession):
                 open_.close()
         self._join_reader(self.settings.connect_timeout + 1.0)
         self._timer.stop()
-        self.registrar.release()
 
     def _join_reader(self, timeout: float) -> None:
         if self._reader is not None and self._reader is not threading.current_thread():
@@ -226,7 +225,8 @@ class Peer(PresentSession):
                 self._note_failure(error)
             if lasted > self.settings.reconnect_max:
                 attempts = 0  # so that there is a pause if the router ends each session at once
-            self._stopping.wait(delay(self.settings, attempts))
+            if not self._stopping.is_set():
+                self._stopping.wait(delay(self.settings, attempts))
             attempts += 1
 
     def _join_and_serve(self) -> float:

@@ -122,11 +122,6 @@ class Registrar:
         for declaration in self._served():
             declaration.id = declaration.refused = None
 
-    def release(self) -> None:
-        """Release everything in the declarations that refers to the peer that was stopped."""
-        for declaration in self._served():
-            declaration.release()
-
     def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
         if isinstance(declaration, Subscription):
             topic, features = declaration.uri, connection.session.features
@@ -251,10 +246,8 @@ class Registrar:
             answers = connection.ask(_withdraw_all, declarations)
         except NotJoined:
             return
-        deadline = min(deadline, monotonic() + PATIENCE)
-        for answer in answers:
-            if answer is not None:
-                connection.pool.wait(answer, deadline - monotonic())
+        if answers.missing:
+            connection.pool.wait(answers, min(deadline - monotonic(), PATIENCE))
 
 
 class Restoring:
@@ -315,6 +308,23 @@ class Acknowledgement(Waiter):
             self._restoring.answered(declaration)
 
 
+class Withdrawal(Waiter):
+    """The ticket of several UNREGISTERs and UNSUBSCRIBEs. It is resolved by the last answer."""
+
+    __slots__ = ("missing",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing = 0
+        """How many requests are not answered yet."""
+
+    def resolve(self, value: m.Message) -> None:
+        """Count an answer. The reader calls this."""
+        self.missing -= 1
+        if not self.missing:
+            super().resolve(value)
+
+
 def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
     """Send UNREGISTER or UNSUBSCRIBE. The caller waits for the returned waiter, if there is one."""
     # Set before the id is read. The reader sets the id first, and then reads this flag. So one of the two
@@ -323,24 +333,28 @@ def withdraw(connection: Connection, declaration: Declaration) -> Waiter | None:
     if declaration.id is None:
         declaration.asked = None
         return None
-    return connection.ask(_withdraw, declaration)
+    answer = Waiter()
+    return answer if connection.ask(_withdraw, declaration, answer) else None
 
 
-def _withdraw(session: Session, declaration: Declaration) -> Waiter | None:
-    """Encode UNREGISTER or UNSUBSCRIBE. :meth:`.Sender.ask` calls this under the connection's lock."""
+def _withdraw(session: Session, declaration: Declaration, answer: Waiter) -> bool:
+    """Encode UNREGISTER or UNSUBSCRIBE. :meth:`.Sender.ask` calls this under the connection's lock.
+
+    :returns: Whether there will be an answer.
+    """
     number, declaration.id, declaration.asked = declaration.id, None, None
     if number is None:
-        return None
-    answer = Waiter()
+        return False
     if isinstance(declaration, Registration):
         session.unregister(number, answer)
-    elif not session.drop_target(number, declaration, answer):
-        return None  # other subscribers of this process stay
-    return answer
+        return True
+    return session.drop_target(number, declaration, answer)  # not if other subscribers stay
 
 
-def _withdraw_all(session: Session, declarations: list[Declaration]) -> list[Waiter | None]:
-    return [_withdraw(session, declaration) for declaration in declarations]
+def _withdraw_all(session: Session, declarations: list[Declaration]) -> Withdrawal:
+    answers = Withdrawal()
+    answers.missing = sum(_withdraw(session, each, answers) for each in declarations)
+    return answers
 
 
 def _note_refusal(declaration: Declaration, error: WAMPError) -> None:

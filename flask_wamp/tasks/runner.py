@@ -144,6 +144,8 @@ class TaskRunner:
     def _process_tasks(self) -> _ProcessTasks:
         state = self._by_process.get(os.getpid())
         if state is None:
+            if self not in self._client.closeables:  # to stop it twice does no harm
+                self._client.closeables.append(self)
             new = _ProcessTasks(self._make_processes, self._client)
             state = self._by_process.setdefault(os.getpid(), new)  # atomic, so no lock is needed
         return state

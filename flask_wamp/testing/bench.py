@@ -23,6 +23,7 @@ from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.peer import Peer
 from ..protocol.similar import listed
+from ..tasks.background import RUNNER
 from ..tasks.runner import TaskRunner
 from ..tasks.task import name
 from .explaining import explain_errors
@@ -295,14 +296,14 @@ class Bench:
         return [*self._watch.handlers, *self._tasks()]
 
     def _tasks(self) -> list[str]:
-        return [name(task.function) for runner in self._runners() for task in runner.pending]
+        return [name(task.function) for task in self._runner.pending]
 
     def _keep_tasks_here(self, is_alone: bool) -> None:
-        for runner in self._runners():
-            runner.is_alone = is_alone
+        self._runner.is_alone = is_alone
 
-    def _runners(self) -> list[TaskRunner]:
-        return [each for each in self.client.closeables if isinstance(each, TaskRunner)]
+    @property
+    def _runner(self) -> TaskRunner:
+        return t.cast(TaskRunner, self.app.extensions[RUNNER])
 
     def busy(self) -> list[str]:
         """Return descriptions of what is still running or waiting."""

@@ -371,4 +371,3 @@ class InlinePeer(Peer):
         if isinstance(connection, InlineConnection):  # the router's GOODBYE has not arrived
             connection.end(SessionLost("the client was stopped"))
         self._timer.stop()
-        self.registrar.release()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import typing as t
 
 import pytest
 
 from flask_wamp import FlaskWAMP, InvalidURI, SerializationError
+from flask_wamp.client.publications import Publications
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
@@ -123,6 +125,34 @@ def test_events_that_wait_when_the_client_stops_are_dropped(
     router.give_up()
     away.stop()
     assert counts(away) == (0, 1)
+
+
+def test_an_event_that_is_published_during_the_drain_is_counted(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        @wamp.callee
+        def slow() -> None:
+            began.set()
+            assert may_end.wait(10.0)
+            wamp.client.with_options(best_effort=True).publish(TOPIC, 2)
+
+    _, wamp = serve(setup)
+    wamp.client.with_options(best_effort=True).publish(TOPIC, 1)
+    peer = wamp.client.peer
+    assert peer is not None and peer.listener(Publications) is not None
+    call = router.invoke("com.example.slow")
+    assert began.wait(10.0)
+    stopping = threading.Thread(target=wamp.stop)
+    stopping.start()
+    eventually(lambda: peer.listener(Publications) is None)  # it sends no more events
+    may_end.set()
+    stopping.join(10.0)
+    assert isinstance(call.result(10.0), m.Result)
+    assert numbers(router) == [1]
+    assert counts(wamp) == (0, 1)
 
 
 def test_an_event_that_can_never_be_sent_raises(away: FlaskWAMP) -> None:

@@ -34,6 +34,31 @@ def test_registrations_and_subscriptions_are_removed_before_goodbye(
     eventually(lambda: not our_threads())
 
 
+def test_stop_waits_until_everything_is_unregistered(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee(".a")(lambda: None)
+        wamp.callee(".b")(lambda: None)
+        wamp.subscriber(".c")(lambda: None)
+
+    def hold_first(transport: object, message: m.Message) -> bool:
+        return router.sent(m.Unregister) == [message]
+
+    monkeypatch.setattr("flask_wamp.peer.registrar.PATIENCE", TIMEOUT)
+    _, wamp = serve(setup, WAMP_DRAIN_TIMEOUT=TIMEOUT)
+    router.script = hold_first
+    connection = wamp.client.peer.connection  # type: ignore[union-attr]
+    stopping = threading.Thread(target=wamp.stop)
+    stopping.start()
+    router.wait_for(m.Unsubscribe)
+    eventually(lambda: len(connection.session._pending) == 1)  # type: ignore[union-attr]
+    assert router.sent(m.Goodbye) == []
+    router.send(m.Unregistered(router.sent(m.Unregister)[0].request_id))
+    stopping.join(TIMEOUT)
+    assert type(router.messages[-1]) is m.Goodbye
+
+
 def test_running_call_is_answered_before_goodbye(serve: Serve, router: MemoryRouter) -> None:
     began, gate = threading.Event(), threading.Event()
 
