@@ -89,14 +89,15 @@ class MsgPackCodec(Codec):
 
     def __init__(self) -> None:
         self.encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(FromClient, ext_hook=from_extension).decode
+        decoder = msgspec.msgpack.Decoder(FromClient, ext_hook=from_extension)
+        self._decode = t.cast(t.Callable[[bytes], Message], decoder.decode)
         self._load = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
         self._load_keys = msgspec.msgpack.Decoder(dict[str, Raw]).decode
         self._empty = Raw(self.encode(t.cast("t.Any", [])))
 
     def decode(self, data: bytes) -> Message:
         try:
-            return t.cast(Message, self._decode(data))
+            return self._decode(data)
         except Exception as error:  # ValidationError, DecodeError, UnicodeError, RecursionError
             raise ProtocolError(f"not a WAMP message in MsgPack: {error}") from None
 
@@ -137,7 +138,8 @@ class JSONCodec(Codec):
 
     def __init__(self) -> None:
         self.encode = msgspec.json.Encoder().encode
-        self._decode = msgspec.json.Decoder(FromClient).decode
+        decoder = msgspec.json.Decoder(FromClient)
+        self._decode = t.cast(t.Callable[[bytes], Message], decoder.decode)
         self._load = msgspec.json.Decoder().decode
         self._empty = Raw(b"[]")
 
@@ -148,7 +150,7 @@ class JSONCodec(Codec):
             # receiver's connection, not the sender's.
             if not data.isascii():
                 data.decode()
-            return t.cast(Message, self._decode(data))
+            return self._decode(data)
         except Exception as error:  # ValidationError, DecodeError, UnicodeError, RecursionError
             raise ProtocolError(f"not a WAMP message in JSON: {error}") from None
 

@@ -73,9 +73,24 @@ def test_a_connection_that_does_not_shake_hands_is_closed(scheme: str, sent: byt
         async with connected(loop, ports[scheme]) as sock:
             await loop.sock_sendall(sock, sent)
             assert await is_cut_off(loop, sock)
-        assert not server.connections
+            while server.connections:
+                await asyncio.sleep(0.01)
 
     run(scene, ServerSettings(handshake_timeout=0.1))
+
+
+def test_a_connection_that_breaks_the_rules_ends_at_once() -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
+        async with connected(loop, ports["tcp"]) as sock:
+            await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\n")
+            assert await is_cut_off(loop, sock)
+            sock.close()
+            while server.connections:
+                await asyncio.sleep(0.01)
+
+    run(scene, ServerSettings(handshake_timeout=60.0), RouterSettings(goodbye_timeout=60.0))
 
 
 def test_a_connection_without_hello_is_closed() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import socket
 import ssl
 import typing as t
 
 from websockets.frames import Opcode
 
+from ...concurrency.clock import monotonic
 from ...exceptions import WAMPError
 from ..facts import TransportFacts
 from ..session import RouterSession
@@ -23,14 +26,21 @@ SEND_SIZE = 65536
 
 
 class Framing(t.NamedTuple):
-    """The properties of a connection on which the frame of a message depends."""
+    """The properties of a connection on which the frame of a message depends. See :func:`framing_of`."""
 
     opcode: Opcode
     window_bits: int
     """The window size of the compression, as a power of two. 0 without compression."""
 
 
-class LastFrame(t.NamedTuple):
+@functools.cache
+def framing_of(opcode: Opcode, window_bits: int) -> Framing:
+    """Return the framing with these properties, which is always the same object."""
+    return Framing(opcode, window_bits)
+
+
+@dataclasses.dataclass(slots=True)
+class LastFrame:
     """A message and its frame, for other connections that get the same message."""
 
     message: bytes
@@ -39,7 +49,7 @@ class LastFrame(t.NamedTuple):
 
 
 #: Stands for no frame: no message is the same object as its message.
-NO_FRAME: t.Final = LastFrame(b"no message", Framing(Opcode.CONT, 0), b"")
+NO_FRAME: t.Final = LastFrame(b"no message", framing_of(Opcode.CONT, 0), b"")
 
 
 class ServerInterface(t.Protocol):
@@ -119,6 +129,10 @@ class ClientConnection:
         self._sock = sock
         self._facts = facts
         self._session: RouterSession | None = None
+        self._is_idle = True
+        """Whether the connection is open and has no bytes to send."""
+        self._single: bytes | None = None
+        """The bytes of this turn, if there is no queue."""
         self._out: list[bytes | memoryview] = []
         self._unsent = 0
         self._is_dirty = False
@@ -131,11 +145,6 @@ class ClientConnection:
     def has_session(self) -> bool:
         """Whether the handshake of the transport is complete. Then the core handles timeouts."""
         return self._session is not None
-
-    @property
-    def unsent(self) -> int:
-        """The number of bytes that wait until the client reads."""
-        return self._unsent
 
     # Reading.
 
@@ -169,7 +178,7 @@ class ClientConnection:
         if not data:
             self.close()
             return
-        self.heard = self._server.loop.time()
+        self.heard = monotonic()
         if self._is_ending:
             return  # the connection has ended, and later messages are ignored
         try:
@@ -189,32 +198,59 @@ class ClientConnection:
         self._server.log_violation(self._facts, error)
         self.close()
 
-    # Writing. The messages of one turn of the loop leave with one system call.
+    # Writing. The messages of one turn of the loop leave with one system call. In most turns, a connection
+    # has one message, and all of it is sent at once.
 
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn, or later if the client does not read."""
-        if self._is_closed:
-            return
+        if self._is_idle:
+            self._is_idle = False
+            self._single = data
+            self._server.dirty.append(self)
+        elif not self._is_closed:
+            self._flush_soon()
+            self._queue(data)
+
+    def _queue(self, data: bytes | memoryview) -> None:
         self._out.append(data)
         self._unsent += len(data)
-        if not self._is_dirty:
-            self._is_dirty = True
+
+    def _flush_soon(self) -> None:
+        """Flush the queue at the end of this turn, even if it is empty."""
+        self._is_idle = False
+        if self._single is not None:  # so this connection is in ``dirty`` already
+            self._queue(self._single)
+            self._single = None
+        elif not self._is_dirty:
             self._server.dirty.append(self)
+        self._is_dirty = True
 
     def flush(self) -> None:
         """Send the bytes that the system accepts now. The rest follows when the client reads."""
+        data = self._single
+        if data is None:
+            self._flush_queue()
+            return
+        self._single = None
+        try:
+            sent = self._sock.send(data)
+        except OSError:  # the system does not accept bytes now, or the connection is lost
+            sent = 0
+        if sent == len(data):
+            self._is_idle = True
+        else:
+            self._queue(memoryview(data)[sent:])
+            self._flush_queue()
+
+    def _flush_queue(self) -> None:
         self._is_dirty = False
         out = self._out
-        if self._is_closed or not out:
+        if self._is_closed:
             return
         try:
             while out:
                 data = out[0] if len(out) == 1 else self._joined()
                 sent = self._sock.send(data)
-                if sent == self._unsent:  # all of it, as in most cases
-                    self._unsent = 0
-                    out.clear()
-                    break
                 self._unsent -= sent
                 if sent < len(data):
                     # Not a copy: copying the rest each time would take quadratic time.
@@ -226,13 +262,14 @@ class ClientConnection:
         except OSError:
             self.close()
             return
-        if out or self._is_writing:
-            self._watch_writing(bool(out))
+        self._watch_writing(bool(out))
         if out:
             if self._session is not None:
                 self._session.report_unsent(self._unsent)
         elif self._is_ending:
             self._shut_down()
+        else:
+            self._is_idle = True
 
     def _joined(self) -> bytes | memoryview:
         """Join the first pieces, up to the size of one send, and return them."""
@@ -266,13 +303,11 @@ class ClientConnection:
         if self._is_closed or self._is_ending:
             return
         self._is_ending = True
+        self._flush_soon()
         loop = self._server.loop
         if at_once:  # not now, because the core still uses the session
             loop.call_soon(self.close)
             return
-        if not self._is_dirty:
-            self._is_dirty = True
-            self._server.dirty.append(self)
         loop.call_later(self._server.goodbye_timeout, self.close)
 
     def _shut_down(self) -> None:
@@ -287,6 +322,8 @@ class ClientConnection:
         self._is_closed = True
         self._server.watcher.remove(self._sock)
         self._sock.close()
+        self._is_idle = False
+        self._single = None
         self._out.clear()
         self._unsent = 0
         session, self._session = self._session, None

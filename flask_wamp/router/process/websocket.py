@@ -22,7 +22,7 @@ from websockets.typing import Origin, Subprotocol
 from ...exceptions import ProtocolError, WAMPError
 from ...protocol.serializers import get_serializer
 from ..facts import TransportFacts
-from .client_connection import TLS, ClientConnection, Framing, LastFrame, ServerInterface
+from .client_connection import TLS, ClientConnection, LastFrame, ServerInterface, framing_of
 
 #: The logger for ``websockets``, which logs headers and payloads at DEBUG. It has no parent, so no
 #: configuration of logging enables it.
@@ -71,7 +71,7 @@ class WebSocketConnection(ClientConnection):
             logger=_SILENT,
         )
         self._fragments: list[bytes] = []
-        self._framing = Framing(Opcode.BINARY, 0)
+        self._framing = framing_of(Opcode.BINARY, 0)
         super().__init__(server, sock, facts)
 
     def _feed(self, data: bytes) -> None:
@@ -115,7 +115,7 @@ class WebSocketConnection(ClientConnection):
             return
         serializer = self._subprotocols[str(protocol.subprotocol)]
         opcode = Opcode.BINARY if get_serializer(serializer).binary else Opcode.TEXT
-        self._framing = Framing(opcode, _window_bits(protocol))
+        self._framing = framing_of(opcode, _window_bits(protocol))
         self._join(request, serializer)
 
     def _join(self, request: Request, serializer: str) -> None:
@@ -129,7 +129,7 @@ class WebSocketConnection(ClientConnection):
         # An event goes to many connections, one after another, as the same object. So it is framed and
         # compressed only once.
         last = self._server.last_frame
-        if last.message is not message or last.framing != self._framing:
+        if last.message is not message or last.framing is not self._framing:
             last = LastFrame(message, self._framing, self._frame(message))
             self._server.last_frame = last
         self.write(last.frame)
