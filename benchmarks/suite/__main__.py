@@ -48,10 +48,10 @@ Here "ours" is the built-in router, and the others are servers in its place. The
 Flask-WAMP. Each is a process of its own, and shares the cores with the router. For events, one client
 publishes and 100 clients have subscribed. They all use WebSocket with JSON, and run in one process on a core
 of its own. The server of Flask-SocketIO sends what the one client says to all others. *Per core* is per
-second of CPU time of the server's processes. If one event is published at a time, three quarters of the CPU
-time of ours is spent in the system's ``send()``, which all servers need. Of three starts in a round, the
-quickest counts. Other programs make the elapsed times longer, but hardly change the CPU times. Idle
-WebSockets have joined at the endpoint of an app in two workers of gunicorn.""",
+second of CPU time of the server's processes. The *bare loop* only receives and sends, so it shows what the
+system itself takes. Of three starts in a round, the quickest counts. Other programs make the elapsed times
+longer, but hardly change the CPU times. Idle WebSockets have joined at the endpoint of an app in two
+workers of gunicorn.""",
     "i": """\
 A test creates an app, lets it and a test client join, calls one procedure, and stops both. A test of
 Flask-SocketIO connects, sends an event that is acknowledged, and disconnects. It has neither a router nor

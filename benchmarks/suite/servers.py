@@ -16,6 +16,7 @@ from .stand_in import TIMEOUT
 
 _XCONN = machine.ROOT / "tests" / "interop" / "drivers" / "xconn_router.py"
 _SOCKETIO = machine.CLIENTS / "socketio_app.py"
+_FLOOR = machine.CLIENTS / "event_floor.py"
 
 
 class Running(t.NamedTuple):
@@ -38,6 +39,7 @@ class Server(t.NamedTuple):
     name: str
     start: t.Callable[[], t.ContextManager[Running]]
     schemes: tuple[str, ...] = ("unix", "tcp", "ws")
+    """The transports over which calls are measured."""
     speaks_wamp: bool = True
 
 
@@ -92,5 +94,6 @@ XCONN = Server("xconn router", lambda: _on_a_port(_XCONN, "realm1"), ("ws",))
 SOCKETIO = Server(
     "Flask-SocketIO, gevent", lambda: _on_a_port(_SOCKETIO), ("ws",), speaks_wamp=False
 )
+FLOOR = Server("bare loop", lambda: _on_a_port(_FLOOR), ())
 
-EVERYBODY = (BUILT_IN, CROSSBAR, XCONN, SOCKETIO)
+EVERYBODY = (BUILT_IN, CROSSBAR, XCONN, SOCKETIO, FLOOR)
