@@ -6,7 +6,7 @@ import re
 import types
 import typing as t
 
-from .registry import Spec, full_name, location
+from .registry import Spec, full_name
 from .signatures import annotated, has_fillers, hidden_parameters, parameters_of
 from .validation import (
     InvalidArgument,
@@ -15,7 +15,6 @@ from .validation import (
     argument_error,
     make_validator,
     misfit,
-    resolved_hints,
 )
 
 __tracebackhide__ = True  # pytest leaves out the frames of this module
@@ -45,11 +44,13 @@ class ArgumentBinder:
         extra: frozenset[str] = frozenset(),
     ) -> None:
         f = spec.function
-        self._annotated = annotated(f)
+        self.annotated = annotated(f)
+        """The function that has the annotations of the parameters."""
         self._spec = spec
         self._call = call
         self._parts = parts
-        self._validated = validated
+        self.validated = validated
+        """Whether pydantic validates the arguments."""
         self._hidden = hidden_parameters(f, spec.options["filled"])
         self._keywords = (parts.names if parts is not None else set()) | extra
         names = parameters_of(f)
@@ -60,19 +61,6 @@ class ArgumentBinder:
         self._may_miss = validated and has_fillers(f)
         self._validate: Validate | None = None
         self._is_plain = validated and not (known or self._may_miss or self._takes_nothing)
-
-    def _check_annotations(self) -> None:
-        spec = self._spec
-        if not self._validated:
-            return
-        try:
-            resolved_hints(self._annotated, spec.localns)
-        except Exception as error:
-            raise type(error)(
-                f"{spec.name} ({location(spec.function)}): an annotation cannot be evaluated: {error}. "
-                "Import what it names where the function is defined, not for type checkers only, or say "
-                "validate=False"
-            ) from error
 
     def call_handler(self, uri: str, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
         """Check the arguments and call the handler.
@@ -88,7 +76,7 @@ class ArgumentBinder:
             args, kwargs = (), {}
         if self._parts is not None:
             kwargs = self._parts.join(uri, kwargs)
-        if not self._validated or self._may_miss:
+        if not self.validated or self._may_miss:
             return self._try(args, kwargs)
         if not self._takes_nothing or self._parts is not None:
             args, kwargs = (self._validate or self._validator())(tuple(args), kwargs)
@@ -99,19 +87,19 @@ class ArgumentBinder:
     def _try(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
         """Call the handler if only a ``TypeError`` shows whether the arguments fit."""
         given = args, kwargs
-        if self._validated:
+        if self.validated:
             args, kwargs = (self._validate or self._validator())(tuple(args), kwargs)
         if self._placed:
             args, kwargs = self._place(args, kwargs)
         try:
             return self._call(*args, **kwargs)
         except TypeError as error:
-            if _has_begun(self._annotated, error.__traceback__):
+            if _has_begun(self.annotated, error.__traceback__):
                 raise
-            twice = _given_twice(self._annotated, error)
+            twice = _given_twice(self.annotated, error)
             if twice is not None:
                 raise InvalidArgument([argument_error(twice, *_TWICE)]) from None
-            if self._validated:
+            if self.validated:
                 self._make_validator(may_miss=False)(tuple(given[0]), given[1])
                 raise
             invalid = misfit(self._spec.function, args, kwargs)
@@ -162,15 +150,6 @@ class ArgumentBinder:
 
     def __repr__(self) -> str:
         return f"<ArgumentBinder of {full_name(self._spec.function)}>"
-
-
-def check_annotations(handlers: t.Iterable[ArgumentBinder]) -> None:
-    """Evaluate the annotations that are text, before the first message arrives.
-
-    :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
-    """
-    for each in handlers:
-        each._check_annotations()
 
 
 _TWICE = "Got multiple values for argument", "multiple_argument_values"

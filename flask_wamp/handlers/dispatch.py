@@ -25,7 +25,8 @@ from ..protocol.patterns import Pattern
 from ..protocol.payload import OwnTypes, is_plain
 from ..protocol.uris import own_prefix
 from . import notify
-from .arguments import ArgumentBinder, check_annotations
+from .annotations import check_annotations
+from .arguments import ArgumentBinder
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
@@ -125,7 +126,9 @@ def check_handlers(app: Flask, handlers: t.Iterable[object]) -> None:
     for handler in handlers:
         checked.extend(getattr(handler, "handlers", [handler]))
     check_guards(app, [handler.spec for handler in checked])
-    check_annotations([handler.arguments for handler in checked])
+    check_annotations(
+        [(each.spec, each.arguments.annotated) for each in checked if each.arguments.validated]
+    )
     for handler in checked:
         handler.chain()
 

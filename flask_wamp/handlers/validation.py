@@ -17,6 +17,7 @@ import typing as t
 
 from ..protocol import error_uris
 from ..protocol.patterns import Pattern
+from .annotations import resolved_hints
 from .signatures import annotated, parameters_of, signature_of, takes_keyword
 
 __tracebackhide__ = True  # pytest leaves out the frames of this module
@@ -60,26 +61,6 @@ class InvalidArgument(Exception):
 def _short(part: object) -> object:
     """Return a part of a location, for logs. It may be a key of the payload, of any length."""
     return part[:50] if isinstance(part, str) else part
-
-
-def resolved_hints(
-    function: t.Callable[..., t.Any], localns: dict[str, t.Any] | None
-) -> dict[str, t.Any]:
-    """Return the annotations of a handler's parameters. Those that are text are evaluated.
-
-    :param function: The function that has the annotations, see :func:`.annotated`.
-    :param localns: The names that the annotations may use, from the place where the function was defined.
-    :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
-    """
-
-    def hinted() -> None:
-        """Hold a copy of the annotations, so that those of the function do not change."""
-
-    hints = dict(getattr(function, "__annotations__", {}))
-    hints.pop("return", None)  # often a name that is imported for type checkers only
-    hinted.__annotations__ = hints
-    names = getattr(function, "__globals__", {})
-    return t.get_type_hints(hinted, names, localns, include_extras=True)
 
 
 def make_validator(

@@ -15,7 +15,9 @@ import pytest
 from flask import g
 
 from flask_wamp import ApplicationError, FlaskWAMP, NotJoined
+from flask_wamp.coordination.leases import Leases
 from flask_wamp.peer.connection import Connection
+from flask_wamp.peer.peer import Peer
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually, our_threads
@@ -295,6 +297,25 @@ def test_a_removed_listener_is_not_notified(serve: Serve, router: MemoryRouter) 
     wamp.client.wait_until_joined(TIMEOUT)
     assert peer.listener("a key") is None
     assert listener.asked == ["joined", "leave"]
+
+
+def test_only_a_listener_that_others_need_is_created_during_the_stop(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    found: list[object] = []
+
+    class Leaving(Listener):
+        def leave(self, deadline: float) -> None:
+            peer = t.cast(Peer, wamp.client.peer)
+            peer.add_listener("late", lambda host: Listener(KeyError()))
+            found.extend([Leases.of(peer), peer.listener("late")])
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.client.add_listener(lambda host: Leaving(KeyError()))
+
+    _, wamp = serve(setup)
+    wamp.stop()
+    assert [type(each) for each in found] == [Leases, type(None)]
 
 
 # Declarations.
