@@ -109,7 +109,7 @@ class Client(Caller):
         if not self._state.declarations.add(declaration, at_run_time=at_run_time):
             return
         peer = self.peer
-        connection = peer.connection if peer is not None else None
+        connection = peer.entered_connection() if peer is not None else None
         if peer is None or connection is None:
             return
         try:
@@ -137,9 +137,10 @@ class Client(Caller):
         if peer is None:
             return
         peer.remove_listener(declaration, monotonic() + self.settings.drain_timeout)
-        if peer.connection is None:
+        connection = peer.entered_connection()
+        if connection is None:
             return
-        answer = withdraw(peer.connection, declaration)
+        answer = withdraw(connection, declaration)
         if answer is not None:
             _wait_for_answer(peer, answer, uri, self._deadline())
 

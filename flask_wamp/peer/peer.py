@@ -171,7 +171,7 @@ class Peer(PresentSession):
         """
         with self._changed:
             connection = self.connection
-            if connection is None:  # it is set before the declarations are read
+            if connection is None:  # under the lock, as in entered_connection()
                 return
             self._extending = connection
         try:

@@ -74,6 +74,15 @@ class PresentSession:
             raise NotJoined(self._why_not(), getattr(self.failure, "reason", None))
         return connection
 
+    def entered_connection(self) -> Connection | None:
+        """Return the connection of the session, or None if there is no session.
+
+        Waits while a session is being entered. So everything that was declared or withdrawn before this call
+        is part of a session that is entered after it.
+        """
+        with self._changed:
+            return self.connection
+
     @property
     def _is_complete(self) -> bool:
         """Whether there is a session in which the router has answered all requests."""

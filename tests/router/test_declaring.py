@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import typing as t
 
 import pytest
 from flask import Blueprint, Flask, g
 
 from flask_wamp import ApplicationError, FlaskWAMP, callee, event, subscriber
+from flask_wamp.peer.registrar import Registrar
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
@@ -19,6 +21,7 @@ if t.TYPE_CHECKING:
 pytestmark = pytest.mark.router
 
 Join = t.Callable[..., tuple[Flask, FlaskWAMP]]
+MakeApp = t.Callable[..., Flask]
 
 
 @pytest.fixture
@@ -62,6 +65,50 @@ def test_functions_decorated_while_joined_are_registered_at_once(
     assert peer.call("com.example.late").value == "late"
     peer.publish("com.example.news", "late, too")
     assert seen.get(timeout=PATIENCE) == "late, too"
+
+
+@pytest.fixture
+def entering(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set while a session is entered: all is requested, but no thread sees it yet."""
+    entering, restore = threading.Event(), Registrar.restore
+
+    def slow(*args: t.Any) -> t.Any:
+        follow_up = restore(*args)
+        entering.set()
+        time.sleep(0.3)
+        return follow_up
+
+    monkeypatch.setattr(Registrar, "restore", slow)
+    return entering
+
+
+def test_a_function_that_is_decorated_while_a_session_is_entered_is_registered(
+    make_app: MakeApp, entering: threading.Event, wamp_router: DevRouter, peer: AutobahnPeer
+) -> None:
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=wamp_router.url))
+    wamp.callee("com.example.early")(lambda: "early")
+    wamp.start()
+    assert entering.wait(PATIENCE)
+    wamp.callee("com.example.late")(lambda: "late")
+    wamp.client.wait_until_joined(PATIENCE)
+    assert peer.call("com.example.early").value == "early"
+    assert peer.call("com.example.late").value == "late"
+    wamp.stop()
+
+
+def test_a_procedure_that_is_withdrawn_while_a_session_is_entered_is_unregistered(
+    make_app: MakeApp, entering: threading.Event, wamp_router: DevRouter, peer: AutobahnPeer
+) -> None:
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=wamp_router.url))
+    wamp.callee("com.example.early")(lambda: "early")
+    wamp.callee("com.example.other")(lambda: "other")
+    wamp.start()
+    assert entering.wait(PATIENCE)
+    wamp.client.unregister("com.example.early")
+    wamp.client.wait_until_joined(PATIENCE)
+    eventually(lambda: peer.error("com.example.early").uri == "wamp.error.no_such_procedure")
+    assert peer.call("com.example.other").value == "other"
+    wamp.stop()
 
 
 def test_a_view_under_and_over_the_route(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
