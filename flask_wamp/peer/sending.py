@@ -172,12 +172,13 @@ class Sender:
         before it stops.
         """
         assert self._lock.locked()
-        batch = self.session.outgoing
-        self._sending = bool(batch) or self._more_to_send
-        self._more_to_send = False
-        if not self._sending:
+        session = self.session
+        batch = session.outgoing
+        if not (batch or self._more_to_send):
+            self._sending = False
             return None
-        self.session.outgoing = []
+        self._sending, self._more_to_send = True, False
+        session.outgoing = []
         self._unsent = 0
         return batch
 
