@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from flask import Flask, Request, g
+from readiness import readiness
 
 from flask_wamp import FlaskWAMP, Identity, invocation
 
@@ -54,4 +55,4 @@ def sign_out(name: str) -> dict[str, int]:
 
 @app.get("/ready")
 def ready() -> dict[str, bool]:
-    return {"joined": g.wampy.joined}
+    return readiness(wamp)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from flask import Flask, g
+from readiness import readiness
 
 from flask_wamp import FlaskWAMP
 
@@ -43,7 +44,7 @@ def say(text: str) -> str:
 
 @app.get("/ready")
 def ready() -> dict[str, bool]:
-    return {"joined": g.wampy.joined}
+    return readiness(wamp)
 
 
 if __name__ == "__main__":  # browsed.py PORT: in an unrecognized server

@@ -6,6 +6,7 @@ import sqlite3
 
 from flask import Flask, Request, g, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from readiness import readiness
 
 from flask_wamp import FlaskWAMP, Identity, event, invocation
 
@@ -170,4 +171,4 @@ def ask(procedure: str) -> dict[str, object]:
 
 @app.get("/ready")
 def ready() -> dict[str, bool]:
-    return {"joined": g.wampy.joined}
+    return readiness(wamp)
