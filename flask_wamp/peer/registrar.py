@@ -237,17 +237,20 @@ class Registrar:
     def withdraw_all(self, connection: Connection, deadline: float) -> None:
         """UNREGISTER and UNSUBSCRIBE everything, and wait for the answers until then, at most 2 seconds.
 
-        Calls may arrive until the router has answered.
+        Calls may arrive until the router has answered. So what is just being registered is waited for, too.
         """
+        deadline = min(deadline, monotonic() + PATIENCE)
         declarations = self._served()
         for declaration in declarations:
+            if declaration.id is None and declaration.refused is None:
+                _await_acknowledgement(connection, declaration, deadline)
             declaration.unwanted = True
         try:
             answers = connection.ask(_withdraw_all, declarations)
         except NotJoined:
             return
         if answers.missing:
-            connection.pool.wait(answers, min(deadline - monotonic(), PATIENCE))
+            connection.pool.wait(answers, deadline - monotonic())
 
 
 class Restoring:
@@ -355,6 +358,16 @@ def _withdraw_all(session: Session, declarations: list[Declaration]) -> Withdraw
     answers = Withdrawal()
     answers.missing = sum(_withdraw(session, each, answers) for each in declarations)
     return answers
+
+
+def _await_acknowledgement(
+    connection: Connection, declaration: Declaration, deadline: float
+) -> None:
+    """Wait for the answer to a REGISTER or SUBSCRIBE of this session, if it is missing."""
+    if declaration.asked is not None and declaration.asked[0] is connection.session:
+        acknowledgement = t.cast(Acknowledgement, declaration.asked[1])
+        if not acknowledgement.is_answered:
+            connection.pool.wait(acknowledgement, deadline - monotonic())
 
 
 def _note_refusal(declaration: Declaration, error: WAMPError) -> None:

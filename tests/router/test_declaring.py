@@ -11,7 +11,7 @@ import pytest
 from flask import Blueprint, Flask, g
 
 from flask_wamp import ApplicationError, FlaskWAMP, callee, event, subscriber
-from flask_wamp.peer.registrar import Registrar
+from flask_wamp.peer.registrar import Acknowledgement, Registrar
 from tests.conftest import eventually
 from tests.support.peers import PATIENCE, AutobahnPeer
 
@@ -109,6 +109,30 @@ def test_a_procedure_that_is_withdrawn_while_a_session_is_entered_is_unregistere
     eventually(lambda: peer.error("com.example.early").uri == "wamp.error.no_such_procedure")
     assert peer.call("com.example.other").value == "other"
     wamp.stop()
+
+
+def test_a_client_that_is_stopped_while_it_registers_answers_calls(
+    make_app: MakeApp,
+    wamp_router: DevRouter,
+    peer: AutobahnPeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered, resolve = threading.Event(), Acknowledgement.resolve
+
+    def late(*args: t.Any) -> None:
+        registered.set()
+        time.sleep(0.5)
+        resolve(*args)
+
+    monkeypatch.setattr(Acknowledgement, "resolve", late)
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=wamp_router.url))
+    wamp.callee("com.example.early")(lambda: "early")
+    wamp.start()
+    assert registered.wait(PATIENCE)
+    call = peer.submit("com.example.early")
+    peer.call("wamp.session.count")  # so the router has handled the call before
+    wamp.stop()
+    assert call.wait().value == "early"
 
 
 def test_a_view_under_and_over_the_route(app: Flask, wamp: FlaskWAMP, peer: AutobahnPeer) -> None:
