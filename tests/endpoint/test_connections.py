@@ -93,6 +93,19 @@ def test_a_connection_that_breaks_the_rules_ends_at_once() -> None:
     run(scene, ServerSettings(handshake_timeout=60.0), RouterSettings(goodbye_timeout=60.0))
 
 
+def test_a_page_of_another_origin_is_refused_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(
+        server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]
+    ) -> None:
+        async with connected(loop, ports["ws"]) as sock:
+            request = HANDSHAKE.replace(b"Host: x", b"Host: x\r\nOrigin: http://evil.example")
+            await loop.sock_sendall(sock, request)
+            assert (await loop.sock_recv(sock, 65536)).startswith(b"HTTP/1.1 403 ")
+
+    run(scene, ServerSettings())
+    assert "its origin, 'http://evil.example', is not allowed (--origin)" in caplog.text
+
+
 def test_a_connection_without_hello_is_closed() -> None:
     async def scene(
         server: RouterServer, loop: asyncio.AbstractEventLoop, ports: dict[str, int]

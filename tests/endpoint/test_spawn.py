@@ -12,6 +12,7 @@ import sys
 import time
 import typing as t
 from pathlib import Path
+from socket import create_server
 
 import pytest
 from flask import Flask
@@ -167,6 +168,15 @@ def test_a_router_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "no").write_text("a file")
     with pytest.raises(TransportError, match="cannot start the embedded router"):
         ensure_running(place, SETUP, time.monotonic() + 5)
+
+
+def test_a_router_that_fails_at_its_start_says_why(place: Place) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        why = f"the embedded router did not start: .*cannot listen on {url}: Address already in use"
+        with pytest.raises(TransportError, match=why):
+            ensure_running(place, {**SETUP, "listen": [url]}, time.monotonic() + 20)
+    start(place)
 
 
 def test_a_realm_that_is_not_the_app_s_does_not_exist(place: Place) -> None:

@@ -97,6 +97,9 @@ class ServerInterface(t.Protocol):
     def forget(self, connection: ClientConnection) -> None:
         """Remove a closed connection."""
 
+    def log_rejected(self, text: str, *args: object) -> None:
+        """Log why a connection is not accepted."""
+
     def log_violation(self, facts: TransportFacts, error: WAMPError) -> None:
         """Log a connection that broke the rules of its transport."""
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -127,7 +128,25 @@ def _wait(place: Place, deadline: float) -> None:
     while not listens(place):
         if monotonic() > deadline:
             raise TransportError(f"the embedded router did not start in time{_log_tail(place)}")
+        if _has_failed(place):
+            raise TransportError(f"the embedded router did not start{_log_tail(place)}")
         time.sleep(CHECK_INTERVAL)
+
+
+#: A complete traceback at the end of a log.
+_ERROR = re.compile(r"^Traceback \(most recent call last\):\n(?s:.*)^[\w.]+: .*\n\Z", re.M)
+
+
+def _has_failed(place: Place) -> bool:
+    """Return whether the router has ended with an error. A running one keeps a file locked."""
+    try:
+        with open(place.log, errors="replace") as log, open(place.lock) as file:
+            if not _ERROR.search(log.read()):
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # also if the file is locked
+        return False
+    return True
 
 
 def _log_tail(place: Place) -> str:

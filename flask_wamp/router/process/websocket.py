@@ -111,6 +111,9 @@ class WebSocketConnection(ClientConnection):
         else:
             response = protocol.reject(HTTPStatus.NOT_FOUND, "No WAMP router is at this path.\n")
         protocol.send_response(response)
+        if response.status_code == HTTPStatus.FORBIDDEN:
+            origin = request.headers.get("Origin", "none")
+            self._server.log_rejected("its origin, %.200r, is not allowed (--origin)", origin)
         if protocol.state is not State.OPEN:
             return
         serializer = self._subprotocols[str(protocol.subprotocol)]
