@@ -133,6 +133,7 @@ export class Wamp {
 
   open() {
     if (this.#attempt) return;
+    void WebSocket; // throws where there is none, as in Node.js 20
     listen("add", this.#wake);
     this.#join();
   }

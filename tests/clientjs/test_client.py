@@ -75,6 +75,19 @@ def test_in_node(node: tuple[str, Path], module: Path, wamp_router: DevRouter) -
     run(*command, str(HERE / "client.test.mjs"), **environ)
 
 
+def test_an_environment_without_websocket_is_an_error(
+    node: tuple[str, Path], module: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.mjs"
+    program.write_text(f"""
+        import {{ connect }} from {str(module)!r};
+        delete globalThis.WebSocket;
+        const error = await connect("ws://127.0.0.1:1/ws").catch((error) => error);
+        if (error.message !== "WebSocket is not defined") throw error;
+    """)
+    run(node[0], str(program))
+
+
 def test_types(node: tuple[str, Path], module: Path) -> None:
     executable, modules = node
     use = module.with_name("use.ts")
