@@ -30,7 +30,7 @@ from .arguments import ArgumentBinder
 from .context import Event, Invocation, current_event, current_invocation
 from .coroutines import make_sync
 from .hooks import Chain, Hooks
-from .registry import Spec
+from .registry import Spec, location
 from .request_context import HandlerRequests, endpoint_of
 from .results import Results
 from .signatures import parameters_of
@@ -100,7 +100,7 @@ class Dispatcher:
                 options=_wire(spec.options, ("match", "get_retained")),
                 concurrency=spec.options["concurrency"],
             )
-        made.name, made.function = spec.name, spec.function
+        made.name, made.function = f"{spec.name} ({location(spec.function)})", spec.function
         if isinstance(made, Subscription) and spec.options["delivery"] == "one":
             return Delivery(made, self.own_prefix, self.signer)
         return made

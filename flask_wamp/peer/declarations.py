@@ -87,7 +87,7 @@ class _Declared:
     def __init__(self, uri: str, options: m.Details | None) -> None:
         self.uri = uri
         self.name = uri
-        """The function's name, for messages."""
+        """The function's name and where it is, for messages."""
         self.function: object = None
         """The function itself. Declaring it twice is a mistake."""
         self.options = options or {}

@@ -136,6 +136,16 @@ class Policy:
         rights = (right for right in self.rights if right.action == action)
         return did_you_mean(uri, [right.uri for right in rights if right.role in roles_of(role)])
 
+    def roles_that_may(self, action: str, uri: str, match: str) -> list[str]:
+        """Return the roles that have a right to do this at a URI, in alphabetical order."""
+        return sorted(
+            {
+                right.role
+                for right in self.rights
+                if right.action == action and covers(right.uri, right.match, uri, match)
+            }
+        )
+
     def _find(self, authid: str, role: str, action: str, uri: str, match: str) -> Right | None:
         for each in dict.fromkeys(roles_of(role)):
             for right in self._by_role.get((each, action), ()):
@@ -182,8 +192,10 @@ def why_refused(policy: Policy, role: str, action: str, uri: str, match: str) ->
         )
     hint = policy.similar(role, action, uri) if match == "exact" else ""
     decorator = _DECORATORS.get(action, "")
+    others = " and ".join(map(repr, policy.roles_that_may(action, uri, match)))
+    allowed = f"only {others} may" if others else "nothing allows it"
     return (
-        f"{refused}: nothing allows it{hint or '.'} {'Otherwise, add' if hint else 'Add'} "
+        f"{refused}: {allowed}{hint or '.'} {'Otherwise, add' if hint else 'Add'} "
         f"wamp.allow({role!r}, {action}={uri!r}){decorator}"
     )
 

@@ -50,7 +50,9 @@ def test_relative_uri_and_options(client: Client, router: MemoryRouter) -> None:
 
 def test_second_registration_of_a_uri_names_both(client: Client) -> None:
     client.register(add, ADD)
-    with pytest.raises(ValueError, match=r"test_declaring\.add and by .*<lambda>"):
+    with pytest.raises(
+        ValueError, match=r"test_declaring\.add \(.*\) and by .*<lambda> \(.*:\d+\)$"
+    ):
         client.register(lambda: None, ADD)
 
 

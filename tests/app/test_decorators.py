@@ -326,7 +326,8 @@ def test_subscribers_of_a_topic_after_a_lost_session(serve: Serve, router: Memor
 def test_subscriber_that_is_declared_twice(make_app: MakeApp) -> None:
     wamp = FlaskWAMP(make_app())
     wamp.subscriber(".same")(add)
-    with pytest.raises(ValueError, match="is declared twice"):
+    place = rf"by {__name__}.add \({__file__}:\d+\)"
+    with pytest.raises(ValueError, match=rf"is declared twice: {place} and {place}$"):
         wamp.subscriber("com.example.same")(add)
     with pytest.raises(ValueError, match="is declared twice"):
         wamp.subscriber(".same", delivery="one")(lambda: None)

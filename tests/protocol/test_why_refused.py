@@ -72,6 +72,12 @@ def test_the_reason_says_what_to_change(
     assert hint in why
 
 
+def test_the_reason_names_the_roles_that_may() -> None:
+    rights = [Right(role, "call", "com.example.add") for role in ("member", "anonymus")]
+    why = why_refused(Policy(rights), "anonymous", "call", "com.example.add", "exact")
+    assert ": only 'anonymus' and 'member' may. Add wamp.allow('anonymous', call=" in why
+
+
 @pytest.mark.parametrize("action", ["subscribe", "register"])
 def test_the_line_is_enough_if_no_decorator_gives_the_right(action: str) -> None:
     why = why_refused(POLICY, "member", action, "com.example.other", "exact")
