@@ -265,5 +265,7 @@ def test_one_uri_by_two_blueprints_is_refused(wamp: FlaskWAMP) -> None:
     first.callee(whoami)
     second.callee(".whoami")(answers)
     wamp.register_blueprint(first)
-    with pytest.raises(ValueError, match=r"com\.example\.users\.whoami .*\.whoami and .*\.answers"):
+    with pytest.raises(
+        ValueError, match=r"com\.example\.users\.whoami .*\.whoami \(.*\.answers \("
+    ):
         wamp.register_blueprint(second)
