@@ -13,6 +13,7 @@ from flask import Flask
 from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
+from ..exceptions import SessionLost
 from ..peer.connection import Connection
 from ..peer.settings import PeerSettings
 from ..protocol import rights
@@ -148,7 +149,11 @@ class OwnRouter:
 
     def ticket(self, client: Client, identity: BrowserIdentity, max_age: float) -> str:
         """Return a ticket that lets a browser join once."""
-        return str(client.call(ADD_TICKET, self.own, dataclasses.asdict(identity), max_age))
+        request = ADD_TICKET, self.own, dataclasses.asdict(identity), max_age
+        try:
+            return str(client.call(*request))
+        except SessionLost:  # the router was killed: this waits for the next one
+            return str(client.call(*request))
 
     def sign_out(self, client: Client, authid: str) -> int:
         """End a user's sessions, tickets and logins. Return the number of sessions."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import types
 import typing as t
 
 import pytest
 from flask import Flask
 
-from flask_wamp import FlaskWAMP
+from flask_wamp import FlaskWAMP, SessionLost
 from flask_wamp.endpoint.origins import is_allowed
+from flask_wamp.endpoint.own_router import OwnRouter
+from flask_wamp.protocol.identity import BrowserIdentity
 
 MakeApp = t.Callable[..., Flask]
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
@@ -173,3 +176,19 @@ def test_a_logged_in_user_gets_a_ticket(make_app: MakeApp) -> None:
     assert http.post("/wamp/session").json["authid"] is None
     http.post("/login")
     assert http.post("/wamp/session").json["authid"] == "7"
+
+
+def test_a_ticket_is_asked_for_again_if_the_router_is_killed() -> None:
+    answers = [SessionLost("the router was killed"), "a ticket"]
+
+    def call(*args: object) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    router, client = types.SimpleNamespace(own="com.example."), types.SimpleNamespace(call=call)
+    ticket = OwnRouter.ticket(
+        t.cast(t.Any, router), t.cast(t.Any, client), BrowserIdentity("", ""), 1.0
+    )
+    assert (ticket, answers) == ("a ticket", [])
