@@ -255,9 +255,9 @@ class FlaskWAMP(Logins):
         if has_app_context():
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             if app in self._apps:  # current_app itself cannot be in a WeakSet
-                return t.cast(AppState, app.extensions[STATE])
+                return state_of(app)
         if len(self._apps) == 1:
-            return t.cast(AppState, next(iter(self._apps)).extensions[STATE])
+            return state_of(next(iter(self._apps)))
         if not self._apps:
             raise RuntimeError(
                 "there is no app yet. Use FlaskWAMP(app), or call wamp.init_app(app) first"

@@ -239,9 +239,7 @@ class EventHub:
         options = subscription.options
         if buffers:
             options = {**options, "get_retained": True}
-        missing = connection.session.features.missing_for(subscription.uri, options)
-        if missing:
-            log_missing(missing, subscription.uri, self._logged_missing)
+        log_missing(connection.session.features, subscription.uri, options, self._logged_missing)
         ticket = _Subscribe(self, subscription, connection, buffers)
         send = connection.ask if wait else connection.put
         try:

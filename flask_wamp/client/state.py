@@ -12,6 +12,7 @@ import typing as t
 from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
+from ..concurrency.per_process import PerProcess
 from ..concurrency.pool import Pool
 from ..coordination.linger import Linger
 from ..coordination.other_apps import OtherApps
@@ -185,7 +186,7 @@ class ClientState:
         self._prepare_signal = prepare_signal
         self._peers: dict[int, Peer] = {}  # by process id, so that a forked child has none
         # Reentrant, because a warning about a declaration may be logged by a log handler that publishes.
-        self._starting: dict[int, t.ContextManager[object]] = {}  # a lock by process id
+        self._starting_lock = PerProcess[t.ContextManager[object]](lambda: threading.RLock())
         self._failures: dict[int, Exception] = {}  # by process id, why it cannot serve
         self._listeners: list[MakeListener] = []
         self._stopped_in: int | None = None
@@ -241,7 +242,7 @@ class ClientState:
         return {each.uri: each.refused for each in served if each.refused is not None}
 
     def _serve(self) -> Peer:
-        with self._starting.setdefault(os.getpid(), threading.RLock()):
+        with self._starting_lock():
             started = self.peer if not self.declarations.all_served else None
             if not self.declarations.all_served:
                 self._raise_failure()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from .._text import get_logger
+from ..protocol.messages import Details
+from ..protocol.router_features import RouterFeatures
 
 logger = get_logger("flask_wamp")
 
 
-def log_missing(missing: list[tuple[str, str]], topic: str, logged: set[str]) -> None:
-    """Log each missing feature once.
+def log_missing(features: RouterFeatures, topic: str, options: Details, logged: set[str]) -> None:
+    """Log each feature once that a subscription needs and the router does not have.
 
     Do not call this under the connection's lock.
 
-    :param missing: The features and the consequences, see :meth:`.RouterFeatures.missing_for`.
     :param logged: The features that were logged before. The new ones are added.
     """
-    for feature, effect in missing:
+    for feature, effect in features.missing_for(topic, options):
         if feature not in logged:
             logged.add(feature)
             logger.warning("the router does not announce %r: %s of %s", feature, effect, topic)

@@ -125,9 +125,7 @@ class Registrar:
     def _note_missing(self, connection: Connection, declaration: Declaration) -> None:
         if isinstance(declaration, Subscription):
             topic, features = declaration.uri, connection.session.features
-            missing = features.missing_for(topic, declaration.wire_options)
-            if missing:
-                log_missing(missing, topic, self._logged_missing)
+            log_missing(features, topic, declaration.wire_options, self._logged_missing)
 
     def _give_up(self, connection: Connection, restoring: Restoring) -> None:
         if connection is not self._connection or connection.closed:

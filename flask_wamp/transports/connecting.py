@@ -42,13 +42,6 @@ def addresses_of(host: str, port: int) -> list[Address]:
     return in_turn
 
 
-def connect_to(
-    host: str, port: int, deadline: float, opened: t.Callable[[socket.socket], None]
-) -> socket.socket:
-    """Return a socket that is connected to a host. The arguments and errors are those of :func:`connect`."""
-    return connect(addresses_of(host, port), deadline, opened)
-
-
 def connect(
     addresses: t.Sequence[Address], deadline: float, opened: t.Callable[[socket.socket], None]
 ) -> socket.socket:

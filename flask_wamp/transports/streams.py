@@ -1,4 +1,4 @@
-"""Byte streams: TCP, Unix sockets, and TLS over them. And the part that all transports over them share.
+"""Byte streams: TCP, Unix sockets, TLS over them, and the part that all transports over a stream share.
 
 TLS runs over memory buffers. Two threads must not read and write one OpenSSL connection at once, and a lock
 must not be held while the network is slow.
@@ -15,7 +15,7 @@ import typing as t
 
 from ..concurrency.clock import monotonic
 from ..exceptions import TransportError
-from .connecting import connect_to
+from .connecting import addresses_of, connect
 from .tls_settings import TLSSettings
 from .urls import RouterURL
 
@@ -272,7 +272,8 @@ def _context(settings: TLSSettings) -> ssl.SSLContext:
 def _connect(url: RouterURL, deadline: float, opened: t.Callable[[Stream], None]) -> socket.socket:
     if url.unix:
         return _connect_unix(url.path, deadline, opened)
-    sock = connect_to(url.host, url.port, deadline, lambda sock: opened(Stream(sock)))
+    addresses = addresses_of(url.host, url.port)
+    sock = connect(addresses, deadline, lambda sock: opened(Stream(sock)))
     # Answers are small, and a caller waits for each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
