@@ -60,12 +60,17 @@ def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) 
 
 
 def listens(place: Place) -> bool:
-    """Return whether the router of a place listens. A running router keeps a file locked."""
+    """Return whether the router of a place listens."""
+    return _is_running(place) and os.path.exists(place.info)  # the router writes it when it listens
+
+
+def _is_running(place: Place) -> bool:
+    """Return whether the router of a place runs. It keeps a file locked."""
     try:
         with open(place.lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.path.exists(place.info)  # the router writes it when it listens
+        return True
     except OSError:
         return False
     return False
@@ -126,10 +131,11 @@ def _start(place: Place, setup: t.Mapping[str, t.Any]) -> None:
 
 def _wait(place: Place, deadline: float) -> None:
     while not listens(place):
+        log = _log(place)
+        if _ERROR.search(log) and not _is_running(place):
+            raise TransportError(f"the embedded router did not start{_last_line(log)}")
         if monotonic() > deadline:
-            raise TransportError(f"the embedded router did not start in time{_log_tail(place)}")
-        if _has_failed(place):
-            raise TransportError(f"the embedded router did not start{_log_tail(place)}")
+            raise TransportError(f"the embedded router did not start in time{_last_line(log)}")
         time.sleep(CHECK_INTERVAL)
 
 
@@ -137,21 +143,12 @@ def _wait(place: Place, deadline: float) -> None:
 _ERROR = re.compile(r"^Traceback \(most recent call last\):\n(?s:.*)^[\w.]+: .*\n\Z", re.M)
 
 
-def _has_failed(place: Place) -> bool:
-    """Return whether the router has ended with an error. A running one keeps a file locked."""
-    try:
-        with open(place.log, errors="replace") as log, open(place.lock) as file:
-            if not _ERROR.search(log.read()):
-                return False
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # also if the file is locked
-        return False
-    return True
-
-
-def _log_tail(place: Place) -> str:
+def _log(place: Place) -> str:
     with contextlib.suppress(OSError), open(place.log, errors="replace") as log:
-        lines = log.read()[-2000:].strip().splitlines()
-        if lines:
-            return f": {lines[-1]}"
+        return log.read()
     return ""
+
+
+def _last_line(log: str) -> str:
+    lines = log[-2000:].strip().splitlines()
+    return f": {lines[-1]}" if lines else ""
