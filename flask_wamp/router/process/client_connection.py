@@ -121,8 +121,8 @@ class ClientConnection:
 
     def __init__(self, server: ServerInterface, sock: socket.socket, facts: TransportFacts) -> None:
         sock.setblocking(False)
-        self.heard = server.loop.time()
-        """The time of the last bytes from the client, by the clock of the loop."""
+        self.heard = monotonic()
+        """The ``time.monotonic()`` of the last bytes from the client."""
         self.opened = self.heard
         """The time when the connection was opened."""
         self.pinged = 0.0

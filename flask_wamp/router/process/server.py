@@ -184,7 +184,7 @@ class RouterServer:
             min(CHECK_INTERVAL, self.settings.ping_interval or CHECK_INTERVAL),
             self._check_connections,
         )
-        now = self.loop.time()
+        now = monotonic()
         for connection in list(self.connections):
             if connection.has_session:
                 self._check_connection(connection, now)
