@@ -138,23 +138,14 @@ class Policy:
 
     def roles_that_may(self, action: str, uri: str, match: str) -> list[str]:
         """Return the roles that have a right to do this at a URI, in alphabetical order."""
-        return sorted(
-            {
-                right.role
-                for right in self.rights
-                if right.action == action and covers(right.uri, right.match, uri, match)
-            }
-        )
+        rights = (right for right in self.rights if right.action == action)
+        return sorted({r.role for r in rights if self._reaches(r.uri, r.match, uri, match)})
 
     def _find(self, authid: str, role: str, action: str, uri: str, match: str) -> Right | None:
         for each in dict.fromkeys(roles_of(role)):
             for right in self._by_role.get((each, action), ()):
                 own = right.uri_for(authid, role)
-                if (
-                    own is not None
-                    and covers(own, right.match, uri, match)
-                    and self._may_reach(own, uri, match)
-                ):
+                if own is not None and self._reaches(own, right.match, uri, match):
                     return right
         return None
 
@@ -166,9 +157,12 @@ class Policy:
         """Return whether the URIs are reserved and no right allows them. Authorizers cannot open them."""
         return self.is_reserved(uri, match) and not self.allows(identity, action, uri, match)
 
-    def _may_reach(self, own: str, uri: str, match: str) -> bool:
-        """Return whether a right's URI begins with each reserved prefix that the request overlaps."""
-        return all(
+    def _reaches(self, own: str, own_match: str, uri: str, match: str) -> bool:
+        """Return whether a right's URI covers a request.
+
+        It must begin with each reserved prefix that the request overlaps.
+        """
+        return covers(own, own_match, uri, match) and all(
             own.startswith(reserved) for reserved in self.reserved if overlaps(uri, match, reserved)
         )
 

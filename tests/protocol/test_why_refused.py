@@ -78,6 +78,12 @@ def test_the_reason_names_the_roles_that_may() -> None:
     assert ": only 'anonymus' and 'member' may. Add wamp.allow('anonymous', call=" in why
 
 
+def test_a_right_that_does_not_reach_reserved_uris_is_not_named() -> None:
+    policy = Policy([Right("member", "call", "wamp.", "prefix")], reserved=["wamp.session."])
+    why = why_refused(policy, "member", "call", "wamp.session.kill", "exact")
+    assert ": nothing allows it. Add wamp.allow('member', call=" in why
+
+
 @pytest.mark.parametrize("action", ["subscribe", "register"])
 def test_the_line_is_enough_if_no_decorator_gives_the_right(action: str) -> None:
     why = why_refused(POLICY, "member", action, "com.example.other", "exact")
