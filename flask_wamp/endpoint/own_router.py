@@ -149,23 +149,19 @@ class OwnRouter:
 
     def ticket(self, client: Client, identity: BrowserIdentity, max_age: float) -> str:
         """Return a ticket that lets a browser join once."""
-        request = ADD_TICKET, self.own, dataclasses.asdict(identity), max_age
-        try:
-            return str(client.call(*request))
-        except SessionLost:  # the router was killed: this waits for the next one
-            return str(client.call(*request))
+        return str(_ask(client, ADD_TICKET, self.own, dataclasses.asdict(identity), max_age))
 
     def sign_out(self, client: Client, authid: str) -> int:
         """End a user's sessions, tickets and logins. Return the number of sessions."""
         self._logouts.end_user(authid)
-        return int(client.call(SIGN_OUT, self.own, authid))
+        return int(_ask(client, SIGN_OUT, self.own, authid))
 
     def end_login(self, client: Client, browser: str, authid: str) -> None:
         """End the sessions of a browser session, and the user's sessions without a browser session."""
         self._logouts.end_browser(browser)
         if self._in_memory() and not client.joined:
             return  # the router is in this process, and has no other sessions
-        client.call(END_LOGIN, self.own, browser, authid)
+        _ask(client, END_LOGIN, self.own, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
         """Create the listener that sends the configuration at each join, because the router may be older."""
@@ -184,6 +180,14 @@ class OwnRouter:
     def _explains(self) -> bool:
         """Return whether a refusal names the line that would allow the request."""
         return self._app.debug or self._app.testing
+
+
+def _ask(client: Client, procedure: str, *args: object) -> t.Any:
+    """Call a procedure of the router that may be called twice. If the router is killed, ask the next one."""
+    try:
+        return client.call(procedure, *args)
+    except SessionLost:
+        return client.call(procedure, *args)  # waits for the next session
 
 
 class _Configurer:
