@@ -12,12 +12,13 @@ import select
 import socket
 import sys
 
+from benchmarks.suite.crowd import MARK, PAYLOAD
+
 DISCLOSED = {
     "publisher": 2**52,
     "publisher_authid": "MGY5-2L7B-9WQC",
     "publisher_authrole": "anonymous",
 }
-MARK = "bench-event"
 
 
 def frame(message: list[object]) -> bytes:
@@ -30,7 +31,7 @@ def frame(message: list[object]) -> bytes:
 
 WELCOME = frame([2, 1, {"roles": {"broker": {}}}])
 SUBSCRIBED = frame([33, 1, 1])
-EVENT = frame([36, 1, 2**52, DISCLOSED, [{"mark": MARK, "item": "tea", "count": 7}]])
+EVENT = frame([36, 1, 2**52, DISCLOSED, [PAYLOAD]])
 
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1000)
 poll = select.epoll()

@@ -1,8 +1,8 @@
 """The event loop of the router's process. It calls connections directly when their sockets are ready.
 
 The event loop of asyncio makes a list of all sockets that are ready, schedules a callback for each, and runs
-the callbacks in a context. For a short message, this takes half as long as the work of the router itself. So
-connections have an ``epoll`` of their own, which is polled in the place where asyncio waits.
+the callbacks in a context. For a short message, this is a large part of all work. So connections have an
+``epoll`` of their own, which is polled in the place where asyncio waits.
 """
 
 from __future__ import annotations
