@@ -200,6 +200,50 @@ def test_two_users_talk(ann: User, bob: User) -> None:
     ann.wait(lambda: ann.online() == [], "Bob is online")
 
 
+#: After hold(), the page loses its connection. Then results are kept from it until release(); events are not.
+HOLD = """
+    window.held = null;
+    window.events = [];
+    window.WebSocket = class extends WebSocket {
+      set onmessage(handle) {
+        window.hold = () => {
+          window.held = [];
+          this.close();
+        };
+        super.onmessage = (message) => {
+          if (window.held && message.data.startsWith("[50,")) return window.held.push([handle, message]);
+          if (message.data.startsWith("[36,")) window.events.push(message.data);
+          handle(message);
+        };
+      }
+    };
+    window.release = () => {
+      const held = window.held;
+      window.held = null;
+      for (const [handle, message] of held) handle(message);
+    };
+"""
+
+
+def test_an_event_is_not_undone_by_an_older_answer(ann: User, bob: User) -> None:
+    bob.focus().get("about:blank")
+    script = ann.focus().execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HOLD})
+    ann.focus().refresh()
+    ann.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    ann.wait_for_connection()
+    ann.wait(lambda: ann.online() == [], "Bob is online")
+    ann.script("hold()")
+    ann.wait(lambda: ann.script("return held.length"), "the app has not answered")
+    bob.focus().get(bob.chat.url)
+    bob.wait_for_connection()
+    bob.create_room("lunch", private=False)
+    ann.wait(lambda: "lunch" in ann.script("return events.join()"), "there is no event")
+    ann.script("release()")
+    ann.wait_for_connection()
+    ann.wait(lambda: ann.online() == ["Bob"], "Bob is not online")
+    ann.wait(lambda: "lunch" in ann.texts("#others bdi"), "the room is missing")
+
+
 def test_private_messages_and_rooms(ann: User, bob: User) -> None:
     tab = bob.tab()
     ann.go("#people li", "Bob")

@@ -13,6 +13,7 @@ const PAGE = 50; // messages that the app sends at once
 const TYPING = 3000; // milliseconds between two notices that the user is typing
 const STILL_TYPING = 5000; // milliseconds for which others count as typing
 const NOTICE = 6000; // milliseconds that a notice stays
+const TRIES = 5; // to fetch everything before something changes
 const LOGGED_OUT = "wamp.close.logout";
 const DENIED = /authentication_denied|not_authorized/;
 
@@ -22,6 +23,7 @@ const subscriptions = new Map(); // by room: a promise of the function that ends
 let retry = null;
 let notice = null;
 let saidTyping = 0;
+let changes = 0; // events that may be newer than an answer of the app
 let isLeaving = false;
 
 const wamp = new Wamp("/wamp", { onState });
@@ -57,9 +59,8 @@ async function refresh() {
   clearTimeout(retry);
   const slow = setTimeout(showConnection, SLOW, "waiting");
   try {
-    do {
-      take(await call("start"));
-    } while (await listen());
+    do await fetchAll();
+    while (await listen());
     showConnection("connected");
     await route();
     outbox.send();
@@ -70,6 +71,20 @@ async function refresh() {
     retry = setTimeout(refresh, RETRY);
   } finally {
     clearTimeout(slow);
+  }
+}
+
+/** Fetch what "start" returns. An event that arrives before the answer may be newer. */
+async function fetchAll() {
+  const known = state.online;
+  for (let tries = 1; ; tries += 1) {
+    const before = changes;
+    const start = await call("start");
+    if (changes !== before && tries < TRIES) continue;
+    const { online } = state;
+    take(start);
+    if (online !== known) state.online = online; // it comes from an event, and another one follows each change
+    return;
   }
 }
 
@@ -96,6 +111,7 @@ const isTouch = () => matchMedia("(pointer: coarse)").matches;
 // Events of the app.
 
 function receive([what], data) {
+  if (what !== "typing" && what !== "online") changes += 1;
   events[what]?.(data);
 }
 
