@@ -104,8 +104,10 @@ class Waiter:
         return self._lock.acquire(timeout=max(0.0, timeout))
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it was woken already
+        try:
             self._lock.release()
+        except RuntimeError:
+            return  # it was woken already
 
 
 def acquire_uninterrupted(turn: threading.Lock) -> None:

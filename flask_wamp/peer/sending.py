@@ -48,6 +48,8 @@ class Sender:
         self.pool = pool
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
+        self._held_up = 0
+        """How many threads wait in :meth:`ask` because too much is unsent."""
         self._unsent = 0
         self._sending = False
         self._more_to_send = False
@@ -88,7 +90,7 @@ class Sender:
         session = self.session
         with self._lock:
             if self._unsent > MAX_UNSENT and self._sending:
-                self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
+                self._wait_until_sent()
             self._check_open()
             result = request(session, *args, **kwargs)
             if self._sending:  # that thread sends this message too
@@ -165,6 +167,14 @@ class Sender:
 
     # Sending.
 
+    def _wait_until_sent(self) -> None:
+        assert self._lock.locked()
+        self._held_up += 1
+        try:
+            self._sent.wait_for(lambda: self._unsent <= MAX_UNSENT or self._closing)
+        finally:
+            self._held_up -= 1
+
     def _take_outgoing(self) -> list[bytes] | None:
         """Take all unsent messages for this thread to send. None if there are none.
 
@@ -189,7 +199,8 @@ class Sender:
                 self.transport.send(batch)
                 with self._lock:
                     batch = self._take_outgoing()
-                    self._sent.notify_all()
+                    if self._held_up:
+                        self._sent.notify_all()
         except WAMPError as error:
             self.close(error)
             self._stop_sending()

@@ -55,12 +55,16 @@ class Stream:
 
     def receive(self) -> bytes:
         """Wait for bytes and return them. They are empty at the end of the stream."""
-        with _Operation(self):
+        try:
+            if self._deadline is not None:
+                self.sock.settimeout(self._time_left(self._deadline))
             if self._owes and self.quickack is not None:  # each time: Linux forgets it
                 self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
             data = self.sock.recv(RECEIVE_SIZE)
-            self._owes = True
-            return data
+        except OSError as error:
+            raise _broken(error) from error
+        self._owes = True
+        return data
 
     def pending(self) -> bool:
         """Return whether there are bytes left to send."""
@@ -74,10 +78,13 @@ class Stream:
         self._owes = False
         view = memoryview(self.rest + data if self.rest else data)
         try:
-            with _Operation(self):
-                while view:
-                    self.stuck_since = monotonic()
-                    view = view[self.sock.send(view) :]
+            if self._deadline is not None:
+                self.sock.settimeout(self._time_left(self._deadline))
+            while view:
+                self.stuck_since = monotonic()
+                view = view[self.sock.send(view) :]
+        except OSError as error:
+            raise _broken(error) from error
         finally:
             self.stuck_since = None
             self.rest = bytes(view)
@@ -93,39 +100,12 @@ class Stream:
         with contextlib.suppress(OSError):
             os.close(self.sock.detach())
 
-    def apply_deadline(self) -> None:
-        """Let the socket's next operation end at the deadline."""
-        if self._deadline is not None:
-            left = self._deadline - monotonic()
-            if left <= 0:  # even if there is something to read: a trickle of bytes must end too
-                raise TransportError("the router did not answer in time")
-            try:
-                self.sock.settimeout(left)
-            except OSError as error:  # closed by the thread that stops the peer
-                raise TransportError(f"the connection broke: {_reason(error)}") from error
-
-
-class _Operation:
-    """A context for operations on the socket. It applies the deadline and translates errors.
-
-    This is a class because ``contextlib.contextmanager`` takes longer than the operations.
-    """
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> None:
-        self._stream.apply_deadline()
-
-    def __exit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
-        if error is None:
-            return
-        if isinstance(error, TimeoutError):
-            raise TransportError("the router did not answer in time") from error
-        if isinstance(error, OSError):
-            raise TransportError(f"the connection broke: {_reason(error)}") from error
+    @staticmethod
+    def _time_left(deadline: float) -> float:
+        left = deadline - monotonic()
+        if left <= 0:  # even if there is something to read: a trickle of bytes must end too
+            raise TransportError(_TOO_LATE)
+        return left
 
 
 class TLSStream(Stream):
@@ -289,6 +269,16 @@ def _connect_unix(path: str, deadline: float, opened: t.Callable[[Stream], None]
         sock.close()
         raise
     return sock
+
+
+_TOO_LATE = "the router did not answer in time"
+
+
+def _broken(error: OSError) -> TransportError:
+    """Return the error for a socket operation that failed."""
+    if isinstance(error, TimeoutError):
+        return TransportError(_TOO_LATE)
+    return TransportError(f"the connection broke: {_reason(error)}")
 
 
 _UNTRUSTED = "set WAMP_TLS_CA to the PEM file of the authority that signed it"
