@@ -194,14 +194,15 @@ class Registrar:
 
     def declare(
         self, declaration: Declaration, connection: Connection, *, once: bool = False
-    ) -> Acknowledgement:
+    ) -> Waiter:
         """REGISTER or SUBSCRIBE now. Wait for what is returned.
 
         :param once: If it is refused, neither log that nor try again, because the caller gets the error.
         """
         refused = _note_refusal if once else self._refused
         self._note_missing(connection, declaration)
-        return connection.ask(self._ask_for, declaration, Acknowledgement(declaration, refused))
+        ticket = Acknowledgement(declaration, refused)
+        return connection.ask(self._ask_for, declaration, ticket).waiter()
 
     def withdraw_granted(self, connection: Connection, declaration: Declaration) -> None:
         """End a registration or subscription that was granted after it was withdrawn."""
@@ -275,10 +276,10 @@ class Restoring:
             return list(self._open)
 
 
-class Acknowledgement(Waiter):
+class Acknowledgement:
     """The ticket of a REGISTER or SUBSCRIBE: stores the outcome in the declaration."""
 
-    __slots__ = ("_refused", "_restoring", "declaration")
+    __slots__ = ("_refused", "_restoring", "_waiters", "declaration", "error", "value")
 
     def __init__(
         self,
@@ -286,12 +287,23 @@ class Acknowledgement(Waiter):
         refused: t.Callable[[Declaration, WAMPError], None],
         restoring: Restoring | None = None,
     ) -> None:
-        super().__init__()
         self.declaration = declaration
+        self.value: m.Message | None = None
+        """The answer."""
+        self.error: BaseException | None = None
+        """The error, if the session has ended before the answer."""
         self._refused = refused
         self._restoring = restoring
+        self._waiters: list[Waiter] = []
 
-    def resolve(self, value: t.Any) -> None:
+    def waiter(self) -> Waiter:
+        """Return a waiter for the answer. Each thread that waits needs its own."""
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        self._wake()  # in case that the answer arrived before this
+        return waiter
+
+    def resolve(self, value: m.Registered | m.Subscribed | m.Error) -> None:
         """Store the outcome. The reader calls this."""
         declaration = self.declaration
         if isinstance(value, m.Error):
@@ -304,9 +316,22 @@ class Acknowledgement(Waiter):
             )
             if was_refused:
                 logger.info("%s is declared now", declaration.uri)
-        super().resolve(value)
+        self.value = value
+        self._wake()
         if self._restoring is not None:
             self._restoring.answered(declaration)
+
+    def fail(self, error: BaseException) -> None:
+        """Set the error of a session that has ended before the answer."""
+        self.error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if self.error is not None:
+                waiter.fail(self.error)
+            elif self.value is not None:
+                waiter.resolve(self.value)
 
 
 class Withdrawal(Waiter):
@@ -364,8 +389,7 @@ def _await_acknowledgement(
     """Wait for the answer to a REGISTER or SUBSCRIBE of this session, if it is missing."""
     if declaration.asked is not None and declaration.asked[0] is connection.session:
         acknowledgement = t.cast(Acknowledgement, declaration.asked[1])
-        if not acknowledgement.is_answered:
-            connection.pool.wait(acknowledgement, deadline - monotonic())
+        connection.pool.wait(acknowledgement.waiter(), deadline - monotonic())
 
 
 def _note_refusal(declaration: Declaration, error: WAMPError) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ..concurrency.threads import Waiter
 from ..exceptions import WAMPError
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.session import Session
 from ..protocol.uris import COUNT_CALLEES, LOOKUP
+from .calls import Ticket
 from .declarations import Registration
 
 if t.TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ForceReregister:
     :param acknowledgement: The ticket of that one.
     """
 
-    def __init__(self, registration: Registration, acknowledgement: Waiter) -> None:
+    def __init__(self, registration: Registration, acknowledgement: Ticket) -> None:
         self.acknowledgement = acknowledgement
         self._registration = registration
         self._next: Step = self._answered

@@ -9,6 +9,7 @@ import pytest
 
 from flask_wamp import ApplicationError, FlaskWAMP, InvalidURI
 from flask_wamp.client.client import Client
+from flask_wamp.peer import registrar
 from flask_wamp.protocol import messages as m
 from tests.app.conftest import Serve
 from tests.conftest import eventually
@@ -203,3 +204,28 @@ def test_many_threads_declare_at_once(client: Client, router: MemoryRouter) -> N
         thread.join(TIMEOUT)
     assert len(router.procedures) == 30
     assert [each.request_id for each in router.sent(m.Register)] == list(range(1, 31))
+
+
+def test_two_threads_wait_for_one_answer(
+    serve: Serve, router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(WAMP_CALL_TIMEOUT=10 * TIMEOUT, WAMP_DRAIN_TIMEOUT=10 * TIMEOUT)[1].client
+    monkeypatch.setattr(registrar, "PATIENCE", 10 * TIMEOUT)
+    waits, wait = threading.Event(), registrar._await_acknowledgement
+
+    def noted(*args: t.Any) -> None:
+        waits.set()
+        wait(*args)
+
+    monkeypatch.setattr(registrar, "_await_acknowledgement", noted)
+    router.script = lambda transport, message: isinstance(message, m.Register)
+    registering = threading.Thread(target=client.register, args=(add, ADD))
+    registering.start()
+    asked = router.wait_for(m.Register)
+    stopping = threading.Thread(target=client.stop)
+    stopping.start()
+    assert waits.wait(TIMEOUT)
+    router.send(m.Registered(asked.request_id, 77))
+    for thread in (registering, stopping):
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
