@@ -214,7 +214,7 @@ class AppState:
         policy.on_start = on_start
 
     def _before_serving(self) -> None:
-        """Serve views of the app and its blueprints that free decorators marked. Check all handlers."""
+        """Serve the views that ``flask_wamp.callee`` or ``subscriber`` has marked. Check all handlers."""
         self._items.check(self.group)
         for spec in marked_views(self.app):
             if _key(spec) not in self._served:  # wamp.include() may have served it
@@ -242,8 +242,9 @@ class AppState:
         """Warn in production if logouts are forgotten at a restart."""
         if self.group.logouts is None and not (self.app.debug or self.app.testing):
             logger.warning(
-                "logouts are remembered in memory only, so after a restart, copies of old cookies may join "
-                "again. Call wamp.remember_logouts() with a cache or a database, see docs/logins.rst"
+                "logouts are remembered in memory only, so after a restart, browsers with copies of old "
+                "cookies may join again. Call wamp.remember_logouts() with a cache or a database, see "
+                "docs/logins.rst"
             )
 
     def run_jobs(self, schedule: Scheduler) -> None:
@@ -278,7 +279,7 @@ class AppState:
         return declaration
 
     def _call_in_context(self, function: t.Callable[[], object]) -> object:
-        """Call a function from the configuration in an app context. The thread that joins does so."""
+        """Call a function from the configuration in an app context. The thread that joins calls this."""
         with self.app.app_context():
             return function()
 

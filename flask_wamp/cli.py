@@ -87,9 +87,9 @@ def router(
     It serves the app's realm. Without --principals, every program on this machine may join and do
     everything, and web pages may join only if their origin is allowed with --origin.
 
-    With --crossbar, the router is a Crossbar.io node for development. The command looks for
-    Crossbar.io in the environment variable FLASK_WAMP_CROSSBAR and on PATH. If it finds none, it
-    first builds one in your cache directory.
+    With --crossbar, the router is a Crossbar.io node for development. Web pages of this machine may
+    then join too. The command looks for Crossbar.io in the environment variable
+    FLASK_WAMP_CROSSBAR and on PATH. If it finds none, it first builds one in your cache directory.
     """
     realm = realm or _setting("WAMP_REALM", "REALM") or "realm1"
     served = [_with_port(url, port) for url in urls or [_own_url()]]

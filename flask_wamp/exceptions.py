@@ -16,7 +16,7 @@
     ├── InvalidURI             the URI is not valid (also a ValueError)
     ├── ProtocolError          the router violated the WAMP protocol
     ├── TransportError         the router cannot be reached, or the connection broke
-    ├── AuthenticationError    the router's challenge cannot be answered
+    ├── AuthenticationError    the client or the router could not be authenticated
     └── TaskAborted            a background task did not finish
 
 If wampy is installed, ``WAMPError`` is a ``wampy.errors.WampyError``, and ``CallTimeout`` is a
@@ -127,10 +127,10 @@ def _rebuild(
 
 
 class CallTimeout(WAMPError, _WampyTimeOutError):
-    """There was no answer in time. The call was canceled, but the procedure may have run.
+    """There was no answer in time. A call was canceled if possible, but its procedure may have run.
 
-    :param procedure: The URI that was called.
-    :param timeout: How many seconds the caller waited.
+    :param procedure: The URI of the procedure that was called, or of the topic.
+    :param timeout: How many seconds the caller waited. 0 if no time was left, and nothing was sent.
     """
 
     def __init__(self, procedure: str, timeout: float) -> None:
@@ -244,7 +244,11 @@ class TransportError(WAMPError):
 
 
 class AuthenticationError(WAMPError):
-    """The configured credentials cannot answer the router's challenge."""
+    """The client or the router could not be authenticated.
+
+    The configured credentials cannot answer the router's challenge, the router cannot prove that it knows the
+    secret, or the HTTP bridge refused the key.
+    """
 
 
 class TaskAborted(WAMPError):

@@ -26,9 +26,9 @@ access_logger = get_logger("flask_wamp.access")
 
 @dataclasses.dataclass(frozen=True)
 class Timeout:
-    """Answers ``wamp.error.timeout`` after a number of seconds.
+    """Ends handlers after a number of seconds, if possible. The caller gets ``wamp.error.timeout``.
 
-    Under gevent, ``gevent.Timeout`` then ends the handler's greenlet. In threads, an ``async def`` handler is
+    Under gevent, ``gevent.Timeout`` is raised in the handler. In threads, an ``async def`` handler is
     canceled. Other handlers in threads cannot be ended. Such a handler continues, its late result is dropped,
     and a warning is logged.
 
@@ -55,7 +55,7 @@ class Timeout:
 class AccessLog:
     """Logs one line for each message to ``flask_wamp.access``: URI, sender, outcome and milliseconds.
 
-    The milliseconds begin with the arrival of the message, so they include the time in a queue.
+    The milliseconds are counted from the arrival of the message, so they include the time in a queue.
 
     :param level: The level to log at.
     """
@@ -100,8 +100,8 @@ def _outcome(message: Message, error: BaseException | None) -> str:
 class RateLimit:
     """Answers ``<prefix>.error.too_many_requests`` to calls over a limit, and drops events over it.
 
-    A token bucket of ``limit`` tokens that is filled evenly within ``period``: bursts up to the limit pass.
-    Each process counts for itself.
+    It is a token bucket of ``limit`` tokens, which is filled evenly within ``period``. So bursts up to the
+    limit are allowed. Each process counts separately.
 
     :param limit: Messages per period.
     :param period: Seconds.
@@ -131,7 +131,7 @@ class RateLimit:
         return None
 
     def configured(self, **options: t.Any) -> RateLimit:
-        """Return one with other options, and with buckets of its own."""
+        """Return a rate limit with other options and its own buckets."""
         return RateLimit(**{**self._options, **options})
 
     def _take(self, key: t.Any) -> bool:

@@ -56,7 +56,7 @@ class BridgeClient:
     :param timeout: Seconds for a request and its answer.
     :param ca: The path of a PEM file with certificate authorities, instead of those of the system.
     :param default: Converts types of your own, as ``app.json.default`` does.
-    :raises ValueError: A URL is not valid, or there is a key without a secret.
+    :raises ValueError: A URL or the timeout is not valid, or only one of ``key`` and ``secret`` is given.
 
     .. versionadded:: 0.1
     """
@@ -118,8 +118,8 @@ class BridgeClient:
         :raises CallTimeout: There was no answer in time. The call may have run or still be running, because
             the bridge cannot cancel it.
         :raises TransportError: The bridge cannot be reached, or it refused the request. Nothing was called.
-        :raises AuthenticationError: The key or the secret is wrong.
-        :raises SessionLost: The connection broke while waiting. The call may have run.
+        :raises AuthenticationError: The key or the secret is missing or wrong.
+        :raises SessionLost: The connection or the bridge broke while waiting. The call may have run.
         :raises SerializationError: The arguments cannot be sent. This includes bytes. If a *result* contains
             bytes, Crossbar.io 26.10 never answers, which causes a :exc:`CallTimeout`.
 

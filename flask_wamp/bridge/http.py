@@ -58,7 +58,7 @@ def post(url: SplitResult, body: bytes, *, uri: str, timeout: float, trust: Trus
 
     :param uri: The procedure or topic, for :exc:`CallTimeout`.
     :raises TransportError: The server cannot be reached, or its certificate was refused. Nothing was sent.
-    :raises SessionLost: The connection broke after that.
+    :raises SessionLost: The connection broke later, so the request may have been carried out.
     :raises CallTimeout: The answer was not complete in time.
     :raises ProtocolError: The server does not speak HTTP.
     """

@@ -107,7 +107,7 @@ def read_url(value: object) -> str:
 
 
 def read_uri(value: object) -> str:
-    """Accept a URI prefix without placeholders."""
+    """Accept a URI, or the prefix of URIs, without named parts such as ``<name>``."""
     if not isinstance(value, str) or {"<", ">"}.intersection(value):
         raise ValueError
     return check_uri(value, "URI prefix")
