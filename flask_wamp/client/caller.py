@@ -169,6 +169,7 @@ class Caller(WampyAPI):
         :raises ApplicationError: With ``acknowledge``, the router refused the event.
         :raises CallTimeout: With ``acknowledge``, the router did not answer in time.
         :raises NotJoined: There is no session, and none was joined in time. Nothing was sent.
+        :raises NotSupported: The router does not support an option, such as ``retain``. Nothing was sent.
         :raises SerializationError: The payload cannot be sent.
 
         Source: WAMP Basic Profile, "Publish and Subscribe".
@@ -221,7 +222,8 @@ class Caller(WampyAPI):
 
         :param match: ``exact``, ``prefix`` or ``wildcard``.
         :param get_retained: Begin with the event that the router retains for the topic.
-        :param keep_alive: Seconds without an event after which a response sends an empty line.
+        :param keep_alive: Seconds without an event after which a response sends an empty line, or an empty
+            comment as Server-Sent Events.
         :param max_age: Seconds after which a response ends. A browser's ``EventSource`` then sends another
             request. Set this for servers that do not notice that a client has disconnected, such as WSGI
             adapters of ASGI servers.
@@ -264,9 +266,10 @@ class Caller(WampyAPI):
     def testament(self, topic: str, /, *args: object, **kwargs: object) -> Testament:
         """Let the router publish an event when the session of this process ends for any reason.
 
-        The testament is added to this session and to every later one. To make the same testament again has no
-        effect, so you may do it in a hook or a view. Of :meth:`with_options`, it supports ``retain``,
-        ``unless_stopped``, and the options that choose receivers, such as ``exclude``.
+        The testament is added to this session and to every later one. If you add the same testament again,
+        nothing changes, so you may do this in a hook or a view. Of the options of :meth:`with_options`,
+        testaments support ``retain``, ``scope``, ``unless_stopped``, and those that choose receivers, such as
+        ``exclude``.
 
         :returns: A testament with a method ``remove()``.
         :raises ApplicationError: The router refused it. It is not added to later sessions either.
@@ -304,7 +307,7 @@ class Caller(WampyAPI):
         :param retain: Let the router retain the event for later subscribers. You cannot combine this with the
             options that choose receivers, except for ``eligible``.
         :param disclose_me: Ask the router to disclose the caller or publisher.
-        :param unless_stopped: Do not publish a testament if the process leaves in order.
+        :param unless_stopped: Do not publish a testament if the process leaves the realm cleanly.
         :param scope: The scope of a testament, ``destroyed`` or ``detached``. For sessions that cannot be
             resumed, they are the same.
         :raises TypeError: The name of an option is unknown, or its value is not allowed.
@@ -325,9 +328,9 @@ class Caller(WampyAPI):
     def history(self, topic: str, limit: int = 10, match: str = "exact") -> list[PastEvent]:
         """Return the last events of a topic, the newest first, if the router keeps them.
 
-        :param limit: The most events to return.
-        :param match: ``prefix`` or ``wildcard``: the events of all topics of that pattern, if the router's
-            configuration names the pattern.
+        :param limit: The maximum number of events.
+        :param match: ``exact``, ``prefix`` or ``wildcard``. A pattern returns the events of all topics that
+            match it, if the router's configuration contains exactly this pattern.
         :raises ApplicationError: ``wamp.error.history_unavailable``. Its text says how to configure the
             router.
 

@@ -65,9 +65,14 @@ class Client(Caller):
     ) -> None:
         """Register a function as a procedure, now and after every reconnect.
 
+        If there is no session, it is registered in the next one. After any of the errors below, it is not
+        registered in later sessions either.
+
         :param options: The options of ``wamp.callee``.
         :raises ValueError: This client has registered the procedure already.
-        :raises ApplicationError: The router refused it. It is not registered after a reconnect either.
+        :raises ApplicationError: The router refused it.
+        :raises CallTimeout: The router did not answer in time.
+        :raises SessionLost: The session ended before the answer.
         """
         self.declare(self._callee(f, uri, **options), at_run_time=True)
 
@@ -83,9 +88,14 @@ class Client(Caller):
     ) -> None:
         """Subscribe a function to a topic, now and after every reconnect.
 
+        If there is no session, it is subscribed in the next one. After any of the errors below, it is not
+        subscribed in later sessions either.
+
         :param options: The options of ``wamp.subscriber``.
-        :raises ValueError: This client has subscribed to the topic already.
-        :raises ApplicationError: The router refused it. It is not subscribed after a reconnect either.
+        :raises ValueError: This client has subscribed to the topic with this function already.
+        :raises ApplicationError: The router refused it.
+        :raises CallTimeout: The router did not answer in time.
+        :raises SessionLost: The session ended before the answer.
         """
         self.declare(self._subscriber(f, topic, **options), at_run_time=True)
 
@@ -118,12 +128,12 @@ class Client(Caller):
         except WAMPError as error:
             if at_run_time:
                 self._state.declarations.discard(key(declaration))
-                with contextlib.suppress(NotJoined):  # in case that the router accepts it later
+                with contextlib.suppress(NotJoined):  # in case the router accepts it later
                     withdraw(connection, declaration)
                 raise
             if isinstance(error, CallTimeout):
                 peer.registrar.unanswered(declaration)
-            elif not isinstance(error, ApplicationError):  # which is logged elsewhere, and retried
+            elif not isinstance(error, ApplicationError):  # the registrar logs and retries these
                 logger.warning("cannot declare %s in this session: %s", declaration.uri, error)
         if declaration.make_listener is not None:
             peer.add_listener(declaration, declaration.make_listener)

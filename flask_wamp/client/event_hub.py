@@ -50,7 +50,7 @@ class SharedSubscription(Subscription):
         self.asking = False
         """Whether the router has not answered SUBSCRIBE yet. It is not sent again before the answer."""
         self.late: tuple[EventBuffer, ...] = ()
-        """The buffers that were added since SUBSCRIBE was sent, and want the retained event."""
+        """The buffers that were added since SUBSCRIBE was sent, and that want the retained event."""
         self.served = False
         """Whether the router has ever acknowledged it."""
         self.retained_for: tuple[EventBuffer, ...] = ()

@@ -69,7 +69,7 @@ class EventStream:
 
     The stream ends when you close it, when the client stops, and, inside a handler, when the handler is
     canceled. The iteration raises :exc:`.TooSlow` if you take the events too slowly, and
-    :exc:`.ApplicationError` if the router refuses the subscription after the session was joined again.
+    :exc:`.ApplicationError` if the router revokes the subscription, or refuses it in a later session.
 
     If you return it from a view or pass it to a response, it is sent as Server-Sent Events.
 
@@ -178,8 +178,8 @@ class EventStream:
     def lines(self, dumps: t.Callable[[object], str], events: bool) -> t.Iterator[str]:
         """Yield the text of a response.
 
-        If there are no events, it sends an empty line periodically, because only a write fails after the
-        client has disconnected.
+        While there are no events, this periodically yields an empty line, or an empty comment as Server-Sent
+        Events. A server notices only when it writes that the client has disconnected.
 
         :param dumps: Converts a value to JSON.
         :param events: Whether to send Server-Sent Events. Otherwise, lines of JSON are sent.

@@ -23,7 +23,7 @@ _NOT_KEPT = (error_uris.HISTORY_UNAVAILABLE, error_uris.NO_SUCH_SUBSCRIPTION)
 
 @dataclasses.dataclass(frozen=True)
 class PastEvent:
-    """An event that the router has stored. The attributes have the names of those of ``flask_wamp.event``.
+    """An event that the router has stored. Except for ``time``, it has attributes of ``flask_wamp.event``.
 
     Crossbar discloses the publisher even if it does not disclose publishers to subscribers.
     """

@@ -119,8 +119,9 @@ class Sessions(_Part):
     ) -> None:
         """Let the router send GOODBYE to a session.
 
-        **Crossbar does not close the connection.** A client that ignores GOODBYE stays, with all its rights.
-        To keep a user out, an authenticator or authorizer must refuse them too.
+        The built-in router closes the connection if the client does not answer. **Crossbar does not close
+        it.** A client that ignores GOODBYE stays there, with all its rights. To keep a user out, an
+        authenticator or authorizer must refuse them too.
 
         :param reason: A URI, ``com.example.kicked``.
         :param message: A text for the user.
@@ -131,7 +132,9 @@ class Sessions(_Part):
     def kill_by_authid(
         self, authid: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Send GOODBYE to all sessions of a user, including this session. See :meth:`kill`.
+        """Send GOODBYE to all sessions of a user, see :meth:`kill`.
+
+        Crossbar 26.10 includes this session. The specification and the built-in router exclude it.
 
         :returns: The ids of these sessions.
         """
@@ -140,7 +143,9 @@ class Sessions(_Part):
     def kill_by_authrole(
         self, authrole: str, *, reason: str | None = None, message: str | None = None
     ) -> Ids:
-        """Send GOODBYE to all sessions of a role, including this session. See :meth:`kill`.
+        """Send GOODBYE to all sessions of a role, see :meth:`kill`.
+
+        Crossbar 26.10 includes this session. The specification and the built-in router exclude it.
 
         :returns: The ids of these sessions.
         """

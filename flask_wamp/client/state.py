@@ -50,7 +50,7 @@ class StartPolicy:
     linger: float = 0.0
     """Seconds for which the last callee of a procedure waits for its successor."""
     linger_at_restart: float = 0.0
-    """The same, if the server says that it has started successors."""
+    """The same, if the server has started successors of this process. The larger value is used."""
     restarting: t.Callable[[], bool] = lambda: False
     """Whether the server says that it has started successors of this process."""
     ending: t.Callable[[], bool] = lambda: False
@@ -342,7 +342,7 @@ class ClientState:
         self._peers.pop(os.getpid(), None)
         self.declarations.serve_all(False)
         for companion in self.closeables:
-            guarded(logger.exception, "cannot stop in order", companion.stop, deadline)
+            guarded(logger.exception, "cannot stop cleanly", companion.stop, deadline)
 
     def may_start_again(self) -> None:
         """Let the next use start the client again. Call this after :meth:`stop`."""

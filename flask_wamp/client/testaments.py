@@ -35,7 +35,7 @@ logger = get_logger("flask_wamp")
 
 ADD, FLUSH = "wamp.session.add_testament", "wamp.session.flush_testaments"
 
-#: The most testaments that a process may have.
+#: The maximum number of testaments of a process.
 MOST = 100
 
 #: The options of a publication that a testament may have. Crossbar 26.10 fails with other options.
@@ -55,7 +55,7 @@ class Testament:
     """Options of the publication."""
     scope: str = "destroyed"
     unless_stopped: bool = False
-    """Whether it is withdrawn if the process leaves the realm in order."""
+    """Whether it is withdrawn if the process leaves the realm cleanly."""
     _on_the_wire: t.Callable[[int | None], m.Details] = dataclasses.field(
         default=lambda session_id: {}, repr=False, compare=False
     )
