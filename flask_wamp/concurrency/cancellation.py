@@ -1,7 +1,7 @@
 """Cancel the coroutine of a handler when the call is canceled or a time limit is reached.
 
 Python cannot end a thread from outside. It can cancel a coroutine that runs in the thread, at the next
-``await``. Under gevent, the greenlet is ended instead, see :mod:`.interruption`.
+``await``. Under gevent, an exception is raised in the greenlet instead, see :mod:`.interruption`.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ def spawn_bound(command: t.Sequence[str], **options: t.Any) -> subprocess.Popen[
     The program runs in its own session. Ctrl-C at the terminal therefore reaches only this process, which
     then stops the program.
 
-    The signal is sent by Linux (``PR_SET_PDEATHSIG``) when the **thread** that called this function ends. So
-    call it from the main thread, or from another thread that lives as long. On other systems, the program
-    continues to run if this process is killed.
+    Linux sends the signal (``PR_SET_PDEATHSIG``) when the **thread** that called this function ends. So call
+    it from the main thread, or from another thread that does not end before the program. On other systems,
+    the program continues to run if this process is killed.
 
     :param command: The program's absolute path and its arguments.
     :param options: What :class:`subprocess.Popen` takes.

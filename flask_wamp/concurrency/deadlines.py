@@ -1,9 +1,10 @@
 """Calls that a handler makes inherit its deadline and its cancellation.
 
 A call inside a handler ends at the handler's deadline at the latest, because a later answer would not be
-used. The deadline is not sent to other peers: Crossbar 26.10 reads ``CALL.Options.timeout`` as seconds, while
-the specification, other routers and callees say milliseconds. CANCEL has the same effect across processes.
-When a caller cancels a call, its handler is interrupted and cancels its own calls, and so on down the chain.
+used. The deadline is not sent to other peers, because routers disagree about its unit: Crossbar 26.10 reads
+``CALL.Options.timeout`` as seconds, but the specification, other routers and callees use milliseconds. CANCEL
+has the same effect across processes. When a caller cancels a call, its handler is interrupted and cancels its
+own calls, and so on.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ class Slots(abc.ABC):
 
 
 class _Released:
-    """The context of :meth:`Pool.release_slot`."""
+    """The context that :meth:`Slots.release_slot` returns."""
 
     __slots__ = ("_pool", "_released", "_worker")
 

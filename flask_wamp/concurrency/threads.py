@@ -1,4 +1,7 @@
-"""Threads. No module outside of this folder creates any. With gevent's monkey-patching, they are greenlets.
+"""Threads. With gevent's monkey-patching, they are greenlets.
+
+Threads are created only in this folder, with two exceptions: a process for tasks watches its parent in a
+thread, and :mod:`flask_wamp.crossbar` reads Crossbar's log in one.
 
 No lock is created at import, or in a constructor that runs before ``start()``. A lock that was created before
 monkey-patching would freeze the process.

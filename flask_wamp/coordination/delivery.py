@@ -8,7 +8,7 @@ most :data:`.WINDOW` forwarded events may be unanswered. Others wait in a queue 
 **No event is handled twice.** If a forwarded event is not answered, it is not forwarded again. It is
 forwarded again only if the answer says that no process has begun to handle it.
 
-**No event is lost when a process starts, or stops in order.** A process that leaves does not accept more
+**No event is lost when a process starts, or stops cleanly.** A process that leaves does not accept more
 events, and returns those that it has not begun to handle. If it is the process that forwards, it hands over:
 
 1.  It registers a procedure for its successor, releases the lease, and stays subscribed.

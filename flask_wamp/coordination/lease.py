@@ -196,7 +196,8 @@ class Lease:
     def _count(self, callback: t.Callable[[], object]) -> bool:
         """Let :meth:`stop_asking` wait for a callback. Return False if there is none.
 
-        Do this in the same step as what the callback is about. Otherwise, stop_asking() could come between.
+        Count the callback while you still hold the lock under which you changed the state that it reports.
+        Otherwise, :meth:`stop_asking` could return in between. Requires the lock.
         """
         assert self._lock.locked()
         if callback is nothing:

@@ -89,7 +89,7 @@ def install(
 def _interrupt(process: subprocess.Popen[str]) -> None:
     """Interrupt pip, so that it removes its temporary folders.
 
-    It runs in its own session, so it has not got the Ctrl-C that this process got.
+    It runs in its own session, so a Ctrl-C at the terminal reaches only this process.
     """
     process.send_signal(signal.SIGINT)
     try:
@@ -99,7 +99,7 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the environment variables without those that would affect another Python, as ``PYTHONPATH``."""
+    """Return the environment without variables that would affect another Python, such as ``PYTHONPATH``."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 

@@ -34,8 +34,8 @@ from .scheduler import Function, Job, Scheduler, current_runner
 
 logger = get_logger("flask_wamp.schedule")
 
-#: Seconds after which an overdue job of another process is considered as run, even if that process did not
-#: say so.
+#: Seconds after which an overdue job is assumed to have run in another process, even if that process has not
+#: reported it.
 GRACE = 5.0
 
 #: The longest time, in seconds, until a job is due that is accepted from another process.
@@ -180,7 +180,7 @@ class JobRunner:
             self._tell(original, job.remaining)
 
     def _replan_overdue(self) -> None:
-        """Plan overdue jobs again. The holder of the lease has run them, but could not say so."""
+        """Plan overdue jobs again. The holder of the lease has run them, but could not report it."""
         for job in self._jobs():
             if job.remaining < -GRACE:
                 job._schedule_next_run()

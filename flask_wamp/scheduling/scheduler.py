@@ -71,7 +71,8 @@ class Job(schedule.Job):
                                     gap. If a day has it twice, the job runs at the first time.
     =============================== ==================================================================
 
-    :attr:`next_run` is local time, and follows the clock for those of the first two lines.
+    :attr:`next_run` is local time. For jobs of the first two rows, it is corrected when the clock is set, or
+    when daylight saving time begins or ends.
     """
 
     scheduler: Scheduler

@@ -62,6 +62,7 @@ class BackgroundTasks:
         :raises ApplicationError: ``wamp.error.unavailable``, because ``WAMP_MAX_PENDING`` tasks are waiting.
             In a view, this is an HTTP error with status 503.
         :raises TypeError: ``f`` is not callable, or cannot be sent to another process.
+        :raises ValueError: ``executor`` is neither ``thread`` nor ``process``.
 
         .. versionadded:: 0.1
         """

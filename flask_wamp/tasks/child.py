@@ -29,7 +29,7 @@ NAME = "flask_wamp_task_process"
 #: ``if __name__ == "__main__"`` does not run.
 MAIN = "__mp_main__"
 
-#: Seconds to end in order after the parent has ended.
+#: Seconds that an idle process may take to end by itself after its parent has ended.
 PATIENCE = 5.0
 
 _LENGTH = struct.Struct("!Q")

@@ -43,7 +43,7 @@ module.main({fd})
 
 
 class Processes:
-    """The child processes of one app in this process. There are as many as tasks run at the same time.
+    """The child processes of one app in this process. A new one is started if all others run tasks.
 
     :param setup: Returns the setup of the processes. Called at the first use.
     """
@@ -71,14 +71,14 @@ class Processes:
             with self._lock:
                 self._children.discard(child)
             status = child.end()
-            # A process that was idle may have died before. The task has not started then, and goes to another
-            # process. It also does if the process got SIGTERM before it could handle it, because systemd
-            # sends SIGTERM to all processes of a service.
+            # A process that was idle may have died before. The task has not started then, and another process
+            # runs it. The same is true if SIGTERM has ended a new process before it could handle this signal:
+            # systemd sends SIGTERM to all processes of a service.
             if child.begun or not (child.used or status == -signal.SIGTERM):
                 raise TaskAborted(f"the process that ran it {_how(status)}")
 
     def stop(self, deadline: float) -> None:
-        """End all processes. Idle ones may end in order until ``deadline``, and others are killed at once.
+        """End all processes. Idle ones may end by themselves until ``deadline``. Others are killed at once.
 
         :param deadline: A ``time.monotonic()``.
         """

@@ -125,7 +125,7 @@ class TaskRunner:
     def stop(self, deadline: float) -> None:
         """Report unfinished tasks as aborted, and end the processes.
 
-        :param deadline: The ``time.monotonic()`` until which idle processes may end in order.
+        :param deadline: The ``time.monotonic()`` until which idle processes may end by themselves.
         """
         state = self._by_process.pop(os.getpid(), None)
         if state is None:
@@ -144,7 +144,8 @@ class TaskRunner:
     def _process_tasks(self) -> _ProcessTasks:
         state = self._by_process.get(os.getpid())
         if state is None:
-            if self not in self._client.closeables:  # to stop it twice does no harm
+            # Two threads may both append it. That does no harm, because it may be stopped twice.
+            if self not in self._client.closeables:
                 self._client.closeables.append(self)
             new = _ProcessTasks(self._make_processes, self._client)
             state = self._by_process.setdefault(os.getpid(), new)  # atomic, so no lock is needed
