@@ -43,8 +43,7 @@ class _Method(t.NamedTuple):
     requires: str | None = None
 
 
-#: The strongest method comes first, because Crossbar chooses the first that it is configured for. wampcra
-#: comes before scram, because more routers support it. A ticket is weak, because the router learns it.
+#: The methods that a client may offer. The order does not matter: :attr:`Credentials.offered` chooses.
 METHODS: dict[str, _Method] = {
     "cryptosign": _Method(("private_key",), "cryptography"),
     "wampcra": _Method(("authid", "secret")),
@@ -103,7 +102,8 @@ class Credentials:
     def resolved(self) -> Credentials:
         """Return these credentials with each function replaced by what it returns now.
 
-        :raises AuthenticationError: A function has failed, or has returned a value of a wrong type.
+        :raises AuthenticationError: A function has failed, or has returned an empty text or a value of a
+            wrong type.
         """
         return replace(
             self,
@@ -118,7 +118,8 @@ class Credentials:
 
         If :attr:`authmethods` is empty, these are only the methods of the strongest given credential. A fake
         router would choose the weakest method, and would then learn a ticket. A secret is for ``wampcra``,
-        and also for ``scram`` if argon2-cffi is installed. Without any credential, this is ``anonymous``.
+        and also for ``scram`` if argon2-cffi is installed. ``wampcra`` comes first, because more routers
+        support it. Without any credential, this is ``anonymous``.
         """
         if self.authmethods:
             return tuple(self.authmethods)
@@ -133,7 +134,7 @@ class Credentials:
 
         If the private key is in a file, this reads the file.
 
-        :raises ValueError: They are not. The text names the config key, and says what to do.
+        :raises ValueError: A credential is missing or invalid. The text names the config key.
         """
         if not callable(self.authextra) and self.authextra.get("channel_binding") is not None:
             raise ValueError("WAMP_AUTHEXTRA contains a channel_binding, which is not supported")
@@ -174,8 +175,8 @@ class Authentication:
     """One attempt to join: HELLO, CHALLENGE, AUTHENTICATE and WELCOME of one connection.
 
     :param credentials: The credentials, which :meth:`Credentials.check` has accepted.
-    :param app: The name of the application, for other applications, see :func:`app_extra`.
-    :raises AuthenticationError: The private key cannot be read.
+    :param app: The application's name, which HELLO shows to other applications. See :func:`app_extra`.
+    :raises AuthenticationError: A function in the credentials has failed, or the private key cannot be read.
     """
 
     def __init__(self, credentials: Credentials, app: str | None = None) -> None:
@@ -236,7 +237,8 @@ class Authentication:
         """Check that the router knows the secret too. Only ``scram`` can check this.
 
         :param authextra: ``WELCOME.Details.authextra``.
-        :raises AuthenticationError: It does not know the secret, so it is not the right router.
+        :raises AuthenticationError: The router does not know the secret, so it is not the right one. Or it
+            has sent no CHALLENGE, although the client has offered only ``scram``.
         """
         if self._server_signature is None:
             if self._offered == ("scram",):
@@ -290,7 +292,7 @@ class Authentication:
         """
         nonce, salt = _text(extra, "nonce"), _text(extra, "salt")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
-            raise ValueError("its nonce does not extend ours")
+            raise ValueError("its nonce does not extend the client's nonce")
         raw_salt = base64.b64decode(salt, validate=True)
         if len(raw_salt) < MIN_SALT:
             raise ValueError(f"its salt is shorter than {MIN_SALT} bytes")

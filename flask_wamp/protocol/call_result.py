@@ -56,9 +56,9 @@ def outcome(message: m.Result | m.Error) -> t.Any:
 
 
 def _is_wampys(args: t.Sequence[object], kwargs: m.Details) -> bool:
-    """Return whether a result has the shape of those of wampy's callees. It then contains only its message.
+    """Return whether a result looks like one of a wampy callee. Its only value is then ``message``.
 
-    wampy 1.1.0 repeats the message as the only positional value. A result of any other shape may contain
+    wampy 1.1.0 repeats ``message`` as the only positional value. A result of any other shape may contain
     further values, which must not be lost.
     """
     repeats = not args or (len(args) == 1 and args[0] == kwargs["message"])

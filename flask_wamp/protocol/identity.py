@@ -48,8 +48,7 @@ class BrowserIdentity(Identity):
     """Whether this login has ended, according to the app. The router then refuses it."""
 
     app: str = ""
-    """The prefix of the own URIs of the app that has let the session in. The rules of this app apply to it.
-    """
+    """The app that has let the session in, and whose rules apply to it: the prefix of the app's own URIs."""
 
 
 #: How many characters of an application's name are sent.

@@ -15,7 +15,7 @@ from .identity import BrowserIdentity
 #: The number of ended logins that are remembered. The oldest are forgotten first.
 MOST_REMEMBERED: t.Final = 100_000
 
-#: The number of unused tickets that are kept. More within half a minute can only be an attack.
+#: The number of unused tickets that are kept. More can only be an attack. The oldest are removed first.
 MOST_TICKETS: t.Final = 100_000
 
 
@@ -25,12 +25,12 @@ NO_TICKET: t.Final = "the ticket is used, expired or unknown"
 
 
 def login_of(browser: str) -> str:
-    """Return a name of a browser session for others. They cannot derive its id from the name."""
+    """Return a name for a browser session that others may know. It does not reveal the session's id."""
     return hashlib.sha256(b"flask_wamp login\0" + browser.encode()).hexdigest()[:32]
 
 
 def login_of_identity(identity: BrowserIdentity) -> str:
-    """Return the :func:`login_of` an identity's browser session, or ``""`` if it is unknown."""
+    """Return :func:`login_of` for the browser session of an identity, or ``""`` if it is unknown."""
     return login_of(identity.browser) if identity.browser else ""
 
 
@@ -46,7 +46,7 @@ class EndedLogins:
         self._users: collections.OrderedDict[str, float] = collections.OrderedDict()
 
     def end_user(self, authid: str, at: float | None = None) -> None:
-        """End all logins that a user began at or before a time, by default until now."""
+        """End all logins that a user began at or before a time. The default is now."""
         self._users[authid] = max(
             self._now() if at is None else at, self._users.get(authid, float("-inf"))
         )
@@ -59,7 +59,7 @@ class EndedLogins:
         self.end_login(login_of(browser))
 
     def end_login(self, login: str) -> None:
-        """End the login of a browser session, given its :func:`login_of`."""
+        """End the login of a browser session. ``login`` is the result of :func:`login_of` for it."""
         self._logins[login] = None
         if len(self._logins) > MOST_REMEMBERED:
             self._logins.popitem(last=False)
@@ -71,7 +71,7 @@ class EndedLogins:
     def is_over(self, authid: str, login: str, since: float) -> bool:
         """Return whether a login has ended.
 
-        :param login: Its :func:`login_of`. If it is empty, only logouts of the user count.
+        :param login: The result of :func:`login_of`. If it is empty, only logouts of the user count.
         """
         return login in self._logins or since <= self._users.get(authid, -1.0)
 

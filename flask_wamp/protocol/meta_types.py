@@ -15,7 +15,7 @@ Details = t.Mapping[str, t.Any]
 #: cookie. With them, it is possible to impersonate the browser.
 _SECRETS = ("http_headers_received", "http_headers_sent", "http_cbtid")
 
-#: The maximum depth of details. Clients choose the contents of ``authextra``.
+#: How deep details may be nested. Deeper values become None, because clients choose ``authextra``.
 DEEPEST = 32
 
 
@@ -115,7 +115,7 @@ class _Observed:
     """The attributes that registrations and subscriptions have in common."""
 
     id: int
-    """The id. All sessions that share it have the same id."""
+    """The id, which is the same for all sessions that share the registration or subscription."""
 
     uri: str | None = None
     """The procedure or topic, or the pattern."""

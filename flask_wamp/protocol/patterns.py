@@ -126,7 +126,7 @@ class Pattern(t.NamedTuple):
     def texts(self, uri: str) -> list[str]:
         """Return the texts of the parts in a URI that matches the pattern.
 
-        :raises ValueError: The URI does not match, so the router has not said which URI was called.
+        :raises ValueError: The URI does not match the pattern. It is empty if the router has not sent it.
         """
         texts = uri.split(".")
         count = self.uri.count(".") + 1

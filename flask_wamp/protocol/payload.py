@@ -54,7 +54,7 @@ def plain(
 
 
 def is_plain(value: t.Any) -> bool:
-    """Return whether a value is a text or a small number, and can be sent unchanged, as most results."""
+    """Return whether a value is text, a boolean, None or a 64-bit integer. These are sent unchanged."""
     kind = type(value)
     return kind in _TEXT or (kind is int and _MIN_INT <= value <= _MAX_INT)
 
@@ -95,8 +95,9 @@ class PayloadConverter:
         self.scalars = self.safe | _NUMBERS
 
     def value(self, value: t.Any, depth: int = 0) -> t.Any:
-        """Return the value converted, if it is ``depth`` levels deep in a payload.
+        """Return the converted value.
 
+        :param depth: The level of nesting of the value in its payload.
         :raises SerializationError: It cannot be sent.
         """
         kind = type(value)

@@ -41,12 +41,12 @@ class Right(t.NamedTuple):
     """A URI or a pattern. Its parts may be ``{authid}`` and ``{role}``."""
     match: str = "exact"
     source: str = ""
-    """The location in the app that defines the right, for people."""
+    """The place in the app's code that defines the right, for messages to developers."""
 
     def check(self) -> Right:
         """Check and return this right.
 
-        :raises ValueError: The action or the match policy is unknown, or a part with braces is.
+        :raises ValueError: The action, the match policy or a part with braces is unknown.
         """
         if self.action not in ACTIONS:
             raise ValueError(f"{self.action!r} must be one of {', '.join(ACTIONS)}")
@@ -124,8 +124,8 @@ class Policy:
     ) -> bool:
         """Return whether a request is allowed.
 
-        :param answer: The decision of the app's authorizer. If it is None, the rights decide. True does not
-            allow reserved URIs.
+        :param answer: The decision of the app's authorizer. If it is None, the rights decide. If it is True
+            for reserved URIs, the rights decide as well.
         """
         if answer is None or (answer and self.is_reserved(uri, match)):
             return self.find(identity.authid, identity.authrole, action, uri, match) is not None
@@ -168,7 +168,7 @@ class Policy:
 
 
 def roles_of(role: str) -> tuple[str, ...]:
-    """Return the roles whose rights a session in a role has."""
+    """Return the roles whose rights a session with this role has."""
     return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)
 
 

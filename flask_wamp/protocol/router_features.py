@@ -46,14 +46,16 @@ class RouterFeatures:
     def for_call(self, options: Details) -> Details:
         """Return the options of a CALL.
 
-        If the router has no progressive results, only the final one comes.
+        If the router has no progressive results, the caller receives only the final result.
         """
         if "receive_progress" in options and "progressive_call_results" not in self.dealer:
             return _without(options, "receive_progress")
         return options
 
     def for_register(self, options: Details) -> Details:
-        """Return the options of a REGISTER. If the router has no shared registrations, one process serves it.
+        """Return the options of a REGISTER.
+
+        If the router has no shared registrations, only one process can serve the procedure.
 
         :raises NotSupported: The procedure is a pattern, but the router would treat it as a URI.
         """
@@ -64,7 +66,9 @@ class RouterFeatures:
         return options
 
     def for_subscribe(self, options: Details) -> Details:
-        """Return the options of a SUBSCRIBE. If the router has no event retention, no retained event comes.
+        """Return the options of a SUBSCRIBE.
+
+        If the router has no event retention, the subscriber receives no retained event.
 
         :raises NotSupported: The topic is a pattern, but the router would treat it as a URI.
         """

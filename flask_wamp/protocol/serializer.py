@@ -166,7 +166,7 @@ def _wire(message: Message) -> tuple[object, ...]:
     return tag + (values[:-1] if values[-2] else values[:end])
 
 
-#: The number of each class and of its required fields. They are cached, because msgspec is slower.
+#: For each class, its number as a tuple, and how many fields are required. A lookup is faster than msgspec.
 _SHAPES: dict[type[Message], tuple[tuple[object], int]] = {}
 
 

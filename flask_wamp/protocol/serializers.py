@@ -65,8 +65,8 @@ def get_router_serializer(name: str) -> Serializer:
     """Return the serializer for messages of clients. It has no state, so all routers share it.
 
     Unlike :func:`get_serializer`, it refuses payloads that would harm their receivers. A receiver has to
-    close its WebSocket if a JSON payload is not UTF-8. And ``cbor2`` refuses messages that are nested more
-    than 400 levels deep.
+    close its WebSocket if a JSON payload is not UTF-8. By default, ``cbor2`` refuses messages that are nested
+    more than 400 levels deep.
     """
     if name == JSONSerializer.name:
         return JSONSerializer(FromClient, strict=True)

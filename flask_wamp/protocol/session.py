@@ -113,9 +113,10 @@ class Session(SessionRequests):
         """Refuse a message of the router without ending the session.
 
         An invocation is answered with ERROR, a call gets an error instead of its result, and an event is
-        ignored.
+        ignored. Any other message is handled as :meth:`receive` does.
 
         :param why: The text of the error.
+        :param uri: The URI of the error.
         """
         if isinstance(message, m.Invocation):
             self.unanswered.add(message.request_id)

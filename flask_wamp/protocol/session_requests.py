@@ -74,7 +74,7 @@ class SessionRequests:
     ) -> int:
         """Send PUBLISH. The router answers only if ``options`` contain ``acknowledge``.
 
-        :raises NotSupported: The router does not support an option that selects the receivers.
+        :raises NotSupported: The router does not support an option that selects the receivers, or ``retain``.
         """
         if options:
             options = self.features.for_publish(options)
@@ -140,7 +140,10 @@ class SessionRequests:
             del self._pending[request_id]
 
     def drop_target(self, subscription_id: int, target: object, ticket: object = None) -> bool:
-        """Stop delivering to a target. Send UNSUBSCRIBE and return True if it was the last target."""
+        """Stop delivering to a target. Send UNSUBSCRIBE and return True if it was the last target.
+
+        While a SUBSCRIBE to the same topic waits for its answer, the subscription is kept.
+        """
         topic = self.subscriptions.drop(subscription_id, target)
         asked = (p.target[1] for p in self._pending.values() if p.request_type is m.Subscribe)
         if topic is None or topic in asked:

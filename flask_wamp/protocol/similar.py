@@ -1,4 +1,4 @@
-"""Hints for error messages: names that resemble the one that a test asked for."""
+"""Hints for error messages: names that resemble one that does not exist, and short lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN = 8
 def did_you_mean(name: str, known: t.Iterable[str], *, least: float = 0.7, most: int = 3) -> str:
     """Return ``"; did you mean x?"``, or ``""`` if nothing resembles the name.
 
-    :param least: How much a name must resemble it, from 0 to 1.
+    :param least: How similar a known name must be, from 0 to 1.
     :param most: The number of names to show.
     """
     ratios = {each: _resemblance(name, each) for each in set(known) - {name}}

@@ -519,7 +519,7 @@ def test_only_one_challenge_is_answered() -> None:
     ("changes", "message"),
     [
         ({"nonce": None}, "its nonce is not a string"),
-        ({"nonce": "AAAA"}, "its nonce does not extend ours"),
+        ({"nonce": "AAAA"}, "its nonce does not extend the client's nonce"),
         ({"salt": None}, "its salt is not a string"),
         ({"salt": "AAA"}, "padding"),
         ({"salt": "A A=A!"}, "bad scram challenge"),
@@ -570,7 +570,7 @@ def test_nonce_that_only_repeats_ours() -> None:
     authentication = Authentication(SCRAM)
     hello = authentication.hello()
     extra = {**pbkdf2_router().challenge(hello), "nonce": hello["authextra"]["nonce"]}
-    with pytest.raises(AuthenticationError, match="does not extend ours"):
+    with pytest.raises(AuthenticationError, match="does not extend the client's nonce"):
         authentication.authenticate("scram", extra)
 
 
