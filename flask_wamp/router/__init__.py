@@ -7,15 +7,15 @@ A driver uses it like this::
     # a connection is open
     session = router.open(TransportFacts(serializer="json"), send=send, close=close)
     session.receive(data)           # one complete message, as bytes that never change
-    session.report_unsent(size)     # the socket did not accept everything: so many bytes wait
-    session.lost()                  # the connection is gone
+    session.report_unsent(size)     # the socket did not accept everything: this many bytes wait
+    session.lost()                  # the connection is lost
 
     router.tick()                   # at router.next_deadline, which each of these calls may change
 
 ``receive`` calls ``send`` and ``close`` of this and of other sessions. ``send(data)`` gets the bytes of one
 message and puts them into a buffer. It must not block, raise, or call the router. ``close(at_once)`` closes
 the transport. ``close(False)`` closes it when everything has been sent, within a time that the driver sets.
-Nothing here raises an error because of what a client sends. Only the session of that client ends.
+These methods raise no error because of what a client sends. At worst, the session of that client ends.
 
 The router is not thread-safe. A driver runs it on one loop, or holds a lock for every call.
 

@@ -20,7 +20,7 @@ def main() -> None:
     from .process.foreground import read_access, serve
 
     parser = argparse.ArgumentParser(prog="python -m flask_wamp.router", description=__doc__)
-    parser.add_argument("--url", action="append", help="a URL to serve; ws://127.0.0.1:8080/ws")
+    parser.add_argument("--url", action="append", help="a URL to serve (ws://127.0.0.1:8080/ws)")
     parser.add_argument("--realm", default="realm1", help="the realm to serve (%(default)s)")
     parser.add_argument(
         "--principals",

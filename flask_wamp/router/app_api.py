@@ -272,6 +272,7 @@ class AppAPI:
         :param origins: The origins whose pages may join at these ports. None for all.
         :param principals: The clients that authenticate with a secret or a key, see :class:`.Principals`.
             Empty if there are none.
+        :raises ValueError: An argument is invalid, or a port cannot be opened.
         """
         self._rules[_text(app)] = Rules(
             rights.from_json(policy),

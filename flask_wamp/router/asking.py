@@ -19,7 +19,7 @@ logger = get_logger("flask_wamp.router")
 #: The milliseconds within which the app has to answer.
 TIMEOUT_MS: t.Final = 5000
 
-#: Seconds until a procedure that nobody has registered yet is called again.
+#: Seconds between two calls of a procedure that is not registered yet.
 PAUSE: t.Final = 0.05
 
 Defer = t.Callable[[t.Callable[[], object]], object]
@@ -31,7 +31,7 @@ class Question(t.NamedTuple):
     procedure: str
     args: tuple[object, ...]
     until: float
-    """When to give up, if no process of the app registers the procedure. By the router's clock."""
+    """The time, by the router's clock, after which a missing procedure is not called again."""
     answer: Later[object]
 
 
@@ -91,7 +91,7 @@ class Asker:
             self._answer(message[2], RuntimeError(f"{message[4]} {message[5:]}"))
 
     def _ask_again(self, request_id: int) -> None:
-        """Wait for the app: after the router has died, a browser may be back before the app's processes."""
+        """Call again later. After a crash of the router, a browser may join before the app's processes do."""
         question, now = self._waiting.get(request_id), self._router.clock()
         if question is not None and now < question.until:
             del self._waiting[request_id]
@@ -107,4 +107,4 @@ class Asker:
     def _closed(self, at_once: bool) -> None:
         self._session = None
         for request_id in list(self._waiting):
-            self._answer(request_id, RuntimeError("the router has ended its session"))
+            self._answer(request_id, RuntimeError("the router has ended the session that asks"))

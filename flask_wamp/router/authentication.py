@@ -1,4 +1,4 @@
-"""Who may join: the authenticator's interface, and principals from a table.
+"""Who may join: the interface of authenticators, and the default one.
 
 An authenticator gets a :class:`JoinRequest`. It returns an :class:`Identity`, a :class:`Refusal`, or a
 :class:`Challenge` that the client has to answer first.
@@ -34,7 +34,7 @@ class JoinRequest:
     authextra: Details
     facts: TransportFacts
     nonce: t.Callable[[int], bytes]
-    """Returns so many random bytes."""
+    """Returns the given number of random bytes."""
 
     timestamp: str
     """The time in UTC, in ISO 8601."""
@@ -66,7 +66,7 @@ class Challenge:
     authmethod: str
     extra: Details
     verify: t.Callable[[str, Details], Verdict | Later[Verdict]]
-    """Called with ``AUTHENTICATE.Signature`` and ``Extra``. An exception refuses."""
+    """Called with ``AUTHENTICATE.Signature`` and ``Extra``. An exception refuses the client."""
 
 
 class Authenticator(t.Protocol):

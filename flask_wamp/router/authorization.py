@@ -18,7 +18,7 @@ class Decision:
 
     allow: bool
     disclose: bool | None = None
-    """Whether the caller or publisher is disclosed. None means as the settings and ``disclose_me`` say."""
+    """Whether the caller or publisher is disclosed. If None, the settings and ``disclose_me`` decide."""
 
     message: str = ""
     """The reason of a refusal, for the client."""
@@ -49,7 +49,8 @@ class Authorizer(t.Protocol):
 def as_decision(answer: object) -> Decision:
     """Return an authorizer's answer as a decision.
 
-    :raises TypeError: It is not one: an authorizer that forgets to return must not allow anything.
+    :raises TypeError: It is neither a boolean nor a decision. An authorizer that returns nothing, by
+        mistake, must not allow anything.
     """
     if isinstance(answer, Decision):
         return answer
@@ -62,7 +63,7 @@ def as_decision(answer: object) -> Decision:
 class Permission:
     """What a role may do at a URI.
 
-    :param uri: A URI, or a pattern as ``match`` says.
+    :param uri: A URI, or a pattern if ``match`` is ``prefix`` or ``wildcard``.
     :param actions: Some of ``call``, ``register``, ``publish``, ``subscribe``.
     """
 

@@ -44,7 +44,7 @@ class Subscription:
         self.match = match
         self.created = created
         self.history = history
-        """The events that are kept. Such a subscription stays when it has no subscribers."""
+        """The events that are kept, or None. A subscription with a history needs no subscribers to exist."""
         self.subscribers: dict[Codec, dict[RouterSession, None]] = {}
         """The subscribers by serializer: an event is encoded once for all that share one."""
 

@@ -26,7 +26,7 @@ from .timers import Timer
 
 
 class PendingCall(msgspec.Struct, eq=False):
-    """A call that has not been answered yet. A struct takes a third of the time of a class to make."""
+    """A call that has not been answered yet. It is a struct, because creating one is three times as fast."""
 
     caller: RouterSession
     call_id: int
@@ -172,8 +172,7 @@ class Calls:
         self._send_answer(pending, payload, (50, pending.call_id, {}))
 
     def _payload(self, session: RouterSession, message: m.Yield | m.Error) -> RawPayload | None:
-        """Return the payload of an answer. None: it cannot be passed on, and the call has ended
-        with that."""
+        """Return the payload of an answer. If it cannot be passed on, end the call and return None."""
         try:
             return session.codec.payload(message)
         except PayloadError as error:
@@ -189,7 +188,7 @@ class Calls:
         if not pending.receives_progress:
             return  # the caller did not ask for it
         if pending.timer is not None:
-            # "the time between received YIELD messages thereafter"; the timer looks when it runs
+            # "the time between received YIELD messages thereafter". The timer checks this when it is due.
             pending.timer.postponed_to = self._router.clock() + pending.timeout
         if not self._send_answer(pending, payload, (50, pending.call_id, {"progress": True})):
             self._interrupt(pending, "killnowait")
@@ -212,8 +211,7 @@ class Calls:
     def _send_answer(
         self, pending: PendingCall, payload: RawPayload, head: tuple[object, ...]
     ) -> bool:
-        """Send RESULT or ERROR with a payload; whether it could be sent. If not, the call ends with
-        another ERROR."""
+        """Send RESULT or ERROR with a payload. If it cannot be sent, send another ERROR and return False."""
         caller, callee = pending.caller, pending.callee
         assert callee is not None
         if caller.codec is not callee.session.codec:
@@ -252,7 +250,7 @@ class Calls:
     # Ending a call before its answer.
 
     def on_cancel(self, session: RouterSession, message: m.Cancel) -> None:
-        """Handle CANCEL as its mode says."""
+        """Handle CANCEL according to its mode."""
         pending: PendingCall | None = session.calls.get(message.request_id)
         if pending is None:
             return  # the answer and CANCEL have crossed
@@ -272,7 +270,7 @@ class Calls:
         self._fail(pending, error_uris.CANCELED)
 
     def _interrupt(self, pending: PendingCall, mode: str) -> bool:
-        """Send INTERRUPT, if the callee has announced that it supports it."""
+        """Send INTERRUPT if the callee supports it. Return whether it was sent."""
         callee = pending.callee
         if callee is None or not callee.session.features.can_be_interrupted:
             return False

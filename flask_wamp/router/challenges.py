@@ -1,7 +1,7 @@
 """The server's side of ticket, WAMP-CRA and cryptosign: the challenge, and the check of its answer.
 
-Each function makes a :class:`.Challenge`. For a principal that does not exist there is no *grant*. That
-challenge looks the same, and no answer to it is right.
+Each function makes a :class:`.Challenge`. If the principal does not exist, ``grant`` is None. The challenge
+then looks like any other, but no answer to it is accepted.
 
 Source: WAMP Advanced Profile, "Ticket-based Authentication", "Challenge Response Authentication",
 "Cryptosign".
@@ -31,7 +31,7 @@ class GrantedIdentity(t.NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """The identity."""
+        """The same as an :class:`.Identity`."""
         return Identity(self.authid, self.authrole, {}, self.authmethod, "static")
 
 

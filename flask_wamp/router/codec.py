@@ -220,8 +220,7 @@ class CBORCodec(Codec):
             return self._without_tags(data)
 
     def _without_tags(self, data: bytes) -> Message:
-        """Return a message whose payload has tags, which the session need not end for: only it is
-        refused."""
+        """Return a message whose payload contains tags. It is refused, but the session continues."""
         try:
             elements = self._loads(data, semantic_decoders=_Ignored(), tag_hook=_ignore)
             message = from_elements(elements, FromClient)
@@ -235,7 +234,7 @@ class CBORCodec(Codec):
     def encode(self, wire: tuple[object, ...]) -> bytes:
         if not any(type(item) is Raw for item in wire):
             return self._dumps(wire)
-        # cbor2 cannot embed parts that are encoded already. A message has less than 24 parts, so its
+        # cbor2 cannot embed parts that are encoded already. A message has fewer than 24 parts, so its
         # array begins with one byte.
         parts = (bytes(item) if isinstance(item, Raw) else self._dumps(item) for item in wire)
         return bytes([0x80 + len(wire)]) + b"".join(parts)
@@ -263,7 +262,7 @@ class CBORCodec(Codec):
 
     def load(self, raw: Raw) -> t.Any:
         try:
-            # Through the serializer, which refuses tags, as the payload of a message.
+            # Decode it as the payload of a message, because the serializer refuses tags.
             message = self._serializer.decode(b"\x84\x18\x46\x01\xa0" + bytes(raw))
             assert isinstance(message, PayloadMessage) and isinstance(message.raw_args, Received)
             return message.raw_args.value
@@ -282,7 +281,7 @@ _TAG = 6
 
 
 class _Ignored(t.Mapping[int, t.Any]):
-    """Ignores all tags: ``cbor2`` looks here before it makes a date or a huge number."""
+    """Ignores all tags. ``cbor2`` asks it for a decoder before it creates a date or a huge number."""
 
     def __getitem__(self, tag: int) -> t.Any:
         return _ignore

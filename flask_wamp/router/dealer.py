@@ -38,7 +38,7 @@ class Dealer:
 
     :param announce: Publishes a meta event.
     :param new_id: Makes ids in the router scope.
-    :param released: Called when no call waits for a procedure any longer.
+    :param released: Called when a procedure whose last callee has left was not registered again in time.
     """
 
     def __init__(

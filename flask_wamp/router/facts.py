@@ -16,11 +16,11 @@ class TransportFacts:
     """The serializer that was agreed on: ``msgpack``, ``json`` or ``cbor``."""
 
     max_message_size: int = 2**24
-    """The bytes of the largest message that the client accepts. Larger ones are not sent to it."""
+    """The size in bytes of the largest message that the client accepts. Larger ones are not sent to it."""
 
     details: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     """The ``transport`` of the session meta API: ``channel_framing``, ``peer``, ``is_secure`` and
-    ``websocket_protocol``. It has no headers, because their reader could pose as that browser."""
+    ``websocket_protocol``. It contains no headers, because they would let others impersonate the browser."""
 
     http_headers: t.Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """The headers of a WebSocket handshake, by lower-case names. Only the authenticator sees them."""
@@ -33,5 +33,5 @@ class TransportFacts:
     is unknown."""
 
     identity: Identity | None = None
-    """The identity that the transport has proven, as a unix socket does which only the app's own user can
-    open. The session joins with it without further authentication."""
+    """The identity that the transport proves, such as a unix socket that only the app's user can open. The
+    session joins with this identity, and needs no further authentication."""

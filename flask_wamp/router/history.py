@@ -1,8 +1,8 @@
 """``wamp.subscription.get_events``: the query, and the events that it returns.
 
 Source: WAMP Advanced Profile, "Event History". Crossbar.io 26.10 has a dialect of its own:
-``get_events(subscription, limit)``, the newest event first. It is understood too, and every event
-has the names of both.
+``get_events(subscription, limit)``, which returns the newest event first. This router supports both forms,
+and each event contains the keys of both.
 """
 
 from __future__ import annotations

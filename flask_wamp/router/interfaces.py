@@ -26,7 +26,7 @@ class RealmInterface(t.Protocol):
         """The messages that are legal in an established session."""
 
     def join(self, session: t.Any) -> None:
-        """Add a session, just before it gets WELCOME."""
+        """Add a session, just after it was sent WELCOME."""
 
     def leave(self, session: t.Any, quietly: bool) -> None:
         """Remove everything that a session has.

@@ -58,7 +58,7 @@ class JoinHandler:
         self._authenticator = authenticator
         self._agent = agent
         self._nonce = nonce
-        # Basic Profile, "Protocol Errors": anything else before the session was established is one.
+        # Basic Profile, "Protocol Errors": before the session is established, any other message is one.
         self.establishing: Handlers = {
             m.Hello: (self.on_hello, False),
             m.Abort: (RouterSession.on_abort, False),
@@ -147,7 +147,7 @@ class JoinHandler:
         elif isinstance(answer, Refusal):
             self._realms.count("refused")
             session.abort(answer.reason, answer.message)
-        else:  # an authenticator that forgets to answer must not let anybody in
+        else:  # an authenticator that returns nothing, by mistake, must not let any client in
             logger.error("the authenticator answered %r", answer)
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
 

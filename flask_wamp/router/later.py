@@ -10,8 +10,8 @@ T = t.TypeVar("T")
 class Later(t.Generic[T]):
     """The return value of an authenticator or authorizer that cannot answer at once.
 
-    The router continues with other sessions, and with this one when :meth:`resolve` is called, which
-    must happen in the router's thread. If the session has ended by then, the answer is ignored.
+    Meanwhile, the router continues with other sessions. It continues with this one when :meth:`resolve` is
+    called, in the router's thread. If the session has ended by then, the answer is ignored.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ class Index(t.Generic[T]):
         self._lengths: dict[int, int] = {}
         """The number of prefixes by their length, the longest first."""
         self._shapes: dict[int, dict[tuple[int, ...], int]] = {}
-        """The number of wildcards by their shape, the most specific shape first, by their number of parts."""
+        """The number of wildcards of each shape, by number of parts. The most specific shape comes first."""
         self.has_patterns = False
 
     def get(self, uri: str, match: str) -> T | None:
@@ -121,7 +121,7 @@ def _shape(uri: str) -> tuple[int, tuple[int, ...]]:
 
 
 def _portions(count: int, places: tuple[int, ...]) -> list[int]:
-    """Return the number of parts before each empty one. The longer the first of them, the more specific."""
+    """Return the lengths of the portions between empty parts. A longer first portion is more specific."""
     ends = (*places, count)
     starts = (0, *(place + 1 for place in places))
     return [end - start for start, end in zip(starts, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""``memory:``, a router in this process: no socket, no process, no thread of its own.
+"""The router of ``memory:``, in this process. It has no socket, process or thread of its own.
 
 Clients exchange bytes with it as with any router. The thread that sends a message also handles it. The
 threads that wait for messages take care of timeouts.
@@ -188,7 +188,7 @@ class MemoryTransport:
     # The client's side.
 
     def receive(self) -> list[Buffer] | None:
-        """Wait for messages and return them. None at the end.
+        """Wait for messages and return them. The list is empty after :meth:`ping`. None at the end.
 
         :raises TransportError: The deadline has passed.
         """

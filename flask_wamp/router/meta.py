@@ -342,7 +342,7 @@ def session_details(session: RouterSession) -> Details:
         "authprovider": identity.authprovider,
         "transport": dict(session.facts.details),
     }
-    # Nothing else of authextra in HELLO, because a nonce or a token is not for others.
+    # HELLO's authextra is not included otherwise, because it may contain a nonce or a token.
     authextra = {**app_extra(session.app), **identity.authextra}
     if authextra:
         details["authextra"] = authextra

@@ -44,7 +44,7 @@ def choice(options: Details, name: str, allowed: t.Sequence[str]) -> str:
 
 
 def whole_number(options: Details, name: str, least: int) -> int | None:
-    """Return an option that is an integer of at least some size."""
+    """Return an option that is an integer of at least ``least``, or None if it is missing."""
     value = options.get(name)
     if value is None:
         return None

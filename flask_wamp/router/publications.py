@@ -89,7 +89,7 @@ class Publication(t.NamedTuple):
     payload: Payload
     receivers: Receivers | None
     excluded: RouterSession | int | None
-    """The publisher if it does not receive its own event. A kept publication has its session id."""
+    """The publisher, if it must not receive its own event. In a kept publication, this is its session id."""
 
     def kept(self) -> Publication:
         """Return a copy to keep."""
@@ -103,14 +103,15 @@ class Publication(t.NamedTuple):
         return self.receivers is None or self.receivers.include(session)
 
 
-#: The number of retained events of one topic for different receivers.
+#: How many retained events one topic may have.
 MAX_RETAINED_PER_TOPIC = 10
 
 
 class Retained:
     """The retained events of a realm.
 
-    :param limit: The number of topics that may have one. Above it, the oldest retained event is dropped.
+    :param limit: How many topics may have retained events. If there are more, the topic that was published
+        to least recently loses its retained events.
     """
 
     def __init__(self, limit: int) -> None:
@@ -126,7 +127,7 @@ class Retained:
         return self._by_topic
 
     def keep(self, publication: Publication) -> None:
-        """Retain a publication, instead of an earlier one for the same receivers."""
+        """Retain a publication. One for all subscribers replaces all earlier ones of its topic."""
         earlier = self._by_topic.pop(publication.topic, [])
         # "This event retention is limited to one event that all subscribers would receive, and MAY
         # include other supplemental events that have limited distribution"

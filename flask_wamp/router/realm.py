@@ -83,7 +83,7 @@ class Realm:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would be lost if the router forgets the realm."""
+        """Whether nothing would be lost if the router forgot the realm."""
         return not self.sessions and self.dealer.is_empty and self.broker.is_empty
 
     def _announce(self, topic: str, *args: object) -> None:

@@ -86,7 +86,7 @@ class Registration:
         return next((callee for callee in self.callees if callee.session is session), None)
 
     def remove(self, callee: Callee) -> None:
-        """Remove a callee. It does not change whose turn it is."""
+        """Remove a callee. This does not change which of the others is next."""
         at = self.callees.index(callee)
         del self.callees[at]
         if at < self.turn:

@@ -84,11 +84,11 @@ class Router:
         return self.timers.next_deadline
 
     def tick(self) -> None:
-        """Handle the timeouts that are due: those of calls, handshakes and authentication."""
+        """Handle the timeouts that are due, such as those of calls, HELLO and authentication."""
         self.timers.run_due(self.clock())
 
     def shut_down(self, message: str = "the router is shutting down") -> None:
-        """Send GOODBYE to all sessions. Close each transport at the client's answer, or some time later."""
+        """Send GOODBYE to all sessions. Close each transport when its client answers, or does not in time."""
         for session in list(self.sessions):
             session.disconnect(error_uris.SYSTEM_SHUTDOWN, message, quietly=True)
 
@@ -113,7 +113,7 @@ class Router:
         self.counters[what] = self.counters.get(what, 0) + 1
 
     def timestamp(self) -> str:
-        """Return the time in UTC, ISO 8601."""
+        """Return the time in UTC, in ISO 8601."""
         time_ns = self._wall_clock()
         time = dt.datetime.fromtimestamp(time_ns // 10**9, dt.timezone.utc)
         return f"{time:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03}Z"

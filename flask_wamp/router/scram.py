@@ -34,7 +34,7 @@ FIELDS: dict[str, type] = {
 }
 
 #: RFC 7677: "the hash iteration-count should be such that a modern machine will take 0.1 seconds";
-#: its least is 4096.
+#: its minimum is 4096.
 ITERATIONS = 10_000
 
 PBKDF2, ARGON2ID = "pbkdf2", "argon2id-13"
@@ -51,13 +51,13 @@ class Credential:
     stored_key: bytes = dataclasses.field(repr=False)
     server_key: bytes = dataclasses.field(repr=False)
     memory: int | None = None
-    """KiB that argon2id takes. None: the key was derived by PBKDF2."""
+    """KiB of memory for argon2id. None if the key was derived by PBKDF2."""
 
     @classmethod
     def parse(cls, entry: Details, salt: bytes) -> Credential:
-        """Make one from an entry of the table that has passed :func:`check`.
+        """Return the credential for an entry of the table that :func:`check` has accepted.
 
-        :param salt: For an entry that has a secret.
+        :param salt: The salt, if the entry has a secret.
         """
         if "secret" in entry:
             return derive(entry["secret"], salt, entry.get("iterations", ITERATIONS))
@@ -71,7 +71,7 @@ class Credential:
 
     @classmethod
     def made_up(cls, salt: bytes, model: Details) -> Credential:
-        """Invent one for a principal that does not exist.
+        """Return a made-up credential for a principal that does not exist.
 
         "This mock CHALLENGE SHOULD contain a generated salt value that is always the same for a
         given authid, otherwise an attacker may discover that the user doesn't actually exist."

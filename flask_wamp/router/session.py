@@ -107,7 +107,7 @@ class RouterSession:
         self.id = 0
         self.identity = Identity("", "")
         self.app: str | None = None
-        """The application that HELLO names. It is a claim of the client's, and not proven."""
+        """The application that HELLO names. The client claims it, and nothing proves it."""
         self.features = Features()
         self.realm: RealmInterface | None = None
         self.realm_name = ""
@@ -181,7 +181,7 @@ class RouterSession:
     ) -> None:
         """End the session: it leaves its realm at once, gets GOODBYE, and then the transport is closed.
 
-        If the client does not answer with GOODBYE in time, the transport is closed all the same.
+        If the client does not answer with GOODBYE in time, the transport is closed anyway.
         """
         if self.state is not RouterSessionState.ESTABLISHED:
             self.abort(reason, message or "")
@@ -380,8 +380,8 @@ class RouterSession:
             self._deadline = None
 
 
-#: The messages that are legal after GOODBYE was sent, and after the end. The router has those for joining,
-#: and the realm those of established sessions.
+#: The messages that are legal after GOODBYE was sent, and after the end. The messages for joining are in the
+#: router, and those of established sessions are in the realm.
 _SHUTTING_DOWN: Handlers = {
     m.Goodbye: (RouterSession._on_goodbye_answer, False),
     m.Abort: (RouterSession.on_abort, False),

@@ -27,7 +27,7 @@ class RouterSettings:
     """The name of the router's software in WELCOME."""
 
     realms: tuple[str, ...] | None = None
-    """The realms that exist. None means that a realm exists as soon as a client asks for it."""
+    """The realms that exist. If this is None, a realm is created when its first client joins."""
 
     max_realms: int = 1000
     """The most realms that clients may create."""
@@ -36,10 +36,10 @@ class RouterSettings:
     """The largest message a client may send."""
 
     max_unsent: int = 64 * 1024 * 1024
-    """How many bytes may wait for a session that does not read. More end the session."""
+    """How many bytes may wait for a session that does not read. A session with more is ended."""
 
     hello_timeout: float = 10.0
-    """How long a new connection may take to say HELLO."""
+    """How long a new connection may take to send HELLO."""
 
     authentication_timeout: float = 30.0
     """How long authentication may take, from HELLO to WELCOME."""
@@ -54,13 +54,13 @@ class RouterSettings:
     """How many subscriptions a session may have."""
 
     max_pending_calls: int = 50_000
-    """How many pending calls a session may have. More are answered with ``wamp.error.unavailable``."""
+    """How many pending calls a session may have. Further calls fail with ``wamp.error.unavailable``."""
 
     max_testaments: int = 1000
     """How many testaments a session may have."""
 
     max_retained: int = 10_000
-    """How many retained events a realm keeps. The oldest is dropped first."""
+    """How many topics of a realm may have retained events. The oldest are dropped first."""
 
     max_waiting: int = 1000
     """How many messages of a session may wait for an authorizer that answers later."""
@@ -78,7 +78,7 @@ class RouterSettings:
     """
 
     trusted_links: frozenset[str] = frozenset()
-    """The roles of links to other routers. Only the ``forward_for`` of these is passed on."""
+    """The roles of links to other routers. Only a ``forward_for`` from these roles is passed on."""
 
     history: tuple[KeptEvents, ...] = ()
     """The topics whose events are kept."""

@@ -15,7 +15,7 @@ class Timer:
     def __init__(self, callback: t.Callable[[], object]) -> None:
         self.callback: t.Callable[[], object] | None = callback
         self.postponed_to = 0.0
-        """A later time for it. Setting it is cheap, because the timer keeps its place until it is due."""
+        """A later deadline. Setting it is cheap, because the timer is moved only when it would be due."""
 
 
 class Timers:
@@ -49,7 +49,7 @@ class Timers:
 
     @property
     def next_deadline(self) -> float | None:
-        """Return when :meth:`run_due` has to be called next. None if there is no timer."""
+        """The time at which to call :meth:`run_due` next. None if there is no timer."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heapq.heappop(heap)

@@ -293,7 +293,7 @@ def test_the_limits_are_those_of_the_embedded_router() -> None:
         "calls that wait for a procedure's next process": f"{session.max_lingering_calls:,}",
         "testaments of a session": f"{session.max_testaments:,}",
         "messages that wait while an authorizer is asked": f"{session.max_waiting:,}",
-        "retained events": f"{session.max_retained:,}",
+        "topics with retained events": f"{session.max_retained:,}",
     }
     assert (embedded.GRACE, embedded.LINGER) == (10, 10)
 

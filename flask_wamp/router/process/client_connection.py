@@ -48,7 +48,7 @@ class LastFrame:
     frame: bytes
 
 
-#: Stands for no frame: no message is the same object as its message.
+#: Stands for no frame. Messages are compared by identity, so no message is equal to its message.
 NO_FRAME: t.Final = LastFrame(b"no message", framing_of(Opcode.CONT, 0), b"")
 
 
@@ -124,9 +124,9 @@ class ClientConnection:
         self.heard = monotonic()
         """The ``time.monotonic()`` of the last bytes from the client."""
         self.opened = self.heard
-        """The time when the connection was opened."""
+        """The ``time.monotonic()`` at which the connection was opened."""
         self.pinged = 0.0
-        """The time of the last ping."""
+        """The ``time.monotonic()`` of the last ping. 0 if there was none."""
         self.on_close: t.Callable[[ClientConnection], object] | None = None
         self._server = server
         self._sock = sock

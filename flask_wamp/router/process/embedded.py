@@ -1,4 +1,4 @@
-"""The main program of the embedded router. A process of the app starts it. It ends after the app."""
+"""The main program of the embedded router. A process of the app starts it. It ends soon after the app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .takeover import HandoverListener
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds after the last process of the app has left until the router ends. Workers need some to restart.
+#: Seconds from the end of the app's last process to the end of the router. A restart of the app needs some.
 GRACE = 10.0
 
 #: Seconds within which the process that started the router must join.
@@ -35,7 +35,7 @@ FIRST_GRACE = 30.0
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 2.0
 
-#: Seconds for which calls wait for a new worker after the last one has left, as in a deploy.
+#: Seconds for which calls wait for a new worker after the last one has left, for example in a deploy.
 LINGER = 10.0
 
 

@@ -118,7 +118,7 @@ class ConnectionSelector(selectors.BaseSelector):
                 if event & select.EPOLLOUT and number in connections:
                     connection.writable()
             except Exception:  # a bug in Flask-WAMP must not end the other connections
-                logger.exception("cannot handle a connection: it is closed")
+                logger.exception("closing a connection after an unexpected error")
                 with contextlib.suppress(Exception):
                     connection.close()
         return self._others.select(0) if others else []

@@ -37,7 +37,7 @@ class Listener:
 
     :param app: The app whose clients connect, see :class:`.TransportFacts`.
     :param identity: The identity of every client, if the socket proves it. None if the authenticator decides.
-    :param own_user: Accept only processes of this process's user. For unix sockets.
+    :param own_user: Accept only processes of this process's user or of root. For unix sockets.
     :param origins: See :class:`.WebSocketConnection`.
     :param tls: The context for ``wss`` and ``tls``.
     :param loopback_only: Accept only programs on this machine.
@@ -227,7 +227,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_own_user(sock: socket.socket) -> bool:
-    """Return whether the process at the other end of a unix socket has this user, or is root."""
+    """Return whether the process at the other end of a unix socket runs as this user or as root."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # other users cannot enter the folder of the socket
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

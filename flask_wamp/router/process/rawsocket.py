@@ -16,7 +16,7 @@ from .client_connection import TLS, ClientConnection, ServerInterface
 
 _MAGIC = 0x7F
 
-#: The errors of the handshake. Source: the same, "Handshake".
+#: The errors of the handshake. Source: WAMP Advanced Profile, "RawSocket Transport", "Handshake".
 _UNSUPPORTED_SERIALIZER, _RESERVED_BITS = 1, 3
 
 

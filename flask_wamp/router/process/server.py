@@ -38,7 +38,7 @@ class ServerSettings:
     """Seconds that a new connection may take for TLS and the handshake of its transport."""
 
     ping_interval: float = 30.0
-    """Seconds after which an idle WebSocket gets a ping. With 0 it never does."""
+    """Seconds after which an idle WebSocket gets a ping. 0 turns pings off."""
 
     ping_timeout: float = 30.0
     """Seconds within which the client must answer a ping."""
@@ -179,7 +179,7 @@ class RouterServer:
         self.flush()
 
     def _check_connections(self) -> None:
-        """Send pings to idle clients, and close the connections of those that did not answer."""
+        """Send pings to idle clients. Close connections without an answer, or without a handshake in time."""
         self._watch = self.loop.call_later(
             min(CHECK_INTERVAL, self.settings.ping_interval or CHECK_INTERVAL),
             self._check_connections,
@@ -207,7 +207,7 @@ class RouterServer:
     # Logging. Clients cannot cause an unlimited number of warnings.
 
     def log_violation(self, facts: TransportFacts, error: WAMPError) -> None:
-        """Log a connection that broke the rules. Most of them are logged at the level DEBUG."""
+        """Log a connection that broke the rules: the first, second, fourth, eighth and so on as a warning."""
         self._violations += 1
         level = logging.WARNING if self._violations & (self._violations - 1) == 0 else logging.DEBUG
         logger.log(

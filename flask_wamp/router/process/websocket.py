@@ -113,7 +113,9 @@ class WebSocketConnection(ClientConnection):
         protocol.send_response(response)
         if response.status_code == HTTPStatus.FORBIDDEN:
             origin = request.headers.get("Origin", "none")
-            self._server.log_rejected("its origin, %.200r, is not allowed (--origin)", origin)
+            self._server.log_rejected(
+                "its origin, %.200r, is not allowed (--origin, or WAMP_ORIGINS)", origin
+            )
         if protocol.state is not State.OPEN:
             return
         serializer = self._subprotocols[str(protocol.subprotocol)]
