@@ -31,7 +31,7 @@ def browser_session(app: Flask) -> tuple[str, float] | None:
 
     A login without an id gets one, except during an upgrade to WebSocket: its response cannot set a cookie.
 
-    :returns: The id, and seconds since 1970. None without a login or without an id.
+    :returns: The id, and seconds since 1970. None if there is no id, or the app does not use Flask-Login.
     """
     if not has_login_manager(app) or isinstance(session, NullSession):
         return None

@@ -34,7 +34,7 @@ export class CallResult {
   readonly kwargs: Record<string, any>;
 }
 
-/** All times are in milliseconds. An option that does not exist is a TypeError, here and in the methods. */
+/** All times are in milliseconds. An unknown option causes a TypeError, here and in the methods. */
 export interface Options {
   /** Called at each change of the state, with the reason of a loss. */
   onState?: (state: State, reason?: string) => void;
@@ -42,8 +42,9 @@ export interface Options {
   signal?: AbortSignal;
   /** How long to wait for an answer. Default: 10,000. */
   timeout?: number;
-  /** The pause before the first attempt to reconnect. Default: 100. It doubles up to `maxDelay`, 3,000. */
+  /** The longest pause before the first attempt to reconnect. Default: 100. Each failure doubles it. */
   minDelay?: number;
+  /** The longest pause of all. Default: 3,000. Pauses are random, and at least half as long as allowed. */
   maxDelay?: number;
   /** The silence of the router after which the connection is checked. Default: 30,000. 0 turns this off. */
   heartbeat?: number;
@@ -141,7 +142,7 @@ export class Wamp {
     kwargs?: Kwargs,
     options?: CallOptions & { onProgress?: (args?: any[], kwargs?: Record<string, any>) => void },
   ): Promise<Result>;
-  /** Call a procedure. Iterates its progressive results, then its result unless that is null. */
+  /** Call a procedure. Yields its progressive results, and then its final result unless that is null. */
   stream<Item = any>(
     procedure: string,
     args?: Args,
@@ -149,7 +150,7 @@ export class Wamp {
     options?: CallOptions,
   ): AsyncGenerator<Item, void, void>;
 
-  /** Publish an event. Resolves at once, or with `acknowledge`, with the publication id. */
+  /** Publish an event. Resolves at once. With `acknowledge`, it resolves with the publication id. */
   publish(
     topic: string,
     args: Args | undefined,
@@ -170,7 +171,7 @@ export class Wamp {
     options?: { match?: Match; get_retained?: boolean },
   ): Promise<() => Promise<void>>;
 
-  /** Register a function. What it returns, resolves with or throws is the answer. Otherwise like `subscribe`. */
+  /** Register a function, as `subscribe` does. What it returns, resolves with or throws is the answer. */
   register(
     procedure: string,
     handler: Procedure,

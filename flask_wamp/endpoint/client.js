@@ -35,7 +35,7 @@ export class CallResult {
 const HELLO = 1, WELCOME = 2, ABORT = 3, CHALLENGE = 4, AUTHENTICATE = 5, GOODBYE = 6, ERROR = 8,
   PUBLISH = 16, SUBSCRIBE = 32, EVENT = 36, CALL = 48, CANCEL = 49,
   RESULT = 50, REGISTER = 64, INVOCATION = 68, INTERRUPT = 69, YIELD = 70;
-const UNDO = 2; // from SUBSCRIBE to UNSUBSCRIBE, REGISTER to UNREGISTER
+const UNDO = 2; // UNSUBSCRIBE is SUBSCRIBE + UNDO, and UNREGISTER is REGISTER + UNDO
 const role = {
   features: {
     call_canceling: true,
@@ -45,7 +45,7 @@ const role = {
   },
 };
 const ROLES = { caller: role, callee: role, publisher: role, subscriber: role };
-// The options that a page may pass, by the message to which they belong. HELLO: those of connect.
+// The options that a page may pass, by message. Those of HELLO are the options of connect.
 const OPTIONS = {
   [HELLO]: "onState signal timeout minDelay maxDelay heartbeat headers realm authid ticket",
   [CALL]: "timeout signal disclose_me onProgress",
@@ -55,7 +55,7 @@ const OPTIONS = {
   [REGISTER]: "match invoke concurrency force_reregister",
 };
 
-// In JSON, WAMP encodes bytes as a string: NUL, then Base64. Routers refuse half of a surrogate pair.
+// In JSON, WAMP encodes bytes as a string: NUL, then Base64. Routers refuse text with lone surrogates.
 const encode = (message) =>
   JSON.stringify(message, (_, value) =>
     value instanceof Uint8Array
@@ -73,7 +73,7 @@ const listen = (verb, wake) =>
 const toResult = (args = [], kwargs = {}) =>
   args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
 
-// A router ends a session that sends arguments of a wrong form. A misspelt option would do nothing.
+// A router ends the session if arguments have a wrong type. It ignores an option whose name is misspelt.
 function check(code, options, uri, args = [], kwargs = {}) {
   const isNoObject = (it) => Object(it) !== it || Array.isArray(it);
   if (!isText(uri) || !Array.isArray(args) || isNoObject(options) || isNoObject(kwargs))

@@ -30,7 +30,7 @@ logger = get_logger("flask_wamp")
 #: A ticket: the id of the process that stores it, and a secret that only that process knows.
 _TICKET = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{48})")
 
-#: The key in ``authextra`` under which we store the login of a session.
+#: The key in ``authextra`` under which the app stores the login of a session.
 _OWN = "flask_wamp"
 
 #: Procedures of Crossbar.io with which callers exceed their rights: they can publish to any topic, and read
@@ -165,7 +165,7 @@ class DynamicAuth:
     # The authorizer.
 
     def authorize(self, session: Details, uri: str, action: str, options: Details) -> Details:
-        """Decide whether a session may do something, by the rules of the embedded router.
+        """Decide whether a session may do something, as the embedded router would decide.
 
         The router must not cache the answer: until its restart, Crossbar.io would use it for all sessions of
         the role and for every ``match``.
@@ -210,7 +210,7 @@ class SessionLogin(t.NamedTuple):
     """The ``authextra`` from the app's authenticator. Empty if it comes from the client."""
 
     login: str
-    """The :func:`~.logins.login_of` its browser session. Empty if it is unknown."""
+    """The result of :func:`~.logins.login_of` for its browser session. Empty if it is unknown."""
 
     since: float
     """The start time of the login, in seconds since 1970."""

@@ -1,4 +1,4 @@
-"""What the endpoints of all routers share: the URL for browsers."""
+"""The URL at which browsers join, for the app's own router and for other routers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Identify = t.Callable[[], BrowserIdentity | None]
 
 
 def public_url(urls: t.Iterable[str]) -> str | None:
-    """Return the first WebSocket URL. Replace a local host by the host of the current request."""
+    """Return the first WebSocket URL, or None. Replace a local host by the host of the current request."""
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme in ("ws", "wss"):

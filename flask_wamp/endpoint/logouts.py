@@ -13,7 +13,7 @@ from ..concurrency.per_process import PerProcess
 from ..protocol.identity import BrowserIdentity
 from ..protocol.logins import EndedLogins, login_of, login_of_identity
 
-#: Seconds before the store is asked again about a login. A message of another process ends them early.
+#: Seconds before the store is asked again about a login. Logouts that other processes publish count at once.
 FRESH: t.Final = 30.0
 
 #: The number of logins for which the store's answer is kept. If there are more, all answers are forgotten.
@@ -54,7 +54,7 @@ class Logouts:
         return now
 
     def end_browser(self, browser: str) -> str:
-        """End the login of a browser session. Return its :func:`~.logins.login_of`."""
+        """End the login of a browser session. Return the result of :func:`~.logins.login_of` for it."""
         login = login_of(browser)
         self.hear_login(login)
         self._keep("login", login, time.time())
@@ -93,7 +93,7 @@ class Logouts:
     def is_over(self, authid: str, login: str, since: float) -> bool:
         """Return whether the login of a session has ended. Ask the store at most every :data:`FRESH` seconds.
 
-        :param login: Its :func:`~.logins.login_of`. Empty if it is unknown.
+        :param login: The result of :func:`~.logins.login_of`. Empty if it is unknown.
         """
         key, now = (authid, login, since), monotonic()
         if self._fresh.get(key, 0.0) > now:

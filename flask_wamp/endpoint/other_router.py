@@ -92,7 +92,7 @@ class OtherRouter:
         return {authenticator: self._auth.authenticate, authorizer: self._auth.authorize}
 
     def follow_sessions(self) -> None:
-        """Redeem tickets and receive logouts in each session of a process that serves, from now on."""
+        """From now on, redeem tickets and receive logouts in each session in which this process serves."""
         self._client.add_listener(self._make_listener)
 
     def _make_listener(self, peer: PeerInterface) -> _Listener:
@@ -148,7 +148,7 @@ class OtherRouter:
         return len(killed) if isinstance(killed, list) else int(killed)
 
     def end_login(self, browser: str, authid: str) -> None:
-        """End the sessions of a browser session, and the user's sessions without a browser session."""
+        """End the sessions of a browser session, and the user's sessions whose browser session is unknown."""
         login = self._logouts.end_browser(browser)
         self._forget_tickets()
         if self._app.testing and self._client.peer is None:

@@ -157,14 +157,17 @@ class OwnRouter:
         return int(_ask(client, SIGN_OUT, self.own, authid))
 
     def end_login(self, client: Client, browser: str, authid: str) -> None:
-        """End the sessions of a browser session, and the user's sessions without a browser session."""
+        """End the sessions of a browser session, and the user's sessions whose browser session is unknown."""
         self._logouts.end_browser(browser)
         if self._in_memory() and not client.joined:
             return  # the router is in this process, and has no other sessions
         _ask(client, END_LOGIN, self.own, browser, authid)
 
     def listener(self, peer: object) -> _Configurer:
-        """Create the listener that sends the configuration at each join, because the router may be older."""
+        """Create the listener that sends the configuration at each join.
+
+        A process with an older configuration may have started the router.
+        """
         return _Configurer(self._configuration)
 
     def _configuration(self) -> list[object]:
@@ -183,7 +186,7 @@ class OwnRouter:
 
 
 def _ask(client: Client, procedure: str, *args: object) -> t.Any:
-    """Call a procedure of the router that may be called twice. If the router is killed, ask the next one."""
+    """Call a procedure of the router that may be called twice. If the session is lost, call it again."""
     try:
         return client.call(procedure, *args)
     except SessionLost:

@@ -96,12 +96,12 @@ class Detached:
 
 
 def request_bytes(environ: Environ) -> bytes:
-    """Return the bytes of the WebSocket handshake, which the router answers."""
+    """Return the bytes of a WebSocket handshake without credentials, which the router answers."""
     lines = ["GET / HTTP/1.1"]  # the router ignores the path
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             name = key[5:].replace("_", "-").title()
-            # Credentials are for the app. The router does not use them.
+            # Only the app uses credentials. The router does not.
             if name not in ("Cookie", "Authorization"):
                 lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

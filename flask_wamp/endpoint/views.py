@@ -92,8 +92,8 @@ class Endpoint:
         path = self._joining.browsers_socket
         if path is None:
             url = self._joining.public_url
-            where = f"at {url}" if url else "directly; POST .../session returns its URL"
-            return _text(501, f"This app uses a separate router: join it {where}.")
+            how = f"join it at {url}" if url else "set WAMP_ROUTER_LISTEN to its URL for browsers"
+            return _text(501, f"This app uses a separate router: {how}.")
         try:
             fd = connection_fd(request.environ)
         except NoSocket as error:

@@ -74,7 +74,7 @@ def in_celery() -> bool:
 
 
 def stop_with_celery(stop: t.Callable[[], None]) -> None:
-    """Call a function when a process of Celery ends. Its children skip Python's ``atexit``."""
+    """Call a function when a process of Celery ends, because Celery's children skip Python's ``atexit``."""
     from celery.signals import worker_process_shutdown
 
     worker_process_shutdown.connect(lambda **about: stop(), weak=False)
@@ -83,7 +83,7 @@ def stop_with_celery(stop: t.Callable[[], None]) -> None:
 def app_import_path() -> str | None:
     """Return where the server finds the app, as ``module:create_app()``. None if that is unknown.
 
-    ``init_app`` calls this, as :func:`recognize`.
+    ``init_app`` calls this, like :func:`recognize`.
     """
     context = click.get_current_context(silent=True)
     info = context.find_object(ScriptInfo) if context is not None else None

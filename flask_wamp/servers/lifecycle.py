@@ -31,8 +31,8 @@ from .server import Server, at_exit
 
 logger = get_logger("flask_wamp")
 
-#: Seconds for which the last callee waits for its successor, in servers that restart workers. The first is
-#: for the case that a successor may not come, and the second for the case that one was started.
+#: Seconds for which the last callee waits for its successor, in servers that restart workers. The second
+#: value applies if the server has started a successor, and the first if that is not known.
 LINGER, LINGER_AT_RESTART = 2.0, 30.0
 
 #: Whether SIGTERM has begun to end this process. Set in a signal handler, where no lock may be taken.
@@ -53,9 +53,9 @@ def manage(client: Client, app: Flask, autostart: str | bool, linger: float | No
     HTTP request on, after ``start()``, or from its first use while ``app.testing``. In any other process
     (commands, scripts, the reloader's parent, gunicorn's arbiter) its first use joins as a client only.
 
-    :param autostart: ``"auto"`` means as above, ``"lazy"`` not before the first HTTP request or use, and
-        False only by ``start()``.
-    :param linger: The seconds of ``WAMP_LINGER``. None means as the server needs.
+    :param autostart: ``"auto"`` starts the client as described above, ``"lazy"`` at the first HTTP request or
+        use, and False only when ``start()`` is called.
+    :param linger: The seconds of ``WAMP_LINGER``. If it is None, the server decides.
     """
     policy = client.start_policy
     policy.on_first_use = policy.on_first_request = autostart is not False
@@ -144,7 +144,7 @@ def _start_announced(client: Client, app: Flask) -> None:
 def _fail(app: Flask, error: Exception, *, ends: bool) -> None:
     """Refuse all HTTP requests, and end the process if possible.
 
-    It would look healthy, but serve no calls.
+    Otherwise, the process would look healthy, but serve no calls.
     """
     global _failed
     logger.critical("%s cannot be served: %s", app.name, error, exc_info=error)
@@ -194,7 +194,7 @@ def is_exiting() -> bool:
 
 def _exit(signum: int, frame: types.FrameType | None) -> None:
     global _exiting
-    if _exiting:  # a second one must not end the drain, which SIGKILL does
+    if _exiting:  # a second SIGTERM must not end the drain. Only SIGKILL does
         return
     _exiting = True
     if _failed:

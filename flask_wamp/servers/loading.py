@@ -26,12 +26,12 @@ def after_loading(start: Start) -> None:
     if _outermost_user_frame() is None:
         start()
     else:
-        # Nothing would see an error on that thread.
+        # No caller would see an error on that thread.
         in_thread(is_loaded(), functools.partial(start, unattended=True))
 
 
 def is_loaded() -> t.Callable[[], bool]:
-    """Return a function that returns whether the application that is now being loaded has been loaded."""
+    """Return a function that returns whether the application, which is being loaded now, has been loaded."""
     frame = _outermost_user_frame()
     return lambda: frame is None or not _is_running(frame)
 

@@ -23,8 +23,8 @@ from ..concurrency.self_pipe import SelfPipe
 #: The code that starts a worker with ``--gevent``. It patches before anything else is imported.
 _PATCHED = "from gevent import monkey; monkey.patch_all(); from flask.cli import main; main()"
 
-#: Seconds. If a new worker takes longer than the first value, a rolling restart ends. If a worker dies that
-#: has run longer than the second value, its death does not increase the pause before the next worker.
+#: Seconds. If a new worker takes longer than the first value to become ready, a rolling restart ends. If a
+#: worker has run longer than the second value, its death does not increase the pause before the next worker.
 READY_TIMEOUT, HEALTHY_AFTER = 60.0, 10.0
 
 BACKOFF_MIN, BACKOFF_MAX = 0.5, 30.0

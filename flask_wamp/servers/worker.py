@@ -41,8 +41,8 @@ def work(
     :param client: The app's client.
     :param ready: Called when everything has been registered.
     :param http: A listening socket to serve HTTP on, with gevent's server.
-    :param reload: End when a file of the app's changes, with the exit code :data:`CHANGED`.
-    :returns: The exit code.
+    :param reload: Whether to end when the file of an imported module changes.
+    :returns: The exit code: 0, or :data:`CHANGED` if a file has changed.
     """
     ended = _ended_by_signal()
     if client.start_policy.linger == 0.0 and app.config.get("WAMP_LINGER") is None:

@@ -59,6 +59,14 @@ def test_session_at_another_router(make_app: MakeApp) -> None:
     assert "ws://localhost:8080/ws" in refused.text
 
 
+def test_another_router_without_a_url_for_browsers(make_app: MakeApp) -> None:
+    app = make_app(WAMP_ROUTER_URL="tcp://127.0.0.1:8081")
+    FlaskWAMP(app)
+    refused = app.test_client().get("/wamp", headers=UPGRADE)
+    assert refused.status_code == 501
+    assert "set WAMP_ROUTER_LISTEN to its URL for browsers" in refused.text
+
+
 def test_a_port_of_the_router_s_own(make_app: MakeApp) -> None:
     listen = ["tcp://0.0.0.0:8081", "ws://0.0.0.0:8080/ws"]
     app = make_app(WAMP_ROUTER_URL="embedded:", WAMP_ROUTER_LISTEN=listen)
