@@ -34,7 +34,7 @@ def read_all(pool: Pool, read: Read[E], handle: Handle[E], flush: Flush) -> None
     """Read until the end. The pool or the thread that reads runs the jobs.
 
     :param read: Exceptions of this function are raised here.
-    :param flush: Sends answers that were held back to be sent together with later ones. It must not wait.
+    :param flush: Sends the answers that were held back so that one system call sends several. Must not wait.
     """
     if pool.in_greenlets:  # to switch greenlets costs almost nothing
         read_in_turn(pool, read, handle, flush)

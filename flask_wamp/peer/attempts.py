@@ -55,9 +55,9 @@ def connect(
 
 
 def delay(settings: PeerSettings, attempts: int) -> float:
-    """Return the seconds before the next attempt. They are doubled each time, and random.
+    """Return the seconds before the next attempt. They double each time up to a limit, and are partly random.
 
-    :param attempts: How many attempts have failed in a row before this one.
+    :param attempts: How many attempts have failed in a row before the last one.
     """
     seconds = settings.reconnect_min * 2.0 ** min(attempts, 30)
     return min(seconds, settings.reconnect_max) * random.uniform(0.5, 1.0)

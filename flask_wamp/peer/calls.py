@@ -49,9 +49,9 @@ class CallTicket(Waiter):
 
 
 def give_up(connection: Connection, request_id: int, mode: str = "killnowait") -> None:
-    """Give a request up. It is forgotten, and a late answer is ignored. Does not wait.
+    """Stop waiting for a request. A late answer to it is ignored. Does not wait.
 
-    A call is canceled. If REGISTERED or SUBSCRIBED comes late, the registration or subscription is ended.
+    A call is canceled. If REGISTERED or SUBSCRIBED arrives late, the client unregisters or unsubscribes.
 
     :param mode: What happens to the handler of a call, see ``cancel_mode``.
     """
@@ -127,7 +127,7 @@ class CallFuture(concurrent.futures.Future[t.Any]):
             self._ended()
 
     def _ended(self) -> None:
-        # The app may keep the future, which must not keep the connection. Two threads may be here.
+        # The app may keep the future, so the future must not keep the connection. Two threads may run this.
         self._stop_timer()
         self._leave()
         self._give_up = self._stop_timer = self._leave = _nothing

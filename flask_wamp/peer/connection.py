@@ -93,7 +93,7 @@ class Connection(Sender):
         """Send HELLO and wait for the answer. The reader's thread calls this.
 
         :raises NotJoined: The router answered ABORT.
-        :raises WAMPError: The connection broke, or the router's answer is not legal.
+        :raises WAMPError: The connection broke, or the router's answer is not allowed.
         """
         self.transport.settimeout(deadline)
         self.ask(Session.join)
@@ -102,8 +102,8 @@ class Connection(Sender):
             if messages is None:
                 raise TransportError("the router closed the connection instead of answering HELLO")
             for at, data in enumerate(messages):
-                # Without the lock: no other thread knows this connection yet, and CHALLENGE may lead to
-                # an app's own code.
+                # The lock is not needed, because no other thread knows this connection yet. It must not be
+                # held either, because CHALLENGE may call the app's code.
                 event = self.session.receive(self.transport.serializer.decode(data))
                 if isinstance(event, Left):
                     raise NotJoined(why_left(event), event.reason)
@@ -173,7 +173,7 @@ class Connection(Sender):
         decode, receive = self.transport.serializer.decode, self.session.receive
         limit = self._max_receive_size
         try:
-            # Once for all messages, because decoding holds the interpreter lock anyway.
+            # The lock is taken once for all messages, because decoding holds the interpreter lock anyway.
             with self._lock:
                 for data in messages:
                     # Crossbar 26.10 sometimes sends more messages after GOODBYE.

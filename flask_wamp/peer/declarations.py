@@ -61,10 +61,13 @@ class ActiveMessage(t.Protocol):
         """The procedure or topic."""
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
-        """Return a payload as it can be sent, or raise ``SerializationError``."""
+        """Convert a payload to values that can be sent.
+
+        :raises SerializationError: A value cannot be sent.
+        """
 
     def limit(self, seconds: float) -> None:
-        """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
+        """Answer ``wamp.error.timeout`` unless there is an answer within this many seconds."""
 
     def interruptible(self) -> t.ContextManager[None] | None:
         """Return a context whose code ends when the caller cancels. None if that is not possible."""
@@ -87,7 +90,7 @@ class _Declared:
     def __init__(self, uri: str, options: m.Details | None) -> None:
         self.uri = uri
         self.name = uri
-        """The function's name and where it is, for messages."""
+        """The function's name, file and line, for logs and errors."""
         self.function: object = None
         """The function itself. Declaring it twice is a mistake."""
         self.options = options or {}
@@ -97,7 +100,7 @@ class _Declared:
         self.refused: Exception | None = None
         """Why the router refused it in the current session."""
         self.refusals = 0
-        """How often the router refused it."""
+        """How many times in a row the router has refused it in the current session."""
         self.queue: SerialQueue | None = None
         """The queue for its calls or events, if only some may run at once. :class:`.Serving` makes it."""
         self.dropped = 0
@@ -109,15 +112,14 @@ class _Declared:
 
     def release(self) -> None:
         """Release everything that refers to a peer that was stopped. The declaration itself stays."""
-        self.queue = self.asked = self.refused = (
-            None  # an error has the frames that it went through
-        )
+        # An error refers to a peer too, because its traceback has the frames that it went through.
+        self.queue = self.asked = self.refused = None
 
     unwanted = False
     """Whether it was withdrawn. If the router grants it later, it is ended at once."""
 
     subject: t.Any
-    """The declaration of the app. This is the declaration itself, or the one that it serves."""
+    """The app's declaration. This is the object itself, unless it is internal and serves another one."""
 
     make_listener: MakeListener | None = None
     """Makes a listener. Every process that serves the declaration needs one."""
@@ -131,7 +133,7 @@ class _Declared:
 class Registration(_Declared):
     """A procedure to register in every session.
 
-    :param options: What REGISTER says: ``match``, ``invoke``, ``force_reregister``.
+    :param options: The options of REGISTER: ``match``, ``invoke``, ``force_reregister``.
     :param concurrency: How many invocations run at once. None means as many as there are workers.
     :param timeout: Seconds after which the caller gets ``wamp.error.timeout``.
     """
@@ -161,7 +163,7 @@ class Registration(_Declared):
 class Subscription(_Declared):
     """A topic to subscribe to in every session.
 
-    :param options: What SUBSCRIBE says: ``match``, ``get_retained``.
+    :param options: The options of SUBSCRIBE: ``match``, ``get_retained``.
     :param concurrency: How many events are handled at once. 1 keeps their order.
     """
 
@@ -209,11 +211,11 @@ class Subscription(_Declared):
 Declaration = Registration | Subscription
 
 Served = t.Callable[[], list[Declaration]]
-"""Returns what this process serves now."""
+"""Returns the declarations that this process serves now."""
 
 
 def summary(declarations: list[Declaration]) -> str:
-    """Return a text for logs that says how much of this is served in the current session."""
+    """Return a text for logs that says how many of these are served in the current session."""
     served = [each for each in declarations if each.refused is None]
     procedures = sum(isinstance(each, Registration) for each in served)
     shown = f"{counted(procedures, 'procedure')} and {counted(len(served) - procedures, 'topic')}"

@@ -10,11 +10,11 @@ Invoke = t.Literal["single", "roundrobin", "random", "first", "last"]
 Delivery = t.Literal["every", "one"]
 
 Middlewares = c.Sequence[object] | c.Mapping[str, object]
-"""A list of middlewares of the handler's own, or a dictionary that configures those around it by name."""
+"""A list of middlewares for one handler, or a dictionary that configures those of its scopes by name."""
 
 
 class HandlerOptions(t.TypedDict, total=False):
-    """What callees and subscribers have in common; ``FlaskWAMP.callee`` documents each."""
+    """The options that callees and subscribers share. ``FlaskWAMP.callee`` documents them."""
 
     match: Match | None
     allow: str | c.Sequence[str] | None

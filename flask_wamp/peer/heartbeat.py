@@ -12,9 +12,9 @@ from .connection import Connection
 def watch(connection: Connection, timer: TimerThread, limit: float) -> None:
     """Watch a connection until it is closed, on the timer's thread.
 
-    It is checked four times per ``limit``. After half of the limit in silence the router is pinged, and has a
-    quarter of the limit to answer. So a router that is dead, or that does not read, is noticed within the
-    limit.
+    It is checked four times per ``limit``. If the router has sent nothing for about half of the limit, it is
+    pinged. It then has a quarter of the limit to answer. So a router that has died, or that does not read, is
+    noticed within the limit.
 
     :param limit: ``WAMP_HEARTBEAT``, seconds.
     """
@@ -43,18 +43,18 @@ class _Heartbeat:
             return
         stuck_since = connection.transport.stuck_since
         if stuck_since is not None:
-            # A ping would wait behind what is being sent. While that makes progress, the router reads. If it
-            # makes none, it does not help that events still come.
+            # A ping would have to wait until the bytes before it are sent. While the system accepts some of
+            # them, the router reads. If it accepts none, the router does not read, even if it still sends.
             left = stuck_since + self._limit * 0.7 - now
             if left <= 0:
-                connection.close(SessionLost("the router reads nothing (WAMP_HEARTBEAT)"))
+                connection.close(SessionLost("the router has stopped reading (WAMP_HEARTBEAT)"))
                 return
             self._asked_at = 0.0
             self._check_after(min(left, self._limit / 4))
             return
         if self._asked_at > connection.last_received:
             if now - self._asked_at >= self._limit * 0.2:
-                connection.close(SessionLost("the router gave no sign of life (WAMP_HEARTBEAT)"))
+                connection.close(SessionLost("the router was silent for too long (WAMP_HEARTBEAT)"))
                 return
         elif now - connection.last_received >= self._limit * 0.45:
             self._asked_at = now

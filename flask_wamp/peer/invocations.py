@@ -69,7 +69,7 @@ class ActiveInvocation:
         return self.message.details.get("procedure") or self.registration.uri
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
-        """Return a payload as this connection's serializer carries it."""
+        """Convert a payload to values that this connection's serializer can encode."""
         return self.connection.transport.serializer.plain(value, default)
 
     def __call__(self) -> None:
@@ -97,7 +97,7 @@ class ActiveInvocation:
             return Failure(error_uris.RUNTIME_ERROR)
 
     def limit(self, seconds: float) -> None:
-        """Answer ``wamp.error.timeout`` unless there is an answer within so many seconds."""
+        """Answer ``wamp.error.timeout`` unless there is an answer within this many seconds."""
         deadline = monotonic() + seconds
         if self.deadline is not None and self.deadline <= deadline:
             return
@@ -139,7 +139,7 @@ class ActiveInvocation:
         self._give_up(error_uris.CANCELED, f"{self.uri} was canceled")
         if self.registration.runs_if_canceled:
             return
-        if self._interruptible is not None:  # first, because it is raised in a call that waits, too
+        if self._interruptible is not None:  # first, because this also interrupts a call that waits
             self._interruptible.interrupt()
         deadlines.interrupt(self, ends_itself=self._interruptible is not None)
 
@@ -209,7 +209,7 @@ class ActiveEvent:
         return self.message.details.get("topic") or self.subscription.uri
 
     def plain(self, value: object, default: Default | None = None) -> t.Any:
-        """Return a payload as this connection's serializer carries it."""
+        """Convert a payload to values that this connection's serializer can encode."""
         return self.connection.transport.serializer.plain(value, default)
 
     def progress(self, args: t.Sequence[object], kwargs: m.Details) -> None:

@@ -51,7 +51,7 @@ class PeerInterface(t.Protocol):
         """Return the listener with this key. None if there is none."""
 
     def ensure_listener(self, key: object, make: MakeListener) -> SessionListener:
-        """Return the listener with this key. Create it if there is none, also while the peer is stopping."""
+        """Return the listener with this key. Create it if there is none, even while the peer is stopping."""
 
 
 class SessionListener(t.Protocol):
@@ -159,7 +159,7 @@ class Listeners:
         try:
             listener.leave(deadline)
         except BaseException:
-            report(logger.exception, "a listener cannot leave in order")
+            report(logger.exception, "a listener failed to leave")
         self._listeners.pop(key, None)
 
     def leave(self, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""Logs the features that subscriptions need and the router does not have."""
+"""Logs which features that subscriptions need are missing in the router."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = get_logger("flask_wamp")
 
 
 def log_missing(features: RouterFeatures, topic: str, options: Details, logged: set[str]) -> None:
-    """Log each feature once that a subscription needs and the router does not have.
+    """Log the features that a subscription needs and that the router does not have, each of them once.
 
     Do not call this under the connection's lock.
 

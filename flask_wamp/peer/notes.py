@@ -14,13 +14,13 @@ Note = tuple[t.Callable[..., None], str, tuple[object, ...]]
 
 
 def why_left(left: Left) -> str:
-    """Return why the router ended the session, for messages."""
+    """Return why the router ended the session, for logs and errors."""
     text = left.details.get("message")
     return f"{left.reason}: {text}" if text else left.reason
 
 
 def log_all(notes: list[Note]) -> None:
-    """Log what was noted. Not under the lock, because log handlers are the app's code and may publish."""
+    """Log the notes. Call this without the lock, because log handlers belong to the app and may publish."""
     for log, text, args in notes:
         report(log, text, *args)
 
@@ -36,7 +36,7 @@ def about(session: Session, message: m.Message) -> object:
 
 
 class Ids:
-    """Return a message without its payload, for logs."""
+    """The type of a message and the ids in it, as a text for logs. The payload is not shown."""
 
     def __init__(self, message: m.Message) -> None:
         self._message = message

@@ -44,9 +44,9 @@ LAST_WORDS = 1.0
 class Peer(PresentSession):
     """One process's session with the router, and the threads that serve it.
 
-    If anything raises in the reader's thread, even a log handler of the app's, the peer joins again.
+    If any code raises in the reader's thread, even a log handler of the app, the peer joins again.
 
-    :param served: Returns what is served. It is called at every join.
+    :param served: Returns the declarations to serve. Called at every join.
     :param prepare_signal: Returns the function that sends a signal, or None if it has no receivers.
     :param listeners: Makes the listeners that every process has, by key, before its first session.
     """
@@ -90,19 +90,19 @@ class Peer(PresentSession):
         return TimerThread()
 
     def _begin(self) -> None:
-        """Start the thread that joins and reads."""
+        """Start the thread that joins. It also reads, unless two other threads take turns at that."""
         starving = functools.partial(check_soon, self.pool, self._timer, self._stopping)
         self.pool.on_starving = starving
         self._reader = spawn(self._run, "wamp-reader")
 
     def stop(self, drain: float, *, withdrawn: t.Callable[[], None] | None = None) -> None:
-        """Leave: accept no more work, finish what has begun, say GOODBYE, end all threads.
+        """Leave the realm: accept no more work, finish the running work, send GOODBYE, and end all threads.
 
-        It never raises: a step that fails is logged, and the next one follows. It starts no thread of its
-        own, because from Python 3.12 on none can be started at the end of the interpreter.
+        This never raises. A step that fails is logged, and the next one follows. It starts no thread of its
+        own, because from Python 3.12 on, none can be started while the interpreter ends.
 
-        :param drain: Seconds for calls and events that have already come.
-        :param withdrawn: Called when nothing is registered any longer.
+        :param drain: Seconds for calls and events that have already arrived.
+        :param withdrawn: Called when nothing is registered any more.
         """
         self._stopping.set()
         deadline = monotonic() + drain
@@ -143,7 +143,7 @@ class Peer(PresentSession):
         self._await_goodbye()
 
     def _await_goodbye(self) -> None:
-        """Wait until the router's GOODBYE has come, or not in time."""
+        """Wait for the router's GOODBYE, at most ``LAST_WORDS`` seconds."""
         self._join_reader(LAST_WORDS)
 
     def _end_threads(self) -> None:
@@ -161,7 +161,7 @@ class Peer(PresentSession):
 
     @property
     def is_alive(self) -> bool:
-        """Whether all threads run that a session needs."""
+        """Whether the thread that joins and the timer are running."""
         return self._reader is not None and self._reader.is_alive() and self._timer.is_alive
 
     def serve_more(self) -> None:
@@ -214,7 +214,7 @@ class Peer(PresentSession):
 
     def _run(self) -> None:
         attempts = 0
-        # A fork copies greenlets, unlike threads: in a child this one must not join again.
+        # Unlike threads, greenlets are copied by a fork. In a child, this greenlet must not join again.
         while not self._stopping.is_set() and os.getpid() == self.pid:
             lasted = 0.0
             try:
@@ -261,13 +261,13 @@ class Peer(PresentSession):
         return found
 
     def _opened(self, stream: Stream) -> None:
-        """Note the stream, so that :meth:`stop` need not wait for a silent router."""
+        """Store the stream, so that :meth:`stop` can close it instead of waiting for a silent router."""
         self._opening = stream
         if self._stopping.is_set():
             raise NotJoined("the client was stopped")
 
     def _enter(self, connection: Connection, joined: Joined) -> t.Callable[[], None] | None:
-        """Request everything that is served, and note the session.
+        """Request all registrations and subscriptions, and store the session.
 
         :returns: A function to call without the lock. None if the peer is stopping, or the session has ended.
         """
@@ -276,12 +276,12 @@ class Peer(PresentSession):
             if self._stopping.is_set():
                 connection.close()
                 return None
-            # First: an event that another thread publishes as soon as it sees the connection would otherwise
-            # reach the router before this process has subscribed to it.
+            # This comes before the connection is stored. Otherwise, another thread could publish an event
+            # before this process has subscribed to it.
             ready = functools.partial(self._is_ready, connection, joined)
             try:
                 follow_up = self.registrar.restore(connection, ready)
-            except WAMPError:  # it has ended before any thread used it: join again
+            except WAMPError:  # the session has ended before any thread used it, so join again
                 connection.close()
                 return None
             self.connection = connection
@@ -312,8 +312,8 @@ class Peer(PresentSession):
             if follow_up is not None:
                 self._restore(connection, follow_up)
             reason = connection.run(self._read_all())
-        except BaseException as error:  # whatever it is, the reader joins again
-            if not isinstance(error, WAMPError):  # lost before everything was requested
+        except BaseException as error:  # after any error, the reader joins again
+            if not isinstance(error, WAMPError):  # otherwise, the session was lost early
                 report(logger.exception, "the reader failed")
             guarded(logger.exception, "cannot close the connection", connection.close)
             reason = error
@@ -331,7 +331,7 @@ class Peer(PresentSession):
             text = "joined realm %s at %s as session %s: %s"
             logger.info(text, realm, url, self.session_id, summary(declarations))
         with self._changed:
-            if self.connection is not connection:  # it was lost while the last answer was missing
+            if self.connection is not connection:  # it was lost before the last answer arrived
                 return
             self._ready = True
             self._changed.notify_all()
@@ -351,7 +351,7 @@ class Peer(PresentSession):
             self.pool.submit(send, force=True)
 
     def _lost(self, connection: Connection, joined: Joined, reason: BaseException) -> None:
-        """Clean up after a session. Whatever fails here, the next attempt to join follows."""
+        """Clean up after a session. If this fails, the next attempt to join follows anyway."""
         with self._changed:
             self.connection = self.session_id = self._extending = None
             self._ready = False
@@ -382,7 +382,7 @@ class Peer(PresentSession):
 
     @property
     def summary(self) -> str:
-        """A text for logs: how much is served in the current session."""
+        """A text for logs that says how much is served in the current session."""
         return summary(self._served())
 
     def call_at(self, deadline: float, function: t.Callable[[], None]) -> TimerHandle:
@@ -395,6 +395,6 @@ class Peer(PresentSession):
         return self.pool.pending + waiting(self._served())
 
     def forget(self) -> None:
-        """Close the copy of the parent's socket, in a child, and send nothing to the router."""
+        """Close the copy of the parent's socket in a child, without sending anything to the router."""
         if self.connection is not None:
             self.connection.transport.forget()

@@ -22,9 +22,9 @@ class PresentSession:
     """The current session, or the reason why there is none. :class:`.Peer` adds joining and serving.
 
     Locks: ``_changed`` guards the state for which :meth:`wait` waits. The locks of listeners, of the pool and
-    of the connection may be taken while it is held, and never the other way round.
+    of the connection may be taken while it is held, but not the reverse.
 
-    :param served: Returns what is served. Called at every join.
+    :param served: Returns the declarations to serve. Called at every join.
     """
 
     def __init__(self, settings: PeerSettings, served: Served) -> None:
@@ -45,17 +45,18 @@ class PresentSession:
         self._ready = False
         """Whether the router has answered everything that was requested when the session was joined."""
         self._extending: Connection | None = None
-        """The connection on which more is being registered than when it was joined."""
+        """The connection on which declarations are being registered that were added after the join."""
 
     def _make_pool(self) -> Pool:
         settings = self.settings
         return Pool(settings.workers, settings.max_pending, max_bytes=settings.max_waiting_bytes)
 
     def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
-        """Wait for a session, or with ``ready`` until everything is registered too.
+        """Wait for a session.
 
-        :param refusable: With ``ready``, do not wait any longer when the router has refused the login.
-        :raises NotJoined: There is no session in time. Without ``ready``, an attempt has failed.
+        :param ready: Also wait until the router has answered all requests.
+        :param refusable: With ``ready``, stop waiting if the router has refused the login.
+        :raises NotJoined: There was no session in time, or, without ``ready``, an attempt to join has failed.
         """
 
         def decided() -> bool:
@@ -66,7 +67,7 @@ class PresentSession:
             return self.connection is not None or self.failure is not None
 
         if threading.current_thread() is self._reader:
-            timeout = 0.0  # this is the thread that joins: a log handler of the app has called
+            timeout = 0.0  # this is the thread that joins, and a log handler of the app has called
         with self.pool.release_slot(), self._changed:
             self._changed.wait_for(decided, timeout)
             connection = self.connection
@@ -117,7 +118,7 @@ class FailureLog:
 
     @property
     def where(self) -> str:
-        """The realm and the router, for messages."""
+        """The realm and the router, for errors."""
         return f"realm {self._settings.realm} at {self._settings.router_url.shown}"
 
     def add(self, error: Exception) -> None:

@@ -32,7 +32,7 @@ PrepareSignal = t.Callable[..., t.Callable[[], None] | None]
 receivers, so that no worker runs for nothing."""
 
 Done = t.Callable[[list[Declaration]], None]
-"""Called with the declarations that were requested, when the router has answered them all, or not in time."""
+"""Called with the requested declarations when the router has answered all requests, or the time is over."""
 
 #: Seconds before a refused declaration is tried again: the first and the longest pause. Each pause is twice
 #: as long as the one before.
@@ -43,9 +43,9 @@ PATIENCE = 2.0
 
 
 class Registrar:
-    """Registers and subscribes what this process serves, and handles the answers.
+    """Registers and subscribes the declarations that this process serves, and handles the answers.
 
-    :param served: Returns what is served. Called at every join.
+    :param served: Returns these declarations. Called at every join.
     :param tell: Called with the name and payload of a signal to send.
     """
 
@@ -90,13 +90,13 @@ class Registrar:
         settled: list[Declaration] = []
         failed: list[tuple[Declaration, WAMPError]] = []
 
-        def ask(session: Session) -> None:  # under the connection's lock: it only takes note
+        def ask(session: Session) -> None:  # under the connection's lock: it only records failures
             for declaration in declarations:
                 ticket = Acknowledgement(declaration, self._refused, restoring)
                 try:
                     if self._ask_for(session, declaration, ticket) is not ticket:
-                        settled.append(declaration)  # another thread declared it, and waits for it
-                except WAMPError as error:  # this one can't be sent, but the others can
+                        settled.append(declaration)  # another thread requested it, and waits for it
+                except WAMPError as error:  # this request cannot be sent, but the others can
                     failed.append((declaration, error))
 
         def follow_up() -> None:
@@ -112,7 +112,8 @@ class Registrar:
 
         if not declarations:
             return all_answered
-        # Not ask(): the reader calls this, and must not wait for a router that waits for the reader.
+        # Not connection.ask(), because the reader calls this. It must not wait for the router to read, while
+        # the router waits for the reader.
         connection.put(ask)
         return follow_up
 
@@ -135,14 +136,14 @@ class Registrar:
             restoring.answered(declaration)
 
     def unanswered(self, declaration: Declaration) -> None:
-        """Note that the router has not answered in time, so that others need not wait for it."""
+        """Record that the router has not answered in time, so that no thread waits for it any more."""
         limit = self._settings.call_timeout
         self._refused(declaration, WAMPError(f"the router did not answer within {limit:g} s"))
 
     # Refusals.
 
     def _refused(self, declaration: Declaration, error: WAMPError) -> None:
-        """Note the refusal, and try again later, because another app may have released the URI by then."""
+        """Record the refusal, and try again later, because another app may have released the URI by then."""
         if declaration.id is not None or declaration.unwanted:
             return  # an earlier request was granted late, or this declaration was withdrawn
         first = declaration.refused is None
@@ -176,7 +177,7 @@ class Registrar:
             self.unanswered(declaration)
 
     def revoked(self, connection: Connection, event: Revoked) -> None:
-        """Note that the router has ended a registration or subscription. The reader calls this."""
+        """Record that the router has ended a registration or subscription. The reader calls this."""
         for declaration in event.targets:
             declaration.id = None
             declaration.refused = NotJoined(f"the router has revoked it: {event.details}")
@@ -195,7 +196,7 @@ class Registrar:
     def declare(
         self, declaration: Declaration, connection: Connection, *, once: bool = False
     ) -> Waiter:
-        """REGISTER or SUBSCRIBE now. Wait for what is returned.
+        """Send REGISTER or SUBSCRIBE now. Return a waiter for the answer.
 
         :param once: If it is refused, neither log that nor try again, because the caller gets the error.
         """
@@ -234,9 +235,9 @@ class Registrar:
         return ticket
 
     def withdraw_all(self, connection: Connection, deadline: float) -> None:
-        """UNREGISTER and UNSUBSCRIBE everything, and wait for the answers until then, at most 2 seconds.
+        """Unregister and unsubscribe everything, and wait for the answers, at most 2 seconds.
 
-        Calls may arrive until the router has answered. So what is just being registered is waited for, too.
+        Wait for unanswered requests first. Otherwise, the router could accept one later, and send calls.
         """
         deadline = min(deadline, monotonic() + PATIENCE)
         declarations = self._served()
@@ -261,7 +262,7 @@ class Restoring:
         self._lock = threading.Lock()
 
     def answered(self, declaration: Declaration) -> None:
-        """Count an answer, or one that did not come in time."""
+        """Count an answer, or a request that was not answered in time."""
         with self._lock:
             was_open = bool(self._open)
             self._open.discard(declaration)
@@ -300,7 +301,7 @@ class Acknowledgement:
         """Return a waiter for the answer. Each thread that waits needs its own."""
         waiter = Waiter()
         self._waiters.append(waiter)
-        self._wake()  # in case that the answer arrived before this
+        self._wake()  # in case the answer has already arrived
         return waiter
 
     def resolve(self, value: m.Registered | m.Subscribed | m.Error) -> None:
@@ -315,7 +316,7 @@ class Acknowledgement:
                 value.registration_id if isinstance(value, m.Registered) else value.subscription_id
             )
             if was_refused:
-                logger.info("%s is declared now", declaration.uri)
+                logger.info("the router has now accepted %s", declaration.uri)
         self.value = value
         self._wake()
         if self._restoring is not None:

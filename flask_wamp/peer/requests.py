@@ -22,8 +22,8 @@ Method = t.Callable[..., int]
 def request(connection: Connection, method: Method, *args: object, deadline: float) -> t.Any:
     """Send a request to the router, and return the message that answers it, which may be ERROR.
 
-    Releases the slot of the handler meanwhile. If there is no answer in time, the request is given up, see
-    :func:`.calls.give_up`.
+    Meanwhile, another handler may use the slot of this one. If there is no answer in time, a late answer is
+    ignored, see :func:`.calls.give_up`.
 
     :param method: A method of the session, such as ``Session.register``.
     :param args: The arguments of the method, without the ticket.
@@ -31,7 +31,7 @@ def request(connection: Connection, method: Method, *args: object, deadline: flo
     :raises NotJoined: There is no session.
     :raises SessionLost: The session ended before the answer.
     :raises CallTimeout: There was no answer in time.
-    :raises RuntimeError: This thread is the reader: a log handler of the app has called.
+    :raises RuntimeError: This thread is the one that reads, so a log handler of the app has called.
     """
     waiter = Waiter()
     timeout = deadline - monotonic()
@@ -52,9 +52,9 @@ def wait_for(
 
     :param what: A URI, for the error.
     :param timeout: The seconds from the request to the deadline, for the error.
-    :param cancel: Gives the request up. It must not wait.
+    :param cancel: Called if there is no answer in time. It must not wait.
     """
-    # Between two reads that thread may run a handler. Then another thread reads on.
+    # Between two reads, that thread may run a handler, which may wait, because another thread then reads.
     if connection.reading == threading.get_ident() and current_worker.get() is None:
         cancel()
         raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")

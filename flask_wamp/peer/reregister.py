@@ -23,15 +23,15 @@ if t.TYPE_CHECKING:
 
 
 Step = t.Callable[["Connection", m.Message], "m.Message | None"]
-"""Handles an answer. Returns the answer that counts, or None if another one will come."""
+"""Handles an answer. Returns the outcome, or None if another answer will arrive."""
 
 P = t.ParamSpec("P")
 
 
 class ForceReregister:
-    """The ticket of several requests, one after another, of which the last one counts.
+    """The ticket of several requests, one after another. The last answer is the outcome.
 
-    :param acknowledgement: The ticket of that one.
+    :param acknowledgement: The ticket that gets the last answer.
     """
 
     def __init__(self, registration: Registration, acknowledgement: Ticket) -> None:
@@ -46,7 +46,7 @@ class ForceReregister:
         session.register(registration.uri, self._options(force=False), registration, self)
 
     def next(self, connection: Connection, answer: m.Message) -> m.Message | None:
-        """Continue after an answer. Return the answer that counts, or None. The reader calls this."""
+        """Continue after an answer. Return the answer if it is the last one. The reader calls this."""
         registration = self._registration
         asked = registration.asked
         is_current = asked is not None and asked[1] is self.acknowledgement
@@ -97,7 +97,7 @@ class ForceReregister:
             return self._refused(f"{number} callees share it")
         return self._register(connection, force=True)
 
-    # What they do.
+    # Helpers of the steps.
 
     def _call(self, connection: Connection, procedure: str, *args: object) -> None:
         self._put(connection, Session.call, procedure, list(args), {}, {}, self)
@@ -128,7 +128,7 @@ class ForceReregister:
         return options
 
     def _refused(self, why: str) -> m.Error:
-        """Return the router's first refusal, with the reason why nothing was taken."""
+        """Return the router's first refusal, with the reason why the procedure was not taken over."""
         error = self._refusal
         args = [*error.readable_args, f"it is taken away from one callee only, and {why}"]
         return m.Error(error.request_type, error.request_id, error.details, error.error, args)

@@ -1,8 +1,8 @@
 """The sending side of a connection.
 
-Any thread may send. Under one lock the session allocates the request id and encodes the message. A thread
-that finds no other thread sending sends all unsent messages, those of other threads included. So many answers
-leave in one system call under load, and a single answer leaves at once.
+Any thread may send. Under one lock, the session allocates the request id and encodes the message. If no other
+thread is sending, the thread then sends all unsent messages, including those of other threads. So under load,
+one system call sends many answers. A single answer is sent at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Sender:
         self._unsent = 0
         self._sending = False
         self._more_to_send = False
-        """Whether the sending thread must call the transport again: it has data of its own to send."""
+        """Whether the sending thread must call the transport again, because it has its own data to send."""
         self._closing = False
         self._nudge = threading.Event()
         self._error: Exception | None = None
@@ -85,7 +85,7 @@ class Sender:
         """Call a method of the session and send its messages: ``ask(Session.call, uri, ...)``.
 
         :raises NotJoined: The session is not joined.
-        :raises SerializationError: The message can't be encoded. Nothing was sent.
+        :raises SerializationError: The message cannot be encoded. Nothing was sent.
         """
         session = self.session
         with self._lock:
@@ -108,8 +108,8 @@ class Sender:
     ) -> bool:
         """Do the same as :meth:`ask`, but hold the message back if more answers follow soon.
 
-        They leave together then, in one system call. They are sent by the thread with the last answer, or by
-        the writer, whichever runs first.
+        One system call then sends them together. The thread with the last answer makes it, or the writer,
+        whichever runs first.
         """
         if self.pool.queue.length and self._unsent < MAX_BATCH:
             session = self.session
@@ -118,7 +118,7 @@ class Sender:
                 answered = request(session, *args, **kwargs)
                 if session.outgoing:
                     self._unsent += len(session.outgoing[-1])
-            # Otherwise a thread is about to send it.
+            # Wake the writer, unless another thread is about to send the message.
             if not (self.pool.is_watched or self._nudge.is_set()):
                 self._nudge.set()
             return answered
@@ -135,7 +135,7 @@ class Sender:
         """Send CALL with any payload and return the request id. The ticket gets the answer.
 
         :raises NotJoined: The session is not joined.
-        :raises SerializationError: The payload can't be encoded. Nothing was sent.
+        :raises SerializationError: The payload cannot be encoded. Nothing was sent.
         """
         args, kwargs = payload(self.transport, args, kwargs)
         return self.ask(Session.call, procedure, args, kwargs, options, ticket)
@@ -143,7 +143,7 @@ class Sender:
     def put(
         self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do the same as :meth:`ask`, for threads that must not wait: the writer sends the message."""
+        """Do the same as :meth:`ask`, for threads that must not wait. The writer sends the message."""
         with self._lock:
             self._check_open()
             result = request(self.session, *args, **kwargs)
@@ -206,7 +206,7 @@ class Sender:
             self._stop_sending()
         except BaseException:
             self._stop_sending()
-            self._nudge.set()  # a greenlet was ended while it sent: the writer sends the rest
+            self._nudge.set()  # this greenlet was interrupted while it sent, so the writer sends the rest
             raise
 
     def _stop_sending(self) -> None:
@@ -214,7 +214,7 @@ class Sender:
             self._sending = False
 
     def _send_rest(self) -> None:
-        """Send what is unsent, and the transport's own data: pongs, or the rest of a message."""
+        """Send all unsent messages, and the transport's own data: pongs, or the rest of a message."""
         with self._lock:
             if self._sending:
                 self._more_to_send = True

@@ -49,7 +49,7 @@ class Serving:
         }
 
     def on_events(self, connection: Connection, events: list[ServedEvent]) -> None:
-        """Handle what has happened, in order. Does not wait."""
+        """Handle the events of a session in order. Does not wait."""
         for event in events:
             try:
                 self._handlers[type(event)](connection, event)
@@ -108,9 +108,9 @@ class Serving:
 
 
 def serial_queue(declaration: Declaration, pool: Pool, settings: PeerSettings) -> SerialQueue:
-    """Return the queue of a declaration of which only some calls or events may run at once.
+    """Return the queue of a declaration that limits how many calls or events are handled at once.
 
-    Create it if there is none, or only that of a peer that was stopped.
+    Create the queue if there is none, or if it belongs to a peer that was stopped.
     """
     queue = declaration.queue
     if queue is None or queue.pool is not pool:

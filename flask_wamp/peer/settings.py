@@ -43,9 +43,9 @@ class PeerSettings:
     """Encodes the app's own types."""
 
     max_waiting_bytes: int = dataclasses.field(init=False)
-    """Bytes that the messages of waiting calls may have, and those of each subscription's waiting events.
+    """The maximum size, in bytes, of all waiting calls, and of the waiting events of each subscription.
 
-    Calls above this limit are refused, and events dropped, as if too many waited.
+    Above this limit, calls are refused and events are dropped, as if too many were waiting.
     """
 
     def __post_init__(self) -> None:

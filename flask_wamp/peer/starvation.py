@@ -17,7 +17,7 @@ INTERVAL = 0.5
 
 
 def check_soon(pool: Pool, timer: TimerThread, stopping: threading.Event) -> None:
-    """Check a pool on the timer's thread, again and again while jobs wait and no thread is free.
+    """Check a pool on the timer's thread, and repeat that while jobs wait and no thread is free.
 
     This is the pool's ``on_starving``, so it is called often.
 

@@ -135,7 +135,7 @@ def test_a_line_for_each_join_loss_and_refusal(
         eventually(lambda: declaration.refusals >= 2, PATIENCE)
         held.unregister()
         eventually(lambda: declaration.id, PATIENCE)
-        log.says("^INFO com.example.mine is declared now$")
+        log.says("^INFO the router has now accepted com.example.mine$")
         wamp.stop()
         line.cut()
     log.says()
