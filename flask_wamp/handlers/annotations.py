@@ -12,7 +12,7 @@ Annotated = t.Callable[..., t.Any]
 def check_annotations(handlers: t.Iterable[tuple[Spec, Annotated]]) -> None:
     """Evaluate the annotations of handlers before the first message arrives.
 
-    :param handlers: Each with the function that has its annotations, see :func:`.annotated`.
+    :param handlers: Each handler with the function that has its annotations, see :func:`.annotated`.
     :raises NameError: An annotation has an unknown name. Other mistakes raise Python's own errors.
     """
     for spec, function in handlers:
@@ -21,8 +21,8 @@ def check_annotations(handlers: t.Iterable[tuple[Spec, Annotated]]) -> None:
         except Exception as error:
             raise type(error)(
                 f"{spec.name} ({location(spec.function)}): an annotation cannot be evaluated: {error}. "
-                "Import what it names where the function is defined, not for type checkers only, or say "
-                "validate=False"
+                "Import its names in the module that defines the function, and not only for type checkers, "
+                "or set validate=False"
             ) from error
 
 

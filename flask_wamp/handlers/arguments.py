@@ -67,7 +67,7 @@ class ArgumentBinder:
 
         :raises InvalidArgument: They do not fit.
         """
-        if self._is_plain:  # as nearly all are
+        if self._is_plain:  # as most handlers are
             args, kwargs = (self._validate or self._validator())(tuple(args), kwargs)
             return self._call(*args, **kwargs)
         if not self._hidden.isdisjoint(kwargs):
@@ -85,7 +85,7 @@ class ArgumentBinder:
         return self._call(*args, **kwargs)
 
     def _try(self, args: t.Sequence[t.Any], kwargs: dict[str, t.Any]) -> t.Any:
-        """Call the handler if only a ``TypeError`` shows whether the arguments fit."""
+        """Call a handler for which only a ``TypeError`` of the call shows that the arguments do not fit."""
         given = args, kwargs
         if self.validated:
             args, kwargs = (self._validate or self._validator())(tuple(args), kwargs)
@@ -138,7 +138,7 @@ class ArgumentBinder:
         return [*placed, *rest], kwargs
 
     def _validator(self) -> Validate:
-        # Made at the first call, because it takes long, and an app with a thousand procedures has to start.
+        # Made at the first call, because it takes long, and an app with many handlers must start quickly.
         self._validate = self._make_validator(may_miss=self._may_miss)
         return self._validate
 
@@ -161,7 +161,7 @@ def _unexpected(names: t.Collection[str]) -> list[dict[str, t.Any]]:
 
 
 def _given_twice(function: t.Any, error: TypeError) -> str | None:
-    """Return the argument that both a decorator and the caller have given."""
+    """Return the name of the argument that both a decorator and the caller have given, or None."""
     name = getattr(function, "__qualname__", None)
     found = re.fullmatch(r"(.*)\(\) got multiple values for argument '(.*)'", str(error))
     return found[2] if found is not None and found[1] == name else None

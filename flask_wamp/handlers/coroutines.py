@@ -41,8 +41,7 @@ def make_sync(app: Flask, f: F) -> F:
         # Checked at every call, because a server may patch after the app has been imported.
         if replaced or not is_monkey_patched():
             # Arguments are not passed as keywords, because a caller's keyword may be named self, like a
-            # parameter
-            # of asgiref.
+            # parameter of asgiref.
             return sync(args, kwargs)
         from ..concurrency.greenlet_loops import run
 

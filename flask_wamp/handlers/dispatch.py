@@ -1,6 +1,6 @@
-"""From a message to its handler and back: one compiled function for each handler.
+"""From a message to its handler and back: one :class:`Handler` object for each decorated function.
 
-Returns an outcome and sends nothing.
+A handler returns an outcome. It does not send it.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _wire(options: t.Mapping[str, t.Any], names: tuple[str, ...]) -> dict[str, t
 def check_handlers(app: Flask, handlers: t.Iterable[object]) -> None:
     """Check, before the start, everything that would otherwise fail at the first message.
 
-    :param handlers: A :class:`Handler`, or an object that has some as its ``handlers``.
+    :param handlers: Each is a :class:`Handler`, or an object with an attribute ``handlers`` that lists some.
     :raises ValueError: A handler configures a middleware that does not exist, or skips the decorators of its
         view.
     :raises NameError: An annotation has an unknown name.
@@ -173,14 +173,14 @@ class Handler:
         try:
             context = self._enter(message)
             chain = self.chain()
-            # Checked here, because a call for nothing costs more.
+            # Checked here, to save a function call if there are no receivers.
             if signals.dispatch_started.receivers:
                 notify.send(signals.dispatch_started, self._app, message=message)
             outcome, failed = self._run(chain, work, message)
         except BaseException as error:
             failed = error
             outcome = self._failed(error, work, message, context)
-        # From here on nothing may raise: there is an outcome.
+        # From here on, nothing may raise, because there is an outcome to send.
         if chain is not None and chain.has_teardown:
             chain.tear_down(message, failed)
         deadlines.active_message.reset(previous)
@@ -304,7 +304,7 @@ class _Subscriber(Handler):
     _takes_meta: bool
 
     def _extra(self) -> frozenset[str]:
-        """Return ``meta`` for functions that were written for wampy. Others get it from the payload."""
+        """Return ``meta`` for functions that were written for wampy. Other functions get it as payload."""
         names = parameters_of(self.spec.function) or ()
         is_part = self._parts is not None and "meta" in self._parts.names
         self._takes_meta = bool(self._options.get("meta")) and "meta" in names and not is_part
@@ -323,7 +323,7 @@ class _Subscriber(Handler):
         """Validate the payload and call the function, with ``meta`` if it takes that."""
         if not self._takes_meta:
             return self._call(message)
-        # A keyword meta of the publisher's is ignored, because it could name another topic.
+        # If the publisher has sent a keyword named meta, it is ignored, because it could name another topic.
         meta = {"topic": message.topic, "subscription_id": message.subscription_id}
         return self.arguments.call_handler(
             message.uri, message.args, {**message.kwargs, "meta": meta}

@@ -74,7 +74,10 @@ def as_roles(roles: object) -> tuple[str, ...]:
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
-    """Return the URI of a right and its match: a final dot means a prefix, an empty part a wildcard."""
+    """Return the URI of a right and its ``match``.
+
+    A URI that ends with a dot is a prefix. A URI with an empty part is a wildcard.
+    """
     if "<" in uri:
         pattern = Pattern.parse(uri, None)
         return pattern.uri, pattern.match

@@ -59,7 +59,7 @@ class Group:
         self.allow = allow
         """The roles that may use handlers without ``allow=``."""
         self.sites: dict[object, int] = {}
-        """The line of code that declared each item, and how many groups there were at that time."""
+        """How many groups there were when each item was declared, by the line of code that declared it."""
         self._serve = serve
         self._prefixes = prefixes
         self._scopes = (*around, self.hooks)

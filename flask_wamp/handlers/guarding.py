@@ -21,7 +21,7 @@ _MISSING: t.Final[t.Any] = object()
 
 
 class AuthorizerDecorator(t.Protocol):
-    """A decorator of authorizers that returns the function it was given."""
+    """A decorator for authorizers. It returns the function unchanged."""
 
     def __call__(self, f: AuthorizerF, /) -> AuthorizerF:
         """Decorate a function."""
@@ -103,7 +103,8 @@ class Guarding:
 
         Return True to allow the request, False to refuse it, or None to let ``allow`` decide. If there are
         several authorizers, they run in order until one does not return None. An exception refuses the
-        request. True does not open the router's own procedures and topics (``wamp.``): allow them by name.
+        request. True does not give access to the router's own procedures and topics (``wamp.``). Allow these
+        with :meth:`allow`, by name.
 
         The authorizer of a blueprint runs before that of the extension, for each URI or pattern that can
         match URIs below the blueprint's prefix. Its True does not allow patterns that also match other URIs.

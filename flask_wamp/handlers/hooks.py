@@ -31,7 +31,7 @@ Sync = t.Callable[[t.Any], t.Any]
 class Hooks:
     """The hooks of one scope, in the order in which they were added."""
 
-    #: Incremented with every hook that is added anywhere. Chains that are older are made again.
+    #: Incremented when a hook is added to any scope. Older chains are then created again.
     generation = 0
 
     def __init__(self) -> None:
@@ -50,10 +50,12 @@ class Hooks:
 
     @classmethod
     def of_handler(cls, middlewares: t.Any) -> Hooks:
-        """Make the innermost scope: a handler's own middlewares."""
+        """Create the innermost scope, which has a handler's own middlewares."""
         scope = cls()
         if not isinstance(middlewares, list | tuple):
-            raise TypeError(f"middlewares={middlewares!r}: give a list, or a dictionary of options")
+            raise TypeError(
+                f"middlewares={middlewares!r} must be a list, or a dictionary of options"
+            )
         for middleware in middlewares:
             scope._sort_in(middleware)
         return scope
@@ -73,12 +75,12 @@ class Hooks:
             found = True
         if not found or isinstance(middleware, type):
             raise TypeError(
-                f"{middleware!r} is not a middleware: give a function f(next_, message), or an object "
-                "with before_dispatch, after_dispatch or teardown_dispatch"
+                f"{middleware!r} is not a middleware. A middleware is a function f(next_, message), or an "
+                "object with before_dispatch, after_dispatch or teardown_dispatch"
             )
         if iscoroutinefunction(middleware) or iscoroutinefunction(type(middleware).__call__):
             raise TypeError(
-                f"{middleware!r} is async, and a middleware must not be: next_() blocks"
+                f"{middleware!r} must not be async, because the next_() that a middleware calls blocks"
             )
         self.objects.append(middleware)
 
@@ -127,7 +129,10 @@ class Chain:
                 self._handle = _wrapped(middleware, self._handle)
 
     def run(self, message: Message) -> t.Any:
-        """Preprocess, dispatch, handle an error, finalize. Return the result to send."""
+        """Run the hooks before the handler, the handler, and the hooks after it. Return the result to send.
+
+        If one of the first two raises an exception that has an error handler, this makes the result.
+        """
         try:
             value = self._dispatch(message)
         except Exception as error:
@@ -174,7 +179,7 @@ def _wrapped(middleware: Middleware, next_: HandleMessage) -> HandleMessage:
 
 
 class _Choice:
-    """How a handler configures the middlewares around it: ``{"timeout": {"duration": 1}}``."""
+    """The middlewares around a handler, as the handler configures them: ``{"timeout": {"duration": 1}}``."""
 
     def __init__(self, scopes: t.Sequence[Hooks], options: dict[str, t.Any]) -> None:
         named = [(middleware_name(each), each) for scope in scopes for each in scope.objects]
@@ -183,7 +188,7 @@ class _Choice:
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise ValueError(
-                    f"middlewares={{{name!r}: ...}}: there is no such middleware, but {known}"
+                    f"middlewares={{{name!r}: ...}}: there is no such middleware. The middlewares are {known}"
                 )
         self._instead = {
             id(each): _configured(each, name, options[name])
@@ -208,5 +213,5 @@ def _configured(middleware: t.Any, name: str, options: t.Any) -> t.Any:
     if options is None or options is False:
         return None
     if not hasattr(middleware, "configured"):
-        raise ValueError(f"the middleware {name} takes no options; give False to leave it out")
+        raise ValueError(f"the middleware {name} takes no options. Use False to leave it out")
     return middleware.configured(**options)

@@ -22,11 +22,11 @@ logger = get_logger("flask_wamp.http")
 
 #: WAMP errors that an HTTP view does not handle, and the HTTP errors that answer them.
 ANSWERS: dict[type[WAMPError], tuple[type[HTTPException], str]] = {
-    ApplicationError: (BadGateway, "A service this page needs answered with an error."),
-    CallTimeout: (GatewayTimeout, "A service this page needs did not answer in time."),
-    NotJoined: (ServiceUnavailable, "A service this page needs cannot be reached."),
-    SessionLost: (ServiceUnavailable, "The connection to a service this page needs was lost."),
-    TransportError: (ServiceUnavailable, "A service this page needs cannot be reached."),
+    ApplicationError: (BadGateway, "A service that this page uses answered with an error."),
+    CallTimeout: (GatewayTimeout, "A service that this page uses did not answer in time."),
+    NotJoined: (ServiceUnavailable, "A service that this page uses cannot be reached."),
+    SessionLost: (ServiceUnavailable, "The connection to a service that this page uses was lost."),
+    TransportError: (ServiceUnavailable, "A service that this page uses cannot be reached."),
 }
 
 
@@ -52,7 +52,7 @@ def answer_errors(app: Flask) -> None:
 def _own_handler(app: Flask, error: Exception, ours: t.Any) -> t.Callable[..., t.Any] | None:
     """Return the app's handler for a base class.
 
-    Flask would prefer the one of this module, as more specific.
+    Flask would prefer the handler of this module, because its class is more specific.
     """
     handlers = app.error_handler_spec[None][None]
     for kind in type(error).__mro__:

@@ -1,4 +1,4 @@
-"""The free decorators ``callee`` and ``subscriber``: they mark a function, and an app finds it."""
+"""The decorators ``flask_wamp.callee`` and ``subscriber``. They mark functions, and an app finds these."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 _MARK = "_flask_wamp_specs"
 
-#: Functions that were marked and that no app has served so far. Weak: a mark lives as long as its function.
+#: Functions that were marked, and that no app has served so far. The set does not keep them in memory.
 _unserved: weakref.WeakSet[t.Any] = weakref.WeakSet()
 
 
@@ -64,13 +64,13 @@ def _mark(spec: Spec) -> None:
 
 
 def marked(f: object) -> list[Spec]:
-    """Return what the free decorators recorded on a function, or on one that it wraps."""
+    """Return the marks of a function, or of a function that it wraps."""
     found = getattr(f, _MARK, None)
     return list(found) if isinstance(found, list) else []
 
 
 def marked_views(app: Flask) -> t.Iterator[Spec]:
-    """Yield what the free decorators marked on the views of an app and its blueprints."""
+    """Yield the marks of the views of an app and its blueprints."""
     found: set[int] = set()
     for view in list(app.view_functions.values()):
         for spec in marked(view):
@@ -80,9 +80,9 @@ def marked_views(app: Flask) -> t.Iterator[Spec]:
 
 
 def marked_members(thing: object) -> list[Spec]:
-    """Return what they recorded on a module's functions, an object's methods, or a function.
+    """Return the marks of a module's functions, of an object's methods, or of a function.
 
-    :raises TypeError: It is a class whose methods are marked: there is no object to call them on.
+    :raises TypeError: It is a class whose methods are marked, so there is no object to call them on.
     """
     specs = marked(thing)
     for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
@@ -92,25 +92,25 @@ def marked_members(thing: object) -> list[Spec]:
         member = getattr(thing, name, None)
         if not inspect.isroutine(member):
             continue
-        found = marked(member) or marked(static)  # a staticmethod has marks of its own
+        found = marked(member) or marked(static)  # a staticmethod has its own marks
         if found and isinstance(thing, type) and isinstance(static, types.FunctionType):
             raise TypeError(
-                f"{full_name(static)} is a method: call wamp.include() with an object, not with the "
-                f"class {thing.__name__}"
+                f"{full_name(static)} is a method. Call wamp.include() with an object, not with the class "
+                f"{thing.__name__}"
             )
         specs += [dataclasses.replace(spec, function=member) for spec in found]
     return specs
 
 
 def served(f: Function) -> None:
-    """Note that an app serves a marked function."""
+    """Record that an app serves a marked function."""
     _unserved.discard(underlying(f))
 
 
 def take_unserved(apps: t.Iterable[Flask]) -> list[str]:
     """Describe the marked functions that no app serves, each once in a process.
 
-    :param apps: All apps, because the marked views of one that has not started are found later.
+    :param apps: All apps. Marked views of an app that has not started yet are not returned.
     """
     if not _unserved:
         return []

@@ -99,10 +99,10 @@ class SessionEvents:
         self._leaves = LeaveSubscription(ON_LEAVE, self._left, shared)
 
     def declarations(self, kind: type, declaration: Declaration) -> list[Declaration]:
-        """Add a handler. Return what has to be declared for it, and nothing if that is declared already.
+        """Add a handler. Return the declarations that it needs, except for those that were returned before.
 
-        A handler for sessions that leave needs both events: the event of leaving has only the session's
-        id, and the event of joining has the rest.
+        A handler for sessions that leave needs both events, because the event of leaving does not contain
+        everything that the event of joining contains.
         """
         if kind not in (JoinSubscription, LeaveSubscription):
             return [declaration]
@@ -131,7 +131,7 @@ class SessionEvents:
         return self._known.pop(info.id, info)
 
     def _forget_others(self, work: ActiveEvent) -> None:
-        """Forget what an earlier session has learned, because sessions may have left since."""
+        """Forget the sessions that joined before this process joined again, because they may have left."""
         session_id = work.connection.session.session_id
         if session_id != self._session_id:
             self._session_id = session_id
@@ -139,13 +139,13 @@ class SessionEvents:
 
 
 def _brief(info: SessionInfo) -> SessionInfo:
-    """Return it without details, which can be as large as the session that joins wants."""
+    """Return a copy without details, because the session that joins decides how large they are."""
     transport = info.transport and dataclasses.replace(info.transport, details={})
     return dataclasses.replace(info, transport=transport, details={})
 
 
 class _SessionHandlers:
-    """Handles one of the two events: calls all handlers, one after another."""
+    """The handler of one of the two topics. It calls all of the app's handlers, one after another."""
 
     def __init__(self, parse: t.Callable[[ActiveEvent], SessionInfo]) -> None:
         self.handlers: list[EventHandler] = []
@@ -157,7 +157,7 @@ class _SessionHandlers:
         except ValueError as error:
             logger.warning("%s is ignored: %s", work.uri, error)
             return False
-        # The payload has HTTP headers and cookies. Hooks and logs get what handlers get, without them.
+        # The payload has HTTP headers and cookies. Hooks and logs get the same as handlers, without these.
         work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})
         well = [handler(work) for handler in list(self.handlers)]
         return all(well)

@@ -1,4 +1,4 @@
-"""What the decorators record: which function handles which procedure or topic, with which options."""
+"""The records that decorators make: which function handles which procedure or topic, with which options."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Function = t.Callable[..., t.Any]
 F = t.TypeVar("F", bound=Function)
 
 INVOKES: tuple[Invoke, ...] = t.get_args(Invoke)
-"""The values of ``invoke=``; Crossbar closes the session for others."""
+"""The values that ``invoke=`` accepts. Crossbar ends the session if it gets any other value."""
 
 
 class Decorator(t.Protocol):
-    """A decorator that returns the function it was given, type included."""
+    """A decorator that returns the given function with its type."""
 
     def __call__(self, f: F, /) -> F:
         """Decorate a function."""
@@ -51,20 +51,20 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """The function's full name, for messages."""
+        """The function's full name, for logs and errors."""
         return full_name(self.function)
 
     @property
     def site(self) -> tuple[object, ...]:
-        """What is the same when the same line of code declares the handler again."""
+        """A key that stays the same when the same line of code declares the handler again."""
         return self.kind, site_of(self.function), self.uri, self.options["match"]
 
     def pattern(self, prefix: str | None) -> Pattern:
         """Return the URI or pattern in an app with that prefix.
 
         :raises InvalidURI: The URI is not valid.
-        :raises ValueError: The function does not take a part of the pattern, or an option does not go
-            with the pattern.
+        :raises ValueError: The function has no parameter for a part of the pattern, or an option does not
+            work with patterns.
         """
         uri = self.uri if self.uri is not None else f".{_own_name(self.function)}"
         what = "procedure" if self.kind is Registration else "topic"
@@ -78,7 +78,7 @@ class Spec:
         return pattern
 
     def placed(self, pattern: Pattern) -> Spec:
-        """Return a copy that knows its URI and ``match`` in an app."""
+        """Return a copy with the absolute URI and the ``match`` in an app."""
         known = {"match": pattern.match, "uri": pattern.written}
         return dataclasses.replace(self, options={**self.options, **known})
 
@@ -96,8 +96,8 @@ class Spec:
             raise ValueError(f"{self.name}: {error}") from None
         if pattern.match != "exact" and self.options.get("get_retained"):
             raise ValueError(
-                f"{self.name}: get_retained=True goes with exact topics only; routers retain events per "
-                f"topic, and send none of them to the subscriber of a {pattern.match}"
+                f"{self.name}: get_retained=True requires an exact topic, because routers retain events of "
+                f"topics, and send none of them to the subscriber of a {pattern.match}"
             )
         return pattern
 
@@ -127,13 +127,13 @@ def _check_filled(names: t.Sequence[str], f: Function, function_name: str) -> No
 
 
 def full_name(f: Function) -> str:
-    """Return the name of a function with its module, for messages."""
+    """Return the name of a function with its module, for logs and errors."""
     module = getattr(f, "__module__", None) or "?"
     return f"{module}.{getattr(f, '__qualname__', None) or repr(f)}"
 
 
 def location(f: Function) -> str:
-    """Return the file and line of a function, for messages."""
+    """Return the file and line of a function, for logs and errors."""
     code = getattr(underlying(f), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "file unknown"
 
@@ -145,7 +145,7 @@ def location_of_call() -> str:
 
 
 def site_of(thing: object) -> object:
-    """Return what stays the same when a ``def`` runs again: a function's code, an object's class."""
+    """Return an object that is the same after a ``def`` has run again: a function's code, or a class."""
     code = getattr(underlying(thing), "__code__", None) if callable(thing) else None
     return code if code is not None else type(thing)
 
@@ -211,7 +211,7 @@ def subscriber_spec(
 def consume_spec(
     f: Function, topic: str | None, *, localns: dict[str, t.Any] | None = None, **options: object
 ) -> Spec:
-    """Record a subscription as flask-wamp did. See ``FlaskWAMP.consume``."""
+    """Record a subscription in the way of flask-wamp 0.1.0. See ``FlaskWAMP.consume``."""
     known = {name: value for name, value in options.items() if name in _SUBSCRIBER}
     spec = _spec(Subscription, f, topic, known, localns)
     return dataclasses.replace(spec, options={**spec.options, "meta": True})
@@ -262,7 +262,7 @@ def _seconds(name: str, value: object) -> None:
 
 
 def _boolean(name: str, value: object) -> None:
-    # The router takes no 1 for true: a value that is merely truthy may end the session.
+    # Routers do not accept 1 instead of true. Another truthy value may end the session.
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r} must be True or False")
 
@@ -281,7 +281,7 @@ def _roles(name: str, value: object) -> None:
 
 
 def _anything(name: str, value: object) -> None:
-    """Middlewares are checked when the chain of the handler is put together."""
+    """Accept any value. Middlewares are checked when the chain of the handler is created."""
 
 
 _CHECKS: dict[str, t.Callable[[str, object], None]] = {
@@ -323,8 +323,8 @@ def decorator(
         frame = caller_frame()
         if not in_classes and _is_class_body(frame) and isinstance(f, types.FunctionType):
             raise TypeError(
-                f"{full_name(f)} is a method, and there is no object to call it on yet: decorate it "
-                "with flask_wamp.callee or flask_wamp.subscriber, and call wamp.include(obj) with the "
+                f"{full_name(f)} is a method, and there is no object to call it on yet. Decorate it with "
+                "flask_wamp.callee or flask_wamp.subscriber instead, and call wamp.include(obj) with the "
                 "object"
             )
         localns = None

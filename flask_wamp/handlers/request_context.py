@@ -43,7 +43,7 @@ def endpoint_of(app: Flask, f: t.Callable[..., t.Any]) -> str | None:
 
 
 class HandlerRequests:
-    """Makes the requests that one handler sees, and runs it between the app's request functions."""
+    """Creates the requests of one handler. Runs it between the app's before and after request functions."""
 
     def __init__(
         self, app: Flask, function: t.Callable[..., t.Any], parts: URIArguments | None
@@ -72,7 +72,7 @@ class HandlerRequests:
 
     def _route(self, request: flask.Request, message: Message) -> None:
         """Set the view and its rule, because Flask does not find them by this URL."""
-        # None yet: views may be added at any time.
+        # The endpoint may be None, and change later, because views may be added at any time.
         if self._endpoint not in self._app.view_functions:
             self._endpoint = endpoint_of(self._app, self._function)
         values = self._values(message)
@@ -100,7 +100,7 @@ class HandlerRequests:
     def run(self, handle: t.Callable[[Message], t.Any], message: Message) -> t.Any:
         """Run a handler between the app's before and after request functions.
 
-        :raises ApplicationError: A function has answered with a redirect.
+        :raises ApplicationError: A request function has redirected the request, or the handler to a login.
         """
         app = self._app
         answer = call_method(app, "preprocess_request")
@@ -197,14 +197,14 @@ def _payload(message: Message) -> t.Any:
 
 
 def _view_args(rule: Rule, values: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the rule's variables that the payload has, converted as those of a URL are.
+    """Return the rule's variables that the payload has, converted like those of a URL.
 
-    Otherwise a guard that compares with a number could be passed by the same number as text.
+    Otherwise, a caller could send a number as text, and so pass a guard that compares it with a number.
     """
     view_args = dict(rule.defaults or {})
     for name, converter in rule._converters.items():
         if name in values:
-            with contextlib.suppress(Exception):  # what cannot be in a URL is not a variable of one
+            with contextlib.suppress(Exception):  # a value that cannot be in a URL is left out
                 text = converter.to_url(values[name])
                 if re.fullmatch(converter.regex, text):
                     view_args[name] = converter.to_python(text)

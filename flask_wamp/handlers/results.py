@@ -42,7 +42,7 @@ class Results:
     def returned(self, value: t.Any, plain: Plain, *, is_view: bool) -> Outcome:
         """Return the outcome of a returned value.
 
-        :param is_view: Whether it may be what an HTTP view returns, a ``(body, status)`` tuple.
+        :param is_view: Whether a tuple means ``(body, status)``, as in an HTTP view.
         :raises SerializationError: It cannot be sent.
         """
         if isinstance(value, CallResult):
@@ -61,7 +61,7 @@ class Results:
         try:
             outcome = self._expected(error, plain, message)
         except BaseException as defect:  # the payload's own code, for example
-            _log(logging.ERROR, message, "raised what cannot be sent: %s", _text(defect))
+            _log(logging.ERROR, message, "raised an error that cannot be sent: %s", _text(defect))
             outcome = None
         if outcome is not None:
             return outcome
@@ -78,7 +78,7 @@ class Results:
         for kind, make in _RAISED:
             if isinstance(error, kind):
                 outcome = make(self, error, plain)
-                if isinstance(message, Event):  # a caller gets the error, but a publisher does not
+                if isinstance(message, Event):  # its publisher does not get the error
                     _log(logging.WARNING, message, "was not handled: %s", _text(error))
                 else:
                     _log(logging.INFO, message, "was answered with an error: %s", _text(error))
@@ -126,7 +126,7 @@ class Results:
     def _http(self, body: t.Any, code: int, plain: Plain, location: str | None = None) -> Outcome:
         if code < 300:
             return Success([plain(body)])
-        if code < 400:  # its body is a hint for browsers, and not what the caller asked for
+        if code < 400:  # the body of a redirect is a hint for browsers, not the result
             return self._http_failure(code, f"redirected to {location}", (), location=location)
         if isinstance(body, str):
             return self._http_failure(code, body, ())
@@ -135,7 +135,10 @@ class Results:
     def _http_failure(
         self, code: int, description: t.Any, args: t.Sequence[t.Any], **details: t.Any
     ) -> Failure:
-        """:param description: A text, which may be a lazy text or ``Markup``, or None."""
+        """Return the error for an HTTP status.
+
+        :param description: A text, which may be a lazy text or ``Markup``, or None.
+        """
         text = "" if description is None else _exact(description)
         if code in (401, 403):
             return Failure(error_uris.NOT_AUTHORIZED, args or [text])
@@ -146,7 +149,7 @@ class Results:
     # Helpers.
 
     def error_uri(self, name: str) -> str:
-        """``<prefix>.error.<name in snake case>``."""
+        """Return ``<prefix>.error.<name in snake case>``."""
         return resolve(f".error.{snake_case(name)}", self._prefix)
 
     @property
@@ -171,7 +174,7 @@ def _log(level: int, message: Message, text: str, *args: t.Any, **options: t.Any
 
 
 def _text(error: BaseException) -> str:
-    """Return an error's text, even where ``str()`` of it fails."""
+    """Return the text of an error. If its ``str()`` raises an exception, say so in the text."""
     try:
         return _exact(error)
     except BaseException as failed:

@@ -51,7 +51,7 @@ def _explain(policy: Policy, role: str, action: str, uri: str, match: str) -> st
     what = f"{_NAMES.get(role, role)} may %s{_VERBS[action]} {uri}"
     if match != "exact":
         what += f" (match={match!r})"
-    # Where a right has {authid}, an authid that allows it is a part of the URI.
+    # If a right contains {authid}, an authid that allows the request must be a part of the URI.
     for authid in dict.fromkeys(["", *uri.split(".")]):
         right = policy.find(authid, role, action, uri, match)
         if right is not None:
@@ -61,7 +61,7 @@ def _explain(policy: Policy, role: str, action: str, uri: str, match: str) -> st
     return f"{what % 'not '}: nothing allows it{hint} Add wamp.allow({role!r}, {action}={uri!r})"
 
 
-_NAMES: t.Final = {ANONYMOUS: "everybody (anonymous)", KNOWN: "everybody who is known (*)"}
+_NAMES: t.Final = {ANONYMOUS: "everybody (anonymous)", KNOWN: "everybody who is authenticated (*)"}
 _VERBS: t.Final = {
     "call": "call",
     "register": "register",

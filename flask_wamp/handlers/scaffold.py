@@ -221,7 +221,7 @@ class Scaffold(Guarding):
         """Call ``f(session)`` with a :class:`.SessionInfo` when a session has left the realm.
 
         See :meth:`on_session_join`. If the session has joined before this process, only ``session.id`` is
-        known.
+        known. The built-in router also provides ``authid`` and ``authrole``.
 
         .. versionadded:: 0.1
         """
@@ -259,18 +259,17 @@ class Scaffold(Guarding):
     def after_dispatch(self, f: AfterF) -> AfterF:
         """Call ``f(message, result)`` after the handler. It returns the result to send.
 
-        It is called for results of handlers, before hooks and error handlers, but not if an error is sent.
+        It is also called for results of error handlers and of hooks that run before the handler. It is not
+        called if an error is sent.
         """
         self._add_hook("after_dispatch", f, lambda hooks: hooks.after.append(f))
         return f
 
     def teardown_dispatch(self, f: TeardownF) -> TeardownF:
-        """Call ``f(message, exception_or_None)`` at the end, in any case.
+        """Call ``f(message, exception_or_None)`` at the end, after a success and after an error.
 
-        The hook that was added last runs first.
-
-        The exception is the one that is sent as an error. If a teardown hook raises an exception, it is
-        logged.
+        The hook that was added last runs first. The exception is the one that is sent as an error. If a
+        teardown hook raises an exception, it is logged.
         """
         self._add_hook("teardown_dispatch", f, lambda hooks: hooks.teardown.append(f))
         return f

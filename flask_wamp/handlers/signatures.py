@@ -13,9 +13,9 @@ _GENERIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def caller_of(f: t.Any) -> t.Any:
-    """Return the function whose parameters the payload has to fit. It is that of the outermost decorator.
+    """Return the function whose parameters the payload has to fit. This is the outermost wrapper.
 
-    If a wrapper takes ``*args, **kwargs``, the function that it wraps counts.
+    If a wrapper takes only ``*args`` and ``**kwargs``, the function that it wraps is used instead.
     """
     if isinstance(f, types.MethodType):
         function = caller_of(f.__func__)
@@ -50,8 +50,8 @@ def _is_generic(f: t.Any) -> bool:
 def signature_of(f: Function) -> inspect.Signature:
     """Return the signature that the payload has to fit.
 
-    :raises ValueError: It cannot be read, as of some functions in C.
-    :raises TypeError: The same.
+    :raises ValueError: It cannot be read, as that of some functions in C.
+    :raises TypeError: It cannot be read.
     """
     return inspect.signature(caller_of(f), follow_wrapped=False)
 
@@ -72,7 +72,7 @@ def takes_keyword(parameter: inspect.Parameter) -> bool:
 def hidden_parameters(f: Function, filled: t.Collection[str]) -> frozenset[str]:
     """Return the names of the parameters that a caller cannot set. They begin with ``_``, or are filled.
 
-    The ``self`` of a method that takes any keyword is one of them, because it would be given twice.
+    The ``self`` of a method that takes any keyword is one of them. Otherwise, a caller could give it again.
     """
     names = parameters_of(f) or {}
     hidden = {

@@ -89,7 +89,7 @@ def _result(value: t.Any, kept: _Kept | None, sent: bool) -> t.Any:
         return value
     if kept is not None:
         return kept.result()
-    return None if sent else CallResult()  # nothing at all, not even None
+    return None if sent else CallResult()  # a result without any value, not even None
 
 
 def _send(message: Invocation, outcome: Outcome) -> bool:
@@ -124,7 +124,10 @@ class _Kept:
         self._items: list[t.Any] = []
 
     def add(self, item: t.Any) -> None:
-        """Keep an item if it is not too large. The generator may still return something shorter."""
+        """Keep an item. If all items are too large together, discard them.
+
+        This is not an error yet, because the generator may return a value, which is then sent instead.
+        """
         if self._room >= 0:
             self._room -= len(msgspec.msgpack.encode(item))
             self._items.append(item)
@@ -137,7 +140,7 @@ class _Kept:
         :raises PayloadTooLarge: They have more bytes than a message may have.
         """
         if self._room < 0:
-            raise PayloadTooLarge(f"all that {self._uri} yields is too much for one result")
+            raise PayloadTooLarge(f"the items that {self._uri} yields are too large for one result")
         return self._items
 
 
@@ -179,7 +182,7 @@ class Streaming:
     def _before_request(self) -> None:
         """Replace a view that is an asynchronous generator, because Flask refuses what it returns.
 
-        This happens at the request, because only then all views exist, whichever decorator came first.
+        This happens at the request, because the view may be registered after its WAMP decorator has run.
         """
         views, name = self._app.view_functions, request.endpoint
         view = views.get(name or "")
@@ -203,10 +206,10 @@ class Streaming:
         if type(body) is EventStream:
             events = _as_events(response, EVENT_STREAM)
             lines = body.lines(self._json, events)
-            response.call_on_close(body.close)  # it may never have begun
+            response.call_on_close(body.close)  # because the iteration may never begin
         else:
             events = _as_events(response, NDJSON)
-            # In a response of another type, the view means text and bytes to be sent as they are.
+            # In a response of any other type, text and bytes are sent unchanged.
             raw = response.mimetype not in ("text/html", NDJSON, EVENT_STREAM)
             lines = self._lines(body, events, raw)
         response.response = stream_with_context(t.cast("t.Iterator[str]", lines))

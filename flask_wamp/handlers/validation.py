@@ -3,9 +3,10 @@
 First the arguments are validated and converted. Then the function is called. So an error in the arguments is
 never confused with an error that the function itself raises.
 
-A message of 1 MB can have millions of errors, and pydantic would collect them all, in 1.3 GB. Therefore the
-validation of a list, a tuple or a set ends at the first item that does not fit. That of a large dictionary
-ends at the first hundred entries with errors. At most :data:`MAX_ERRORS` errors are answered.
+A message of 1 MB can have millions of errors. pydantic would collect all of them, which takes 1.3 GB of
+memory. Therefore, the validation of a list, a tuple or a set ends at the first item that does not fit. That
+of a large dictionary ends after the first hundred entries that contain an error. The answer has at most
+:data:`MAX_ERRORS` errors.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from .signatures import annotated, parameters_of, signature_of, takes_keyword
 __tracebackhide__ = True  # pytest leaves out the frames of this module
 
 MAX_ERRORS = 100
-"""The number of errors that are answered. One more says how many are left out."""
+"""The maximum number of errors in an answer. If there are more, an additional one says how many."""
 
 MAX_TEXT = 500
-"""The characters of each text in an error."""
+"""The maximum number of characters of each text in an error."""
 
 #: The number of entries of a dictionary, or of arguments, that are validated at once.
 _SLICE = 100
@@ -77,12 +78,12 @@ def make_validator(
     ones, are passed.
 
     :param localns: The names that the annotations may use, from the place where ``f`` was defined.
-    :param keywords: Parameters that are given by keyword, so that the others move up.
+    :param keywords: Parameters that are given by keyword. Positional arguments are for the other parameters.
     :param hidden: Parameters that are not part of the payload.
     :param may_miss: Whether to accept a missing argument, because a decorator may fill it.
     :raises NameError: An annotation has an unknown name.
     """
-    # Imported when it is first needed, because that takes longer than all the rest.
+    # Imported when it is first needed, because the import takes longer than the rest of the start.
     from pydantic import ValidationError
     from pydantic_core import ArgsKwargs as pack
 
@@ -134,14 +135,14 @@ def _collector(
 
 
 def _compiled(collect: t.Any) -> t.Callable[..., t.Any]:
-    """Return what ``pydantic.validate_call`` does at every call, without the two functions around it."""
+    """Return the method that ``pydantic.validate_call`` calls each time. This saves two function calls."""
     import pydantic
     import pydantic_core
 
     adapter: t.Any = pydantic.TypeAdapter(collect, config=_CONFIG)
     schema = hardened(adapter.core_schema, pydantic.ValidationError)
     make: t.Any = pydantic_core.SchemaValidator
-    try:  # without the validators that models got when they were defined, which are not bounded
+    try:  # do not reuse the validators that models got when they were defined: they collect all errors
         validator = make(schema, _use_prebuilt=False)
     except TypeError:  # an older version
         validator = make(schema)
@@ -159,14 +160,14 @@ _LEFT_OUT = _LeftOut()
 
 
 def _names(f: t.Callable[..., t.Any]) -> tuple[str, str]:
-    """Return the names by which errors of pydantic call a function."""
+    """Return the module and the qualified name that errors of pydantic show for a function."""
     return getattr(f, "__module__", None) or "?", getattr(f, "__qualname__", None) or repr(f)
 
 
 def _payload_signature(
     f: t.Callable[..., t.Any], keywords: t.Collection[str], hidden: t.Collection[str]
 ) -> inspect.Signature | None:
-    """Return the signature that the payload fills. None if the function has none to read."""
+    """Return the signature that the payload has to fit. None if it cannot be read."""
     try:
         signature = signature_of(f)
     except (TypeError, ValueError):
@@ -180,7 +181,10 @@ def _payload_signature(
 def _defaults_left_out(
     signature: inspect.Signature, hints: t.Mapping[str, t.Any], may_miss: bool
 ) -> tuple[frozenset[str], inspect.Signature]:
-    """Do not pass defaults. pydantic gets a stand-in instead, which is removed afterwards."""
+    """Replace defaults with a stand-in, which is removed after the validation. So defaults are not passed.
+
+    Also return the names of the parameters that have the stand-in.
+    """
     own: set[str] = set()
     parameters = []
     for name, parameter in signature.parameters.items():
@@ -197,7 +201,7 @@ def _is_left_out(default: t.Any, may_miss: bool) -> bool:
 
     if default is inspect.Parameter.empty:
         return may_miss
-    # Pydantic copies a mutable one, so that no call sees what another one did to it.
+    # pydantic copies a mutable default for each call, so that a call does not see the changes of another one.
     return isinstance(default, t.Hashable) and not isinstance(default, FieldInfo)
 
 
@@ -216,7 +220,8 @@ def _in_order(
 #: Handlers may use any class in annotations. Source: pydantic, "Validation Decorator".
 _CONFIG: t.Any = {"arbitrary_types_allowed": True}
 
-#: Core schemas that can end at the first item that does not fit. Later than pydantic 2.8, all can.
+#: Types of core schemas whose validation can end at the first item that does not fit. pydantic 2.8 can do
+#: that for some of them, and later versions for all.
 _FAIL_FAST = frozenset(
     {"list", "tuple", "set", "frozenset", "deque", "counter", "frozendict", "ordered-dict"}
 )
@@ -258,7 +263,7 @@ def _by_slices(error: type[Exception], value: t.Any, validate: t.Callable[..., t
             try:
                 validate(some)
             except error as found:
-                # A slice may be too short where the dictionary is not.
+                # A slice may be too short, although the dictionary is not.
                 if found.errors()[0]["type"] != "too_short":  # type: ignore[attr-defined]
                     raise
     return validate(value)
@@ -306,8 +311,9 @@ def _brief(part: t.Any) -> t.Any:
 class URIArguments:
     """The parts of URIs that match a pattern, as arguments of a handler.
 
-    The caller gives the rest. Positional arguments are for the other parameters. A keyword argument with the
-    name of a part is refused, so that no payload contradicts the URI that the router has allowed.
+    The payload contains the other arguments. Positional arguments are for the parameters that are not parts.
+    A keyword argument with the name of a part is refused, so that no payload contradicts the URI that the
+    router has allowed.
     """
 
     def __init__(self, pattern: Pattern, f: t.Callable[..., t.Any]) -> None:
@@ -325,7 +331,7 @@ class URIArguments:
     def values(self, uri: str) -> dict[str, t.Any]:
         """Return the parts of a URI by name.
 
-        :raises InvalidArgument: A converter does not accept one.
+        :raises InvalidArgument: A converter does not accept a part.
         """
         texts = self._pattern.texts(uri)
         found, errors = {}, []
@@ -339,9 +345,10 @@ class URIArguments:
         return found
 
     def join(self, uri: str, kwargs: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Add them to the keyword payload.
+        """Return the keyword payload, together with the parts of a URI.
 
-        :raises InvalidArgument: The payload has one of them already, or a converter does not accept one.
+        :raises InvalidArgument: The payload has a keyword with the name of a part, or a converter does not
+            accept a part.
         """
         values = self.values(uri)
         taken = [
@@ -360,7 +367,7 @@ def argument_error(name: str, msg: str, kind: str) -> dict[str, t.Any]:
 
 
 def misfit(f: t.Callable[..., t.Any], args: t.Any, kwargs: t.Any) -> InvalidArgument | None:
-    """Return what is wrong with a call that raised ``TypeError``. None if it is not the arguments."""
+    """Return the error for a call that raised ``TypeError``. None if the arguments are not the reason."""
     try:
         signature_of(f).bind(*args, **kwargs)
     except TypeError as error:

@@ -22,7 +22,7 @@ def check_guards(app: Flask, handlers: t.Iterable[Spec]) -> None:
 
 
 def _wrapped_by_views(app: Flask) -> dict[int, Function]:
-    """Find the functions that an app's views wrap: those below their other decorators.
+    """Find the functions that an app's views wrap. A view with decorators wraps the function below them.
 
     :returns: The views by the ``id`` of each function that they wrap.
     """
@@ -40,21 +40,20 @@ def _check_guards(spec: Spec, wrapped: t.Mapping[int, Function]) -> None:
         return
     outer = f"{full_name(view)} ({location_of_wrapper(view)})"
     raise ValueError(
-        f"{full_name(f)} ({location(f)}) is served over WAMP without the decorators that its HTTP view "
-        f"{outer} adds, and one of them may be a guard. Put the WAMP decorator outermost, above "
-        "@app.route, so that it serves the whole view, or say bypass=True to serve the function without "
-        "them"
+        f"{full_name(f)} ({location(f)}) is served over WAMP without the decorators of its HTTP view "
+        f"{outer}, and one of them may be a guard. Put the WAMP decorator outermost, above @app.route, so "
+        "that it serves the whole view, or set bypass=True to serve the function without them"
     )
 
 
 def location_of_wrapper(view: Function) -> str:
-    """Return the file and line of the outermost function itself."""
+    """Return the file and line of the outermost wrapper, not of the function that it wraps."""
     code = getattr(view, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(view)
 
 
 def _inside(view: Function) -> t.Iterator[Function]:
-    """Yield what a view wraps, from the outside to the inside."""
+    """Yield the functions that a view wraps, from the outside to the inside."""
     waiting, seen = [view], {id(view)}
     while waiting:
         outer = waiting.pop(0)
@@ -84,8 +83,8 @@ def _next(f: t.Any) -> t.Iterator[Function]:
 def _closed_over(f: types.FunctionType) -> t.Iterator[Function]:
     """Return the functions that a wrapper without ``functools.wraps`` calls.
 
-    A wrapper is defined in its decorator, and what it wraps is defined elsewhere. A view that is defined in
-    the same app factory as a handler may call that handler, which does not make it a wrapper.
+    A wrapper is defined in its decorator, and the function that it wraps is defined elsewhere. A view that is
+    defined in the same app factory as a handler may call that handler. That does not make it a wrapper.
     """
     scope = _scope(f)
     for cell in f.__closure__ or ():
@@ -102,7 +101,7 @@ def _scope(f: types.FunctionType) -> tuple[str, str]:
 
 
 def _methods(view_class: type) -> t.Iterator[Function]:
-    """Return the methods of a class of views that has decorators, which are around each method."""
+    """Return the methods of a view class if the class has decorators, because these wrap each method."""
     if getattr(view_class, "decorators", None) or getattr(view_class, "method_decorators", None):
         for cls in view_class.__mro__:
             yield from (each for each in vars(cls).values() if isinstance(each, types.FunctionType))
