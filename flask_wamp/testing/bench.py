@@ -18,7 +18,6 @@ from ..concurrency.interruption import HandlerInterrupted
 from ..concurrency.threads import is_time_limit
 from ..exceptions import ApplicationError, CallTimeout, NotJoined
 from ..handlers.context import Event
-from ..handlers.validation import InvalidArgument
 from ..peer.connection import Connection
 from ..peer.declarations import Declaration, Registration, Subscription
 from ..peer.peer import Peer
@@ -35,7 +34,7 @@ from .recording import Recorder, Recording
 PAUSE = 0.001
 MAX_ERRORS = 100
 
-EXPECTED = (ApplicationError, InvalidArgument, CallTimeout, HTTPException)
+EXPECTED = (ApplicationError, CallTimeout, HTTPException)
 """Exceptions that handlers raise on purpose. With ``inline=True`` they do not fail the test."""
 
 
@@ -68,7 +67,7 @@ class Bench:
         """The errors of event handlers, as text: no caller receives them."""
         self._tokens = itertools.count(1)
         self.unraised: list[BaseException] = []
-        """With ``inline=True``: the errors of event handlers that have not been raised in the test yet."""
+        """With ``inline=True``, the errors of event handlers that the test has not raised yet."""
         self._watch = Watch(app)
         self._started_here = False
         self.loop: Loop | None = None
@@ -86,7 +85,8 @@ class Bench:
         """Add a test client, and serve the app if it is not served already.
 
         :param inline: Whether to run handlers in the thread of the test.
-        :raises RuntimeError: ``app.testing`` is not set, or the router refused a declaration of the app.
+        :raises RuntimeError: ``app.testing`` is not set, the router refused a declaration of the app, or
+            ``inline`` is not possible.
         """
         if not self.app.testing:
             raise RuntimeError(
@@ -202,7 +202,7 @@ class Bench:
     def token(self) -> str | None:
         """Return a text that identifies one call, to be sent as ``transaction_hash``.
 
-        Returns None with other routers, which do not forward this option.
+        With another router, this returns None, because it does not forward this option.
         """
         return None if self.state.own_router is None else f"test-{next(self._tokens)}"
 
@@ -217,7 +217,7 @@ class Bench:
             self.loop.interrupt = error
         if isinstance(message, Event):
             self.failures.append(f"{message.uri}: {error!r}")
-            on_purpose = isinstance(error, EXPECTED) and not isinstance(error, InvalidArgument)
+            on_purpose = isinstance(error, EXPECTED)
             if self.loop is not None and self.propagates and not on_purpose:
                 self.unraised.append(error)
         token = message.received.details.get("transaction_hash")

@@ -92,7 +92,8 @@ class TestClient:
     def __enter__(self) -> Self:
         """Serve the app if it is not served already, and join the realm.
 
-        :raises RuntimeError: ``app.testing`` is not set.
+        :raises RuntimeError: ``app.testing`` is not set, the router refused a declaration of the app, or
+            ``inline=True`` is not possible.
         """
         with contextlib.ExitStack() as stack:
             self._bench.enter(self, self._inline)
@@ -277,7 +278,8 @@ class TestClient:
         Inboxes and registered functions stay. Without a logged-in user the role is ``anonymous``.
 
         :returns: The identity of the new session.
-        :raises RuntimeError: The endpoint refused the login, or ``WAMP_ENDPOINT`` is None.
+        :raises RuntimeError: The endpoint refused the login, ``WAMP_ENDPOINT`` is None, or the router is not
+            in memory.
         :raises ApplicationError: The user may not subscribe to the topic of an inbox.
         """
         self._check_open()

@@ -86,6 +86,9 @@ class Inbox:
         """Remove and return all events, after the app has settled. See :meth:`.FlaskWAMP.settle`.
 
         If the list is empty, there is no event to come: the app is idle and the router has sent nothing.
+
+        :param timeout: Seconds to wait until the app has settled.
+        :raises Unsettled: The app did not become idle in time.
         """
         self._owner.settle(timeout)
         with self._changed:

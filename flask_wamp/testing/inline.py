@@ -243,7 +243,7 @@ class InlineConnection(Connection):
         self._ended = ended
 
     def ask(self, request: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Do as :meth:`.Sender.ask`. After a publication, run the handlers of the event before returning."""
+        """Do the same as :meth:`.Sender.ask`. After a publication, run the handlers of the event too."""
         result = super().ask(request, *args, **kwargs)
         if request is Session.publish:
             self._loop.run()
@@ -260,7 +260,7 @@ class InlineConnection(Connection):
         options: m.Details,
         ticket: object,
     ) -> int:
-        """Do as :meth:`.Sender.call`, and run the handler before returning if the procedure is the app's.
+        """Do the same as :meth:`.Sender.call`. If the procedure is the app's, run its handler too.
 
         The handler of a stream starts when its caller waits for the first item, so that it can be canceled.
         """
@@ -331,7 +331,7 @@ class InlinePeer(Peer):
         return self.started
 
     def wait(self, timeout: float, *, ready: bool = False, refusable: bool = False) -> Connection:
-        """Do as :meth:`.Peer.wait`. Join again if the session was lost."""
+        """Do the same as :meth:`.Peer.wait`, but join again here if the session was lost."""
         if self.started and self.connection is None and not self._stopping.is_set():
             self._join()
         self._loop.run()

@@ -1,4 +1,4 @@
-"""Detection of what a test leaves running. The test itself fails, because otherwise the next one would."""
+"""Detection of what a test leaves running. The test itself fails, before it disturbs the next one."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _is_started(app: Flask) -> bool:
 def stop_left(but: t.Container[Flask] = ()) -> list[str]:
     """Stop the apps that are still joined, and return descriptions of them.
 
-    In a ``tearDown`` of ``unittest`` use ``self.assertEqual(stop_left(), [])``. The pytest plugin does so
-    after each test, and warns.
+    In a ``tearDown`` of ``unittest``, use ``self.assertEqual(stop_left(), [])``. The pytest plugin calls this
+    after each test, and warns if an app was still joined.
 
     :param but: Apps that stay joined, because a fixture of several tests has started them.
     """

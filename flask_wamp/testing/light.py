@@ -31,7 +31,7 @@ class LightConnection(Connection):
     def put(
         self, request: t.Callable[t.Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do as :meth:`.Sender.put`, and send it at once."""
+        """Do the same as :meth:`.Sender.put`, and send the message at once."""
         result = super().put(request, *args, **kwargs)
         self._send_rest()
         return result
@@ -75,7 +75,7 @@ class LightPeer(Peer):
 
     def _make_pool(self) -> Pool:
         pool = super()._make_pool()
-        # Reserve no helpers, so that listeners leave one after another: no other process has to take over.
+        # Reserve no helpers. Listeners then leave one after another: no other process has to take over.
         pool.reserve = lambda count: 0  # type: ignore[method-assign]
         return pool
 

@@ -50,7 +50,8 @@ class Recording:
 class Recorder:
     """Observes the calls and publications of one client.
 
-    :param own_prefix: The prefix of URIs that the app's processes use among themselves: not recorded.
+    :param own_prefix: The prefix of URIs that the app's processes use among themselves. These URIs are not
+        recorded.
     """
 
     def __init__(self, own_prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""Error messages for tests that wait in vain: they say what happened instead."""
+"""Error messages for tests that wait for something that does not happen. They say what happened instead."""
 
 from __future__ import annotations
 
