@@ -28,7 +28,7 @@ wamp.remember_logouts(Logouts())
 
 
 def tidy(name: str | None) -> str:
-    """Return a normalized name, without wide letters and extra spaces, so that no two names look the same."""
+    """Replace wide letters in a name, and remove extra spaces, because two such names could look the same."""
     return " ".join(unicodedata.normalize("NFKC", name or "").split())
 
 

@@ -92,7 +92,7 @@ def my_room(room_id: int) -> Room:
 
 @chat.callee
 def start() -> Reply:
-    """Return everything that a page shows. It calls this when it opens, and when it is back after a loss."""
+    """Return everything that a page shows. A page calls this whenever it has joined."""
     mine = db.select(Member.room_id).filter_by(user_id=g.user.id)
     rooms = db.select(Room).where((Room.kind == PUBLIC) | Room.id.in_(mine))
     return {
@@ -185,7 +185,7 @@ def enter(room_id: Id) -> Reply:
 def leave(room_id: Id) -> Reply:
     room = my_room(room_id)
     if room.kind == DIRECT:
-        abort(400, "Nobody can leave a private conversation.")
+        abort(400, "You cannot leave a private conversation.")
     return changed(room, room.remove, g.user.id)
 
 
@@ -256,4 +256,4 @@ def publish(topic: str, what: str, data: dict[str, t.Any], **options: t.Any) -> 
     try:
         g.wampy.with_options(**options).publish(topic, what, **data)
     except NotJoined:
-        current_app.logger.warning("no router: the event %r of %s is not published", what, topic)
+        current_app.logger.warning("not joined: the event %r of %s is not published", what, topic)

@@ -46,12 +46,12 @@ def load_user(user_id: str) -> User | None:
 
 
 class Room(db.Model):
-    """A public room, which every user may enter; a private one, by invitation; or a private conversation."""
+    """A public room, which every user may enter, a private room by invitation, or a private conversation."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
     name: Mapped[str] = mapped_column(String(40), default="")
-    #: A unique key: of a public room its name, of a conversation its two users.
+    #: A unique key: the name of a public room, or the two users of a conversation.
     key: Mapped[str | None] = mapped_column(String(60), unique=True)
     members: Mapped[list[Member]] = relationship(
         back_populates="room",

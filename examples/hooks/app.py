@@ -57,7 +57,7 @@ def add_time(message, result):
 @wamp.teardown_dispatch
 def report(message, error):
     if error is not None:
-        app.logger.info("%s did not work out: %r", message.uri, error)
+        app.logger.info("%s failed: %r", message.uri, error)
 
 
 @admin.before_dispatch

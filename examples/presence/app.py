@@ -11,7 +11,7 @@ from flask import Flask, g, render_template
 from flask_wamp import FlaskWAMP, SessionInfo
 from flask_wamp.signals import session_joined
 
-#: The role of browsers: of the embedded router, and of Crossbar.io as router.json configures it.
+#: The roles of browsers: at the embedded router, and at Crossbar.io as router.json configures it.
 VISITORS = ("anonymous", "visitor")
 FIRST = ("Amber", "Brave", "Calm", "Dapper", "Fancy", "Gentle", "Happy", "Jolly", "Lucky", "Noble")
 LAST = ("Badger", "Dolphin", "Egret", "Fox", "Gecko", "Heron", "Koala", "Lynx", "Newt", "Otter")

@@ -1,7 +1,7 @@
 """A poll. It was an ordinary Flask application until the lines marked ``WAMP`` were added.
 
-The views still serve HTTP. Two of them are also callees, so the page can call them over WAMP. Each vote is
-published to all open pages, no matter how it came.
+The views still serve HTTP. Two of them are also callees, so the page can call them over WAMP. After each
+vote, over HTTP or WAMP, the totals are published to all open pages.
 """
 
 from threading import Lock
@@ -15,7 +15,7 @@ totals = dict.fromkeys(CHOICES, 0)  # in memory: this app runs in one process
 lock = Lock()
 
 app = Flask(__name__)
-app.config["WAMP_URI_PREFIX"] = "com.example.poll"  # WAMP: the prefix of the names below
+app.config["WAMP_URI_PREFIX"] = "com.example.poll"  # WAMP: the prefix of the URIs below
 app.config.from_prefixed_env()  # FLASK_WAMP_ROUTER_URL=... in the environment wins
 wamp = FlaskWAMP(app)  # WAMP
 wamp.allow("anonymous", subscribe=".changed")  # WAMP: what pages may do, with allow= below

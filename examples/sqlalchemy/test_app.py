@@ -15,7 +15,7 @@ def peer():
     app.config.update(TESTING=True)
     with app.app_context():
         db.create_all()
-    # inline=True: handlers run in the thread of the test, as an SQLite database in memory likes it.
+    # inline=True: handlers run in the thread of the test. A database in memory has only one connection.
     with wamp.test_client(inline=True) as peer:
         for name in ("ada", "bob"):
             peer.call("com.example.bank.open", name)

@@ -73,7 +73,7 @@ def test_hooks(run: Run, peer: AutobahnPeer) -> None:
         error = peer.error("com.example.shop.admin.refill", "green", 5)
         assert error.uri == "wamp.error.not_authorized"
         assert error.args == ("anonymous may not do that.",)
-        eventually(lambda: "admin.refill did not work out: <Forbidden '403" in server.log)
+        eventually(lambda: "admin.refill failed: <Forbidden '403" in server.log)
         accessed = re.findall(r"^flask_wamp\.access: (\S+) from (\d+): (.*) in", server.log, re.M)
         assert accessed[0] == ("com.example.shop.buy", str(peer.session_id), "ok")
         assert accessed[-1][::2] == ("com.example.shop.admin.refill", "403 Forbidden")

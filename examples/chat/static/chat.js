@@ -10,10 +10,10 @@ import { Messages, find, setFace, setText, showCandidates } from "./view.js";
 const RETRY = 1000; // milliseconds between two attempts to reach the app
 const SLOW = 1000; // milliseconds after which the page shows that it waits for the app
 const PAGE = 50; // messages that the app sends at once
-const TYPING = 3000; // milliseconds between two notices that the user is typing
-const STILL_TYPING = 5000; // milliseconds for which others count as typing
+const TYPING = 3000; // milliseconds between two calls which say that the user is typing
+const STILL_TYPING = 5000; // milliseconds for which the page shows that others are typing
 const NOTICE = 6000; // milliseconds that a notice stays
-const TRIES = 5; // to fetch everything before something changes
+const TRIES = 5; // attempts to fetch everything without an event in the meantime
 const LOGGED_OUT = "wamp.close.logout";
 const DENIED = /authentication_denied|not_authorized/;
 
@@ -23,7 +23,7 @@ const subscriptions = new Map(); // by room: a promise of the function that ends
 let retry = null;
 let notice = null;
 let saidTyping = 0;
-let changes = 0; // events that may be newer than an answer of the app
+let changes = 0; // the number of events so far that change what "start" returns
 let isLeaving = false;
 
 const wamp = new Wamp("/wamp", { onState });
@@ -65,7 +65,7 @@ async function refresh() {
     await route();
     outbox.send();
   } catch (error) {
-    if (wamp.session === null) return; // "joined" is next
+    if (wamp.session === null) return; // the page refreshes when it has joined again
     console.warn(error);
     showConnection("waiting");
     retry = setTimeout(refresh, RETRY);
@@ -83,7 +83,7 @@ async function fetchAll() {
     if (changes !== before && tries < TRIES) continue;
     const { online } = state;
     take(start);
-    if (online !== known) state.online = online; // it comes from an event, and another one follows each change
+    if (online !== known) state.online = online; // an event has set it, and is newer than the answer
     return;
   }
 }

@@ -6,7 +6,7 @@
 import { ApplicationError, SessionLost } from "/wamp/client.js";
 
 const RETRY = 2000; // milliseconds
-const LOSSES = 5; // how many lost connections a message may see while it is being sent
+const LOSSES = 5; // how often the connection may be lost while a message is being sent
 
 /** Errors that may be temporary: no process of the app can allow or answer the call, or it is busy. */
 const LATER =
@@ -25,8 +25,8 @@ export class Outbox {
 
   /**
    * @param storage The key in the tab's sessionStorage.
-   * @param say     Says an item; a promise.
-   * @param changed Called when an item comes, goes or fails.
+   * @param say     Sends an item. Returns a promise.
+   * @param changed Called when an item is added, removed or has failed.
    */
   constructor(storage, say, changed) {
     this.#storage = storage;

@@ -6,7 +6,7 @@ const NEAR = 80; // pixels from the end that count as the end
 export const find = (id) => document.getElementById(id);
 const copy = (id) => find(id).content.firstElementChild.cloneNode(true);
 
-/** Set a text if it has changed, because screen readers read out every text that is set. */
+/** Set a text if it has changed, because screen readers read a text out whenever it is set. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -100,7 +100,7 @@ export class Messages {
 
   /**
    * @param room     The id of the room that is shown.
-   * @param messages Those of the app, then those on their way, which have a state: "waiting" or "failed".
+   * @param messages Stored messages, and then unsent ones, which have a state: "waiting" or "failed".
    * @param people   By id.
    * @param me       The id of the user.
    */

@@ -1,7 +1,7 @@
 import { SessionLost, Wamp } from "/wamp/client.js";
 
 const PREFIX = "com.example.presence";
-const RETRY = 1000; // milliseconds between two looks for an app that is not there
+const RETRY = 1000; // milliseconds between two calls to an app that does not answer
 const STATES = {
   connected: "live",
   waiting: "the app is away",
@@ -10,7 +10,7 @@ const STATES = {
 
 const find = (id) => document.getElementById(id);
 
-let told = 0; // how often the app has told us
+let told = 0; // the number of lists that the app has published so far
 let retry = null;
 
 const wamp = new Wamp("/wamp", {
@@ -27,28 +27,28 @@ wamp.subscribe(`${PREFIX}.changed`, ([people]) => {
   show(people);
 });
 
-// The app's testament: until it is back, nobody knows who comes and goes.
+// The router publishes the app's testament when the app ends. The list is out of date until it is back.
 wamp.subscribe(`${PREFIX}.away`, () => {
   setState("waiting");
   clearTimeout(retry);
   retry = setTimeout(ask, RETRY);
 });
 
-/** Ask who is here: whatever happened while we were away, nobody told us. */
+/** Fetch the list, because this page has missed events while it or the app was not joined. */
 async function ask() {
   const before = told;
   try {
     const people = await wamp.call(`${PREFIX}.who`);
-    if (told === before) show(people); // what came meanwhile is at least as new
+    if (told === before) show(people); // a list that was published meanwhile is at least as new
   } catch (error) {
-    if (error instanceof SessionLost || wamp.session === null) return; // "joined" is next
+    if (error instanceof SessionLost || wamp.session === null) return; // the page asks again when joined
     setState("waiting");
     clearTimeout(retry);
     retry = setTimeout(ask, RETRY);
   }
 }
 
-/** Show these people: who stays keeps the card, others come and go. */
+/** Show these people. Keep the cards that exist, add missing ones, and remove the others. */
 function show(people) {
   setState("connected");
   const cards = new Map([...find("people").children].map((card) => [card.dataset.id, card]));
@@ -84,6 +84,6 @@ function setState(state) {
   find("connection").textContent = STATES[state];
 }
 
-// A browser may keep a page that was left, connection and all, in case somebody goes back to it.
+// A browser may keep a page with its connection after the user has left it, for the "back" button.
 addEventListener("pagehide", () => wamp.close());
 addEventListener("pageshow", () => wamp.open());

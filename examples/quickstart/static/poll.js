@@ -2,8 +2,8 @@ import { ApplicationError, CallTimeout, NotJoined, SessionLost, Wamp } from "/wa
 
 const PREFIX = "com.example.poll";
 const NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure";
-const RETRY = 1000; // milliseconds between two looks for an app that is not there
-const SLOW = 1000; // milliseconds after which a vote says that it waits
+const RETRY = 1000; // milliseconds between two calls to an app that does not answer
+const SLOW = 1000; // milliseconds after which the page says that a vote is waiting
 const MESSAGE = 6000; // milliseconds that a message stays
 const WIRE_LINES = 5;
 
@@ -19,9 +19,9 @@ const find = (id) => document.getElementById(id);
 const buttons = [...document.querySelectorAll("button[data-choice]")];
 
 let state = "connecting";
-let events = 0; // totals that arrived as an event
+let events = 0; // the number of events with totals so far
 let retry = null;
-let message = null; // the timer that takes it away again
+let message = null; // the timer that removes the message
 
 const wamp = new Wamp("/wamp", {
   onState(now) {
@@ -37,16 +37,16 @@ wamp.subscribe(`${PREFIX}.changed`, ([totals], kwargs, { topic }) => {
   show(totals);
 });
 
-/** Ask for the totals: whatever happened while we were away, nobody told us. */
+/** Fetch the totals, because this page has missed events while it was not joined. */
 async function refresh() {
   clearTimeout(retry);
   const before = events;
   try {
     const totals = await wamp.call(`${PREFIX}.votes`);
-    if (events === before) show(totals); // an event that came meanwhile is at least as new
+    if (events === before) show(totals); // an event that arrived meanwhile is at least as new
     setState("connected");
   } catch (error) {
-    if (wamp.session === null) return; // "joined" is next
+    if (wamp.session === null) return; // the page refreshes when it has joined again
     setState("waiting");
     retry = setTimeout(refresh, RETRY);
   }
@@ -76,7 +76,7 @@ function explain(error) {
   if (error instanceof SessionLost) return "The connection was lost: this vote may have counted.";
   if (error instanceof CallTimeout) return "No answer: this vote may have counted.";
   if (!(error instanceof ApplicationError)) throw error;
-  if (error.uri === NO_SUCH_PROCEDURE) return "The poll app is gone: this vote was not counted.";
+  if (error.uri === NO_SUCH_PROCEDURE) return "The poll app is not connected: this vote was not counted.";
   return `Not counted: ${error.kwargs.description ?? error.uri}`;
 }
 
@@ -113,14 +113,14 @@ function setState(now) {
   if (message === null) say("");
 }
 
-/** Show a message for a while, then what the state has to say. */
+/** Show a message for a while, and then the text of the state. */
 function say(text) {
   clearTimeout(message);
   message = text ? setTimeout(say, MESSAGE, "") : null;
   setText(find("message"), text || STATES[state][1]);
 }
 
-/** Screen readers read out again what is set again. */
+/** Set a text if it has changed, because screen readers read a text out whenever it is set. */
 function setText(element, text) {
   if (element.textContent.trim() !== text) element.textContent = text;
 }
@@ -147,13 +147,13 @@ document.addEventListener("visibilitychange", () => {
 
 find("copy").addEventListener("click", async ({ target }) => {
   getSelection().selectAllChildren(find("command"));
-  if (!navigator.clipboard) return; // as on a plain HTTP page elsewhere; Ctrl-C still works
+  if (!navigator.clipboard) return; // HTTP pages of other hosts have none. The user can press Ctrl-C
   await navigator.clipboard.writeText(find("command").textContent);
   target.textContent = "Copied";
   setTimeout(() => (target.textContent = "Copy"), 1500);
 });
 
-// The server counted these into the page; from here on it is WAMP.
+// Show the totals that the server has rendered into the page. Later ones come over WAMP.
 show(Object.fromEntries(buttons.map((button) => [
   button.dataset.choice, Number(button.querySelector(".count").textContent),
 ])));
