@@ -1,7 +1,8 @@
 """The effect and cost of ``WAMP_COMPRESSION``: ``python benchmarks/compression.py``. It needs no router.
 
-For several messages: bytes on the wire, and the CPU time that sending one and receiving one take, with and
-without. Compression pays where ``bytes saved / bandwidth`` is more than the time it takes.
+For several messages, it measures the bytes on the wire, and the CPU time for sending and for receiving one,
+with and without compression. Compression pays where ``bytes saved / bandwidth`` is more than the time it
+takes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ MESSAGES = {
 
 
 def measure(run: t.Callable[[], object]) -> float:
-    """Return milliseconds of CPU time, the best of several runs."""
+    """Return the milliseconds of CPU time of the best of several runs."""
     times = []
     end = time.perf_counter() + 0.5
     while time.perf_counter() < end:

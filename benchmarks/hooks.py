@@ -1,7 +1,6 @@
 """The cost of hooks, middlewares and signals per call: microseconds of dispatch, without a network.
 
-``python benchmarks/hooks.py``. Lines are measured in turn, over and over, and the best round of each
-counts.
+``python benchmarks/hooks.py``. The configurations take turns, and the best round of each counts.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def middleware(app: Flask, wamp: FlaskWAMP) -> None:
 
 
 def shipped(app: Flask, wamp: FlaskWAMP) -> None:
-    """Timeout, and AccessLog without a handler for it."""
+    """Timeout, and AccessLog, although no logging handler shows its records."""
     wamp.middleware(AccessLog())
     wamp.middleware(Timeout(10))
 

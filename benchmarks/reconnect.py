@@ -6,9 +6,10 @@
     python benchmarks/reconnect.py --processes 200 --away 5
 
 The processes are forks that do nothing but keep a session, with the default configuration. The router is
-the one of the tests, in this process: it notes when each one is there. ``lag`` is the time from the port's
-opening to the first, the middle and the last connection; ``heap`` the most that came within 50 ms.
-Run it in an environment that can run the tests.
+that of the tests. It runs in this process, and records when each of the others connects. ``first``,
+``middle`` and ``last`` are the seconds from the router's return to these connections, and ``spread`` are
+those from the first to the last. ``heap`` is the maximum number of connections within 50 ms. Run it in an
+environment that can run the tests.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def fork(port: int, count: int) -> list[int]:
     for number in range(count):
         pid = os.fork()
         if pid == 0:
-            logging.disable()  # "session lost", so many times
+            logging.disable()  # otherwise, each process logs that its session was lost
             keep_session(port, number)
         pids.append(pid)
     return pids

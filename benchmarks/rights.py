@@ -1,8 +1,8 @@
 """The cost of a right per call, in microseconds: ``python -m benchmarks.rights``.
 
-The first lines are the core of the embedded router, without I/O: how much longer a call takes than one that
-needs no right. The last lines are calls of a browser through a real embedded router, one at a time: how long
-one takes, from CALL to RESULT.
+The first lines are about the core of the embedded router, without I/O: the duration of a call without rights,
+and how much longer a call with rights takes. The last lines are about an anonymous client of a real embedded
+router: how long one call at a time takes, from CALL to RESULT.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POLICIES: dict[str, t.Sequence[Right]] = {
         *OTHERS,
         Right("member", "call", "com.example.", "prefix"),
     ],
-    "a right with {authid}, others having 1,000": [
+    "a right beside one with {authid}, among 200 others": [
         *OTHERS,
         Right("*", "call", "com.example.{authid}.add"),
         Right("member", "call", ADD),
@@ -49,7 +49,7 @@ class Core:
 
     def __init__(self, policy: t.Sequence[Right] | None) -> None:
         api = AppAPI(time.monotonic, time.time)
-        api.configure(as_json(Policy(policy or ())))
+        api.configure("", as_json(Policy(policy or ())))
         names = itertools.chain([Identity("app", "backend", authprovider="memory")], self.members())
         self.router = Router(
             authenticator=lambda request: self.identity(request, names),
@@ -72,7 +72,7 @@ class Core:
         return next(names)
 
     def round(self, count: int) -> float:
-        """Return the duration of a call in seconds."""
+        """Call this many times. Return the mean duration of a call in seconds."""
         encode = ENCODE["msgpack"]
         numbers = [next(self.last) for _ in range(count)]
         calls = [encode([48, number, {}, ADD, [1, 2]]) for number in numbers]
@@ -96,7 +96,7 @@ def in_the_core(count: int) -> None:
     for _ in range(ROUNDS):
         for name, core in cores.items():  # in turn, so that a busy machine slows all of them
             taken[name].append(core.round(count) * 1e6)
-    # The best of each: everything else on the machine only adds.
+    # The best round of each, because other programs on the machine only add time.
     print(f"{'a call in the core, without rights':56} {min(taken['none']):8.2f} us")
     for name in POLICIES:
         print(f"{'  ' + name:56} {min(taken[name]) - min(taken['none']):+8.2f} us")

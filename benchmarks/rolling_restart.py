@@ -2,13 +2,13 @@
 
 ::
 
-    python benchmarks/rolling_restart.py            # all of them, about two minutes
-    python benchmarks/rolling_restart.py gevent     # those with that in their name
+    python benchmarks/rolling_restart.py            # all servers, about two minutes
+    python benchmarks/rolling_restart.py gevent     # the servers with "gevent" in their name
     python benchmarks/rolling_restart.py --restarts 20
 
-It starts a router (Crossbar.io must be there: ``flask wamp router`` builds it), three workers of each
-server, and 20 threads in this process that call without a pause, half of them a procedure that takes 1 ms
-and half one that takes 500 ms. Run it in an environment that can run the tests.
+It starts Crossbar.io, three workers of each server, and 20 threads in this process that call without a pause.
+Half of them call a procedure that takes 1 ms, and half one that takes 500 ms. Build Crossbar.io first, with
+``python -m flask_wamp.crossbar --build``. Run this in an environment that can run the tests.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ENCODE: dict[str, t.Callable[[t.Any], bytes]] = {
 
 
 class Client:
-    """A session that has joined, and keeps only the last message that it gets."""
+    """A session that has joined, and keeps the messages that it gets."""
 
     def __init__(self, router: Router, serializer: str) -> None:
         self.encode = ENCODE[serializer]

@@ -1,7 +1,7 @@
 """Count the steps of the four paths: how often each goes from one module into another.
 
-``python -m benchmarks.ways`` prints a number for each way; ``--show`` prints the ways too, and ``--json``
-the numbers alone. ``docs/architecture.rst`` describes the ways:
+``python -m benchmarks.ways`` prints the number of steps of each path. ``--show`` also prints the steps, and
+``--json`` prints only the numbers. ``docs/architecture.rst`` describes the paths:
 
 incoming
     One call to a procedure of this process: from the bytes of INVOCATION to the bytes of YIELD.
@@ -12,11 +12,11 @@ start
 stop
     From ``wamp.stop()`` to its end.
 
-A step is a call that leads from one module of ``flask_wamp`` into another, in any thread; the return from
-it is not counted again, nor is what runs in other packages. The router at the other end is the one of the
-tests, behind a real port, and its threads do not count. It does not announce the session meta API for
-procedures: the start would have some 30 steps more, for the question which other applications share the
-procedure. One incoming and one outgoing call are counted after a few others have gone the same way.
+A step is a call that leads from one module of ``flask_wamp`` into another, in any thread. Returns are not
+counted, and neither are calls inside of other packages. The router at the other end is that of the tests,
+behind a real port, and its threads do not count. It does not announce the session meta API for procedures.
+Otherwise, the start would have some 30 more steps, to find other applications that share the procedure.
+Calls are counted after a few others have taken the same path, and the median is shown.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Counter:
 
 
 def _module_of(frame: types.FrameType) -> str | None:
-    """The module of the package that a frame runs in; None for another package's."""
+    """Return the module of the package that a frame runs in. None if it runs in another package."""
     name = frame.f_globals.get("__name__", "")
     return name[len(PACKAGE) :] if name.startswith(PACKAGE) else None
 

@@ -1,9 +1,12 @@
-"""The page of benchmarks: measuring one part does not change the others."""
+"""The page of benchmarks: measuring one part does not change the others. And the benchmark of rights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from benchmarks import rights
 from benchmarks.suite.page import merged, render, split
 from benchmarks.suite.results import HEADER, TARGETS_HEADER, table
 
@@ -42,3 +45,10 @@ def test_a_new_part_is_inserted_at_its_place() -> None:
 def test_a_missing_measurement_is_mentioned_once() -> None:
     old, new = {"Not measured": "-   a\n-   b"}, {"Not measured": "-   b\n-   c"}
     assert split(merged(render("", old), new, []))[1] == {"Not measured": "-   a\n-   b\n-   c"}
+
+
+def test_the_cost_of_rights_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    rights.in_the_core(5)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(rights.POLICIES)
+    assert all(line.endswith(" us") for line in lines)

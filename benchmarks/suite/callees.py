@@ -29,17 +29,17 @@ def measure(results: Results, plan: Plan, parts: str) -> None:
 
 
 def cpu_of_a_call(transport: str, in_flight: int = 64) -> Measured:
-    """What part a is about."""
+    """The measurement of part a."""
     return Measured("a", "CPU per call", "us", f"{transport}, {in_flight} in flight")
 
 
 def latency(transport: str) -> Measured:
-    """What part b is about."""
+    """The measurement of part b."""
     return Measured("b", "one call, p50", "us", transport)
 
 
 def cpu_of_an_event(transport: str) -> Measured:
-    """What part c is about."""
+    """The measurement of part c."""
     return Measured("c", "CPU per event", "us", transport)
 
 

@@ -1,4 +1,4 @@
-"""Part d: as a caller and a publisher; the stand-in router answers at once."""
+"""Part d: as a caller and a publisher. The stand-in router answers at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROLES = (
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """The fastest transport, and the one that all clients support."""
+    """Measure over the fastest transport, and over the one that all clients support."""
     for transport in (BEST,) if plan.quick else ("ws+json", BEST):
         for who, turn in plan.turns((OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY)):
             if transport not in who.transports:

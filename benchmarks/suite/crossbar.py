@@ -24,7 +24,7 @@ IN_FLIGHT = (1, 64)
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """A separate router, all transports, and both kinds of gunicorn worker."""
+    """Measure all transports, and a view in both kinds of gunicorn worker, with a router of our own."""
     if find_crossbar() is None:
         results.fail("part e", RouterError("no Crossbar: python -m flask_wamp.crossbar --build"))
         return

@@ -1,4 +1,4 @@
-"""Many WebSockets in one process, which count their events at low cost."""
+"""Many WebSockets in one process, whose events are counted at low cost."""
 
 from __future__ import annotations
 

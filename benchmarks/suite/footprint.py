@@ -25,7 +25,7 @@ _IMPORT = (
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """All of it, round by round."""
+    """Measure everything, round by round."""
     _imports(results, plan)
     for who, turn in plan.turns((OURS, ASYNCIO, TWISTED, XCONN, GEVENT, WAMPY)):
         results.say(f"  {turn}")

@@ -1,4 +1,4 @@
-"""Part f: what grows with payloads, calls in flight, procedures, subscriptions; and fairness."""
+"""Part f: costs that grow with payloads, calls in flight, procedures or subscriptions, and fairness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBSCRIPTIONS = (1, 50, 500)
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """All of it, round by round."""
+    """Measure everything, round by round."""
     for who, turn in plan.turns((OURS, TWISTED, ASYNCIO, GEVENT)):
         results.say(f"  {turn}")
         for part in (_serving, _joining, _subscriptions):
@@ -86,14 +86,14 @@ def _subscriptions(results: Results, plan: Plan, who: Contestant) -> None:
 
 
 def _scattered(router: StandIn, topics: int, events: int = 5000) -> float:
-    """CPU of an event, each to the next subscription in turn."""
+    """Return the CPU microseconds of an event, if the subscriptions receive events in turn."""
     line = router.line
     data = b"".join(
         line.frame(line.codec.encode([EVENT, n % topics + 1, n, {}, [n]])) for n in range(events)
     )
     cpu = machine.cpu(router.pid)
     line.sock.sendall(data)
-    while True:  # nothing reports their end: they are done when they are idle
+    while True:  # the client does not report that it is done, so wait until it is idle
         before = machine.cpu(router.pid)
         time.sleep(0.1)
         if machine.cpu(router.pid) - before < 0.001:

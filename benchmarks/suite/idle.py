@@ -25,7 +25,7 @@ _GUNICORN = ("-m", "gunicorn", "--workers=2", "--threads=2", "--log-level=critic
 
 
 def memory(count: int = WEBSOCKETS) -> Measured:
-    """Of the router."""
+    """The memory of the router."""
     return Measured("h", "memory of the router", "MB", f"{count:,} idle WebSockets")
 
 
@@ -35,12 +35,12 @@ def files(count: int = WEBSOCKETS) -> Measured:
 
 
 def last(count: int = WEBSOCKETS) -> Measured:
-    """The time from the request that publishes an event until the last one has it."""
+    """The time from the request that publishes an event until the last WebSocket has received it."""
     return memory(count)._replace(what="an event to all", unit="s")
 
 
 def measure(results: Results, plan: Plan) -> None:
-    """Once in each of a few rounds: joining takes most of the time."""
+    """Measure once in each of a few rounds, because joining takes most of the time."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = 1000 if plan.quick else WEBSOCKETS
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

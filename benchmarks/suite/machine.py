@@ -23,7 +23,7 @@ THEIRS = set(_CORES[1:2]) or OURS
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process, all its threads, in nanoseconds' resolution: clock_getcpuclockid(3)."""
+    """Return the CPU seconds of all threads of a process, to the nanosecond. See clock_getcpuclockid(3)."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
@@ -33,7 +33,7 @@ def cpu_of_tree(pid: int) -> float:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and its children, and theirs."""
+    """Return the ids of a process and of all its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(each for child in children for each in tree(int(child)))]
 

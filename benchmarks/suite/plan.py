@@ -8,20 +8,20 @@ from .contestants import BEST, TRANSPORTS, Contestant
 
 
 class Plan(t.NamedTuple):
-    """The same for all parts."""
+    """The number of rounds and the duration of measurements, for all parts."""
 
     rounds: int = 5
     seconds: float = 0.5
-    """Of one measurement."""
+    """The duration of one measurement."""
     quick: bool = False
 
     @property
     def transports(self) -> tuple[str, ...]:
-        """All measurements, or only those of targets."""
+        """The transports to measure: all, or only those of targets."""
         return ("ws+json", BEST) if self.quick else tuple(TRANSPORTS)
 
     def turns(self, everybody: t.Sequence[Contestant]) -> t.Iterator[tuple[Contestant, str]]:
-        """A B C, A B C, ...: the order in each round, and the output."""
+        """Yield each client once in each round, in this order, and a line of output for it."""
         for n in range(self.rounds):
             for who in everybody:
                 yield who, f"round {n + 1}: {who.name}"

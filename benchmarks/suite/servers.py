@@ -1,4 +1,4 @@
-"""Routers and other servers of events, each in separate processes until its block ends."""
+"""Routers and other servers of events. Each runs in separate processes until its ``with`` block ends."""
 
 from __future__ import annotations
 

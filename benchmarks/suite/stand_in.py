@@ -10,7 +10,8 @@ import typing as t
 from . import machine
 from .framing import LINES
 
-#: Request ids of one length in both serializers: a message is cut around its id once.
+#: The ids from here on have the same length, in each serializer. So a message is encoded once, and then only
+#: its id is replaced.
 _FIRST_ID = 1_000_000_000
 
 HELLO, WELCOME, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, EVENT = 1, 2, 16, 17, 32, 33, 36
@@ -76,7 +77,7 @@ class StandIn:
         self.serve_until(lambda: bool(self.joined))
 
     joined = 0.0
-    """The time when it had joined."""
+    """The ``time.perf_counter()`` at which the client sent HELLO."""
 
     def serve_until(self, done: t.Callable[[], bool]) -> None:
         """Answer requests of a session."""
@@ -190,7 +191,7 @@ class StandIn:
         cpu, started = machine.cpu(self.pid), time.perf_counter()
         stop = started + seconds
         while (now := time.perf_counter()) < stop or not done:
-            while ahead < 3:  # below what a subscriber must keep for later
+            while ahead < 3:  # fewer than a subscriber has to queue
                 send(marks[0])
                 ahead += 1
             done, ahead = done + self._marks(), ahead - (self.last_marks)

@@ -28,7 +28,7 @@ TARGETS = (
     Target(MORE_IN_FLIGHT, None, 1.5),
     Target(LARGER, None, 1.5),
     Target(LARGEST, None, 1.5),
-    # The results of the router nexus against Crossbar are in the two rows of each transport below these.
+    # For calls and latency, the limits of each transport are what the router nexus reached against Crossbar.
     Target(routers.calls_per_core(BEST), CROSSBAR.name, 4, at_least=True),
     Target(routers.calls_per_core("ws+json"), CROSSBAR.name, 4, at_least=True),
     Target(routers.latency("unix+msgpack"), CROSSBAR.name, 0.55),
@@ -49,12 +49,12 @@ TARGETS = (
     Target(tests.MANY, None, 2),
 )
 
-#: Our own value twice: the distance from 1 is noise.
+#: Values of ours that are measured twice. The difference of their ratio from 1 is noise.
 NOISE = (cpu_of_a_call(BEST), latency(BEST), cpu_of_an_event(BEST))
 
 
 def derive(results: Results) -> None:
-    """Linear growth: one size compared with another, round by round."""
+    """Add the ratios of the costs of two sizes, round by round. They show whether growth is linear."""
     for measured, many, few in (
         (MORE_IN_FLIGHT, in_flight(10_000), in_flight(1000)),
         (LARGER, per_byte(MB), per_byte(100_000)),

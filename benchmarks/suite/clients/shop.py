@@ -1,4 +1,4 @@
-"""The app that is started on a router, and whose workers hand browsers over to their embedded router."""
+"""The app whose start is measured, and whose workers hand WebSockets over to their embedded router."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wampy, a callee or a caller: WebSocket and JSON only. ``wampy_gevent.py URL SERIALIZER ROLE COUNT``."""
+"""wampy as a callee or a caller, over WebSocket and JSON. ``wampy_gevent.py URL SERIALIZER ROLE COUNT``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logging.disable(logging.WARNING)  # it logs each payload, which should not be me
 
 
 class Bench(Client):  # type: ignore[misc]
-    """A client; wampy takes the name of a method for its URI."""
+    """A client. wampy uses the name of a method as its URI."""
 
 
 def offer(name: str, function: t.Callable[..., t.Any]) -> None:
