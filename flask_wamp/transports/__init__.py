@@ -31,7 +31,7 @@ __all__ = [
 
 
 class OpenTransport(t.Protocol):
-    """Connects to a router: :func:`open_transport`, or a function in its place."""
+    """The type of :func:`open_transport`, and of functions that replace it."""
 
     def __call__(
         self,
@@ -62,13 +62,14 @@ def open_transport(
     """Connect to a router and agree on a serializer.
 
     :param serializers: Names in order of preference.
-    :param max_message_size: The bytes of the longest message that this side accepts.
+    :param max_message_size: The size, in bytes, of the largest message that this side accepts.
     :param timeout: Seconds for the whole attempt.
     :param compression: Offer compression to a WebSocket router. It may decline.
     :param opened: Called with every stream that is opened. Close the stream to end the attempt.
     :param headers: Returns HTTP headers for the WebSocket handshake.
     :param proxy: The URL of a proxy to connect through.
-    :raises TransportError: The router cannot be reached, or what answers is not a router.
+    :raises TransportError: The router cannot be reached, or declines.
+    :raises ProtocolError: The server that answers is not a router.
     """
     deadline = monotonic() + timeout
     if url.websocket:

@@ -14,7 +14,7 @@ class Transport(t.Protocol):
     """The serializer that was agreed on with the router."""
 
     max_send_size: int
-    """The bytes of the largest message that the router accepts."""
+    """The size, in bytes, of the largest message that the router accepts."""
 
     has_ping: bool
     """Whether :meth:`ping` sends a ping."""
@@ -27,7 +27,7 @@ class Transport(t.Protocol):
         """Wait for bytes and return the messages that are complete, if any. None at the end.
 
         :raises TransportError: The connection broke.
-        :raises ProtocolError: The router broke a rule of this transport.
+        :raises ProtocolError: The router violated the protocol of this transport.
         """
 
     def pending(self) -> bool:
@@ -46,7 +46,7 @@ class Transport(t.Protocol):
         """Let :meth:`receive` and :meth:`send` fail at this ``time.monotonic()``. None means never."""
 
     def close(self) -> None:
-        """Close the connection. A thread that is in :meth:`receive` or :meth:`send` returns at once."""
+        """Close the connection, and wake the threads that wait in :meth:`receive` or :meth:`send`."""
 
     def forget(self) -> None:
         """Close this process's copy of the socket, in a forked child. The parent's connection stays open."""

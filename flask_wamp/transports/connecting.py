@@ -1,4 +1,4 @@
-"""Connecting over TCP: try the addresses of a host side by side, and use the first that answers.
+"""Connects over TCP: tries the addresses of a host in parallel, and uses the first that answers.
 
 Source: RFC 8305, "Happy Eyeballs", sections 4 and 5.
 """
@@ -26,7 +26,7 @@ Address = tuple[int, t.Any]
 
 
 def addresses_of(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host, of each family in turn.
+    """Return the addresses of a host. IPv4 and IPv6 addresses alternate.
 
     :raises OSError: The name is unknown.
     """
@@ -48,8 +48,8 @@ def connect(
     """Return a connected socket.
 
     :param deadline: The ``time.monotonic()`` at which to give up.
-    :param opened: Called with every socket before it connects; closing one ends the attempt.
-    :raises OSError: No address answers. It is the error of the last one that failed.
+    :param opened: Called with every socket before it connects. Close a socket to end the attempt.
+    :raises OSError: No address has answered. This is the error of the last address that failed.
     """
     attempts = _Attempts(opened)
     try:
@@ -84,7 +84,7 @@ class _Attempts:
                     max(0.0, next_at - now) if waiting else CHECK_INTERVAL,
                 )
             ):
-                next_at = now  # one has failed: try the next one at once
+                next_at = now  # an attempt has failed, so try the next address at once
         self._connected.setblocking(True)
         return self._connected
 
@@ -99,7 +99,7 @@ class _Attempts:
             return
         try:
             self._selector.register(sock, selectors.EVENT_WRITE)
-        except ValueError:  # it has been closed just now
+        except ValueError:  # another thread has just closed the socket
             raise _aborted() from None
 
     def _wait(self, seconds: float) -> bool:

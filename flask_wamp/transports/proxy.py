@@ -36,8 +36,7 @@ def check_proxy(url: object) -> str:
 def connect_through(proxy: str, url: RouterURL, deadline: float) -> socket.socket:
     """Connect to a router through a proxy.
 
-    With ``socks5://`` the name of the router is resolved here, with ``http://`` and ``socks5h://`` by the
-    proxy.
+    With ``socks5://``, this process resolves the name of the router. With the other schemes, the proxy does.
 
     :param deadline: The ``time.monotonic()`` at which the attempt ends.
     :raises TransportError: The proxy cannot be reached, or it does not connect to the router.

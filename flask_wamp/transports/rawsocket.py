@@ -14,25 +14,26 @@ from .streams import RECEIVE_SIZE, OverStream, Stream
 
 _MAGIC = 0x7F
 MAX_UNSENT_PONGS = 1024 * 1024
-"""If more bytes of pongs than this wait to be sent, the router pings and does not read: disconnect."""
+"""If more bytes of pongs than this wait to be sent, the connection is closed, because the router sends pings
+but does not read the answers."""
 
 _MESSAGE, _PING, _PONG = range(3)
 
 #: The type of a frame in 8 bits, and its length in 24.
 _HEADER = struct.Struct(">I")
 
-#: What the answers of a router that declines mean. Source: as above, "Handshake".
+#: The meanings of the error codes in the answer of a router that declines. Source: as above, "Handshake".
 _ERRORS = {
     0: "it gave no reason",
     1: "it does not speak this serializer",
-    2: "it does not accept our maximum message length",
+    2: "it does not accept the maximum message length of this client",
     3: "a reserved bit was used",
     4: "it has too many connections",
 }
 
 
 def length_exponent(max_message_size: int) -> int:
-    """Return the four bits of the handshake: messages have at most ``2 ** (9 + bits)`` bytes."""
+    """Return the four bits of the handshake that mean a maximum message size of ``2 ** (9 + bits)`` bytes."""
     return min(15, max(0, (max_message_size - 1).bit_length() - 9))
 
 
@@ -40,7 +41,7 @@ def length_exponent(max_message_size: int) -> int:
 _OVER_24_BITS = 2**24
 
 MAX_SENT = _OVER_24_BITS - 1
-"""The bytes of the largest message that can be sent: the header has 24 bits for its length."""
+"""The size, in bytes, of the largest message that can be sent. The header has 24 bits for its length."""
 
 
 class RawSocketFraming:
@@ -74,7 +75,7 @@ class RawSocketFraming:
             if data[0] > _PONG:  # it was not a PING, see below
                 data = bytes([_PING, 0, 0, 0]) + data
         if self._chunks:
-            # Joined only when there is enough, so that a large message in many pieces takes linear time.
+            # Join them only when there is enough, so that a large message in many pieces takes linear time.
             self._chunks.append(data)
             self._size += len(data)
             if self._size < self._wanted:
@@ -91,9 +92,9 @@ class RawSocketFraming:
             (header,) = _HEADER.unpack_from(data, at)
             kind, length = header >> 24, header & MAX_SENT
             if kind == _PING and length == 0:
-                # Crossbar 26.10 writes the length in 32 bits: a message of 2 ** 24 bytes, which the handshake
-                # allows, begins as a PING without payload does. Another frame begins with 0, 1 or 2, and no
-                # message of any serializer does.
+                # Crossbar 26.10 writes the length in 32 bits. So a message of 2 ** 24 bytes, which the
+                # handshake allows, begins like an empty PING. The next byte tells them apart: a frame
+                # that follows a PING begins with 0, 1 or 2, but no message of any serializer does.
                 if end - at == 4 and is_full:
                     wanted = 5
                     break
@@ -120,8 +121,7 @@ class RawSocketFraming:
         if kind > _PONG:
             return ProtocolError(f"a RawSocket frame of unknown type {kind}")
         return ProtocolError(
-            f"a message of {length} bytes is over the limit of {self._max_receive_size} bytes "
-            "(WAMP_MAX_MESSAGE_SIZE)"
+            f"a message of {length} bytes is over the limit of {self._max_receive_size} bytes"
         )
 
     @staticmethod
@@ -152,9 +152,12 @@ class RawSocketTransport(OverStream):
         max_message_size: int,
         deadline: float,
     ) -> RawSocketTransport:
-        """Shake hands. If the router declines a serializer, offer it the next one on a new connection.
+        """Do the handshake. If the router declines a serializer, offer the next one on a new connection.
 
-        Crossbar 26.10 resets the connection where it should decline.
+        Crossbar 26.10 resets the connection instead of declining.
+
+        :raises TransportError: The router cannot be reached, or declines.
+        :raises ProtocolError: The server that answers is not a router.
         """
         error: TransportError | ProtocolError | None = None
         for name in serializers:
@@ -167,10 +170,10 @@ class RawSocketTransport(OverStream):
                 if "in time" in str(failed):
                     break
             else:
-                # The handshake can only announce powers of two, and what was announced must be accepted.
+                # The handshake can announce only a power of two. Messages up to that size must be accepted.
                 framing = RawSocketFraming(2 ** (9 + length_exponent(max_message_size)))
                 return cls(stream, framing, get_serializer(name), max_send_size)
-        raise error or TransportError("no serializer to offer: see WAMP_SERIALIZERS")
+        raise error or TransportError("there is no serializer to offer (WAMP_SERIALIZERS)")
 
     def receive(self) -> list[Buffer] | None:
         """Wait for messages and return them. None at the end of the connection."""
@@ -195,7 +198,7 @@ class RawSocketTransport(OverStream):
 
 
 def _shake_hands(stream: Stream, serializer: str, max_message_size: int) -> int:
-    """Agree on a serializer. Return the bytes of the largest message that the router accepts."""
+    """Agree on a serializer. Return the size, in bytes, of the largest message that the router accepts."""
     number = get_serializer(serializer).rawsocket_id
     stream.send(bytes([_MAGIC, length_exponent(max_message_size) << 4 | number, 0, 0]))
     reply = b""

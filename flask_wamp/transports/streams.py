@@ -1,7 +1,8 @@
 """Byte streams: TCP, Unix sockets, TLS over them, and the part that all transports over a stream share.
 
-TLS runs over memory buffers. Two threads must not read and write one OpenSSL connection at once, and a lock
-must not be held while the network is slow.
+TLS runs over memory buffers, because only one thread at a time may use an OpenSSL connection. With the
+buffers, a lock is held only while data is encrypted or decrypted, and not while a thread waits for the
+network.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ RECEIVE_SIZE = 65536
 """Bytes of one receive. Many small messages arrive with one system call."""
 
 
-#: The option of Linux that acknowledges at once. Crossbar 26.10 leaves Nagle's algorithm on for RawSocket.
-#: So its next message waits until the last one is acknowledged, which Linux does after 40 ms or with the next
-#: send.
+#: The socket option of Linux that acknowledges received bytes at once. Crossbar 26.10 uses Nagle's algorithm
+#: for RawSocket. So it sends a message only after the previous one was acknowledged. Without this option,
+#: Linux acknowledges after 40 ms, or with the next send.
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -58,7 +59,7 @@ class Stream:
         try:
             if self._deadline is not None:
                 self.sock.settimeout(self._time_left(self._deadline))
-            if self._owes and self.quickack is not None:  # each time: Linux forgets it
+            if self._owes and self.quickack is not None:  # each time, because Linux resets it
                 self.sock.setsockopt(socket.IPPROTO_TCP, self.quickack, 1)
             data = self.sock.recv(RECEIVE_SIZE)
         except OSError as error:
@@ -103,7 +104,7 @@ class Stream:
     @staticmethod
     def _time_left(deadline: float) -> float:
         left = deadline - monotonic()
-        if left <= 0:  # even if there is something to read: a trickle of bytes must end too
+        if left <= 0:  # even if there are bytes to read, so that a slow trickle of bytes ends too
             raise TransportError(_TOO_LATE)
         return left
 
@@ -211,7 +212,7 @@ def open_stream(
     opened: t.Callable[[Stream], None] = lambda stream: None,
     proxy: str | None = None,
 ) -> Stream:
-    """Connect, with TLS if the URL says so.
+    """Connect, and start TLS if the URL requires it.
 
     :param opened: Called with the stream before it connects, or, with a proxy, when the proxy has
         connected. Close the stream to end the attempt.
@@ -285,7 +286,7 @@ _UNTRUSTED = "set WAMP_TLS_CA to the PEM file of the authority that signed it"
 
 #: Hints about certificates, by OpenSSL's ``X509_V_ERR_*``.
 _HINTS = {
-    9: "it will be valid later: check the clocks, or give the router another; WAMP_TLS_CA does not help",
+    9: "check the clocks, or give the router another certificate; WAMP_TLS_CA does not help",
     10: "the router needs a new one; WAMP_TLS_CA does not help",
     62: "WAMP_ROUTER_URL must have the name the certificate is for",
     64: "WAMP_ROUTER_URL must have the address the certificate is for",
@@ -298,5 +299,7 @@ def _reason(error: OSError) -> str:
         return f"the router's certificate was refused: {error.verify_message}; {hint}"
     alert = getattr(error, "reason", None) or ""
     if "_ALERT_" in alert and ("CERT" in alert or alert.endswith("UNKNOWN_CA")):
-        return f"the router wants a client certificate it trusts ({alert}): see WAMP_TLS_CERT"
+        return (
+            f"the router requires a client certificate that it trusts ({alert}): see WAMP_TLS_CERT"
+        )
     return error.strerror or str(error) or (os.strerror(error.errno) if error.errno else "unknown")

@@ -38,7 +38,7 @@ class TLSSettings(t.NamedTuple):
         return context
 
     def _check_files(self) -> None:
-        """Check that the files are there, because OpenSSL does not say which of two is missing."""
+        """Check that the files can be opened, because OpenSSL does not say which of them is missing."""
         if self.key is not None and self.cert is None:
             raise ValueError(
                 "WAMP_TLS_KEY needs WAMP_TLS_CERT, the certificate that belongs to the key"
@@ -58,8 +58,8 @@ class TLSSettings(t.NamedTuple):
         except _EncryptedKeyError:
             name, path = ("CERT", cert) if self.key is None else ("KEY", self.key)
             raise ValueError(
-                f"WAMP_TLS_{name} {_shown(path)}: the key is encrypted, which is not supported; "
-                "openssl pkey -in KEY -out PLAIN writes one that is not"
+                f"WAMP_TLS_{name} {_shown(path)}: the key is encrypted, which is not supported. "
+                "To decrypt it, run: openssl pkey -in KEY -out PLAIN"
             ) from None
         except OSError as error:
             key = "" if self.key is None else f" with WAMP_TLS_KEY {_shown(self.key)}"

@@ -20,7 +20,7 @@ FORMS = (
 #: The default port by scheme. None means that the URL has to name one.
 _PORTS: dict[str, int | None] = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
 
-#: The bytes of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
+#: The length, in bytes, of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
 LONGEST_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 Address: t.TypeAlias = str | tuple[str, int]
@@ -36,7 +36,7 @@ class RouterURL:
     host: str
     port: int
     path: str
-    """The request target of a WebSocket with its query, or the path of a Unix socket, otherwise ``/``."""
+    """The request target of a WebSocket with its query, or the path of a Unix socket. Otherwise ``/``."""
 
     shown: str = dataclasses.field(init=False, compare=False)
     """The URL for logs and errors: without user, password and query."""
@@ -152,7 +152,7 @@ def _port(parts: urllib.parse.SplitResult) -> int:
 
 
 def _local_path(parts: urllib.parse.SplitResult, url: str) -> str:
-    """Return the path of ``unix:///path`` or ``embedded:/path``; empty for ``embedded:`` and ``memory:``."""
+    """Return the path of ``unix:///path`` or ``embedded:/path``. Without a path, return ``""``."""
     scheme, path = parts.scheme, parts.path
     if scheme != "unix" and url.lower() == f"{scheme}:":
         return ""

@@ -1,4 +1,4 @@
-"""WebSocket: framing, masking and handshake are those of ``websockets``, without its I/O."""
+"""WebSocket. Framing, masking and the handshake are done by ``websockets``, whose I/O is not used."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .urls import RouterURL
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
-#: A logger for ``websockets``, which logs headers and payloads at DEBUG, with passwords and tickets. It is in
-#: no hierarchy, so no configuration of logging enables it.
+#: A logger for ``websockets``, which would log headers and payloads at DEBUG, with passwords and tickets. It
+#: does not belong to the tree of loggers, so no configuration of logging can enable it.
 _SILENT = logging.Logger("flask_wamp.silent", logging.CRITICAL + 1)
 
 #: Each message is compressed separately, in both directions. So the size of one message reveals nothing about
@@ -36,10 +36,11 @@ _DEFLATE = ClientPerMessageDeflateFactory(
 )
 
 MIN_COMPRESSED = 1024
-"""A message of at least so many bytes is compressed. Shorter ones gain nothing."""
+"""A message of at least this many bytes is compressed. Shorter messages do not become much shorter."""
 
 MAX_UNSENT_CONTROL = 1024 * 1024
-"""If more bytes of pongs than this wait to be sent, the router pings and does not read: disconnect."""
+"""If more bytes of pongs than this wait to be sent, the connection is closed, because the router sends pings
+but does not read the answers."""
 
 
 class WebSocketFraming:
@@ -60,7 +61,7 @@ class WebSocketFraming:
         headers: t.Mapping[str, str] = types.MappingProxyType({}),
     ) -> None:
         self.control: list[bytes] = []
-        """Bytes that the protocol itself has to send: the handshake, pongs, the answer to a close."""
+        """Bytes that the protocol itself has to send: the handshake, pings, pongs, the answer to a close."""
         self.failure: WAMPError | None = None
         """The error that ended the connection, raised after the messages before it were read."""
         self._protocol = ClientProtocol(
@@ -145,7 +146,7 @@ class WebSocketFraming:
             ) from declined
         broken = self._protocol.parser_exc
         if isinstance(broken, PayloadTooBig):
-            raise ProtocolError(f"{broken} (WAMP_MAX_MESSAGE_SIZE)")
+            raise ProtocolError(f"a message is too long: {broken}")
         if broken is not None and not isinstance(broken, EOFError):
             raise ProtocolError(f"not WebSocket: {safe_text(broken)}")
 
@@ -160,7 +161,7 @@ class WebSocketFraming:
         return bool(self._protocol.extensions)
 
     def frame(self, message: bytes, binary: bool) -> bytes:
-        """Return a message as a masked frame. Does not touch the state that receiving uses."""
+        """Return a message as a masked frame. Does not use the state of the receiving side."""
         frame = Frame(Opcode.BINARY if binary else Opcode.TEXT, message)
         extensions = self._protocol.extensions
         if extensions and len(message) >= MIN_COMPRESSED:
@@ -201,7 +202,11 @@ class WebSocketTransport(OverStream):
         compression: bool = False,
         headers: t.Mapping[str, str] = types.MappingProxyType({}),
     ) -> WebSocketTransport:
-        """Shake hands over a connected stream."""
+        """Do the handshake over a connected stream.
+
+        :raises TransportError: The connection broke, or the router declines.
+        :raises ProtocolError: The server that answers is not a WebSocket router.
+        """
         by_subprotocol = {get_serializer(name).subprotocol: name for name in serializers}
         framing = WebSocketFraming(
             url.url, list(by_subprotocol), max_message_size, compression, headers

@@ -153,7 +153,7 @@ HOSTILE: dict[str, tuple[Talk, str, str]] = {
     "rawsocket trickle": (raw_trickle, "tcp", "in time"),
     "deflate": (deflate, "ws", "not a WebSocket router|no common"),
     "compressed bomb": (bomb, "ws", "not WebSocket: reserved bits"),
-    "fragments": (fragments, "ws", "WAMP_MAX_MESSAGE_SIZE"),
+    "fragments": (fragments, "ws", "a message is too long"),
     "empty fragments": (empty_fragments, "ws", "in time|closed"),
     "rawsocket rubbish": (raw_rubbish, "tcp", "not a WAMP message|not a RawSocket router|in time"),
 }

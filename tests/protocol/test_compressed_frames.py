@@ -55,7 +55,7 @@ def test_compressed_messages_are_sent_and_received() -> None:
 def test_a_bomb_is_not_decompressed() -> None:
     for size in (MIB + 1, 200 * MIB):
         framing, _ = connected()
-        with pytest.raises(ProtocolError, match="WAMP_MAX_MESSAGE_SIZE"):
+        with pytest.raises(ProtocolError, match="a message is too long"):
             framing.feed(frame(deflated(size)))
 
 
@@ -63,7 +63,7 @@ def test_a_bomb_in_many_fragments_is_not_decompressed() -> None:
     framing, _ = connected()
     data = deflated(100 * MIB)
     parts = [data[at : at + 1000] for at in range(0, len(data), 1000)]
-    with pytest.raises(ProtocolError, match="WAMP_MAX_MESSAGE_SIZE"):
+    with pytest.raises(ProtocolError, match="a message is too long"):
         for number, part in enumerate(parts):
             framing.feed(frame(part, first=number == 0, fin=False))
     assert sum(map(len, framing._fragments)) <= MIB
