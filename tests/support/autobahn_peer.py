@@ -1,7 +1,7 @@
 """autobahn-python as the other side of a test, in a separate process that does not use our code.
 
-Reads commands from stdin and writes what happens to stdout, both one JSON object a line. Ends when
-stdin does. ``peers.AutobahnPeer`` drives it.
+It reads commands from stdin and reports to stdout, one JSON object a line in both cases. It ends when stdin
+ends. ``peers.AutobahnPeer`` controls it.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Declarations:
 
     def __init__(self) -> None:
         self._held: dict[int, list[asyncio.Event]] = {}
-        """The futures of calls that a ``hold`` procedure holds."""
+        """The events for which the calls of a ``hold`` procedure wait."""
         self._withdrawals: dict[int, t.Callable[[], t.Awaitable[object]]] = {}
-        """How to unregister or unsubscribe."""
+        """The functions that unregister or unsubscribe."""
 
     async def withdraw(self, id: int, declared: int) -> None:
         """Unregister or unsubscribe."""
@@ -75,7 +75,7 @@ class Declarations:
 
 
 class Commands(Declarations):
-    """The commands of a line of stdin: one method each, whose arguments are the members of the line."""
+    """The commands of stdin. Each is a method, whose arguments are the members of the line."""
 
     def __init__(self, session: t.Any, join: t.Callable[[t.Any], t.Awaitable[t.Any]]) -> None:
         super().__init__()

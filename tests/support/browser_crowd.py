@@ -29,12 +29,12 @@ AT_ONCE = 20
 """How many browsers join at the same time."""
 
 LAST_CALL_WITHIN = 90.0
-"""Seconds for the last call of each browser, so more than an app's ``WAMP_CALL_TIMEOUT``."""
+"""Seconds for the last call of each browser. They are more than the app's ``WAMP_CALL_TIMEOUT``."""
 
 
 @contextlib.contextmanager
 def many_open_files(count: int) -> t.Iterator[None]:
-    """Let this process, and those that it starts meanwhile, open so many sockets.
+    """Let this process, and those that it starts meanwhile, open this many sockets.
 
     :raises OSError: The system does not permit it.
     """

@@ -58,7 +58,7 @@ def deployed(name: str, socket: Path, log: Path) -> t.Iterator[Deployed]:
         server = Deployed(name, served, endpoint if has_http else router_port)
         server.wait_until_ready()
         yield server
-        if "gunicorn" in name:  # not stopped: its last worker would linger, in vain
+        if "gunicorn" in name:  # killed, because its last worker would wait for a successor
             kill_process(served.process)
 
 

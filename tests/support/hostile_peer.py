@@ -36,7 +36,7 @@ class HostilePeer:
         """Create a CALL and a PUBLISH for each unusual value, as a payload and inside of one."""
         name = self.name
         empty, nothing = encode(name, {}), encode(name, [])
-        # Deeper ones crash Crossbar 26.10 if it has to encode them in CBOR.
+        # Deeper values crash Crossbar 26.10 if it has to encode them in CBOR.
         for value in odd_values(name, deepest=DEEP[1]).values():
             payloads = (
                 [value],

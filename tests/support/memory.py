@@ -42,7 +42,7 @@ class MemoryRouter:
         self.down = False
         """Whether connections are refused."""
         self.silent = False
-        """Whether no message is answered, not even HELLO (see :meth:`welcome`) or a ping."""
+        """Whether the router answers nothing, not even a ping or HELLO. See :meth:`welcome`."""
         self.abort: m.Abort | None = None
         """The answer to HELLO in place of WELCOME."""
         self.options: m.Details = {}
@@ -149,7 +149,7 @@ class MemoryRouter:
         return Decision(uri not in self.refused, self.disclose, "not today")
 
     def drop(self) -> None:
-        """Cut all lines."""
+        """Cut all connections."""
         with self._changed:
             for transport in list(self.transports):
                 transport.cut()

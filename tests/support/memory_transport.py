@@ -66,7 +66,7 @@ class MemoryTransport(memory.MemoryTransport):
         return isinstance(message, m.Yield | m.Error) and message.request_id > sent
 
     def _skip(self, message: m.Message) -> None:
-        """Make sure that the core sees every request id."""
+        """Let the core count the request id of a message that it does not get."""
         if isinstance(message, REQUESTS):
             self._session.last_request_id = message.request_id
 

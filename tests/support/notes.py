@@ -12,7 +12,7 @@ if t.TYPE_CHECKING:
 
 
 class Notes:
-    """Handlers and hooks record what they do. Tests read the notes in order, and wait for further ones."""
+    """What handlers and hooks have recorded. Tests read the notes in order, and wait for further ones."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[t.Any] = queue.SimpleQueue()

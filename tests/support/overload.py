@@ -1,4 +1,4 @@
-"""Overloaded processes, and those that overload them. Tests and a benchmark use them."""
+"""Overloaded processes, and processes that overload them."""
 
 from __future__ import annotations
 

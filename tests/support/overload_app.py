@@ -1,7 +1,7 @@
 """An overloaded app, in a separate process so that its memory can be measured.
 
-``overload_app.py URL [threads|gevent] [JSON of configuration]``; each line of stdin is answered with what
-:class:`State` knows, also while the router takes nothing; it ends when stdin does.
+``overload_app.py URL [threads|gevent] [JSON of configuration]``. For each byte of stdin, it prints the
+facts of :class:`State`, even while the router does not read. It ends when stdin ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CALLED = 10.0
 
 
 def memory() -> dict[str, float]:
-    """This process's memory in MB: now, and at most so far."""
+    """Return the memory of this process in MB: the present size, and the largest so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
     return {name: int(values[key].split()[0]) / 1024 for name, key in _KEYS.items()}
@@ -49,7 +49,7 @@ class State:
         self.gate = threading.Event()
         self.news = self.ticks = self.dropped = self.signals = 0
         self.published: collections.Counter[str] = collections.Counter()
-        """By who did it: threads do not count together."""
+        """The number of publications by writer, because threads must not share a counter."""
         self.results: list[int] = []
         event_dropped.connect(self._on_dropped, weak=False)
 
@@ -137,7 +137,7 @@ def declare_large(wamp: FlaskWAMP, state: State, app: Flask) -> None:
 
     @wamp.callee(".flood_from_views")
     def flood_from_views(writers: list[str], count: int, size: int) -> list[int]:
-        """Do that in this many views at once."""
+        """Publish as fast as possible in this many views at once."""
         statuses: list[int] = []
 
         def request(writer: str) -> None:

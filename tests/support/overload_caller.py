@@ -1,6 +1,6 @@
 """Call a procedure many times at once. Print the outcomes of all calls as JSON.
 
-``overload_caller.py URL PROCEDURE COUNT OPEN_AT``: the gate is opened when so many were refused.
+``overload_caller.py URL PROCEDURE COUNT OPEN_AT``: it opens the gate when ``OPEN_AT`` calls were refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 100.0
 
 
 class Refusals:
-    """Counts the calls that ended with an error, and signals a number of them."""
+    """Counts the calls that ended with an error, and sets an event at a certain number."""
 
     def __init__(self, enough: int) -> None:
         self._open = enough

@@ -18,7 +18,7 @@ from tests.conftest import eventually
 DEBIAN = Path("/usr/lib/postgresql")
 
 USER = "postgres"
-"""The user of the server if we are root, as which it does not run. Debian's packages create it."""
+"""The user of the server if the tests run as root, which PostgreSQL refuses. Debian's packages create it."""
 
 
 def find_postgres() -> Path | None:

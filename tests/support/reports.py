@@ -11,7 +11,7 @@ from pathlib import Path
 TIMEOUT = 20.0
 
 
-#: So that the test notices the end of this process.
+#: The kept connections. The test notices the end of this process by their end.
 _lines: list[socket.socket] = []
 
 

@@ -43,12 +43,12 @@ def serve(server: str, router_url: str, log: Path, **environ: str) -> t.Iterator
         environ["FLASK_WAMP_LINGER"] = "8"
     with Served(SERVERS[server], router_url, log, **environ) as served:
         yield served
-        if is_gunicorn:  # not stopped, because its last worker would linger in vain
+        if is_gunicorn:  # killed, because its last worker would wait for a successor
             kill_process(served.process)
 
 
 class Callers:
-    """Threads that share one client and call without a pause. Every second one calls the slow procedure.
+    """Threads that share one client and call without a pause. Every other thread calls the slow procedure.
 
     ::
 

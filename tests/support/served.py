@@ -69,7 +69,7 @@ class Served:
         self.__enter__()
 
     def workers(self, peer: AutobahnPeer, count: int = 1) -> list[dict[str, t.Any]]:
-        """The result of ``com.shop.who`` in each of this many processes, when all of them serve."""
+        """Wait until this many processes serve. Return the result of ``com.shop.who`` of each."""
         found: dict[int, dict[str, t.Any]] = {}
 
         def all_serve() -> bool:

@@ -1,8 +1,8 @@
 """One end of a stream of large results, in a separate process so that its memory can be measured.
 
-``stream_process.py URL produce`` serves ``com.flood.chunks`` until stdin ends, and says how much its memory
-has grown at each line of it; ``stream_process.py URL consume`` takes one result and then none until it
-is cut off, and says what that took. ``[gevent]`` may follow.
+``stream_process.py URL produce`` serves ``com.flood.chunks`` until stdin ends. At each line of stdin, it
+prints how much its memory has grown. ``stream_process.py URL consume`` takes one result, and then none
+until it is cut off. It prints how much its memory has grown by then. ``gevent`` may follow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMIT = 120.0
 
 
 def memory(key: str) -> float:
-    """This process's memory in MB: ``VmRSS`` is it now, ``VmHWM`` at most so far."""
+    """Return the memory of this process in MB: ``VmRSS`` is the present size, and ``VmHWM`` the largest."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":", 1) for line in lines)[key].split()[0]) / 1024
 

@@ -49,7 +49,7 @@ def work(number: int) -> None:
 
 
 def sockets() -> list[str]:
-    """The sockets this process has, by inode."""
+    """Return the open sockets of this process, by inode."""
     links = []
     for fd in Path("/proc/self/fd").glob("*"):
         try:

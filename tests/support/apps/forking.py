@@ -15,7 +15,7 @@ assert app is not None
 
 
 def sockets() -> set[str]:
-    """The sockets this process has."""
+    """Return the open sockets of this process."""
     links = set()
     for fd in os.listdir("/proc/self/fd"):
         try:

@@ -1,7 +1,6 @@
 """One process of an app with jobs and shared subscribers.
 
-Writes what happens to stdout, one JSON object a line; SIGTERM ends it in order. ``members.Member``
-drives it.
+It reports to stdout, one JSON object a line. SIGTERM stops it in order. ``members.Member`` controls it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from flask_wamp.coordination.leases import Leases
 
 
 def say(what: str, **line: t.Any) -> None:
-    """Write a line, at once and in one piece. The clock is the same in all processes of a machine."""
+    """Write a line at once and in one piece. All processes of a machine have the same monotonic clock."""
     facts = {"what": what, "pid": os.getpid(), "at": time.monotonic(), **line}
     os.write(1, json.dumps(facts).encode() + b"\n")
 

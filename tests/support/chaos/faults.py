@@ -21,7 +21,7 @@ from .proxy import DOWN, UP, Proxy
 from .routers import Chosen
 
 RESTART_EVERY = {True: 5.0, False: 40.0}
-"""Seconds at least between two restarts, by whether the router is our own, which starts quickly."""
+"""The minimum number of seconds between two restarts, by whether the router is ours, which starts quickly."""
 
 
 class Faults:
@@ -164,7 +164,7 @@ class Faults:
             os.killpg(pid, signal.SIGCONT)
 
     def look_at_log(self) -> None:
-        """Check the router's log for errors. None of these faults is the router's own."""
+        """Check the router's log for errors. The faults of this class must not cause any."""
         if self._log is not None and self._log.exists():
             text = self._log.read_text(errors="replace")
             if "Traceback" in text or "ERROR" in text:

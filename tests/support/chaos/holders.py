@@ -21,9 +21,9 @@ _ROOTS = types.ModuleType, type, threading.Thread
 def ways_to(wanted: t.Callable[[object], bool], living: t.Collection[object] = ()) -> list[str]:
     """Return the shortest way to each object that is wanted: the holder first, and the object last.
 
-    A way begins at a module, a class, a thread, a local variable of a function that runs, or something that
-    lives. A cycle of garbage is no way. What C code or the intermediate values of a function hold is not
-    found. Ways that read the same are counted.
+    A way begins at a module, a class, a thread, a local variable of a running function, or one of ``living``.
+    A cycle of garbage is not a way. References from C code and from intermediate values of a function are not
+    found. Ways with the same text are counted.
 
     :param living: Objects that are right to exist. They are not looked for.
     """

@@ -146,9 +146,9 @@ class Ledger:
     def settle(self) -> None:
         """Check every acknowledged publication at every subscriber whose connection was up.
 
-        A session whose subscriber got an event that was published *after* the acknowledgement of
-        another was up for that one too, since a line carries everything in order: no clock and no
-        grace is needed. The session must have been joined before that other one was published.
+        A connection carries everything in order. So if a subscriber has got an event that was published after
+        another one was acknowledged, it must have got that other one too. This needs no clock and no waiting.
+        The subscriber's session must have joined before the other one was published.
         """
         for subscriber, receipts in self.receipts.items():
             for session_id in {receipt.session_id for receipt in receipts}:

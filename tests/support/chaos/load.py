@@ -19,7 +19,7 @@ PREFIX = "com.chaos"
 
 LARGEST = 1_000_000
 
-#: Errors of any call on a failing connection: its callee or the router has gone.
+#: Errors of any call on a failing connection, whose callee or router has ended.
 _UNLUCKY = {"wamp.error.canceled", "wamp.error.no_such_procedure"}
 
 _TOO_LARGE = "wamp.error.payload_size_exceeded"
@@ -73,7 +73,7 @@ class Load:
         self._busy = 0
 
     def add(self, member: Member, callers: int) -> None:
-        """Give a member callers and a publisher."""
+        """Start the callers and the publisher of a member."""
         for number in range(callers):
             self._spawn(self._call_once, member, f"caller-{member.name}-{number}")
         self._spawn(self._publish_once, member, f"publisher-{member.name}")

@@ -139,7 +139,7 @@ class Member:
     # Its state.
 
     def trouble(self) -> str:
-        """Remaining work or problems while there is no load. Empty when the member is idle."""
+        """Return the remaining work or a problem while there is no load. Empty when the member is idle."""
         health = self.wamp.health()
         peer = self.client.peer
         connection = peer.connection if peer is not None else None

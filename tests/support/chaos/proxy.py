@@ -88,11 +88,11 @@ class Proxy:
     def __init__(self, router_url: str) -> None:
         self.lines: set[Line] = set()
         self.delay = 0.0
-        """Seconds each piece is held back."""
+        """The seconds for which each piece is held back."""
         self.refusing = False
         """Whether new connections are closed."""
         self.frail = False
-        """Whether new lines are cut after a few bytes: while they are joined."""
+        """Whether new connections are cut after a few bytes, while the client joins."""
         self._router = local_url(router_url)
         self._gates = {direction: threading.Event() for direction in (UP, DOWN)}
         self.mend()

@@ -30,11 +30,11 @@ SETTLE = 60.0
 """Seconds until all members are idle after the last fault. A refused registration is retried late."""
 
 GROWTH = 80.0
-"""Megabytes by which the memory may grow, the ledger included. 20 were measured."""
+"""Megabytes by which the memory may grow, including the ledger. 20 were measured."""
 
 
 class Soak:
-    """A run of so many seconds.
+    """A run of a number of seconds.
 
     :param chosen: The router.
     :param pause: Mean seconds between two calls of one caller.
