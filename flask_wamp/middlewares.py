@@ -109,7 +109,8 @@ class RateLimit:
         as one. ``procedure`` counts each decorated handler, with all URIs that match its pattern.
     """
 
-    #: How many buckets are kept. When there are more, those that are full again are deleted.
+    #: How many buckets are kept. If there are more, those that are full again are deleted. If none is full,
+    #: half of them are deleted.
     MAX_BUCKETS = 10_000
 
     def __init__(self, limit: int, period: float = 1.0, per: str = "caller") -> None:

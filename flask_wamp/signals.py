@@ -16,8 +16,9 @@ _signals = Namespace()
 
 session_joined = _signals.signal(
     "session-joined",
-    "The session is joined, and everything is registered. ``session_id``, ``realm``, ``details`` (of "
-    "WELCOME). Sent on a worker, in an app context, so receivers may call and publish.",
+    "The session is joined, and the router has answered every registration and subscription. ``session_id``, "
+    "``realm``, ``details`` (of WELCOME). Sent on a worker, in an app context, so receivers may call and "
+    "publish.",
 )
 
 session_left = _signals.signal(

@@ -1,8 +1,8 @@
 """Sends one POST request over HTTP or HTTPS, with one deadline for the request and its answer.
 
-This uses ``http.client``. ``urllib.request`` does not fit: it follows redirects, uses a proxy from the
-environment, tells an unreachable server from a broken connection only by the text of the error, and waits
-forever for a server that sends one byte at a time.
+This uses ``http.client``. ``urllib.request`` is not suitable. It follows redirects, uses a proxy from the
+environment, and waits forever for a server that sends one byte at a time. Only the text of its errors shows
+whether a server was unreachable or a connection broke.
 """
 
 from __future__ import annotations

@@ -297,8 +297,9 @@ class Caller(WampyAPI):
         :param cancel_mode: How to cancel calls, ``kill`` or ``killnowait``.
         :param acknowledge: Wait until the router has acknowledged a publication.
         :param best_effort: Do not wait and do not fail if there is no session. :meth:`publish` then keeps the
-            event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept. If there are more,
-            the oldest are dropped, logged, and counted in ``wamp.health()``.
+            event until a session is joined. At most ``WAMP_EVENT_QUEUE`` events are kept, which have at most
+            four times ``WAMP_MAX_MESSAGE_SIZE`` bytes. If there are more, the oldest are dropped, logged, and
+            counted in ``wamp.health()``.
         :param exclude_me: Set it to False if this session should receive its own events too.
         :param exclude: The ids of sessions that do not receive the event. There are also ``exclude_authid``
             and ``exclude_authrole``.

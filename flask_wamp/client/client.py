@@ -207,7 +207,7 @@ class Client(Caller):
         return self._state.wait(self.settings.connect_timeout if timeout is None else timeout)
 
     def __enter__(self) -> Self:
-        """Start the client, and wait until everything is registered.
+        """Start the client, and wait until the router has answered every registration and subscription.
 
         :raises NotJoined: The router refused the login, or there was no session in time.
         """
@@ -279,7 +279,7 @@ class Client(Caller):
 def _wait_for_answer(peer: Peer, waiter: Waiter, uri: str, deadline: float) -> None:
     """Wait for the answer to a REGISTER, SUBSCRIBE or their opposites.
 
-    :raises WAMPError: It is ERROR, or did not come in time.
+    :raises WAMPError: The answer is ERROR, or did not arrive in time, or the session has ended.
     """
     timeout = deadline - monotonic()
     if not peer.pool.wait(waiter, timeout):

@@ -52,9 +52,9 @@ _waiting: t.Any = None
 def raise_in_main_greenlet(error: BaseException) -> None:
     """Raise an error in the main greenlet. Without greenlets, raise it here. Signal handlers call this.
 
-    Python runs a signal handler in the greenlet that runs just then. If it raised there, the error would end
-    a call that is being handled instead of the process. While an error waits to be raised, others are
-    dropped, because a second one would interrupt the end that the first one begins.
+    Python runs a signal handler in the greenlet that it interrupts. If the error were raised there, it would
+    end a call that is being handled instead of the process. While an error waits to be raised, others are
+    dropped, because a second error would interrupt the shutdown that the first one starts.
     """
     global _waiting
     if "gevent" in sys.modules:

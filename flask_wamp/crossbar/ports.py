@@ -96,7 +96,8 @@ def answers(endpoint: RouterURL) -> bool:
 
 def _bind(family: socket.AddressFamily, address: Address) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Crossbar sets this too. Connections of a router that has just ended then do not matter.
+        # Crossbar sets this option too. So an address is free even if connections of a router that has just
+        # ended are still being closed.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         probe.listen(1)

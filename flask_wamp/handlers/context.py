@@ -309,7 +309,7 @@ def offer_client(app: Flask, client: t.Any) -> None:
             return name == "wampy" or bool(super().__contains__(name))
 
         def get(self, name: str, default: t.Any = None) -> t.Any:
-            """Get an attribute by name, as of a dictionary."""
+            """Return an attribute by name, like ``dict.get``."""
             return client if name == "wampy" else super().get(name, default)
 
     app.app_ctx_globals_class = Globals

@@ -115,9 +115,10 @@ class Scaffold(Guarding):
             ``"member"``, ``"anonymous"`` for all clients, ``"*"`` for all authenticated clients. By
             default, only the app's own processes may call it.
         :param invoke: How the router distributes calls among the sessions that register the procedure:
-            ``roundrobin``, with which the workers of an app share the work, ``single``, ``random``, ``first``
-            or ``last``.
-        :param concurrency: How many calls run at once in this process.
+            ``roundrobin`` (the default), with which the workers of an app share the work, ``single``,
+            ``random``, ``first`` or ``last``.
+        :param concurrency: How many calls of this procedure run at once in this process. By default, as many
+            as there are workers.
         :param validate: Whether pydantic checks the arguments. The default is ``WAMP_VALIDATE``.
         :param timeout: Seconds after which the caller gets ``wamp.error.timeout``.
         :param request_context: Whether to push a request context too, in which ``request.get_json()`` is the
@@ -156,8 +157,10 @@ class Scaffold(Guarding):
         :param match: See :meth:`callee`.
         :param allow: The roles that may publish to the topic from outside of the app, see :meth:`callee`.
         :param validate: Whether pydantic checks the arguments. The default is ``WAMP_VALIDATE``.
-        :param concurrency: How many events are handled at once. With more than 1, they lose their order.
-        :param delivery: ``every`` if each process of the app handles an event, ``one`` if one of them does.
+        :param concurrency: How many events are handled at once, 1 by default. With more, they lose their
+            order.
+        :param delivery: ``every`` (the default) if each process of the app handles an event, ``one`` if only
+            one of them does.
         :param get_retained: Whether to receive the event that the router retains. This does not work with
             patterns.
         :param request_context: See :meth:`callee`.

@@ -37,7 +37,7 @@ from .sending import Sender
 
 logger = get_logger("flask_wamp.connection")
 
-#: What a connection passes to its handler.
+#: The events that a connection passes to its handler.
 ServedEvent = Answered | Delivered | Interrupted | Invoked | Revoked
 
 #: Called by the reader with the events of one read, in order. It must not wait.
@@ -118,7 +118,7 @@ class Connection(Sender):
     def run(self, read_all: ReadAll) -> Exception:
         """Receive messages until the session ends, and return the reason.
 
-        :param read_all: Calls :meth:`_read`, and the handler with what it returns, until it returns None.
+        :param read_all: Calls :meth:`_read`, and passes its result to the handler, until the result is None.
         """
         writer = self._start_writer()
         try:

@@ -63,7 +63,7 @@ class SessionListener(t.Protocol):
     """
 
     def joined(self, connection: Connection) -> None:
-        """Handle a new session, in which everything is registered. Must not wait."""
+        """Handle a new session, in which the router has answered all requests. Must not wait."""
 
     def lost(self) -> None:
         """Handle the end of the session. Must not wait."""

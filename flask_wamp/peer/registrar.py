@@ -198,7 +198,7 @@ class Registrar:
     ) -> Waiter:
         """Send REGISTER or SUBSCRIBE now. Return a waiter for the answer.
 
-        :param once: If it is refused, neither log that nor try again, because the caller gets the error.
+        :param once: Do not log a refusal, and do not try again, because the caller gets the error.
         """
         refused = _note_refusal if once else self._refused
         self._note_missing(connection, declaration)

@@ -28,7 +28,7 @@ P = t.ParamSpec("P")
 _OPEN = (SessionState.JOINED, SessionState.NEW)
 
 MAX_BATCH = 64 * 1024
-"""Bytes of unsent messages above which an answer is sent even if more answers are to come."""
+"""Bytes of unsent messages above which an answer is sent at once, even if more answers follow soon."""
 
 MAX_UNSENT = 4 * 1024 * 1024
 """Bytes of unsent messages above which :meth:`Connection.ask` waits, so that a router that does not read

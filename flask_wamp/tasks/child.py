@@ -129,7 +129,7 @@ class _Unpickler(pickle.Unpickler):
 def load(data: bytes) -> t.Any:
     """Unpickle data from the parent or a child.
 
-    Names of its main module are looked up in that of this process.
+    Names in the main module of the other process are looked up in the main module of this process.
     """
     return _Unpickler(io.BytesIO(data)).load()
 
