@@ -162,7 +162,7 @@ class BridgeClient:
         try:
             body = msgspec.json.encode({what: uri, **payload, **more})
         except (ValueError, RecursionError) as error:  # a lone surrogate
-            raise SerializationError(f"not sent, JSON cannot carry it: {error}") from error
+            raise SerializationError(f"not sent, because JSON cannot carry it: {error}") from error
         if _BINARY.search(body):
             raise SerializationError("the HTTP bridge cannot carry bytes; send Base64 text")
         return body

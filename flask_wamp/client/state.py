@@ -333,7 +333,7 @@ class ClientState:
         leaving: t.Callable[[], None] | None = None
         if linger and peer.connection is not None:
             way_out = Linger(peer.connection, self.declarations.served())
-            guarded(logger.exception, "cannot linger", way_out.wait, linger)
+            guarded(logger.exception, "cannot wait for a successor", way_out.wait, linger)
             leaving = way_out.release
         deadline = monotonic() + drain
         peer.stop(drain, withdrawn=leaving)

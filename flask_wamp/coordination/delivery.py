@@ -201,7 +201,7 @@ class SharedDelivery:
                 return None
             taken = signer.read_recent(f"{uri}:taken", answer.readable_args)
         except WAMPError as error:
-            logger.warning("got no answer from %s: %s", uri, error)
+            logger.warning("the process that forwarded before did not answer %s: %s", uri, error)
             return None
         return [each for each in taken if type(each) is int] if isinstance(taken, list) else None
 

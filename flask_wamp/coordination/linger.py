@@ -4,8 +4,8 @@ A server that restarts its workers may end the old ones before the new ones are 
 in the listen backlog. WAMP has no backlog, so callers would get ``wamp.error.no_such_procedure``.
 
 Processes leave one at a time. A process that wants to leave first registers a procedure that only one session
-can have. It unregisters this procedure after its own. Otherwise, two processes could leave at once, because
-each relies on the other to stay.
+can have. It unregisters this procedure last. Otherwise, two processes could leave at once, because each
+relies on the other to stay.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Linger:
             return False  # a successor can register the procedures only after this process has left
         if not features.has_registration_meta_api:
             logger.warning(
-                "the router does not announce 'registration_meta_api', so this process does not wait for "
-                "others that serve its procedures before it leaves"
+                "the router does not announce 'registration_meta_api', so this process leaves without "
+                "waiting for others that serve its procedures (WAMP_LINGER)"
             )
         return features.has_registration_meta_api
 

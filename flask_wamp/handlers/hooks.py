@@ -188,7 +188,7 @@ class _Choice:
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise ValueError(
-                    f"middlewares={{{name!r}: ...}}: there is no such middleware. The middlewares are {known}"
+                    f"middlewares={{{name!r}: ...}}: there is no such middleware. Known middlewares: {known}"
                 )
         self._instead = {
             id(each): _configured(each, name, options[name])

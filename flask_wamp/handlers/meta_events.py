@@ -155,7 +155,7 @@ class _SessionHandlers:
         try:
             info = self._parse(t.cast("ActiveEvent", work))
         except ValueError as error:
-            logger.warning("%s is ignored: %s", work.uri, error)
+            logger.warning("an event of %s is ignored: %s", work.uri, error)
             return False
         # The payload has HTTP headers and cookies. Hooks and logs get the same as handlers, without these.
         work.message = msgspec.structs.replace(work.message, raw_args=[info], raw_kwargs={})

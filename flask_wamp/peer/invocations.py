@@ -164,7 +164,7 @@ class ActiveInvocation:
         except NotJoined:
             logger.warning("the session ended before %s was answered", self.uri)
         except SerializationError as error:
-            logger.error("the result of %s is not sent: %s", self.uri, error)
+            logger.error("the result of %s cannot be sent: %s", self.uri, error)
             self._answer(_unsent(error))
         else:
             if not (in_time or self.registration.runs_if_canceled) and isinstance(outcome, Success):

@@ -364,7 +364,7 @@ class Peer(PresentSession):
         for ticket in tickets:
             error = SessionLost(f"the session was lost before an answer came: {reason}")
             error.__cause__ = reason
-            guarded(logger.exception, "cannot give up a request", ticket.fail, error)
+            guarded(logger.exception, "cannot end an unanswered request", ticket.fail, error)
         if self._stopping.is_set():
             return
         self.lost += 1

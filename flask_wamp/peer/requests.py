@@ -57,7 +57,7 @@ def wait_for(
     # Between two reads, that thread may run a handler, which may wait, because another thread then reads.
     if connection.reading == threading.get_ident() and current_worker.get() is None:
         cancel()
-        raise RuntimeError(f"{what}: the thread that reads answers cannot wait for one")
+        raise RuntimeError(f"{what}: the thread that reads answers cannot wait for an answer")
     try:
         answered = connection.pool.wait(waiter, deadline - monotonic())
     except BaseException:  # GreenletExit, gevent.Timeout or KeyboardInterrupt
