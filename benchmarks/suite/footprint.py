@@ -73,7 +73,7 @@ def _imports(results: Results, plan: Plan) -> None:
 
 def _import_ms(first: str, then: str) -> float:
     command = [sys.executable, "-W", "ignore", "-c", _IMPORT.format(first, then)]
-    # With compiled modules, which the first round writes, whatever the environment is.
+    # Allow compiled modules, even if the environment does not. The first round writes them.
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, capture_output=True, check=True, cwd=machine.ROOT, env=environ)
     return float(done.stdout)

@@ -85,7 +85,7 @@ def _run() -> Start:
 
 def _shop(url: str, *command: str) -> t.Any:
     environ = {"PYTHONPATH": str(machine.CLIENTS), "FLASK_WAMP_ROUTER_URL": url}
-    # Its standard error is for people.
+    # Its standard error is not needed.
     return machine.running([*_SHOP, *command], pin=False, stderr=subprocess.DEVNULL, **environ)
 
 

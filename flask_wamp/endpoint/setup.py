@@ -46,6 +46,7 @@ def own_router(
     """Return the app's own router, or None if the app joins another router.
 
     :param own: The prefix of the URIs that the app uses itself.
+    :raises ValueError: ``WAMP_ROUTER_LISTEN`` contains a URL with TLS.
     """
     url = settings.router_url
     if not (url.embedded or url.memory):

@@ -116,7 +116,7 @@ class Pattern(t.NamedTuple):
         """Check that the router accepts the pattern.
 
         :param what: ``procedure`` or ``topic``, for the error text.
-        :raises ValueError: The pattern matches every URI.
+        :raises ValueError: The pattern is one variable part, without any other part.
         :raises InvalidURI: The router would refuse the URI.
         """
         if self.parts and not self.uri:

@@ -295,7 +295,7 @@ class AppAPI:
                 self._listen(app, url, origins)
 
     def add_ticket(self, app: t.Any, identity: t.Any, max_age: t.Any) -> str:
-        """Return a ticket that lets a client join once. It is valid for ``max_age`` seconds."""
+        """Return a ticket that lets a client join once, within ``max_age`` seconds. The limit is 3,600."""
         if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
         of_ticket = {"authmethod": "ticket", "authprovider": "dynamic", "app": _text(app)}

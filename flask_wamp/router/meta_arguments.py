@@ -1,4 +1,4 @@
-"""The arguments of meta procedures. If one is wrong, the call is answered with ERROR."""
+"""The arguments of meta procedures. The functions raise :class:`MetaError` if an argument is wrong."""
 
 from __future__ import annotations
 

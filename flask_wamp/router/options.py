@@ -1,7 +1,7 @@
 """The options of requests.
 
-An option that breaks the specification is answered with ``wamp.error.invalid_argument``. Unknown options are
-ignored.
+The functions raise :class:`InvalidOption` if an option breaks the specification. The request is then answered
+with ``wamp.error.invalid_argument``. Unknown options are ignored.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def stop_all() -> None:
         try:
             client.stop()
         except Exception:
-            logger.exception("%r was not stopped in order", client)
+            logger.exception("%r was not stopped cleanly", client)
 
 
 # The end of a process.

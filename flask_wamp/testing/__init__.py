@@ -1,7 +1,8 @@
 """Tools for tests: ``wamp.test_client()``, which needs no router, and pytest fixtures for a real router.
 
-``pytest_plugins = ["flask_wamp.testing"]`` makes the fixtures available. They are imported on first access,
-so that the test client works without pytest.
+pytest finds the fixtures when Flask-WAMP is installed. Without the automatic loading of plugins, use
+``pytest_plugins = ["flask_wamp.testing"]``. The fixtures are imported on first access, so that the test
+client works without pytest.
 """
 
 from __future__ import annotations

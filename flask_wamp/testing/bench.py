@@ -134,7 +134,10 @@ class Bench:
             self.loop.run()
 
     def serve(self) -> None:
-        """Start the app's client, and wait until the router has accepted all declarations."""
+        """Start the app's client, and wait until the router has accepted all declarations.
+
+        :raises RuntimeError: The router refused a declaration.
+        """
         client = self.client
         if not client.joined:
             self._started_here = True

@@ -241,6 +241,7 @@ class TestClient:
         :param function: Computes the result from the payload. Pass it instead of ``returns`` or ``raises``.
         :returns: The list of the calls: ``calls[0].args``.
         :raises RuntimeError: The app or a test client has already registered the procedure.
+        :raises TypeError: A function was passed together with ``returns`` or ``raises``.
         """
         if function is not None and (returns is not None or raises is not None):
             raise TypeError("stub() takes only one of: a function, returns=, raises=")

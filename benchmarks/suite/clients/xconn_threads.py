@@ -20,7 +20,7 @@ had = 0
 
 
 def topic(event: Event) -> None:
-    """Count, in order."""
+    """Count the events, if they arrive in order."""
     global had
     n, mark = event.args
     had = had + 1 if had == n else -1

@@ -184,7 +184,10 @@ def _bind(url: RouterURL) -> socket.socket:
 
 
 def bind_unix(path: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """Listen on a unix socket that only this user may open. Replace the socket of a router that has ended."""
+    """Listen on a unix socket that only this user may open. Replace the socket of a router that has ended.
+
+    :raises ListenError: The path is in use, or this user may not use it.
+    """
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         if _is_stale(path):
