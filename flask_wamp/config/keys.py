@@ -28,6 +28,7 @@ from .values import (
     read_seconds_or_zero,
     read_size,
     read_text,
+    read_ticket_age,
     read_uri,
     read_url,
 )
@@ -126,7 +127,7 @@ KEYS: tuple[Key, ...] = (
         "a list of ws://, wss://, tcp:// and tls:// URLs",
         show=show_url,
     ),
-    Key("WAMP_TICKET_MAX_AGE", 30.0, read_seconds, _SECONDS),
+    Key("WAMP_TICKET_MAX_AGE", 30.0, read_ticket_age, f"{_SECONDS}, at most 3600"),
     Key("WAMP_PRINCIPALS", {}, read_principals, PRINCIPALS, show=hide),
     Key("WAMP_AUTHENTICATOR_URI", None, read_uri, "a URI such as 'com.example.authenticate'"),
     Key("WAMP_AUTHORIZER_URI", None, read_uri, "a URI such as 'com.example.authorize'"),

@@ -12,6 +12,7 @@ import typing as t
 
 from ..protocol import principals
 from ..protocol.checks import is_seconds
+from ..protocol.logins import MAX_TICKET_AGE
 from ..protocol.principals import Directory, Principal
 from ..protocol.uris import check_uri
 from ..transports import parse_router_url
@@ -50,6 +51,14 @@ def read_seconds(value: object) -> float:
     if not is_seconds(value):
         raise ValueError
     return t.cast(float, value)
+
+
+def read_ticket_age(value: object) -> float:
+    """Accept a positive number of seconds, at most an hour."""
+    seconds = read_seconds(value)
+    if seconds > MAX_TICKET_AGE:
+        raise ValueError
+    return seconds
 
 
 def read_seconds_or_zero(value: object) -> float:

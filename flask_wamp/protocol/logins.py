@@ -19,6 +19,9 @@ MOST_REMEMBERED: t.Final = 100_000
 MOST_TICKETS: t.Final = 100_000
 
 
+#: The longest validity of a ticket, in seconds.
+MAX_TICKET_AGE: t.Final = 3600.0
+
 #: Error messages for a client whose login has ended, and for a client whose ticket is not valid.
 SIGNED_OUT: t.Final = "you have signed out"
 NO_TICKET: t.Final = "the ticket is used, expired or unknown"

@@ -17,7 +17,7 @@ import weakref
 from .._text import get_logger
 from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
-from ..protocol.logins import NO_TICKET, SIGNED_OUT, EndedLogins, Tickets
+from ..protocol.logins import MAX_TICKET_AGE, NO_TICKET, SIGNED_OUT, EndedLogins, Tickets
 from ..protocol.messages import Call
 from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
@@ -296,7 +296,7 @@ class AppAPI:
 
     def add_ticket(self, app: t.Any, identity: t.Any, max_age: t.Any) -> str:
         """Return a ticket that lets a client join once, within ``max_age`` seconds. The limit is 3,600."""
-        if not isinstance(max_age, int | float) or not 0 < max_age <= 3600:
+        if not isinstance(max_age, int | float) or not 0 < max_age <= MAX_TICKET_AGE:
             raise ValueError(f"a ticket cannot be valid for {max_age!r} seconds")
         of_ticket = {"authmethod": "ticket", "authprovider": "dynamic", "app": _text(app)}
         return self._tickets.add(BrowserIdentity(**{**identity, **of_ticket}), max_age)

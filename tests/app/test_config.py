@@ -71,7 +71,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
         ("ws://a.example:8443/ws",),
         "tcp://[::1]:81",
     ],
-    "WAMP_TICKET_MAX_AGE": SECONDS,
+    "WAMP_TICKET_MAX_AGE": [0.5, 30, 3600],
     "WAMP_PRINCIPALS": [
         {},
         {"printer": {"role": "device", "secret": "x"}},
@@ -136,7 +136,7 @@ REFUSED: dict[str, list[t.Any]] = {
         "embedded:",
         5,
     ],
-    "WAMP_TICKET_MAX_AGE": NO_SECONDS,
+    "WAMP_TICKET_MAX_AGE": [*NO_SECONDS, 3601],
     "WAMP_PRINCIPALS": [
         [],
         "printer",
