@@ -129,7 +129,7 @@ class Endpoint:
         """Explain this URL to users who open it in a browser."""
         return _text(
             426,
-            f"This is where browsers join over WebSocket: connect({self._path!r}) of client.js.",
+            f"This is where browsers join over WebSocket: connect({self._public_path!r}) of client.js.",
         )
 
     def client_js(self) -> Response:
@@ -149,11 +149,16 @@ class Endpoint:
             return _text(403, "This page may not join: its origin is not in WAMP_ORIGINS.")
         identity = self._joining.identify()
         return {
-            "url": self._joining.public_url or self._path or "/",
+            "url": self._joining.public_url or self._public_path or "/",
             "realm": self._joining.realm,
             "authid": identity.authid if identity is not None else None,
             "ticket": self._joining.ticket(identity) if identity is not None else None,
         }, 200
+
+    @property
+    def _public_path(self) -> str:
+        """The path of the endpoint for browsers. It begins with the prefix below which the app is mounted."""
+        return f"{request.script_root}{self._path}"
 
     def _is_allowed(self) -> bool:
         return is_allowed(request.headers.get("Origin"), request.host, self._origins)

@@ -157,6 +157,14 @@ def test_another_path(make_app: MakeApp, path: str) -> None:
     assert http.get("/wamp/session").status_code in (404, 405)
 
 
+def test_an_app_below_a_prefix(app: Flask) -> None:
+    http = app.test_client()
+    base = "http://localhost/shop/"
+    answer = http.post("/wamp/session", base_url=base)
+    assert answer.json is not None and answer.json["url"] == "/shop/wamp"
+    assert "connect('/shop/wamp')" in http.get("/wamp", base_url=base).text
+
+
 def test_no_endpoint(make_app: MakeApp) -> None:
     app = make_app(WAMP_ENDPOINT=None)
     FlaskWAMP(app)

@@ -65,6 +65,16 @@ def test_a_browser_joins(serve: Serve, kind: str) -> None:
         assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize("kind", ["flask run", "gunicorn gthread"])
+def test_a_browser_joins_an_app_below_a_prefix(serve: Serve, kind: str) -> None:
+    command = [part.replace("browsed", "mounted") for part in COMMANDS[kind]]
+    with serve(*command) as server:
+        ready(server)
+        assert server.get("/shop/wamp/session", "POST")["url"] == "/shop/wamp"
+        with Browser(f"ws://127.0.0.1:{server.port}/shop/wamp") as browser:
+            assert browser.call("com.shop.add", 1, 2) == 3
+
+
 @pytest.mark.parametrize("kind", ["gunicorn gthread", "gunicorn sync", "gunicorn gevent"])
 def test_browsers_occupy_no_thread_of_the_server(serve: Serve, kind: str) -> None:
     with served(serve, kind) as (server, url), contextlib.ExitStack() as stack:
