@@ -80,12 +80,14 @@ def marked_views(app: Flask) -> t.Iterator[Spec]:
 
 
 def marked_members(thing: object) -> list[Spec]:
-    """Return the marks of a module's functions, of an object's methods, or of a function.
+    """Return the marks of a module's functions, of an object's methods, or of a function or method.
 
     :raises TypeError: It is a class whose methods are marked, so there is no object to call them on.
     """
+    if isinstance(thing, types.FunctionType | types.MethodType):
+        return [_with_function(spec, thing) for spec in marked(thing)]
     specs = marked(thing)
-    for name in dir(thing) if not isinstance(thing, types.FunctionType) else ():
+    for name in dir(thing):
         static = inspect.getattr_static(thing, name, None)
         if isinstance(static, property):
             continue  # this must not run the user's code
@@ -98,8 +100,21 @@ def marked_members(thing: object) -> list[Spec]:
                 f"{full_name(static)} is a method. Call wamp.include() with an object, not with the class "
                 f"{thing.__name__}"
             )
-        specs += [dataclasses.replace(spec, function=member) for spec in found]
+        specs += [_with_function(spec, member) for spec in found]
     return specs
+
+
+def _with_function(spec: Spec, found: Function) -> Spec:
+    """Return a mark that was found on a function or method, with the function that is served.
+
+    The function that was found may be a decorator's wrapper around the marked one. It is served, because it
+    may be a guard. With ``bypass=True``, the marked function is served.
+    """
+    if not spec.options["bypass"]:
+        return dataclasses.replace(spec, function=found)
+    if isinstance(found, types.MethodType):
+        return dataclasses.replace(spec, function=types.MethodType(spec.function, found.__self__))
+    return spec
 
 
 def served(f: Function) -> None:

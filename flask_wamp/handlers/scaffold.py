@@ -234,7 +234,8 @@ class Scaffold(Guarding):
     def include(self, thing: T) -> T:
         """Serve functions that are marked with ``flask_wamp.callee`` or ``flask_wamp.subscriber``.
 
-        :param thing: A module, an object with marked methods, or a marked function.
+        :param thing: A module, an object with marked methods, or a marked function or method.
+            Other decorators of a marked function run, unless it is marked with ``bypass=True``.
         :returns: The given module, object or function.
         :raises ValueError: It has no marked functions.
         :raises TypeError: It is a class. Pass an object instead.

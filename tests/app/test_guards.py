@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import types
 import typing as t
 
 import pytest
@@ -111,6 +113,120 @@ def test_a_decorator_below_a_guard_of_a_view_is_an_error_while_joined(
     with pytest.raises(ValueError, match="served over WAMP without the decorators"):
         wamp.callee(secret)
     assert router.procedures == set()
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A module with a blueprint, two views of it that have a guard, and a handler that is not a view."""
+    module = types.ModuleType("module_with_views")
+    source = """
+from flask import Blueprint
+from flask_wamp import callee
+from tests.app.test_guards import guard
+bp = Blueprint("bp", __name__)
+
+@bp.get("/bypassing")
+@guard
+@callee(".bypassing", bypass=True)
+def bypassing() -> str:
+    return "secret"
+
+@bp.get("/safe")
+@guard
+@callee(".safe")
+def safe() -> str:
+    return "secret"
+
+@callee(".other")
+def other() -> str:
+    return "other"
+"""
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source, "module_with_views.py", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("include_first", [True, False])
+def test_only_bypass_serves_the_unguarded_function_of_an_included_module(
+    serve: Serve, router: MemoryRouter, module: t.Any, include_first: bool
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        app = next(iter(wamp._apps))
+        if include_first:
+            wamp.include(module)
+        app.register_blueprint(module.bp)
+        if not include_first:
+            wamp.include(module)
+
+    app, _ = serve(setup)
+    assert router.call("com.example.bypassing") == "secret"
+    assert router.call("com.example.safe") == "guarded secret"
+    assert router.call("com.example.other") == "other"
+    assert app.test_client().get("/bypassing").text == "guarded secret"
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.count = 5
+
+    @guard
+    @callee(".count", bypass=True)
+    def bypassing(self) -> int:
+        return self.count
+
+    @guard
+    @callee(".guarded_count")
+    def safe(self) -> int:
+        return self.count
+
+    @classmethod
+    @guard
+    @callee(".name", bypass=True)
+    def name(cls) -> str:
+        return cls.__name__
+
+    @staticmethod
+    @guard
+    @callee(".static", bypass=True)
+    def static() -> str:
+        return "static"
+
+
+def test_only_bypass_serves_the_unguarded_methods_of_an_included_object(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    serve(lambda wamp: wamp.include(Counter()))
+    assert router.call("com.example.count") == 5
+    assert router.call("com.example.guarded_count") == "guarded 5"
+    assert router.call("com.example.name") == "Counter"
+    assert router.call("com.example.static") == "static"
+
+
+@guard
+@callee(".function", bypass=True)
+def bypassing_function() -> str:
+    return "secret"
+
+
+@guard
+@callee(".guarded_function")
+def safe_function() -> str:
+    return "secret"
+
+
+def test_only_bypass_serves_an_included_function_without_its_guard(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    def setup(wamp: FlaskWAMP) -> None:
+        counter = Counter()
+        for thing in (bypassing_function, safe_function, counter.bypassing, counter.safe):
+            wamp.include(thing)
+
+    serve(setup)
+    assert router.call("com.example.function") == "secret"
+    assert router.call("com.example.guarded_function") == "guarded secret"
+    assert router.call("com.example.count") == 5
+    assert router.call("com.example.guarded_count") == "guarded 5"
 
 
 @pytest.mark.parametrize("included", [True, False])
