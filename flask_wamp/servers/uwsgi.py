@@ -39,7 +39,9 @@ def recognize() -> Server | None:
             if uwsgi.worker_id() > 0:
                 start(grace=grace, unattended=True)
 
-        # In every process of uWSGI, because those that only call have to say GOODBYE too.
+        # In every process of uWSGI, because those that only call have to say GOODBYE too. If uWSGI ends a
+        # worker in the middle of an HTTP request, it skips this hook and Python's ``atexit``, and the worker
+        # cannot drain. docs/deploying.rst says how to avoid that.
         _chain(uwsgi, "atexit", lambda: at_exit.stop())
         has_greenlets = "gevent" in uwsgi.opt
         wait = in_greenlet if has_greenlets else in_thread

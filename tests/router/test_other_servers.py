@@ -5,6 +5,8 @@ Sessions are counted by the router, before any HTTP request.
 
 from __future__ import annotations
 
+import concurrent.futures
+import re
 import shutil
 import signal
 import sys
@@ -18,6 +20,8 @@ from tests.support.peers import AutobahnPeer, Topic
 from tests.support.served import Serve, Served
 
 pytestmark = [pytest.mark.router, pytest.mark.slow]
+
+DEPLOYING = Path(__file__).parents[2] / "docs" / "deploying.rst"
 
 
 @pytest.fixture
@@ -38,9 +42,7 @@ def assert_only_these_join(
     return workers
 
 
-def assert_drains(
-    server: Served, peer: AutobahnPeer, signum: int = signal.SIGTERM, pid: int | None = None
-) -> None:
+def assert_drains(server: Served, peer: AutobahnPeer, signum: int = signal.SIGTERM) -> None:
     """Check that a server that gets a signal answers a running call, and unregisters everything."""
     napping = peer.subscribe("com.shop.napping")
     nap = peer.submit("com.shop.nap", 0.5)
@@ -81,11 +83,15 @@ UWSGI = {
 }
 
 
+def needs(options: t.Sequence[str]) -> None:
+    if "--gevent" in options:
+        pytest.importorskip("gevent")
+
+
 @pytest.mark.parametrize("kind", UWSGI)
 def test_uwsgi(serve: Serve, peer: AutobahnPeer, joins: Topic, uwsgi: list[str], kind: str) -> None:
     options, count = UWSGI[kind]
-    if "--gevent" in options:
-        pytest.importorskip("gevent")
+    needs(options)
     with serve(*uwsgi, "--die-on-term", *options) as server:
         workers = assert_only_these_join(server, peer, joins, count)
         if "--master" in options:
@@ -93,7 +99,49 @@ def test_uwsgi(serve: Serve, peer: AutobahnPeer, joins: Topic, uwsgi: list[str],
         assert server.get("/relay/3") == {"sum": 4}
         assert server.get("/say/hello", "POST") == "said"
         assert {who["patched"] for who in workers} == {"--gevent" in options}
+        assert "Traceback" not in server.log
+    eventually(lambda: callees(peer) == 0)  # it may have ended without a GOODBYE
+
+
+@pytest.mark.parametrize("kind", UWSGI)
+def test_uwsgi_drains(serve: Serve, peer: AutobahnPeer, uwsgi: list[str], kind: str) -> None:
+    """There is no HTTP request: uWSGI runs no hooks at the end of a worker that still has one."""
+    options, count = UWSGI[kind]
+    needs(options)
+    with serve(*uwsgi, "--die-on-term", *options) as server:
+        server.workers(peer, count)
         assert_drains(server, peer)
+        assert "Traceback" not in server.log
+
+
+def documented_option() -> list[str]:
+    """The option of docs/deploying.rst that lets requests finish at SIGTERM."""
+    found = re.search(r'(--hook-master-start) "([^"]+)"', DEPLOYING.read_text(encoding="utf-8"))
+    assert found is not None
+    return [*found.groups()]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in UWSGI if "--master" in UWSGI[kind][0]])
+def test_uwsgi_that_lets_requests_finish_drains(
+    serve: Serve, peer: AutobahnPeer, uwsgi: list[str], kind: str
+) -> None:
+    options, count = UWSGI[kind]
+    needs(options)
+    napping = peer.subscribe("com.shop.napping")
+    with (
+        serve(*uwsgi, *documented_option(), *options) as server,
+        concurrent.futures.ThreadPoolExecutor(1) as threads,
+    ):
+        server.workers(peer, count)
+        request = threads.submit(server.get, "/nap/1.0")
+        busy = napping.next().value
+        naps = [peer.submit("com.shop.nap", 0.5) for _ in range(count)]
+        assert busy in {napping.next().value for _ in naps}
+        server.process.send_signal(signal.SIGTERM)
+        assert [nap.wait().value for nap in naps] == [0.5] * count
+        assert request.result(20) == {"napped": 1.0}
+        server.process.wait(20)
+        assert peer.error("com.shop.add", 1, 2).uri == "wamp.error.no_such_procedure"
         assert "Traceback" not in server.log
 
 

@@ -54,6 +54,10 @@ def create_app() -> Flask:
         time.sleep(seconds)
         return seconds
 
+    @app.get("/nap/<seconds>")
+    def nap_in_a_view(seconds: str) -> dict[str, float]:
+        return {"napped": nap(float(seconds))}
+
     @app.post("/say/<text>")
     def say(text: str) -> str:
         g.wampy.publish("com.shop.said", text)
