@@ -14,7 +14,7 @@ import pytest
 
 from flask_wamp.testing import MakeRouter
 from tests.conftest import eventually
-from tests.support.served import Served
+from tests.support.served import STARTS_WITHIN, Served
 
 from .crossbar_node import AskingNode
 
@@ -115,5 +115,13 @@ def two_workers(
 
 
 def ready(server: Served) -> None:
-    """Wait until a server serves HTTP and has joined."""
-    eventually(lambda: server.get("/ready")["joined"])
+    """Wait until all processes of a server serve HTTP and have joined."""
+    joined: set[int] = set()
+
+    def all_have() -> bool:
+        answer = server.get("/ready")
+        if answer["joined"]:
+            joined.add(answer["pid"])
+        return len(joined) >= server.processes
+
+    eventually(all_have, STARTS_WITHIN)

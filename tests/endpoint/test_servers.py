@@ -115,7 +115,7 @@ def test_uwsgi(serve: Serve) -> None:
     if found is None:
         pytest.skip("uwsgi is not installed")
     command = [found, "--http-socket", "127.0.0.1:{port}", "--module", "browsed:app", "--master"]
-    with serve(*command, "--lazy-apps", "-p", "2", "--die-on-term") as server:
+    with serve(*command, "--lazy-apps", "--processes", "2", "--die-on-term") as server:
         ready(server)
         with Browser(f"ws://127.0.0.1:{server.port}/wamp") as browser:
             assert browser.call("com.shop.add", 1, 2) == 3

@@ -63,6 +63,14 @@ class Served:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
+    @property
+    def processes(self) -> int:
+        """The number of processes that serve HTTP, from the command."""
+        for option in ("-w", "--workers", "--processes"):
+            if option in self._command:
+                return int(self._command[self._command.index(option) + 1])
+        return 1
+
     def restart(self) -> None:
         """Stop the program, and start it again with an empty log."""
         self.__exit__()

@@ -54,5 +54,5 @@ def sign_out(name: str) -> dict[str, int]:
 
 
 @app.get("/ready")
-def ready() -> dict[str, bool]:
+def ready() -> dict[str, bool | int]:
     return readiness(wamp)

@@ -43,7 +43,7 @@ def say(text: str) -> str:
 
 
 @app.get("/ready")
-def ready() -> dict[str, bool]:
+def ready() -> dict[str, bool | int]:
     return readiness(wamp)
 
 

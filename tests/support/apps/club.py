@@ -170,5 +170,5 @@ def ask(procedure: str) -> dict[str, object]:
 
 
 @app.get("/ready")
-def ready() -> dict[str, bool]:
+def ready() -> dict[str, bool | int]:
     return readiness(wamp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 from flask import Flask, Request, session
 
@@ -54,5 +55,5 @@ def login(name: str) -> str:
 
 
 @app.get("/ready")
-def ready() -> dict[str, bool]:
-    return {"joined": wamp.client.joined}
+def ready() -> dict[str, bool | int]:
+    return {"joined": wamp.client.joined, "pid": os.getpid()}
