@@ -54,7 +54,7 @@ def test_a_process_leaves_at_once_if_it_cannot_find_successors(
     assert calls(router) == []
     assert [each.procedure for each in router.sent(m.Register)] == [ADD]
     [warning] = said(caplog)
-    assert "'registration_meta_api', so this process does not wait" in warning
+    assert "'registration_meta_api', so this process leaves without waiting" in warning
 
 
 def test_a_process_leaves_at_once_without_shared_registration(

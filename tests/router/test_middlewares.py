@@ -158,10 +158,14 @@ def shout(next_: t.Any, message: t.Any) -> t.Any:
 
 
 MISTAKES: dict[str, tuple[t.Any, type[Exception], str]] = {
-    "unknown": ({"timeuot": {"duration": 1}}, ValueError, "'timeuot'.* but shout, timeout$"),
+    "unknown": (
+        {"timeuot": {"duration": 1}},
+        ValueError,
+        "'timeuot'.* middlewares: shout, timeout$",
+    ),
     "not configurable": ({"shout": {"loud": True}}, ValueError, "shout takes no options"),
     "unknown option": ({"timeout": {"seconds": 1}}, TypeError, "seconds"),
-    "no list": (shout, TypeError, "give a list, or a dictionary"),
+    "no list": (shout, TypeError, "must be a list, or a dictionary"),
     "no middleware": (["timeout"], TypeError, "'timeout' is not a middleware"),
 }
 
@@ -193,7 +197,7 @@ async def slowly(next_: t.Any, message: t.Any) -> t.Any:
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [("x", "not a middleware"), (Timeout, "not a middleware"), (slowly, "is async")],
+    [("x", "not a middleware"), (Timeout, "not a middleware"), (slowly, "must not be async")],
     ids=["text", "class", "async"],
 )
 def test_a_value_that_is_not_a_middleware_is_refused(given: t.Any, says: str) -> None:
