@@ -185,6 +185,9 @@ class Caller(WampyAPI):
                 raise TypeError("publish needs a topic: publish('com.example.hello', ...)")
             options = options.merged(kwargs.pop("options", {}))
         topic = self._topic(topic)
+        declarations = self._state.declarations
+        if declarations.for_one:
+            options = declarations.publish_options(topic, options)
         if options.best_effort:
             self._state.publications.publish(topic, args, kwargs, options)
             return None

@@ -22,7 +22,8 @@ from ..protocol import messages as m
 from ..protocol.call_result import outcome
 from ..protocol.patterns import as_declared
 from .caller import Caller
-from .state import ClientState, Closeable, MakeEvent, StartPolicy
+from .start_policy import StartPolicy
+from .state import ClientState, Closeable, MakeEvent
 
 if t.TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import threading
@@ -14,6 +13,7 @@ from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded
 from ..concurrency.per_process import PerProcess
 from ..concurrency.pool import Pool
+from ..coordination.delivery import Delivery
 from ..coordination.linger import Linger
 from ..coordination.other_apps import OtherApps
 from ..exceptions import NotJoined
@@ -24,53 +24,16 @@ from ..peer.listeners import MakeListener
 from ..peer.peer import Peer
 from ..peer.registrar import PrepareSignal
 from ..peer.settings import PeerSettings
+from ..protocol.options import CallOptions
+from ..protocol.uris import matches
 from .event_hub import EventHub
 from .publications import Publications
+from .start_policy import StartPolicy
 from .testaments import Testaments
 
 logger = get_logger("flask_wamp")
 
 MakeEvent = t.Callable[[ActiveEvent], object]
-
-
-@dataclasses.dataclass
-class StartPolicy:
-    """When a client connects automatically, and when it serves what the app declares."""
-
-    on_first_use: bool = True
-    """Whether the first use connects the client."""
-    on_first_request: bool = True
-    """Whether the first HTTP request makes the client serve, because no server was recognized."""
-    serves_on_first_use: t.Callable[[], bool] = lambda: False
-    """Whether the first use makes the client serve too, as in tests. Otherwise it only joins."""
-    before_serving: t.Callable[[], None] = lambda: None
-    """Called before the client serves. Finds and checks what the app declares."""
-    on_start: t.Callable[[], None] = lambda: None
-    """Called in each process before the client connects. If it raises, the client does not connect."""
-    linger: float = 0.0
-    """Seconds for which the last callee of a procedure waits for its successor."""
-    linger_at_restart: float = 0.0
-    """The same, if the server has started successors of this process. The larger value is used."""
-    restarting: t.Callable[[], bool] = lambda: False
-    """Whether the server says that it has started successors of this process."""
-    ending: t.Callable[[], bool] = lambda: False
-    """Whether the server is about to end the process, and waits for its requests first."""
-    grace: float | None = None
-    """Seconds that the server gives the process to end. None means no limit."""
-    serves: bool = True
-    """Whether this process may serve what the app declares. If not, ``start()`` does nothing."""
-    make_peer: t.Callable[..., Peer] = Peer
-    """Makes the peer of a process. The arguments are those of :class:`.Peer`."""
-
-    def limits(self, drain: float) -> tuple[float, float]:
-        """Return the seconds to linger and the seconds to drain, within the time that the server gives."""
-        linger = self.linger
-        if self.linger_at_restart > linger and self.restarting():
-            linger = self.linger_at_restart
-        if self.grace is None:
-            return linger, drain
-        linger = min(linger, self.grace * 0.3)
-        return linger, min(drain, self.grace * 0.9 - linger)
 
 
 class Closeable(t.Protocol):
@@ -95,6 +58,8 @@ class Declarations:
         """The ids of the processes in which declarations were made at run time."""
         self._serving: int | None = None
         """The id of the process that serves everything."""
+        self.for_one: tuple[Subscription, ...] = ()
+        """The subscriptions with ``delivery="one"``: one process of the app handles each event."""
 
     @property
     def all(self) -> list[Declaration]:
@@ -131,17 +96,23 @@ class Declarations:
             return False
         if at_run_time:
             self._at_run_time[name] = os.getpid()
+        if isinstance(declaration, Delivery):
+            self._find_for_one()
         return at_run_time or self.all_served
 
     def discard(self, name: tuple[type, str, str]) -> Declaration | None:
         """Remove and return a declaration. None if there is none with this name."""
         self._at_run_time.pop(name, None)
-        return self._all.pop(name, None)
+        found = self._all.pop(name, None)
+        if isinstance(found, Delivery):
+            self._find_for_one()
+        return found
 
     def clear(self) -> None:
         """Remove everything."""
         self._all.clear()
         self._at_run_time.clear()
+        self.for_one = ()
 
     def served(self) -> list[Declaration]:
         """Return the declarations that are served in this process.
@@ -154,6 +125,22 @@ class Declarations:
         own, at_run_time = os.getpid(), self._at_run_time
         # list() copies at once, because other threads may add declarations meanwhile.
         return [each for name, each in list(self._all.items()) if at_run_time.get(name) == own]
+
+    def publish_options(self, topic: str, options: CallOptions) -> CallOptions:
+        """Return the options with which :attr:`for_one` receive an event that this process publishes.
+
+        By default, a router does not send an event to the session that has published it. But that session
+        may be the one that receives the events for all processes of the app.
+        """
+        if "exclude_me" in options.publish:
+            return options
+        if any(matches(each.uri, each.match, topic) for each in self.for_one):
+            return options.merged({"exclude_me": False})
+        return options
+
+    def _find_for_one(self) -> None:
+        all_ = self.all
+        self.for_one = tuple(each.subscription for each in all_ if isinstance(each, Delivery))
 
 
 def _share_events(present: Declaration, other: Declaration) -> bool:

@@ -67,6 +67,18 @@ def check_uri(uri: object, what: str, match: str = "exact") -> str:
     raise InvalidURI(uri, what)
 
 
+def matches(pattern: str, match: str, uri: str) -> bool:
+    """Return whether a URI matches a pattern."""
+    if match == "exact":
+        return pattern == uri
+    if match == "prefix":
+        return uri.startswith(pattern)
+    ours, theirs = pattern.split("."), uri.split(".")
+    return len(ours) == len(theirs) and all(
+        part in ("", other) for part, other in zip(ours, theirs, strict=True)
+    )
+
+
 def resolve(uri: str, prefix: str | None) -> str:
     """Return a relative URI, such as ``.add``, as an absolute one below the prefix.
 

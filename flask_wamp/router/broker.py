@@ -13,13 +13,13 @@ from .._text import get_logger
 from ..protocol import error_uris
 from ..protocol import messages as m
 from ..protocol.messages import Details
-from ..protocol.uris import is_valid_uri
+from ..protocol.uris import is_valid_uri, matches
 from .authorization import Decision
 from .calls import link_of
 from .codec import Codec, Payload, PayloadError
 from .dealer import is_reserved
 from .interfaces import Handlers, RouterInterface
-from .matching import Index, matches
+from .matching import Index
 from .options import MATCHES, InvalidOption, choice, flag, forwarded, passed_on
 from .publications import History, Publication, Receivers, Retained
 from .rights import UNDECIDED, authorize

@@ -102,18 +102,6 @@ class Index(t.Generic[T]):
                     yield entry
 
 
-def matches(pattern: str, match: str, uri: str) -> bool:
-    """Return whether a URI matches a pattern."""
-    if match == "exact":
-        return pattern == uri
-    if match == "prefix":
-        return uri.startswith(pattern)
-    ours, theirs = pattern.split("."), uri.split(".")
-    return len(ours) == len(theirs) and all(
-        part in ("", other) for part, other in zip(ours, theirs, strict=True)
-    )
-
-
 def _shape(uri: str) -> tuple[int, tuple[int, ...]]:
     """Return the number of parts of a wildcard, and which of them are empty."""
     parts = uri.split(".")

@@ -637,3 +637,44 @@ def test_the_last_process_handles_what_no_other_one_accepts(
         with contextlib.suppress(queue.Empty):
             sink._held.get(timeout=0.05).fail(error_uris.NO_SUCH_PROCEDURE)
     assert handled == [1]
+
+
+# The app's own events.
+
+
+@pytest.mark.parametrize("topic", [TOPIC, "com.example.a.b"])
+@pytest.mark.parametrize("best_effort", [False, True])
+def test_a_process_handles_its_own_events(
+    serve: Serve, router: MemoryRouter, topic: str, best_effort: bool
+) -> None:
+    handled: queue.Queue[int] = queue.Queue()
+
+    def setup(wamp: FlaskWAMP) -> None:
+        match: t.Any = "exact" if topic == TOPIC else "prefix"
+        wamp.subscriber(TOPIC, delivery="one", match=match)(lambda n: handled.put(n))
+
+    client = serve(setup)[1].client
+    eventually(lambda: TOPIC in router.topics)
+    client.with_options(exclude_me=True).publish(topic, 1)
+    client.publish("com.example.elsewhere", 2)
+    client.with_options(best_effort=best_effort).publish(topic, 3)
+    assert handled.get(timeout=TIMEOUT) == 3
+    sent = [
+        each.options
+        for each in router.sent(m.Publish)
+        if each.topic in (topic, "com.example.elsewhere")
+    ]
+    assert sent == [{"exclude_me": True}, {}, {"exclude_me": False}]
+
+
+def test_own_events_are_excluded_again_without_a_subscriber(
+    serve: Serve, router: MemoryRouter
+) -> None:
+    client = serve()[1].client
+    client.subscribe(lambda n: None, TOPIC, delivery="one")
+    client.publish(TOPIC, 1)
+    client.unsubscribe(TOPIC)
+    client.publish(TOPIC, 2)
+    eventually(lambda: len([e for e in router.sent(m.Publish) if e.topic == TOPIC]) == 2)
+    sent = [each.options for each in router.sent(m.Publish) if each.topic == TOPIC]
+    assert sent == [{"exclude_me": False}, {}]

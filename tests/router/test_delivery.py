@@ -100,6 +100,20 @@ def test_each_event_is_handled_once_by_one_of_the_processes(url: str, peer: Auto
     assert {line["topic"] for line in members.said("handled")} == {topic}
 
 
+def test_an_event_of_one_of_the_processes_is_handled_once(url: str, peer: AutobahnPeer) -> None:
+    with Members(url, "--topic", ".orders") as members:
+        members.start(3)
+        topic = f"{members.prefix}.orders"
+        wait_until_delivered(peer, topic)
+        published = [
+            peer.call(f"{members.prefix}.publish{pid}", topic, number).value
+            for number in range(10)
+            for pid in members.all
+        ]
+        members.wait(lambda: len(members.said("handled")) >= 30)
+    assert handled(members) == dict.fromkeys(published, 1)
+
+
 def test_no_event_is_lost_or_handled_twice_while_processes_start_and_stop(
     url: str, peer: AutobahnPeer
 ) -> None:

@@ -53,6 +53,10 @@ def make(options: argparse.Namespace) -> FlaskWAMP:
             threading.Event().wait(options.seconds)
             say("handled", number=number, publisher=event.publisher, **said)
 
+    @wamp.callee(f".publish{os.getpid()}")
+    def publish(topic: str, number: int) -> int | None:
+        return g.wampy.with_options(acknowledge=True).publish(topic, number)
+
     if options.job is not None:
 
         def job() -> None:
