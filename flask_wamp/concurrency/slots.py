@@ -28,6 +28,9 @@ WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
 #: How many jobs run at once by default.
 THREADS, GREENLETS = 32, 1000
 
+#: From Python 3.12 on, the error of a thread that is started while the interpreter ends contains this.
+_SHUTDOWN = "interpreter shutdown"
+
 
 class Slots(abc.ABC):
     """The workers of a pool, and their slots. :class:`.Pool` adds the jobs.
@@ -63,6 +66,8 @@ class Slots(abc.ABC):
         self._numbers = itertools.count(1)
         self._cannot_start: int | None = None
         """How many threads were running when the system could not start another. None after it is logged."""
+        self._is_ending = False
+        """Whether the interpreter is ending, so that it starts no threads any more."""
         self.starving_since: float | None = None
         """The ``time.monotonic()`` since which jobs have been waiting without any free thread."""
         self.on_starving: t.Callable[[], None] = lambda: None
@@ -175,7 +180,8 @@ class Slots(abc.ABC):
         assert self._lock.locked()
         worker = self._start_worker()
         if worker is None:
-            self._cannot_start = len(self._workers)
+            if not self._is_ending:
+                self._cannot_start = len(self._workers)
             return False
         self._waking = worker
         return True
@@ -185,7 +191,11 @@ class Slots(abc.ABC):
         worker = Worker(self)
         try:
             worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
-        except (RuntimeError, MemoryError):  # a limit of the system, or the interpreter is ending
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:  # a limit of the system, or the interpreter is ending
+            self._is_ending = _SHUTDOWN in str(error)
             return None
         self._workers.add(worker)
         return worker

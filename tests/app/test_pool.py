@@ -627,20 +627,26 @@ def test_no_call_is_refused_while_a_worker_runs(make_pool: Make) -> None:
     assert call.began.wait(TIMEOUT)
 
 
+@pytest.mark.parametrize("is_ending", [False, True])
 def test_the_pool_continues_when_no_more_threads_can_be_started(
-    make_pool: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_pool: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_ending: bool,
 ) -> None:
     pool, gate, done = make_pool(size=4), Gate(), threading.Event()
     pool.submit(gate)
     assert gate.began.wait(TIMEOUT)
 
     def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        end = "can't create new thread at interpreter shutdown"
+        raise RuntimeError(end if is_ending else "can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         assert pool.submit(done.set) is True
-    assert "cannot start another thread while 1 are running" in caplog.text
+    is_told = "cannot start another thread while 1 are running" in caplog.text
+    assert is_told is not is_ending
     gate.may_end.set()
     assert done.wait(TIMEOUT)  # by the existing worker
 
