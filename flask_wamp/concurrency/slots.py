@@ -191,10 +191,8 @@ class Slots(abc.ABC):
         worker = Worker(self)
         try:
             worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
-        except (
-            RuntimeError,
-            MemoryError,
-        ) as error:  # a limit of the system, or the interpreter is ending
+        # A limit of the system has been reached, or the interpreter is ending.
+        except (RuntimeError, MemoryError) as error:
             self._is_ending = _SHUTDOWN in str(error)
             return None
         self._workers.add(worker)
