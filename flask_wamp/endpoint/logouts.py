@@ -43,6 +43,9 @@ class Logouts:
         self._known = EndedLogins(time.time)
         self._lock = PerProcess(lambda: threading.Lock())
         self._fresh: dict[tuple[str, str, float], float] = {}
+        """The times until which the store need not be asked again about a login."""
+        self._round = 0
+        """How often :meth:`look_again` was called."""
 
     # Ending.
 
@@ -95,20 +98,26 @@ class Logouts:
 
         :param login: The result of :func:`~.logins.login_of`. Empty if it is unknown.
         """
-        key, now = (authid, login, since), monotonic()
+        key, now, asked_in = (authid, login, since), monotonic(), self._round
         if self._fresh.get(key, 0.0) > now:
             with self._lock():
                 return self._known.is_over(*key)
         if self._is_over(*key):
             return True
-        if len(self._fresh) >= MOST_FRESH:
-            self._fresh.clear()
-        self._fresh[key] = now + FRESH
+        with self._lock():
+            if (
+                asked_in == self._round
+            ):  # otherwise the store's answer may be older than the missed logout
+                if len(self._fresh) >= MOST_FRESH:
+                    self._fresh.clear()
+                self._fresh[key] = now + FRESH
         return False
 
     def look_again(self) -> None:
         """Ask the store again about every login, because this process may have missed a logout."""
-        self._fresh.clear()
+        with self._lock():
+            self._round += 1
+            self._fresh.clear()
 
     def _is_over(self, authid: str, login: str, since: float) -> bool:
         with self._lock():

@@ -14,7 +14,7 @@ from .._text import get_logger
 from ..client.client import Client
 from ..concurrency.clock import monotonic
 from ..concurrency.per_process import PerProcess
-from ..coordination.lease import CallbackTicket, nothing, unused
+from ..coordination.lease import CallbackTicket, unused
 from ..coordination.signing import Signer
 from ..exceptions import InvalidPayload, NotJoined, WAMPError
 from ..peer.connection import Connection
@@ -169,8 +169,8 @@ class OtherRouter:
         with self._lock():
             self._tickets.drop(self._logouts.is_known)
 
-    def joined(self) -> None:
-        """Ask the store again, because other processes may have published logouts between sessions."""
+    def look_again(self) -> None:
+        """Ask the store again about every login, because this process may have missed a logout."""
         self._logouts.look_again()
 
     def read(self, event: m.Event) -> None:
@@ -203,21 +203,23 @@ class _Listener:
 
     def joined(self, connection: Connection) -> None:
         """Register the procedure and subscribe to the topic, in a new session."""
-        self._router.joined()
         self._answered.clear()
         uri, topic = self._router.redeem_uri, self._router.logouts_uri
         registration = Registration(uri, self._redeem)
         subscription = Subscription(topic, unused, options={})
         subscription.take = self._told
         with contextlib.suppress(NotJoined):
-            connection.put(Session.subscribe, topic, {}, subscription, CallbackTicket(nothing))
+            # Only from this answer on does this process get the logouts of others.
+            subscribed = CallbackTicket(lambda answer: self._router.look_again())
+            connection.put(Session.subscribe, topic, {}, subscription, subscribed)
             options = {"invoke": "single"}
             connection.put(
                 Session.register, uri, options, registration, CallbackTicket(self._registered)
             )
 
     def lost(self) -> None:
-        """Do nothing: the next session registers and subscribes again."""
+        """Ask the store again, because other processes may end logins before the next session."""
+        self._router.look_again()
 
     def leave(self, deadline: float) -> None:
         """Do nothing: the tickets of this process become invalid with its end."""

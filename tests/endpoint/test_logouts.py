@@ -112,6 +112,22 @@ def test_the_store_is_not_asked_at_every_request(monkeypatch: pytest.MonkeyPatch
     assert here.is_over(*session)
 
 
+def test_an_answer_of_the_store_from_before_a_missed_logout_is_not_kept() -> None:
+    class Slow(Store):
+        def get(self, key: str, default: t.Any = None) -> t.Any:
+            answer = super().get(key, default)
+            if not self:  # the answer arrives after the logout, which this process has missed
+                there.end_user("ann")
+                here.look_again()
+            return answer
+
+    store = Slow()
+    here, there = (Logouts("club", lambda: store) for _ in range(2))
+    session = ("ann", "", 0.5)
+    assert not here.is_over(*session)
+    assert here.is_over(*session)
+
+
 def test_a_logout_of_another_process_applies_at_once() -> None:
     here = Logouts("club", Store)
     session = ("ann", login_of("x"), 0.5)
