@@ -130,7 +130,7 @@ class CallTimeout(WAMPError, _WampyTimeOutError):
     """There was no answer in time. A call was canceled if possible, but its procedure may have run.
 
     :param procedure: The URI of the procedure that was called, or of the topic.
-    :param timeout: How many seconds the caller waited. 0 if no time was left, and nothing was sent.
+    :param timeout: How many seconds the caller waited. 0 if a call was not sent, because no time was left.
     """
 
     def __init__(self, procedure: str, timeout: float) -> None:

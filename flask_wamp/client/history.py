@@ -1,5 +1,7 @@
 """Event history: past events that the router has stored.
 
+Crossbar.io and nexus, a router in Go, answer in different forms.
+
 Source: WAMP Advanced Profile, "Event History".
 """
 

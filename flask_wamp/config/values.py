@@ -147,7 +147,7 @@ def read_origin(value: object) -> str:
 
 
 def list_of(read: t.Callable[[object], T], *, empty: bool = False) -> t.Callable[[object], list[T]]:
-    """Accept a list of these, or text with commas between them."""
+    """Accept a list of values that ``read`` accepts, or text with commas between such values."""
 
     def read_all(value: object) -> list[T]:
         if isinstance(value, str) and value:

@@ -28,7 +28,7 @@ WINDOW = 64
 """How many forwarded events of a topic may be unanswered at a time."""
 
 
-#: Errors with which no process has begun to handle the event.
+#: Errors that mean that no process has begun to handle the event.
 _NOT_BEGUN = (error_uris.UNAVAILABLE, error_uris.NO_SUCH_PROCEDURE)
 
 #: Seconds to wait for refusals. A process that refuses an event does so within this time.
