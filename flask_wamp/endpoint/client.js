@@ -69,7 +69,7 @@ const decode = (data) =>
       : value,
   );
 const listen = (verb, wake) =>
-  ["online", "pageshow"].forEach((name) => globalThis[`${verb}EventListener`]?.(name, wake));
+  ["online", "pageshow", "pagehide"].forEach((name) => globalThis[`${verb}EventListener`]?.(name, wake));
 const toResult = (args = [], kwargs = {}) =>
   args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
 
@@ -140,7 +140,7 @@ export class Wamp {
 
   close() {
     listen("remove", this.#wake);
-    if (this.session) this.#send([GOODBYE, {}, "wamp.close.close_realm"]);
+    this.#goodbye();
     this.#attempt = null;
     this.#end("closed");
   }
@@ -289,10 +289,20 @@ export class Wamp {
     });
   }
 
-  #wake = () => {
+  #goodbye() {
+    if (this.session) this.#send([GOODBYE, {}, "wamp.close.close_realm"]);
+  }
+
+  // A browser may keep a page with its connection after the user has left it, for the "back" button.
+  #wake = ({ type }) => {
+    const isLeft = type === "pagehide";
+    if (isLeft) {
+      this.#goodbye();
+      this.#lost("the page was left");
+    }
     if (this.state !== "lost") return this.#probe(0);
     clearTimeout(this.#timer);
-    this.#join();
+    if (!isLeft) this.#join();
   };
 
   #send(message) {

@@ -38,3 +38,51 @@ test("what an app answers to a wrong path is no matter of rights", async () => {
     server.closeAllConnections?.();
   }
 });
+
+test("a closed client leaves no listener behind", async () => {
+  const listeners = new Set();
+  globalThis.addEventListener = (name, listener) => listeners.add(`${name} ${id(listener)}`);
+  globalThis.removeEventListener = (name, listener) => listeners.delete(`${name} ${id(listener)}`);
+  const functions = [];
+  const id = (f) => (functions.includes(f) ? functions.indexOf(f) : functions.push(f) - 1);
+  try {
+    const wamp = await client.connect(process.env.WAMP_URL);
+    const names = [...listeners].map((each) => each.split(" ")[0]).sort();
+    assert.deepEqual(names, ["online", "pagehide", "pageshow"]);
+    functions[0]({ type: "pagehide" });
+    assert.deepEqual([wamp.state, wamp.session, listeners.size], ["lost", null, 3]);
+    const again = new Promise((joined) => wamp.onState((state) => state === "joined" && joined()));
+    functions[0]({ type: "pageshow" });
+    await again;
+    wamp.close();
+    assert.equal(listeners.size, 0);
+    wamp.open();
+    wamp.onState((state) => state === "lost" && wamp.close()); // a page may close it at any change
+    assert.equal(listeners.size, 3);
+    functions[0]({ type: "pagehide" });
+    assert.deepEqual([wamp.state, listeners.size], ["closed", 0]);
+    const refused = client.connect(process.env.WAMP_URL, { realm: "no_such_realm" });
+    await assert.rejects(refused, client.ApplicationError);
+    assert.equal(listeners.size, 0);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});
+
+test("a page that is left while it joins, joins when it is shown again", async () => {
+  let wake;
+  globalThis.addEventListener = (name, listener) => (wake = listener);
+  const states = [];
+  try {
+    const onState = (state, reason) => {
+      states.push(state);
+      if (states.length === 1) setTimeout(() => (wake({ type: "pagehide" }), wake({ type: "pageshow" })));
+    };
+    const wamp = await client.connect(process.env.WAMP_URL, { onState });
+    wamp.close();
+    assert.deepEqual(states, ["joining", "lost", "joining", "joined", "closed"]);
+  } finally {
+    delete globalThis.addEventListener;
+  }
+});

@@ -407,9 +407,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) markRead();
 });
 
-// A browser may keep a page with its connection after the user has left it, for the "back" button.
-addEventListener("pagehide", () => wamp.close());
-addEventListener("pageshow", () => wamp.open());
+wamp.open();
 
 setFace(find("my-face"), { id: me, name: find("my-name").textContent });
 showConnection("connecting");

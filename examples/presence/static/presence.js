@@ -84,6 +84,4 @@ function setState(state) {
   find("connection").textContent = STATES[state];
 }
 
-// A browser may keep a page with its connection after the user has left it, for the "back" button.
-addEventListener("pagehide", () => wamp.close());
-addEventListener("pageshow", () => wamp.open());
+wamp.open();
