@@ -8,7 +8,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
-#: A declaration of codes, and one code: ``HELLO = 1``. The module is served with the numbers in place of the names.
+#: A declaration of codes, and one code: ``HELLO = 1``. The served module has only numbers.
 _CODES = re.compile(r"^const (?:[A-Z]+ = \d+[,;]\s+)+", re.MULTILINE)
 _CODE = re.compile(r"([A-Z]+) = (\d+)")
 _COMMENT = re.compile(r"/\*\*(?:.|\n)*?\*/\n|(?:^|[ \t]+)// .*$", re.MULTILINE)
@@ -35,9 +35,7 @@ def _with_numbers(source: str) -> str:
     """Replace the names of codes with their numbers, outside of strings."""
     numbers = dict(_CODE.findall("".join(_CODES.findall(source))))
     name_or_string = re.compile(rf"{_STRING}|\b({'|'.join(numbers)})\b")
-    return name_or_string.sub(
-        lambda found: found[1] or numbers[found[2]], _CODES.sub("", source)
-    )
+    return name_or_string.sub(lambda found: found[1] or numbers[found[2]], _CODES.sub("", source))
 
 
 @functools.cache

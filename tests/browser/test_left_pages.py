@@ -124,3 +124,12 @@ def test_a_page_may_close_and_open_the_client_itself(
         go_back(page)
         wait_until(page, "joined")
         assert page.run('return wamp.call("com.example.mine");') == "one"
+
+
+def test_a_page_may_publish_a_last_event(window: Window, pages: Example) -> None:
+    other, page = window(f"{pages.url}/page/other"), window(f"{pages.url}/page/one")
+    other.run(JOIN)
+    other.run('await wamp.subscribe("com.example.bye", ([from]) => (window.bye = from));')
+    page.run('addEventListener("pagehide", () => wamp.publish("com.example.bye", ["one"]));' + JOIN)
+    follow(page, "/page/two")
+    other.wait(lambda: other.run("return window.bye;") == "one", "the event did not arrive")

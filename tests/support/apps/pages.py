@@ -9,7 +9,8 @@ from flask_wamp import FlaskWAMP
 app = Flask(__name__)
 app.config.from_prefixed_env()
 wamp = FlaskWAMP(app)
-wamp.allow("anonymous", call="com.example.", register="com.example.")
+URIS = "com.example."
+wamp.allow("anonymous", call=URIS, register=URIS, publish=URIS, subscribe=URIS)
 
 
 @app.get("/page/<name>")
