@@ -42,9 +42,9 @@ export interface Options {
   signal?: AbortSignal;
   /** How long to wait for an answer. Default: 10,000. */
   timeout?: number;
-  /** The longest pause before the first attempt to reconnect. Default: 100. Each failure doubles it. */
+  /** The first pause before an attempt to reconnect. Default: 100. Each failure doubles it. */
   minDelay?: number;
-  /** The longest pause of all. Default: 3,000. Pauses are random, and at least half as long as allowed. */
+  /** The longest pause. Default: 3,000. Each pause is shortened by a random part of its half. */
   maxDelay?: number;
   /** The silence of the router after which the connection is checked. Default: 30,000. 0 turns this off. */
   heartbeat?: number;

@@ -119,7 +119,8 @@ class Broker:
         topic, options = message.topic, message.options
         payload = Payload(session.codec, session.codec.payload(message))
         if not is_valid_uri(topic) or is_reserved(topic):
-            session.refuse(message, error_uris.INVALID_URI, f"not a topic: {topic!r:.200}")
+            text = f"{topic!r:.200} is not a valid URI, or is reserved for the router"
+            session.refuse(message, error_uris.INVALID_URI, text)
             return
         try:
             publication, retain = self.prepare(session, topic, options, payload, decision)
@@ -227,7 +228,7 @@ class Broker:
             session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
             return
         if not is_valid_uri(topic, match):
-            session.refuse(message, error_uris.INVALID_URI, f"not a topic: {topic!r:.200}")
+            session.refuse(message, error_uris.INVALID_URI, f"{topic!r:.200} is not a valid URI")
             return
         subscription = self._index.get(topic, match)
         is_subscribed = subscription is not None and subscription.id in session.subscriptions

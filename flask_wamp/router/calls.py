@@ -64,7 +64,7 @@ class Calls:
         """Send INVOCATION for a CALL, or answer it with ERROR."""
         payload = session.codec.payload(message)
         if len(session.calls) >= self._max_pending:
-            session.refuse(message, error_uris.UNAVAILABLE, "too many calls in flight")
+            session.refuse(message, error_uris.UNAVAILABLE, "too many pending calls")
             return
         pending = PendingCall(session, message.request_id, registration)
         options = message.options
@@ -113,7 +113,9 @@ class Calls:
         if len(data) > target.max_send_size:
             # "A message could not be delivered due to transport payload size limits."
             caller.refuse(
-                message, error_uris.PAYLOAD_SIZE_EXCEEDED, "more than the callee can receive"
+                message,
+                error_uris.PAYLOAD_SIZE_EXCEEDED,
+                "the message is larger than the callee can receive",
             )
             return
         pending.callee = callee
@@ -223,7 +225,9 @@ class Calls:
         data = caller.encode((*head, *payload))
         if len(data) > caller.max_send_size:
             self._fail(
-                pending, error_uris.PAYLOAD_SIZE_EXCEEDED, "more than the caller can receive"
+                pending,
+                error_uris.PAYLOAD_SIZE_EXCEEDED,
+                "the message is larger than the caller can receive",
             )
             return False
         caller.send(data)
@@ -312,7 +316,9 @@ class Calls:
         self, pending: PendingCall, message: m.Call, decision: Decision, payload: RawPayload
     ) -> None:
         if self.held >= self._router.settings.max_lingering_calls:
-            pending.caller.refuse(message, error_uris.UNAVAILABLE, "too many calls wait")
+            pending.caller.refuse(
+                message, error_uris.UNAVAILABLE, "too many calls are waiting for a callee"
+            )
             return
         pending.held = message, decision, payload
         pending.registration.held.append(pending)

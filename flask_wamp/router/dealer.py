@@ -97,16 +97,16 @@ class Dealer:
             # A client must not answer for the router with a pattern.
             procedure = self.meta.get(uri)
             if procedure is None:
-                session.refuse(message, error_uris.NO_SUCH_PROCEDURE, f"no procedure {uri}")
+                session.refuse(message, error_uris.NO_SUCH_PROCEDURE, f"{uri} is not registered")
             else:
                 procedure(session, message)
             return
         if not is_valid_uri(uri):
-            session.refuse(message, error_uris.INVALID_URI, f"not a URI: {uri!r:.200}")
+            session.refuse(message, error_uris.INVALID_URI, f"{uri!r:.200} is not a valid URI")
             return
         registration = self._index.best(uri)
         if registration is None:
-            session.refuse(message, error_uris.NO_SUCH_PROCEDURE, f"no procedure {uri}")
+            session.refuse(message, error_uris.NO_SUCH_PROCEDURE, f"{uri} is not registered")
         else:
             self.calls.start(session, message, decision, registration)
 
@@ -131,7 +131,8 @@ class Dealer:
             session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
             return
         if not is_valid_uri(uri, match) or is_reserved(uri):
-            session.refuse(message, error_uris.INVALID_URI, f"not a procedure: {uri!r:.200}")
+            text = f"{uri!r:.200} is not a valid URI, or is reserved for the router"
+            session.refuse(message, error_uris.INVALID_URI, text)
             return
         if len(session.registrations) >= self._router.settings.max_registrations:
             session.refuse(message, error_uris.UNAVAILABLE, "too many registrations")

@@ -61,7 +61,9 @@ class Features:
             support at least one role."
         """
         if not isinstance(roles, dict) or not _CLIENT_ROLES & roles.keys():
-            raise ProtocolError("HELLO.Details.roles names no role")
+            raise ProtocolError(
+                "HELLO.Details.roles contains none of caller, callee, publisher, subscriber"
+            )
         callee, subscriber = _features(roles, "callee"), _features(roles, "subscriber")
         return cls(
             can_be_interrupted=callee.get("call_canceling") is True,

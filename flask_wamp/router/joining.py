@@ -148,7 +148,9 @@ class JoinHandler:
             self._realms.count("refused")
             session.abort(answer.reason, answer.message)
         else:  # an authenticator that returns nothing, by mistake, must not let any client in
-            logger.error("the authenticator answered %r", answer)
+            logger.error(
+                "the authenticator returned %r, not an Identity, Refusal or Challenge", answer
+            )
             session.abort(error_uris.AUTHENTICATION_FAILED, "the authenticator failed")
 
     def _welcome(

@@ -96,7 +96,9 @@ class MetaProcedures:
             session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
         else:
             if len(data) > session.max_send_size:
-                session.refuse(message, error_uris.PAYLOAD_SIZE_EXCEEDED, "more than you receive")
+                session.refuse(
+                    message, error_uris.PAYLOAD_SIZE_EXCEEDED, "the result is too large for you"
+                )
             else:
                 session.send(data)
 
@@ -133,7 +135,7 @@ class MetaProcedures:
         session = self._session(args, 0)
         if session is caller:
             # "The caller [...] may only specify session IDs other than its own session."
-            raise MetaError(error_uris.NO_SUCH_SESSION, "that is your own session")
+            raise MetaError(error_uris.NO_SUCH_SESSION, "a session cannot end itself")
         self._kill([session], kwargs)
 
     def session_kill_by_authid(
@@ -182,7 +184,7 @@ class MetaProcedures:
         # "wamp.error.invalid_uri - A reason keyword argument has a value that is not a valid
         # non-empty URI."
         if not isinstance(reason, str) or not is_valid_uri(reason):
-            raise MetaError(error_uris.INVALID_URI, f"not a reason: {reason!r:.100}")
+            raise MetaError(error_uris.INVALID_URI, f"reason must be a URI, not {reason!r:.100}")
         if not isinstance(message, str | None):
             raise MetaError(error_uris.INVALID_ARGUMENT, "message must be text")
         ids = [session.id for session in sessions]
@@ -202,7 +204,7 @@ class MetaProcedures:
             raise MetaError(error_uris.INVALID_ARGUMENT, "publish_options must be a dictionary")
         scope = choice(kwargs, "scope", testaments.SCOPES[::-1])
         if is_reserved(topic):
-            raise MetaError(error_uris.INVALID_URI, f"not a topic: {topic!r:.200}")
+            raise MetaError(error_uris.INVALID_URI, f"{topic!r:.200} is reserved")
         if testaments.count(caller) >= self._max_testaments:
             raise MetaError(error_uris.UNAVAILABLE, "too many testaments")
         payload = Payload.of(payload_args or [], payload_kwargs)
@@ -261,7 +263,8 @@ class MetaProcedures:
         callee = registration.callee_of(session)
         if callee is None:
             raise MetaError(
-                error_uris.NO_SUCH_SESSION, f"session {session.id} is not a callee of it"
+                error_uris.NO_SUCH_SESSION,
+                f"session {session.id} is not a callee of {registration.uri}",
             )
         self._dealer.revoke(callee, reason_in(args, kwargs))
 
@@ -308,7 +311,8 @@ class MetaProcedures:
         subscription, session = self._subscription(args), self._session(args, 1)
         if subscription.id not in session.subscriptions:
             raise MetaError(
-                error_uris.NO_SUCH_SESSION, f"session {session.id} is not a subscriber of it"
+                error_uris.NO_SUCH_SESSION,
+                f"session {session.id} is not a subscriber of {subscription.uri}",
             )
         self._broker.revoke(session, subscription, reason_in(args, kwargs))
 

@@ -40,7 +40,7 @@ def uri_in(args: Args, at: int) -> str:
     """Return a positional argument that is a URI."""
     uri: str = argument(args, at, str, "a URI")
     if not is_valid_uri(uri):
-        raise MetaError(error_uris.INVALID_URI, f"not a URI: {uri!r:.200}")
+        raise MetaError(error_uris.INVALID_URI, f"{uri!r:.200} is not a valid URI")
     return uri
 
 
@@ -55,5 +55,5 @@ def reason_in(args: Args, kwargs: Details) -> str | None:
     """Return the reason for a removal: a URI, as the third argument or a keyword."""
     reason = kwargs.get("reason", args[2] if len(args) > 2 else None)
     if reason is not None and not (isinstance(reason, str) and is_valid_uri(reason)):
-        raise MetaError(error_uris.INVALID_URI, f"not a reason: {reason!r:.100}")
+        raise MetaError(error_uris.INVALID_URI, f"reason must be a URI, not {reason!r:.100}")
     return reason

@@ -23,7 +23,7 @@ const subscriptions = new Map(); // by room: a promise of the function that ends
 let retry = null;
 let notice = null;
 let saidTyping = 0;
-let changes = 0; // the number of events so far that change what "start" returns
+let changes = 0; // the number of events so far, without "typing" and "online"
 let isLeaving = false;
 
 const wamp = new Wamp("/wamp", { onState });
