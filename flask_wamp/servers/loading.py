@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import sys
@@ -23,11 +24,17 @@ def after_loading(start: Start) -> None:
 
     A call must not arrive while the module of its handler is only half loaded.
     """
-    if _outermost_user_frame() is None:
+    frame = _outermost_user_frame()
+    if frame is None:
         start()
     else:
-        # No caller would see an error on that thread.
-        in_thread(is_loaded(), functools.partial(start, unattended=True))
+        in_thread(is_loaded(), functools.partial(_start_if_complete, frame, start))
+
+
+def _start_if_complete(frame: types.FrameType, start: Start) -> None:
+    """Start unless the application has raised an error while it was loaded, which its server shows."""
+    if _has_returned(frame):
+        start(unattended=True)  # because no caller would see an error on this thread
 
 
 def is_loaded() -> t.Callable[[], bool]:
@@ -78,6 +85,14 @@ def _is_running(frame: types.FrameType) -> bool:
     except RuntimeError:
         return True
     return False
+
+
+def _has_returned(frame: types.FrameType) -> bool:
+    """Return whether a frame that has ended has returned. Otherwise, it has raised."""
+    code = frame.f_code
+    if code.co_flags & inspect.CO_GENERATOR:  # it may still run, see _is_running
+        return True
+    return dis.opname[code.co_code[frame.f_lasti]].startswith("RETURN_")
 
 
 def in_greenlet(ready: t.Callable[[], bool], then: t.Callable[[], object]) -> None:

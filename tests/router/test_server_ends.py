@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import typing as t
 import urllib.error
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_the_reloader_waits_for_a_better_start(serve: Serve) -> None:
             assert b"declared twice" in refused.value.read()
             refused.value.close()
         assert server.process.poll() is None
+
+
+def test_the_reloader_does_not_start_an_app_that_is_half_loaded(
+    serve: Serve, peer: AutobahnPeer
+) -> None:
+    with serve(*FLASK_RUN, "--debug", SHOP_RAISES="1") as server:
+        with pytest.raises(urllib.error.HTTPError, match="500") as refused:
+            server.get("/add/1/2")
+        assert b"half loaded" in refused.value.read()
+        refused.value.close()
+        time.sleep(0.5)
+        assert peer.error("com.shop.add", 1, 2).uri == "wamp.error.no_such_procedure"
+        assert "joined" not in server.log
 
 
 # A second signal.

@@ -83,6 +83,9 @@ def create_app() -> Flask:
 
 app = create_app() if os.environ.get("SHOP_FACTORY") is None else None
 
+if os.environ.get("SHOP_RAISES") and os.environ.get("WERKZEUG_RUN_MAIN"):  # only after a reload
+    raise RuntimeError("half loaded")
+
 if __name__ == "__main__":
     assert app is not None
     if len(sys.argv) > 1:  # app.run(), with a port and optionally "debug"
