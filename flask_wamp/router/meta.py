@@ -346,7 +346,7 @@ def session_details(session: RouterSession) -> Details:
         "authprovider": identity.authprovider,
         "transport": dict(session.facts.details),
     }
-    # HELLO's authextra is not included otherwise, because it may contain a nonce or a token.
+    # The rest of HELLO's authextra is not included, because it may contain a nonce or a token.
     authextra = {**app_extra(session.app), **identity.authextra}
     if authextra:
         details["authextra"] = authextra

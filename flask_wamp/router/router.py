@@ -88,7 +88,7 @@ class Router:
         self.timers.run_due(self.clock())
 
     def shut_down(self, message: str = "the router is shutting down") -> None:
-        """Send GOODBYE to all sessions. Close each transport when its client answers, or does not in time."""
+        """Send GOODBYE to all sessions. Close each transport at the client's answer, or after a timeout."""
         for session in list(self.sessions):
             session.disconnect(error_uris.SYSTEM_SHUTDOWN, message, quietly=True)
 

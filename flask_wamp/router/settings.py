@@ -36,7 +36,7 @@ class RouterSettings:
     """The largest message a client may send."""
 
     max_unsent: int = 64 * 1024 * 1024
-    """How many bytes may wait for a session that does not read. A session with more is ended."""
+    """How many bytes may wait for a session that does not read. A session with more ends."""
 
     hello_timeout: float = 10.0
     """How long a new connection may take to send HELLO."""

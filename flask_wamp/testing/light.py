@@ -75,7 +75,7 @@ class LightPeer(Peer):
 
     def _make_pool(self) -> Pool:
         pool = super()._make_pool()
-        # Reserve no helpers. Listeners then leave one after another: no other process has to take over.
+        # Reserve no helpers. Listeners may leave one after another, because no other process takes over.
         pool.reserve = lambda count: 0  # type: ignore[method-assign]
         return pool
 

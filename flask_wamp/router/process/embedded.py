@@ -26,7 +26,7 @@ from .takeover import HandoverListener
 
 logger = get_logger("flask_wamp.router")
 
-#: Seconds from the end of the app's last process to the end of the router. A restart of the app needs some.
+#: Seconds from the end of the app's last process to the end of the router. A restart of the app takes less.
 GRACE = 10.0
 
 #: Seconds within which the process that started the router must join.
