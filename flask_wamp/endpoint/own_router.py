@@ -39,7 +39,7 @@ class OwnRouter:
     """The embedded router of one app.
 
     :param own: The prefix of the URIs that the app uses itself. It names the app at the router.
-    :param linger: The number of seconds that calls wait for a procedure whose last callee has left.
+    :param linger: The number of seconds that calls wait for a procedure whose last process has left.
     :param policy: Returns the app's rights. It is called when the router starts and at each join.
     :param authorizer: Returns the URI of the app's authorizer procedure. Empty if there is none.
     :param in_memory: Returns whether the router is in this process. It is called at each join.

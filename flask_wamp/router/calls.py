@@ -346,8 +346,11 @@ class Calls:
     def give_up(self, registration: Registration) -> None:
         """Answer the calls that have waited, because there will be no callee."""
         for pending in list(registration.held):
+            assert pending.held is not None
+            uri = pending.held[0].procedure
             self._finish(pending)
-            self._fail(pending, error_uris.NO_SUCH_PROCEDURE)
+            text = f"no procedure {uri}: its last process has left, and none has followed in time"
+            self._fail(pending, error_uris.NO_SUCH_PROCEDURE, text)
 
 
 def link_of(session: RouterSession) -> Details:

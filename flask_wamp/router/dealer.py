@@ -207,7 +207,7 @@ class Dealer:
             return
         del self.by_id[registration.id]
         linger = self._router.settings.linger
-        if lingers and linger > 0:
+        if lingers and linger > 0 and session.is_of_app:
             deadline = self._router.clock() + linger
             registration.vacancy = self._router.timers.add(
                 deadline, lambda: self._give_up(registration)

@@ -172,6 +172,15 @@ class RouterSession:
 
     # What the router calls.
 
+    @property
+    def is_of_app(self) -> bool:
+        """Whether this is a process of an app, which another process follows in a deployment.
+
+        The transport proves who it is, and HELLO names the app. Another program of the same user that joins
+        over the app's unix socket names none.
+        """
+        return self.facts.identity is not None and self.app is not None
+
     def disconnect(
         self,
         reason: str = error_uris.CLOSE_KILLED,

@@ -66,7 +66,11 @@ class RouterSettings:
     """How many messages of a session may wait for an authorizer that answers later."""
 
     linger: float = 0.0
-    """How long calls wait for a procedure whose last callee has left. With 0 they fail at once."""
+    """How long calls wait for a procedure whose last callee has left, if it was a process of an app.
+
+    With 0 they fail at once. They also do if the callee was another client, see
+    :attr:`.RouterSession.is_of_app`.
+    """
 
     max_lingering_calls: int = 1000
     """How many calls may wait in a realm for procedures whose last callee has left."""

@@ -7,11 +7,14 @@ import typing as t
 
 import pytest
 
+from flask_wamp.protocol.identity import Identity, app_extra
+from flask_wamp.router.app_api import BACKEND
 from tests.embedded.pair import (
     CALL,
     CANCEL,
     ERROR,
     EVENT,
+    GOODBYE,
     INVOCATION,
     REGISTER,
     RESULT,
@@ -355,14 +358,23 @@ def test_only_a_callee_unregisters(router: TestRouter) -> None:
 # Waiting for a successor.
 
 
+class LingeringRouter(TestRouter):
+    """A router whose calls wait for the next process of an app."""
+
+    def join_as_app(self, serializer: str = "json") -> Line:
+        """Join as a process of an app, over the unix socket that only its user can open."""
+        details = {"authextra": app_extra("shop")}
+        return self.join(serializer=serializer, details=details, identity=BACKEND)
+
+
 @pytest.fixture
-def lingering(make_router: t.Callable[..., TestRouter]) -> TestRouter:
-    return make_router(linger=2.0, max_lingering_calls=3)
+def lingering() -> LingeringRouter:
+    return LingeringRouter(linger=2.0, max_lingering_calls=3)
 
 
 @pytest.mark.parametrize("how", ["lost", "unregistered"])
-def test_calls_wait_for_the_next_callee(lingering: TestRouter, how: str) -> None:
-    old, caller = lingering.join(), lingering.join()
+def test_calls_wait_for_the_next_callee(lingering: LingeringRouter, how: str) -> None:
+    old, caller = lingering.join_as_app(), lingering.join()
     registration_id = old.register(ADD, invoke="roundrobin")
     if how == "lost":
         old.lose()
@@ -372,7 +384,7 @@ def test_calls_wait_for_the_next_callee(lingering: TestRouter, how: str) -> None
     caller.call(ADD, ["two"])
     lingering.pass_time(1.9)
     assert not caller.inbox
-    new = lingering.join(serializer="msgpack")
+    new = lingering.join_as_app("msgpack")
     new.register(ADD, invoke="single")
     assert [message[4] for message in new.take_all()] == [["one"], ["two"]]
     new.send(YIELD, 1, {}, [1])
@@ -382,20 +394,24 @@ def test_calls_wait_for_the_next_callee(lingering: TestRouter, how: str) -> None
     assert lingering.realms["realm1"].dealer.calls.held == 0
 
 
-def test_calls_wait_no_longer_than_linger(lingering: TestRouter) -> None:
-    old, caller = lingering.join(), lingering.join()
+def test_calls_wait_no_longer_than_linger(lingering: LingeringRouter) -> None:
+    old, caller = lingering.join_as_app(), lingering.join()
     old.register(ADD)
     old.lose()
     caller.call(ADD)
     lingering.pass_time(2)
-    assert caller.take_last()[:5] == [ERROR, CALL, 1, {}, "wamp.error.no_such_procedure"]
+    answer = caller.take_last()
+    assert answer[:5] == [ERROR, CALL, 1, {}, "wamp.error.no_such_procedure"]
+    assert answer[5] == [
+        f"no procedure {ADD}: its last process has left, and none has followed in time"
+    ]
     assert caller.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
     assert lingering.realms["realm1"].dealer.is_empty
     assert lingering.next_deadline is None
 
 
-def test_a_call_that_waits_can_be_canceled_and_times_out(lingering: TestRouter) -> None:
-    old, caller, gone = lingering.join(), lingering.join(), lingering.join()
+def test_a_call_that_waits_can_be_canceled_and_times_out(lingering: LingeringRouter) -> None:
+    old, caller, gone = lingering.join_as_app(), lingering.join(), lingering.join()
     old.register(ADD)
     old.lose()
     caller.call(ADD)
@@ -409,8 +425,8 @@ def test_a_call_that_waits_can_be_canceled_and_times_out(lingering: TestRouter) 
     assert lingering.realms["realm1"].dealer.calls.held == 0
 
 
-def test_the_waiting_time_of_a_call_counts(lingering: TestRouter) -> None:
-    old, new, caller = lingering.join(), lingering.join(), lingering.join()
+def test_the_waiting_time_of_a_call_counts(lingering: LingeringRouter) -> None:
+    old, new, caller = lingering.join_as_app(), lingering.join_as_app(), lingering.join()
     old.register(ADD)
     old.lose()
     caller.call(ADD, timeout=1500)
@@ -421,8 +437,8 @@ def test_the_waiting_time_of_a_call_counts(lingering: TestRouter) -> None:
     assert [message[0] for message in new.take_all()] == [INVOCATION, 69]
 
 
-def test_the_number_of_waiting_calls_is_limited(lingering: TestRouter) -> None:
-    old, caller = lingering.join(), lingering.join()
+def test_the_number_of_waiting_calls_is_limited(lingering: LingeringRouter) -> None:
+    old, caller = lingering.join_as_app(), lingering.join()
     old.register(ADD)
     old.lose()
     for _ in range(4):
@@ -430,8 +446,8 @@ def test_the_number_of_waiting_calls_is_limited(lingering: TestRouter) -> None:
     assert caller.take_last()[2:5] == [4, {}, "wamp.error.unavailable"]
 
 
-def test_the_meta_api_does_not_show_procedures_without_callees(lingering: TestRouter) -> None:
-    old, line = lingering.join(), lingering.join()
+def test_the_meta_api_does_not_show_procedures_without_callees(lingering: LingeringRouter) -> None:
+    old, line = lingering.join_as_app(), lingering.join()
     line.subscribe("wamp.registration.", match="prefix")
     registration_id = old.register(ADD)
     old.lose()
@@ -441,13 +457,57 @@ def test_the_meta_api_does_not_show_procedures_without_callees(lingering: TestRo
     assert line.ask("wamp.registration.match", ADD) is None
     name = "wamp.registration.get"
     assert line.ask_in_vain(name, registration_id) == "wamp.error.no_such_registration"
-    new = lingering.join()
+    new = lingering.join_as_app()
     assert new.register(ADD) == registration_id
     assert [message[0] for message in line.take_all()] == [EVENT, EVENT]
 
 
-def test_calls_do_not_wait_for_a_procedure_that_was_taken_over(lingering: TestRouter) -> None:
-    old, new, caller = lingering.join(), lingering.join(), lingering.join()
+def test_calls_do_not_wait_for_a_procedure_that_was_taken_over(lingering: LingeringRouter) -> None:
+    old, new, caller = lingering.join_as_app(), lingering.join_as_app(), lingering.join()
     first = old.register(ADD)
     assert new.register(ADD, force_reregister=True) != first
     assert called(caller, [new]) == 0
+
+
+@pytest.mark.parametrize("how", ["lost", "goodbye", "unregistered"])
+@pytest.mark.parametrize(
+    ("identity", "authextra"),
+    [
+        (None, {}),
+        (None, app_extra("shop")),  # a page or device cannot claim to be the app
+        (BACKEND, {}),  # another program of the app's user
+    ],
+    ids=["client", "client that names the app", "program of the same user"],
+)
+def test_calls_do_not_wait_for_other_clients(
+    lingering: LingeringRouter,
+    identity: Identity | None,
+    authextra: dict[str, object],
+    how: str,
+) -> None:
+    details = {"authextra": authextra}
+    device, caller = lingering.join(details=details, identity=identity), lingering.join()
+    registration_id = device.register(ADD)
+    if how == "lost":
+        device.lose()
+    elif how == "goodbye":
+        device.send(GOODBYE, {}, "wamp.close.close_realm")
+    else:
+        device.request(UNREGISTER, registration_id)
+    assert caller.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
+    assert lingering.realms["realm1"].dealer.is_empty
+
+
+def test_calls_do_not_wait_for_a_client_that_has_followed_the_app(
+    lingering: LingeringRouter,
+) -> None:
+    old, device, caller = lingering.join_as_app(), lingering.join(), lingering.join()
+    old.register(ADD)
+    old.lose()
+    caller.call(ADD)
+    device.register(ADD)
+    assert device.take_last()[0] == INVOCATION
+    device.lose()
+    assert caller.take_last()[4] == "wamp.error.canceled"
+    assert caller.ask_in_vain(ADD) == "wamp.error.no_such_procedure"
+    assert lingering.next_deadline is None

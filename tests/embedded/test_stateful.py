@@ -21,6 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from flask_wamp.protocol.identity import app_extra
+from flask_wamp.router.app_api import BACKEND
 from flask_wamp.router.router import Router
 from tests.embedded.pair import (
     CALL,
@@ -200,8 +202,10 @@ class Lives(RuleBasedStateMachine):
         return self.new_client(serializer, roles)
 
     def new_client(self, serializer: str, roles: t.Any) -> Client:
-        line = self.router.connect(serializer)
-        line.hello(roles=roles)
+        # Those with all features are processes of an app: calls wait for their successors.
+        is_app = roles is ROLES
+        line = self.router.connect(serializer, identity=BACKEND if is_app else None)
+        line.hello(roles=roles, authextra=app_extra("shop" if is_app else None))
         code, line.id, line.welcome = line.take()
         assert code == WELCOME
         client = Client(line, roles)

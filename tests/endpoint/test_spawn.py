@@ -17,12 +17,13 @@ from socket import create_server
 import pytest
 from flask import Flask
 
-from flask_wamp import FlaskWAMP, TransportError
+from flask_wamp import ApplicationError, FlaskWAMP, TransportError
 from flask_wamp.cli import wamp as commands
 from flask_wamp.router.process.place import Place, own_place, place_at, private_folder
 from flask_wamp.router.process.spawn import ensure_running, listens
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
+from tests.support.peers import AutobahnPeer
 
 from .conftest import stop_router
 
@@ -258,3 +259,28 @@ def test_calls_wait_while_the_last_worker_is_being_replaced(
     assert not waiting.done()
     worker()
     assert waiting.result(20) == "served"
+
+
+@pytest.mark.parametrize("how", ["leaves", "is killed"])
+@pytest.mark.parametrize("where", ["unix socket", "RawSocket", "WebSocket"])
+def test_calls_do_not_wait_for_clients_other_than_the_app(
+    make_app: MakeApp, socket: Path, where: str, how: str
+) -> None:
+    port = _free_port()
+    listen = f"{'ws' if where == 'WebSocket' else 'tcp'}://127.0.0.1:{port}"
+    url = f"unix://{socket}" if where == "unix socket" else listen
+    config = {"WAMP_ROUTER_LISTEN": [listen], "WAMP_CALL_TIMEOUT": 600.0}
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL=f"embedded:{socket}", **config))
+    wamp.allow("anonymous", register="com.example.device")
+    wamp.start()
+    wamp.client.wait_until_joined(20)
+    with AutobahnPeer(url) as device:
+        device.register("com.example.device")
+        assert wamp.client.call("com.example.device", 1) == 1
+        device.leave() if how == "leaves" else device.kill()
+        eventually(
+            lambda: wamp.client.call("wamp.registration.match", "com.example.device") is None
+        )
+        # A call that waits would wait for 600 s.
+        with pytest.raises(ApplicationError, match="no_such_procedure"):
+            wamp.client.call("com.example.device", 1, timeout=60)
