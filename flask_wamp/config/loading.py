@@ -11,7 +11,6 @@ import warnings
 
 from .._text import get_logger
 from ..protocol.similar import did_you_mean
-from ..transports import show_url
 from .config import Config
 from .keys import BY_NAME, KEYS, Key, hide
 from .values import Explained
@@ -29,8 +28,8 @@ _NOT_OURS = ("WAMP_CROSSBAR", "WAMP_BUILD_CROSSBAR", "WAMP_REQUIRE_", "WAMP_TEST
 def load_config(config: t.Mapping[str, t.Any]) -> Config:
     """Read and check ``app.config``.
 
-    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The text names the key, the
-        value, and the allowed values.
+    :raises ValueError: A ``WAMP_*`` key is unknown, or a value is not allowed. The text names the key and the
+        allowed values. It shows the value only if the key is known and does not hold a secret.
     """
     config = _with_environment(config)
     _check_known(config)
@@ -85,9 +84,9 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
     try:
         return key.read(value)
     except Explained as error:
-        shown, hint = _shown(key.name, value), f". {error}"
+        shown, hint = _shown(key, value), f". {error}"
     except ValueError:  # not chained, because its text may contain the secret
-        shown = _shown(key.name, value)
+        shown = _shown(key, value)
         is_quoted = key.allowed.startswith("text") and isinstance(value, bool | float)
         hint = _QUOTE if is_quoted else ""
     raise ValueError(f"{key.name}={shown} is not allowed; it takes {key.allowed}{hint}")
@@ -96,39 +95,21 @@ def _read(key: Key, config: t.Mapping[str, object]) -> t.Any:
 _QUOTE = """ (in an environment variable put it in double quotes: '"1e5"')"""
 
 
-#: The value of an unknown key is hidden if its name contains one of these, as in WAMP_PASSWORD.
-_MAYBE_SECRET = (
-    "SECRET",
-    "TICKET",
-    "KEY",
-    "PASS",
-    "TOKEN",
-    "AUTH",
-    "HEADER",
-    "COOKIE",
-    "CREDENTIAL",
-)
-
-
-def _shown(name: str, value: object) -> str:
+def _shown(key: Key, value: object) -> str:
     """Format a value for an error message, without anything that may be a secret."""
-    key = BY_NAME.get(name)
-    show = key.show if key is not None else show_url
-    if key is None and any(part in name.upper() for part in _MAYBE_SECRET):
-        show = hide
-    if isinstance(value, list | tuple) and show is not hide:
-        shown = ", ".join(_shown(name, item) for item in value)
+    if isinstance(value, list | tuple) and key.show is not hide:
+        shown = ", ".join(_shown(key, item) for item in value)
         return f"[{shown}]" if isinstance(value, list) else f"({shown})"
-    return show(value)
+    return key.show(value)
 
 
 def _check_known(config: t.Mapping[str, object]) -> None:
     for name in config:
         if name.startswith("WAMP_") and name not in BY_NAME and not name.startswith(_NOT_OURS):
-            shown = _shown(name, config[name])
             hint = did_you_mean(name, BY_NAME, least=0.8, most=1)
             keys = f"{hint} The keys are" if hint else "; the keys are"
-            raise ValueError(f"unknown configuration key {name}={shown}{keys} {', '.join(BY_NAME)}")
+            # The value is not shown. It is a secret if the name is a misspelt WAMP_SECRET.
+            raise ValueError(f"unknown configuration key {name}{keys} {', '.join(BY_NAME)}")
 
 
 def _stacklevel() -> int:

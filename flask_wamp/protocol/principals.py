@@ -49,7 +49,8 @@ def make_principal(
     for key in keys:
         if not is_public_key(key):
             raise ValueError(
-                f"{where}: public_key must be 64 hex digits, or a list of such keys, not {key!r:.100}"
+                f"{where}: public_key must be 64 hex digits, or a list of such keys, not "
+                f"{describe_key(key)}"
             )
     if public_key is not None and not keys:
         raise ValueError(f"{where}: public_key is an empty list")
@@ -63,6 +64,11 @@ def is_public_key(value: object) -> bool:
         and len(value) == 64
         and all(c in "0123456789abcdefABCDEF" for c in value)
     )
+
+
+def describe_key(value: object) -> str:
+    """Describe an invalid public key for an error. The text does not contain it: it may be a secret."""
+    return f"text of {len(value)} characters" if isinstance(value, str) else type(value).__name__
 
 
 def read_principals(value: object) -> list[Principal]:

@@ -27,7 +27,7 @@ import typing as t
 
 from ..protocol import error_uris
 from ..protocol.identity import BrowserIdentity, Identity
-from ..protocol.principals import is_public_key
+from ..protocol.principals import describe_key, is_public_key
 from . import scram
 from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
 from .challenges import GrantedIdentity, cryptosign, ticket, wampcra
@@ -179,7 +179,7 @@ def _entries(
 ) -> dict[str, dict[str, t.Any]]:
     entries = table.get(method, {})
     if not isinstance(entries, dict):
-        raise ValueError(f"{method}: must be a dictionary of principals, not {entries!r:.100}")
+        raise ValueError(f"{method}: must be a dictionary of principals")
     for authid, entry in entries.items():
         _check_entry(f"{method}.{authid}", entry, {"role": str, **required}, optional)
     return entries
@@ -223,7 +223,9 @@ def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
         for key in entry["authorized_keys"]:
             where = f"cryptosign.{authid}.authorized_keys"
             if not is_public_key(key):
-                raise ValueError(f"{where}: {key!r:.100} is not a public key of 64 hex digits")
+                raise ValueError(
+                    f"{where}: a public key must be 64 hex digits, not {describe_key(key)}"
+                )
             if key.lower() in owners:
                 raise ValueError(f"{where}: {key} is also a key of {owners[key.lower()][0]!r}")
             owners[key.lower()] = authid, entry["role"]

@@ -46,6 +46,10 @@ class TLSSettings(t.NamedTuple):
         for name, path in zip(("CA", "CERT", "KEY"), self[:3], strict=True):
             if path is None:
                 continue
+            if "-----BEGIN" in str(path):  # not shown, because it may be a private key
+                raise ValueError(
+                    f"WAMP_TLS_{name} takes the path of a PEM file, not the text of the file"
+                )
             try:
                 with open(path, "rb"):
                     pass

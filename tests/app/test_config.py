@@ -291,7 +291,7 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("name", ["WAMP_URL", "WAMP_CALL_TIMOUT", "WAMP_", "WAMP_realm"])
 def test_the_error_of_an_unknown_key_lists_the_known_keys(name: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown configuration key {name}='x'") as info:
+    with pytest.raises(ValueError, match=f"unknown configuration key {name}") as info:
         init(**{name: "x"})
     assert all(key.name in str(info.value) for key in KEYS)
 
@@ -299,7 +299,7 @@ def test_the_error_of_an_unknown_key_lists_the_known_keys(name: str) -> None:
 def test_the_error_of_a_misspelled_key_names_the_similar_one() -> None:
     with pytest.raises(ValueError, match=r"did you mean WAMP_CALL_TIMEOUT\? The keys are"):
         init(WAMP_CALL_TIMOUT=3)
-    with pytest.raises(ValueError, match="'x'; the keys are"):
+    with pytest.raises(ValueError, match="WAMP_ELEPHANT; the keys are"):
         init(WAMP_ELEPHANT="x")
 
 

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_wamp import FlaskWAMP, NotJoined
+from flask_wamp.router.principals import Principals
 from flask_wamp.transports import parse_router_url
 from tests.support.sockets import Impostor
 
@@ -69,12 +70,50 @@ def test_a_value_that_may_be_a_url_is_shown_without_its_password(
 
 
 @pytest.mark.parametrize(
-    "name", ["WAMP_PASSWORD", "WAMP_SECRETS", "WAMP_TOKEN", "WAMP_HEADER", "WAMP_cookie"]
+    "name", ["WAMP_PASSWORD", "WAMP_SECRT", "WAMP_TCKET", "WAMP_ROUTER_ULR", "WAMP_PRINCIPLES"]
 )
-def test_an_unknown_key_may_hold_a_secret(make_app: MakeApp, name: str) -> None:
-    with pytest.raises(ValueError, match=name) as info:
-        FlaskWAMP(make_app(**{name: SECRET}))
+@pytest.mark.parametrize("value", [SECRET, [SECRET], {"printer": {"secret": SECRET}}, 483920117])
+def test_an_unknown_key_may_hold_a_secret(make_app: MakeApp, name: str, value: t.Any) -> None:
+    with pytest.raises(ValueError, match=f"unknown configuration key {name};") as info:
+        FlaskWAMP(make_app(**{name: value}))
     assert SECRET not in str(info.value)
+    assert "483920117" not in str(info.value)
+
+
+def test_a_secret_in_place_of_a_public_key_is_not_shown(make_app: MakeApp) -> None:
+    entry = {"role": "device", "public_key": SECRET}
+    with pytest.raises(ValueError, match="64 hex digits.*, not text of 9 characters") as info:
+        FlaskWAMP(make_app(WAMP_PRINCIPALS={"door": entry}))
+    assert SECRET not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"wampcra": [{"joe": {"secret": SECRET}}]}, "wampcra: must be a dictionary of principals"),
+        (
+            {"cryptosign": {"door": {"role": "device", "authorized_keys": [SECRET]}}},
+            "cryptosign.door.authorized_keys: a public key must be 64 hex digits, not text of 9 char",
+        ),
+    ],
+)
+def test_an_error_in_the_principals_of_the_router_shows_no_secret(
+    table: dict[str, t.Any], text: str
+) -> None:
+    with pytest.raises(ValueError, match=text) as info:
+        Principals(table)
+    assert SECRET not in str(info.value)
+
+
+@pytest.mark.parametrize("name", ["WAMP_TLS_CA", "WAMP_TLS_CERT", "WAMP_TLS_KEY"])
+def test_the_text_of_a_pem_file_in_place_of_its_path_is_not_shown(
+    make_app: MakeApp, name: str
+) -> None:
+    text = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
+    config: dict[str, t.Any] = {"WAMP_ROUTER_URL": "wss://localhost/ws", "WAMP_TLS_CERT": __file__}
+    with pytest.raises(ValueError, match=f"{name} takes the path of a PEM file") as info:
+        FlaskWAMP(make_app(**{**config, name: text}))
+    assert SECRET not in f"{info.value!r}{info.value.__cause__!r}{info.value.__context__!r}"
 
 
 @pytest.mark.parametrize("url", URLS)
