@@ -6,7 +6,7 @@ import functools
 import logging
 import typing as t
 
-from flask import Flask
+from flask import Flask, has_request_context
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
@@ -65,7 +65,8 @@ class Results:
             outcome = None
         if outcome is not None:
             return outcome
-        _log(logging.ERROR, message, "failed", exc_info=error)
+        hint = _hint(error)
+        _log(logging.ERROR, message, "failed%s", f". {hint}" if hint else "", exc_info=error)
         return Failure(error_uris.RUNTIME_ERROR, self._detail(error))
 
     def _expected(self, error: BaseException, plain: Plain, message: Message) -> Outcome | None:
@@ -162,7 +163,9 @@ class Results:
 
         There are none, except in development.
         """
-        return [f"{type(error).__name__}: {_text(error)}"] if self._shows_details else []
+        if not self._shows_details:
+            return []
+        return [f"{type(error).__name__}: {_text(error)} {_hint(error)}".rstrip()]
 
 
 def _log(level: int, message: Message, text: str, *args: t.Any, **options: t.Any) -> None:
@@ -170,6 +173,18 @@ def _log(level: int, message: Message, text: str, *args: t.Any, **options: t.Any
     who = message.sender or "an undisclosed session"
     report(
         functools.partial(logger.log, level, **options), f"%r from %s: {text}", message, who, *args
+    )
+
+
+def _hint(error: BaseException) -> str:
+    """Return what to do if code that was written for HTTP has found no request. ``""`` for other errors."""
+    if not isinstance(error, RuntimeError) or has_request_context():
+        return ""
+    if "outside of request context" not in _text(error):
+        return ""
+    return (
+        "A handler has no request unless it is decorated with request_context=True; see 'Request contexts' "
+        "in docs/handlers.rst"
     )
 
 

@@ -192,6 +192,42 @@ def test_login_required_refuses_anonymous_callers(serve: Serve, router: MemoryRo
     assert failure(router, URI).uri == NOT_AUTHORIZED
 
 
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("needs_request", [flask_login.login_required, lambda f: request.get_json])
+def test_a_decorator_that_needs_a_request_fails_with_a_hint(
+    serve: Serve,
+    router: MemoryRouter,
+    caplog: pytest.LogCaptureFixture,
+    needs_request: t.Any,
+    debug: bool,
+) -> None:
+    def handler() -> t.Any:
+        return needs_request(lambda: None)()
+
+    app, _ = serve(lambda wamp: wamp.callee(URI)(handler))
+    app.testing = debug
+    login(app)
+    error = failure(router, URI)
+    hint = (
+        "A handler has no request unless it is decorated with request_context=True; see 'Request contexts' "
+        "in docs/handlers.rst"
+    )
+    assert error.uri == "wamp.error.runtime_error"
+    assert any("failed. " in message and message.endswith(hint) for message in caplog.messages)
+    assert [str(arg).endswith(hint) for arg in error.args] == ([True] if debug else [])
+
+
+def test_other_errors_have_no_such_hint(
+    serve: Serve, router: MemoryRouter, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler() -> None:
+        raise RuntimeError("Working outside of request context.")
+
+    serve(lambda wamp: wamp.callee(URI, request_context=True)(handler))
+    assert failure(router, URI).args == ("RuntimeError: Working outside of request context.",)
+    assert "request_context=True" not in caplog.text
+
+
 @pytest.mark.parametrize("view", ["login", "/login", "https://id.example/login"])
 def test_a_redirect_to_the_login_is_not_authorized(
     serve: Serve, router: MemoryRouter, view: str

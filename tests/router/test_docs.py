@@ -148,6 +148,7 @@ def test_no_snippet_of_handlers_is_left_out(page: Page) -> None:
         "signals.py",
         "blueprints.py",
         "requests.py",
+        "guards.py",
         "coroutines.py",
     ]
 
@@ -200,6 +201,22 @@ def test_blueprints_requests_and_coroutines(page: Page) -> None:
     assert uri_of_error(wamp, "users.admin.remove", 7) == "wamp.error.not_authorized"
     assert call.order(tea="green") == {"ordered": "green", "see": "/orders"}
     assert call.steep("green") == {"tea": "green"}
+
+
+@on_handlers
+def test_a_view_for_users_who_are_logged_in(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_WAMP_ROUTER_URL", "memory:")
+    monkeypatch.setenv("FLASK_SECRET_KEY", "x")
+    wamp = page.run("app.py", "guards.py")
+    module: t.Any = page.module
+    module.login_manager.user_loader(lambda user_id: None)
+    assert module.app.test_client().post("/reserve/green").status_code == 401
+    with wamp.test_client(authrole="anonymous") as peer:
+        with pytest.raises(ApplicationError) as raised:
+            peer.call("com.example.reserve", "green")
+        assert raised.value.uri == "wamp.error.not_authorized"
+    with wamp.test_client(authid="ann", authrole="user") as peer:
+        assert peer.call("com.example.reserve", "green") == {"reserved": "green"}
 
 
 # results-and-errors.rst
