@@ -193,7 +193,7 @@ class DynamicAuth:
         if policy.allows(identity, action, uri, match, answer):
             return True
         if answer is None and self._explains():
-            logger.warning("%s", rights.why_refused(policy, login.authrole, action, uri, match))
+            logger.warning("%s", rights.why_refused(policy, identity, action, uri, match))
         return False
 
 

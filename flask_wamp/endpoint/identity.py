@@ -70,6 +70,12 @@ def current_identity() -> Identity | None:
     return Identity(str(user.get_id()), "user")
 
 
+_REMEDIES: t.Final = {
+    "authid": "use a string that is not empty, such as str(user.id)",
+    "authrole": "use the name of one role, such as 'user'",
+}
+
+
 def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity | None:
     """Check the return value of an authenticator and return it.
 
@@ -88,12 +94,11 @@ def _checked(found: object, authenticator: t.Callable[..., object]) -> Identity 
             f"the authenticator {name} returned {found!r:.100}; return "
             "Identity(authid=..., authrole=...), or None if the sender is unknown"
         )
-    for field in ("authid", "authrole"):
+    for field, remedy in _REMEDIES.items():
         value = getattr(found, field)
         if not isinstance(value, str) or not value:
             raise TypeError(
-                f"the authenticator {name} returned an Identity with {field}={value!r:.100}; "
-                "use a string that is not empty, such as str(user.id)"
+                f"the authenticator {name} returned an Identity with {field}={value!r:.100}; {remedy}"
             )
     try:
         json.dumps(dict(found.authextra), allow_nan=False)

@@ -38,13 +38,14 @@ def grants(roles: Roles, source: str, **actions: str | t.Sequence[str] | None) -
 
     :param actions: ``call``, ``publish``, ``subscribe`` and ``register``, each a URI or several.
     :raises ValueError: A role or a URI is not valid.
+    :raises TypeError: A value is neither a URI nor a list of URIs.
     """
     names = as_roles(roles)
     made = []
     for action, uris in actions.items():
         if action not in ACTIONS:
             raise TypeError(f"allow has no {action!r}; it takes {', '.join(ACTIONS)}")
-        for uri in [uris] if isinstance(uris, str) else uris or ():
+        for uri in _as_uris(action, uris):
             if not isinstance(uri, str) or not uri:
                 raise ValueError(f"{action}={uri!r} must be a URI, or a list of URIs")
             _check(action, uri)
@@ -52,6 +53,19 @@ def grants(roles: Roles, source: str, **actions: str | t.Sequence[str] | None) -
     for grant in made:
         grant.right(None)  # raises before there is an app
     return made
+
+
+def _as_uris(action: str, uris: object) -> t.Collection[object]:
+    if uris is None:
+        return ()
+    if isinstance(uris, list | tuple | set | frozenset):
+        return uris
+    if not isinstance(uris, str):
+        raise TypeError(
+            f"{action}={uris!r:.100} must be a URI such as '.news', or a list of URIs. A URI that ends "
+            "with a dot covers all URIs that begin with it"
+        )
+    return [uris]
 
 
 def _check(action: str, uri: str) -> None:

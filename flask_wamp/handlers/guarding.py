@@ -55,6 +55,7 @@ class Guarding:
             for those of the client. ``<name>`` and an empty part stand for any part. ``publish``,
             ``subscribe`` and ``register`` take the same.
         :raises ValueError: A role or a URI is invalid, or no URI is given.
+        :raises TypeError: A value is neither a URI nor a list of URIs.
 
         The app's own processes have all rights. Subscribing to a prefix or wildcard needs a right that
         covers all matching URIs.

@@ -186,9 +186,13 @@ class _Choice:
         names = {name for name, _ in named}
         for name in options:
             if name not in names:
-                known = ", ".join(sorted(names)) or "none"
+                known = (
+                    f"The names are {', '.join(sorted(names))}"
+                    if names
+                    else "No middleware was added to the application or to a blueprint of the handler"
+                )
                 raise ValueError(
-                    f"middlewares={{{name!r}: ...}}: there is no such middleware. Known middlewares: {known}"
+                    f"middlewares={{{name!r}: ...}}: there is no middleware of this name. {known}"
                 )
         self._instead = {
             id(each): _configured(each, name, options[name])

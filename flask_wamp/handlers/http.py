@@ -38,7 +38,7 @@ def answer_errors(app: Flask) -> None:
         if own is not None:
             return app.ensure_sync(own)(error)
         what = f"{request.method} {request.path}"
-        logger.error("%s: the view did not catch %s", what, error, exc_info=error)
+        logger.error("%s: the view did not handle an error: %s", what, error, exc_info=error)
         for kind, (http, description) in ANSWERS.items():
             if isinstance(error, kind):
                 return call_method(app, "handle_http_exception", http(description))

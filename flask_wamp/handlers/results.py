@@ -16,7 +16,7 @@ from .._text import get_logger
 from ..concurrency.guards import report
 from ..concurrency.interruption import HandlerInterrupted
 from ..concurrency.threads import is_time_limit
-from ..exceptions import ApplicationError, CallTimeout
+from ..exceptions import ApplicationError, CallTimeout, SerializationError
 from ..peer.declarations import Failure, Outcome, Success
 from ..protocol import error_uris
 from ..protocol.call_result import CallResult
@@ -51,6 +51,11 @@ class Results:
             return self._http(_body(value), value.status_code, plain, value.location)
         if is_view and isinstance(value, tuple) and len(value) in (2, 3):
             return self._view_tuple(value, plain)
+        if isinstance(value, tuple) and any(isinstance(each, Response) for each in value):
+            raise SerializationError(
+                "a tuple with a response cannot be sent. Only a handler that is also a view may return "
+                "(response, status); any other returns the response, or data"
+            )
         return Success([plain(value)])
 
     def raised(self, error: BaseException, plain: Plain, message: Message) -> Outcome:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
+from ..protocol.identity import Identity
 from ..protocol.rights import ACTIONS, ANONYMOUS, KNOWN, Policy, Right, roles_of
 
 _HEADER = ("role", "action", "uri", "because of")
@@ -57,8 +59,20 @@ def _explain(policy: Policy, role: str, action: str, uri: str, match: str) -> st
         if right is not None:
             condition = f", if the authid is {authid!r}" if authid and right.is_template else ""
             return f"{what % ''}{condition}: {right.source}"
+    for authid in _several_parts(uri):
+        if barred := policy.barred_by_dot(Identity(authid, role), action, uri, match):
+            return f"{what % 'not '}: {barred}"
     hint = policy.similar(role, action, uri) or "."
     return f"{what % 'not '}: nothing allows it{hint} Add wamp.allow({role!r}, {action}={uri!r})"
+
+
+def _several_parts(uri: str) -> t.Iterator[str]:
+    """Yield everything in a URI that contains a dot and may be an authid. Begin with no authid."""
+    yield ""
+    parts = uri.split(".")
+    for start, end in itertools.combinations(range(len(parts) + 1), 2):
+        if end - start > 1:
+            yield ".".join(parts[start:end])
 
 
 _NAMES: t.Final = {ANONYMOUS: "everybody (anonymous)", KNOWN: "everybody who is authenticated (*)"}

@@ -136,6 +136,25 @@ class Policy:
         rights = (right for right in self.rights if right.action == action)
         return did_you_mean(uri, [right.uri for right in rights if right.role in roles_of(role)])
 
+    def barred_by_dot(self, identity: Identity, action: str, uri: str, match: str = "exact") -> str:
+        """Return why a right with ``{authid}`` or ``{role}`` does not allow a request, for developers.
+
+        :returns: ``""`` if no right would allow it if the client's authid and role contained no dot.
+        """
+        own = {AUTHID: identity.authid, ROLE: identity.authrole}
+        for right in self.rights:
+            if right.action != action or right.role not in roles_of(identity.authrole):
+                continue
+            dotted = [part for part in right.uri.split(".") if "." in own.get(part, "")]
+            whole = ".".join(own.get(part, part) for part in right.uri.split("."))
+            if dotted and self._reaches(whole, right.match, uri, match):
+                kind, remedy = _DOTTED[dotted[0]]
+                return (
+                    f"the right for {right.uri!r} ({right.source}) does not apply to the {kind} "
+                    f"{own[dotted[0]]!r}, because it contains a dot. {remedy}"
+                )
+        return ""
+
     def roles_that_may(self, action: str, uri: str, match: str) -> list[str]:
         """Return the roles that have a right to do this at a URI, in alphabetical order."""
         rights = (right for right in self.rights if right.action == action)
@@ -172,8 +191,16 @@ def roles_of(role: str) -> tuple[str, ...]:
     return (role,) if role == ANONYMOUS else (role, KNOWN, ANONYMOUS)
 
 
-def why_refused(policy: Policy, role: str, action: str, uri: str, match: str) -> str:
+#: What ``{authid}`` and ``{role}`` are called, and what to do if one contains a dot.
+_DOTTED = {
+    AUTHID: ("authid", "Use an authid without dots, such as str(user.id)"),
+    ROLE: ("role", "Use a role without dots"),
+}
+
+
+def why_refused(policy: Policy, identity: Identity, action: str, uri: str, match: str) -> str:
     """Return an error message that says what to change in the app or in the client, for developers."""
+    role = identity.authrole
     to = " to" if action in ("publish", "subscribe") else ""
     pattern = "" if match == "exact" else f" (match={match!r})"
     refused = f"the role {role!r} may not {action}{to} {uri!r}{pattern}"
@@ -184,6 +211,8 @@ def why_refused(policy: Policy, role: str, action: str, uri: str, match: str) ->
             f"{refused}, because this prefix also matches other names, such as '{uri}x'. Put a dot at its "
             f"end: {action}{to} {uri + '.'!r}, and add wamp.allow({role!r}, {action}={uri + '.'!r})"
         )
+    if barred := policy.barred_by_dot(identity, action, uri, match):
+        return f"{refused}: {barred}"
     hint = policy.similar(role, action, uri) if match == "exact" else ""
     decorator = _DECORATORS.get(action, "")
     others = " and ".join(map(repr, policy.roles_that_may(action, uri, match)))

@@ -228,7 +228,7 @@ class AppAPI:
         if answer is False or not rules.explains:
             return REFUSED
         # Only in debug mode and in tests: otherwise clients could find out the names of roles and URIs.
-        line = rights.why_refused(rules.policy, identity.authrole, action, uri, match)
+        line = rights.why_refused(rules.policy, identity, action, uri, match)
         if len(self._rules) > 1:
             name = self._app_of(identity).rpartition(".")[0]
             line = (

@@ -88,6 +88,10 @@ class _Explained:
         elif error.uri == error_uris.NO_SUCH_PROCEDURE:
             known = self._witness.procedures
             if self._procedure not in known:  # else its handler has called an unknown one
-                hint = did_you_mean(self._procedure, known) or f"; there are: {listed(known)}"
+                hint = did_you_mean(self._procedure, known)
+                if not hint:
+                    hint = (
+                        f"; there are: {listed(known)}" if known else ", nor is any other procedure"
+                    )
                 error.args = (f"{self._procedure} is not registered{hint}",)
         return error

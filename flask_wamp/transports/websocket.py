@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import types
 import typing as t
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus, NegotiationError, PayloadTooBig
+from websockets.exceptions import InvalidMessage, InvalidStatus, NegotiationError, PayloadTooBig
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
@@ -41,6 +41,13 @@ MIN_COMPRESSED = 1024
 MAX_UNSENT_CONTROL = 1024 * 1024
 """If more bytes of pongs than this wait to be sent, the connection is closed, because the router sends pings
 but does not read the answers."""
+
+MAX_STATUS_LINE = 1024
+"""If the answer to the handshake cannot be parsed, the status is searched in this many bytes of it."""
+
+#: A status line other than that of a handshake. websockets parses only HTTP/1.1, and many servers answer
+#: HTTP/1.0.
+_STATUS = re.compile(rb"HTTP/1\.[01] (?!101)([1-5][0-9]{2}) ?([^\r\n]*)\r?\n")
 
 
 class WebSocketFraming:
@@ -73,6 +80,7 @@ class WebSocketFraming:
         )
         self._offers_compression = compression
         self._fragments: list[Buffer] = []
+        self._beginning = b""
         request = self._protocol.connect()
         for name, value in headers.items():
             if name in request.headers:  # Authorization, if the URL has a password
@@ -98,6 +106,8 @@ class WebSocketFraming:
         :raises ProtocolError: The bytes are not WebSocket, or a message is too long.
         """
         protocol = self._protocol
+        if not self.connected:
+            self._beginning = (self._beginning + data)[:MAX_STATUS_LINE]
         if data:
             protocol.receive_data(data)
         else:
@@ -136,7 +146,12 @@ class WebSocketFraming:
     def _check(self) -> None:
         declined = self._protocol.handshake_exc
         if isinstance(declined, InvalidStatus):
-            raise TransportError(_explain(declined.response)) from declined
+            response = declined.response
+            raise TransportError(
+                _explain(response.status_code, response.reason_phrase)
+            ) from declined
+        if isinstance(declined, InvalidMessage) and (found := _STATUS.match(self._beginning)):
+            raise TransportError(_explain(int(found[1]), found[2].decode("latin-1"))) from declined
         if isinstance(declined, NegotiationError):
             what = "serializer or compression" if self._offers_compression else "serializer"
             raise TransportError(f"no common {what}: {safe_text(declined)}") from declined
@@ -173,9 +188,9 @@ class WebSocketFraming:
         self.control.append(Frame(Opcode.PING, b"wamp").serialize(mask=True))
 
 
-def _explain(response: Response) -> str:
-    status = f"{response.status_code} {safe_text(response.reason_phrase, 100)}".rstrip()
-    hint = "check the path of WAMP_ROUTER_URL" if response.status_code != 400 else "see its log"
+def _explain(code: int, phrase: str) -> str:
+    status = f"{code} {safe_text(phrase, 100)}".rstrip()
+    hint = "check the path of WAMP_ROUTER_URL" if code != 400 else "see its log"
     return f"the router answered HTTP {status} instead of opening a WebSocket; {hint}"
 
 

@@ -30,6 +30,17 @@ def test_the_error_of_a_wrong_argument_shows_an_example(
     assert given in str(info.value)
 
 
+@pytest.mark.parametrize("given", [True, False, 7, b"com.example.news", {".news": True}])
+@pytest.mark.parametrize("action", ["call", "publish", "subscribe", "register"])
+def test_the_error_of_a_value_that_is_no_uri_says_what_is_allowed(
+    action: str, given: t.Any
+) -> None:
+    with pytest.raises(
+        TypeError, match=f"^{action}=.*must be a URI such as '.news', or a list of URIs"
+    ):
+        FlaskWAMP().allow("anonymous", **{action: given})
+
+
 @pytest.mark.parametrize(
     "uri", ["my news", ".my news", "com.example.#", "my news.", "com.my news..x"]
 )

@@ -64,6 +64,8 @@ def test_unhandled_error(
     assert "secret" not in response.text
     assert "secret" in caplog.text  # but in the log, with its traceback
     assert "in view" in caplog.text
+    if status != 500:
+        assert f"GET /: the view did not handle an error: {error}" in caplog.messages
 
 
 @pytest.mark.parametrize("kind", [ApplicationError, WAMPError, Exception])

@@ -132,6 +132,21 @@ def test_an_authid_is_a_condition(rights: t.Callable[..., list[str]]) -> None:
     )
 
 
+@pytest.mark.parametrize("authid", ["ann@x.org", "a.b.c.d"])
+def test_a_dot_in_an_authid_is_the_reason(rights: t.Callable[..., list[str]], authid: str) -> None:
+    lines = rights("--as", "member", f".user.{authid}.inbox")
+    [line] = [line for line in lines if " subscribe " in line]
+    assert line.startswith(
+        f"member may not subscribe to com.example.user.{authid}.inbox: the right for "
+        "'com.example.user.{authid}.inbox' ("
+    )
+    assert line.endswith(
+        f"does not apply to the authid {authid!r}, because it contains a dot. Use an authid without dots, "
+        "such as str(user.id)"
+    )
+    assert all("nothing allows it" in other for other in lines if other != line)
+
+
 @pytest.mark.parametrize("uri", ["com.example.a b", "com.example.#", "com.<"])
 def test_an_invalid_uri(rights: t.Callable[..., list[str]], uri: str) -> None:
     assert rights(uri, code=1)[0].startswith("Error: ")

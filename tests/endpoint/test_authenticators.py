@@ -87,6 +87,10 @@ def test_an_invalid_realm(app: Flask, realm: t.Any) -> None:
         (Identity(t.cast(t.Any, 7), "member"), r"authid=7; use a string.*str\(user.id\)"),
         (Identity("", "member"), "authid=''"),
         (Identity("ann", t.cast(t.Any, None)), "authrole=None"),
+        (
+            Identity("ann", t.cast(t.Any, ["a", "b"])),
+            "authrole=.*use the name of one role, such as",
+        ),
         (Identity("ann", "member", {"a": object()}), "authextra cannot be sent"),
         (Identity("ann", "member", {"a": float("nan")}), "authextra cannot be sent"),
         (Identity("ann", "member", t.cast(t.Any, 7)), "authextra cannot be sent"),

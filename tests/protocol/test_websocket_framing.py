@@ -58,7 +58,11 @@ def test_server_that_chooses_no_serializer() -> None:
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", TransportError, "400 .*its log"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", TransportError, "200"),
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", TransportError, "302"),
+        (b"HTTP/1.0 404 File not found\r\n\r\n", TransportError, "404 File not found .*the path"),
+        (b"HTTP/1.0 503\r\n\r\n", TransportError, "HTTP 503 instead"),
+        (b"HTTP/1.1 502 Bad\r\nno header\r\n\r\n", TransportError, "HTTP 502 Bad instead"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", ProtocolError, "not a WebSocket router"),
+        (b"HTTP/1.0 101 Switching Protocols\r\n\r\n", ProtocolError, "not a WebSocket router"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", ProtocolError, "not a WebSocket router"),
         (b"\x7f\xf2\x00\x00\n", ProtocolError, "not a WebSocket router"),
         (b"\0" * 100_000, ProtocolError, "not a WebSocket router"),
@@ -69,6 +73,13 @@ def test_server_that_chooses_no_serializer() -> None:
 def test_not_a_websocket_server(answer: bytes, error: type[Exception], why: str) -> None:
     with pytest.raises(error, match=why):
         new_framing().feed(answer)
+
+
+def test_the_status_of_a_plain_server_that_answers_in_pieces() -> None:
+    framing = new_framing()
+    with pytest.raises(TransportError, match="HTTP 404 File not found instead"):
+        for piece in (b"HTTP/1", b".0 404 File not", b" found\r\n", b"Server: x\r\n\r\n"):
+            framing.feed(piece)
 
 
 def test_a_server_that_chooses_a_subprotocol_that_was_not_offered() -> None:

@@ -161,7 +161,7 @@ MISTAKES: dict[str, tuple[t.Any, type[Exception], str]] = {
     "unknown": (
         {"timeuot": {"duration": 1}},
         ValueError,
-        "'timeuot'.* middlewares: shout, timeout$",
+        "'timeuot'.* there is no middleware of this name. The names are shout, timeout$",
     ),
     "not configurable": ({"shout": {"loud": True}}, ValueError, "shout takes no options"),
     "unknown option": ({"timeout": {"seconds": 1}}, TypeError, "seconds"),
@@ -188,6 +188,15 @@ def test_mistakes_are_errors_at_the_start(
         wamp.client.wait_until_joined(PATIENCE)
     with pytest.raises(kind, match=rf"test_middlewares\.shout: .*{says}"):
         wamp.callee("com.example.mistaken", middlewares=given)(shout)
+        wamp.start()
+
+
+def test_a_mistake_in_an_app_without_middlewares(make_app: t.Callable[..., Flask]) -> None:
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL="ws://127.0.0.1:1/ws"))
+    wamp.callee("com.example.mistaken", middlewares={"nope": False})(lambda: None)
+    with pytest.raises(
+        ValueError, match="no middleware of this name. No middleware was added to the application"
+    ):
         wamp.start()
 
 

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, Response, jsonify, make_response, render_template_string
 from flask.json.provider import DefaultJSONProvider
 
-from flask_wamp import CallResult, FlaskWAMP
+from flask_wamp import ApplicationError, CallResult, FlaskWAMP
 from tests.support.peers import AutobahnPeer, Received
 
 pytestmark = pytest.mark.router
@@ -120,6 +120,20 @@ def test_a_call_result_becomes_args_and_kwargs(
         return value
 
     assert peer.call("com.example.give")[:2] == (args, kwargs)
+
+
+@pytest.mark.parametrize("answer", [lambda: (jsonify(1), 201), lambda: (Response("x"), 200, {})])
+def test_only_a_view_may_return_a_tuple_with_a_response(
+    wamp: FlaskWAMP, answer: t.Callable[[], t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    @wamp.callee("com.example.tuple")
+    def handler() -> t.Any:
+        return answer()
+
+    with pytest.raises(ApplicationError) as raised:
+        wamp.client.call("com.example.tuple")
+    assert raised.value.uri == "wamp.error.runtime_error"
+    assert "Only a handler that is also a view may return (response, status)" in caplog.text
 
 
 RESPONSES: dict[str, tuple[t.Callable[[], t.Any], t.Any]] = {

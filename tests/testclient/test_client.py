@@ -168,6 +168,15 @@ def test_the_error_of_an_unknown_procedure_suggests_similar_names(shop: Shop) ->
             peer.call("com.x")
 
 
+def test_the_error_of_an_unknown_procedure_if_the_app_has_none() -> None:
+    app = Flask("nothing")
+    app.config["TESTING"] = True
+    with FlaskWAMP(app).test_client() as peer:
+        with pytest.raises(ApplicationError) as caught:
+            peer.call("com.x")
+        assert "com.x is not registered, nor is any other procedure" in str(caught.value)
+
+
 def test_the_exception_of_a_handler_reaches_the_test(shop: Shop) -> None:
     with shop.wamp.test_client() as peer:
         with pytest.raises(ApplicationError, match="no tea left") as caught:
