@@ -14,6 +14,7 @@ from .._text import counted
 from ..concurrency.serial_queue import SerialQueue
 from ..protocol import messages as m
 from ..protocol.payload import Default
+from ..protocol.uris import OWN
 from .listeners import MakeListener
 
 
@@ -215,11 +216,15 @@ Served = t.Callable[[], list[Declaration]]
 
 
 def summary(declarations: list[Declaration]) -> str:
-    """Return a text for logs that says how many of these are served in the current session."""
-    served = [each for each in declarations if each.refused is None]
+    """Return a text for logs that says how many of these are served in the current session.
+
+    Procedures of the library itself do not count, unless they are refused.
+    """
+    refused = sum(each.refused is not None for each in declarations)
+    subjects = [each.subject for each in declarations if each.refused is None]
+    served = [each for each in subjects if OWN not in each.uri]
     procedures = sum(isinstance(each, Registration) for each in served)
     shown = f"{counted(procedures, 'procedure')} and {counted(len(served) - procedures, 'topic')}"
-    refused = len(declarations) - len(served)
     return f"{shown}, {refused} refused" if refused else shown
 
 

@@ -95,12 +95,16 @@ def snake_case(name: str) -> str:
     return "_".join(words.lower().split())
 
 
+OWN = ".flask_wamp."
+"""What the URIs contain that the processes of an app use among themselves."""
+
+
 def own_prefix(prefix: str | None, app_name: str) -> str:
     """Return the prefix of the URIs that the processes of an app use among themselves.
 
     :param prefix: ``WAMP_URI_PREFIX``. Without it, the name of the app is used.
     """
-    return f"{prefix or snake_case(app_name) or 'app'}.flask_wamp"
+    return f"{prefix or snake_case(app_name) or 'app'}{OWN[:-1]}"
 
 
 def as_parts(uri: str) -> str:

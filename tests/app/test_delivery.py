@@ -678,3 +678,18 @@ def test_own_events_are_excluded_again_without_a_subscriber(
     eventually(lambda: len([e for e in router.sent(m.Publish) if e.topic == TOPIC]) == 2)
     sent = [each.options for each in router.sent(m.Publish) if each.topic == TOPIC]
     assert sent == [{"exclude_me": False}, {}]
+
+
+def test_the_log_counts_what_the_app_declares(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "flask_wamp")
+
+    def setup(wamp: FlaskWAMP) -> None:
+        wamp.callee(".sum")(lambda: None)
+        wamp.subscriber(TOPIC, delivery="one")(lambda n: None)
+        wamp.authorizer(lambda identity, action, uri, options: None)
+
+    serve(setup, WAMP_AUTHID="app")
+    eventually(lambda: "joined realm" in caplog.text)
+    assert caplog.text.split("joined realm")[1].strip().endswith(": 1 procedure and 1 topic")
