@@ -111,8 +111,8 @@ export type Procedure = (
 /**
  * Join the realm of an app, by the path of its `WAMP_ENDPOINT`, or of a router, by its URL.
  *
- * Resolves when joined. Rejects with an ApplicationError if the app or the router refuses, and with
- * `signal.reason` if it is aborted. Keeps trying while the app is not running.
+ * Resolves when joined. Rejects with an ApplicationError if the app or the router refuses, or if the app
+ * redirects or does not answer with JSON, and with `signal.reason` if it is aborted. Keeps trying while the app is not running.
  */
 export function connect(where?: string | URL, options?: Options): Promise<Wamp>;
 

@@ -85,6 +85,17 @@ function check(code, options, uri, args = [], kwargs = {}) {
     if (!names.split(" ").includes(name)) throw new TypeError(`no option '${name}', only ${names}`);
 }
 
+// Say why an answer is not that of the endpoint. In a global before_request, an app may ask for a login.
+function faultOf({ ok, status, type, redirected, url, headers }, text, how, { origin }, path) {
+  if (type === "opaqueredirect") return "was redirected to another site";
+  if (redirected) return `was redirected to ${url.split("?")[0].replace(origin, "")}`;
+  if (ok) return isText(how?.url) ? "" : "did not answer with JSON that has a url";
+  const isPlain = headers.get("Content-Type")?.startsWith("text/plain") && /^.{1,200}$/.test(text);
+  const question = /40[45]/.test(status) ? `is ${path || "/"} the app's WAMP_ENDPOINT?` : "";
+  const why = isPlain ? text : question;
+  return `answered ${status}` + (why && `: ${why}`);
+}
+
 export function connect(where, options = {}) {
   return new Promise((resolve, reject) => {
     const wamp = new Wamp(where, options);
@@ -219,19 +230,17 @@ export class Wamp {
     if (base.protocol.startsWith("ws")) return { url: base, realm, authid, ticket };
     const path = base.pathname.replace(/\/$/, "");
     base.pathname = `${path}/session`;
-    const answer = await fetch(base, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", ...headers },
-      body: "{}",
-    });
-    const { ok, status } = answer;
-    if (!ok) {
-      const hint = /40[45]/.test(status) ? `: is ${path || "/"} the app's WAMP_ENDPOINT?` : "";
-      const message = `POST ${base.pathname} answered ${status}${hint}`;
-      if (status >= 500) throw new Error(message);
+    const request = { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: "{}" };
+    // A browser does not follow a redirect to another site. It does not say either that there was one.
+    const answer = await fetch(base, request).catch(() => fetch(base, { ...request, redirect: "manual" }));
+    const text = (await answer.text()).trim();
+    const how = await new Response(text).json().catch(() => {});
+    const fault = faultOf(answer, text, how, base, path);
+    if (fault) {
+      const message = `POST ${base.pathname} ${fault}`;
+      if (answer.status >= 500) throw new Error(message);
       throw Object.assign(new ApplicationError("wamp.error.not_authorized", [message]), { message });
     }
-    const how = await answer.json();
     const url = new URL(how.url, base);
     url.protocol = url.protocol.replace("http", "ws");
     // A router that does not accept the app's tickets may accept anonymous.

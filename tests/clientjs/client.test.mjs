@@ -8,20 +8,32 @@ import { cases } from "./cases.mjs";
 const client = await import(process.env.CLIENT);
 cases({ client, url: process.env.WAMP_URL, test });
 
-test("what an app answers to a wrong path is no matter of rights", async () => {
-  const posts = [];
-  const server = createServer(({ method, url }, answer) => {
-    posts.push(`${method} ${url}`);
-    answer.writeHead(Number(url.match(/\d+/)[0])).end();
-  });
+/** Run a function with the URL of a server, and one that connects and returns why it was refused. */
+async function serve(answers, f) {
+  const server = createServer(answers);
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   const app = `http://127.0.0.1:${server.address().port}`;
+  const refusal = (where) =>
+    client.connect(`${app}${where}`, { signal: AbortSignal.timeout(2e4) }).then(assert.ok, (error) => {
+      assert.ok(error instanceof client.ApplicationError, `${error}`);
+      assert.equal(error.uri, "wamp.error.not_authorized");
+      return error.message;
+    });
   try {
-    const refusal = (where) =>
-      client.connect(`${app}${where}`).then(assert.ok, (error) => {
-        assert.ok(error instanceof client.ApplicationError);
-        return error.message;
-      });
+    await f(refusal, app);
+  } finally {
+    server.close();
+    server.closeAllConnections?.();
+  }
+}
+
+test("what an app answers to a wrong path is no matter of rights", async () => {
+  const posts = [];
+  const answers = ({ method, url }, answer) => {
+    posts.push(`${method} ${url}`);
+    answer.writeHead(Number(url.match(/\d+/)[0])).end();
+  };
+  await serve(answers, async (refusal) => {
     const hint = "is /w404 the app's WAMP_ENDPOINT?";
     assert.equal(await refusal("/w404"), `POST /w404/session answered 404: ${hint}`);
     assert.equal(await refusal("/w404/?key=secret"), `POST /w404/session answered 404: ${hint}`);
@@ -33,10 +45,66 @@ test("what an app answers to a wrong path is no matter of rights", async () => {
       "POST //w405/session",
       "POST /w403/session",
     ]);
-  } finally {
-    server.close();
-    server.closeAllConnections?.();
-  }
+  });
+});
+
+test("an answer that is a redirect or no JSON is a refusal, and says so", async () => {
+  const html = "<!doctype html>";
+  const bodies = { html, empty: "", null: "null", list: "[]", login: '{"error": "log in"}', number: '{"url": 5}' };
+  const answers = ({ url }, answer) => {
+    const path = url.split("/")[1];
+    if (path === "redirect") answer.writeHead(302, { Location: "/login?next=secret" }).end();
+    else if (path === "moved") answer.writeHead(308, { Location: "/list/session" }).end();
+    else answer.end(url.startsWith("/login") ? html : bodies[path]);
+  };
+  await serve(answers, async (refusal) => {
+    assert.equal(await refusal("/redirect"), "POST /redirect/session was redirected to /login");
+    assert.equal(await refusal("/moved"), "POST /moved/session was redirected to /list/session");
+    for (const path in bodies)
+      assert.equal(await refusal(`/${path}`), `POST /${path}/session did not answer with JSON that has a url`);
+  });
+});
+
+test("the reason of a refusal is in the message if it is short plain text", async () => {
+  const plain = "text/plain; charset=utf-8";
+  const reasons = {
+    short: [403, plain, "Its origin is not in WAMP_ORIGINS.\n"],
+    html: [403, "text/html", "<p>Forbidden</p>"],
+    typeless: [403, undefined, "Forbidden"],
+    long: [403, plain, "x".repeat(201)],
+    lines: [403, plain, "one\ntwo"],
+    empty: [401, plain, ""],
+    missing: [404, plain, "There is no such shop."],
+  };
+  const answers = ({ url }, answer) => {
+    const [status, type, body] = reasons[url.split("/")[1]];
+    answer.writeHead(status, type && { "Content-Type": type }).end(body);
+  };
+  await serve(answers, async (refusal) => {
+    const wanted = "POST /short/session answered 403: Its origin is not in WAMP_ORIGINS.";
+    assert.equal(await refusal("/short"), wanted);
+    for (const name of ["html", "typeless", "long", "lines"])
+      assert.equal(await refusal(`/${name}`), `POST /${name}/session answered 403`);
+    assert.equal(await refusal("/empty"), "POST /empty/session answered 401");
+    assert.equal(await refusal("/missing"), "POST /missing/session answered 404: There is no such shop.");
+  });
+});
+
+test("a client keeps trying while the app is not there, or has an error", async () => {
+  let count = 0;
+  const answers = (_, answer) => {
+    count += 1;
+    if (count === 1) answer.socket.destroy();
+    else if (count < 4) answer.writeHead(503, { "Content-Type": "text/plain" }).end("Starting");
+    else answer.end(JSON.stringify({ url: process.env.WAMP_URL, realm: "realm1" }));
+  };
+  await serve(answers, async (_, app) => {
+    const reasons = [];
+    const onState = (state, reason) => state === "lost" && reasons.push(reason);
+    const wamp = await client.connect(`${app}/wamp`, { onState });
+    wamp.close();
+    assert.deepEqual(reasons.slice(-1), ["POST /wamp/session answered 503: Starting"]);
+  });
 });
 
 test("a closed client leaves no listener behind", async () => {
