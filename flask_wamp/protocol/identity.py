@@ -24,11 +24,15 @@ class Identity:
     )
     """Anything else the authenticator knows. The client receives it in WELCOME."""
 
-    authmethod: str = "anonymous"
-    """How the session was authenticated: ``ticket``, ``wampcra``, ``scram``, ``cryptosign``..."""
+    authmethod: str = ""
+    """How the session was authenticated: ``ticket``, ``wampcra``, ``scram``, ``cryptosign``... Empty in
+    ``invocation.identity`` and ``event.identity``, because routers do not tell it to callees and subscribers.
+    """
 
-    authprovider: str = "static"
-    """How the principal is known: ``static`` for a table of principals, ``dynamic`` for a function."""
+    authprovider: str = ""
+    """How the principal is known: ``static`` for a table of principals, ``dynamic`` for a function. Empty
+    where ``authmethod`` is.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,4 +88,4 @@ def everybody(request: JoinRequest) -> Verdict:
 
 def anonymous(request: JoinRequest, authrole: str = "anonymous") -> Identity:
     """Return an anonymous identity with a random authid."""
-    return Identity(f"anonymous-{request.nonce(8).hex()}", authrole)
+    return Identity(f"anonymous-{request.nonce(8).hex()}", authrole, {}, "anonymous", "static")

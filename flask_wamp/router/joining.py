@@ -5,6 +5,7 @@ Source: WAMP Basic Profile, "Session Establishment"; WAMP Advanced Profile, "Aut
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from .._text import get_logger
@@ -156,6 +157,8 @@ class JoinHandler:
     def _welcome(
         self, session: RouterSession, identity: Identity, proof: t.Mapping[str, t.Any] | None = None
     ) -> None:
+        if not identity.authmethod:  # an authenticator need not set it, but WELCOME must have it
+            identity = dataclasses.replace(identity, authmethod="anonymous", authprovider="static")
         details: Details = {
             "realm": session.realm_name,
             "roles": ROLES,

@@ -37,6 +37,9 @@ if t.TYPE_CHECKING:
 TRUSTED = Identity("test", APP_ROLE, authmethod="anonymous", authprovider="memory")
 """The identity of test clients without ``authid`` and ``authrole``: it may do everything."""
 
+#: The peer after ``login()`` with an HTTP client that is not logged in.
+ANYBODY = Identity("anonymous", "anonymous", authmethod="anonymous", authprovider="static")
+
 
 class TestClient:
     """A peer of its own in the realm of an app. Use it in a ``with`` block; see ``wamp.test_client()``."""
@@ -295,7 +298,7 @@ class TestClient:
                 f"POST {endpoint}/session answered {response.status}: {response.text}"
             )
         ticket = response.get_json()["ticket"]
-        found = own.redeem(ticket) if ticket is not None else Identity("anonymous", "anonymous")
+        found = own.redeem(ticket) if ticket is not None else ANYBODY
         if found is None:
             raise RuntimeError("the ticket of this login is unknown to the router in memory")
         self._rejoin(found)

@@ -354,7 +354,9 @@ def test_an_identity_is_that_of_the_sender(
         router.call("com.example.who")
         router.publish("com.example.news")
     for _ in range(2):
-        assert seen.get(timeout=TIMEOUT) == flask_wamp.Identity("joe", "user")
+        identity = seen.get(timeout=TIMEOUT)
+        assert identity == flask_wamp.Identity("joe", "user")
+        assert (identity.authmethod, identity.authprovider) == ("", "")  # the router has not told
 
 
 def test_caller_that_is_not_disclosed_has_no_identity(serve: Serve, router: MemoryRouter) -> None:
