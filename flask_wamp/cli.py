@@ -137,8 +137,9 @@ def _run_router(
     tls_key: str | None,
     log_level: str,
 ) -> None:
+    from .router.process.access import read_access
     from .router.process.errors import ListenError
-    from .router.process.foreground import read_access, serve
+    from .router.process.foreground import serve
 
     logging.basicConfig(level=_LOG_LEVELS[log_level], format="%(levelname)s: %(message)s")
     if principals is None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .similar import did_you_mean
+
 #: The form of principals in a configuration, for error messages.
 FORMS: t.Final = "a dictionary such as {'device-7': {'role': 'device', 'secret': '...'}}"
+
+_KEYS: t.Final = frozenset({"role", "secret", "public_key"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +86,11 @@ def read_principals(value: object) -> list[Principal]:
     for authid, entry in value.items():
         if not isinstance(entry, dict):
             raise ValueError(f"principal {authid!r:.100} must be a dictionary")
-        unknown = sorted(map(str, entry.keys() - {"role", "secret", "public_key"}))
+        unknown = sorted(map(str, entry.keys() - _KEYS))
         if unknown:
             raise ValueError(
                 f"principal {authid!r:.100} has unknown keys: {', '.join(unknown)}. Use role, and secret or "
-                "public_key"
+                f"public_key{did_you_mean(unknown[0], _KEYS)}"
             )
         made.append(make_principal(authid, **{"role": None, **entry}))
     return made

@@ -16,8 +16,9 @@ def main() -> None:
 
         build()
         return
+    from .process.access import read_access
     from .process.errors import ListenError
-    from .process.foreground import read_access, serve
+    from .process.foreground import serve
 
     parser = argparse.ArgumentParser(prog="python -m flask_wamp.router", description=__doc__)
     parser.add_argument("--url", action="append", help="a URL to serve (ws://127.0.0.1:8080/ws)")

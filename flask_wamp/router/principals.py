@@ -28,6 +28,7 @@ import typing as t
 from ..protocol import error_uris
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.principals import describe_key, is_public_key
+from ..protocol.similar import did_you_mean
 from . import scram
 from .authentication import Challenge, JoinRequest, Refusal, Verdict, anonymous
 from .challenges import GrantedIdentity, cryptosign, ticket, wampcra
@@ -47,7 +48,7 @@ class Principals:
     """
 
     def __init__(self, table: Table, secret: bytes | None = None) -> None:
-        _check_keys("", table, METHODS)
+        _check_keys("principals", table, METHODS)
         self._salts = secret or os.urandom(32)
         self._anonymous = _anonymous_role(table)
         self._tickets = _entries(table, "ticket", {"ticket": str}, {})
@@ -56,7 +57,7 @@ class Principals:
         )
         self._scram = _entries(table, "scram", {}, scram.FIELDS)
         for authid, entry in self._scram.items():
-            scram.check(f"scram.{authid}", entry)
+            scram.check(f"principals.scram.{authid}", entry)
         self._credentials: dict[str, scram.Credential] = {}
         self._keys = _by_key(_entries(table, "cryptosign", {"authorized_keys": list}, {}))
         self._methods = frozenset(name for name in METHODS if name in table)
@@ -166,7 +167,7 @@ _NO_AUTHID = Refusal(message="HELLO.Details.authid is missing")
 
 def _anonymous_role(table: Table) -> str:
     entry = table.get("anonymous", {"role": "anonymous"})
-    _check_entry("anonymous", entry, {"role": str}, {})
+    _check_entry("principals.anonymous", entry, {"role": str}, {})
     role: str = entry["role"]
     return role
 
@@ -179,9 +180,10 @@ def _entries(
 ) -> dict[str, dict[str, t.Any]]:
     entries = table.get(method, {})
     if not isinstance(entries, dict):
-        raise ValueError(f"{method}: must be a dictionary of principals")
+        raise ValueError(f"principals.{method}: must be a dictionary of principals")
     for authid, entry in entries.items():
-        _check_entry(f"{method}.{authid}", entry, {"role": str, **required}, optional)
+        where = f"principals.{method}.{authid}"
+        _check_entry(where, entry, {"role": str, **required}, optional)
     return entries
 
 
@@ -196,6 +198,8 @@ def _check_entry(
         if name not in entry and name in optional:
             continue
         value = entry.get(name)
+        if name not in entry:
+            raise ValueError(f"{where}: the key {name!r} is missing")
         if type(value) is not kind or not value:
             # The value is not shown: it may be a secret.
             raise ValueError(f"{where}.{name}: must be {_KINDS[kind]}")
@@ -210,10 +214,11 @@ _KINDS: dict[type, str] = {
 
 def _check_keys(where: str, table: Table, allowed: t.Iterable[str]) -> None:
     if not isinstance(table, dict):
-        raise ValueError(f"{where or 'principals'}: must be a dictionary")
+        raise ValueError(f"{where}: must be a dictionary")
     for key in table:
         if key not in allowed:
-            raise ValueError(f"{where or 'principals'}: {key!r} is not one of {', '.join(allowed)}")
+            hint = did_you_mean(str(key), allowed)
+            raise ValueError(f"{where}: {key!r} is not one of {', '.join(allowed)}{hint}")
 
 
 def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
@@ -221,7 +226,7 @@ def _by_key(entries: dict[str, dict[str, t.Any]]) -> dict[str, tuple[str, str]]:
     owners: dict[str, tuple[str, str]] = {}
     for authid, entry in entries.items():
         for key in entry["authorized_keys"]:
-            where = f"cryptosign.{authid}.authorized_keys"
+            where = f"principals.cryptosign.{authid}.authorized_keys"
             if not is_public_key(key):
                 raise ValueError(
                     f"{where}: a public key must be 64 hex digits, not {describe_key(key)}"

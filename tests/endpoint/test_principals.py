@@ -214,6 +214,10 @@ def test_the_error_of_an_invalid_configuration_says_what_is_wrong(make_app: Make
             {"role": "x", "password": SECRET},
             "principal 'printer' has unknown keys: password. Use role",
         ),
+        (
+            {"rol": "x", "secret": SECRET},
+            r"unknown keys: rol. Use role, and secret or public_key; did you mean role\?$",
+        ),
         (SECRET, "principal 'printer' must be a dictionary$"),
     ):
         with pytest.raises(ValueError, match=message) as error:

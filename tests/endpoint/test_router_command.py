@@ -253,15 +253,72 @@ def test_principals(url: str, tmp_path: Path, make_app: MakeApp) -> None:
             stranger.client.wait_until_joined(2)
 
 
+def with_roles(roles: t.Any) -> str:
+    """Return a file with one principal, whose role is ``app``."""
+    principals = {"ticket": {"joe": {"ticket": "x", "role": "app"}}}
+    return json.dumps({"principals": principals, "roles": roles})
+
+
+def with_permission(**entry: t.Any) -> str:
+    """Return a file whose second permission has these entries."""
+    valid = {"uri": "com.example.add", "allow": ["call"]}
+    return with_roles({"app": [valid, {**valid, **entry}]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "cannot read"),
-        ("[]", "must be a JSON object with 'principals'"),
-        ('{"users": {}}', "must be a JSON object with 'principals'"),
-        ('{"principals": {"password": {}}}', "is invalid"),
-        ('{"principals": {"ticket": {"joe": {"role": "x"}}}}', "is invalid"),
-        ('{"principals": {}, "roles": {"x": [{"match": "exact"}]}}', "is invalid"),
+        ("[]", "access.json is invalid: it must be a JSON object with 'principals'"),
+        ("{}", "access.json is invalid: the key 'principals' is missing"),
+        (
+            '{"principal": {}}',
+            "the key 'principal' is not one of principals, roles; did you mean principals?",
+        ),
+        ('{"principals": []}', "principals: must be a dictionary"),
+        (
+            '{"principals": {"tickets": {}}}',
+            "principals: 'tickets' is not one of cryptosign, scram, wampcra, ticket, anonymous; did you "
+            "mean ticket?",
+        ),
+        (
+            '{"principals": {"ticket": {"joe": {"role": "x"}}}}',
+            "principals.ticket.joe: the key 'ticket' is missing",
+        ),
+        (with_roles([]), "roles: must be an object of roles, not []"),
+        (with_roles({"app": {}}), "roles.app: must be a list, not {}"),
+        (with_roles({"app": ["x"]}), "roles.app[0]: must be an object, not 'x'"),
+        (with_permission(uri=None), "roles.app[1].uri: None is not a URI"),
+        (with_permission(uri="a..b"), "roles.app[1].uri: 'a..b' is not a URI"),
+        (
+            with_permission(match="prefx"),
+            "roles.app[1].match: 'prefx' is not one of exact, prefix, wildcard; did you mean prefix?",
+        ),
+        (
+            with_permission(allow=["call", "cal"]),
+            "roles.app[1].allow[1]: 'cal' is not one of call, register, publish, subscribe; did you mean "
+            "call?",
+        ),
+        (
+            with_permission(allow={"call": False}),
+            "roles.app[1].allow: must be a list of call, register, publish, subscribe, not {'call': "
+            "False}",
+        ),
+        (
+            with_permission(alow=[]),
+            "roles.app[1]: the key 'alow' is not one of uri, match, allow; did you mean allow?",
+        ),
+        (with_roles({"app": [{"uri": "x"}]}), "roles.app[0]: the key 'allow' is missing"),
+        (
+            with_roles({"apps": []}),
+            "principals.ticket.joe.role: 'app' is not one of the roles in 'roles': apps; did you mean "
+            "apps?",
+        ),
+        (
+            '{"principals": {"anonymous": {"role": "guest"}}, "roles": {"guests": []}}',
+            "principals.anonymous.role: 'guest' is not one of the roles in 'roles': guests; did you mean "
+            "guests?",
+        ),
     ],
 )
 def test_an_invalid_file_of_principals_is_a_one_line_error(

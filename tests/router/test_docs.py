@@ -24,7 +24,7 @@ from flask_wamp.config import KEYS
 from flask_wamp.crossbar import DevRouter
 from flask_wamp.router import RouterSettings
 from flask_wamp.router.process import embedded
-from flask_wamp.router.process.foreground import read_access
+from flask_wamp.router.process.access import read_access
 from flask_wamp.router.process.server import ServerSettings
 from tests.conftest import eventually
 from tests.support.notes import publish

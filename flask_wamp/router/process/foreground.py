@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import ssl
 import time
@@ -11,18 +10,9 @@ import typing as t
 
 from ...concurrency import systemd
 from ...transports.urls import RouterURL, parse_router_url
-from .. import (
-    Authenticator,
-    Authorizer,
-    KeptEvents,
-    Permission,
-    Permissions,
-    Router,
-    RouterSettings,
-)
-from ..authentication import everybody
-from ..principals import Principals
+from .. import KeptEvents, Router, RouterSettings
 from . import event_loop
+from .access import Access
 from .errors import ListenError
 from .listeners import Listener
 from .server import RouterServer, allow_many_files
@@ -31,56 +21,6 @@ from .server import RouterServer, allow_many_files
 STOP_TIMEOUT = 5.0
 
 Say = t.Callable[[str], object]
-
-
-class Access(t.NamedTuple):
-    """Which clients may join, and what each role may do."""
-
-    authenticator: Authenticator = everybody
-    authorizer: Authorizer | None = None
-    """None means that every client may do everything."""
-    is_open: bool = True
-    """Whether clients join without credentials. Then only programs on this machine may join."""
-
-
-def read_access(path: str) -> Access:
-    """Read a file of principals.
-
-    The file is JSON: ``{"principals": {...}, "roles": {...}}``. ``principals`` is the argument of
-    :class:`~flask_wamp.router.principals.Principals`. ``roles`` says what each role may do::
-
-        {"device": [{"uri": "com.shop.", "match": "prefix", "allow": ["publish", "subscribe"]}]}
-
-    Without ``roles`` every principal may do everything.
-
-    :raises ValueError: The file cannot be read, or its contents are not valid.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = json.load(file)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict) or not set(content) <= {"principals", "roles"}:
-        raise ValueError(f"{path} must be a JSON object with 'principals' and optionally 'roles'")
-    try:
-        authenticator = Principals(content["principals"])
-        roles = content.get("roles")
-        authorizer = None if roles is None else Permissions(_permissions(roles))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is invalid: {error}") from error
-    return Access(authenticator, authorizer, is_open=False)
-
-
-def _permissions(roles: t.Any) -> dict[str, list[Permission]]:
-    return {
-        role: [
-            Permission(
-                str(entry["uri"]), str(entry.get("match", "exact")), frozenset(entry["allow"])
-            )
-            for entry in entries
-        ]
-        for role, entries in roles.items()
-    }
 
 
 def _say(line: str) -> None:
