@@ -19,7 +19,6 @@ from ..protocol import error_uris, rights
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.logins import MAX_TICKET_AGE, NO_TICKET, SIGNED_OUT, EndedLogins, Tickets
 from ..protocol.messages import Call
-from ..protocol.uris import MATCHES
 from . import Challenge, Decision, JoinRequest, Refusal, Router, RouterSession
 from .asking import Asker, Defer
 from .authentication import Verdict, anonymous
@@ -149,9 +148,7 @@ class AppAPI:
         """Allow everything to the apps' own processes, and to other clients what their app allows."""
         if is_backend(identity):
             return ALLOWED
-        match = rights.match_of(action, options)
-        if match is None:
-            return Decision(False, message=f"match must be one of {', '.join(MATCHES)}")
+        match = rights.match_of(action, options) or "exact"  # an unknown one is already refused
         rules = self._rules.get(self._app_of(identity))
         if rules is None:
             return self._authorize_later(identity, action, uri, options)

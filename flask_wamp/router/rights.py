@@ -12,6 +12,7 @@ from ..protocol import error_uris
 from ..protocol.messages import Details
 from .authorization import Authorizer, Decision, as_decision
 from .later import Later
+from .options import MATCHES, InvalidOption, choice
 from .session import RouterSession
 
 logger = get_logger("flask_wamp.router")
@@ -36,6 +37,13 @@ def authorize(
 
     Until the authorizer answers, further messages of the client wait, so that their order is kept.
     """
+    if action == "subscribe" or action == "register":
+        # Before the rights, so that the answer is the same whatever rights there are.
+        try:
+            choice(options, "match", MATCHES)
+        except InvalidOption as error:
+            session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
+            return
     if authorizer is None:
         proceed(session, message, UNDECIDED)
         return

@@ -6,7 +6,9 @@ import typing as t
 
 import pytest
 
+from flask_wamp.protocol.rights import Policy, Right, as_json
 from flask_wamp.router import Decision, Identity, KeptEvents, Later, Permission, Permissions
+from flask_wamp.router.app_api import AppAPI
 from tests.embedded.pair import (
     CALL,
     ERROR,
@@ -324,3 +326,22 @@ def test_match_does_not_widen_a_call_or_publication(
     line.subscribe(NEWS)
     line.request(SUBSCRIBE, {"match": "prefix"}, NEWS)
     assert line.take_last()[4] == "wamp.error.not_authorized"
+
+
+@pytest.mark.parametrize("request_type", [SUBSCRIBE, REGISTER])
+@pytest.mark.parametrize("match", ["prefx", "", 7, ["prefix"]])
+@pytest.mark.parametrize("has_right", [False, True])
+def test_an_unknown_match_is_an_invalid_argument_whatever_the_rights_are(
+    make_router: t.Callable[..., TestRouter], request_type: int, match: t.Any, has_right: bool
+) -> None:
+    api = AppAPI(lambda: 0.0, lambda: 0.0, "com.example.flask_wamp")
+    rights = [Right("anonymous", action, NEWS) for action in ("subscribe", "register")]
+    router = make_router(
+        realms=("realm1",), authenticator=api.authenticate, authorizer=api.authorize
+    )
+    api.serve(router, "realm1", lambda job: job())
+    api.configure("com.example.flask_wamp", as_json(Policy(rights if has_right else [], ())))
+    line = router.join()
+    line.request(request_type, {"match": match}, NEWS)
+    text = f"match must be one of exact, prefix, wildcard, not {match!r}"
+    assert line.take_last() == [ERROR, request_type, 1, {}, "wamp.error.invalid_argument", [text]]
