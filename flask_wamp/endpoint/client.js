@@ -73,16 +73,30 @@ const listen = (verb, wake) =>
 const toResult = (args = [], kwargs = {}) =>
   args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
 
+// What an argument or option must be: a pattern of names, the kind in words, and a test of a value.
+const KINDS = [
+  [/URI/, "a string", isText],
+  [/^args$/, "a list", Array.isArray],
+  [/kwargs|options/, "an object", (it) => Object(it) === it && !Array.isArray(it)],
+  [/^on[A-Z]|handler/, "a function", (it) => typeof it === "function"],
+  [/timeout|Delay|heartbeat/, "a number", (it) => it === +it], // NaN is none
+];
+function checkKinds(uri, values) {
+  for (const [pattern, kind, isRight] of KINDS)
+    for (const name in values)
+      if (pattern.test(name) && values[name] !== undefined && !isRight(values[name]))
+        throw new TypeError(`${uri}: ${name} must be ${kind}`);
+}
+
 // A router ends the session if arguments have a wrong type. It ignores an option whose name is misspelt.
-function check(code, options, uri, args = [], kwargs = {}) {
-  const isNoObject = (it) => Object(it) !== it || Array.isArray(it);
-  if (!isText(uri) || !Array.isArray(args) || isNoObject(options) || isNoObject(kwargs))
-    throw new TypeError("pass a URI, a list, an object and options");
+function check(code, options, uri, others) {
+  checkKinds(uri, { URI: uri ?? null, options, ...others });
   if (uri[0] === "." && options.match !== "wildcard")
     throw new TypeError(`'${uri}': a page has no prefix; use the whole URI, such as com.example${uri}`);
   const names = OPTIONS[code];
   for (const name in options)
     if (!names.split(" ").includes(name)) throw new TypeError(`no option '${name}', only ${names}`);
+  checkKinds(uri, options);
 }
 
 // Say why an answer is not that of the endpoint. In a global before_request, an app may ask for a login.
@@ -131,10 +145,11 @@ export class Wamp {
   #beat;
 
   constructor(where = "/wamp", options = {}) {
-    check(HELLO, options, "");
+    check(HELLO, options, "connect");
     this.#where = where;
-    this.#options = { timeout: 1e4, minDelay: 100, maxDelay: 3e3, heartbeat: 3e4, ...options };
-    if (options.onState) this.onState(options.onState);
+    const { timeout = 1e4, minDelay = 100, maxDelay = 3e3, heartbeat = 3e4, onState } = options;
+    this.#options = { ...options, timeout, minDelay, maxDelay, heartbeat };
+    if (onState) this.onState(onState);
   }
 
   onState(listener) {
@@ -157,7 +172,7 @@ export class Wamp {
   }
 
   async call(procedure, args = [], kwargs = {}, options = {}) {
-    check(CALL, options, procedure, args, kwargs);
+    check(CALL, options, procedure, { args, kwargs });
     const { timeout, signal, onProgress, ...wire } = options;
     if (onProgress) wire.receive_progress = true;
     const message = [CALL, wire, procedure, args, kwargs];
@@ -192,7 +207,7 @@ export class Wamp {
   }
 
   async publish(topic, args = [], kwargs = {}, options = {}) {
-    check(PUBLISH, options, topic, args, kwargs);
+    check(PUBLISH, options, topic, { args, kwargs });
     const message = [PUBLISH, options, topic, args, kwargs];
     return options.acknowledge ? (await this.#request(message))[0] : void this.#ask(message);
   }
@@ -248,8 +263,11 @@ export class Wamp {
   }
 
   #hello({ realm, authid, ticket, methods = ["ticket"] }) {
-    const authmethods = ticket ? methods : undefined;
-    this.#send([HELLO, realm, { roles: ROLES, authid: authid ?? undefined, authmethods }]);
+    this.#send([
+      HELLO,
+      realm,
+      { roles: ROLES, authid: authid ?? undefined, authmethods: ticket ? methods : undefined },
+    ]);
   }
 
   async #joined(session, { authid, authrole, roles }, { realm }) {
@@ -371,7 +389,7 @@ export class Wamp {
 
   #keep(code, uri, handler, options = {}) {
     return new Promise((resolve, reject) => {
-      check(code, options, uri);
+      check(code, options, uri, { handler: handler ?? null });
       const kept = { code, uri, handler, options, resolve, reject };
       this.#kept.add(kept);
       if (this.session) this.#announce(kept);

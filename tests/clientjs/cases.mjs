@@ -321,6 +321,54 @@ test("arguments of a wrong form are refused here, and the session stays", async 
   assert.equal(wamp.session, session);
 });
 
+test("the message of a TypeError names the procedure or topic and the argument that is wrong", async () => {
+  const wamp = await join();
+  const uri = name();
+  const { session } = wamp;
+  const says = async (promise, message) => {
+    await assert.rejects(promise, TypeError);
+    await promise.catch((error) => assert.equal(error.message, `${message}`));
+  };
+  await says(wamp.call(uri, "milk"), `${uri}: args must be a list`);
+  await says(wamp.call(uri, { a: 1 }), `${uri}: args must be a list`);
+  await says(wamp.publish(uri, [], [1]), `${uri}: kwargs must be an object`);
+  await says(wamp.call(uri, [], {}, null), `${uri}: options must be an object`);
+  await says(wamp.call(undefined), "undefined: URI must be a string");
+  await says(wamp.call(7), "7: URI must be a string");
+  for (const handler of [undefined, null, "x", {}]) {
+    await says(wamp.subscribe(uri, handler), `${uri}: handler must be a function`);
+    await says(wamp.register(uri, handler), `${uri}: handler must be a function`);
+  }
+  await says(wamp.subscribe(uri, () => {}, "x"), `${uri}: options must be an object`);
+  for (const onProgress of [null, "x", 5])
+    await says(wamp.call(uri, [], {}, { onProgress }), `${uri}: onProgress must be a function`);
+  for (const timeout of [null, "5", NaN, [5]]) {
+    await says(wamp.call(uri, [], {}, { timeout }), `${uri}: timeout must be a number`);
+    await says(wamp.stream(uri, [], {}, { timeout }).next(), `${uri}: timeout must be a number`);
+    await says(connect(url, { timeout }), "connect: timeout must be a number");
+  }
+  for (const option of ["minDelay", "maxDelay", "heartbeat"])
+    await says(connect(url, { [option]: "5" }), `connect: ${option} must be a number`);
+  await says(connect(url, { onState: "x" }), "connect: onState must be a function");
+  await says(connect(url, 5), "connect: options must be an object");
+  assert.equal(wamp.session, session);
+});
+
+test("an option that is undefined is as if it were left out", async () => {
+  const states = [];
+  const wamp = await join({
+    timeout: undefined,
+    minDelay: undefined,
+    heartbeat: undefined,
+    onState: (state) => states.push(state),
+  });
+  assert.deepEqual(states, ["joining", "joined"]); // it did not take the timeout for 0
+  const uri = name();
+  await wamp.register(uri, ([value]) => value, undefined);
+  assert.equal(await wamp.call(uri, [5], undefined, { timeout: undefined, onProgress: undefined }), 5);
+  assert.equal(await wamp.call(uri, [5], {}, { timeout: Infinity }), 5);
+});
+
 test("a URI without its prefix is refused here, and the message says what to use", async () => {
   const wamp = await join();
   const wanted = (error) => {
