@@ -6,11 +6,14 @@ import typing as t
 
 from flask import Flask, Response, request, request_started
 
+from .._text import get_logger
 from ..protocol.identity import BrowserIdentity
 from .browser_sessions import LoginSignals
 from .module import client_d_ts, client_js
 from .origins import is_allowed
 from .sockets import Detached, NoSocket, connection_fd, request_bytes
+
+logger = get_logger("flask_wamp")
 
 
 class JoinTarget(t.Protocol):
@@ -59,6 +62,7 @@ class Endpoint:
         signals: LoginSignals | None = None,
     ) -> None:
         self._signals = signals
+        self._has_logged = False
         self._origins = tuple(origins)
         self._joining = joining
         self._path = path.rstrip("/")
@@ -97,10 +101,17 @@ class Endpoint:
         try:
             fd = connection_fd(request.environ)
         except NoSocket as error:
+            self._log_once(error)
             return _text(501, f"The WebSocket cannot be opened here: {error}.")
         if request.headers.get("Sec-WebSocket-Version") != "13":
             return _text(426, "Use version 13 of WebSocket.")
         return self._hand_over(fd, path)
+
+    def _log_once(self, error: NoSocket) -> None:
+        """Log why pages cannot join, because a browser does not show the answer to the page."""
+        if not self._has_logged:
+            self._has_logged = True
+            logger.error("pages cannot join at %s: %s", self._path or "/", error)
 
     def _hand_over(self, fd: int, path: str) -> Response:
         from ..router.process.handover import Handover, hand_over
