@@ -16,6 +16,7 @@ from ..protocol.logins import MAX_TICKET_AGE
 from ..protocol.principals import Directory, Principal
 from ..protocol.uris import check_uri
 from ..transports import parse_router_url
+from ..transports.urls import InvalidRouterURL
 
 T = t.TypeVar("T")
 
@@ -104,7 +105,8 @@ class Explained(ValueError):
 def read_url(value: object) -> str:
     """Accept the URL of a router.
 
-    :raises Explained: It is the URL of an embedded router on another host, which the app cannot start.
+    :raises Explained: It is not a router URL, or it is the URL of an embedded router on another host, which
+        the app cannot start.
     """
     if isinstance(value, str) and _ELSEWHERE.match(value):
         raise Explained(
@@ -112,7 +114,10 @@ def read_url(value: object) -> str:
             "Crossbar.io or `flask wamp router --principals`, and set WAMP_ROUTER_URL to its URL, such as "
             "wss://router.example/ws"
         )
-    return parse_router_url(value).url
+    try:
+        return parse_router_url(value).url
+    except InvalidRouterURL as error:
+        raise Explained(error.why[0].upper() + error.why[1:]) from None
 
 
 def read_uri(value: object) -> str:

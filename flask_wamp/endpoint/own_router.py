@@ -16,7 +16,7 @@ from ..concurrency.clock import monotonic
 from ..exceptions import SessionLost
 from ..peer.connection import Connection
 from ..peer.settings import PeerSettings
-from ..protocol import rights
+from ..protocol import error_uris, rights
 from ..protocol.auth import Credentials
 from ..protocol.identity import BrowserIdentity, Identity
 from ..protocol.messages import Error
@@ -215,9 +215,16 @@ class _ConfigureTicket:
 
     def resolve(self, message: t.Any) -> None:
         """Log an ERROR."""
-        if isinstance(message, Error):
+        if not isinstance(message, Error):
+            return
+        if message.error == error_uris.UNAVAILABLE:
             logger.error(
-                "the embedded router refused the app's rights or ports: %s %s. If it was started by "
+                "the embedded router cannot open a port of WAMP_ROUTER_LISTEN: %s",
+                " ".join(map(str, message.readable_args)),
+            )
+        else:
+            logger.error(
+                "the embedded router refused the app's rights or principals: %s %s. If it was started by "
                 "another version of Flask-WAMP, stop all apps that use it and start them again",
                 message.error,
                 message.readable_args,

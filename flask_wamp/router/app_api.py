@@ -48,6 +48,10 @@ def is_backend(identity: Identity) -> bool:
     return identity is BACKEND or identity.authprovider == "memory"
 
 
+class PortError(ValueError):
+    """A port of an app cannot be opened."""
+
+
 class Listen(t.Protocol):
     """Opens a port for the clients of an app, if it is not already open."""
 
@@ -55,7 +59,7 @@ class Listen(t.Protocol):
         """Open the port.
 
         :param origins: The origins whose pages may connect, see :class:`.WebSocketConnection`.
-        :raises ValueError: The port cannot be opened, or is open for another app.
+        :raises PortError: The port cannot be opened, or is open for another app.
         """
 
 
@@ -269,7 +273,8 @@ class AppAPI:
         :param origins: The origins whose pages may join at these ports. None for all.
         :param principals: The clients that authenticate with a secret or a key, see :class:`.Principals`.
             Empty if there are none.
-        :raises ValueError: An argument is invalid, or a port cannot be opened.
+        :raises ValueError: An argument is invalid.
+        :raises PortError: A port cannot be opened.
         """
         self._rules[_text(app)] = Rules(
             rights.from_json(policy),
@@ -374,6 +379,8 @@ def _for_backends_only(
         try:
             args, _ = Payload(session.codec, session.codec.payload(message)).values()
             result = procedure(*args)
+        except PortError as error:
+            session.refuse(message, error_uris.UNAVAILABLE, str(error))
         except (PayloadError, TypeError, ValueError) as error:
             session.refuse(message, error_uris.INVALID_ARGUMENT, str(error))
         else:

@@ -28,6 +28,10 @@ logger = get_logger("flask_wamp.router")
 class Realms(t.Protocol):
     """What joining needs from the router."""
 
+    @property
+    def realms(self) -> t.Collection[str]:
+        """The names of the realms."""
+
     def has_realm(self, name: str) -> bool:
         """Return whether a realm exists or may be created."""
 
@@ -77,7 +81,7 @@ class JoinHandler:
             session.abort(error_uris.INVALID_URI, "the name of the realm is not a URI")
             return
         if not self._realms.has_realm(message.realm):
-            session.abort(error_uris.NO_SUCH_REALM, f"there is no realm {message.realm!r:.100}")
+            self._refuse_realm(session, message.realm)
             return
         session.realm_name = message.realm
         session.app = app_of(request.authextra)
@@ -87,6 +91,13 @@ class JoinHandler:
             self._welcome(session, known)
         else:
             self._ask(session, lambda: self._authenticator(request))
+
+    def _refuse_realm(self, session: RouterSession, name: str) -> None:
+        text = f"there is no realm {name!r:.100}"
+        if session.facts.identity is not None and self._realms.realms:
+            # Only for the processes of the apps: strangers need not know the realms.
+            text += f"; this router has the realm {', '.join(self._realms.realms)}"
+        session.abort(error_uris.NO_SUCH_REALM, text)
 
     def _request(self, session: RouterSession, message: m.Hello) -> JoinRequest:
         details = message.details
@@ -179,8 +190,6 @@ class JoinHandler:
         # Looked up only now, so that only an authenticated client can create a realm.
         realm = self._realms.find_realm(session.realm_name)
         if realm is None:
-            session.abort(
-                error_uris.NO_SUCH_REALM, f"there is no realm {session.realm_name!r:.100}"
-            )
+            self._refuse_realm(session, session.realm_name)
         else:
             session.establish(identity, realm, welcome)

@@ -23,6 +23,9 @@ _PORTS: dict[str, int | None] = {"ws": 80, "wss": 443, "tcp": None, "tls": None}
 #: The length, in bytes, of the longest path of a Unix socket: ``sun_path`` without its closing NUL.
 LONGEST_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
+#: The same for ``embedded:/path``. The router has a second socket, whose name is longer by ``.browsers``.
+LONGEST_EMBEDDED_PATH = LONGEST_UNIX_PATH - len(".browsers")
+
 Address: t.TypeAlias = str | tuple[str, int]
 """An argument of ``socket.connect`` and ``socket.bind``."""
 
@@ -100,11 +103,23 @@ class RouterURL:
         return self.path if self.unix else (self.host, self.port)
 
 
+class InvalidRouterURL(ValueError):
+    """A value is not a router URL.
+
+    :param url: The value, as it may be shown.
+    """
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"{url} is not a router URL: {why}; use {FORMS}")
+        self.why = why
+        """The reason, without the value."""
+
+
 def parse_router_url(url: object) -> RouterURL:
     """Parse a router URL.
 
-    :raises ValueError: It is not a router URL. The text says why and lists the forms. It never contains a
-        password.
+    :raises InvalidRouterURL: It is not a router URL. The text says why and lists the forms. It never
+        contains a password.
     """
     try:
         if not isinstance(url, str):
@@ -113,7 +128,7 @@ def parse_router_url(url: object) -> RouterURL:
     except ValueError as error:
         why = str(error)
     # Raised here and not above, because the error of ``urllib`` may show the password.
-    raise ValueError(f"{show_url(url)} is not a router URL: {why}; use {FORMS}")
+    raise InvalidRouterURL(show_url(url), why)
 
 
 def _parse(url: str) -> RouterURL:
@@ -163,9 +178,12 @@ def _local_path(parts: urllib.parse.SplitResult, url: str) -> str:
         raise ValueError(f"it needs an absolute path, as in {example}")
     if "\0" in path or parts.query or parts.fragment:
         raise ValueError("a path of a Unix socket has no NUL, no ? and no #")
-    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_UNIX_PATH:
+    size, longest = len(path.encode("utf-8", "surrogateescape")), LONGEST_UNIX_PATH
+    if scheme == "embedded":
+        longest = LONGEST_EMBEDDED_PATH
+    if size > longest:
         raise ValueError(
-            f"its path is too long for a Unix socket: at most {LONGEST_UNIX_PATH} bytes"
+            f"its path is too long for a Unix socket: it has {size} bytes, and may have {longest}"
         )
     return path
 

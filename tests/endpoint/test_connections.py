@@ -103,7 +103,7 @@ def test_a_page_of_another_origin_is_refused_and_logged(caplog: pytest.LogCaptur
             assert (await loop.sock_recv(sock, 65536)).startswith(b"HTTP/1.1 403 ")
 
     run(scene, ServerSettings())
-    refused = "its origin, 'http://evil.example', is not allowed (--origin, or WAMP_ORIGINS)"
+    refused = "its origin, 'http://evil.example', is not allowed. Allow it with --origin"
     assert refused in caplog.text
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from pathlib import Path
@@ -16,11 +17,13 @@ from socket import create_server
 
 import pytest
 from flask import Flask
+from websockets.exceptions import InvalidStatus
 
-from flask_wamp import ApplicationError, FlaskWAMP, TransportError
+from flask_wamp import ApplicationError, FlaskWAMP, TransportError, WAMPError
 from flask_wamp.cli import wamp as commands
 from flask_wamp.router.process.place import Place, own_place, place_at, private_folder
 from flask_wamp.router.process.spawn import ensure_running, listens
+from flask_wamp.transports.urls import LONGEST_EMBEDDED_PATH
 from tests.conftest import eventually
 from tests.support.browser import Browser, Refused
 from tests.support.peers import AutobahnPeer
@@ -171,6 +174,22 @@ def test_a_router_that_cannot_start_says_why(tmp_path: Path) -> None:
         ensure_running(place, SETUP, time.monotonic() + 5)
 
 
+def test_where_it_cannot_write_the_error_says_what_to_do(tmp_path: Path) -> None:
+    """Root may write everywhere except below a file, and in a file system that is read-only."""
+    with pytest.raises(TransportError) as caught:
+        ensure_running(Place("/proc/here.sock"), SETUP, time.monotonic() + 5)
+    assert "Set WAMP_ROUTER_URL to embedded:/path/to/a.sock in a folder" in str(caught.value)
+
+
+def test_a_private_folder_that_cannot_be_created_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
+    monkeypatch.setattr("flask_wamp.router.process.place.Path", lambda *parts: Path("/proc", "no"))
+    with pytest.raises(PermissionError, match="cannot create /proc/.*: .*Set WAMP_ROUTER_URL to"):
+        private_folder()
+
+
 def test_a_router_that_fails_at_its_start_says_why(place: Place) -> None:
     with create_server(("127.0.0.1", 0)) as taken:
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
@@ -180,12 +199,53 @@ def test_a_router_that_fails_at_its_start_says_why(place: Place) -> None:
     start(place)
 
 
+def test_a_port_in_use_is_not_blamed_on_another_version(
+    place: Place, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(place)
+    with create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_ROUTER_LISTEN=[url])
+        FlaskWAMP(app).start()
+        error = (
+            "the embedded router cannot open a port of WAMP_ROUTER_LISTEN: cannot listen on "
+            f"{url}: Address already in use"
+        )
+        eventually(lambda: error in caplog.messages)
+    assert "another version" not in caplog.text
+
+
+def test_an_app_with_another_realm_is_told_the_realm_of_the_router(
+    place: Place, make_app: MakeApp
+) -> None:
+    start(place)
+    app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_REALM="other")
+    wamp = FlaskWAMP(app)
+    wamp.start()
+    with pytest.raises(WAMPError, match="no realm 'other'; this router has the realm realm1"):
+        wamp.client.wait_until_joined(5)
+
+
+def test_a_refused_origin_is_logged_with_the_key_of_the_app(
+    place: Place, make_app: MakeApp
+) -> None:
+    url = f"ws://127.0.0.1:{_free_port()}/ws"
+    app = make_app(WAMP_ROUTER_URL=f"embedded:{place.socket}", WAMP_ROUTER_LISTEN=[url])
+    wamp = FlaskWAMP(app)
+    wamp.start()
+    wamp.client.wait_until_joined(20)
+    with pytest.raises(InvalidStatus, match="403"):
+        Browser(url, origin="http://page.example")
+    line = "its origin, 'http://page.example', is not allowed. Add it to WAMP_ORIGINS of the app"
+    eventually(lambda: line in Path(place.log).read_text())
+
+
 def test_a_realm_that_is_not_the_app_s_does_not_exist(place: Place) -> None:
     url = f"ws://127.0.0.1:{_free_port()}/ws"
     start(place, listen=[url], origins=[None])
     with pytest.raises(Refused) as refused:
         Browser(url, realm="other")
-    assert refused.value.uri == "wamp.error.no_such_realm"
+    assert str(refused.value) == "wamp.error.no_such_realm [\"there is no realm 'other'\"]"
     with Browser(url) as browser:
         assert browser.authrole == "anonymous"
 
@@ -224,6 +284,21 @@ def test_the_folder_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_the_path_of_a_socket_must_not_be_too_long() -> None:
     with pytest.raises(ValueError, match="too long for a unix socket"):
         place_at("/" + "x" * 200)
+
+
+def test_the_longest_path(make_app: MakeApp) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = f"{folder}/".ljust(LONGEST_EMBEDDED_PATH, "x")
+        with pytest.raises(ValueError) as caught:
+            FlaskWAMP(make_app(WAMP_ROUTER_URL=f"embedded:{path}x"))
+        text = str(caught.value)
+        start(Place(path))
+        assert os.path.exists(f"{path}.browsers")
+        stop_router(Path(path))
+    assert text.endswith(
+        f"Its path is too long for a Unix socket: it has {LONGEST_EMBEDDED_PATH + 1} bytes, and may "
+        f"have {LONGEST_EMBEDDED_PATH}"
+    )
 
 
 def test_a_router_left_behind_is_stopped(place: Place) -> None:

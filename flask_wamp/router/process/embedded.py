@@ -16,7 +16,7 @@ import typing as t
 from ..._text import get_logger
 from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, RouterSettings
-from ..app_api import BACKEND, AppAPI
+from ..app_api import BACKEND, AppAPI, PortError
 from . import event_loop
 from .errors import ListenError
 from .listeners import Listener
@@ -111,10 +111,10 @@ class Ports:
             try:
                 listener = Listener(self._server, parse_router_url(url), origins=origins, app=app)
             except ListenError as error:
-                raise ValueError(str(error)) from error
+                raise PortError(str(error)) from error
             self._listeners[url] = app, listener
         elif self._listeners[url][0] != app:
-            raise ValueError(f"{url} is open for another application: each needs a port of its own")
+            raise PortError(f"{url} is open for another application: each needs a port of its own")
 
     def close(self) -> None:
         """Stop listening."""

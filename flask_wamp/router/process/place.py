@@ -10,9 +10,14 @@ import typing as t
 from pathlib import Path
 
 from ..._version import __version__
+from ...transports.urls import LONGEST_EMBEDDED_PATH
 
-#: Bytes of the longest path of a unix socket that every system allows.
-_LONGEST = 100
+#: What to do if the files of the router cannot be written.
+ADVICE: t.Final = (
+    "Set WAMP_ROUTER_URL to embedded:/path/to/a.sock in a folder where this user may write. If "
+    "WAMP_ROUTER_URL has no path, you may set XDG_RUNTIME_DIR instead, to a folder that only this user can "
+    "enter"
+)
 
 
 class Place(t.NamedTuple):
@@ -67,15 +72,17 @@ def place_at(path: str) -> Place:
 
     :raises ValueError: The path is too long for a unix socket.
     """
-    if len(os.fsencode(path)) > _LONGEST:
-        raise ValueError(f"{path!r} is too long for a unix socket: use at most {_LONGEST} bytes")
+    if len(os.fsencode(path)) > LONGEST_EMBEDDED_PATH:
+        raise ValueError(
+            f"{path!r} is too long for a unix socket: use at most {LONGEST_EMBEDDED_PATH} bytes"
+        )
     return Place(path)
 
 
 def private_folder() -> Path:
     """Return the folder for the sockets of this user. Create it if it does not exist.
 
-    :raises PermissionError: The path is not a folder, or other users may enter it.
+    :raises PermissionError: The path is not a folder, other users may enter it, or it cannot be created.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     uid = os.geteuid()
@@ -85,7 +92,12 @@ def private_folder() -> Path:
         # Not tempfile.gettempdir(): TMPDIR may be long, and may differ between the processes of one app.
         folder = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir())
         folder /= f"flask-wamp-{uid}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        pass  # it is not a folder, see below
+    except OSError as error:
+        raise PermissionError(f"cannot create {folder}: {error.strerror}. {ADVICE}") from error
     if not _is_private(folder, uid):
         raise PermissionError(
             f"{folder} is not a folder that only user {uid} can enter. Remove it, or set another "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,10 +17,13 @@ from pathlib import Path
 from ...concurrency.child_processes import python_executable
 from ...concurrency.clock import monotonic
 from ...exceptions import TransportError
-from .place import Place
+from .place import ADVICE, Place
 
 #: Seconds between two checks whether the router listens.
 CHECK_INTERVAL = 0.005
+
+#: The errors of a place where this process cannot write.
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 #: The program of the new process. It detaches from its parent, and runs the router. It needs neither wampy
 #: nor Flask, but the package's own ``__init__`` would import them.
@@ -56,7 +60,8 @@ def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) 
                 _start(place, setup)
                 _wait(place, deadline)
     except OSError as error:
-        raise TransportError(f"cannot start the embedded router: {error}") from error
+        advice = f". {ADVICE}" if error.errno in _UNWRITABLE else ""
+        raise TransportError(f"cannot start the embedded router: {error}{advice}") from error
 
 
 def listens(place: Place) -> bool:

@@ -113,9 +113,11 @@ class WebSocketConnection(ClientConnection):
         protocol.send_response(response)
         if response.status_code == HTTPStatus.FORBIDDEN:
             origin = request.headers.get("Origin", "none")
-            self._server.log_rejected(
-                "its origin, %.200r, is not allowed (--origin, or WAMP_ORIGINS)", origin
+            # Only ports of an app belong to one. The router command has no app.
+            hint = (
+                "Add it to WAMP_ORIGINS of the app" if self._facts.app else "Allow it with --origin"
             )
+            self._server.log_rejected("its origin, %.200r, is not allowed. %s", origin, hint)
         if protocol.state is not State.OPEN:
             return
         serializer = self._subprotocols[str(protocol.subprotocol)]
