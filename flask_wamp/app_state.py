@@ -67,8 +67,9 @@ class AppState:
             app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
         )
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
-        if _meets_others(config, settings):
-            settings = dataclasses.replace(settings, app=app.name)
+        if not settings.router_url.memory:
+            meets_others = _meets_others(config, settings)
+            settings = dataclasses.replace(settings, app=app.name, meets_others=meets_others)
         self.logouts = Logouts(app.name, lambda: self.group.logouts)
         self.own_router = self._own_router(settings)
         self.client = Client(
@@ -298,8 +299,7 @@ class AppState:
 def _meets_others(config: Config, settings: PeerSettings) -> bool:
     """Return whether other applications can join the router."""
     url = settings.router_url
-    is_own = url.embedded and not url.path and not config["WAMP_ROUTER_LISTEN"]
-    return not (url.memory or is_own)
+    return not url.embedded or bool(url.path or config["WAMP_ROUTER_LISTEN"])
 
 
 def _keys(app: Flask, config: Config) -> list[bytes]:

@@ -376,7 +376,7 @@ class ClientState:
         if peer is None:
             served = self.declarations.served
             listeners: dict[object, MakeListener] = {}
-            if self.settings.app is not None:
+            if self.settings.meets_others:
                 listeners[OtherApps] = functools.partial(OtherApps, served)
             new = self.policy.make_peer(self.settings, served, self._prepare_signal, listeners)
             peer = self._peers.setdefault(os.getpid(), new)  # atomic, so no lock is needed

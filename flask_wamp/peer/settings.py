@@ -37,6 +37,8 @@ class PeerSettings:
     """
     app: str | None = None
     """The application's name for ``authextra`` in HELLO. None if HELLO does not name it."""
+    meets_others: bool = False
+    """Whether other applications can join the router."""
     uri_prefix: str | None = None
     """The prefix of relative URIs."""
     default: t.Callable[[t.Any], t.Any] | None = None

@@ -214,8 +214,11 @@ def test_a_long_name_is_truncated(router: MemoryRouter, join_as: JoinAs) -> None
     assert extras(router) == [{"flask_wamp": {"app": "s" * 100}}]
 
 
-@pytest.mark.parametrize("url", ["memory:", "embedded:"])
-def test_hello_contains_no_name_if_no_other_app_can_join(make_app: MakeApp, url: str) -> None:
+@pytest.mark.parametrize(("url", "name"), [("memory:", None), ("embedded:", "shop")])
+def test_a_router_of_its_own_has_no_other_apps(
+    make_app: MakeApp, url: str, name: str | None
+) -> None:
     app = make_app("shop", WAMP_ROUTER_URL=url)
-    wamp = FlaskWAMP(app)
-    assert wamp.client._state.settings.app is None
+    settings = FlaskWAMP(app).client._state.settings
+    assert settings.app == name
+    assert not settings.meets_others

@@ -21,7 +21,7 @@ from tests.support.browser import Browser, Refused
 from tests.support.certificates import Authority
 from tests.support.served import STARTS_WITHIN, Served
 
-from .conftest import Serve, ready
+from .conftest import Serve, ready, stop_router
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +107,30 @@ def test_a_deploy_disconnects_no_browser(serve: Serve) -> None:
             browser.subscribe("com.shop.news")
         server.get("/say/again", "POST")
         assert all(browser.next_event() == ["again"] for browser in browsers)
+
+
+def test_calls_wait_for_the_next_process_at_the_default_router(
+    serve: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("r")
+    folder.chmod(0o700)
+    environ = {
+        "FLASK_WAMP_ROUTER_URL": "embedded:",
+        "FLASK_WAMP_CALL_TIMEOUT": "60",
+        "XDG_RUNTIME_DIR": str(folder),
+    }
+    command = COMMANDS["gunicorn sync"]
+    try:
+        with serve(*command, **environ) as server:
+            ready(server)
+            browser = Browser(f"ws://127.0.0.1:{server.port}/wamp")
+        with browser:
+            browser.send([48, browser.next_id(), {}, "com.shop.add", [1, 2]])
+            with serve(*command, **environ):
+                assert browser.receive()[3:] == [[3]]
+    finally:
+        for info in folder.rglob("*.sock.json"):
+            stop_router(info.with_suffix(""))
 
 
 def test_uwsgi(serve: Serve) -> None:
