@@ -27,8 +27,9 @@ def snippets(language: str) -> list[str]:
 def test_the_snippets_of_the_page(
     window: t.Callable[[str], Page], embedded_router: EmbeddedRouter, tmp_path: Path
 ) -> None:
-    app, origins = snippets("python")
-    compile(origins, "origins.py", "exec")
+    app, *others = snippets("python")
+    for each in others:
+        compile(each, str(PAGE), "exec")
     (tmp_path / "app.py").write_text(app)
     script = "\n".join(snippets("javascript"))
     # A function cannot contain import statements.

@@ -58,6 +58,34 @@ test("bytes arrive as bytes, both ways", async () => {
   assert.deepEqual(await wamp.call(uri, [bytes]), [true, bytes]);
 });
 
+test("what JSON has no form for is sent as JSON.stringify writes it", async () => {
+  const wamp = await join();
+  const uri = name();
+  await wamp.register(uri, (args, kwargs) => [args, kwargs]);
+  const sent = async (value) => (await wamp.call(uri, [value]))[0][0];
+  const { session } = wamp;
+  for (const value of [NaN, Infinity, -Infinity, undefined, () => {}, Symbol("a")]) assert.equal(await sent(value), null);
+  assert.deepEqual(await wamp.call(uri, [], { a: undefined, b: () => {}, c: NaN }), [[], { c: null }]);
+  assert.deepEqual(await sent({ a: undefined, b: [undefined] }), { b: [null] });
+  for (const value of [new Map([["a", 1]]), new Set([1]), new ArrayBuffer(2), new DataView(new ArrayBuffer(2)), /a/])
+    assert.deepEqual(await sent(value), {});
+  assert.deepEqual(await sent(Float64Array.of(0.5, 2)), { 0: 0.5, 1: 2 });
+  assert.equal(await sent(new Date(0)), "1970-01-01T00:00:00.000Z");
+  assert.equal(await sent(new URL("https://shop.example/")), "https://shop.example/");
+  assert.equal(await sent(-0), 0);
+  const ring = {};
+  ring.ring = ring;
+  for (const value of [5n, ring]) {
+    await assert.rejects(wamp.call(uri, [value]), TypeError);
+    await assert.rejects(wamp.publish(uri, [value]), TypeError);
+  }
+  const wrong = name();
+  await wamp.register(wrong, () => 5n);
+  await silently(() => assert.rejects(wamp.call(wrong), { uri: "wamp.error.runtime_error" }));
+  assert.equal(await sent(7), 7); // nothing was sent for the calls above, so no request id is missing
+  assert.equal(wamp.session, session);
+});
+
 test("half of a surrogate pair does not end the session", async () => {
   const wamp = await join();
   const uri = name();

@@ -154,3 +154,12 @@ test("a page that is left while it joins, joins when it is shown again", async (
     delete globalThis.addEventListener;
   }
 });
+
+test("a Buffer is not sent as bytes, as the documentation says", async () => {
+  const wamp = await client.connect(process.env.WAMP_URL);
+  const uri = `com.example.js.buffer${process.pid}`;
+  await wamp.register(uri, ([value]) => value);
+  assert.deepEqual(await wamp.call(uri, [Buffer.from([1, 2])]), { type: "Buffer", data: [1, 2] });
+  assert.deepEqual(await wamp.call(uri, [new Uint8Array(Buffer.from([1, 2]))]), Uint8Array.of(1, 2));
+  wamp.close();
+});

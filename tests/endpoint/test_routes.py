@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import types
 import typing as t
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -36,6 +38,20 @@ def test_the_module_and_its_types(app: Flask) -> None:
     assert again.status_code == 304
     types = http.get("/wamp/client.d.ts")
     assert "export function connect" in types.text
+
+
+def test_the_documented_exemption_from_a_login(app: Flask) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "browsers.rst").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r":name: login\.py\n\n((?:    .*\n|\n)+)", text)
+    exec(textwrap.dedent(snippet), {"app": app})
+    names = {rule.endpoint for rule in app.url_map.iter_rules() if rule.rule.startswith("/wamp")}
+    assert names == set(re.findall(r"``(wamp_\w+)``\n", text))
+    http = app.test_client()
+    assert http.get("/wamp/client.js").status_code == 200
+    assert http.post("/wamp/session").json["authid"] is None
+    assert http.get("/wamp", headers=UPGRADE).status_code == 501  # the test client has no socket
+    redirected = http.get("/wamp/client.d.ts")
+    assert (redirected.status_code, redirected.location) == (302, "/login")
 
 
 def test_session_of_an_unknown_user(app: Flask) -> None:
