@@ -159,7 +159,7 @@ class AutobahnPeer:
     def __init__(
         self, url: str, realm: str = "realm1", serializer: str = "msgpack", *, ca: str | None = None
     ) -> None:
-        command = [_python(), "-I", str(SCRIPT), url, realm, serializer]
+        command = [python_with_autobahn(), "-I", str(SCRIPT), url, realm, serializer]
         self._open([*command, *(["--ca", ca] if ca else [])])
 
     def _open(self, command: t.Sequence[str], environ: t.Mapping[str, str] | None = None) -> None:
@@ -327,7 +327,7 @@ def get_line(lines: queue.SimpleQueue[t.Any], timeout: float = PATIENCE) -> t.An
         raise AssertionError("nothing came in time") from None
 
 
-def _python() -> str:
+def python_with_autobahn() -> str:
     """A Python with autobahn: ours, or otherwise Crossbar's."""
     if importlib.util.find_spec("autobahn"):
         return sys.executable
