@@ -38,7 +38,7 @@ export class CallResult {
 export interface Options {
   /** Called at each change of the state, with the reason of a loss. */
   onState?: (state: State, reason?: string) => void;
-  /** Leaves the realm when it is aborted. Only `connect` uses it, not the constructor of `Wamp`. */
+  /** Leaves the realm when it is aborted, as `close` does. */
   signal?: AbortSignal;
   /** How long to wait for an answer. Default: 10,000. */
   timeout?: number;

@@ -68,8 +68,6 @@ const decode = (data) =>
       ? Uint8Array.from(atob(value.slice(1)), (char) => char.charCodeAt(0))
       : value,
   );
-const listen = (verb, wake) =>
-  ["online", "pageshow", "pagehide"].forEach((name) => globalThis[`${verb}EventListener`]?.(name, wake));
 const toResult = (args = [], kwargs = {}) =>
   args.length < 2 && !Object.keys(kwargs).length ? args[0] : new CallResult(args, kwargs);
 
@@ -78,7 +76,7 @@ const KINDS = [
   [/URI/, "a string", isText],
   [/^args$/, "a list", Array.isArray],
   [/kwargs|options/, "an object", (it) => Object(it) === it && !Array.isArray(it)],
-  [/^on[A-Z]|handler/, "a function", (it) => typeof it === "function"],
+  [/^on|handler/, "a function", (it) => typeof it === "function"],
   [/timeout|Delay|heartbeat/, "a number", (it) => it === +it], // NaN is none
 ];
 function checkKinds(uri, values) {
@@ -89,8 +87,8 @@ function checkKinds(uri, values) {
 }
 
 // A router ends the session if arguments have a wrong type. It ignores an option whose name is misspelt.
-function check(code, options, uri, others) {
-  checkKinds(uri, { URI: uri ?? null, options, ...others });
+function check(code, options, uri, rest) {
+  checkKinds(uri, { URI: uri ?? null, options, ...rest });
   if (uri[0] === "." && options.match !== "wildcard")
     throw new TypeError(`'${uri}': a page has no prefix; use the whole URI, such as com.example${uri}`);
   const names = OPTIONS[code];
@@ -104,9 +102,9 @@ function faultOf({ ok, status, type, redirected, url, headers }, text, how, { or
   if (type === "opaqueredirect") return "was redirected to another site";
   if (redirected) return `was redirected to ${url.split("?")[0].replace(origin, "")}`;
   if (ok) return isText(how?.url) ? "" : "did not answer with JSON that has a url";
-  const isPlain = headers.get("Content-Type")?.startsWith("text/plain") && /^.{1,200}$/.test(text);
-  const question = /40[45]/.test(status) ? `is ${path || "/"} the app's WAMP_ENDPOINT?` : "";
-  const why = isPlain ? text : question;
+  const isPlain = /^text\/plain/.test(headers.get("Content-Type")) && /^.{1,200}$/.test(text);
+  const hint = /40[45]/.test(status) ? `is ${path || "/"} the app's WAMP_ENDPOINT?` : "";
+  const why = isPlain ? text : hint;
   return `answered ${status}` + (why && `: ${why}`);
 }
 
@@ -121,7 +119,6 @@ export function connect(where, options = {}) {
       wamp.close();
       reject(signal?.aborted ? signal.reason : wamp.refused ?? new NotJoined(reason));
     });
-    signal?.addEventListener("abort", () => wamp.close());
     signal?.aborted ? wamp.close() : wamp.open();
   });
 }
@@ -160,12 +157,12 @@ export class Wamp {
   open() {
     if (this.#attempt) return;
     void WebSocket; // throws where there is none, as in Node.js 20
-    listen("add", this.#wake);
+    this.#listen("add");
     this.#join();
   }
 
   close() {
-    listen("remove", this.#wake);
+    this.#listen("remove");
     this.#goodbye();
     this.#attempt = null;
     this.#end("closed");
@@ -245,9 +242,15 @@ export class Wamp {
     if (base.protocol.startsWith("ws")) return { url: base, realm, authid, ticket };
     const path = base.pathname.replace(/\/$/, "");
     base.pathname = `${path}/session`;
-    const request = { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: "{}" };
+    const ask = (redirect) =>
+      fetch(base, {
+        method: "POST",
+        redirect,
+        headers: { "Content-Type": "application/json", ...headers },
+        body: "{}",
+      });
     // A browser does not follow a redirect to another site. It does not say either that there was one.
-    const answer = await fetch(base, request).catch(() => fetch(base, { ...request, redirect: "manual" }));
+    const answer = await ask().catch(() => ask("manual"));
     const text = (await answer.text()).trim();
     const how = await new Response(text).json().catch(() => {});
     const fault = faultOf(answer, text, how, base, path);
@@ -281,11 +284,11 @@ export class Wamp {
     if (this.session === session) this.#change("joined");
   }
 
-  #lost(reason, refused) {
+  #lost(reason, refused, isLeft) {
     const attempt = (this.#attempt = {});
     this.refused = refused;
     this.#end("lost", reason);
-    if (attempt !== this.#attempt) return; // a listener has closed the client
+    if (isLeft || attempt !== this.#attempt) return; // or else a listener has closed the client
     const { minDelay, maxDelay } = this.#options;
     const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures++);
     // Random, so that not all pages reconnect at the same moment after a restart of the router.
@@ -320,16 +323,23 @@ export class Wamp {
     if (this.session) this.#send([GOODBYE, {}, "wamp.close.close_realm"]);
   }
 
+  // A closed client listens to nothing, so that it can be collected.
+  #listen(verb) {
+    const name = `${verb}EventListener`;
+    for (const type of ["online", "pageshow", "pagehide"]) globalThis[name]?.(type, this.#wake);
+    this.#options.signal?.[name]("abort", this.#wake);
+  }
+
   // A browser may keep a page with its connection after the user has left it, for the "back" button.
   #wake = ({ type }) => {
-    const isLeft = type === "pagehide";
-    if (isLeft) {
+    if (type === "abort") return this.close();
+    if (type === "pagehide") {
       this.#goodbye();
-      this.#lost("the page was left");
+      return this.#lost("the page was left", null, true);
     }
     if (this.state !== "lost") return this.#probe(0);
     clearTimeout(this.#timer);
-    if (!isLeft) this.#join();
+    this.#join();
   };
 
   #send(message) {

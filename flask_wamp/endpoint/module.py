@@ -52,7 +52,12 @@ def _joined(declarations: re.Match[str]) -> str:
 
 def _with_short_names(source: str) -> str:
     """Replace codes with their numbers, ``const`` with ``let``, and other names with letters."""
-    short = {"const": "let", "true": "!0", **dict(_CODE.findall("".join(_CODES.findall(source))))}
+    short = {
+        "const": "let",
+        "true": "!0",
+        "undefined": "void 0",
+        **dict(_CODE.findall("".join(_CODES.findall(source)))),
+    }
     source = _CODES.sub("", source)
     short |= zip(_CONSTANT.findall(source), string.ascii_uppercase, strict=False)
     fields = dict(zip(_FIELD.findall(source), string.ascii_lowercase, strict=False))

@@ -1,4 +1,5 @@
 /** The cases in Node. */
+import { getEventListeners } from "node:events";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
@@ -132,6 +133,11 @@ test("a closed client leaves no listener behind", async () => {
     const refused = client.connect(process.env.WAMP_URL, { realm: "no_such_realm" });
     await assert.rejects(refused, client.ApplicationError);
     assert.equal(listeners.size, 0);
+    const { signal } = new AbortController();
+    const aborting = await client.connect(process.env.WAMP_URL, { signal });
+    assert.equal(getEventListeners(signal, "abort").length, 1);
+    aborting.close();
+    assert.equal(getEventListeners(signal, "abort").length, 0);
   } finally {
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
@@ -162,4 +168,15 @@ test("a Buffer is not sent as bytes, as the documentation says", async () => {
   assert.deepEqual(await wamp.call(uri, [Buffer.from([1, 2])]), { type: "Buffer", data: [1, 2] });
   assert.deepEqual(await wamp.call(uri, [new Uint8Array(Buffer.from([1, 2]))]), Uint8Array.of(1, 2));
   wamp.close();
+});
+
+test("an AbortSignal ends the session, also after the client was closed and opened again", async () => {
+  const controller = new AbortController();
+  const wamp = await client.connect(process.env.WAMP_URL, { signal: controller.signal });
+  wamp.close();
+  const joined = new Promise((resolve) => wamp.onState((state) => state === "joined" && resolve()));
+  wamp.open();
+  await joined;
+  controller.abort();
+  assert.deepEqual([wamp.state, wamp.session], ["closed", null]);
 });
