@@ -161,8 +161,9 @@ def _resolve(name: str, value: object, kind: type) -> t.Any:
         return value
     try:
         found = value()
-    except Exception as error:
-        raise AuthenticationError(f"the function in {name} failed: {error!r}") from error
+    except Exception as error:  # its text may contain a secret
+        why = type(error).__name__
+        raise AuthenticationError(f"the function in {name} failed: {why}") from None
     if not isinstance(found, kind) or (kind is str and not found):
         wanted = "text" if kind is str else "a dictionary"
         raise AuthenticationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import traceback
 import typing as t
 
 import pytest
@@ -82,6 +83,24 @@ def test_a_function_that_fails_fails_the_attempt(
         wamp.client.call("com.example.add")
     answers[0] = lambda: "good"
     wamp.client.wait_until_joined()
+
+
+@pytest.mark.parametrize("key", ["WAMP_TICKET", "WAMP_SECRET", "WAMP_AUTHEXTRA"])
+def test_the_error_of_a_function_is_not_shown(
+    make_app: MakeApp, router: MemoryRouter, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def fetch() -> str:
+        raise OSError("https://vault.example/?token=sesame is down")
+
+    config = {"WAMP_AUTHID": "app", key: fetch}
+    wamp = FlaskWAMP(make_app(WAMP_ROUTER_URL="ws://in.memory/ws", **config))
+    with pytest.raises(NotJoined, match=f"the function in {key} failed: OSError") as info:
+        wamp.client.call("com.example.add")
+    wamp.stop()
+    shown = "".join(traceback.format_exception(info.value))
+    assert "sesame" not in shown + caplog.text
 
 
 def requested(server: Impostor) -> str:
