@@ -130,9 +130,7 @@ class Credentials:
         return ("anonymous",) if self.ticket is None else ("ticket",)
 
     def check(self) -> None:
-        """Check that the credentials are complete and valid.
-
-        If the private key is in a file, this reads the file.
+        """Check that the credentials are complete and valid. Reads a private key that is in a file.
 
         :raises ValueError: A credential is missing or invalid. The text names the config key.
         """
