@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -10,8 +11,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from socket import create_server
 
@@ -21,6 +24,8 @@ from websockets.exceptions import InvalidStatus
 
 from flask_wamp import ApplicationError, FlaskWAMP, TransportError, WAMPError
 from flask_wamp.cli import wamp as commands
+from flask_wamp.router.process import locks
+from flask_wamp.router.process.locks import locked
 from flask_wamp.router.process.place import Place, own_place, place_at, private_folder
 from flask_wamp.router.process.spawn import ensure_running, listens
 from flask_wamp.transports.urls import LONGEST_EMBEDDED_PATH
@@ -299,6 +304,90 @@ def test_the_longest_path(make_app: MakeApp) -> None:
         f"Its path is too long for a Unix socket: it has {LONGEST_EMBEDDED_PATH + 1} bytes, and may "
         f"have {LONGEST_EMBEDDED_PATH}"
     )
+
+
+def test_a_router_that_ends_removes_its_files(place: Place) -> None:
+    start(place)
+    stop_router(Path(place.socket))
+    eventually(lambda: not os.listdir(os.path.dirname(place.socket)))
+
+
+def test_a_router_that_ends_keeps_a_log_that_is_not_empty(place: Place) -> None:
+    url = f"ws://127.0.0.1:{_free_port()}/ws"
+    start(place, listen=[url], origins=[None])
+    with pytest.raises(InvalidStatus, match="403"):
+        Browser(url, origin="http://page.example")
+    stop_router(Path(place.socket))
+    eventually(lambda: os.listdir(os.path.dirname(place.socket)) == [Path(place.log).name])
+    assert "http://page.example" in Path(place.log).read_text()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="shows no open files")
+def test_only_one_router_runs_while_others_end_and_start(place: Place) -> None:
+    """Eight threads want a router, and each router is stopped as soon as one of them knows it."""
+    started: set[int] = set()
+
+    def want() -> None:
+        while len(started) < 20:
+            ensure_running(place, SETUP, time.monotonic() + 60)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+                pid = int(json.loads(Path(place.info).read_text())["pid"])
+                if pid not in started:
+                    started.add(pid)
+                    os.kill(pid, signal.SIGTERM)
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(want) for _ in range(8)]:
+            each.result(240)
+
+    def only_the_last_one_runs() -> bool:
+        pid = start(place)  # it finds the last one that was stopped, until that has ended
+        return pid not in started and holders(place.lock) == {pid}
+
+    eventually(only_the_last_one_runs)
+
+
+def holders(path: str) -> set[int]:
+    """Return the processes that have a file open, also one that is removed."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(link).removesuffix(" (deleted)") == path:
+                found.add(int(link.parts[2]))
+    return found
+
+
+def test_a_lock_whose_file_was_removed_excludes_others(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.lock")
+    has_it, may_end = threading.Event(), threading.Event()
+
+    def wait_for_it() -> None:
+        with locked(path, time.monotonic() + 60):
+            has_it.set()
+            may_end.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(path, 0):
+            waiting = pool.submit(wait_for_it)
+            assert not has_it.wait(0.1)
+            os.unlink(path)
+        assert has_it.wait(60)
+        with pytest.raises(BlockingIOError), locked(path, 0):
+            pass
+        may_end.set()
+        waiting.result(60)
+    with locked(path, 0):
+        pass
+
+
+def test_a_lock_of_a_removed_file_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with open(path, "w") as file:
+        assert locks._try(str(path), file.fileno())
+        path.unlink()
+        assert not locks._try(str(path), file.fileno())
+        path.touch()
+        assert not locks._try(str(path), file.fileno())
 
 
 def test_a_router_left_behind_is_stopped(place: Place) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -14,12 +13,14 @@ import time
 import typing as t
 
 from ..._text import get_logger
+from ...concurrency.clock import monotonic
 from ...transports.urls import RouterURL, parse_router_url
 from .. import Router, RouterSettings
 from ..app_api import BACKEND, AppAPI, PortError
 from . import event_loop
 from .errors import ListenError
 from .listeners import Listener
+from .locks import locked
 from .place import Place
 from .server import RouterServer, allow_many_files
 from .takeover import HandoverListener
@@ -35,6 +36,12 @@ FIRST_GRACE = 30.0
 #: Seconds for GOODBYE at the end.
 STOP_TIMEOUT = 2.0
 
+#: Seconds to wait for the lock of a router that is about to end.
+LOCK_TIMEOUT = 5.0
+
+#: Seconds to wait, at the end, for a process that looks whether the router runs.
+CLEAN_UP_TIMEOUT = 1.0
+
 #: Seconds for which calls wait for a new worker after the last one has left, for example in a deploy.
 LINGER = 10.0
 
@@ -46,21 +53,45 @@ def main() -> None:
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     place = Place(setup["socket"])
-    with open(os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o600), "w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # For a moment, a process that looks whether the router runs may hold the lock too.
+            stack.enter_context(locked(place.lock, monotonic() + LOCK_TIMEOUT))
         except BlockingIOError:
             return  # another router is running
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place.info)
         allow_many_files()
+        is_clean = False
         try:
             event_loop.run(_run(place, setup))
+            is_clean = _remove_files(place)
         except KeyboardInterrupt:
             pass
         finally:
+            if not is_clean:  # otherwise the info file may already be that of the next router
+                with contextlib.suppress(OSError):
+                    os.unlink(place.info)
+
+
+def _remove_files(place: Place) -> bool:
+    """Remove the files of the router that ends, unless a process is starting the next one.
+
+    The log stays if there is anything in it. Return whether the info file is removed.
+    """
+    try:
+        # No process starts a router meanwhile. Those that wait for a lock notice that its file is removed.
+        with locked(place.starting, monotonic() + CLEAN_UP_TIMEOUT):
             with contextlib.suppress(OSError):
-                os.unlink(place.info)
+                if not os.path.getsize(place.log):
+                    os.unlink(place.log)
+            # The last one is the file whose lock is held: from then on, the next router may start.
+            for path in (place.info, place.lock, place.starting):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            return True
+    except OSError:
+        return False
 
 
 async def _run(place: Place, setup: dict[str, t.Any]) -> None:

@@ -17,10 +17,8 @@ from pathlib import Path
 from ...concurrency.child_processes import python_executable
 from ...concurrency.clock import monotonic
 from ...exceptions import TransportError
+from .locks import CHECK_INTERVAL, locked
 from .place import ADVICE, Place
-
-#: Seconds between two checks whether the router listens.
-CHECK_INTERVAL = 0.005
 
 #: The errors of a place where this process cannot write.
 _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
@@ -54,7 +52,7 @@ def ensure_running(place: Place, setup: t.Mapping[str, t.Any], deadline: float) 
     :raises TransportError: The router cannot be started, or does not listen in time.
     """
     try:
-        with _locked(place.starting, deadline):
+        with _starting(place, deadline):
             if not listens(place):
                 _forget_the_dead(place)
                 _start(place, setup)
@@ -82,20 +80,16 @@ def _is_running(place: Place) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: str, deadline: float) -> t.Iterator[None]:
-    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() > deadline:
-                    raise TransportError(
-                        "another process is starting the embedded router and takes too long"
-                    ) from None
-                time.sleep(CHECK_INTERVAL)
-            else:
-                break
+def _starting(place: Place, deadline: float) -> t.Iterator[None]:
+    """Let only one process at a time start the router of a place."""
+    os.makedirs(os.path.dirname(place.starting) or ".", mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(place.starting, deadline))
+        except BlockingIOError:
+            raise TransportError(
+                "another process is starting the embedded router and takes too long"
+            ) from None
         yield
 
 
