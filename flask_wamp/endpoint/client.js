@@ -5,6 +5,8 @@
  *     const wamp = await connect("/wamp");
  *     const sum = await wamp.call("com.shop.add", [1, 2]);
  *     await wamp.subscribe("com.shop.news", (args, kwargs) => show(...args));
+ *
+ * The app serves client.min.js. After a change, run python -m tests.clientjs.minify.
  */
 const isText = (value) => typeof value === "string";
 export class WampError extends Error {

@@ -32,7 +32,7 @@ def test_the_module_and_its_types(app: Flask) -> None:
     module = http.get("/wamp/client.js")
     assert module.content_type == "text/javascript; charset=utf-8"
     assert "export function connect" in module.text
-    assert len(module.data) < 12_000
+    assert len(module.data) < 10_000
     assert "//" not in re.sub(r'"[^"]*"|`[^`]*`', "", module.text)  # no comments are served
     again = http.get("/wamp/client.js", headers={"If-None-Match": module.headers["ETag"]})
     assert again.status_code == 304
