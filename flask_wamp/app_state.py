@@ -64,7 +64,13 @@ class AppState:
         own_types = OwnTypes(self.group.encoders, self._default)
         use_format(app, config["WAMP_DATES"], self.group.encoders, self._default)
         self.dispatcher = Dispatcher(
-            app, self.prefix, config["WAMP_VALIDATE"], own_types, trusted_links, signer
+            app,
+            self.prefix,
+            config["WAMP_VALIDATE"],
+            own_types,
+            trusted_links,
+            signer,
+            self.group.principals,
         )
         settings = config.settings(f"flask-wamp/{__version__}", own_types, self._call_in_context)
         if not settings.router_url.memory:

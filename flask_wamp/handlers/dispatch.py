@@ -21,8 +21,10 @@ from ..coordination.delivery import Delivery
 from ..coordination.signing import Signer
 from ..exceptions import ApplicationError
 from ..peer.declarations import ActiveMessage, Failure, Outcome, Registration, Subscription, Success
+from ..protocol.identity import Identity
 from ..protocol.patterns import Pattern
 from ..protocol.payload import OwnTypes, is_plain
+from ..protocol.rights import ANONYMOUS
 from ..protocol.uris import own_prefix
 from . import notify
 from .annotations import check_annotations
@@ -51,6 +53,7 @@ class Dispatcher:
     :param own_types: The encoders of the app's own types.
     :param trusted_links: ``WAMP_TRUSTED_LINKS``, see :func:`.disclosure.identified`.
     :param signer: Signs the messages that the processes of the app send each other.
+    :param principals: The authids of the app's principals, which are not users.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Dispatcher:
         own_types: OwnTypes,
         trusted_links: t.Collection[str] = (),
         signer: Signer | None = None,
+        principals: t.Container[str] = (),
     ) -> None:
         self.signer = signer or Signer()
+        self._principals = principals
         self.app = app
         self.prefix = prefix
         self.validate = validate
@@ -72,6 +77,10 @@ class Dispatcher:
         self.streaming = Streaming(app, convert, own_types)
         self.own_prefix = own_prefix(prefix, app.name)
         """The prefix of the URIs that the processes of the app use among themselves."""
+
+    def is_user(self, sender: Identity) -> bool:
+        """Return whether a sender may be a user of the app. Anonymous clients and principals are none."""
+        return sender.authrole != ANONYMOUS and sender.authid not in self._principals
 
     def declaration(
         self, spec: Spec, prefix: str | None, scopes: t.Sequence[Hooks]
@@ -154,7 +163,9 @@ class Handler:
         in_request = bool(spec.options["request_context"])
         self._requests: HandlerRequests | None = None
         if in_request:
-            self._requests = HandlerRequests(self._app, spec.function, self._parts)
+            self._requests = HandlerRequests(
+                self._app, spec.function, self._parts, dispatcher.is_user
+            )
         self.arguments = ArgumentBinder(
             spec,
             make_sync(dispatcher.app, spec.function),

@@ -1,9 +1,9 @@
 """``request_context=True``: a handler has a request, like an HTTP view.
 
 The payload is the request's JSON, and the app's before and after request functions run. There is no cookie
-and no client address, so ``session`` is empty, and a login extension finds an anonymous user. If the handler
-is also an HTTP view, ``request.endpoint``, ``.blueprint`` and ``.url_rule`` are those of the view. So
-functions that guard the view over HTTP also guard the handler.
+and no client address, so ``session`` is empty. Flask-Login's ``current_user`` is the user who has sent the
+message, see :mod:`.current_user`. If the handler is also an HTTP view, ``request.endpoint``, ``.blueprint``
+and ``.url_rule`` are those of the view. So functions that guard the view over HTTP also guard the handler.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..exceptions import ApplicationError, SerializationError
 from ..protocol import error_uris
 from ..protocol.payload import plain
 from .context import Message
+from .current_user import ENVIRON_KEY, IsUser, use_sender
 from .flask_versions import call_method
 from .signatures import parameters_of
 from .validation import InvalidArgument, URIArguments
@@ -46,9 +47,14 @@ class HandlerRequests:
     """Creates the requests of one handler. Runs it between the app's before and after request functions."""
 
     def __init__(
-        self, app: Flask, function: t.Callable[..., t.Any], parts: URIArguments | None
+        self,
+        app: Flask,
+        function: t.Callable[..., t.Any],
+        parts: URIArguments | None,
+        is_user: IsUser,
     ) -> None:
         self._app = app
+        self._is_user = is_user
         self._function = function
         self._parts = parts
         self._endpoint: str | None = None
@@ -61,7 +67,9 @@ class HandlerRequests:
         ``request.get_json()`` is the keyword payload. Without keywords, it is the positional payload. With
         both, it is ``{"args": [...], "kwargs": {...}}``.
         """
-        context = self._app.request_context(_environ(self._app, message))
+        environ = {**_environ(self._app, message), ENVIRON_KEY: message.identity}
+        context = self._app.request_context(environ)
+        use_sender(self._app, self._is_user)
         try:
             context.push()
             self._route(context.request, message)

@@ -108,6 +108,9 @@ class Directory:
     def __len__(self) -> int:
         return len(self._by_authid)
 
+    def __contains__(self, authid: object) -> bool:
+        return authid in self._by_authid
+
     def add(self, principal: Principal) -> None:
         """Add a principal.
 

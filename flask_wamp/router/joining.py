@@ -169,7 +169,8 @@ class JoinHandler:
         self, session: RouterSession, identity: Identity, proof: t.Mapping[str, t.Any] | None = None
     ) -> None:
         if not identity.authmethod:  # an authenticator need not set it, but WELCOME must have it
-            identity = dataclasses.replace(identity, authmethod="anonymous", authprovider="static")
+            provider = identity.authprovider or "static"
+            identity = dataclasses.replace(identity, authmethod="anonymous", authprovider=provider)
         details: Details = {
             "realm": session.realm_name,
             "roles": ROLES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import typing as t
 
 import flask_login
@@ -12,8 +13,10 @@ from werkzeug.wrappers import Response
 
 from flask_wamp import ApplicationError, FlaskWAMP
 from flask_wamp.handlers import flask_versions
+from flask_wamp.protocol.identity import Identity
 from tests.app.conftest import Serve
-from tests.support.memory import MemoryRouter
+from tests.support.memory import TIMEOUT, MemoryRouter
+from tests.support.memory_peer import MemoryPeer
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 URI = "com.example.f"
@@ -250,14 +253,141 @@ def test_the_apps_unauthorized_handler_answers(serve: Serve, router: MemoryRoute
     assert (error.uri, error.args) == (NOT_AUTHORIZED, ({"please": "log in"},))
 
 
-def test_current_user_is_anonymous(serve: Serve, router: MemoryRouter) -> None:
-    def user() -> list[bool]:
-        current = flask_login.current_user
-        return [current.is_anonymous, current.is_authenticated]
+def whoami() -> list[t.Any]:
+    """The id of the current user, and whether the user is logged in."""
+    user = flask_login.current_user
+    return [user.get_id(), user.is_authenticated]
 
-    app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(user))
+
+class Users:
+    """A ``user_loader`` with one user."""
+
+    def __init__(self, user_id: t.Any = "joe") -> None:
+        self.asked: list[str] = []
+        self.user = flask_login.UserMixin()
+        self.user.id = user_id
+
+    def __call__(self, user_id: str) -> t.Any:
+        self.asked.append(user_id)
+        return self.user if type(self.user.id)(user_id) == self.user.id else None
+
+
+def with_users(app: Flask, users: t.Callable[[str], t.Any]) -> None:
     login(app)
-    assert router.call(URI) == [True, False]
+    app.login_manager.user_loader(users)  # type: ignore[attr-defined]
+
+
+def test_current_user_is_the_caller(serve: Serve, router: MemoryRouter) -> None:
+    users = Users()
+    app, wamp = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, users)
+    assert router.call(URI) == ["joe", True]
+    assert users.asked == ["joe"]
+    app.add_url_rule("/who", "who", lambda: whoami())
+    assert app.test_client().get("/who").json == [None, False]
+
+
+def test_login_required_lets_the_caller_in(serve: Serve, router: MemoryRouter) -> None:
+    app, wamp = serve()
+    with_users(app, Users())
+    guarded(app, wamp)
+    assert router.call(URI) == "secret"
+    assert app.test_client().post("/secret").status_code == 401
+
+
+def test_current_user_is_the_publisher(serve: Serve, router: MemoryRouter) -> None:
+    seen: queue.SimpleQueue[list[t.Any]] = queue.SimpleQueue()
+    app, _ = serve(
+        lambda wamp: wamp.subscriber(URI, request_context=True)(lambda: seen.put(whoami()))
+    )
+    with_users(app, Users())
+    router.publish(URI)
+    assert seen.get(timeout=TIMEOUT) == ["joe", True]
+
+
+def unknown(user_id: str) -> t.Any:
+    return None
+
+
+def numbers(user_id: str) -> t.Any:
+    return Users(int(user_id)).user
+
+
+def other(user_id: str) -> t.Any:
+    """Return a user with another id, as a loader does that ignores case."""
+    return Users("Joe").user
+
+
+def inactive(user_id: str) -> t.Any:
+    class Inactive(flask_login.UserMixin):
+        id = "joe"
+        is_active = False
+
+    return Inactive()
+
+
+@pytest.mark.parametrize("loader", [unknown, numbers, other])
+def test_a_caller_that_is_no_user_is_anonymous(
+    serve: Serve, router: MemoryRouter, loader: t.Callable[[str], t.Any]
+) -> None:
+    app, wamp = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, loader)
+    assert router.call(URI) == [None, False]
+
+
+def test_an_inactive_user_is_refused(serve: Serve, router: MemoryRouter) -> None:
+    app, wamp = serve()
+    with_users(app, inactive)
+    guarded(app, wamp)
+    assert failure(router, URI).uri == NOT_AUTHORIZED
+
+
+def test_an_anonymous_caller_is_no_user(serve: Serve, router: MemoryRouter) -> None:
+    app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, lambda user_id: Users(user_id).user)  # every id is a user
+    assert router.call(URI) == ["joe", True]
+    anonymous = Identity("anonymous-1", "anonymous")
+    router._peers[router.realm] = MemoryPeer(router.core, router.realm, anonymous)
+    assert router.call(URI) == [None, False]
+
+
+def test_a_principal_is_no_user(serve: Serve, router: MemoryRouter) -> None:
+    app, wamp = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, Users())
+    wamp.principal("joe", role="device", secret="secret")
+    assert router.call(URI) == [None, False]
+
+
+def test_an_undisclosed_caller_is_anonymous(serve: Serve, router: MemoryRouter) -> None:
+    router.disclose = False
+    app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, Users())
+    assert router.call(URI) == [None, False]
+
+
+def test_another_session_cannot_claim_to_be_a_user(serve: Serve, router: MemoryRouter) -> None:
+    app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, Users("bob"))
+    router.options = {
+        "caller_authid": "bob",
+        "forward_for": [{"authid": "joe", "authrole": "user"}],
+    }
+    assert router.call(URI) == [None, False]
+
+
+def test_the_apps_request_loader_is_for_http_only(serve: Serve, router: MemoryRouter) -> None:
+    app, _ = serve(lambda wamp: wamp.callee(URI, request_context=True)(whoami))
+    with_users(app, Users())
+    app.add_url_rule("/who", "who", lambda: whoami())
+    assert router.call(URI) == ["joe", True]
+    key_holder = Users("key").user
+    app.login_manager.request_loader(  # type: ignore[attr-defined]
+        lambda request: key_holder if "X-Key" in request.headers else None
+    )
+    assert router.call(URI) == ["joe", True]
+    http = app.test_client()
+    assert http.get("/who", headers={"X-Key": "1"}).json == ["key", True]
+    assert http.get("/who").json == [None, False]
 
 
 # Redirects are not results.

@@ -60,6 +60,12 @@ def test_a_member_joins_with_a_ticket(club: Served, node: AskingNode) -> None:
             browser.call("com.club.secret")
 
 
+def test_login_required_guards_calls_as_it_guards_requests(club: Served, node: AskingNode) -> None:
+    ann = Visitor(club.port, "ann")
+    with ann.join_with(ann.session()) as browser:
+        assert browser.call("com.club.mine") == {"user": "ann"}
+
+
 def test_a_ticket_joins_once_over_all_workers(club: Served) -> None:
     ann = Visitor(club.port, "ann")
     tickets: dict[str, list[dict[str, t.Any]]] = collections.defaultdict(list)

@@ -35,6 +35,16 @@ def test_a_visitor_is_anonymous(club: Served) -> None:
             visitor.call("com.club.order", "tea")
 
 
+def test_login_required_guards_calls_as_it_guards_requests(club: Served) -> None:
+    with Visitor(club.port, "ann").join() as ann:
+        assert ann.call("com.club.mine") == {"user": "ann"}
+    with (
+        Visitor(club.port).join() as visitor,
+        pytest.raises(Refused, match="not_authorized"),
+    ):
+        visitor.call("com.club.mine")
+
+
 def test_a_ticket_is_for_one_session(club: Served) -> None:
     ann = Visitor(club.port, "ann")
     tickets = [ann.session() for _ in range(20)]  # of both workers

@@ -207,16 +207,24 @@ def test_blueprints_requests_and_coroutines(page: Page) -> None:
 def test_a_view_for_users_who_are_logged_in(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_WAMP_ROUTER_URL", "memory:")
     monkeypatch.setenv("FLASK_SECRET_KEY", "x")
+    flask_login = pytest.importorskip("flask_login")
     wamp = page.run("app.py", "guards.py")
     module: t.Any = page.module
-    module.login_manager.user_loader(lambda user_id: None)
+    ann = flask_login.UserMixin()
+    ann.id = "ann"
+    module.login_manager.user_loader({"ann": ann}.get)
     assert module.app.test_client().post("/reserve/green").status_code == 401
     with wamp.test_client(authrole="anonymous") as peer:
         with pytest.raises(ApplicationError) as raised:
             peer.call("com.example.reserve", "green")
         assert raised.value.uri == "wamp.error.not_authorized"
     with wamp.test_client(authid="ann", authrole="user") as peer:
-        assert peer.call("com.example.reserve", "green") == {"reserved": "green"}
+        assert peer.call("com.example.reserve", "green") == {"reserved": "green", "user": "ann"}
+    with (
+        wamp.test_client(authid="bob", authrole="user") as peer,
+        pytest.raises(ApplicationError, match="not_authorized"),
+    ):
+        peer.call("com.example.reserve", "green")
 
 
 # results-and-errors.rst

@@ -5,7 +5,14 @@ from __future__ import annotations
 import sqlite3
 
 from flask import Flask, Request, g, session
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from flask_login import (
+    LoginManager,
+    UserMixin,
+    current_user,
+    login_required,
+    login_user,
+    logout_user,
+)
 from readiness import readiness
 
 from flask_wamp import FlaskWAMP, Identity, event, invocation
@@ -27,9 +34,9 @@ logins = LoginManager(app)
 try:
     from flask_wtf import CSRFProtect
 except ImportError:
-    pass
+    csrf = None
 else:
-    CSRFProtect(app)
+    csrf = CSRFProtect(app)
 
 
 class User(UserMixin):  # type: ignore[misc]
@@ -113,6 +120,17 @@ def clear() -> str:
 @app.get("/sign-out/<name>")
 def sign_out(name: str) -> dict[str, int]:
     return {"ended": wamp.sign_out(name)}
+
+
+@app.post("/mine")
+@wamp.callee(allow=["anonymous", "device"], request_context=True)
+@login_required
+def mine() -> dict[str, str]:
+    return {"user": current_user.id}
+
+
+if csrf is not None:
+    csrf.exempt(mine)
 
 
 @wamp.callee(allow="anonymous")
