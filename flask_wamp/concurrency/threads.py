@@ -39,6 +39,11 @@ def poll(ready: t.Callable[[], bool], then: Job, *, name: str, interval: float =
     spawn(look, name)
 
 
+def is_ending() -> bool:
+    """Return whether the interpreter is ending. From Python 3.12 on, it then starts no thread any more."""
+    return not threading.main_thread().is_alive()
+
+
 def is_monkey_patched() -> bool:
     """Return whether gevent has patched ``threading``, so that threads are greenlets."""
     monkey = sys.modules.get("gevent.monkey")

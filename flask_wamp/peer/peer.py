@@ -18,7 +18,7 @@ from .._text import get_logger
 from ..concurrency.clock import monotonic
 from ..concurrency.guards import guarded, report, without_frames
 from ..concurrency.leader_followers import read_all
-from ..concurrency.threads import spawn
+from ..concurrency.threads import is_ending, spawn
 from ..concurrency.timer_thread import TimerHandle, TimerThread
 from ..exceptions import NotJoined, SessionLost, WAMPError
 from ..protocol.session import Session
@@ -272,8 +272,8 @@ class Peer(PresentSession):
         :returns: A function to call without the lock. None if the peer is stopping, or the session has ended.
         """
         with self._changed:
-            # stop() has already checked for a session, and there was none.
-            if self._stopping.is_set():
+            # stop() has already checked for a session, or will be called soon.
+            if self._stopping.is_set() or is_ending():
                 connection.close()
                 return None
             # This comes before the connection is stored. Otherwise, another thread could publish an event
@@ -313,7 +313,7 @@ class Peer(PresentSession):
                 self._restore(connection, follow_up)
             reason = connection.run(self._read_all())
         except BaseException as error:  # after any error, the reader joins again
-            if not isinstance(error, WAMPError):  # otherwise, the session was lost early
+            if not (isinstance(error, WAMPError) or is_ending()):  # otherwise, it was lost early
                 report(logger.exception, "the reader failed")
             guarded(logger.exception, "cannot close the connection", connection.close)
             reason = error

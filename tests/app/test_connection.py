@@ -8,8 +8,9 @@ import types
 import typing as t
 
 import pytest
+from flask import Flask
 
-from flask_wamp import NotJoined
+from flask_wamp import FlaskWAMP, NotJoined
 from flask_wamp.concurrency.pool import Pool
 from flask_wamp.concurrency.timer_thread import TimerThread
 from flask_wamp.exceptions import TransportError
@@ -271,3 +272,15 @@ def test_reader_does_not_wait_while_it_registers_everything(line: Line) -> None:
     line.transport.may_send.set()
     eventually(lambda: len(line.router.sent(m.Register)) == 500)
     timer.stop()
+
+
+def test_a_process_that_is_ending_registers_nothing(
+    make_app: t.Callable[..., Flask], router: MemoryRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_wamp.peer.peer.is_ending", lambda: True)
+    wamp = FlaskWAMP(make_app())
+    wamp.callee("com.example.add")(lambda: None)
+    wamp.start()
+    router.wait_for(m.Hello, 2)  # the first session was not entered
+    assert not router.sent(m.Register)
+    wamp.stop()
