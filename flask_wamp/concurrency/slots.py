@@ -16,7 +16,7 @@ from .._text import get_logger
 from .clock import monotonic
 from .fair_queue import FairQueue, Job
 from .guards import report
-from .threads import Waiter, acquire_uninterrupted, is_monkey_patched, spawn
+from .threads import Waiter, acquire_uninterrupted, is_ending, is_monkey_patched, spawn
 from .workers import Worker, current_worker
 
 logger = get_logger("flask_wamp.execution")
@@ -27,9 +27,6 @@ WAITING_THREADS, WAITING_GREENLETS = 512, 10_000
 
 #: How many jobs run at once by default.
 THREADS, GREENLETS = 32, 1000
-
-#: From Python 3.12 on, the error of a thread that is started while the interpreter ends contains this.
-_SHUTDOWN = "interpreter shutdown"
 
 
 class Slots(abc.ABC):
@@ -66,8 +63,6 @@ class Slots(abc.ABC):
         self._numbers = itertools.count(1)
         self._cannot_start: int | None = None
         """How many threads were running when the system could not start another. None after it is logged."""
-        self._is_ending = False
-        """Whether the interpreter is ending, so that it starts no threads any more."""
         self.starving_since: float | None = None
         """The ``time.monotonic()`` since which jobs have been waiting without any free thread."""
         self.on_starving: t.Callable[[], None] = lambda: None
@@ -180,7 +175,7 @@ class Slots(abc.ABC):
         assert self._lock.locked()
         worker = self._start_worker()
         if worker is None:
-            if not self._is_ending:
+            if not is_ending():
                 self._cannot_start = len(self._workers)
             return False
         self._waking = worker
@@ -191,9 +186,7 @@ class Slots(abc.ABC):
         worker = Worker(self)
         try:
             worker.thread = spawn(worker.run, f"wamp-worker-{next(self._numbers)}")
-        # A limit of the system has been reached, or the interpreter is ending.
-        except (RuntimeError, MemoryError) as error:
-            self._is_ending = _SHUTDOWN in str(error)
+        except (RuntimeError, MemoryError):  # a limit of the system, or the interpreter is ending
             return None
         self._workers.add(worker)
         return worker

@@ -105,9 +105,8 @@ class Logouts:
         if self._is_over(*key):
             return True
         with self._lock():
-            if (
-                asked_in == self._round
-            ):  # otherwise the store's answer may be older than the missed logout
+            # Otherwise, the store's answer may be older than a logout that was missed.
+            if asked_in == self._round:
                 if len(self._fresh) >= MOST_FRESH:
                     self._fresh.clear()
                 self._fresh[key] = now + FRESH

@@ -67,8 +67,7 @@ class HandlerRequests:
         ``request.get_json()`` is the keyword payload. Without keywords, it is the positional payload. With
         both, it is ``{"args": [...], "kwargs": {...}}``.
         """
-        environ = {**_environ(self._app, message), ENVIRON_KEY: message.identity}
-        context = self._app.request_context(environ)
+        context = self._app.request_context(_environ(self._app, message))
         use_sender(self._app, self._is_user)
         try:
             context.push()
@@ -174,6 +173,7 @@ def _environ(app: Flask, message: Message) -> dict[str, t.Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
+        ENVIRON_KEY: message.identity,
     }
 
 

@@ -28,7 +28,8 @@ def after_loading(start: Start) -> None:
     if frame is None:
         start()
     else:
-        in_thread(is_loaded(), functools.partial(_start_if_complete, frame, start))
+        ended = functools.partial(_has_ended, frame)
+        in_thread(ended, functools.partial(_start_if_complete, frame, start))
 
 
 def _start_if_complete(frame: types.FrameType, start: Start) -> None:
@@ -40,7 +41,7 @@ def _start_if_complete(frame: types.FrameType, start: Start) -> None:
 def is_loaded() -> t.Callable[[], bool]:
     """Return a function that returns whether the application, which is being loaded now, has been loaded."""
     frame = _outermost_user_frame()
-    return lambda: frame is None or not _is_running(frame)
+    return lambda: frame is None or _has_ended(frame)
 
 
 def stack() -> t.Iterator[types.FrameType]:
@@ -77,20 +78,20 @@ def _outermost_user_frame() -> types.FrameType | None:
     return found
 
 
-def _is_running(frame: types.FrameType) -> bool:
+def _has_ended(frame: types.FrameType) -> bool:
     if frame.f_code.co_flags & inspect.CO_GENERATOR:
-        return False
+        return True
     try:
         frame.clear()  # works if the frame has ended, and is refused while it runs
     except RuntimeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _has_returned(frame: types.FrameType) -> bool:
     """Return whether a frame that has ended has returned. Otherwise, it has raised."""
     code = frame.f_code
-    if code.co_flags & inspect.CO_GENERATOR:  # it may still run, see _is_running
+    if code.co_flags & inspect.CO_GENERATOR:  # it may still run, see _has_ended
         return True
     return dis.opname[code.co_code[frame.f_lasti]].startswith("RETURN_")
 

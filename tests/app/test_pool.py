@@ -644,6 +644,7 @@ def test_the_pool_continues_when_no_more_threads_can_be_started(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
+        patch.setattr("flask_wamp.concurrency.slots.is_ending", lambda: is_ending)
         assert pool.submit(done.set) is True
     is_told = "cannot start another thread while 1 are running" in caplog.text
     assert is_told is not is_ending
